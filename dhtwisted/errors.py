@@ -1,0 +1,329 @@
+"""Every error of the server, and the only place that knows a wire code.
+
+Three families: what a client is told (:class:`ApiError`), what a storage tells the server (:class:`StorageError`), and what the person
+who starts the server is told (:class:`ConfigurationError`). Texts of :class:`ApiError` are constants of the DeviceHive wire protocol:
+clients and test suites compare them literally (WebSocket reference, section 2.1).
+"""
+
+
+class ApiError(Exception):
+    """An answer other than success.
+
+    :ivar code: the number sent as ``code``; the same as an HTTP status.
+    :ivar text: the sentence sent as ``error``; it never holds an exception's text, a password or a token.
+    """
+
+    code = 500
+    text = "Internal server error"
+
+    def __init__(self, text=None):
+        if text is not None:
+            self.text = text
+        super().__init__(self.text)
+
+
+class InternalError(ApiError):
+    """A defect of ours; the cause is in the log, not in the answer."""
+
+
+class BadRequest(ApiError):
+    """The request breaks a rule that its text names."""
+
+    code = 400
+    text = "Invalid request parameters"
+
+
+class MalformedJson(BadRequest):
+    """Not JSON, not an object, a member of the wrong type, or JSON that cannot be kept."""
+
+    text = "Malformed Json received."
+
+
+class UnknownEndpoint(BadRequest):
+    """``action`` is missing, empty, or no string."""
+
+    text = "'action' field could not be parsed to known endpoint"
+
+
+class IllegalAction(BadRequest):
+    """``action`` names nothing that this server has."""
+
+    def __init__(self, action):
+        super().__init__(f"Illegal argument: {action}")
+
+
+class MissingPayload(BadRequest):
+    """A token request without its payload."""
+
+    text = "Missing or invalid payload in request"
+
+
+class InvalidAuthorizationRequest(BadRequest):
+    """``token`` with a blank login or an empty password."""
+
+    text = "Invalid or empty authorization request parameters"
+
+
+class MissingDeviceId(BadRequest):
+    """``deviceId`` is absent, null or empty."""
+
+    text = "Device id is wrong or empty"
+
+
+class InvalidDeviceId(BadRequest):
+    """``deviceId`` has other characters, or is longer, than a device id may."""
+
+    text = "Device Id can only contain letters, digits and dashes."
+
+
+class MissingDevice(BadRequest):
+    """``device/save`` without a ``device``."""
+
+    text = "Device is empty"
+
+
+class MissingCommand(BadRequest):
+    """A command action without a usable ``command`` object."""
+
+    text = "Command is required"
+
+
+class MissingCommandId(BadRequest):
+    """``commandId`` is absent."""
+
+    text = "Command id is wrong or empty"
+
+
+class MissingNotification(BadRequest):
+    """``notification/insert`` without an object or a name."""
+
+    text = "Notification is required"
+
+
+class MissingNotificationId(BadRequest):
+    """``notificationId`` is absent."""
+
+    text = "Notification id is wrong or empty"
+
+
+class InvalidNotificationId(BadRequest):
+    """``notificationId`` is no integer: the one type error with a text of its own."""
+
+    text = "Notification id should be an integer value."
+
+
+class InvalidSortOrder(BadRequest):
+    """``sortOrder`` is neither ``ASC`` nor ``DESC``."""
+
+    def __init__(self, order):
+        super().__init__(f"Unparseable sort order : {order}")
+
+
+class Unauthorized(ApiError):
+    """The action needs an identity that the connection does not have, or no longer has."""
+
+    code = 401
+    text = "Unauthorized"
+
+
+class InvalidCredentials(Unauthorized):
+    """A login, password or token that is not good."""
+
+    text = "Invalid credentials"
+
+
+class TokenExpired(Unauthorized):
+    """An access token past its time; JavaScript and Go clients refresh on exactly this text."""
+
+    text = "Token expired"
+
+
+class RefreshTokenExpired(Unauthorized):
+    """A refresh token past its time."""
+
+    text = "Token has expired"
+
+
+class InvalidTokenType(Unauthorized):
+    """An access token where a refresh token belongs."""
+
+    text = "Invalid token type"
+
+
+class UserLocked(Unauthorized):
+    """The right password of a user who is locked out or disabled."""
+
+    text = "User is locked or disabled"
+
+
+class UnknownLogin(Unauthorized):
+    """No such login; sent only with ``compatibility.distinct_login_errors``."""
+
+    def __init__(self, login):
+        super().__init__(f"User with login = {login} not found or bad password")
+
+
+class AccessDenied(ApiError):
+    """The token lacks the permission, or the object lies outside its networks and device types."""
+
+    code = 403
+    text = "Access is denied"
+
+
+class UserInactive(AccessDenied):
+    """``token/create`` for a user who is locked out or disabled."""
+
+    text = "User is locked or disabled"
+
+
+class NothingAccessible(AccessDenied):
+    """A subscription that could never match."""
+
+    text = "No access to any device type or network"
+
+
+class NoAccessToNetwork(AccessDenied):
+    """``device/save`` into a network that the user does not have."""
+
+    text = "No access to network!"
+
+
+class NoAccessToDeviceType(AccessDenied):
+    """``device/save`` with a device type that the user may not use."""
+
+    text = "No access to device type!"
+
+
+class NoAccessToDevice(AccessDenied):
+    """``device/save`` of an existing device outside the user's networks."""
+
+    text = "No access to device"
+
+
+class ReservedNotification(AccessDenied):
+    """A client tried to send one of the notifications that only the server makes."""
+
+    text = "It's forbidden to insert these special notifications: $device-update, $device-add."
+
+
+class DeviceBlocked(AccessDenied):
+    """The device is blocked and ``server.refuse_blocked_devices`` is on."""
+
+    def __init__(self, device_id):
+        super().__init__(f"Device with deviceId = {device_id} is blocked")
+
+
+class DeviceWithoutNetwork(AccessDenied):
+    """The device's network is gone."""
+
+    def __init__(self, device_id):
+        super().__init__(f"Device with deviceId = {device_id} is not connected to any network")
+
+
+class NotFound(ApiError):
+    """The object does not exist, and the caller may know."""
+
+    code = 404
+
+
+class DeviceNotFound(NotFound):
+    """No device has this id."""
+
+    def __init__(self, device_id):
+        super().__init__(f"Device with such deviceId = {device_id} not found")
+
+
+class CommandNotFound(NotFound):
+    """The device has no command with this id, or it has expired."""
+
+    def __init__(self, command_id):
+        super().__init__(f"Command with id = {command_id} not found")
+
+
+class NotificationNotFound(NotFound):
+    """The device has no notification with this id, or it has expired."""
+
+    text = "Requested notification not found"
+
+
+class NetworksNotFound(NotFound):
+    """A subscription names networks that do not exist."""
+
+    def __init__(self, network_ids):
+        super().__init__(f"Networks with such networkIds wasn't found: {{[{', '.join(map(str, network_ids))}]}}")
+
+
+class DeviceTypesNotFound(NotFound):
+    """A subscription names device types that do not exist."""
+
+    def __init__(self, device_type_ids):
+        super().__init__(f"Device types with such deviceTypeIds wasn't found: {{[{', '.join(map(str, device_type_ids))}]}}")
+
+
+class UserNotFound(NotFound):
+    """No user has this id."""
+
+    def __init__(self, user_id):
+        super().__init__(f"User with id = {user_id} not found")
+
+
+class SubscriptionNotFound(NotFound):
+    """This connection has no such subscription of this kind."""
+
+    def __init__(self, subscription_id):
+        super().__init__(f"Subscription with id {subscription_id} was not found")
+
+
+class ObjectChanged(ApiError):
+    """Somebody else created or changed the object at the same moment."""
+
+    code = 409
+    text = "The object was changed at the same time. Please repeat the request."
+
+
+class TooManyRequests(ApiError):
+    """A configured limit is reached."""
+
+    code = 429
+    text = "Too many requests"
+
+
+class ServiceUnavailable(ApiError):
+    """The storage or the auth provider cannot answer now."""
+
+    code = 503
+    text = "Service is not available"
+
+
+class StorageError(Exception):
+    """What a storage provider raises; the server turns it into an answer."""
+
+
+class Duplicate(StorageError):
+    """Another entity of the kind has this key, or this value of a unique field.
+
+    :ivar field: the name of the field, as in :mod:`dhtwisted.model`.
+    """
+
+    def __init__(self, kind, field, value):
+        self.field = field
+        super().__init__(f"there is a {kind.__name__} with {field} = {value!r} already")
+
+
+class Missing(StorageError):
+    """The entity to be changed does not exist."""
+
+    def __init__(self, kind, key):
+        super().__init__(f"there is no {kind.__name__} {key!r}")
+
+
+class StorageUnavailable(StorageError):
+    """The storage cannot do it now: disk full, database away, closed. Nothing was changed; clients get 503."""
+
+
+class ConfigurationError(Exception):
+    """The server cannot start as configured; the text is one line that names the place, the reason and the cure."""
+
+
+class ProviderError(ConfigurationError):
+    """A provider string names something unknown, broken, or found twice."""

@@ -1,0 +1,243 @@
+"""What a third party may implement.
+
+A method described as *async* returns an awaitable: write ``async def``, or return a Deferred. Any other returns at once. Everything is
+called in the reactor thread, and must not block it. An answer that is ready is returned without suspending: the server makes no Deferred
+for it. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
+
+Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; an auth provider raises the kinds of
+:class:`~dhtwisted.errors.Unauthorized`. Anything else is taken for a defect: the client gets 500 and the log a traceback.
+"""
+
+from zope.interface import Attribute, Interface
+
+
+class IEntityStorage(Interface):
+    """Keeps users, networks, device types, devices and configuration: few, unique by key, changed now and then.
+
+    The server checks rights, fills defaults and removes children before their parents; a storage only keeps what it is given. ``kind`` is
+    always a class of ``model.ENTITY_KINDS``; its ``KEY`` and ``UNIQUE`` tell all that a storage must know of it. A change is visible to
+    the next call, and durable, when its awaitable completes. A crash leaves each change done or not done.
+    """
+
+    def get(kind, key):
+        """Find one entity (async).
+
+        :returns: the entity, or ``None``.
+        """
+
+    def find(kind, query):
+        """List entities (async).
+
+        :param query: a ``model.EntityQuery``; filter, then sort, then skip and take.
+        :returns: a list of entities.
+        """
+
+    def count(kind, query):
+        """Count the entities that match, whatever ``query.skip`` and ``query.take`` say (async).
+
+        :returns: an integer.
+        """
+
+    def insert(entity):
+        """Add an entity (async).
+
+        An integer key of 0 is replaced by the next of the kind: 1 first, never one that was in use before, also after a restart. Any
+        other key is kept, and later ones are given above it.
+
+        :returns: the entity as stored.
+        :raises Duplicate: the key, or the value of a unique field, is taken; nothing was changed. Also when two inserts run at once.
+        """
+
+    def update(kind, key, changes):
+        """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
+
+        :param changes: field name -> new value; never the key.
+        :returns: the entity as it is now.
+        :raises Missing: there is no such entity.
+        :raises Duplicate: a unique field would agree with another entity's; nothing was changed.
+        """
+
+    def delete(kind, key):
+        """Remove an entity (async).
+
+        :returns: true, or false when there was none.
+        """
+
+
+class IMessageStorage(Interface):
+    """Keeps commands and notifications: many, appended, read by device and time, expired by age.
+
+    ``kind`` is ``model.Command`` or ``model.Notification``. Ids count upwards for each kind on its own, starting at 1. The payload fields
+    (``parameters``, ``result``) are JSON texts and come back byte for byte.
+    """
+
+    def append(messages):
+        """Store messages, all or none (async).
+
+        Each message is stamped in place: ``id``, and ``timestamp`` where it is ``None``; a command's ``last_updated`` becomes its
+        ``timestamp``. Ids, and the times that the storage gives, ascend in the order in which messages become visible, over restarts and
+        however many appends run at once; times never step back, even when the clock does, and may be equal. Completes when the messages
+        survive whatever :attr:`IStorage.durability` promises, and not before.
+
+        :param messages: a sequence of commands and notifications, mixed as the caller likes.
+        :returns: ``None``.
+        :raises StorageUnavailable: nothing was stored; the caller may try again.
+        """
+
+    def update_command(device_id, command_id, changes):
+        """Record what became of a command (async). Its ``last_updated`` becomes now, as :meth:`append` reckons it, and ``updated`` true.
+
+        :param changes: ``status`` (text), ``result`` (JSON bytes), both, or neither.
+        :returns: the whole command as it is now, or ``None`` when that device has no such command.
+        """
+
+    def get_message(kind, device_id, message_id):
+        """Find one message (async).
+
+        :returns: the message, or ``None`` when that device has no such message.
+        """
+
+    def find_messages(kind, query):
+        """List messages (async).
+
+        :param query: a ``model.MessageQuery``; filter, then sort, then skip and take.
+        :returns: a list of messages, which neither side changes afterwards: a later update makes a new object.
+        """
+
+    def forget_messages(kind, query):
+        """Delete messages, the oldest first (async). The server calls it in small portions, so that others are not held up.
+
+        :param query: only ``device_ids``, ``before`` and ``take`` are given.
+        :returns: how many were deleted.
+        """
+
+
+class IStorage(IEntityStorage, IMessageStorage):
+    """Both in one, with a life: opened once, closed once. A provider of messages alone has this life without :class:`IEntityStorage`."""
+
+    durability = Attribute("``durable``: what was acknowledged survives kill -9 and loss of power. ``volatile``: it goes with the process.")
+    state_directory = Attribute("Where the server may keep its signing key beside the data; ``None`` when there is no such directory.")
+
+    def open():
+        """Make ready for the other methods (async): create or upgrade the schema, read what must be read.
+
+        :raises ConfigurationError: it can never work as configured (no such directory, a newer schema, data in use by another process);
+            one line that says what to do.
+        """
+
+    def close():
+        """Finish what was accepted, then let go of everything (async). Every call after this raises ``StorageUnavailable``."""
+
+
+class IMessageBus(Interface):
+    """Carries events from the node where a message was stored to every node with subscribers, its own included."""
+
+    def start(receive):
+        """Begin (async). ``receive(events)`` is called in the reactor thread with a sequence of ``model.Event``, once for each one published here or
+        elsewhere, in the order of publication for each device. An error that it raises is logged by the bus and stops nothing.
+        """
+
+    def publish(events):
+        """Hand over events whose messages are stored. Returns at once and never raises.
+
+        :param events: a sequence of ``model.Event``.
+        """
+
+    def stop():
+        """End (async). ``receive`` is not called after this completes."""
+
+
+class IAuthProvider(Interface):
+    """Says who somebody is: turns tokens into claims and back, and a login with its password into a user.
+
+    What a user *may* is not its business: the server combines the claims with the user's present assignments at every use.
+    """
+
+    def verify(token):
+        """Read a token; called for every ``authenticate``, from the reactor thread, so it computes and does not wait.
+
+        :param token: text from the client, at most a message long.
+        :returns: ``model.Claims``. Expiry is *not* checked here: the caller does, since what is said differs by use.
+        :raises InvalidCredentials: signature, algorithm or layout is not good.
+        """
+
+    def issue(claims):
+        """Make a token whose :meth:`verify` gives equal claims.
+
+        :returns: text.
+        """
+
+    def login(login, password):
+        """Check a password (async), in about the same time whether the login exists or not.
+
+        :returns: the ``model.User`` as the storage has him.
+        :raises UnknownLogin: no such login. The server tells the client only ``Invalid credentials``.
+        :raises InvalidCredentials: wrong password.
+        :raises UserLocked: right password, but the user is not active.
+        """
+
+    def hash_password(password):
+        """Make what is kept of a new password (async).
+
+        :returns: text for ``User.password``.
+        """
+
+    def close():
+        """Let go of threads and files (async)."""
+
+
+class IProvider(Interface):
+    """One line of what can be configured as ``name:argument``. Declared as a plugin drop-in or an entry point; both are equal.
+
+    Listing providers must be cheap: heavy modules are imported in :meth:`open`.
+    """
+
+    role = Attribute("``storage``, ``messages``, ``bus`` or ``auth``. A storage also serves as messages.")
+    name = Attribute("The text before the colon: lower case letters, digits and dashes.")
+    description = Attribute("One line for ``--help-providers``.")
+    argument_form = Attribute("What belongs after the colon, such as ``PATH``; empty when nothing does.")
+
+    def open(argument, context):
+        """Build the provider, without waiting and without touching the outside world: ``IStorage.open`` does that.
+
+        :param argument: all after the first colon.
+        :param context: a :class:`ProviderContext`.
+        :returns: an object that provides the interface of the role.
+        :raises ConfigurationError: the argument is wrong; one line that says how it should look.
+        """
+
+
+class ProviderContext:
+    """What the server hands to every provider, whatever its role.
+
+    :ivar reactor: gives time (``seconds``), delayed calls and threads; the only source of any of them.
+    :ivar settings: the whole configuration, a ``config.Settings``; a provider reads its own section.
+    :ivar storage: the opened entity storage; ``None`` while storages themselves are being built.
+    """
+
+    __slots__ = ("reactor", "settings", "storage")
+
+    def __init__(self, reactor, settings, storage=None):
+        self.reactor = reactor
+        self.settings = settings
+        self.storage = storage
+
+
+class IOutput(Interface):
+    """A session's way to its client; each transport has one."""
+
+    congested = Attribute("True while the client does not take what is sent: the session then accepts no more requests and paces replays.")
+    host = Attribute("The address under which the client found this server (``Host`` header), for ``server/info``.")
+    address = Attribute("The client's network address, for limits.")
+
+    def send(payload):
+        """Send one whole message, JSON as bytes. A reply always leaves, however large."""
+
+    def send_event(prefix, body):
+        """Send one whole message in two parts of bytes. May end the connection when the client has fallen too far behind."""
+
+    def pause():
+        """Take no more input until :meth:`resume`."""
+
+    def resume():
+        """Take input again."""

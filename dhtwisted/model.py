@@ -1,0 +1,215 @@
+"""What the server keeps: entities (few, unique keys, changed) and messages (many, appended, expired).
+
+An entity is a frozen struct with three class attributes that let a storage treat all kinds alike: ``KIND``, its name in records;
+``KEY``, the field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree. Times are integer milliseconds
+since 1970 UTC. A field that holds "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed on the way; ``None`` is
+the absent value and JSON null alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+
+class Entity(Struct, frozen=True, kw_only=True):
+    """Base of the entities. An integer key of 0 means: the storage gives one at insert."""
+
+    KIND: ClassVar[str]
+    KEY: ClassVar[str] = "id"
+    UNIQUE: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def key(self) -> int | str:
+        """The value that identifies this entity among its kind."""
+        return getattr(self, self.KEY)
+
+
+ADMINISTRATOR, CLIENT = 0, 1
+ACTIVE, LOCKED_OUT, DISABLED = 0, 1, 2
+
+
+class User(Entity, frozen=True, kw_only=True):
+    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server."""
+
+    KIND: ClassVar[str] = "user"
+    UNIQUE: ClassVar[tuple[str, ...]] = ("login",)
+
+    login: str
+    password: str = ""
+    role: int = CLIENT
+    status: int = ACTIVE
+    id: int = 0
+    data: bytes | None = None
+    intro_reviewed: bool = False
+    last_login: int | None = None
+    all_device_types_available: bool = True
+    network_ids: frozenset[int] = frozenset()
+    device_type_ids: frozenset[int] = frozenset()
+
+
+class Network(Entity, frozen=True, kw_only=True):
+    """A group of devices to which users are assigned."""
+
+    KIND: ClassVar[str] = "network"
+    UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    description: str | None = None
+    id: int = 0
+
+
+class DeviceType(Entity, frozen=True, kw_only=True):
+    """A kind of device to which users may be restricted."""
+
+    KIND: ClassVar[str] = "devicetype"
+    UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    description: str | None = None
+    id: int = 0
+
+
+class Device(Entity, frozen=True, kw_only=True):
+    """What receives commands and sends notifications. ``id`` is the client's own text."""
+
+    KIND: ClassVar[str] = "device"
+
+    id: str
+    name: str
+    network_id: int
+    device_type_id: int
+    data: bytes | None = None
+    is_blocked: bool = False
+
+
+class Configuration(Entity, frozen=True, kw_only=True):
+    """A named text that clients may keep on the server."""
+
+    KIND: ClassVar[str] = "configuration"
+    KEY: ClassVar[str] = "name"
+
+    name: str
+    value: str
+    entity_version: int = 1
+
+
+ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration)}
+
+
+class Command(Struct, gc=False, kw_only=True):
+    """Something a device is asked to do. ``id``, ``last_updated`` and an absent ``timestamp`` are filled in by the storage.
+
+    ``updated`` becomes true with the first ``command/update``; ``last_updated`` is the time of the last one.
+    """
+
+    KIND: ClassVar[str] = "command"
+
+    name: str
+    device_id: str
+    network_id: int
+    device_type_id: int
+    user_id: int | None = None
+    parameters: bytes | None = None
+    lifetime: int | None = None
+    status: str | None = None
+    result: bytes | None = None
+    timestamp: int | None = None
+    last_updated: int | None = None
+    updated: bool = False
+    id: int = 0
+
+
+class Notification(Struct, gc=False, kw_only=True):
+    """Something a device tells. ``id`` and an absent ``timestamp`` are filled in by the storage."""
+
+    KIND: ClassVar[str] = "notification"
+
+    name: str
+    device_id: str
+    network_id: int
+    device_type_id: int
+    parameters: bytes | None = None
+    timestamp: int | None = None
+    id: int = 0
+
+
+Message = Command | Notification
+MESSAGE_KINDS: dict[str, type] = {kind.KIND: kind for kind in (Command, Notification)}
+
+
+class EntityQuery(Struct, frozen=True, kw_only=True):
+    """Which entities of one kind, and in which order. Conditions combine with AND; field names are those of the entity.
+
+    :ivar equal: field -> exact value.
+    :ivar like: field -> SQL LIKE pattern: ``%`` any text, ``_`` one character, case sensitive, no escape character.
+    :ivar within: field -> permitted values; an empty set permits none.
+    :ivar sort: a field; the key breaks ties (ascending), and is the order when this is empty.
+    :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
+    """
+
+    equal: dict[str, Any] = {}
+    like: dict[str, str] = {}
+    within: dict[str, frozenset] = {}
+    sort: str = ""
+    descending: bool = False
+    skip: int = 0
+    take: int | None = None
+
+
+class MessageQuery(Struct, frozen=True, kw_only=True):
+    """Which messages of one kind, and in which order. Conditions combine with AND.
+
+    :ivar device_ids: of these devices; ``None`` for all, an empty tuple for none.
+    :ivar names: with one of these names; ``None`` for all.
+    :ivar status: commands alone: with this status, ignoring case.
+    :ivar updated: commands alone: only those that have been updated.
+    :ivar since: ``timestamp`` at or after this.
+    :ivar before: ``timestamp`` before this.
+    :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
+    :ivar sort: ``timestamp``, ``name`` or ``status``; ties by ``(timestamp, id)``. An absent status sorts first, ascending.
+    :ivar descending: the exact reverse of the ascending order.
+    :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
+    """
+
+    device_ids: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    status: str | None = None
+    updated: bool = False
+    since: int | None = None
+    before: int | None = None
+    after: tuple[int, int] | None = None
+    sort: str = "timestamp"
+    descending: bool = False
+    skip: int = 0
+    take: int | None = None
+
+
+class Event(Struct, gc=False, frozen=True):
+    """A message that has become visible, on its way to subscribers.
+
+    :ivar action: ``command/insert``, ``command/update`` or ``notification/insert``.
+    """
+
+    action: str
+    message: Command | Notification
+
+
+class Claims(Struct, frozen=True, kw_only=True):
+    """What a token says (auth reference, section 1). ``None`` for a member that the token does not have.
+
+    :ivar user_id: member ``u``.
+    :ivar actions: member ``a``: permission ids, 0 for any.
+    :ivar network_ids: member ``n``: ids as text, or ``*``.
+    :ivar device_type_ids: member ``dt``: the same.
+    :ivar expires: member ``e``: milliseconds.
+    :ivar refresh: member ``t``: true for a refresh token.
+    """
+
+    user_id: int
+    actions: frozenset[int] | None
+    network_ids: frozenset[str] | None
+    device_type_ids: frozenset[str] | None
+    expires: int
+    refresh: bool = False
