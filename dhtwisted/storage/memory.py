@@ -1,0 +1,131 @@
+"""Everything in this process: for tests, demonstrations, and servers that may forget.
+
+It is the reference of what a storage does, and every answer is ready at once.
+"""
+
+from collections import deque
+
+from zope.interface import implementer
+
+from ..errors import StorageUnavailable
+from ..interfaces import IStorage
+from ..model import MESSAGE_KINDS, Command
+from .entities import Transaction, entity_tables
+from .message_log import MessageLog
+
+
+@implementer(IStorage)
+class MemoryStorage:
+    """Keeps entities and messages until the process ends.
+
+    :param reactor: gives the time.
+    :param max_messages: how many messages to keep, of all kinds together; above it, those that arrived first go. Not those with the
+        oldest ``timestamp``: a client may give one, and one from the future would then outlast everybody else's.
+    """
+
+    durability = "volatile"
+    state_directory = None
+
+    def __init__(self, reactor, max_messages=1_000_000):
+        self._reactor = reactor
+        self._max_messages = max_messages
+        self._closed = False
+        self._tables = entity_tables()
+        self._sequences = {}
+        self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
+        self._arrivals = deque()
+        self._server_time = 0
+
+    async def open(self):
+        """Nothing to prepare."""
+
+    async def close(self):
+        """Refuse every later call."""
+        self._closed = True
+
+    async def get(self, kind, key):
+        """Find one entity, or ``None``."""
+        return self._table(kind).entities.get(key)
+
+    async def find(self, kind, query):
+        """List entities."""
+        return self._table(kind).find(query)
+
+    async def count(self, kind, query):
+        """Count entities."""
+        return self._table(kind).count(query)
+
+    async def insert(self, entity):
+        """Add an entity, and return it with its key."""
+        return self._change("insert", entity)
+
+    async def update(self, kind, key, changes):
+        """Replace some fields of an entity, and return it."""
+        return self._change("update", kind, key, changes)
+
+    async def delete(self, kind, key):
+        """Remove an entity, and say whether there was one."""
+        return self._change("delete", kind, key)
+
+    async def append(self, messages):
+        """Stamp and keep messages, as the very objects that were handed in."""
+        self._check_open()
+        now = self._now()
+        logs, arrivals = self._logs, self._arrivals
+        for message in messages:
+            log = logs[type(message)]
+            log.add(message, now)
+            arrivals.append(log)
+        if len(arrivals) > self._max_messages:
+            self._forget_surplus()
+
+    async def update_command(self, device_id, command_id, changes):
+        """Record what became of a command in a new object; the one handed out before stays as it was."""
+        log = self._log(Command)
+        command = log.get(device_id, command_id)
+        return command and log.change(command, last_updated=self._now(), updated=True, **changes)
+
+    async def get_message(self, kind, device_id, message_id):
+        """Find one message, or ``None``."""
+        return self._log(kind).get(device_id, message_id)
+
+    async def find_messages(self, kind, query):
+        """List messages."""
+        return self._log(kind).find(query)
+
+    async def forget_messages(self, kind, query):
+        """Delete messages, the oldest first, and say how many."""
+        return self._log(kind).forget(query)
+
+    def _check_open(self):
+        if self._closed:
+            raise StorageUnavailable("the storage is closed")
+
+    def _table(self, kind):
+        self._check_open()
+        return self._tables[kind]
+
+    def _log(self, kind):
+        self._check_open()
+        return self._logs[kind]
+
+    def _change(self, method, *arguments):
+        self._check_open()
+        transaction = Transaction(self._tables, self._sequences)
+        result = getattr(transaction, method)(*arguments)
+        transaction.apply()
+        return result
+
+    def _now(self):
+        self._server_time = max(self._server_time, int(self._reactor.seconds() * 1000))
+        return self._server_time
+
+    def _forget_surplus(self):
+        """Remove what arrived first.
+
+        ``_arrivals`` holds the log of each arrival, also of messages that are gone since; ids within a log ascend, so the log knows which
+        message is meant. It may be twice as long as what is kept, so that one old message among forgotten ones does not pin them all.
+        """
+        logs = self._logs.values()
+        while sum(map(len, logs)) > self._max_messages or len(self._arrivals) > 2 * self._max_messages:
+            self._arrivals.popleft().forget_first_arrival()

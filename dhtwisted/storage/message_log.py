@@ -1,0 +1,186 @@
+"""Messages of one kind in memory: by id, by time, and by device and time.
+
+Every index is a list in ascending ``(timestamp, id)``, so that a query costs what it returns and not what is kept. Messages nearly always
+arrive with ascending times and leave at the old end; both are quick. Anything else moves part of one list.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from heapq import merge
+from itertools import islice
+
+from msgspec.structs import replace
+
+from ..model import Command
+
+_COMPACT_ABOVE = 1000
+"""So many dead places at the front of a list are not worth a move."""
+
+
+def chronological(message):
+    """The order of messages: by time, then in the order in which they became visible."""
+    return message.timestamp, message.id
+
+
+class OrderedMessages:
+    """A list of messages in chronological order; the oldest leave at small cost.
+
+    Places before ``start`` are dead. They are cut off when they are the larger part, so that removing at the front moves each message
+    once on average instead of all of them each time.
+    """
+
+    __slots__ = ("items", "start")
+
+    def __init__(self):
+        self.items = []
+        self.start = 0
+
+    def __len__(self):
+        return len(self.items) - self.start
+
+    def add(self, message):
+        """Put a message into its place, which is nearly always the end."""
+        items = self.items
+        if self.start == len(items) or items[-1].timestamp <= message.timestamp:
+            items.append(message)
+        else:
+            insort(items, message, self.start, key=chronological)
+
+    def remove(self, message):
+        """Take a message out; it must be in."""
+        position = self._position(message)
+        if position > self.start:
+            del self.items[position]
+            return
+        self.items[position] = None
+        self.start += 1
+        if self.start > _COMPACT_ABOVE and self.start * 2 > len(self.items):
+            del self.items[: self.start]
+            self.start = 0
+
+    def replace(self, old, new):
+        """Put a changed message into the place of the old one; its time and id are the same."""
+        self.items[self._position(old)] = new
+
+    def between(self, query):
+        """Walk through the messages within the times of a query, in its direction."""
+        low, high = self.start, len(self.items)
+        if query.since is not None:
+            low = bisect_left(self.items, (query.since,), low, key=chronological)
+        if query.after is not None:
+            low = max(low, bisect_right(self.items, tuple(query.after), self.start, key=chronological))
+        if query.before is not None:
+            high = bisect_left(self.items, (query.before,), self.start, key=chronological)
+        positions = range(high - 1, low - 1, -1) if query.descending else range(low, high)
+        return map(self.items.__getitem__, positions)
+
+    def _position(self, message):
+        return bisect_left(self.items, chronological(message), self.start, key=chronological)
+
+
+class MessageLog:
+    """All messages of one kind.
+
+    :ivar last_id: the id given last.
+    :ivar oldest_id: no message below this id is left.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.last_id = 0
+        self.oldest_id = 1
+        self._by_id = {}
+        self._all = OrderedMessages()
+        self._by_device = {}
+
+    def __len__(self):
+        return len(self._by_id)
+
+    def add(self, message, now):
+        """Stamp a message and keep it.
+
+        :param now: server time in milliseconds, for a message without a time of its own.
+        """
+        self.last_id = message.id = self.last_id + 1
+        if message.timestamp is None:
+            message.timestamp = now
+        if self.kind is Command:
+            message.last_updated = message.timestamp
+        self._by_id[message.id] = message
+        self._all.add(message)
+        device = self._by_device.get(message.device_id)
+        if device is None:
+            device = self._by_device[message.device_id] = OrderedMessages()
+        device.add(message)
+
+    def get(self, device_id, message_id):
+        """Find one message of a device, or ``None``."""
+        message = self._by_id.get(message_id)
+        return message if message is not None and message.device_id == device_id else None
+
+    def change(self, message, **changes):
+        """Replace some fields of a message in a new object, which is returned."""
+        changed = replace(message, **changes)
+        self._by_id[message.id] = changed
+        self._all.replace(message, changed)
+        self._by_device[message.device_id].replace(message, changed)
+        return changed
+
+    def find(self, query):
+        """List what a query asks for."""
+        found = filter(self._condition(query), self._walk(query))
+        if query.sort != "timestamp":
+            found = sorted(found, key=_sort_key(query.sort), reverse=query.descending)
+        return list(islice(found, query.skip, None if query.take is None else query.skip + query.take))
+
+    def forget(self, query):
+        """Remove the oldest messages that a query asks for, and say how many."""
+        gone = list(islice(self._walk(query), query.take))
+        for message in gone:
+            self._remove(message)
+        return len(gone)
+
+    def forget_first_arrival(self):
+        """Step over the message that arrived first, removing it if it is still there."""
+        message = self._by_id.get(self.oldest_id)
+        if message is not None:
+            self._remove(message)
+        self.oldest_id += 1
+
+    def _remove(self, message):
+        del self._by_id[message.id]
+        self._all.remove(message)
+        device = self._by_device[message.device_id]
+        device.remove(message)
+        if not device:
+            del self._by_device[message.device_id]
+
+    def _walk(self, query):
+        if query.device_ids is None:
+            return self._all.between(query)
+        devices = [self._by_device[device_id] for device_id in set(query.device_ids) if device_id in self._by_device]
+        if len(devices) == 1:
+            return devices[0].between(query)
+        return merge(*(device.between(query) for device in devices), key=chronological, reverse=query.descending)
+
+    def _condition(self, query):
+        names = None if query.names is None else frozenset(query.names)
+        commands = self.kind is Command
+        status = query.status.casefold() if commands and query.status is not None else None
+        updated = commands and query.updated
+
+        def matches(message):
+            return (
+                (names is None or message.name in names)
+                and (status is None or (message.status is not None and message.status.casefold() == status))
+                and (not updated or message.updated)
+            )
+
+        return matches
+
+
+def _sort_key(field):
+    def key(message):
+        value = getattr(message, field, None)
+        return value is not None, value or "", message.timestamp, message.id
+
+    return key
