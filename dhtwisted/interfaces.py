@@ -85,7 +85,10 @@ class IMessageStorage(Interface):
         """
 
     def update_command(device_id, command_id, changes):
-        """Record what became of a command (async). Its ``last_updated`` becomes now, as :meth:`append` reckons it, and ``updated`` true.
+        """Record what became of a command (async).
+
+        Its ``updated`` becomes true, and its ``last_updated`` now, as :meth:`append` reckons it, but at least 1 ms later than it was: the
+        states of a command are told apart by it.
 
         :param changes: ``status`` (text), ``result`` (JSON bytes), both, or neither.
         :returns: the whole command as it is now, or ``None`` when that device has no such command.
