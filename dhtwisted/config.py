@@ -1,0 +1,151 @@
+"""Every option of the server: name, default, form and reason, declared once.
+
+The file ``conf/devicehive.toml``, the environment variables, the checks and the help all follow from these classes. Sizes are integers in
+bytes, and every duration is a float in seconds. :mod:`dhtwisted.config_sources` fills a :class:`Settings` from file, environment and
+command line.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from twisted.internet.endpoints import serverFromString
+
+from dhtwisted.config_kinds import Choice, Duration, Flag, Hidden, Integer, List, Size, Text
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+_PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
+
+
+def _check_endpoint(description):
+    port = _PORT.match(description)
+    if port is not None and int(port[1]) > 65535:
+        raise ValueError("has a port above 65535")
+    try:
+        serverFromString(None, description)
+    except Exception as error:
+        # The parser of an endpoint may be anybody's plugin, and what it raises depends on the mistake (TypeError for a missing port).
+        reason = "arguments are missing or unknown" if isinstance(error, TypeError) else " ".join(str(error).split())
+        raise ValueError(f"is no endpoint: {reason}") from error
+
+
+def _check_prefix(prefix):
+    if _PREFIX.fullmatch(prefix) is None:
+        raise ValueError("is neither empty nor a path such as /api, without a slash at its end")
+
+
+def _check_origin(origin):
+    if _ORIGIN.fullmatch(origin) is None:
+        raise ValueError("is no origin such as https://console.example.com")
+
+
+def option(default, kind, reason, environment_only=False):
+    """Declare one option of a section.
+
+    :param kind: an object of :mod:`dhtwisted.config_kinds`.
+    :param reason: one line for the example file.
+    :param environment_only: it has no place in a file, since files are copied and shown.
+    """
+    metadata = {"kind": kind, "reason": reason, "environment_only": environment_only}
+    return field(default=default, repr=not isinstance(kind, Hidden), metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Where the server listens, and what it tells of itself."""
+
+    listen: tuple[str, ...] = option(
+        ("tcp:8080:interface=127.0.0.1",),
+        List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", _check_endpoint, at_least=1),
+        "Twisted endpoint strings; each serves WebSocket and REST. Other machines reach it at tcp:8080",
+    )
+    prefixes: tuple[str, ...] = option(
+        ("", "/api", "/dh"),
+        List('"" or a path such as /api', _check_prefix, at_least=1),
+        "paths in front of /websocket and /rest; clients of DeviceHive use different ones",
+    )
+    public_url: str = option("", Text(), "the address that clients are told when a proxy hides the server's own")
+    origins: tuple[str, ...] = option(
+        (),
+        List("an origin such as https://console.example.com", _check_origin),
+        "web pages that may connect; empty: any, as tokens are no cookies",
+    )
+    updates_to_inserter: bool = option(True, Flag(), "send command/update to the connection that inserted the command")
+    refuse_blocked_devices: bool = option(False, Flag(), "refuse what blocked devices send; false: isBlocked only informs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageSettings:
+    """Where data is kept, and how long."""
+
+    provider: str = option("file:devicehive.sqlite", Text(), "memory: | file:PATH | postgres:DSN; see devicehive --help-providers")
+    messages: str = option("", Text(), "another provider for commands and notifications alone; empty: the storage keeps them too")
+    retention: float = option(7 * 86400.0, Duration(), "how long commands and notifications are kept; 0s: for ever")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BusSettings:
+    """How nodes tell each other of new messages."""
+
+    provider: str = option("local:", Text(), "local: for a single server")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthSettings:
+    """Who may come in.
+
+    ``secret`` comes from the environment alone and wins over ``secret_file``.
+    """
+
+    provider: str = option("jwt:", Text(), "what checks logins and tokens")
+    secret_file: str = option("", Text(), "file with the signing key, mode 0600; empty: made at first start beside the data file")
+    secret: str = option("", Hidden(), "the signing key itself", environment_only=True)
+    access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good")
+    refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good")
+    strict_expiry: bool = option(
+        False, Flag(), "end a connection's rights when its token expires; false: when it closes, as clients expect"
+    )
+    admin_login: str = option("dhadmin", Text(), "first start only: login of the administrator")
+    admin_password: str = option("", Hidden(), "first start only: 6 to 128 characters; empty: a random one, shown once")
+    password_cost: int = option(15, Integer(10, 20), "scrypt log2(n): each step doubles time and memory of a login (15: 32 MiB)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """What one client may take from the others; 0 means no limit."""
+
+    connections: int = option(20000, Integer(), "open at once")
+    connections_per_address: int = option(0, Integer(), "open at once from one network address; many devices may share one")
+    message_size: int = option(1024**2, Size(), "of one incoming message")
+    json_depth: int = option(128, Integer(1, 900), "nesting of one incoming message")
+    list_size: int = option(10000, Integer(1), "largest take; more is cut to it")
+    output_queue: int = option(512 * 1024, Size(), "unread bytes of one connection before it is closed, also after 10 s of not reading")
+    subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching")
+    requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses")
+    logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429")
+    handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants")
+    authenticate_timeout: float = option(60.0, Duration(), "for a new connection to authenticate")
+    ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompatibilitySettings:
+    """Ways of the DeviceHive reference server that are weaker than ours; every one is off."""
+
+    secret_encoding: str = option("raw", Choice("raw", "base64-lenient"), "base64-lenient shares tokens with a DeviceHive auth service")
+    allow_weak_secret: bool = option(False, Flag(), "accept a signing key that is known or shorter than 32 bytes")
+    show_secret: bool = option(False, Flag(), "let administrators read the signing key as configuration jwt.secret")
+    unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user")
+    distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The whole configuration, checked and with its defaults filled in."""
+
+    server: ServerSettings = ServerSettings()
+    storage: StorageSettings = StorageSettings()
+    bus: BusSettings = BusSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    compatibility: CompatibilitySettings = CompatibilitySettings()

@@ -1,0 +1,182 @@
+"""What the value of an option may look like, in a TOML file and as text in the environment or on the command line.
+
+A kind has ``expected``, the form in words for error messages, and three methods: ``from_toml`` takes a value of the file, ``from_text``
+takes text, ``to_toml`` writes a value back. The first two raise ``ValueError`` with a reason that does not repeat the value.
+"""
+
+import json
+import re
+
+_SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d{1,12})\s*([KMG]iB|B)?")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)")
+_INTEGER = re.compile(r"-?\d{1,18}")
+
+
+class Text:
+    """Any text."""
+
+    expected = "text"
+
+    def from_toml(self, value):
+        if not isinstance(value, str):
+            raise ValueError("is no text")
+        return self.from_text(value)
+
+    def from_text(self, text):
+        if "\0" in text or not text.isprintable():
+            raise ValueError("has control characters")
+        return text
+
+    def to_toml(self, value):
+        return json.dumps(value, ensure_ascii=False)
+
+
+class Hidden(Text):
+    """Text that no message may show, such as a password."""
+
+
+class Choice(Text):
+    """One of a few words."""
+
+    def __init__(self, *words):
+        self._words = words
+        self.expected = " or ".join(f'"{word}"' for word in words)
+
+    def from_text(self, text):
+        if text not in self._words:
+            raise ValueError("is not known")
+        return text
+
+
+class Flag:
+    """True or false."""
+
+    expected = "true or false"
+
+    def from_toml(self, value):
+        if not isinstance(value, bool):
+            raise ValueError("is neither true nor false")
+        return value
+
+    def from_text(self, text):
+        if text.lower() not in ("true", "false"):
+            raise ValueError("is neither true nor false")
+        return text.lower() == "true"
+
+    def to_toml(self, value):
+        return "true" if value else "false"
+
+
+class Integer:
+    """A whole number from ``lowest`` to ``highest``."""
+
+    def __init__(self, lowest=0, highest=2**31 - 1):
+        self._lowest, self._highest = lowest, highest
+        self.expected = f"a whole number from {lowest} to {highest}"
+
+    def from_toml(self, value):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("is no whole number")
+        if not self._lowest <= value <= self._highest:
+            raise ValueError("is out of range")
+        return value
+
+    def from_text(self, text):
+        if _INTEGER.fullmatch(text) is None:
+            raise ValueError("is no whole number")
+        return self.from_toml(int(text))
+
+    def to_toml(self, value):
+        return str(value)
+
+
+class Size:
+    """Bytes, as an integer."""
+
+    expected = 'a number of bytes or text such as "64KiB" or "1MiB", at most 2 GiB'
+
+    def from_toml(self, value):
+        if isinstance(value, str):
+            return self.from_text(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("is no size")
+        if not 0 <= value <= 2 * 1024**3:
+            raise ValueError("is out of range")
+        return value
+
+    def from_text(self, text):
+        match = _SIZE.fullmatch(text)
+        if match is None:
+            raise ValueError("is no size")
+        return self.from_toml(int(match[1]) * _SIZES[match[2] or ""])
+
+    def to_toml(self, value):
+        for unit in ("GiB", "MiB", "KiB"):
+            if value and value % _SIZES[unit] == 0:
+                return f'"{value // _SIZES[unit]}{unit}"'
+        return str(value)
+
+
+class Duration:
+    """Seconds, as a float. Always with a unit, except for 0: a bare number would leave open what it counts."""
+
+    def __init__(self, lowest=0, highest=100 * 366 * 86400):
+        self._lowest, self._highest = lowest, highest
+        self.expected = 'text such as "90s", "30m", "12h" or "7d", ' + (f"at least {lowest:g}s" if lowest else '"0s" for none')
+
+    def from_toml(self, value):
+        if isinstance(value, str):
+            return self.from_text(value)
+        if isinstance(value, bool) or value != 0:
+            raise ValueError("is no duration")
+        return self._within_range(0.0)
+
+    def from_text(self, text):
+        match = _DURATION.fullmatch(text)
+        if match is None:
+            return self.from_toml(0 if text == "0" else None)
+        return self._within_range(float(match[1]) * _SECONDS[match[2]])
+
+    def _within_range(self, seconds):
+        if not self._lowest <= seconds <= self._highest:
+            raise ValueError("is out of range")
+        return seconds
+
+    def to_toml(self, value):
+        for unit in ("d", "h", "m"):
+            if value and value % _SECONDS[unit] == 0:
+                return f'"{value / _SECONDS[unit]:g}{unit}"'
+        return f'"{value:g}s"'
+
+
+class List:
+    """Several texts; separated by commas where it is given as one text. ``check`` raises ``ValueError`` for a bad one."""
+
+    def __init__(self, expected, check, at_least=0):
+        self.expected = f"a list, each {expected}"
+        self._check = check
+        self._at_least = at_least
+
+    def from_toml(self, value):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("is no list")
+        if len(value) < self._at_least:
+            raise ValueError("is empty")
+        return tuple(self._item(item) for item in value)
+
+    def from_text(self, text):
+        return self.from_toml([item.strip() for item in text.split(",")] if text.strip() or self._at_least else [])
+
+    def to_toml(self, value):
+        return f"[{', '.join(json.dumps(item) for item in value)}]"
+
+    def _item(self, item):
+        if not isinstance(item, str):
+            raise ValueError("holds something that is no text")
+        try:
+            self._check(item)
+        except ValueError as error:
+            raise ValueError(f"holds {item!r}, which {error}") from None
+        return item
