@@ -47,11 +47,10 @@ class OrderedMessages:
 
     def remove(self, message):
         """Take a message out; it must be in."""
-        position = self._position(message)
-        if position > self.start:
-            del self.items[position]
+        if self.items[self.start] is not message:
+            del self.items[self._position(message)]
             return
-        self.items[position] = None
+        self.items[self.start] = None
         self.start += 1
         if self.start > _COMPACT_ABOVE and self.start * 2 > len(self.items):
             del self.items[: self.start]
