@@ -102,9 +102,7 @@ class AuthSettings:
     secret: str = option("", Hidden(), "the signing key itself", environment_only=True)
     access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good")
     refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good")
-    strict_expiry: bool = option(
-        False, Flag(), "end a connection's rights when its token expires; false: when it closes, as clients expect"
-    )
+    strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes")
     admin_login: str = option("dhadmin", Text(), "first start only: login of the administrator")
     admin_password: str = option("", Hidden(), "first start only: 6 to 128 characters; empty: a random one, shown once")
     password_cost: int = option(15, Integer(10, 20), "scrypt log2(n): each step doubles time and memory of a login (15: 32 MiB)")

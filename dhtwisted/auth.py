@@ -1,0 +1,162 @@
+"""Tokens and logins: JSON Web Tokens in DeviceHive's layout, and the passwords of the users in the storage.
+
+The whole content of a token is one claim, ``payload`` (auth reference, section 1), so none of the checks that a JWT library makes of
+standard claims applies to it: what it holds is checked here, member by member.
+"""
+
+import warnings
+from functools import lru_cache
+
+import jwt
+from jwt.warnings import InsecureKeyLengthWarning
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import InvalidCredentials, StorageError, UnknownLogin, UserLocked
+from dhtwisted.interfaces import IAuthProvider
+from dhtwisted.model import ACTIVE, Claims, EntityQuery, User
+from dhtwisted.passwords import PasswordHasher
+from dhtwisted.signing_key import SHORTEST_KEY
+
+ALGORITHM = "HS256"
+CLIENT_ACTIONS = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17})
+"""What an empty list of actions means in tokens of a DeviceHive auth service: the rights of any client."""
+NO_ACTION = 1
+HIGHEST_ACTION = 18
+VERIFIED_TOKENS = 10_000
+"""How many verified tokens are kept, least recently used first out: about 1 KB each, against 20 us for each verification saved."""
+
+_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
+
+
+@implementer(IAuthProvider)
+class JWTAuth:
+    """See :class:`~dhtwisted.interfaces.IAuthProvider`.
+
+    :param reactor: runs password hashes in threads.
+    :param settings: the whole configuration.
+    :param storage: the opened entity storage, where users are.
+    :param key: the HMAC key, bytes, from :func:`dhtwisted.signing_key.find_key`.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, settings, storage, key):
+        self._storage = storage
+        self._key = key
+        self._empty_means_client = settings.compatibility.secret_encoding == "base64-lenient"
+        self._hasher = PasswordHasher(reactor, settings.auth.password_cost)
+        self._verified = lru_cache(VERIFIED_TOKENS)(self._verify)
+        if len(key) < SHORTEST_KEY:
+            self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
+            # Said once, above; PyJWT would say it again for every token.
+            warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+    def verify(self, token):
+        """Read a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.verify`."""
+        return self._verified(token)
+
+    def issue(self, claims):
+        """Make a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.issue`.
+
+        An empty set of actions is written as "none" where an empty list would be read as the rights of a client.
+        """
+        payload = {"u": claims.user_id}
+        if claims.actions is not None:
+            payload["a"] = sorted(claims.actions) or ([NO_ACTION] if self._empty_means_client else [])
+        if claims.network_ids is not None:
+            payload["n"] = sorted(claims.network_ids)
+        if claims.device_type_ids is not None:
+            payload["dt"] = sorted(claims.device_type_ids)
+        payload |= {"e": claims.expires, "t": 0 if claims.refresh else 1}
+        return jwt.encode({"payload": payload}, self._key, ALGORITHM)
+
+    async def login(self, login, password):
+        """Check a password; see :meth:`~dhtwisted.interfaces.IAuthProvider.login`. Old records are made anew on the way."""
+        user = await self._find_user(login)
+        right = await self._hasher.verify(password, user and user.password)
+        if user is None:
+            raise UnknownLogin(login)
+        if not right:
+            raise InvalidCredentials()
+        if user.status != ACTIVE:
+            raise UserLocked()
+        if self._hasher.needs_upgrade(user.password):
+            return await self._upgrade(user, password)
+        return user
+
+    async def hash_password(self, password):
+        """Make a record; see :meth:`~dhtwisted.interfaces.IAuthProvider.hash_password`."""
+        return await self._hasher.hash(password)
+
+    async def close(self):
+        """End the threads."""
+        await self._hasher.close()
+
+    async def _find_user(self, login):
+        if not _is_storable(login):
+            return None
+        users = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
+        return users[0] if users else None
+
+    async def _upgrade(self, user, password):
+        record = await self._hasher.hash(password)
+        try:
+            return await self._storage.update(User, user.id, {"password": record})
+        except StorageError as error:
+            # The login itself is good; the record is tried again at the next one.
+            self.log.warn("The password record of user {id} could not be renewed: {error}", id=user.id, error=error)
+            return user
+
+    def _verify(self, token):
+        try:
+            payload = jwt.decode(token, self._key, algorithms=[ALGORITHM]).get("payload")
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            # ValueError has the UnicodeError of a lone surrogate, RecursionError comes from nesting in the header.
+            raise InvalidCredentials() from error
+        if not isinstance(payload, dict) or "tpc" in payload:
+            raise InvalidCredentials()
+        return Claims(
+            user_id=_integer(payload.get("u"), 1),
+            actions=self._actions(payload.get("a")),
+            network_ids=_ids(payload.get("n")),
+            device_type_ids=_ids(payload.get("dt")),
+            expires=_integer(payload.get("e")),
+            refresh=_integer(payload.get("t"), 0, 1) == 0,
+        )
+
+    def _actions(self, value):
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise InvalidCredentials()
+        if not value and self._empty_means_client:
+            return CLIENT_ACTIONS
+        return frozenset(_integer(action, 0, HIGHEST_ACTION) for action in value)
+
+
+def _is_storable(login):
+    try:
+        login.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in login
+
+
+def _integer(value, lowest=_LOWEST, highest=_HIGHEST):
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise InvalidCredentials()
+    return value
+
+
+def _ids(value):
+    """Read ``n`` or ``dt``: texts, each a number or ``*``; ``None`` for an absent one."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) and (item == "*" or _is_number(item)) for item in value):
+        raise InvalidCredentials()
+    return frozenset(value)
+
+
+def _is_number(text):
+    return text.isascii() and text.isdigit() and len(text) < 20

@@ -1,0 +1,30 @@
+"""How to declare a provider: plain data and one function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from dhtwisted.interfaces import IProvider, ProviderContext
+
+
+@implementer(IPlugin, IProvider)
+@dataclass(frozen=True)
+class Provider:
+    """An :class:`~dhtwisted.interfaces.IProvider` that can stand in a drop-in or behind an entry point.
+
+    :ivar argument_form: as in the interface; in square brackets when it may be left out.
+    :ivar build: called as ``build(argument, context)`` by :meth:`open`; imports heavy modules itself.
+    """
+
+    role: str
+    name: str
+    description: str
+    argument_form: str
+    build: Callable[[str, ProviderContext], Any]
+
+    def open(self, argument, context):
+        """Build the provider; see :meth:`dhtwisted.interfaces.IProvider.open`."""
+        return self.build(argument, context)

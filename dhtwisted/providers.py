@@ -1,0 +1,177 @@
+"""Find what a ``name:argument`` string of the configuration stands for.
+
+A provider is declared in one of three equal ways: built in, as an entry point in the group ``dhtwisted.providers``, or as a Twisted plugin
+drop-in (an object in a module of ``twisted.plugins``). Each mistake has one sentence. A declaration that cannot be loaded is kept with its
+reason: it disturbs nobody who does not ask for it.
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import twisted.plugins
+from twisted.logger import globalLogPublisher
+from twisted.plugin import getCache
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from dhtwisted.builtin_providers import PROVIDERS
+from dhtwisted.errors import ProviderError
+from dhtwisted.interfaces import IAuthProvider, IMessageBus, IMessageStorage, IProvider, IStorage
+
+ENTRY_POINT_GROUP = "dhtwisted.providers"
+INTERFACES = {"storage": IStorage, "messages": IMessageStorage, "bus": IMessageBus, "auth": IAuthProvider}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One provider that some package declares.
+
+    :ivar origin: whose it is, in words.
+    :ivar provider: the :class:`~dhtwisted.interfaces.IProvider`; ``None`` when it cannot be used.
+    :ivar hint: the name under which it was declared.
+    :ivar problem: why it cannot be used; empty when it can.
+    """
+
+    origin: str
+    hint: str
+    provider: object = None
+    problem: str = ""
+
+    def serves(self, role):
+        """A storage also serves as messages."""
+        return self.provider is not None and (self.provider.role == role or (self.provider.role, role) == ("storage", "messages"))
+
+
+def declarations():
+    """List all providers of all packages.
+
+    :returns: a list of :class:`Declaration`, the unusable ones included; an object that is declared in several ways is there once.
+    """
+    found = [Declaration("dhtwisted itself", provider.name, provider) for provider in PROVIDERS]
+    for declaration in (*_from_entry_points(), *_from_drop_ins()):
+        if declaration.provider is None or all(declaration.provider is not other.provider for other in found):
+            found.append(declaration)
+    return found
+
+
+def find(role, specification):
+    """Look up a provider without opening it.
+
+    :param role: ``storage``, ``messages``, ``bus`` or ``auth``.
+    :param specification: ``name:argument``.
+    :returns: the :class:`~dhtwisted.interfaces.IProvider` and its argument.
+    :raises ProviderError: there is no such provider, more than one, or the argument is missing or too much.
+    """
+    name, colon, argument = specification.partition(":")
+    if not colon:
+        raise ProviderError(f"{role} provider {name!r} lacks its colon; the form is name:argument, as in {name or 'memory'}:")
+    provider = _find_named(role, name)
+    form = provider.argument_form
+    if argument and not form:
+        raise ProviderError(f"{role} provider {name}: takes no argument; write {name}: alone")
+    if form and not argument and not form.startswith("["):
+        raise ProviderError(f"{role} provider {name}: needs its argument; write {name}:{form}")
+    return provider, argument
+
+
+def open_provider(role, specification, context):
+    """Build what a provider string stands for, and check that it can do what its role asks.
+
+    :param context: a :class:`~dhtwisted.interfaces.ProviderContext`.
+    :raises ConfigurationError: as :func:`find`, or the argument is wrong, or what the provider built does not fit its role.
+    """
+    provider, argument = find(role, specification)
+    built = provider.open(argument, context)
+    problem = _verify(INTERFACES[role], built)
+    if problem:
+        raise ProviderError(f"{role} provider {provider.name}: built something that does not fit its role: {problem}")
+    return built
+
+
+def describe_all():
+    """Write the page for ``--help-providers``."""
+    lines = []
+    known = declarations()
+    for role in INTERFACES:
+        lines.append(f"{role}:")
+        for declaration in known:
+            if declaration.serves(role):
+                provider = declaration.provider
+                lines.append(f"  {provider.name + ':' + provider.argument_form:<24} {provider.description} ({declaration.origin})")
+    broken = [f"  {declaration.hint}: {declaration.problem} ({declaration.origin})" for declaration in known if declaration.problem]
+    return "\n".join([*lines, *(["cannot be used:", *broken] if broken else [])])
+
+
+def _find_named(role, name):
+    known = declarations()
+    matches = [declaration for declaration in known if declaration.serves(role) and declaration.provider.name == name]
+    if len(matches) > 1:
+        owners = " and ".join(declaration.origin for declaration in matches)
+        raise ProviderError(f"{role} provider {name!r} is declared twice, by {owners}; remove one of them")
+    if matches:
+        return matches[0].provider
+    for declaration in known:
+        if declaration.problem and declaration.hint == name:
+            raise ProviderError(f"{role} provider {name!r} of {declaration.origin} cannot be used: {declaration.problem}")
+    names = sorted({declaration.provider.name + ":" for declaration in known if declaration.serves(role)})
+    raise ProviderError(f"there is no {role} provider {name!r}; known are {' '.join(names)}")
+
+
+def _from_entry_points():
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        package = f"package {entry_point.dist.name}" if entry_point.dist else f"entry point {entry_point.value}"
+        yield _load(package, entry_point.name, entry_point.load)
+
+
+def _from_drop_ins():
+    failures = []
+    modules = {}
+
+    def keep_failure(event):
+        if "log_failure" in event:
+            failures.append(event["log_failure"])
+
+    # Twisted logs a drop-in that it cannot import, and goes on; the log is the only place that tells.
+    globalLogPublisher.addObserver(keep_failure)
+    try:
+        modules = getCache(twisted.plugins)
+    finally:
+        globalLogPublisher.removeObserver(keep_failure)
+    for dropin in modules.values():
+        for plugin in dropin.plugins:
+            if any(interface.isOrExtends(IProvider) for interface in plugin.provided):
+                yield _load(f"drop-in {dropin.moduleName}", plugin.name, plugin.load)
+    for failure in failures:
+        yield Declaration("drop-in in twisted.plugins", _module_of(failure), problem=_in_one_line(failure.value))
+
+
+def _module_of(failure):
+    """Name the drop-in whose import failed: the outermost frame that belongs to none of the import machinery."""
+    files = [frame[1] for frame in failure.frames if "twisted/plugins" in frame[1].replace("\\", "/")]
+    return files[0].replace("\\", "/").rpartition("/")[2].removesuffix(".py") if files else "unknown module"
+
+
+def _load(origin, hint, load):
+    try:
+        provider = load()
+        problem = _verify(IProvider, provider)
+    except Exception as error:
+        # A stranger's module may fail to import with anything at all; that must not hinder the others.
+        return Declaration(origin, hint, problem=_in_one_line(error))
+    if not problem and provider.role not in INTERFACES:
+        problem = f"its role is {provider.role!r}, which is none of {', '.join(INTERFACES)}"
+    return Declaration(origin, hint, problem=problem) if problem else Declaration(origin, provider.name, provider)
+
+
+def _verify(interface, candidate):
+    try:
+        verifyObject(interface, candidate)
+    except Invalid as error:
+        return _in_one_line(error)
+    if interface is IMessageStorage and not (hasattr(candidate, "open") and hasattr(candidate, "close")):
+        return "it has no open and close"
+    return ""
+
+
+def _in_one_line(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())

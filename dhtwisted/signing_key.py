@@ -1,0 +1,121 @@
+"""Where the signing key of tokens comes from: the environment, a file, or made at first start.
+
+Whoever knows the key can be anybody, so files that others may read are refused, and so are known or short keys unless the configuration
+insists.
+"""
+
+import os
+import secrets
+import stat
+import tempfile
+from base64 import b64encode
+from pathlib import Path
+
+from dhtwisted.errors import ConfigurationError
+
+SHORTEST_KEY = 32
+FILE_NAME = "devicehive.secret"
+_KNOWN_SECRETS = (b"secret", b"devicehive")
+_CURE = f"make one with: (umask 077; head -c {SHORTEST_KEY} /dev/urandom | base64 > {FILE_NAME})"
+_ALPHABET = {character: value for value, character in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
+_PADDING = 127
+_ALPHABET[ord("=")] = _PADDING
+
+
+def find_key(settings, storage):
+    """Find the signing key, or make it at the first start.
+
+    :param settings: the whole configuration.
+    :param storage: the opened storage; its ``state_directory`` is where a new key goes. A volatile one without a directory gets a key
+        that ends with the process, as its users do.
+    :returns: the HMAC key as bytes.
+    :raises ConfigurationError: there is no place for a key, or the key or its file is not safe.
+    """
+    place, secret = _find_secret(settings.auth, storage)
+    lenient = settings.compatibility.secret_encoding == "base64-lenient"
+    key = decode_lenient(secret) if lenient else secret
+    if not key:
+        raise ConfigurationError(f"{place}: the key is empty; {_CURE}")
+    if not settings.compatibility.allow_weak_secret:
+        _refuse_weak(place, secret, key)
+    return key
+
+
+def decode_lenient(secret):
+    """Decode base64 as the reference server does: other characters are skipped, and an incomplete last group of four is dropped."""
+    values = [_ALPHABET[character] for character in secret if character in _ALPHABET]
+    key = bytearray()
+    for first, second, third, fourth in zip(*[iter(values)] * 4, strict=False):
+        key.append((first << 2 | second >> 4) & 255)
+        if third != _PADDING:
+            key.append((second << 4 | third >> 2) & 255)
+        if fourth != _PADDING:
+            key.append((third << 6 | fourth) & 255)
+    return bytes(key)
+
+
+def _find_secret(auth, storage):
+    if auth.secret:
+        return "DHTWISTED_AUTH_SECRET", auth.secret.encode()
+    if auth.secret_file:
+        return auth.secret_file, _read(Path(auth.secret_file))
+    if storage.state_directory is not None:
+        path = Path(storage.state_directory, FILE_NAME)
+        if not path.exists():
+            _make(path)
+        return str(path), _read(path)
+    if storage.durability == "volatile":
+        return "the key of this process", _new_secret()
+    raise ConfigurationError(f"auth.secret_file: this storage has no directory for a key, so it must be given; {_CURE}")
+
+
+def _read(path):
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigurationError(f"{path}: others may read or change the signing key; run: chmod 600 {path}")
+        secret = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the signing key cannot be read ({error.strerror}); {_CURE}") from error
+    # An editor or a shell ends the line; the line end is no part of the key.
+    return secret.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _new_secret():
+    """Make a secret that is long enough both as it is and after :func:`decode_lenient`."""
+    return b64encode(secrets.token_bytes(48))
+
+
+def _make(path):
+    """Write a new key so that it is there whole or not at all, and never readable by others, whatever the umask."""
+    try:
+        descriptor, unfinished = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(_new_secret() + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+            _link(unfinished, path)
+        finally:
+            os.unlink(unfinished)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the signing key cannot be written ({error.strerror}); name one in auth.secret_file") from error
+
+
+def _link(unfinished, path):
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return  # Another server of this directory was first, and its key serves both.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _refuse_weak(place, secret, key):
+    if secret in _KNOWN_SECRETS:
+        raise ConfigurationError(f"{place}: everybody knows this key; {_CURE}, or set compatibility.allow_weak_secret")
+    if len(key) < SHORTEST_KEY:
+        reason = f"the key has {len(key)} bytes, less than {SHORTEST_KEY}"
+        raise ConfigurationError(f"{place}: {reason}; {_CURE}, or set compatibility.allow_weak_secret")

@@ -1,0 +1,9 @@
+"""What ``twistd`` and the provider lookup find: the service and the built-in providers. Imported often, so nothing heavy."""
+
+from twisted.application.service import ServiceMaker
+
+from dhtwisted.builtin_providers import file, jwt, local, memory
+
+__all__ = ["devicehive", "file", "jwt", "local", "memory"]
+
+devicehive = ServiceMaker("DeviceHive server", "dhtwisted.tap", "DeviceHive-compatible messaging server", "devicehive")
