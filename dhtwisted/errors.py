@@ -317,6 +317,10 @@ class Missing(StorageError):
         super().__init__(f"there is no {kind.__name__} {key!r}")
 
 
+class Unstorable(StorageError):
+    """A value that this storage cannot hold, such as text that is no Unicode, or an integer beyond 64 bits. Nothing was changed."""
+
+
 class StorageUnavailable(StorageError):
     """The storage cannot do it now: disk full, database away, closed. Nothing was changed; clients get 503."""
 

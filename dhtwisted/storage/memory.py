@@ -83,7 +83,9 @@ class MemoryStorage:
         """Record what became of a command in a new object; the one handed out before stays as it was."""
         log = self._log(Command)
         command = log.get(device_id, command_id)
-        return command and log.change(command, last_updated=self._now(), updated=True, **changes)
+        if command is None:
+            return None
+        return log.change(command, last_updated=max(self._now(), command.last_updated + 1), updated=True, **changes)
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""

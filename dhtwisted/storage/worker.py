@@ -1,0 +1,65 @@
+"""A thread that does one thing after the other, for a driver that blocks."""
+
+import queue
+import threading
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ..errors import StorageUnavailable
+
+
+class Worker:
+    """Runs functions in a thread of its own, in the order in which they were handed in.
+
+    The thread is no daemon: what was handed in is finished even when the interpreter is on its way out. So it must be stopped.
+
+    :param reactor: takes the answers back into its own thread.
+    :param name: of the thread, for whoever looks at the process.
+    :param max_waiting: functions that may wait; more are refused.
+    """
+
+    def __init__(self, reactor, name, max_waiting=1000):
+        self._reactor = reactor
+        self._jobs = queue.Queue(max_waiting)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=False)
+        self._thread.start()
+
+    def call(self, function, *arguments):
+        """Run a function in the thread.
+
+        :returns: a Deferred of its result.
+        :raises StorageUnavailable: too many wait, or the thread has been stopped.
+        """
+        if not self._thread.is_alive():
+            raise StorageUnavailable("the storage is closed")
+        done = Deferred()
+        try:
+            self._jobs.put_nowait((done, function, arguments))
+        except queue.Full:
+            raise StorageUnavailable("too many operations wait for the storage") from None
+        return done
+
+    def stop(self, function, *arguments):
+        """Let the thread finish what it has, run one last function, and end it.
+
+        :returns: a Deferred of the function's result, when the thread has ended.
+        """
+        done = Deferred()
+        # Never full for long: the thread takes one after the other. Waiting here beats a thread that nobody stops.
+        self._jobs.put((done, function, arguments))
+        self._jobs.put(None)
+        return done.addBoth(self._join)
+
+    def _join(self, result):
+        self._thread.join()
+        return result
+
+    def _run(self):
+        while (job := self._jobs.get()) is not None:
+            done, function, arguments = job
+            try:
+                answer, result = done.callback, function(*arguments)
+            except Exception:
+                answer, result = done.errback, Failure()
+            self._reactor.callFromThread(answer, result)
