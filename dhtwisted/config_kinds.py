@@ -1,7 +1,8 @@
 """What the value of an option may look like, in a TOML file and as text in the environment or on the command line.
 
-A kind has ``expected``, the form in words for error messages, and three methods: ``from_toml`` takes a value of the file, ``from_text``
-takes text, ``to_toml`` writes a value back. The first two raise ``ValueError`` with a reason that does not repeat the value.
+A kind has ``expected``, the form in words for error messages, and four methods: ``from_toml`` takes a value of the file, ``from_text``
+takes text, ``to_toml`` writes a value back, ``show`` names a wrong value in a message. The first two raise ``ValueError`` with a reason
+that begins where ``show`` ends.
 """
 
 import json
@@ -14,7 +15,16 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)")
 _INTEGER = re.compile(r"-?\d{1,18}")
 
 
-class Text:
+class Kind:
+    """What the kinds share."""
+
+    def show(self, value):
+        """Name a value, however long it is."""
+        text = repr(value)
+        return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+class Text(Kind):
     """Any text."""
 
     expected = "text"
@@ -36,6 +46,9 @@ class Text:
 class Hidden(Text):
     """Text that no message may show, such as a password."""
 
+    def show(self, value):
+        return "the value"
+
 
 class Choice(Text):
     """One of a few words."""
@@ -50,7 +63,7 @@ class Choice(Text):
         return text
 
 
-class Flag:
+class Flag(Kind):
     """True or false."""
 
     expected = "true or false"
@@ -69,7 +82,7 @@ class Flag:
         return "true" if value else "false"
 
 
-class Integer:
+class Integer(Kind):
     """A whole number from ``lowest`` to ``highest``."""
 
     def __init__(self, lowest=0, highest=2**31 - 1):
@@ -92,7 +105,7 @@ class Integer:
         return str(value)
 
 
-class Size:
+class Size(Kind):
     """Bytes, as an integer."""
 
     expected = 'a number of bytes or text such as "64KiB" or "1MiB", at most 2 GiB'
@@ -119,7 +132,7 @@ class Size:
         return str(value)
 
 
-class Duration:
+class Duration(Kind):
     """Seconds, as a float. Always with a unit, except for 0: a bare number would leave open what it counts."""
 
     def __init__(self, lowest=0, highest=100 * 366 * 86400):
@@ -151,13 +164,16 @@ class Duration:
         return f'"{value:g}s"'
 
 
-class List:
+class List(Kind):
     """Several texts; separated by commas where it is given as one text. ``check`` raises ``ValueError`` for a bad one."""
 
     def __init__(self, expected, check, at_least=0):
-        self.expected = f"a list, each {expected}"
+        self.expected = f"a list, each item {expected}"
         self._check = check
         self._at_least = at_least
+
+    def show(self, value):
+        return "it" if isinstance(value, (list, tuple)) else super().show(value)
 
     def from_toml(self, value):
         if not isinstance(value, (list, tuple)):
@@ -178,5 +194,5 @@ class List:
         try:
             self._check(item)
         except ValueError as error:
-            raise ValueError(f"holds {item!r}, which {error}") from None
+            raise ValueError(f"holds {super().show(item)}, which {error}") from error
         return item

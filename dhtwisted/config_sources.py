@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from dhtwisted.config import Settings
-from dhtwisted.config_kinds import Hidden
 from dhtwisted.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "DHTWISTED_"
@@ -104,10 +103,4 @@ def _take(values, place, option, section, value, as_text):
     try:
         values[section][option.name] = kind.from_text(value) if as_text else kind.from_toml(value)
     except ValueError as error:
-        shown = "the value" if isinstance(kind, Hidden) else _shorten(value)
-        raise ConfigurationError(f"{place}: {shown} {error}; expected {kind.expected}") from error
-
-
-def _shorten(value):
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        raise ConfigurationError(f"{place}: {kind.show(value)} {error}; expected {kind.expected}") from error

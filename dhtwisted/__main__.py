@@ -1,0 +1,5 @@
+"""``python -m dhtwisted`` is the command ``devicehive``."""
+
+from dhtwisted.command_line import main
+
+main()

@@ -1,0 +1,90 @@
+"""The first start on an empty storage: a network, a device type, and an administrator whom somebody can be."""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from dhtwisted.errors import ConfigurationError, Duplicate
+from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User
+
+FILE_NAME = "devicehive.password"
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
+_RANDOM_BYTES = 15
+
+log = Logger()
+
+
+async def bootstrap(storage, auth, settings, announce=None):
+    """Fill a storage that has no user. The administrator comes last, so that a crash on the way is mended by the next start.
+
+    :param storage: an opened entity storage.
+    :param auth: the auth provider, for the password's record.
+    :param settings: the whole configuration.
+    :param announce: called as ``announce(login, password)`` with a password made up here, *before* it becomes good: it is kept nowhere,
+        so one that nobody saw would lock everybody out.
+    :returns: that password; ``None`` when there were users already or the configuration gives the password.
+    :raises ConfigurationError: the configured password is too short or too long.
+    """
+    if await storage.count(User, EntityQuery()):
+        return None
+    given = settings.auth.admin_password
+    if given and not SHORTEST_PASSWORD <= len(given) <= LONGEST_PASSWORD:
+        raise ConfigurationError(f"auth.admin_password: needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    password = given or secrets.token_urlsafe(_RANDOM_BYTES)
+    record = await auth.hash_password(password)
+    await _insert(storage, Network(id=1, name="Default Network", description="Made at first start"))
+    await _insert(storage, DeviceType(id=1, name="Default Device Type", description="Made at first start"))
+    if not given and announce is not None:
+        announce(settings.auth.admin_login, password)
+    administrator = User(
+        id=1,
+        login=settings.auth.admin_login,
+        password=record,
+        role=ADMINISTRATOR,
+        network_ids=frozenset({1}),
+        device_type_ids=frozenset({1}),
+    )
+    if await _insert(storage, administrator):
+        return None if given else password
+    log.warn("Another server made the administrator at the same moment; only the password that it used is good")
+    return None
+
+
+async def _insert(storage, entity):
+    try:
+        await storage.insert(entity)
+    except Duplicate:
+        # An earlier start ended in the middle, or another node does the same at this moment.
+        log.info("{kind} {key} is there already", kind=type(entity).__name__, key=entity.key)
+        return False
+    return True
+
+
+def print_password(login, password):
+    """Show a new password to the person in front of the terminal, past the log, which may be kept."""
+    sys.__stdout__.write(f"First start: log in as {login} with the password {password} (shown only now)\n")
+    sys.__stdout__.flush()
+
+
+def write_password(directory, login, password):
+    """Leave a new password where only the server's user can read it, and log the place.
+
+    :param directory: the storage's state directory.
+    :raises ConfigurationError: there is no such directory, or it cannot be written.
+    """
+    if directory is None:
+        raise ConfigurationError("auth.admin_password: must be given for the first start of a daemon whose storage has no directory")
+    path = Path(directory, FILE_NAME)
+    try:
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{login} {password}\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the administrator's password cannot be written ({error.strerror})") from error
+    log.warn("First start: the administrator's password is in {path}; read it, then delete the file", path=str(path))

@@ -1,0 +1,175 @@
+"""The server as a Twisted service: an ordered start, after which it listens, and an ordered stop within a bound.
+
+Whatever is opened is put on a stack together with the way to close it. Stopping unwinds that stack, and so does a start that fails half way.
+"""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from ipaddress import ip_address
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from dhtwisted.bootstrap import bootstrap, print_password, write_password
+from dhtwisted.errors import ConfigurationError, StorageError
+from dhtwisted.interfaces import ProviderContext
+from dhtwisted.providers import open_provider
+
+STOP_BOUND = 15.0
+"""Seconds from the request to stop until all is closed."""
+
+START_GRACE = 5.0
+"""Seconds that a start under way gets to finish before it is given up for a stop."""
+
+CLOSING_RESERVE = 2.0
+"""Seconds of the bound that are kept for storages: what was accepted must reach the disk however slow the clients are."""
+
+MENDABLE = (ConfigurationError, StorageError, CannotListenError, OSError)
+"""Failures that somebody can mend: one line in the log. Anything else is a defect, and its traceback is wanted."""
+
+
+class DeviceHiveService(Service):
+    """One server.
+
+    :param reactor: the reactor to run in.
+    :param settings: a :class:`~dhtwisted.config.Settings`.
+    :param foreground: somebody sees standard output; otherwise a new password goes to a file.
+    :param process: a :class:`~dhtwisted.process.Process`; ``None`` leaves signals, exit status and collector alone.
+    :ivar addresses: ``(host, port)`` of each endpoint once it listens; a Unix socket has its path and ``None``.
+    :ivar started: a Deferred; fires with true when the server listens, with false when it cannot and all is closed again.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, settings, foreground=True, process=None):
+        self.addresses = []
+        self.started = None
+        self._reactor = reactor
+        self._settings = settings
+        self._foreground = foreground
+        self._process = process
+        self._opened = AsyncExitStack()
+        self._deadline = None
+
+    def startService(self):
+        """Begin to start; :attr:`started` tells the end of it."""
+        super().startService()
+        if self._process is not None:
+            self._process.starting()
+        self.started = Deferred.fromCoroutine(self._start_or_give_up())
+
+    def stopService(self):
+        """Stop accepting, let clients and requests finish, close what was opened.
+
+        :returns: a Deferred; it fires within :data:`STOP_BOUND` seconds.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start_or_give_up(self):
+        try:
+            await self._start()
+        except Exception as error:
+            if self.running:
+                self._report(error)
+            await self._close_all()
+            if self.running and self._process is not None:
+                self._process.failed()
+            return False
+        if self._process is not None:
+            self._process.started()
+        return True
+
+    async def _stop(self):
+        self._deadline = self._reactor.seconds() + STOP_BOUND
+        if self.started is not None:
+            await self.started.addTimeout(START_GRACE, self._reactor)
+        await self._close_all()
+        if self._process is not None:
+            self._process.stopped()
+
+    async def _start(self):
+        reactor, settings = self._reactor, self._settings
+        storage, messages = await self._open_storages()
+        auth = open_provider("auth", settings.auth.provider, ProviderContext(reactor, settings, storage))
+        self._at_stop("auth provider", auth.close)
+        announce = print_password if self._foreground else partial(write_password, storage.state_directory)
+        await bootstrap(storage, auth, settings, announce)
+        self._start_retention(messages)
+        factory = await self._start_server(storage, messages, auth)
+        for description in settings.server.listen:
+            await self._listen(description, factory)
+
+    async def _open_storages(self):
+        storage = await self._open_storage("storage", self._settings.storage.provider)
+        if not self._settings.storage.messages:
+            return storage, storage
+        return storage, await self._open_storage("messages", self._settings.storage.messages)
+
+    async def _open_storage(self, role, specification):
+        storage = open_provider(role, specification, ProviderContext(self._reactor, self._settings))
+        self._at_stop(role, storage.close)
+        await storage.open()
+        return storage
+
+    def _start_retention(self, messages):
+        from dhtwisted.retention import Retention
+
+        if self._settings.storage.retention:
+            retention = Retention(self._reactor, messages, int(self._settings.storage.retention * 1000))
+            retention.start()
+            self._at_stop("retention", retention.stop)
+
+    async def _start_server(self, storage, messages, auth):
+        # Autobahn takes half a second to import: those who only check a configuration do not wait for it.
+        from dhtwisted.server import Server
+        from dhtwisted.transports.port import PortFactory
+
+        bus = open_provider("bus", self._settings.bus.provider, ProviderContext(self._reactor, self._settings, storage))
+        server = Server(self._reactor, self._settings, storage, messages, bus, auth)
+        self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
+        await server.start()
+        factory = PortFactory(server)
+        self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
+        return factory
+
+    async def _listen(self, description, factory):
+        port = await serverFromString(self._reactor, description).listen(factory)
+        self._at_stop("port", port.stopListening)
+        address = port.getHost()
+        if not hasattr(address, "port"):
+            self.addresses.append((address.name, None))
+            self.log.info("Listening on {path}", path=address.name)
+            return
+        self.addresses.append((address.host, address.port))
+        self.log.info("Listening on {host}:{port} ({endpoint})", host=address.host, port=address.port, endpoint=description)
+        if description.startswith("tcp") and not ip_address(address.host).is_loopback:
+            self.log.warn("Port {port} takes passwords and tokens in clear; use an ssl: endpoint or a proxy with TLS", port=address.port)
+
+    def _report(self, error):
+        if isinstance(error, MENDABLE):
+            self.log.critical("Cannot start: {reason}", reason=" ".join(str(error).split()))
+        else:
+            self.log.failure("Cannot start, by a defect")
+
+    def _at_stop(self, what, close, reserve=0.0):
+        """Have something closed, after all that is opened later. ``reserve`` is what it must leave of the bound, in seconds."""
+        self._opened.push_async_callback(self._close, what, close, reserve)
+
+    async def _close_all(self):
+        if self._deadline is None:
+            self._deadline = self._reactor.seconds() + STOP_BOUND
+        await self._opened.aclose()
+
+    async def _close(self, what, close, reserve):
+        remaining = max(self._deadline - reserve - self._reactor.seconds(), CLOSING_RESERVE / 4)
+        try:
+            await maybeDeferred(close).addTimeout(remaining, self._reactor)
+        except TimeoutError:
+            self.log.warn("Stopping: gave up waiting for {what}", what=what)
+        except Exception:
+            # The others must be closed all the same.
+            self.log.failure("Stopping: {what} could not be closed", what=what)

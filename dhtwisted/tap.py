@@ -1,0 +1,106 @@
+"""What ``twistd devicehive`` understands on its command line, and how that becomes the service."""
+
+import os
+import sys
+
+from twisted.python import usage
+
+from dhtwisted import __version__
+from dhtwisted.config_sources import example_file, load_settings
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.process import Process
+from dhtwisted.providers import describe_all, find
+from dhtwisted.service import DeviceHiveService
+
+
+class Options(usage.Options):
+    """The command line. Whatever is wrong with it ends in one line on standard error and exit status 1."""
+
+    longdesc = (
+        "A DeviceHive-compatible messaging server. Without any option it keeps its data in devicehive.sqlite in the current directory and "
+        "listens on 127.0.0.1:8080 only. Options win over the environment (DHTWISTED_<SECTION>_<KEY>), which wins over the file."
+    )
+    optParameters = [
+        ["config", "c", None, "TOML file with the configuration"],
+        ["storage", None, None, "where to keep everything, such as memory: or file:PATH"],
+        ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
+    ]
+    optFlags = [["check-config", None, "read the configuration, say whether it is good, and exit"]]
+
+    def __init__(self):
+        super().__init__()
+        self.settings = None
+        self._listen = []
+
+    def opt_listen(self, endpoint):
+        """Twisted endpoint to listen on, such as tcp:8080; may be given several times"""
+        self._listen.append(endpoint)
+
+    def opt_help_providers(self):
+        """list what --storage, --messages and the configuration may name, and exit"""
+        _say(describe_all())
+
+    def opt_example_config(self):
+        """write a configuration file with every option and its default, and exit"""
+        _say(example_file().rstrip())
+
+    def opt_version(self):
+        """show the version, and exit"""
+        _say(f"dhtwisted {__version__}")
+
+    def getSynopsis(self):
+        """Show both ways to start; twistd knows but one."""
+        return "Usage: devicehive [options]\n   or: twistd [options of twistd] devicehive [options]\n"
+
+    def parseArgs(self, *arguments):
+        """Refuse arguments that belong to no option."""
+        if arguments:
+            raise usage.UsageError(f"{arguments[0]!r} belongs to no option; see devicehive --help")
+
+    def parseOptions(self, options=None):
+        """Parse, with one line for a mistake: the whole help, which twistd would write, hides it."""
+        try:
+            super().parseOptions(options)
+        except (usage.UsageError, ConfigurationError) as error:
+            raise SystemExit(f"devicehive: {' '.join(str(error).split())}") from error
+
+    def postOptions(self):
+        """Read the configuration, so that what is wrong with it is said before anything is opened."""
+        self.settings = load_settings(self["config"], os.environ, self._overrides())
+        for role, specification in _named_providers(self.settings):
+            find(role, specification)
+        if self["check-config"]:
+            _say("The configuration is good.")
+
+    def _overrides(self):
+        given = (
+            ("--listen", "server", "listen", self._listen or None),
+            ("--storage", "storage", "provider", self["storage"]),
+            ("--messages", "storage", "messages", self["messages"]),
+        )
+        return [override for override in given if override[-1] is not None]
+
+
+def makeService(options):
+    """Put the parts together.
+
+    :param options: a parsed :class:`Options`, as ``twistd`` hands it over.
+    :returns: the service.
+    """
+    from twisted.internet import reactor
+
+    foreground = options.parent is None or bool(options.parent.get("nodaemon"))
+    return DeviceHiveService(reactor, options.settings, foreground, Process(reactor))
+
+
+def _named_providers(settings):
+    yield "storage", settings.storage.provider
+    if settings.storage.messages:
+        yield "messages", settings.storage.messages
+    yield "bus", settings.bus.provider
+    yield "auth", settings.auth.provider
+
+
+def _say(text):
+    sys.stdout.write(f"{text}\n")
+    raise SystemExit(0)
