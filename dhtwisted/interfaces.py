@@ -230,14 +230,20 @@ class IOutput(Interface):
     """A session's way to its client; each transport has one."""
 
     congested = Attribute("True while the client does not take what is sent: the session then accepts no more requests and paces replays.")
-    host = Attribute("The address under which the client found this server (``Host`` header), for ``server/info``.")
+    rest_url = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
     address = Attribute("The client's network address, for limits.")
 
     def send(payload):
         """Send one whole message, JSON as bytes. A reply always leaves, however large."""
 
     def send_event(prefix, body):
-        """Send one whole message in two parts of bytes. May end the connection when the client has fallen too far behind."""
+        """Send one whole message given in two parts of bytes. Ends the connection when the client has fallen too far behind."""
+
+    def abort(reason):
+        """End the connection, since what was promised on it cannot be kept; the client connects again.
+
+        :param reason: a few words, for the log.
+        """
 
     def pause():
         """Take no more input until :meth:`resume`."""

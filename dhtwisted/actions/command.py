@@ -1,0 +1,180 @@
+"""Commands: ``command/insert``, ``get``, ``list``, ``update`` (WebSocket reference, section 3.5)."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.common import accessible_device, check_name, check_text, message_query, publish, writable_device
+from dhtwisted.actions.declare import action
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
+from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
+from dhtwisted.model import Command
+from dhtwisted.resources import CommandResource, Resource
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
+from dhtwisted.timestamps import format_timestamp
+
+
+class NewCommand(Members):
+    """A command to be inserted; ``command`` is its name. ``lifetime`` in seconds; ``parameters`` and ``result`` are any JSON."""
+
+    command: str | None = None
+    parameters: Raw = ABSENT
+    lifetime: Integer | None = None
+    status: str | None = None
+    result: Raw = ABSENT
+    timestamp: Timestamp | None = None
+
+
+class CommandInsert(Fields, tag="command/insert"):
+    """``deviceId`` and ``command``."""
+
+    device_id: str | None = None
+    command: NewCommand | None = None
+
+
+class InsertedCommandResource(Resource):
+    """What the server added; exactly these members."""
+
+    id: int
+    timestamp: str
+    last_updated: str
+    user_id: int | None
+
+
+class InsertedCommand(Resource):
+    """The reply's member."""
+
+    command: InsertedCommandResource
+
+
+@action(CommandInsert, Permission.CREATE_DEVICE_COMMAND, overlaps=True)
+async def command_insert(request):
+    """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
+    fields, server = request.fields, request.server
+    device = await writable_device(request, fields.device_id)
+    new = fields.command
+    if new is None:
+        raise MissingCommand()
+    check_name(new.command, MissingCommand)
+    check_text(new.status)
+    command = Command(
+        name=new.command,
+        device_id=device.id,
+        network_id=device.network_id,
+        device_type_id=device.device_type_id,
+        user_id=request.principal.user_id,
+        parameters=payload(new.parameters),
+        lifetime=new.lifetime,
+        status=new.status,
+        result=payload(new.result),
+        timestamp=new.timestamp,
+    )
+    await server.messages.append((command,))
+    request.session.remember_command(command.id)
+    publish(request, COMMAND_INSERT, command)
+    return InsertedCommand(
+        command=InsertedCommandResource(
+            id=command.id,
+            timestamp=format_timestamp(command.timestamp),
+            last_updated=format_timestamp(command.last_updated),
+            user_id=command.user_id,
+        )
+    )
+
+
+class CommandGet(Fields, tag="command/get"):
+    """``deviceId`` and ``commandId``."""
+
+    device_id: str | None = None
+    command_id: Integer | None = None
+
+
+class OneCommand(Resource):
+    """The reply's member."""
+
+    command: CommandResource
+
+
+@action(CommandGet, Permission.GET_DEVICE_COMMAND)
+async def command_get(request):
+    """Read one command."""
+    fields = request.fields
+    device = await accessible_device(request, fields.device_id)
+    if fields.command_id is None:
+        raise MissingCommandId()
+    command = await request.server.messages.get_message(Command, device.id, fields.command_id)
+    if command is None:
+        raise CommandNotFound(fields.command_id)
+    return OneCommand(command=CommandResource.of(command))
+
+
+class CommandList(Fields, tag="command/list"):
+    """``deviceId``, and which: ``start`` and ``end`` (exclusive), ``command`` (one name) or ``names``, ``status``, ``returnUpdated``."""
+
+    device_id: str | None = None
+    start: Timestamp | None = None
+    end: Timestamp | None = None
+    command: str | None = None
+    names: list[str] | None = None
+    status: str | None = None
+    return_updated: bool | None = None
+    sort_field: str | None = None
+    sort_order: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
+
+
+class Commands(Resource):
+    """The reply's member."""
+
+    commands: list[CommandResource]
+
+
+SORT_FIELDS = {"timestamp": "timestamp", "command": "name", "status": "status"}
+
+
+@action(CommandList, Permission.GET_DEVICE_COMMAND)
+async def command_list(request):
+    """List commands of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
+    fields = request.fields
+    await accessible_device(request, fields.device_id)
+    names = (fields.command,) if fields.command else tuple(fields.names or ())
+    query = message_query(
+        request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False
+    )
+    commands = await request.server.messages.find_messages(Command, query)
+    return Commands(commands=[CommandResource.of(command) for command in commands])
+
+
+class CommandChange(Members):
+    """What became of a command; everything else of it stays."""
+
+    status: str | None = None
+    result: Raw = ABSENT
+
+
+class CommandUpdate(Fields, tag="command/update"):
+    """``deviceId``, ``commandId`` and ``command``."""
+
+    device_id: str | None = None
+    command_id: Integer | None = None
+    command: CommandChange | None = None
+
+
+@action(CommandUpdate, Permission.UPDATE_DEVICE_COMMAND, overlaps=True)
+async def command_update(request):
+    """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
+    fields = request.fields
+    device = await accessible_device(request, fields.device_id)
+    if fields.command_id is None:
+        raise MissingCommandId()
+    if fields.command is None:
+        raise MissingCommand()
+    check_text(fields.command.status)
+    changes = {"status": fields.command.status, "result": payload(fields.command.result)}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    command = await request.server.messages.update_command(device.id, fields.command_id, changes)
+    if command is None:
+        raise CommandNotFound(fields.command_id)
+    publish(request, COMMAND_UPDATE, command)

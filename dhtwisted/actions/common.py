@@ -1,0 +1,111 @@
+"""What several actions ask for: a device that the caller may use, pages, sorting, events."""
+
+from __future__ import annotations
+
+from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidSortOrder, MissingDeviceId
+from dhtwisted.model import Device, Event, MessageQuery
+from dhtwisted.schema import MAX_NAME
+
+DEFAULT_TAKE = 100
+
+
+async def accessible_device(request, device_id):
+    """Find a device that the caller may use.
+
+    :raises MissingDeviceId: no id.
+    :raises DeviceNotFound: no such device, told to those who may use every device.
+    :raises AccessDenied: no such device, or not his, told to all others.
+    """
+    if not device_id:
+        raise MissingDeviceId()
+    principal = request.principal
+    device = request.server.entities.device(device_id) or await request.server.entities.get(Device, device_id)
+    if device is None:
+        raise DeviceNotFound(device_id) if principal.unrestricted else AccessDenied()
+    if not principal.sees(device.network_id, device.device_type_id):
+        raise AccessDenied()
+    return device
+
+
+async def writable_device(request, device_id):
+    """The same, for commands and notifications that are inserted.
+
+    :raises DeviceBlocked: the device is blocked and ``server.refuse_blocked_devices`` is on.
+    """
+    device = await accessible_device(request, device_id)
+    if device.is_blocked and request.server.settings.server.refuse_blocked_devices:
+        raise DeviceBlocked(device_id)
+    return device
+
+
+def page(request):
+    """``skip`` and ``take`` of a list request: 0 and 100 when absent, no more than ``limits.list_size``.
+
+    :raises BadRequest: negative.
+    """
+    skip = request.fields.skip or 0
+    take = DEFAULT_TAKE if request.fields.take is None else request.fields.take
+    if skip < 0 or take < 0:
+        raise BadRequest()
+    limit = request.server.settings.limits.list_size
+    return skip, min(take, limit) if limit else take
+
+
+def descending(order, default):
+    """Whether ``sortOrder`` asks for descending order.
+
+    :raises InvalidSortOrder: neither ``ASC`` nor ``DESC``, in any case.
+    """
+    if not order:
+        return default
+    if order.upper() not in ("ASC", "DESC"):
+        raise InvalidSortOrder(order)
+    return order.upper() == "DESC"
+
+
+def message_query(request, sort_fields, **conditions):
+    """The stored messages that a ``command/list`` or ``notification/list`` asks for.
+
+    Both bounds are exclusive, an unknown ``sortField`` is ignored, and a known one without ``sortOrder`` sorts descending (WebSocket
+    reference, section 3.5).
+
+    :param sort_fields: ``sortField`` in lower case -> field of the message.
+    """
+    fields = request.fields
+    skip, take = page(request)
+    sort = sort_fields.get((fields.sort_field or "").lower())
+    return MessageQuery(
+        device_ids=(fields.device_id,),
+        since=None if fields.start is None else fields.start + 1,
+        before=fields.end,
+        sort=sort or "timestamp",
+        descending=descending(fields.sort_order, default=sort is not None),
+        skip=skip,
+        take=take,
+        **conditions,
+    )
+
+
+def check_name(name, missing):
+    """Hold the name of a command or notification to its form.
+
+    :param missing: the error class for an absent or empty one.
+    :raises BadRequest: too long, or with a NUL character.
+    """
+    if not name:
+        raise missing()
+    check_text(name)
+
+
+def check_text(text):
+    """Hold a short text of a message to what every storage can keep.
+
+    :raises BadRequest: more than 256 characters, or a NUL character.
+    """
+    if text is not None and (len(text) > MAX_NAME or "\0" in text):
+        raise BadRequest()
+
+
+def publish(request, action, message):
+    """Hand a stored message to subscribers everywhere."""
+    request.server.publish((Event(action, message),))

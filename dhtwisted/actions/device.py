@@ -1,0 +1,262 @@
+"""Devices: ``device/get``, ``list``, ``count``, ``save``, ``delete`` (WebSocket reference, section 3.4)."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Raw
+
+from dhtwisted.access import Permission, intersect
+from dhtwisted.actions.common import accessible_device, descending, page, publish
+from dhtwisted.actions.declare import action
+from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
+from dhtwisted.broker import NOTIFICATION_INSERT
+from dhtwisted.envelope import encode
+from dhtwisted.errors import (
+    BadRequest,
+    Duplicate,
+    InvalidDeviceId,
+    MissingDevice,
+    MissingDeviceId,
+    NoAccessToDevice,
+    NoAccessToDeviceType,
+    NoAccessToNetwork,
+)
+from dhtwisted.model import Command, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification
+from dhtwisted.resources import DeviceResource, Resource
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
+
+DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
+SORT_FIELDS = {"": "", "name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
+FORGET_SLICE = 1000
+
+
+class DeviceGet(Fields, tag="device/get"):
+    """``deviceId``."""
+
+    device_id: str | None = None
+
+
+class OneDevice(Resource):
+    """The reply's member."""
+
+    device: DeviceResource
+
+
+@action(DeviceGet, Permission.GET_DEVICE)
+async def device_get(request):
+    """Read one device."""
+    return OneDevice(device=DeviceResource.of(await accessible_device(request, request.fields.device_id)))
+
+
+class DeviceCount(Fields, tag="device/count"):
+    """Which devices: ``name`` (exact), ``namePattern`` (SQL LIKE), ``networkId``, ``networkName``."""
+
+    name: str | None = None
+    name_pattern: str | None = None
+    network_id: Integer | None = None
+    network_name: str | None = None
+
+
+class DeviceList(DeviceCount, tag="device/list"):
+    """The same, with order and page."""
+
+    sort_field: str | None = None
+    sort_order: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
+
+
+class Devices(Resource):
+    """The reply's member."""
+
+    devices: list[DeviceResource]
+
+
+class Count(Resource):
+    """The reply's member."""
+
+    count: int
+
+
+@action(DeviceList, Permission.GET_DEVICE)
+async def device_list(request):
+    """List the devices that the caller may use. Without a ``sortField`` they come in order of id."""
+    fields = request.fields
+    sort = SORT_FIELDS.get((fields.sort_field or "").lower())
+    if sort is None:
+        raise BadRequest()
+    skip, take = page(request)
+    conditions = await _conditions(request)
+    query = EntityQuery(**conditions, sort=sort, descending=descending(fields.sort_order, default=False), skip=skip, take=take)
+    return Devices(devices=[DeviceResource.of(device) for device in await request.server.entities.find(Device, query)])
+
+
+@action(DeviceCount, Permission.GET_DEVICE)
+async def device_count(request):
+    """Count the devices that the caller may use."""
+    return Count(count=await request.server.entities.count(Device, EntityQuery(**await _conditions(request))))
+
+
+async def _conditions(request):
+    """The filters of a request within what the caller may use."""
+    fields, principal = request.fields, request.principal
+    networks = principal.networks()
+    if fields.network_id is not None:
+        networks = intersect(networks, frozenset({fields.network_id}))
+    if fields.network_name is not None:
+        named = await request.server.entities.find(Network, EntityQuery(equal={"name": fields.network_name}))
+        networks = intersect(networks, frozenset(network.id for network in named))
+    within = {"network_id": networks, "device_type_id": principal.device_types()}
+    return {
+        "equal": {} if fields.name is None else {"name": fields.name},
+        "like": {} if fields.name_pattern is None else {"name": fields.name_pattern},
+        "within": {field: ids for field, ids in within.items() if ids is not None},
+    }
+
+
+class DeviceFields(Members):
+    """A device as clients send it. Older members (``id``, ``key``, ``status``, ``deviceClass``) are ignored. ``data`` is any JSON."""
+
+    name: str | None = None
+    data: Raw = ABSENT
+    network_id: Integer | None = None
+    device_type_id: Integer | None = None
+    is_blocked: bool | None = None
+
+
+class DeviceSave(Fields, tag="device/save"):
+    """``deviceId`` and ``device``."""
+
+    device_id: str | None = None
+    device: DeviceFields | None = None
+
+
+@action(DeviceSave, Permission.REGISTER_DEVICE)
+async def device_save(request):
+    """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` follows.
+
+    Absent on creation: the name is the id, the network the lowest one assigned to the user, the device type the lowest permitted one.
+    """
+    device_id, fields = request.fields.device_id, request.fields.device
+    if not device_id:
+        raise MissingDeviceId()
+    if DEVICE_ID.fullmatch(device_id) is None:
+        raise InvalidDeviceId()
+    if fields is None:
+        raise MissingDevice()
+    check_length(fields.name, 1, 128, "name")
+    device = await request.server.entities.get(Device, device_id)
+    if device is None:
+        try:
+            await _create(request, device_id, fields)
+            return
+        except Duplicate:
+            # Somebody else created it since we looked: then this is a change of that one.
+            device = await request.server.entities.get(Device, device_id)
+    await _change(request, device, fields)
+
+
+async def _create(request, device_id, fields):
+    device = Device(
+        id=device_id,
+        name=device_id if fields.name is None else fields.name,
+        data=payload(fields.data),
+        network_id=await _network(request, fields.network_id),
+        device_type_id=await _device_type(request, fields.device_type_id),
+        is_blocked=fields.is_blocked or False,
+    )
+    await _announce(request, DEVICE_ADD, await request.server.entities.insert(device))
+
+
+async def _change(request, device, fields):
+    networks, types = _saving_networks(request.principal), request.principal.device_types()
+    if not (_within(device.network_id, networks) and _within(device.device_type_id, types)):
+        raise NoAccessToDevice()
+    changes = {name: value for name in ("name", "is_blocked") if (value := getattr(fields, name)) is not None}
+    if fields.data:
+        changes["data"] = payload(fields.data)
+    if fields.network_id is not None:
+        changes["network_id"] = await _network(request, fields.network_id)
+    if fields.device_type_id is not None:
+        changes["device_type_id"] = await _device_type(request, fields.device_type_id)
+    await _announce(request, DEVICE_UPDATE, await request.server.entities.update(Device, device.id, changes))
+
+
+def _within(value, permitted):
+    return permitted is None or value in permitted
+
+
+def _saving_networks(principal):
+    """Networks into which he may save. A token without any list of networks is held to the user's alone (auth reference, section 5)."""
+    return principal.assigned_networks() if principal.claims.network_ids is None else principal.networks()
+
+
+async def _network(request, network_id):
+    networks = _saving_networks(request.principal)
+    if network_id is None:
+        own = intersect(networks, request.principal.user.network_ids)
+        if not own:
+            raise NoAccessToNetwork()
+        return min(own)
+    if await request.server.entities.get(Network, network_id) is None:
+        raise BadRequest()
+    if not _within(network_id, networks):
+        raise NoAccessToNetwork()
+    return network_id
+
+
+async def _device_type(request, device_type_id):
+    types = request.principal.device_types()
+    if device_type_id is None:
+        query = EntityQuery(within={} if types is None else {"id": types}, take=1)
+        found = await request.server.entities.find(DeviceType, query)
+        if not found:
+            raise NoAccessToDeviceType()
+        return found[0].id
+    if await request.server.entities.get(DeviceType, device_type_id) is None:
+        raise BadRequest()
+    if not _within(device_type_id, types):
+        raise NoAccessToDeviceType()
+    return device_type_id
+
+
+async def _announce(request, name, device):
+    """Tell subscribers of a device that was saved (section 4.6)."""
+    notification = Notification(
+        name=name,
+        device_id=device.id,
+        network_id=device.network_id,
+        device_type_id=device.device_type_id,
+        parameters=encode(DeviceResource.of(device)),
+    )
+    await request.server.messages.append((notification,))
+    publish(request, NOTIFICATION_INSERT, notification)
+
+
+class DeviceDelete(Fields, tag="device/delete"):
+    """``deviceId``."""
+
+    device_id: str | None = None
+
+
+@action(DeviceDelete, Permission.REGISTER_DEVICE)
+async def device_delete(request):
+    """Delete a device and its stored messages. Subscriptions to this one device get nothing more (section 4.5)."""
+    device = await accessible_device(request, request.fields.device_id)
+    await delete_device(request.server, device.id)
+
+
+async def delete_device(server, device_id):
+    """Delete a device, its messages first and last: some may have been inserted meanwhile."""
+    await _forget_messages(server, device_id)
+    await server.entities.delete(Device, device_id)
+    await _forget_messages(server, device_id)
+    server.broker.drop_device(device_id)
+
+
+async def _forget_messages(server, device_id):
+    query = MessageQuery(device_ids=(device_id,), take=FORGET_SLICE)
+    for kind in (Command, Notification):
+        while await server.messages.forget_messages(kind, query) == FORGET_SLICE:
+            pass

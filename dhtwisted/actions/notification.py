@@ -1,0 +1,148 @@
+"""Notifications: ``notification/insert``, ``get``, ``list`` (WebSocket reference, section 3.6)."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.common import accessible_device, check_name, message_query, publish, writable_device
+from dhtwisted.actions.declare import action
+from dhtwisted.broker import NOTIFICATION_INSERT
+from dhtwisted.errors import (
+    DeviceNotFound,
+    MissingDeviceId,
+    MissingNotification,
+    MissingNotificationId,
+    NotificationNotFound,
+    ReservedNotification,
+)
+from dhtwisted.model import Device, Notification
+from dhtwisted.resources import NotificationResource, Resource
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
+from dhtwisted.timestamps import format_timestamp
+
+DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
+RESERVED = frozenset({DEVICE_ADD, DEVICE_UPDATE})
+
+
+class NewNotification(Members):
+    """A notification to be inserted; ``notification`` is its name, ``parameters`` any JSON."""
+
+    notification: str | None = None
+    parameters: Raw = ABSENT
+    timestamp: Timestamp | None = None
+
+
+class NotificationInsert(Fields, tag="notification/insert"):
+    """``deviceId`` and ``notification``."""
+
+    device_id: str | None = None
+    notification: NewNotification | None = None
+
+
+class InsertedNotificationResource(Resource):
+    """What the server added; exactly these members."""
+
+    id: int
+    timestamp: str
+
+
+class InsertedNotification(Resource):
+    """The reply's member."""
+
+    notification: InsertedNotificationResource
+
+
+@action(NotificationInsert, Permission.CREATE_DEVICE_NOTIFICATION, overlaps=True)
+async def notification_insert(request):
+    """Send a notification on behalf of a device. The reply leaves when it is stored; subscribers have it by then, or get it now."""
+    fields = request.fields
+    new = fields.notification
+    if new is None:
+        raise MissingNotification()
+    check_name(new.notification, MissingNotification)
+    device = await writable_device(request, fields.device_id)
+    if new.notification in RESERVED:
+        raise ReservedNotification()
+    notification = Notification(
+        name=new.notification,
+        device_id=device.id,
+        network_id=device.network_id,
+        device_type_id=device.device_type_id,
+        parameters=payload(new.parameters),
+        timestamp=new.timestamp,
+    )
+    await request.server.messages.append((notification,))
+    publish(request, NOTIFICATION_INSERT, notification)
+    return InsertedNotification(
+        notification=InsertedNotificationResource(id=notification.id, timestamp=format_timestamp(notification.timestamp))
+    )
+
+
+async def readable_device(request, device_id):
+    """Find a device whose notifications the caller may read; unlike elsewhere everybody is told 404 (section 2.1)."""
+    if not device_id:
+        raise MissingDeviceId()
+    if await request.server.entities.get(Device, device_id) is None:
+        raise DeviceNotFound(device_id)
+    return await accessible_device(request, device_id)
+
+
+class NotificationGet(Fields, tag="notification/get"):
+    """``deviceId`` and ``notificationId``."""
+
+    device_id: str | None = None
+    notification_id: NotificationId | None = None
+
+
+class OneNotification(Resource):
+    """The reply's member."""
+
+    notification: NotificationResource
+
+
+@action(NotificationGet, Permission.GET_DEVICE_NOTIFICATION)
+async def notification_get(request):
+    """Read one notification."""
+    fields = request.fields
+    device = await readable_device(request, fields.device_id)
+    if fields.notification_id is None:
+        raise MissingNotificationId()
+    notification = await request.server.messages.get_message(Notification, device.id, fields.notification_id)
+    if notification is None:
+        raise NotificationNotFound()
+    return OneNotification(notification=NotificationResource.of(notification))
+
+
+class NotificationList(Fields, tag="notification/list"):
+    """``deviceId``, and which: ``start`` and ``end`` (exclusive), ``notification`` (one name) or ``names``."""
+
+    device_id: str | None = None
+    start: Timestamp | None = None
+    end: Timestamp | None = None
+    notification: str | None = None
+    names: list[str] | None = None
+    sort_field: str | None = None
+    sort_order: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
+
+
+class Notifications(Resource):
+    """The reply's member."""
+
+    notifications: list[NotificationResource]
+
+
+SORT_FIELDS = {"timestamp": "timestamp", "notification": "name"}
+
+
+@action(NotificationList, Permission.GET_DEVICE_NOTIFICATION)
+async def notification_list(request):
+    """List notifications of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
+    fields = request.fields
+    await readable_device(request, fields.device_id)
+    names = (fields.notification,) if fields.notification else tuple(fields.names or ())
+    query = message_query(request, SORT_FIELDS, names=names or None)
+    notifications = await request.server.messages.find_messages(Notification, query)
+    return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])

@@ -1,0 +1,221 @@
+"""Subscriptions: ``command/subscribe``, ``notification/subscribe``, their ends, ``subscription/list`` (WebSocket reference, section 4)."""
+
+from __future__ import annotations
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.common import accessible_device
+from dhtwisted.actions.declare import action
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
+from dhtwisted.errors import (
+    AccessDenied,
+    BadRequest,
+    DeviceTypesNotFound,
+    MissingDeviceId,
+    NetworksNotFound,
+    NothingAccessible,
+    SubscriptionNotFound,
+    TooManyRequests,
+)
+from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
+from dhtwisted.replay import Replay
+from dhtwisted.resources import Resource
+from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, Fields, Integer, Timestamp
+from dhtwisted.timestamps import format_timestamp
+
+
+class NotificationSubscribe(Fields, tag="notification/subscribe"):
+    """Which messages: ``deviceId`` (or the older ``deviceIds``), ``networkIds``, ``deviceTypeIds``, ``names``.
+
+    With ``timestamp``, stored messages from then on are sent first, at most the newest ``limit`` of them.
+    """
+
+    device_id: str | None = None
+    device_ids: list[str] | None = None
+    network_ids: list[Integer] | None = None
+    device_type_ids: list[Integer] | None = None
+    names: list[str] | None = None
+    timestamp: Timestamp | None = None
+    limit: Integer | None = None
+
+
+class CommandSubscribe(NotificationSubscribe, tag="command/subscribe"):
+    """The same; ``returnUpdatedCommands``: only updates instead of only inserts."""
+
+    return_updated_commands: bool | None = None
+
+
+class Subscribed(Resource):
+    """The reply's member: a positive integer below 2**53."""
+
+    subscription_id: int
+
+
+@action(CommandSubscribe, Permission.GET_DEVICE_COMMAND)
+async def command_subscribe(request):
+    """Subscribe to commands, of a device, of networks, of device types, or all that are accessible."""
+    return await _subscribe(request, COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT)
+
+
+@action(NotificationSubscribe, Permission.GET_DEVICE_NOTIFICATION)
+async def notification_subscribe(request):
+    """Subscribe to notifications, of a device, of networks, of device types, or all that are accessible."""
+    return await _subscribe(request, NOTIFICATION_INSERT)
+
+
+async def _subscribe(request, event):
+    fields, server, session = request.fields, request.server, request.session
+    limit = server.settings.limits.subscriptions_per_connection
+    if limit and len(session.subscriptions) >= limit:
+        raise TooManyRequests()
+    await _check(request)
+    devices = [fields.device_id] if fields.device_id is not None else fields.device_ids
+    subscription = Subscription(
+        session,
+        server.next_subscription_id(),
+        event,
+        device_ids=_given(devices),
+        network_ids=_given(fields.network_ids),
+        device_type_ids=_given(fields.device_type_ids),
+        names=_given(fields.names),
+        echo=fields,
+    )
+    if fields.timestamp is None:
+        session.subscribe(subscription)
+    else:
+        session.subscribe(subscription, _replay(request, subscription))
+        request.then = lambda: session.start_replay(subscription)
+    return Subscribed(subscription_id=subscription.id)
+
+
+def _given(values):
+    """A filter as a set; an empty list is no filter."""
+    return frozenset(values) if values else None
+
+
+async def _check(request):
+    """Refuse filters that name what does not exist, or could never match for this caller (section 4.1)."""
+    fields, principal = request.fields, request.principal
+    lists = (fields.device_ids, fields.network_ids, fields.device_type_ids, fields.names)
+    if any(len(values) > MAX_SUBSCRIPTION_LIST for values in lists if values) or (fields.limit is not None and fields.limit < 0):
+        raise BadRequest()
+    if fields.device_id == "":
+        raise MissingDeviceId()
+    await _check_ids(request, Network, fields.network_ids, principal.networks(), NetworksNotFound)
+    await _check_ids(request, DeviceType, fields.device_type_ids, principal.device_types(), DeviceTypesNotFound)
+    for device_id in [fields.device_id] if fields.device_id is not None else fields.device_ids or ():
+        await accessible_device(request, device_id)
+    if principal.networks() == frozenset() or principal.device_types() == frozenset():
+        raise NothingAccessible()
+
+
+async def _check_ids(request, kind, ids, permitted, not_found):
+    if not ids:
+        return
+    if permitted is not None and not permitted.issuperset(ids):
+        if not request.principal.is_administrator:
+            raise AccessDenied()
+        if await _all_exist(request, kind, ids):
+            raise AccessDenied()
+        raise not_found(ids)
+    if not await _all_exist(request, kind, ids):
+        raise not_found(ids) if request.principal.is_administrator else AccessDenied()
+
+
+async def _all_exist(request, kind, ids):
+    wanted = frozenset(ids)
+    return await request.server.entities.count(kind, EntityQuery(within={"id": wanted})) == len(wanted)
+
+
+def _replay(request, subscription):
+    query = MessageQuery(
+        device_ids=None if subscription.device_ids is None else tuple(subscription.device_ids),
+        names=None if subscription.names is None else tuple(subscription.names),
+        updated=subscription.action == COMMAND_UPDATE,
+        since=request.fields.timestamp,
+    )
+    return Replay(request.server, subscription, query, request.fields.limit, request.server.now())
+
+
+class CommandUnsubscribe(Fields, tag="command/unsubscribe"):
+    """``subscriptionId``; absent: all of this kind."""
+
+    subscription_id: Integer | None = None
+
+
+class NotificationUnsubscribe(Fields, tag="notification/unsubscribe"):
+    """``subscriptionId``; absent: all of this kind."""
+
+    subscription_id: Integer | None = None
+
+
+@action(CommandUnsubscribe, Permission.GET_DEVICE_COMMAND)
+async def command_unsubscribe(request):
+    """End one subscription to commands of this connection, or all of them. Nothing of it follows the reply."""
+    _unsubscribe(request, Command)
+
+
+@action(NotificationUnsubscribe, Permission.GET_DEVICE_NOTIFICATION)
+async def notification_unsubscribe(request):
+    """End one subscription to notifications of this connection, or all of them. Nothing of it follows the reply."""
+    _unsubscribe(request, Notification)
+
+
+def _unsubscribe(request, kind):
+    session, subscription_id = request.session, request.fields.subscription_id
+    subscriptions = [subscription for subscription in session.subscriptions.values() if subscription.kind is kind]
+    if subscription_id is not None:
+        subscriptions = [subscription for subscription in subscriptions if subscription.id == subscription_id]
+        if not subscriptions:
+            raise SubscriptionNotFound(subscription_id)
+    for subscription in subscriptions:
+        session.unsubscribe(subscription)
+
+
+class SubscriptionList(Fields, tag="subscription/list"):
+    """``type``: ``command`` or ``notification``; absent: both."""
+
+    type: str | None = None
+
+
+class SubscriptionResource(Resource):
+    """A subscription with its filter as it was given (section 5.9)."""
+
+    subscription_id: int
+    type: str
+    device_id: str | None
+    network_ids: list[int] | None
+    device_type_ids: list[int] | None
+    names: list[str] | None
+    timestamp: str | None
+
+
+class Subscriptions(Resource):
+    """The reply's member."""
+
+    subscriptions: list[SubscriptionResource]
+
+
+@action(SubscriptionList, Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
+async def subscription_list(request):
+    """List this connection's subscriptions of the kinds that the token may read."""
+    principal, wanted = request.principal, request.fields.type
+    return Subscriptions(
+        subscriptions=[
+            _present(subscription)
+            for subscription in request.session.subscriptions.values()
+            if wanted in (None, subscription.kind.KIND) and principal.permits(READ_PERMISSIONS[subscription.kind])
+        ]
+    )
+
+
+def _present(subscription):
+    fields = subscription.echo
+    return SubscriptionResource(
+        subscription_id=subscription.id,
+        type=subscription.kind.KIND,
+        device_id=fields.device_id,
+        network_ids=fields.network_ids,
+        device_type_ids=fields.device_type_ids,
+        names=fields.names,
+        timestamp=None if fields.timestamp is None else format_timestamp(fields.timestamp),
+    )

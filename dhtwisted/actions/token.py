@@ -1,0 +1,224 @@
+"""Making tokens: ``token``, ``token/refresh``, ``token/create`` (auth reference, section 4)."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.declare import action
+from dhtwisted.errors import (
+    AccessDenied,
+    BadRequest,
+    InvalidAuthorizationRequest,
+    InvalidCredentials,
+    InvalidTokenType,
+    MalformedJson,
+    MissingPayload,
+    RefreshTokenExpired,
+    TooManyRequests,
+    Unauthorized,
+    UnknownLogin,
+    UserInactive,
+    UserNotFound,
+)
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
+from dhtwisted.resources import Resource
+from dhtwisted.schema import Fields, Integer, Members, Timestamp
+
+NO_PERMISSION = frozenset({Permission.NONE})
+
+
+class Token(Fields, tag="token"):
+    """``login`` and ``password``."""
+
+    login: str | None = None
+    password: str | None = None
+
+
+class TokenRefresh(Fields, tag="token/refresh"):
+    """``refreshToken``."""
+
+    refresh_token: str | None = None
+
+
+class TokenPayload(Members):
+    """Rights of a token to be made. Actions are names or numbers; ``*`` in a list means all. ``expiration`` holds for both tokens."""
+
+    user_id: Integer | None = None
+    actions: list[Raw] | None = None
+    network_ids: list[str] | None = None
+    device_type_ids: list[str] | None = None
+    expiration: Timestamp | None = None
+    refresh_expiration: Timestamp | None = None
+
+
+class TokenCreate(Fields, tag="token/create"):
+    """``payload``."""
+
+    payload: TokenPayload | None = None
+
+
+class Tokens(Resource):
+    """An access token and a refresh token."""
+
+    access_token: str
+    refresh_token: str
+
+
+class AccessToken(Resource):
+    """An access token."""
+
+    access_token: str
+
+
+@action(Token)
+async def token(request):
+    """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
+
+    WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
+    a login or an address the password is not even looked at, for a minute.
+    """
+    server, fields = request.server, request.fields
+    if not (fields.login and fields.login.strip() and fields.password):
+        raise InvalidAuthorizationRequest()
+    keys = ("login", fields.login), ("address", request.session.output.address)
+    if not server.logins.permits(*keys):
+        raise TooManyRequests()
+    try:
+        user = await server.auth.login(fields.login, fields.password)
+    except (UnknownLogin, InvalidCredentials):
+        server.logins.failed(*keys)
+        if server.settings.compatibility.distinct_login_errors:
+            raise
+        raise InvalidCredentials() from None
+    user = await server.entities.get(User, user.id) or user
+    server.note_login(user)
+    return _issue(server, _login_claims(user))
+
+
+def _login_claims(user):
+    """All that the user may do, without times."""
+    if user.role == ADMINISTRATOR:
+        return Claims(
+            user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0
+        )
+    types = EVERYTHING if user.all_device_types_available else frozenset(map(str, user.device_type_ids))
+    return Claims(
+        user_id=user.id, actions=CLIENT_PERMISSIONS, network_ids=frozenset(map(str, user.network_ids)), device_type_ids=types, expires=0
+    )
+
+
+def _issue(server, claims, expires=None, refresh_expires=None):
+    settings, now = server.settings.auth, server.now()
+    access = msgspec.structs.replace(claims, expires=_or(expires, now + int(settings.access_lifetime * 1000)), refresh=False)
+    refresh = msgspec.structs.replace(claims, expires=_or(refresh_expires, now + int(settings.refresh_lifetime * 1000)), refresh=True)
+    return Tokens(access_token=server.auth.issue(access), refresh_token=server.auth.issue(refresh))
+
+
+def _or(value, default):
+    return default if value is None else value
+
+
+@action(TokenRefresh)
+async def token_refresh(request):
+    """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
+    server, text = request.server, request.fields.refresh_token
+    if not text:
+        raise MissingPayload()
+    try:
+        claims = server.auth.verify(text)
+    except InvalidCredentials:
+        raise Unauthorized() from None
+    if not claims.refresh:
+        raise InvalidTokenType()
+    if claims.expires <= server.now():
+        raise RefreshTokenExpired()
+    user = await server.entities.get(User, claims.user_id)
+    if user is None or user.status != ACTIVE:
+        raise Unauthorized()
+    expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
+    access = msgspec.structs.replace(claims, expires=expires, refresh=False)
+    return AccessToken(access_token=server.auth.issue(access))
+
+
+@action(TokenCreate, Permission.MANAGE_TOKEN)
+async def token_create(request):
+    """Make tokens with chosen rights. Only an administrator with all permissions may go beyond his own; what others ask for beyond theirs
+    is left out of the result.
+
+    Auth reference, section 4. ``compatibility.unrestricted_token_create`` lets everybody make any token, as the reference server does.
+    """
+    payload, server, principal = request.fields.payload, request.server, request.principal
+    if payload is None:
+        raise MissingPayload()
+    if payload.user_id is None:
+        raise BadRequest()
+    free = server.settings.compatibility.unrestricted_token_create or (
+        Permission.ANY in principal.claims.actions and principal.is_administrator
+    )
+    if not free and payload.user_id != principal.user_id:
+        raise AccessDenied()
+    user = await server.entities.get(User, payload.user_id)
+    if user is None:
+        raise UserNotFound(payload.user_id)
+    if user.status != ACTIVE:
+        raise UserInactive()
+    claims = Claims(
+        user_id=user.id,
+        actions=_requested_actions(payload.actions),
+        network_ids=_as_set(payload.network_ids),
+        device_type_ids=_as_set(payload.device_type_ids),
+        expires=0,
+    )
+    expires, refresh_expires = payload.expiration, _or(payload.refresh_expiration, payload.expiration)
+    if not free:
+        claims = _cut(claims, principal.claims)
+        latest = server.now() + int(server.settings.auth.refresh_lifetime * 1000)
+        expires, refresh_expires = (None if value is None else min(value, latest) for value in (expires, refresh_expires))
+    return _issue(server, claims, expires, refresh_expires)
+
+
+def _as_set(ids):
+    return None if ids is None else frozenset(ids)
+
+
+def _requested_actions(actions):
+    """Permission ids of names and numbers. What nobody knows is dropped; nothing left means no permission, never the defaults."""
+    found = set()
+    for raw in actions or ():
+        value = msgspec.json.decode(raw)
+        if isinstance(value, str):
+            found.add(PERMISSIONS_BY_NAME.get(value.lower()))
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise MalformedJson()
+        elif value in Permission.__members__.values():
+            found.add(Permission(value))
+    return frozenset(found - {None}) or NO_PERMISSION
+
+
+def _cut(claims, own):
+    """Take from a request for rights what the caller does not have himself."""
+    own_actions = own.actions or frozenset()
+    actions = claims.actions
+    if Permission.ANY not in own_actions:
+        actions = own_actions if Permission.ANY in actions else actions & own_actions
+    return msgspec.structs.replace(
+        claims,
+        actions=frozenset(actions) or NO_PERMISSION,
+        network_ids=None if claims.network_ids is None else _cut_ids(claims.network_ids, own.network_ids or frozenset()),
+        device_type_ids=_cut_types(claims.device_type_ids, own.device_type_ids),
+    )
+
+
+def _cut_ids(asked, own):
+    if "*" in own:
+        return asked
+    return own if "*" in asked else asked & own
+
+
+def _cut_types(asked, own):
+    """As for networks, but here an absent list means all that the user may use."""
+    if own is None:
+        return asked
+    return own if asked is None else _cut_ids(asked, own)

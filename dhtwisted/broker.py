@@ -1,0 +1,149 @@
+"""Who gets which event: subscriptions, indexed so that the cost of a delivery follows those that match (WebSocket reference, section 4.2)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from dhtwisted.access import Permission
+from dhtwisted.model import Command, Event, Notification
+from dhtwisted.resources import event_body, event_prefix
+
+COMMAND_INSERT = "command/insert"
+COMMAND_UPDATE = "command/update"
+NOTIFICATION_INSERT = "notification/insert"
+
+READ_PERMISSIONS = {Command: Permission.GET_DEVICE_COMMAND, Notification: Permission.GET_DEVICE_NOTIFICATION}
+
+
+class Subscription:
+    """One subscription of one session.
+
+    :ivar action: the events that it wants: one of the three above.
+    :ivar device_ids: given devices; networks and types do not narrow them. ``None`` when not given, like the next three.
+    :ivar echo: the filter as the client gave it, for ``subscription/list``.
+    :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
+    """
+
+    __slots__ = ("action", "device_ids", "device_type_ids", "echo", "id", "kind", "names", "network_ids", "prefix", "replay", "session")
+
+    def __init__(self, session, subscription_id, action, device_ids, network_ids, device_type_ids, names, echo):
+        self.session = session
+        self.id = subscription_id
+        self.action = action
+        self.kind = Notification if action == NOTIFICATION_INSERT else Command
+        self.device_ids = device_ids
+        self.network_ids = network_ids
+        self.device_type_ids = device_type_ids
+        self.names = names
+        self.echo = echo
+        self.prefix = event_prefix(action, subscription_id)
+        self.replay = None
+
+    def matches(self, message, network_id, device_type_id):
+        """Tell whether a message of a device that is now in this network and of this type is wanted, and still permitted."""
+        if self.names is not None and message.name not in self.names:
+            return False
+        if self.device_ids is not None:
+            if message.device_id not in self.device_ids:
+                return False
+        elif (self.network_ids is not None and network_id not in self.network_ids) or (
+            self.device_type_ids is not None and device_type_id not in self.device_type_ids
+        ):
+            return False
+        principal = self.session.principal
+        return principal.permits(READ_PERMISSIONS[self.kind]) and principal.sees(network_id, device_type_id)
+
+    def index_keys(self):
+        """Where the broker files it: under its devices, else its networks, else its types, else under everything."""
+        for field in ("device_ids", "network_ids", "device_type_ids"):
+            values = getattr(self, field)
+            if values is not None:
+                return [(self.action, field, value) for value in values]
+        return [(self.action, "all", None)]
+
+
+class Broker:
+    """Hands each event to the sessions that are to have it.
+
+    :param entities: tells the device's present network and type.
+    :param updates_to_inserter: whether ``command/update`` also goes to the connection that inserted the command (section 4.4).
+    """
+
+    def __init__(self, entities, updates_to_inserter):
+        self._entities = entities
+        self._updates_to_inserter = updates_to_inserter
+        self._index = defaultdict(dict)
+        self._inserters = {}
+        self.delivered_ids = {Command: 0, Notification: 0}
+
+    def add(self, subscription):
+        """Deliver to a subscription from the next event on."""
+        for key in subscription.index_keys():
+            self._index[key][subscription.id] = subscription
+
+    def remove(self, subscription):
+        """Deliver nothing more to a subscription."""
+        for key in subscription.index_keys():
+            entries = self._index.get(key)
+            if entries is not None:
+                entries.pop(subscription.id, None)
+                if not entries:
+                    del self._index[key]
+
+    def drop_device(self, device_id):
+        """End what subscriptions name of a device that was deleted; they stay listed, and a new device of this name is another one."""
+        for action in (COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT):
+            self._index.pop((action, "device_ids", device_id), None)
+
+    def remember_inserter(self, command_id, session):
+        """Send the command's updates to this session, until :meth:`forget_inserter`."""
+        if self._updates_to_inserter:
+            self._inserters[command_id] = session
+
+    def forget_inserter(self, command_id):
+        """Undo :meth:`remember_inserter`."""
+        self._inserters.pop(command_id, None)
+
+    def receive(self, events):
+        """Deliver events from the bus; the callback that ``IMessageBus.start`` is given."""
+        for event in events:
+            self._deliver(event)
+
+    def _deliver(self, event: Event):
+        message, action = event.message, event.action
+        if action != COMMAND_UPDATE:
+            self.delivered_ids[type(message)] = max(message.id, self.delivered_ids[type(message)])
+        device = self._entities.device(message.device_id)
+        place = (message.network_id, message.device_type_id) if device is None else (device.network_id, device.device_type_id)
+        body = None
+        reached = set()
+        for subscription in self._candidates(action, message.device_id, *place):
+            if subscription.matches(message, *place):
+                if body is None:
+                    body = event_body(message)
+                reached.add(subscription.session)
+                subscription.session.deliver(subscription, message, body)
+        if action == COMMAND_UPDATE and self._inserters:
+            self._deliver_to_inserter(message, place, body, reached)
+
+    def _candidates(self, action, device_id, network_id, device_type_id):
+        """A list, since a delivery may end a connection and with it its subscriptions."""
+        found = []
+        for key in (
+            (action, "device_ids", device_id),
+            (action, "network_ids", network_id),
+            (action, "device_type_ids", device_type_id),
+            (action, "all", None),
+        ):
+            entries = self._index.get(key)
+            if entries:
+                found.extend(entries.values())
+        return found
+
+    def _deliver_to_inserter(self, message, place, body, reached):
+        session = self._inserters.get(message.id)
+        if session is None or session in reached:
+            return
+        principal = session.principal
+        if principal is not None and principal.permits(Permission.GET_DEVICE_COMMAND) and principal.sees(*place):
+            session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))

@@ -1,0 +1,147 @@
+"""Requests out of JSON, replies and events into JSON (WebSocket reference, section 2).
+
+The usual request is decoded once, straight into the struct of its action. Whatever that refuses takes the slow path: coercion, or the
+error reply that still names the action and the request id where they can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Union
+
+import msgspec
+from msgspec import DecodeError, Raw
+
+from dhtwisted.coercion import coerce
+from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, UnknownEndpoint
+from dhtwisted.schema import NULL, decode_hook, exceeds_depth
+
+encode = msgspec.json.Encoder().encode
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_value = msgspec.json.Decoder().decode
+
+NOTHING = b"null"
+
+
+class Refused(Exception):
+    """A request that gets no further than its envelope.
+
+    :ivar action: its action as JSON; ``None`` when there is nothing to echo at all.
+    :ivar request_id: its id as JSON.
+    :ivar error: the :class:`~dhtwisted.errors.ApiError` to answer.
+    """
+
+    def __init__(self, error, action=None, request_id=NOTHING):
+        super().__init__(str(error))
+        self.error = error
+        self.action = action
+        self.request_id = request_id
+
+
+class RequestDecoder:
+    """Decodes the requests of a set of actions.
+
+    :param kinds: the ``Fields`` structs of the actions, each tagged with its action's name.
+    :param depth: deepest permitted nesting, 0 for any.
+    """
+
+    def __init__(self, kinds, depth):
+        self._kinds = {kind.__struct_config__.tag: kind for kind in kinds}
+        self._decode = msgspec.json.Decoder(Union[tuple(self._kinds.values())], dec_hook=decode_hook).decode
+        self._depth = depth
+
+    def decode(self, text):
+        """Read one request.
+
+        :param text: the message as bytes, known to be UTF-8.
+        :returns: the struct of its action.
+        :raises Refused: it is no request of these actions.
+        """
+        if self._depth and exceeds_depth(text, self._depth):
+            raise self._too_deep(text)
+        try:
+            return self._decode(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return self._decode_slowly(text)
+
+    def _decode_slowly(self, text):
+        try:
+            members = _members(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            raise self._unreadable(text) from None
+        request_id = bytes(members.get("requestId", NULL))
+        action, name = _action_name(members)
+        if name is None:
+            raise Refused(UnknownEndpoint(), action, request_id)
+        if name not in self._kinds:
+            raise Refused(IllegalAction(name), action, request_id)
+        try:
+            return coerce(self._kinds[name], members)
+        except BadRequest as error:
+            raise Refused(error, action, request_id) from None
+
+    def _unreadable(self, text):
+        """Tell JSON that cannot be kept (lone surrogates) from what is no JSON object at all."""
+        try:
+            members = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            return Refused(MalformedJson())
+        if not isinstance(members, dict):
+            return Refused(MalformedJson())
+        action, request_id = (json.dumps(members.get(name)).encode() for name in ("action", "requestId"))
+        return Refused(MalformedJson(), action, request_id)
+
+    def _too_deep(self, text):
+        try:
+            members = _members(text)
+        except (DecodeError, RecursionError, UnicodeDecodeError):
+            return Refused(MalformedJson())
+        action, request_id = (bytes(members.get(name, NULL)) for name in ("action", "requestId"))
+        return Refused(MalformedJson(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def _action_name(members):
+    """The action as JSON to be echoed, and its name; ``None`` when it is missing, empty or no primitive."""
+    raw = bytes(members.get("action", NULL))
+    try:
+        value = _value(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return NOTHING, None
+    if isinstance(value, (list, dict)):
+        return NOTHING, None
+    name = value if isinstance(value, str) else None if value is None else raw.decode("ascii")
+    return raw, name or None
+
+
+def reply(action, request_id, members):
+    """Encode a success reply.
+
+    :param action: the action's name.
+    :param request_id: raw JSON.
+    :param members: a struct with the action's own members, or ``None``.
+    """
+    head = b'{"action":"%b","requestId":%b,"status":"success"' % (action.encode(), request_id)
+    if members is None:
+        return head + b"}"
+    return head + b"," + encode(members)[1:]
+
+
+def error_reply(error, action=None, request_id=NOTHING):
+    """Encode an error reply.
+
+    :param action: JSON text of the action; ``None`` when the request could not be read at all.
+    """
+    body = b'"status":"error","code":%d,"error":%b}' % (error.code, encode_text(error.text))
+    return b"{" + body if action is None else b'{"action":%b,"requestId":%b,%b' % (action, request_id, body)
+
+
+def encode_text(text):
+    """Encode a text that may hold anything that a client sent, lone surrogates included."""
+    try:
+        return encode(text)
+    except UnicodeEncodeError:
+        return json.dumps(text).encode()

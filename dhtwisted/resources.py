@@ -1,0 +1,113 @@
+"""What the server keeps, as clients see it: names, order and nulls of the wire (WebSocket reference, section 5)."""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from dhtwisted.envelope import encode
+from dhtwisted.model import Command, Device, Notification
+from dhtwisted.schema import NULL
+from dhtwisted.timestamps import format_timestamp
+
+
+class Resource(Struct, rename="camel", kw_only=True, gc=False):
+    """Base of what is sent. Members without a value are sent as ``null``: the Python client reads them by index."""
+
+
+class CommandResource(Resource):
+    """A command, whole (section 5.3)."""
+
+    id: int
+    command: str
+    timestamp: str
+    last_updated: str
+    user_id: int | None
+    device_id: str
+    network_id: int
+    device_type_id: int
+    parameters: Raw
+    lifetime: int | None
+    status: str | None
+    result: Raw
+
+    @classmethod
+    def of(cls, command: Command):
+        """Present a stored command."""
+        return cls(
+            id=command.id,
+            command=command.name,
+            timestamp=format_timestamp(command.timestamp),
+            last_updated=format_timestamp(command.last_updated),
+            user_id=command.user_id,
+            device_id=command.device_id,
+            network_id=command.network_id,
+            device_type_id=command.device_type_id,
+            parameters=_json(command.parameters),
+            lifetime=command.lifetime,
+            status=command.status,
+            result=_json(command.result),
+        )
+
+
+class NotificationResource(Resource):
+    """A notification, whole (section 5.4)."""
+
+    id: int
+    notification: str
+    device_id: str
+    network_id: int
+    device_type_id: int
+    timestamp: str
+    parameters: Raw
+
+    @classmethod
+    def of(cls, notification: Notification):
+        """Present a stored notification."""
+        return cls(
+            id=notification.id,
+            notification=notification.name,
+            device_id=notification.device_id,
+            network_id=notification.network_id,
+            device_type_id=notification.device_type_id,
+            timestamp=format_timestamp(notification.timestamp),
+            parameters=_json(notification.parameters),
+        )
+
+
+class DeviceResource(Resource):
+    """A device (section 5.2)."""
+
+    id: str
+    name: str
+    data: Raw
+    network_id: int
+    device_type_id: int
+    is_blocked: bool
+
+    @classmethod
+    def of(cls, device: Device):
+        """Present a stored device."""
+        return cls(
+            id=device.id,
+            name=device.name,
+            data=_json(device.data),
+            network_id=device.network_id,
+            device_type_id=device.device_type_id,
+            is_blocked=device.is_blocked,
+        )
+
+
+def _json(payload):
+    return NULL if payload is None else Raw(payload)
+
+
+def event_prefix(action, subscription_id):
+    """First part of an event, its own for each receiver. A ``subscription_id`` of ``None`` is sent as null (section 4.4)."""
+    return b'{"action":"%b","subscriptionId":%b,' % (action.encode(), b"null" if subscription_id is None else b"%d" % subscription_id)
+
+
+def event_body(message):
+    """Second part of an event, the same for every receiver."""
+    if type(message) is Command:
+        return b'"command":' + encode(CommandResource.of(message)) + b"}"
+    return b'"notification":' + encode(NotificationResource.of(message)) + b"}"

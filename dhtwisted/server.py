@@ -1,0 +1,169 @@
+"""The server without any network: identity, rights and handlers for one request, and what they share."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dhtwisted.access import Principal
+from dhtwisted.broker import Broker
+from dhtwisted.coroutines import run
+from dhtwisted.entities import Entities
+from dhtwisted.errors import ApiError, Duplicate, InternalError, InvalidCredentials, ObjectChanged, ServiceUnavailable
+from dhtwisted.errors import StorageUnavailable, TokenExpired, Unauthorized
+from dhtwisted.model import ACTIVE, User
+from dhtwisted.throttle import FailureThrottle
+
+API_VERSION = "4.1.0"
+"""The version of the DeviceHive API that is spoken here."""
+
+LAST_LOGIN_INTERVAL = 1000
+
+
+class Request:
+    """One request under way.
+
+    :ivar action: the :class:`~dhtwisted.actions.declare.Action`.
+    :ivar fields: its members, a struct of the action's own.
+    :ivar session: the :class:`~dhtwisted.session.Session` that it came by.
+    :ivar principal: on whose behalf; ``None`` for nobody. The handler of an action with permissions always has one.
+    :ivar then: called after the reply has left; ``None`` for nothing.
+    """
+
+    __slots__ = ("action", "fields", "principal", "server", "session", "then")
+
+    def __init__(self, server, session, action, fields):
+        self.server = server
+        self.session = session
+        self.action = action
+        self.fields = fields
+        self.principal = None
+        self.then = None
+
+
+class Server:
+    """One node.
+
+    :param reactor: time and delayed calls.
+    :param settings: a ``config.Settings``.
+    :param storage: an opened ``IEntityStorage``.
+    :param messages: an opened ``IMessageStorage``; often the same object.
+    :param bus: an ``IMessageBus``, not started.
+    :param auth: an ``IAuthProvider``.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, settings, storage, messages, bus, auth):
+        self.reactor = reactor
+        self.settings = settings
+        self.messages = messages
+        self.auth = auth
+        self.entities = Entities(storage)
+        self.broker = Broker(self.entities, settings.server.updates_to_inserter)
+        self.logins = FailureThrottle(reactor, settings.limits.logins_per_minute)
+        self._bus = bus
+        self.publish = bus.publish
+        self._last_subscription_id = 0
+        self._under_way = 0
+        self._idle = None
+
+    async def start(self):
+        """Begin to receive events."""
+        await self._bus.start(self.broker.receive)
+
+    async def stop(self):
+        """Wait for the requests under way, then receive no more events."""
+        if self._under_way:
+            self._idle = Deferred()
+            await self._idle
+        await self._bus.stop()
+
+    def now(self):
+        """Milliseconds since 1970 UTC."""
+        return int(self.reactor.seconds() * 1000)
+
+    def next_subscription_id(self):
+        """A positive integer, unique on this server, that JavaScript can hold: microseconds of the clock, moved on where they repeat."""
+        self._last_subscription_id = max(self._last_subscription_id + 1, self.now() * 1000)
+        return self._last_subscription_id
+
+    def execute(self, request, done):
+        """Run a request to its end.
+
+        :param done: called once with ``(members, None)`` or ``(None, ApiError)``.
+        """
+        self._under_way += 1
+
+        def finished(members, error):
+            self._under_way -= 1
+            if self._idle is not None and not self._under_way:
+                self._idle.callback(None)
+                self._idle = None
+            done(members, None if error is None else self._told(error, request))
+
+        if request.fields.token is not None and not request.action.own_token:
+            run(self._execute_with_token(request), finished)
+            return
+        try:
+            coroutine = self._authorized(request)
+        except ApiError as error:
+            finished(None, error)
+        else:
+            run(coroutine, finished)
+
+    async def _execute_with_token(self, request):
+        request.principal = await self.authenticate(request.fields.token)
+        return await self._authorized(request)
+
+    def _authorized(self, request):
+        """The handler's coroutine, when the caller has the permission."""
+        permissions = request.action.permissions
+        if permissions:
+            if request.principal is None:
+                raise Unauthorized()
+            request.principal.require(permissions)
+        return request.action.handler(request)
+
+    def _told(self, error, request):
+        """What a client is told of an error."""
+        if isinstance(error, ApiError):
+            return error
+        if isinstance(error, StorageUnavailable):
+            self.log.warn("{action} refused, storage unavailable: {error}", action=request.action.name, error=str(error))
+            return ServiceUnavailable()
+        if isinstance(error, Duplicate):
+            return ObjectChanged()
+        self.log.failure("{action} failed", failure=Failure(error), action=request.action.name)
+        return InternalError()
+
+    async def authenticate(self, token):
+        """Find out whose access token this is.
+
+        :returns: a :class:`~dhtwisted.access.Principal`.
+        :raises Unauthorized: no token.
+        :raises InvalidCredentials: not good, a refresh token, or of a user who is unknown or not active.
+        :raises TokenExpired: past its time.
+        """
+        if not token:
+            raise Unauthorized()
+        claims = self.auth.verify(token)
+        if claims.refresh:
+            raise InvalidCredentials()
+        if claims.expires <= self.now():
+            raise TokenExpired()
+        user = await self.entities.get(User, claims.user_id)
+        if user is None or user.status != ACTIVE:
+            raise InvalidCredentials()
+        return Principal(claims, self.entities, self.reactor if self.settings.auth.strict_expiry else None)
+
+    def note_login(self, user):
+        """Keep when a user was last seen, at most once a second. Nobody waits for it."""
+        now = self.now()
+        if user.last_login is None or now - user.last_login > LAST_LOGIN_INTERVAL:
+            run(self.entities.update(User, user.id, {"last_login": now}), self._noted)
+
+    def _noted(self, _, error):
+        if error is not None:
+            self.log.warn("the time of a login was not kept: {error}", error=str(error))

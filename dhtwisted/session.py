@@ -1,0 +1,319 @@
+"""One client: identity, subscriptions, and replies in the order of requests. Bytes in, bytes out, no I/O.
+
+A request that does not wait is answered before the next one is read. Where requests wait (for storage), they queue in two parts:
+``_started``, whose replies leave in order, and ``_waiting``, not begun. Actions declared as overlapping (inserts, ``command/update``) are
+begun while others of that sort are under way, else one connection could do no more than one of them for each commit; any other action
+begins when all before it are done, and nothing begins before it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from dhtwisted import envelope
+from dhtwisted.actions import ACTIONS
+from dhtwisted.coroutines import run
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.server import Request
+from dhtwisted.throttle import RateLimit
+
+MAX_UNDER_WAY = 512
+MAX_REMEMBERED_COMMANDS = 10_000
+
+
+class SessionFactory:
+    """Makes the sessions of one server; holds what they share."""
+
+    def __init__(self, server):
+        self.server = server
+        self.decoder = envelope.RequestDecoder([action.fields for action in ACTIONS.values()], server.settings.limits.json_depth)
+
+    def build(self, output):
+        """Make a session.
+
+        :param output: the way to its client, an ``IOutput``.
+        """
+        return Session(self.server, self.decoder, output)
+
+
+class _Pending:
+    """A request whose reply has not left: ``reply`` is ``None`` until it is known. A request refused unread is ``None`` itself."""
+
+    __slots__ = ("reply", "request")
+
+    def __init__(self, request, reply=None):
+        self.request = request
+        self.reply = reply
+
+
+class Session:
+    """A client of any transport.
+
+    :ivar principal: who the client is; ``None`` before ``authenticate``.
+    :ivar subscriptions: id -> :class:`~dhtwisted.broker.Subscription`.
+    """
+
+    log = Logger()
+
+    __slots__ = (
+        "_advancing",
+        "_busy",
+        "_closed",
+        "_commands",
+        "_decoder",
+        "_drained",
+        "_exclusive",
+        "_finished",
+        "_inbox",
+        "_rate",
+        "_rate_call",
+        "_server",
+        "_started",
+        "_waiting",
+        "output",
+        "principal",
+        "subscriptions",
+    )
+
+    def __init__(self, server, decoder, output):
+        self.output = output
+        self.principal = None
+        self.subscriptions = {}
+        self._server = server
+        self._decoder = decoder
+        self._started = deque()
+        self._waiting = deque()
+        self._inbox = deque()
+        self._exclusive = False
+        self._advancing = False
+        self._busy = False
+        self._commands = deque()
+        self._drained = None
+        self._closed = False
+        self._finished = None
+        self._rate_call = None
+        per_second = server.settings.limits.requests_per_second
+        self._rate = RateLimit(server.reactor, per_second) if per_second else None
+
+    # Requests
+
+    def receive(self, text):
+        """Take one message from the client.
+
+        :param text: bytes, known to be UTF-8.
+        """
+        if self._inbox or self._must_hold():
+            self._inbox.append(text)
+            self.output.pause()
+        else:
+            self._accept(text)
+
+    def _must_hold(self):
+        """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon."""
+        if self.output.congested or len(self._started) + len(self._waiting) >= MAX_UNDER_WAY:
+            return True
+        if self._rate is None or self._rate.take():
+            return False
+        if self._rate_call is None:
+            self._rate_call = self._server.reactor.callLater(self._rate.delay, self._rate_passed)
+        return True
+
+    def _rate_passed(self):
+        self._rate_call = None
+        self._take_held()
+
+    def _take_held(self):
+        """Accept what had to wait, as far as there is room now. A loop and a flag, since requests that do not wait would nest here."""
+        if self._busy or self._closed:
+            return
+        self._busy = True
+        try:
+            while self._inbox and not self._must_hold():
+                self._accept(self._inbox.popleft())
+        finally:
+            self._busy = False
+        if not self._inbox and not self._closed:
+            self.output.resume()
+
+    def _accept(self, text):
+        try:
+            fields = self._decoder.decode(text)
+        except envelope.Refused as refused:
+            self._answer_refused(envelope.error_reply(refused.error, refused.action, refused.request_id))
+            return
+        action = ACTIONS[fields.__struct_config__.tag]
+        request = Request(self._server, self, action, fields)
+        if not self._started:
+            self._begin(request)
+        elif self._waiting or self._exclusive or not action.overlaps:
+            self._waiting.append(_Pending(request))
+        else:
+            self._begin(request)
+
+    def _answer_refused(self, reply):
+        if not self._started:
+            self.output.send(reply)
+        elif self._waiting:
+            self._waiting.append(_Pending(None, reply))
+        else:
+            self._started.append(_Pending(None, reply))
+
+    def _begin(self, request):
+        """Work on a request. The principal is the one of now: an ``authenticate`` before it has had its effect."""
+        request.principal = self.principal
+        pending = _Pending(request)
+        self._started.append(pending)
+        self._exclusive = not request.action.overlaps
+
+        def done(members, error):
+            pending.reply = self._encode(request, members, error)
+            if not self._advancing and self._started[0] is pending:
+                self._advance()
+
+        self._server.execute(request, done)
+
+    def _encode(self, request, members, error):
+        action, request_id = request.action.name, bytes(request.fields.request_id)
+        if error is None:
+            return envelope.reply(action, request_id, members)
+        request.then = None
+        return envelope.error_reply(error, envelope.encode_text(action), request_id)
+
+    def _advance(self):
+        """Send the replies that are due, then begin what they made way for."""
+        self._advancing = True
+        try:
+            self._send_due()
+            while self._begin_next():
+                self._send_due()
+        finally:
+            self._advancing = False
+        if self._inbox:
+            self._take_held()
+        if self._finished is not None:
+            self._report_finished()
+
+    def _send_due(self):
+        started = self._started
+        while started and started[0].reply is not None:
+            pending = started.popleft()
+            self.output.send(pending.reply)
+            if pending.request is not None and pending.request.then is not None:
+                pending.request.then()
+        if not started:
+            self._exclusive = False
+
+    def _begin_next(self):
+        """Begin the next waiting request if it may begin now; true when one was taken."""
+        if not self._waiting or (self._started and self._exclusive):
+            return False
+        pending = self._waiting[0]
+        if pending.request is None:
+            self._started.append(self._waiting.popleft())
+        elif not self._started or pending.request.action.overlaps:
+            self._begin(self._waiting.popleft().request)
+        else:
+            return False
+        return True
+
+    # Subscriptions and events
+
+    def subscribe(self, subscription, replay=None):
+        """Begin a subscription; its events follow the reply to the request under way.
+
+        :param replay: sends stored messages before the live ones; call :meth:`start_replay` when the reply has left.
+        """
+        subscription.replay = replay
+        self.subscriptions[subscription.id] = subscription
+        self._server.broker.add(subscription)
+
+    def start_replay(self, subscription):
+        """Send what is stored."""
+
+        def done(_, error):
+            if error is None:
+                return
+            # The client was promised all messages since its timestamp: without them it must not go on as if it had them.
+            reason = "storage unavailable" if isinstance(error, StorageUnavailable) else "replay failed"
+            self.log.error("a subscription ends, {reason}: {error}", reason=reason, error=str(error))
+            self.output.abort(reason)
+
+        run(subscription.replay.run(), done)
+
+    def unsubscribe(self, subscription):
+        """End a subscription; nothing of it follows."""
+        del self.subscriptions[subscription.id]
+        self._server.broker.remove(subscription)
+        if subscription.replay is not None:
+            subscription.replay.cancel()
+
+    def deliver(self, subscription, message, body):
+        """Take an event for one of the subscriptions; called by the broker."""
+        if subscription.replay is not None:
+            subscription.replay.take(message, body)
+        else:
+            self.output.send_event(subscription.prefix, body)
+
+    def send_event(self, prefix, body):
+        """Send an event as it is."""
+        self.output.send_event(prefix, body)
+
+    def remember_command(self, command_id):
+        """Have the updates of a command that this client inserted sent to it, without a subscription, for its last 10,000 commands."""
+        self._commands.append(command_id)
+        self._server.broker.remember_inserter(command_id, self)
+        if len(self._commands) > MAX_REMEMBERED_COMMANDS:
+            self._server.broker.forget_inserter(self._commands.popleft())
+
+    # The state of the connection
+
+    @property
+    def congested(self):
+        """True while the client does not take what is sent."""
+        return self.output.congested
+
+    def drained(self):
+        """A Deferred that fires when the client takes more, or is gone."""
+        if self._drained is None:
+            self._drained = Deferred()
+        waiting = Deferred()
+        self._drained.addBoth(lambda _: waiting.callback(None))
+        return waiting
+
+    def writable(self):
+        """The client takes more; called by the transport after congestion."""
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+        self._take_held()
+
+    def finish(self, done):
+        """Accept nothing more, and call ``done`` when the replies to what was accepted have left."""
+        self._inbox.clear()
+        self._finished = done
+        self._report_finished()
+
+    def _report_finished(self):
+        if self._finished is not None and not (self._started or self._waiting):
+            done, self._finished = self._finished, None
+            done()
+
+    def close(self):
+        """Forget everything of a client that is gone. What it asked for and was begun is finished, unanswered."""
+        self._closed = True
+        self._inbox.clear()
+        self._waiting.clear()
+        for subscription in list(self.subscriptions.values()):
+            self.unsubscribe(subscription)
+        for command_id in self._commands:
+            self._server.broker.forget_inserter(command_id)
+        self._commands.clear()
+        if self._rate_call is not None:
+            self._rate_call.cancel()
+            self._rate_call = None
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)

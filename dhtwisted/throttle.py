@@ -1,0 +1,83 @@
+"""Limits on how often something may happen, over a window that slides: nothing is locked for longer than the window."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+WINDOW = 60.0
+MAX_KEYS = 10_000
+
+
+class FailureThrottle:
+    """Counts failures by key over the last minute.
+
+    Keys come from clients (addresses, logins), so their number is bounded: above :data:`MAX_KEYS` the longest unused is forgotten.
+
+    :param clock: gives ``seconds()``.
+    :param per_minute: failures permitted for each key; 0 for any number.
+    """
+
+    def __init__(self, clock, per_minute):
+        self._clock = clock
+        self._per_minute = per_minute
+        self._failures: OrderedDict[tuple, deque] = OrderedDict()
+
+    def permits(self, *keys):
+        """Tell whether another try is permitted under all the keys."""
+        if not self._per_minute:
+            return True
+        horizon = self._clock.seconds() - WINDOW
+        return all(self._recent(key, horizon) < self._per_minute for key in keys)
+
+    def failed(self, *keys):
+        """Count a failure under each of the keys."""
+        if not self._per_minute:
+            return
+        for key in keys:
+            times = self._failures.setdefault(key, deque(maxlen=self._per_minute))
+            times.append(self._clock.seconds())
+            self._failures.move_to_end(key)
+            if len(self._failures) > MAX_KEYS:
+                self._failures.popitem(last=False)
+
+    def _recent(self, key, horizon):
+        times = self._failures.get(key)
+        if times is None:
+            return 0
+        while times and times[0] <= horizon:
+            times.popleft()
+        if not times:
+            del self._failures[key]
+        return len(times)
+
+
+class RateLimit:
+    """A bucket of requests that fills at ``per_second`` and holds one second's worth.
+
+    :param per_second: 0 for any rate.
+    """
+
+    __slots__ = ("_available", "_clock", "_per_second", "_seen")
+
+    def __init__(self, clock, per_second):
+        self._clock = clock
+        self._per_second = per_second
+        self._available = per_second
+        self._seen = clock.seconds()
+
+    def take(self):
+        """Take one; true when there was one."""
+        if not self._per_second:
+            return True
+        now = self._clock.seconds()
+        self._available = min(self._per_second, self._available + max(0.0, now - self._seen) * self._per_second)
+        self._seen = now
+        if self._available < 1:
+            return False
+        self._available -= 1
+        return True
+
+    @property
+    def delay(self):
+        """Seconds until there is one again."""
+        return max(0.0, (1 - self._available) / self._per_second)

@@ -1,0 +1,222 @@
+"""One port for WebSocket and plain HTTP, since the firmware finds one by the other.
+
+A connection begins with the head of an HTTP request. :class:`Port` gathers it, then gives the connection for good to Autobahn (an upgrade
+on one of the WebSocket's paths) or to twisted.web (all else). Upgrades do not pass twisted.web: its channel and request would cost 4 KB
+for each connection and most of the time of opening it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from dhtwisted.session import SessionFactory
+from dhtwisted.transports.rest import Locator, RestSite
+from dhtwisted.transports.websocket import DeviceHiveFactory
+
+MAX_HEAD = 16384
+TICK = 1.0
+STOP_SECONDS = 10
+
+
+class Head:
+    """The head of an HTTP request, as far as it decides who serves it.
+
+    :param data: bytes from the request line to the empty line.
+    """
+
+    def __init__(self, data):
+        lines = data.split(b"\r\n")
+        words = lines[0].split(b" ")
+        self.path = words[1].decode("latin-1") if len(words) == 3 else ""
+        self._lines = lines
+        self._headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            self._headers[name.strip().lower()] = value.strip()
+
+    @property
+    def is_upgrade(self):
+        """Whether it asks for a WebSocket."""
+        return self._headers.get(b"upgrade", b"").lower() == b"websocket"
+
+    @property
+    def origin(self):
+        """The page that asks, when it is a browser; else ``None``."""
+        value = self._headers.get(b"origin")
+        return None if value is None else value.decode("latin-1")
+
+    def without_origin(self):
+        """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
+        return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
+
+
+def _refusal(status):
+    return b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
+
+
+class Port(Protocol):
+    """A connection of which it is not known yet who serves it; afterwards it passes everything on."""
+
+    def __init__(self, factory, address, refused):
+        self.factory = factory
+        self._address = address
+        self._refused = refused
+        self._received = b""
+        self._target = None
+        self.opened = factory.clock.seconds()
+
+    def connectionMade(self):
+        if self._refused:
+            self._refuse(b"503 Service Unavailable")
+        else:
+            self.factory.undecided.add(self)
+
+    def dataReceived(self, data):
+        self._received += data
+        end = self._received.find(b"\r\n\r\n")
+        if end >= 0:
+            head = Head(self._received[:end])
+            self._decide(head, self._received[end:])
+        elif len(self._received) > MAX_HEAD:
+            self._refuse(b"431 Request Header Fields Too Large")
+
+    def _decide(self, head, rest):
+        factory = self.factory
+        if not (head.is_upgrade and factory.locator.is_websocket(head.path)):
+            self._give_to(factory.site, self._received)
+        elif factory.origins and head.origin is not None and head.origin not in factory.origins:
+            self._refuse(b"403 Forbidden")
+        else:
+            self._give_to(factory.websockets, head.without_origin() + rest)
+
+    def _give_to(self, factory, data):
+        self.factory.undecided.discard(self)
+        self._received = b""
+        self._target = factory.buildProtocol(self._address)
+        self._target.makeConnection(self.transport)
+        # From here on the transport calls the target without a step in between.
+        self.dataReceived = self._target.dataReceived
+        self._target.dataReceived(data)
+
+    def _refuse(self, status):
+        self.factory.undecided.discard(self)
+        self.dataReceived = lambda data: None
+        self.transport.write(_refusal(status))
+        self.transport.loseConnection()
+
+    def drop(self):
+        """End a connection that did not say in time what it wants."""
+        self._refuse(b"408 Request Timeout")
+
+    def connectionLost(self, reason):
+        self.factory.undecided.discard(self)
+        self.factory.lost(self._address)
+        if self._target is not None:
+            self._target.connectionLost(reason)
+
+
+class PortFactory(Factory):
+    """Serves every endpoint of a server.
+
+    :param server: a started :class:`~dhtwisted.server.Server`.
+    """
+
+    noisy = False
+    log = Logger()
+
+    def __init__(self, server):
+        limits = server.settings.limits
+        self.clock = server.reactor
+        self.locator = Locator(server.settings.server)
+        self.origins = frozenset(server.settings.server.origins)
+        self.site = RestSite(server, self.locator)
+        self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
+        self.undecided = set()
+        self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
+        self._handshake_timeout, self._ping_interval = limits.handshake_timeout, limits.ping_interval
+        self._open = 0
+        self._per_address = Counter()
+        self._ports = 0
+        self._ticks = 0
+        self._all_closed = None
+        self._timer = LoopingCall(self._tick)
+        self._timer.clock = server.reactor
+
+    # An endpoint each starts and stops its port; the timers and the HTTP side live from the first to the last.
+
+    def doStart(self):
+        super().doStart()
+        self._ports += 1
+        if self._ports == 1:
+            self.site.doStart()
+            self.websockets.doStart()
+            self._timer.start(TICK, now=False)
+
+    def doStop(self):
+        super().doStop()
+        self._ports -= 1
+        if not self._ports:
+            self.websockets.doStop()
+            self.site.doStop()
+
+    def buildProtocol(self, addr):
+        host = getattr(addr, "host", "")
+        self._open += 1
+        self._per_address[host] += 1
+        refused = (self._limit and self._open > self._limit) or (
+            self._limit_per_address and self._per_address[host] > self._limit_per_address
+        )
+        return Port(self, addr, bool(refused))
+
+    def lost(self, addr):
+        """Count a connection that has ended."""
+        host = getattr(addr, "host", "")
+        self._open -= 1
+        self._per_address[host] -= 1
+        if not self._per_address[host]:
+            del self._per_address[host]
+
+    def _closed(self, protocol):
+        if self._all_closed is not None and not self.websockets.connections:
+            self._all_closed.callback(None)
+            self._all_closed = None
+
+    def _tick(self):
+        """Once a second for all connections: a timer for each would cost memory and a heap operation for each message."""
+        now = self.clock.seconds()
+        if self._handshake_timeout:
+            for port in [port for port in self.undecided if now - port.opened > self._handshake_timeout]:
+                port.drop()
+        self._ticks += 1
+        # Pings are spread over the interval by the connection's own beginning.
+        interval = int(self._ping_interval)
+        for protocol in list(self.websockets.connections):
+            protocol.check(now)
+            if interval and (self._ticks + int(protocol.opened)) % interval == 0:
+                protocol.ping()
+
+    async def close_connections(self):
+        """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""
+        for port in list(self.undecided):
+            port.transport.loseConnection()
+        connections = list(self.websockets.connections)
+        if connections:
+            self._all_closed = all_closed = Deferred()
+            limit = self.clock.callLater(STOP_SECONDS, self._abort_all)
+            for protocol in connections:
+                protocol.finish()
+            await all_closed
+            if limit.active():
+                limit.cancel()
+        if self._timer.running:
+            self._timer.stop()
+
+    def _abort_all(self):
+        self.log.warn("{count} clients did not go in time", count=len(self.websockets.connections))
+        for protocol in list(self.websockets.connections):
+            protocol.dropConnection(abort=True)

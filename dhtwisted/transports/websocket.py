@@ -1,0 +1,285 @@
+"""The WebSocket transport on Autobahn: frames into requests, replies and events into frames (WebSocket reference, section 1).
+
+All that leans on Autobahn's insides is in this module:
+
+* ``sendData`` and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close) goes through the same
+  queue as our frames; a second writer could put its bytes into the middle of a frame.
+* ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
+* ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
+* ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import ApiError
+from dhtwisted.interfaces import IOutput
+
+EMPTY_PING = b"\x89\x00"
+"""The firmware answers exactly these two bytes, and no ping with a payload."""
+
+FLUSH_AT = 8192
+CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
+SLOW_SECONDS = 10
+MISSED_INTERVALS = 3
+
+
+class _Silent:
+    """Takes the place of Autobahn's logger."""
+
+    def _nothing(self, *args, **kwargs):
+        return None
+
+    trace = debug = info = warn = error = critical = failure = _nothing
+
+
+def frame_header(length):
+    """Header of an unmasked, unfragmented text frame."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)
+
+
+@implementer(IOutput, IPushProducer)
+class DeviceHiveProtocol(WebSocketServerProtocol):
+    """One WebSocket connection; hands messages to its session and is the session's output."""
+
+    log = _Silent()
+    events = Logger()
+
+    def connectionMade(self):
+        self._queue = []
+        self._queued = 0
+        self._held_back = False
+        self._held_back_since = 0.0
+        self._reading = True
+        self._principal = None
+        self.session = None
+        self.silent_intervals = 0
+        self.opened = self.factory.clock.seconds()
+        super().connectionMade()
+
+    def onConnect(self, request):
+        """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
+        self.address = self.transport.getPeer().host if hasattr(self.transport.getPeer(), "host") else ""
+        self.rest_url = self.factory.rest_url(request.path, request.headers)
+        authorization = request.headers.get("authorization")
+        return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
+
+    async def _authenticate(self, authorization):
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise ConnectionDeny(401, "Unauthorized")
+        try:
+            self._principal = await self.factory.sessions.server.authenticate(token.strip())
+        except ApiError as error:
+            raise ConnectionDeny(error.code, "Unauthorized") from None
+
+    def onOpen(self):
+        self.session = self.factory.sessions.build(self)
+        self.session.principal = self._principal
+        self.factory.connections.add(self)
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data):
+        self.silent_intervals = 0
+        self._dataReceived(data)
+
+    def onMessage(self, payload, isBinary):
+        if self.state != self.STATE_OPEN:
+            return
+        if isBinary:
+            self._fail_connection(CLOSE_UNSUPPORTED, "text frames only")
+            return
+        try:
+            self.session.receive(payload)
+        except Exception:
+            # Autobahn would drop the connection without a word.
+            self.events.failure("a message from {address} broke the session", address=self.address)
+            self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
+
+    def onClose(self, wasClean, code, reason):
+        self._queue.clear()
+        self._queued = 0
+        self.factory.connections.discard(self)
+        if self.session is not None:
+            self.session.close()
+        self.factory.closed(self)
+
+    # Output: frames gather in a queue and leave together at the end of the reactor turn
+
+    @property
+    def congested(self):
+        return self._held_back
+
+    def send(self, payload):
+        self._enqueue(frame_header(len(payload)), payload)
+
+    def send_event(self, prefix, body):
+        limit = self.factory.output_queue
+        if limit and self._held_back and self._queued + len(body) > limit:
+            self._too_slow("its queue is full")
+            return
+        self._enqueue(frame_header(len(prefix) + len(body)), prefix + body)
+
+    def sendData(self, data, sync=False, chopsize=None):
+        self._enqueue(data)
+        if self.state != self.STATE_OPEN:
+            self.flush()
+
+    def _enqueue(self, *parts):
+        if self.state == self.STATE_CLOSED:
+            return
+        if not self._queue:
+            self.factory.flush_later(self)
+        self._queue += parts
+        for part in parts:
+            self._queued += len(part)
+        if self._queued > FLUSH_AT:
+            self.flush()
+
+    def flush(self):
+        """Write what is queued, unless the transport has too much to write already."""
+        if self._queue and not self._held_back:
+            data = b"".join(self._queue)
+            self._queue.clear()
+            self._queued = 0
+            self.transport.write(data)
+
+    def pauseProducing(self):
+        self._held_back = True
+        self._held_back_since = self.factory.clock.seconds()
+
+    def resumeProducing(self):
+        self._held_back = False
+        self.flush()
+        if not self._held_back and self.session is not None:
+            self.session.writable()
+
+    def stopProducing(self):
+        self._queue.clear()
+        self._queued = 0
+
+    # Input
+
+    def pause(self):
+        if self._reading:
+            self._reading = False
+            self.transport.pauseProducing()
+
+    def resume(self):
+        if not self._reading and self.state == self.STATE_OPEN:
+            self._reading = True
+            self.transport.resumeProducing()
+
+    # The end
+
+    def abort(self, reason):
+        self._end(CLOSE_INTERNAL_ERROR, reason)
+
+    def _too_slow(self, reason):
+        self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=reason)
+        self._end(CLOSE_POLICY, "too slow")
+
+    def _end(self, code, reason):
+        """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
+        if self.state == self.STATE_OPEN:
+            self._queue.clear()
+            self._queued = 0
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+            self.flush()
+
+    def finish(self):
+        """Answer what is under way, accept no more, close."""
+        self.pause()
+        if self.session is None:
+            self.dropConnection(abort=False)
+        else:
+            self.session.finish(self._finished)
+
+    def _finished(self):
+        if self.state == self.STATE_OPEN:
+            # The client's closing frame can only come when we read again.
+            self.resume()
+            self.sendCloseFrame(code=CLOSE_RESTART, reasonUtf8=b"server stops")
+            self.flush()
+
+    def _closeConnection(self, abort=False):
+        self.flush()
+        super()._closeConnection(abort)
+
+    # What the factory's timer asks
+
+    def check(self, now):
+        """End a connection that nobody speaks on, or that takes nothing."""
+        timeout = self.factory.authenticate_timeout
+        if timeout and self.session.principal is None and now - self.opened > timeout:
+            self._end(CLOSE_POLICY, "not authenticated in time")
+        elif self._held_back and now - self._held_back_since > SLOW_SECONDS:
+            self._too_slow("for 10 seconds")
+
+    def ping(self):
+        """Send an empty ping; drop a peer of which nothing came for three intervals, unless it is we who do not read."""
+        if self._reading:
+            self.silent_intervals += 1
+        if self.silent_intervals > MISSED_INTERVALS:
+            self.wasNotCleanReason = "silent"
+            self.dropConnection(abort=True)
+        else:
+            self.sendData(EMPTY_PING)
+
+
+class DeviceHiveFactory(WebSocketServerFactory):
+    """Makes the protocols of one server; holds what they share.
+
+    :param sessions: a ``SessionFactory``.
+    :param rest_url: ``(path, headers) -> text``: where a client that came by this path finds the REST API.
+    :param closed: called with each protocol whose connection has ended.
+    """
+
+    protocol = DeviceHiveProtocol
+
+    def __init__(self, sessions, rest_url, closed):
+        server = sessions.server
+        super().__init__(server=None, reactor=server.reactor)
+        limits = server.settings.limits
+        self.sessions = sessions
+        self.rest_url = rest_url
+        self.closed = closed
+        self.clock = server.reactor
+        self.connections = set()
+        self.output_queue = limits.output_queue
+        self.authenticate_timeout = limits.authenticate_timeout
+        self._dirty = []
+        self.setProtocolOptions(
+            failByDrop=False,
+            maxMessagePayloadSize=limits.message_size,
+            openHandshakeTimeout=limits.handshake_timeout,
+            closeHandshakeTimeout=1,
+            autoPingInterval=0,
+            allowedOrigins=["*"],
+            allowNullOrigin=True,
+            webStatus=False,
+        )
+        self.trackTimings = False
+
+    def flush_later(self, protocol):
+        """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""
+        if not self._dirty:
+            self.clock.callLater(0, self._flush)
+        self._dirty.append(protocol)
+
+    def _flush(self):
+        dirty, self._dirty = self._dirty, []
+        for protocol in dirty:
+            protocol.flush()
