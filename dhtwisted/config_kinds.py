@@ -160,8 +160,8 @@ class Duration(Kind):
     def to_toml(self, value):
         for unit in ("d", "h", "m"):
             if value and value % _SECONDS[unit] == 0:
-                return f'"{value / _SECONDS[unit]:g}{unit}"'
-        return f'"{value:g}s"'
+                return f'"{int(value // _SECONDS[unit])}{unit}"'
+        return f'"{value:.3f}'.rstrip("0").rstrip(".") + 's"'
 
 
 class List(Kind):

@@ -1,4 +1,4 @@
-"""What belongs to the process as a whole: signals, the exit status, the garbage collector. A server inside another program leaves it alone."""
+"""What belongs to the whole process: signals, exit status, garbage collector. A server inside another program leaves it alone."""
 
 import atexit
 import gc

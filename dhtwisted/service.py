@@ -1,6 +1,6 @@
 """The server as a Twisted service: an ordered start, after which it listens, and an ordered stop within a bound.
 
-Whatever is opened is put on a stack together with the way to close it. Stopping unwinds that stack, and so does a start that fails half way.
+Whatever is opened is put on a stack together with the way to close it. Stopping unwinds that stack, and so does a start that fails.
 """
 
 from contextlib import AsyncExitStack

@@ -1,0 +1,145 @@
+"""The contract of an auth provider, for ours and for strangers'.
+
+Write a class ``TestMine(AuthContract)`` with the method ``make_auth``, and run it with pytest and pytest-twisted.
+"""
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface.verify import verifyObject
+
+from dhtwisted.errors import InvalidCredentials, Unauthorized, UnknownLogin, UserLocked
+from dhtwisted.interfaces import IAuthProvider
+from dhtwisted.model import ACTIVE, DISABLED, LOCKED_OUT, Claims, User
+from dhtwisted.storage.memory import MemoryStorage
+
+LOGIN, PASSWORD = "anna", "correct horse"
+ODD_TEXTS = ("", " ", "\0", "\ud800", "é", "ANNA", "anna ", "a" * 100_000, "' OR 1=1 --", "%", "a.b.c")
+
+
+def sample_claims(**changes):
+    """Make the claims of an ordinary access token, apart from what is given."""
+    values = {
+        "user_id": 7,
+        "actions": frozenset({2, 3, 18}),
+        "network_ids": frozenset({"3", "12"}),
+        "device_type_ids": frozenset({"*"}),
+        "expires": 1_767_323_045_678,
+    }
+    return Claims(**(values | changes))
+
+
+class AuthContract:
+    """What the server relies on, whoever provides it."""
+
+    async def make_auth(self, storage, reactor):
+        """Build the provider.
+
+        :param storage: an opened storage without users.
+        :param reactor: the running reactor.
+        :returns: an :class:`~dhtwisted.interfaces.IAuthProvider`; the suite closes it.
+        """
+        raise NotImplementedError("a subclass of AuthContract says which provider is meant")
+
+    async def add_user(self, storage, auth, login, password, status):
+        """Make a user known. Override it where passwords are kept elsewhere than in the storage.
+
+        :returns: the :class:`~dhtwisted.model.User` as the storage has him.
+        """
+        return await storage.insert(User(login=login, password=await auth.hash_password(password), status=status))
+
+    @pytest.fixture
+    def contract_storage(self):
+        """An opened storage without users."""
+        from twisted.internet import reactor
+
+        storage = MemoryStorage(reactor)
+        pytest_twisted.blockon(Deferred.fromCoroutine(storage.open()))
+        return storage
+
+    @pytest.fixture
+    def auth(self, contract_storage):
+        """The provider under test."""
+        from twisted.internet import reactor
+
+        auth = pytest_twisted.blockon(Deferred.fromCoroutine(self.make_auth(contract_storage, reactor)))
+        yield auth
+        pytest_twisted.blockon(maybeDeferred(auth.close))
+
+    def test_provides_the_interface(self, auth):
+        assert verifyObject(IAuthProvider, auth), "every method of IAuthProvider, with its arguments"
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            sample_claims(),
+            sample_claims(refresh=True),
+            sample_claims(actions=None, network_ids=None, device_type_ids=None),
+            sample_claims(actions=frozenset({0}), network_ids=frozenset({"*"})),
+            sample_claims(network_ids=frozenset(), device_type_ids=frozenset()),
+            sample_claims(user_id=2**53 + 1, expires=2**53 + 1),
+        ],
+    )
+    def test_a_token_says_what_was_issued(self, auth, claims):
+        assert auth.verify(auth.issue(claims)) == claims, "absent and empty members must stay apart, numbers exact"
+
+    def test_a_token_is_text_that_fits_into_a_header(self, auth):
+        token = auth.issue(sample_claims())
+        assert isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token, "it travels as a Bearer token"
+
+    def test_an_expired_token_is_still_read(self, auth):
+        claims = sample_claims(expires=1)
+        assert auth.verify(auth.issue(claims)) == claims, "what is said of an expired token is up to the server"
+
+    def test_a_changed_token_is_refused(self, auth):
+        token = auth.issue(sample_claims())
+        for place in range(0, len(token) - 1, 7):
+            changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+            with pytest.raises(InvalidCredentials):
+                auth.verify(changed)
+
+    @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
+    def test_any_other_text_is_refused(self, auth, text):
+        with pytest.raises(InvalidCredentials):
+            auth.verify(text)
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_right_password_gives_the_user(self, auth, contract_storage):
+        user = await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
+        found = await auth.login(LOGIN, PASSWORD)
+        assert found == await contract_storage.get(User, user.id), "the user as the storage has him"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_wrong_password_is_refused(self, auth, contract_storage):
+        await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
+        with pytest.raises(InvalidCredentials):
+            await auth.login(LOGIN, PASSWORD + " ")
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_unknown_login_is_refused(self, auth, contract_storage):
+        await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
+        with pytest.raises(UnknownLogin):
+            await auth.login("berta", PASSWORD)
+
+    @pytest.mark.parametrize("status", [LOCKED_OUT, DISABLED])
+    @pytest_twisted.ensureDeferred
+    async def test_that_a_user_is_locked_is_told_only_with_the_right_password(self, auth, contract_storage, status):
+        await self.add_user(contract_storage, auth, LOGIN, PASSWORD, status)
+        with pytest.raises(UserLocked):
+            await auth.login(LOGIN, PASSWORD)
+        with pytest.raises(InvalidCredentials):
+            await auth.login(LOGIN, "wrong")
+
+    @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
+    @pytest_twisted.ensureDeferred
+    async def test_odd_texts_are_neither_login_nor_password(self, auth, contract_storage, text):
+        await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
+        for login, password in ((text, PASSWORD), (LOGIN, text), (text, text)):
+            with pytest.raises(Unauthorized):
+                await auth.login(login, password)
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_kept_of_a_password_does_not_show_it(self, auth):
+        first, second = await auth.hash_password(PASSWORD), await auth.hash_password(PASSWORD)
+        assert isinstance(first, str) and PASSWORD not in first, "only a hash is kept"
+        assert first != second, "equal passwords must not be seen to be equal"

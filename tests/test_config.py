@@ -1,0 +1,206 @@
+"""Configuration: precedence, forms, and one line for each mistake."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtwisted.config import Settings
+from dhtwisted.config_kinds import Duration, Size
+from dhtwisted.config_sources import example_file, load_settings
+from dhtwisted.errors import ConfigurationError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_file(text):
+        path = tmp_path / "devicehive.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write_file
+
+
+def complaint(*arguments, **named):
+    """Load a wrong configuration.
+
+    :returns: what the person is told.
+    """
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings(*arguments, **named)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+def test_nothing_given_means_defaults():
+    assert load_settings() == Settings()
+
+
+def test_defaults_are_those_that_other_tools_rely_on():
+    settings = Settings()
+    assert settings.server.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert settings.server.prefixes == ("", "/api", "/dh")
+    assert settings.storage.provider == "file:devicehive.sqlite"
+    assert settings.storage.retention == 7 * 24 * 3600
+    assert settings.auth.access_lifetime == 1800
+    assert settings.auth.refresh_lifetime * 1000 == 15_724_800_000
+    assert settings.limits.message_size == 1_048_576
+    assert settings.limits.output_queue == 524_288
+
+
+def test_every_compatibility_switch_is_off():
+    assert [value for value in vars(Settings().compatibility).values() if value not in (False, "raw")] == []
+
+
+def test_example_file_equals_the_shipped_one():
+    assert (ROOT / "conf" / "devicehive.toml").read_text() == example_file(), "run: devicehive --example-config > conf/devicehive.toml"
+
+
+def test_example_file_is_the_defaults(write):
+    assert load_settings(write(example_file())) == Settings()
+
+
+def test_file_then_environment_then_command_line(write):
+    path = write('[storage]\nprovider = "file:one"\nmessages = "file:one"\nretention = "1d"')
+    environment = {"DHTWISTED_STORAGE_PROVIDER": "file:two", "DHTWISTED_STORAGE_MESSAGES": "file:two"}
+    storage = load_settings(path, environment, [("--storage", "storage", "provider", "file:three")]).storage
+    assert (storage.provider, storage.messages, storage.retention) == ("file:three", "file:two", 86400)
+
+
+def test_lists_from_the_environment_have_commas():
+    server = load_settings(environment={"DHTWISTED_SERVER_LISTEN": "tcp:1, tcp6:2", "DHTWISTED_SERVER_PREFIXES": ",/api"}).server
+    assert server.listen == ("tcp:1", "tcp6:2")
+    assert server.prefixes == ("", "/api")
+
+
+def test_empty_text_in_the_environment_is_an_empty_list_or_an_empty_prefix():
+    server = load_settings(environment={"DHTWISTED_SERVER_ORIGINS": "", "DHTWISTED_SERVER_PREFIXES": ""}).server
+    assert (server.origins, server.prefixes) == ((), ("",))
+
+
+def test_secret_comes_from_the_environment_and_is_never_shown():
+    settings = load_settings(environment={"DHTWISTED_AUTH_SECRET": "opensesame", "DHTWISTED_AUTH_ADMIN_PASSWORD": "swordfish"})
+    assert settings.auth.secret == "opensesame"
+    assert "opensesame" not in repr(settings)
+    assert "swordfish" not in repr(settings)
+
+
+def test_secret_in_the_file_is_sent_elsewhere(write):
+    assert "DHTWISTED_AUTH_SECRET" in complaint(write('[auth]\nsecret = "opensesame"'))
+
+
+@pytest.mark.parametrize("variable", ["DHTWISTED_SERVICE_HOST", "DHTWISTED_PORT_8080_TCP", "DHTWISTEDX", "PATH"])
+def test_variables_of_others_do_not_matter(variable):
+    assert load_settings(environment={variable: "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("document", "place", "words"),
+    [
+        ("[storage]\nretension = '7d'", "storage.retension", "did you mean retention?"),
+        ("[strage]\n", "strage", "did you mean storage?"),
+        ("[zzz]\n", "zzz", "known are server, storage, bus, auth, limits, compatibility"),
+        ("storage = 1", "storage", "[storage]"),
+        ("[storage]\nretention = '7x'", "storage.retention", "'7x' is no duration"),
+        ("[storage]\nretention = 7", "storage.retention", "7 is no duration"),
+        ("[auth]\naccess_lifetime = '0s'", "auth.access_lifetime", "at least 1s"),
+        ("[limits]\nmessage_size = '1MB'", "limits.message_size", '"64KiB"'),
+        ("[limits]\nmessage_size = -1", "limits.message_size", "out of range"),
+        ("[limits]\nconnections = true", "limits.connections", "no whole number"),
+        ("[limits]\nconnections = '5'", "limits.connections", "no whole number"),
+        ("[limits]\njson_depth = 100000", "limits.json_depth", "1 to 900"),
+        ("[auth]\npassword_cost = 21", "auth.password_cost", "10 to 20"),
+        ("[auth]\nstrict_expiry = 1", "auth.strict_expiry", "true or false"),
+        ("[auth]\nadmin_login = 5", "auth.admin_login", "is no text"),
+        ("[compatibility]\nsecret_encoding = 'hex'", "compatibility.secret_encoding", '"raw" or "base64-lenient"'),
+        ("[server]\nlisten = 'tcp:8080'", "server.listen", "is no list"),
+        ("[server]\nlisten = []", "server.listen", "is empty"),
+        ("[server]\nlisten = [8080]", "server.listen", "no text"),
+        ("[server]\nlisten = ['tcp']", "server.listen", "'tcp'"),
+        ("[server]\nlisten = ['tcp:http']", "server.listen", "'tcp:http'"),
+        ("[server]\nlisten = ['tcp:65536']", "server.listen", "above 65535"),
+        ("[server]\nlisten = ['carrier-pigeon:1']", "server.listen", "carrier-pigeon"),
+        ("[server]\nlisten = ['ssl:443:privateKey=/nowhere/key.pem']", "server.listen", "/nowhere/key.pem"),
+        ("[server]\nprefixes = ['api']", "server.prefixes", "'api'"),
+        ("[server]\nprefixes = ['/api/']", "server.prefixes", "'/api/'"),
+        ("[server]\norigins = ['example.com']", "server.origins", "'example.com'"),
+        ("[server", "TOML", "Expected ']'"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_line_with_place_and_reason(write, document, place, words):
+    path = write(document)
+    text = complaint(path)
+    assert text.startswith(f"{path}: ")
+    assert place in text
+    assert words in text
+
+
+def test_a_wrong_password_type_does_not_show_the_password(write):
+    assert "123456" not in complaint(write("[auth]\nadmin_password = 123456"))
+
+
+def test_a_long_value_is_shortened(write):
+    assert len(complaint(write(f"[storage]\nretention = '{'9' * 10_000}'"))) < 400
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert complaint(str(tmp_path / "absent.toml")).startswith(f"{tmp_path}/absent.toml: cannot be read")
+
+
+def test_a_binary_file_is_no_toml(tmp_path):
+    path = tmp_path / "devicehive.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "is not valid TOML" in complaint(str(path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("DHTWISTED_LIMITS_CONECTIONS", "5", "did you mean connections?"),
+        ("DHTWISTED_STORGE_PROVIDER", "memory:", "did you mean storage?"),
+        ("DHTWISTED_LIMITS_CONNECTIONS", "many", "no whole number"),
+        ("DHTWISTED_AUTH_STRICT_EXPIRY", "yes", "true or false"),
+        ("DHTWISTED_AUTH_ACCESS_LIFETIME", "30", "is no duration"),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(variable, value, words):
+    text = complaint(environment={variable: value})
+    assert text.startswith(f"{variable}: ")
+    assert words in text
+
+
+def test_a_mistake_on_the_command_line_names_the_option():
+    assert complaint(overrides=[("--listen", "server", "listen", ["tcp"])]).startswith("--listen: ")
+
+
+@given(st.integers(0, 2 * 1024**3))
+def test_sizes_are_read_as_they_are_written(size):
+    kind = Size()
+    assert kind.from_toml(tomllib.loads(f"x = {kind.to_toml(size)}")["x"]) == size
+
+
+@given(st.integers(0, 10**8))
+def test_durations_are_read_as_they_are_written(seconds):
+    kind = Duration()
+    assert kind.from_text(kind.to_toml(float(seconds)).strip('"')) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", 604800), ("250ms", 0.25), ("1.5h", 5400), ("0", 0)]
+)
+def test_durations(text, seconds):
+    assert Duration().from_text(text) == pytest.approx(seconds)
+
+
+@given(st.text())
+def test_any_text_is_a_duration_and_a_size_or_a_value_error(text):
+    for kind in (Duration(), Size()):
+        try:
+            assert kind.from_text(text) >= 0
+        except ValueError as error:
+            assert str(error).startswith("is ")
