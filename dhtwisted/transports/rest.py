@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from twisted.logger import Logger
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -14,6 +13,7 @@ from dhtwisted.timestamps import format_timestamp
 
 WELCOME = b"The DeviceHive API runs here.\n"
 METHODS = b"OPTIONS, GET, POST, PUT, DELETE, HEAD"
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEADERS = b"Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey"
 
 
@@ -124,17 +124,35 @@ class RestResource(Resource):
 class BoundedRequest(Request):
     """A request whose body has a limit: twisted.web itself would take any and spool it to disk."""
 
+    _received = 0
+
     def gotLength(self, length):
-        limit = self.site.message_size
-        if limit and length is not None and length > limit:
-            self.channel._respondToBadRequestAndDisconnect()
-        HTTPRequest.gotLength(self, length)
+        if self._exceeds(length or 0):
+            self._refuse()
+            length = 0
+        super().gotLength(length)
+
+    def handleContentChunk(self, data):
+        self._received += len(data)
+        if self._exceeds(self._received):
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def _exceeds(self, length):
+        limit = self.channel.site.message_size
+        return bool(limit) and length > limit
+
+    def _refuse(self):
+        self.channel.transport.write(TOO_LARGE)
+        self.channel.transport.loseConnection()
 
 
 class RestSite(Site):
     """The plain HTTP side of the port."""
 
     events = Logger()
+    noisy = False
     displayTracebacks = False
 
     def __init__(self, server, locator):

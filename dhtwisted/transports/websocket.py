@@ -248,6 +248,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     """
 
     protocol = DeviceHiveProtocol
+    noisy = False
 
     def __init__(self, sessions, rest_url, closed):
         server = sessions.server

@@ -1,0 +1,208 @@
+"""A whole server in memory, without a socket, and a client that speaks to its session directly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from dhtwisted.access import EVERYTHING, Permission
+from dhtwisted.auth import JWTAuth
+from dhtwisted.bootstrap import bootstrap
+from dhtwisted.bus.local import LocalBus
+from dhtwisted.config import Settings
+from dhtwisted.interfaces import IOutput
+from dhtwisted.model import CLIENT, Claims, User
+from dhtwisted.server import Server
+from dhtwisted.session import SessionFactory
+from dhtwisted.storage.memory import MemoryStorage
+
+START = 1_767_323_045.678
+"""What the clock of a :class:`MemoryServer` shows at first: 2026-01-02T03:04:05.678."""
+
+PASSWORD = "password-1"
+KEY = b"a key for tests, of thirty-two bytes or more"
+
+
+class MemoryServer:
+    """A server on memory storage, with a clock that stands still. Make one with :meth:`open`.
+
+    :ivar clock: a ``task.Clock``.
+    :ivar administrator: the user made at first start; his password is :data:`PASSWORD`.
+    """
+
+    @classmethod
+    async def open(cls, reactor, storage=None, **sections):
+        """Open, fill and start a server.
+
+        :param reactor: the real one, for the threads that hash passwords.
+        :param storage: an opened storage to use instead of memory.
+        :param sections: settings to change, by section: ``limits={"list_size": 5}``.
+        """
+        self = cls()
+        self.clock = _clock(reactor)
+        self.settings = settings(**sections)
+        self.storage = storage or MemoryStorage(self.clock)
+        if storage is None:
+            await self.storage.open()
+        self.auth = JWTAuth(self.clock, self.settings, self.storage, KEY)
+        await bootstrap(self.storage, self.auth, self.settings)
+        self.server = Server(self.clock, self.settings, self.storage, self.storage, LocalBus(), self.auth)
+        await self.server.start()
+        self.sessions = SessionFactory(self.server)
+        self.administrator = await self.server.entities.get(User, 1)
+        self._clients = []
+        return self
+
+    async def close(self):
+        """Close everything."""
+        for client in self._clients:
+            client.close()
+        await self.server.stop()
+        await self.auth.close()
+        await self.storage.close()
+
+    def connect(self):
+        """A client that has said nothing yet."""
+        client = MemoryClient(self)
+        self._clients.append(client)
+        return client
+
+    def token(self, user=None, refresh=False, lifetime=1800, **claims):
+        """A token for a user, with all permissions, networks and device types unless ``claims`` say otherwise."""
+        user = user or self.administrator
+        values = {"actions": frozenset({Permission.ANY}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING} | claims
+        expires = self.server.now() + int(lifetime * 1000)
+        return self.auth.issue(Claims(user_id=user.id, expires=expires, refresh=refresh, **values))
+
+    async def add_user(self, login, role=CLIENT, **fields):
+        """A user, a client by default, with :data:`PASSWORD`."""
+        record = self.administrator.password
+        return await self.server.entities.insert(User(login=login, password=record, role=role, **fields))
+
+    async def client(self, user=None, **claims):
+        """A client authenticated as a user, with a token as :meth:`token` makes it."""
+        client = self.connect()
+        await client.call("authenticate", token=self.token(user, **claims))
+        return client
+
+
+class _SteppableReactor(Clock):
+    """A clock that stands still, with the threads of the real reactor."""
+
+    def __init__(self, reactor):
+        super().__init__()
+        self.callFromThread = reactor.callFromThread
+        self.getThreadPool = reactor.getThreadPool
+        self.callInThread = reactor.callInThread
+
+
+def _clock(reactor):
+    clock = _SteppableReactor(reactor)
+    clock.advance(START)
+    return clock
+
+
+def settings(**sections):
+    """The default settings with some changed, and passwords that cost little."""
+    sections["auth"] = {"password_cost": 10, "admin_password": PASSWORD} | sections.get("auth", {})
+    whole = Settings()
+    return replace(whole, **{name: replace(getattr(whole, name), **values) for name, values in sections.items()})
+
+
+@implementer(IOutput)
+class MemoryClient:
+    """A client without a transport.
+
+    :ivar messages: all that came, decoded, in order.
+    :ivar congested: set it to act as a client that does not read; call :meth:`drain` when it reads again.
+    """
+
+    rest_url = "http://localhost/rest"
+
+    def __init__(self, server, address="192.0.2.1"):
+        self.address = address
+        self.messages = []
+        self.congested = False
+        self.paused = False
+        self.aborted = None
+        self.session = server.sessions.build(self)
+        self._waiting = []
+        self._serial = 0
+
+    # What the session calls
+
+    def send(self, payload):
+        message = json.loads(payload, parse_constant=_not_json)
+        self.messages.append(message)
+        for waiting in list(self._waiting):
+            waiting(message)
+
+    def send_event(self, prefix, body):
+        self.send(prefix + body)
+
+    def abort(self, reason):
+        self.aborted = reason
+
+    def pause(self):
+        self.paused = True
+
+    def resume(self):
+        self.paused = False
+
+    # What a test calls
+
+    def send_text(self, text):
+        """Send a message as it is."""
+        self.session.receive(text if isinstance(text, bytes) else text.encode())
+
+    async def request(self, action, **members):
+        """Send a request and wait for its reply, whatever it is."""
+        self._serial += 1
+        request_id = f"{action}-{self._serial}"
+        arrived = Deferred()
+
+        def look(message):
+            if message.get("requestId") == request_id:
+                self._waiting.remove(look)
+                arrived.callback(message)
+
+        self._waiting.append(look)
+        self.send_text(json.dumps({"action": action, "requestId": request_id} | members))
+        return await arrived
+
+    async def call(self, action, **members):
+        """Send a request that must succeed; returns the reply.
+
+        :raises AssertionError: it was refused.
+        """
+        reply = await self.request(action, **members)
+        assert reply["status"] == "success", f"{action} was refused: {reply}"
+        return reply
+
+    async def refused(self, action, **members):
+        """Send a request that must be refused; returns ``(code, text)``."""
+        reply = await self.request(action, **members)
+        assert reply["status"] == "error", f"{action} should have been refused, and was answered {reply}"
+        return reply["code"], reply["error"]
+
+    @property
+    def events(self):
+        """The messages that the server sent by itself."""
+        return [message for message in self.messages if "status" not in message]
+
+    def drain(self):
+        """Read again."""
+        self.congested = False
+        self.session.writable()
+
+    def close(self):
+        """Go away."""
+        self.session.close()
+
+
+def _not_json(name):
+    raise AssertionError(f"the server sent {name}, which is no JSON")
