@@ -35,15 +35,16 @@ class MemoryServer:
     """
 
     @classmethod
-    async def open(cls, reactor, storage=None, **sections):
+    async def open(cls, reactor, storage=None, real_time=False, **sections):
         """Open, fill and start a server.
 
         :param reactor: the real one, for the threads that hash passwords.
+        :param real_time: take the time from the reactor, as a server with real sockets must.
         :param storage: an opened storage to use instead of memory.
         :param sections: settings to change, by section: ``limits={"list_size": 5}``.
         """
         self = cls()
-        self.clock = _clock(reactor)
+        self.clock = reactor if real_time else _clock(reactor)
         self.settings = settings(**sections)
         self.storage = storage or MemoryStorage(self.clock)
         if storage is None:
