@@ -87,8 +87,10 @@ class Port(Protocol):
 
     def _decide(self, head, rest):
         factory = self.factory
-        if not (head.is_upgrade and factory.locator.is_websocket(head.path)):
+        if not head.is_upgrade:
             self._give_to(factory.site, self._received)
+        elif not factory.locator.is_websocket(head.path):
+            self._refuse(b"404 Not Found")
         elif factory.origins and head.origin is not None and head.origin not in factory.origins:
             self._refuse(b"403 Forbidden")
         else:
@@ -124,6 +126,7 @@ class PortFactory(Factory):
     """Serves every endpoint of a server.
 
     :param server: a started :class:`~dhtwisted.server.Server`.
+    :ivar open_connections: how many there are, of any sort.
     """
 
     noisy = False
@@ -139,7 +142,7 @@ class PortFactory(Factory):
         self.undecided = set()
         self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
         self._handshake_timeout, self._ping_interval = limits.handshake_timeout, limits.ping_interval
-        self._open = 0
+        self.open_connections = 0
         self._per_address = Counter()
         self._ports = 0
         self._ticks = 0
@@ -166,9 +169,9 @@ class PortFactory(Factory):
 
     def buildProtocol(self, addr):
         host = getattr(addr, "host", "")
-        self._open += 1
+        self.open_connections += 1
         self._per_address[host] += 1
-        refused = (self._limit and self._open > self._limit) or (
+        refused = (self._limit and self.open_connections > self._limit) or (
             self._limit_per_address and self._per_address[host] > self._limit_per_address
         )
         return Port(self, addr, bool(refused))
@@ -176,7 +179,7 @@ class PortFactory(Factory):
     def lost(self, addr):
         """Count a connection that has ended."""
         host = getattr(addr, "host", "")
-        self._open -= 1
+        self.open_connections -= 1
         self._per_address[host] -= 1
         if not self._per_address[host]:
             del self._per_address[host]

@@ -52,14 +52,17 @@ def frame_header(length):
 
 @implementer(IOutput, IPushProducer)
 class DeviceHiveProtocol(WebSocketServerProtocol):
-    """One WebSocket connection; hands messages to its session and is the session's output."""
+    """One WebSocket connection; hands messages to its session and is the session's output.
+
+    :ivar queued: bytes that wait for the transport to take them.
+    """
 
     log = _Silent()
     events = Logger()
 
     def connectionMade(self):
         self._queue = []
-        self._queued = 0
+        self.queued = 0
         self._held_back = False
         self._held_back_since = 0.0
         self._reading = True
@@ -110,7 +113,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
 
     def onClose(self, wasClean, code, reason):
         self._queue.clear()
-        self._queued = 0
+        self.queued = 0
         self.factory.connections.discard(self)
         if self.session is not None:
             self.session.close()
@@ -127,7 +130,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
 
     def send_event(self, prefix, body):
         limit = self.factory.output_queue
-        if limit and self._held_back and self._queued + len(body) > limit:
+        if limit and self._held_back and self.queued + len(body) > limit:
             self._too_slow("its queue is full")
             return
         self._enqueue(frame_header(len(prefix) + len(body)), prefix + body)
@@ -144,8 +147,8 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
             self.factory.flush_later(self)
         self._queue += parts
         for part in parts:
-            self._queued += len(part)
-        if self._queued > FLUSH_AT:
+            self.queued += len(part)
+        if self.queued > FLUSH_AT:
             self.flush()
 
     def flush(self):
@@ -153,7 +156,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         if self._queue and not self._held_back:
             data = b"".join(self._queue)
             self._queue.clear()
-            self._queued = 0
+            self.queued = 0
             self.transport.write(data)
 
     def pauseProducing(self):
@@ -168,7 +171,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
 
     def stopProducing(self):
         self._queue.clear()
-        self._queued = 0
+        self.queued = 0
 
     # Input
 
@@ -195,7 +198,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
         if self.state == self.STATE_OPEN:
             self._queue.clear()
-            self._queued = 0
+            self.queued = 0
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
             self.flush()
 
