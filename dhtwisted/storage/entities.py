@@ -83,12 +83,14 @@ class Transaction:
     :ivar changes: ``(kind, key)`` -> entity, or ``None`` where it is deleted.
 
     :param tables: kind -> :class:`EntityTable`.
-    :param sequences: kind's name -> the integer key given last; changed at once, so hand in an overlay of its own.
+    :param sequences: kind's name -> the integer key given last; changed at once, so hand in a copy if the transaction may be forgotten.
+    :param check: called with each new state of an entity before it counts; what it raises refuses that change alone.
     """
 
-    def __init__(self, tables, sequences):
+    def __init__(self, tables, sequences, check=lambda entity: None):
         self._tables = tables
         self._sequences = sequences
+        self._check = check
         self.changes = {}
 
     def insert(self, entity):
@@ -99,6 +101,7 @@ class Transaction:
         if self._get(kind, entity.key) is not None:
             raise Duplicate(kind, kind.KEY, entity.key)
         self._check_unique(entity)
+        self._check(entity)
         if isinstance(entity.key, int):
             self._sequences[kind.KIND] = max(self._sequences.get(kind.KIND, 0), entity.key)
         self.changes[kind, entity.key] = entity
@@ -113,6 +116,7 @@ class Transaction:
             raise TypeError(f"the key {kind.KEY} of a {kind.__name__} cannot be changed")
         entity = replace(old, **changes)
         self._check_unique(entity)
+        self._check(entity)
         self.changes[kind, key] = entity
         return entity
 

@@ -21,7 +21,8 @@ class Worker:
 
     def __init__(self, reactor, name, max_waiting=1000):
         self._reactor = reactor
-        self._jobs = queue.Queue(max_waiting)
+        self._jobs = queue.SimpleQueue()
+        self._max_waiting = max_waiting
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
         self._thread.start()
 
@@ -33,11 +34,10 @@ class Worker:
         """
         if not self._thread.is_alive():
             raise StorageUnavailable("the storage is closed")
+        if self._jobs.qsize() >= self._max_waiting:
+            raise StorageUnavailable("too many operations wait for the storage")
         done = Deferred()
-        try:
-            self._jobs.put_nowait((done, function, arguments))
-        except queue.Full:
-            raise StorageUnavailable("too many operations wait for the storage") from None
+        self._jobs.put((done, function, arguments))
         return done
 
     def stop(self, function, *arguments):
@@ -46,7 +46,6 @@ class Worker:
         :returns: a Deferred of the function's result, when the thread has ended.
         """
         done = Deferred()
-        # Never full for long: the thread takes one after the other. Waiting here beats a thread that nobody stops.
         self._jobs.put((done, function, arguments))
         self._jobs.put(None)
         return done.addBoth(self._join)

@@ -1,0 +1,138 @@
+"""Commands and notifications as rows of SQLite: the tables, the statements, and rows to objects and back."""
+
+import json
+from operator import attrgetter
+
+from ..model import MESSAGE_KINDS, Command
+
+LARGEST = 2**63 - 1
+"""SQLite's largest integer."""
+
+FEW = 200
+"""Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
+
+
+class MessageTable:
+    """The table of one kind of message. Column names are the field names of the kind.
+
+    :param kind: ``Command`` or ``Notification``.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+        self._stamped = ("timestamp", "last_updated", "id") if kind is Command else ("timestamp", "id")
+        given = tuple(field for field in kind.__struct_fields__ if field not in self._stamped)
+        self._given_values = attrgetter(*given)
+        self._fields = given + self._stamped
+        self._columns = ", ".join(self._fields)
+        self.insert = f"INSERT INTO {kind.KIND} ({self._columns}) VALUES ({', '.join('?' * len(self._fields))})"
+        self.update = (
+            "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
+            f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
+        )
+
+    def row(self, message, timestamp, message_id):
+        """What :attr:`insert` stores for a message that is not stamped yet."""
+        stamps = (timestamp, timestamp, message_id) if self.kind is Command else (timestamp, message_id)
+        return self._given_values(message) + stamps
+
+    def message(self, row):
+        """The message that a row stands for."""
+        values = dict(zip(self._fields, row, strict=True))
+        if "updated" in values:
+            values["updated"] = bool(values["updated"])
+        return self.kind(**values)
+
+    def get(self, device_id, message_id):
+        """The statement for one message.
+
+        :returns: SQL and its parameters.
+        """
+        return f"SELECT {self._columns} FROM {self.kind.KIND} WHERE id = ? AND device_id = ?", (message_id, device_id)
+
+    def find(self, query):
+        """The statement for a query.
+
+        :returns: SQL and its parameters.
+        """
+        conditions, parameters = self._conditions(query)
+        fields = ("timestamp", "id") if query.sort == "timestamp" else (query.sort, "timestamp", "id")
+        if not set(fields) <= set(self._fields):
+            raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
+        order = ", ".join(f"{field} DESC" if query.descending else field for field in fields)
+        take = LARGEST if query.take is None else min(query.take, LARGEST)
+        sql = f"SELECT {self._columns} FROM {self.kind.KIND}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
+        return sql, (*parameters, take, min(query.skip, LARGEST))
+
+    def forget(self, query):
+        """The statement that deletes the oldest.
+
+        :returns: SQL and its parameters.
+        """
+        conditions, parameters = self._conditions(query)
+        take = LARGEST if query.take is None else min(query.take, LARGEST)
+        oldest = f"SELECT id FROM {self.kind.KIND}{conditions} ORDER BY timestamp, id LIMIT ?"
+        return f"DELETE FROM {self.kind.KIND} WHERE id IN ({oldest})", (*parameters, take)
+
+    def change(self, device_id, command_id, now, changes):
+        """The statement that records what became of a command and returns its row.
+
+        :param changes: field -> value; only ``status`` and ``result``.
+        :returns: SQL and its parameters.
+        """
+        assignments = "".join(f"{field} = ?, " for field in ("status", "result") if field in changes)
+        values = [changes[field] for field in ("status", "result") if field in changes]
+        return self.update.format(assignments=assignments), (*values, now, command_id, device_id)
+
+    def _conditions(self, query):
+        terms = list(_time_terms(query))
+        if query.device_ids is not None:
+            terms.append(_device_term(query.device_ids))
+        if query.names is not None:
+            terms.append(_among("name", query.names))
+        if self.kind is Command:
+            if query.status is not None:
+                terms.append(("casefold(status) = ?", [query.status.casefold()]))
+            if query.updated:
+                terms.append(("updated = 1", []))
+        conditions = " AND ".join(sql for sql, _ in terms)
+        return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+
+
+MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
+
+
+def is_integer_of_sqlite(value):
+    """Whether SQLite has such an integer; a client may ask for any, and there is nothing at those beyond."""
+    return -LARGEST <= value <= LARGEST
+
+
+def _time_terms(query):
+    if query.since is not None:
+        yield "timestamp >= ?", [_within_range(query.since)]
+    if query.before is not None:
+        yield "timestamp < ?", [_within_range(query.before)]
+    if query.after is not None:
+        timestamp, message_id = map(_within_range, query.after)
+        # The first term alone lets the index be entered at the right place.
+        yield "timestamp >= ? AND (timestamp > ? OR id > ?)", [timestamp, timestamp, message_id]
+
+
+def _device_term(device_ids):
+    if len(device_ids) <= FEW:
+        return _among("device_id", device_ids)
+    sql, values = _among("device_id", device_ids)
+    return f"+{sql}", values  # the plus keeps SQLite from the index of devices
+
+
+def _among(column, values):
+    """One of several values. Many go in as one parameter, since a statement has only so many."""
+    if len(values) == 1:
+        return f"{column} = ?", list(values)
+    if len(values) <= FEW:
+        return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+    return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
+
+
+def _within_range(value):
+    return max(-LARGEST, min(value, LARGEST))
