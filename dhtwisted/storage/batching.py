@@ -15,10 +15,10 @@ from ..errors import StorageUnavailable
 class Batcher:
     """Gathers operations into batches, and tells each caller what became of his own.
 
-    :param commit: ``commit(operations)`` returns, as a Deferred, a list with the outcome of each operation: its result, or a ``Failure`` of that
-        operation alone. It fails with ``StorageUnavailable`` when nothing was done and none of them is to blame, and with anything else
-        when nothing was done because one of them is bad.
-    :param max_rows: a batch takes no more operations when it has so many rows. Larger ones were not faster, and make all of them wait longer.
+    :param commit: ``commit(operations)`` returns, as a Deferred, a list with the outcome of each operation: its result, or a ``Failure``
+        of that operation alone. It fails with ``StorageUnavailable`` when nothing was done and none of them is to blame, and with anything
+        else when nothing was done because one of them is bad.
+    :param max_rows: a batch takes no more operations when it has so many rows. Larger ones were not faster, and everybody waits longer.
     :param max_waiting: rows that may wait for their turn; what comes above it is refused.
     """
 
