@@ -3,7 +3,7 @@
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..interfaces import IMessageBus
+from dhtwisted.interfaces import IMessageBus
 
 
 @implementer(IMessageBus)

@@ -9,7 +9,7 @@ from collections import deque
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from ..errors import StorageUnavailable
+from dhtwisted.errors import StorageUnavailable
 
 
 class Batcher:

@@ -9,8 +9,8 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from ..errors import Duplicate, Missing
-from ..model import ENTITY_KINDS
+from dhtwisted.errors import Duplicate, Missing
+from dhtwisted.model import ENTITY_KINDS
 
 
 class EntityTable:

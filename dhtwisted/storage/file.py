@@ -10,13 +10,13 @@ import sys
 from twisted.internet.defer import fail, inlineCallbacks
 from zope.interface import implementer
 
-from ..errors import StorageUnavailable
-from ..interfaces import IStorage
-from .batching import Batcher
-from .sqlite_database import FileLock, close_connection, connect_reader, translated_errors
-from .sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
-from .sqlite_writer import Append, ChangeEntity, ForgetMessages, UpdateCommand, Writer, open_for_writing
-from .worker import Worker
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.interfaces import IStorage
+from dhtwisted.storage.batching import Batcher
+from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader, translated_errors
+from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
+from dhtwisted.storage.sqlite_writer import Append, ChangeEntity, ForgetMessages, UpdateCommand, Writer, open_for_writing
+from dhtwisted.storage.worker import Worker
 
 SWITCH_INTERVAL = 0.0001
 """Seconds after which a busy thread is asked to let another run. A commit lets go of the interpreter many times for a moment; with Python's

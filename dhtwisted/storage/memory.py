@@ -7,11 +7,11 @@ from collections import deque
 
 from zope.interface import implementer
 
-from ..errors import StorageUnavailable
-from ..interfaces import IStorage
-from ..model import MESSAGE_KINDS, Command
-from .entities import Transaction, entity_tables
-from .message_log import MessageLog
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.interfaces import IStorage
+from dhtwisted.model import MESSAGE_KINDS, Command
+from dhtwisted.storage.entities import Transaction, entity_tables
+from dhtwisted.storage.message_log import MessageLog
 
 
 @implementer(IStorage)

@@ -10,7 +10,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from ..model import Command
+from dhtwisted.model import Command
 
 _COMPACT_ABOVE = 1000
 """So many dead places at the front of a list are not worth a move."""

@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import contextmanager
 from importlib.resources import files
 
-from ..errors import ConfigurationError, StorageUnavailable, Unstorable
+from dhtwisted.errors import ConfigurationError, StorageUnavailable, Unstorable
 
 _SCHEMA = files("dhtwisted.storage") / "schema" / "file"
 _BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)

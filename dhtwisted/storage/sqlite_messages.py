@@ -3,7 +3,7 @@
 import json
 from operator import attrgetter
 
-from ..model import MESSAGE_KINDS, Command
+from dhtwisted.model import MESSAGE_KINDS, Command
 
 LARGEST = 2**63 - 1
 """SQLite's largest integer."""

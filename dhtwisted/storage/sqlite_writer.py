@@ -11,11 +11,11 @@ import msgspec
 from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
-from ..errors import ConfigurationError, StorageError, Unstorable
-from ..model import ENTITY_KINDS, Command
-from .entities import Transaction, entity_tables
-from .sqlite_database import connect_writer, write_transaction
-from .sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
+from dhtwisted.errors import ConfigurationError, StorageError, Unstorable
+from dhtwisted.model import ENTITY_KINDS, Command
+from dhtwisted.storage.entities import Transaction, entity_tables
+from dhtwisted.storage.sqlite_database import connect_writer, write_transaction
+from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
 
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body) VALUES (?, ?, ?)"
 _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
@@ -28,7 +28,7 @@ class Batch:
 
     :ivar now: server time in milliseconds; never before that of an earlier batch.
     :ivar counters: all counters as they will be.
-    :ivar entities: the :class:`~.entities.Transaction` of the batch.
+    :ivar entities: the :class:`~dhtwisted.storage.entities.Transaction` of the batch.
     :ivar bodies: ``(kind, key)`` -> JSON of the entity as it will be.
     :ivar rows: kind of message -> rows to insert.
     :ivar steps: operations that have more to do in the writer's thread.
@@ -119,7 +119,7 @@ class ForgetMessages:
 class ChangeEntity:
     """Insert, update or delete an entity.
 
-    :param method: the name of a method of :class:`~.entities.Transaction`.
+    :param method: the name of a method of :class:`~dhtwisted.storage.entities.Transaction`.
     """
 
     def __init__(self, method, *arguments):
@@ -139,9 +139,9 @@ class Writer:
     """Commits batches of operations, one batch at a time.
 
     :param reactor: gives the time.
-    :param worker: the :class:`~.worker.Worker` whose thread has the connection.
-    :param connection: from :func:`~.sqlite_database.connect_writer`.
-    :param tables: kind -> :class:`~.entities.EntityTable`, as committed.
+    :param worker: the :class:`~dhtwisted.storage.worker.Worker` whose thread has the connection.
+    :param connection: from :func:`~dhtwisted.storage.sqlite_database.connect_writer`.
+    :param tables: kind -> :class:`~dhtwisted.storage.entities.EntityTable`, as committed.
     :param counters: name -> value, as committed.
     """
 
@@ -153,7 +153,7 @@ class Writer:
         self._counters = counters
 
     def commit(self, operations):
-        """Do what :class:`~.batching.Batcher` asks.
+        """Do what :class:`~dhtwisted.storage.batching.Batcher` asks.
 
         :returns: a Deferred of a list: the result of each operation, or a ``Failure``.
         """

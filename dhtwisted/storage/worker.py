@@ -6,7 +6,7 @@ import threading
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from ..errors import StorageUnavailable
+from dhtwisted.errors import StorageUnavailable
 
 
 class Worker:

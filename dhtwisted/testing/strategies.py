@@ -1,0 +1,123 @@
+"""Hypothesis strategies for what a server keeps: entities, messages, JSON texts, queries.
+
+Values are drawn from few, so that they meet: equal names, equal times, several messages of one device.
+"""
+
+import json
+
+from hypothesis import strategies as st
+
+from dhtwisted.model import Command, Configuration, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification, User
+
+ODD_JSON = (
+    b"{}",
+    b"null",
+    b' { "a" : 1 } ',
+    b'{"price":1.10,"zero":-0.0,"exponent":1E5}',
+    b'{"large":123456789012345678901234567890}',
+    b'{"b":1,"a":2,"b":3}',
+    b'{"nul":"\\u0000","escaped":"\\u00e9\\/\\ud83d\\ude00"}',
+    '{"umlaut":"ä","rocket":"🚀"}'.encode(),
+    b'"text"',
+    b"[[[]]]",
+)
+"""Texts that something between client and disk might take for its own and rewrite. They must come back byte for byte."""
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+"""Any text a client can send; a lone surrogate is no text."""
+
+json_texts = st.sampled_from(ODD_JSON) | st.builds(
+    lambda value, indent: json.dumps(value, indent=indent, ensure_ascii=False).encode(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+        lambda children: st.lists(children, max_size=3) | st.dictionaries(texts, children, max_size=3),
+        max_leaves=5,
+    ),
+    st.none() | st.just(2),
+)
+"""JSON as clients may write it, in bytes."""
+
+names = st.sampled_from(["on", "On", "off", "alarm", "Ärger", "!"])
+device_ids = st.sampled_from(["a", "b", "c", "B-1"])
+timestamps = st.integers(1_000_000, 1_000_010)
+small_ids = st.integers(1, 9)
+id_sets = st.frozensets(small_ids, max_size=3)
+descriptions = st.none() | texts
+
+users = st.builds(
+    User,
+    login=names,
+    password=texts,
+    role=st.integers(0, 1),
+    status=st.integers(0, 2),
+    data=st.none() | json_texts,
+    intro_reviewed=st.booleans(),
+    last_login=st.none() | timestamps,
+    all_device_types_available=st.booleans(),
+    network_ids=id_sets,
+    device_type_ids=id_sets,
+)
+networks = st.builds(Network, name=names, description=descriptions)
+device_types = st.builds(DeviceType, name=names, description=descriptions)
+devices = st.builds(
+    Device,
+    id=device_ids,
+    name=names | texts,
+    network_id=small_ids,
+    device_type_id=small_ids,
+    data=st.none() | json_texts,
+    is_blocked=st.booleans(),
+)
+configurations = st.builds(Configuration, name=names, value=texts, entity_version=st.integers(1, 2**31))
+
+entities = st.one_of(users, networks, device_types, devices, configurations)
+"""Any entity, without an integer key: the storage gives it."""
+
+_ADDRESSED = {"name": names, "device_id": device_ids, "network_id": small_ids, "device_type_id": small_ids}
+
+commands = st.builds(
+    Command,
+    **_ADDRESSED,
+    user_id=st.none() | small_ids,
+    parameters=st.none() | json_texts,
+    lifetime=st.none() | st.integers(0, 2**31),
+    status=st.sampled_from([None, "", "Done", "done", "failed"]),
+    result=st.none() | json_texts,
+    timestamp=st.none() | timestamps,
+)
+notifications = st.builds(Notification, **_ADDRESSED, parameters=st.none() | json_texts, timestamp=st.none() | timestamps)
+
+messages = commands | notifications
+"""Any message that was not stored yet."""
+
+_takes = st.none() | st.integers(0, 5)
+
+network_queries = st.builds(
+    EntityQuery,
+    equal=st.dictionaries(st.just("name"), names),
+    like=st.dictionaries(st.sampled_from(["name", "description"]), st.text("%_onÄ!", max_size=5)),
+    within=st.dictionaries(st.just("id"), id_sets),
+    sort=st.sampled_from(["", "id", "name", "description"]),
+    descending=st.booleans(),
+    skip=st.integers(0, 3),
+    take=_takes,
+)
+"""Queries of networks; they have a key, a unique field, and one that may be absent."""
+
+
+def message_queries(kind):
+    """Queries of one kind of message."""
+    commands_alone = {"status": st.sampled_from([None, "", "DONE", "failed"]), "updated": st.booleans()} if kind is Command else {}
+    return st.builds(
+        MessageQuery,
+        device_ids=st.none() | st.lists(device_ids, max_size=3).map(tuple),
+        names=st.none() | st.lists(names, max_size=3).map(tuple),
+        since=st.none() | timestamps,
+        before=st.none() | timestamps,
+        after=st.none() | st.tuples(timestamps, st.integers(0, 9)),
+        sort=st.sampled_from(["timestamp", "name", *(["status"] if kind is Command else [])]),
+        descending=st.booleans(),
+        skip=st.integers(0, 3),
+        take=_takes,
+        **commands_alone,
+    )
