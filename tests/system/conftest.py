@@ -1,0 +1,19 @@
+"""Servers as processes."""
+
+import pytest
+
+from tests.system.process import ServerProcess
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a server in the test's directory; what still runs at the end is killed."""
+    servers = []
+
+    def start_server(*arguments, **options):
+        servers.append(ServerProcess(tmp_path, *arguments, **options))
+        return servers[-1]
+
+    yield start_server
+    for server in servers:
+        server.kill()
