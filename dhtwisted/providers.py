@@ -128,10 +128,10 @@ def _from_drop_ins():
     modules = {}
 
     def keep_failure(event):
-        if "log_failure" in event:
-            failures.append(event["log_failure"])
+        if event.get("isError"):
+            failures.append(event["failure"])
 
-    # Twisted logs a drop-in that it cannot import, and goes on; the log is the only place that tells.
+    # Twisted logs a drop-in that it cannot import (by its older interface, hence "isError"), and goes on; the log alone tells which.
     globalLogPublisher.addObserver(keep_failure)
     try:
         modules = getCache(twisted.plugins)
