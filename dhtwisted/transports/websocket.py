@@ -6,6 +6,7 @@ All that leans on Autobahn's insides is in this module:
   queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
+* ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` may be gone.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 
@@ -22,6 +23,7 @@ from zope.interface import implementer
 
 from dhtwisted.errors import ApiError
 from dhtwisted.interfaces import IOutput
+from dhtwisted.transports.frames import take_text_frames
 
 EMPTY_PING = b"\x89\x00"
 """The firmware answers exactly these two bytes, and no ping with a payload."""
@@ -96,7 +98,22 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
 
     def dataReceived(self, data):
         self.silent_intervals = 0
-        self._dataReceived(data)
+        if self.state != self.STATE_OPEN or self.current_frame is not None or self.inside_message:
+            self._dataReceived(data)
+            return
+        # Autobahn's own buffer holds what is not a whole frame yet, so that either way of reading goes on where the other ended.
+        if self.data:
+            data, self.data = self.data + data, b""
+        position, waits = take_text_frames(data, self.maxMessagePayloadSize, self._take)
+        if waits:
+            self.data = data[position:]
+        elif position < len(data):
+            self._dataReceived(data[position:])
+
+    def _take(self, payload):
+        """Take one message of the fast way; true when the rest is for Autobahn."""
+        self.onMessage(payload, False)
+        return self.state != self.STATE_OPEN
 
     def onMessage(self, payload, isBinary):
         if self.state != self.STATE_OPEN:
