@@ -1,4 +1,4 @@
-"""Who gets which event: subscriptions, indexed so that the cost of a delivery follows those that match (WebSocket reference, section 4.2)."""
+"""Who gets which event: subscriptions, indexed so that the cost of a delivery follows who matches (WebSocket reference, section 4.2)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,28 @@ class Subscription:
     :ivar action: the events that it wants: one of the three above.
     :ivar device_ids: given devices; networks and types do not narrow them. ``None`` when not given, like the next three.
     :ivar echo: the filter as the client gave it, for ``subscription/list``.
+    :ivar principal: on whose behalf: of the request, which may have carried a token of its own, until the next ``authenticate``.
     :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
     """
 
-    __slots__ = ("action", "device_ids", "device_type_ids", "echo", "id", "kind", "names", "network_ids", "prefix", "replay", "session")
+    __slots__ = (
+        "action",
+        "device_ids",
+        "device_type_ids",
+        "echo",
+        "id",
+        "kind",
+        "names",
+        "network_ids",
+        "prefix",
+        "principal",
+        "replay",
+        "session",
+    )
 
-    def __init__(self, session, subscription_id, action, device_ids, network_ids, device_type_ids, names, echo):
+    def __init__(self, session, principal, subscription_id, action, device_ids, network_ids, device_type_ids, names, echo):
         self.session = session
+        self.principal = principal
         self.id = subscription_id
         self.action = action
         self.kind = Notification if action == NOTIFICATION_INSERT else Command
@@ -50,7 +65,7 @@ class Subscription:
             self.device_type_ids is not None and device_type_id not in self.device_type_ids
         ):
             return False
-        principal = self.session.principal
+        principal = self.principal
         return principal.permits(READ_PERMISSIONS[self.kind]) and principal.sees(network_id, device_type_id)
 
     def index_keys(self):

@@ -83,13 +83,12 @@ class RequestDecoder:
     def _unreadable(self, text):
         """Tell JSON that cannot be kept (lone surrogates) from what is no JSON object at all."""
         try:
-            members = json.loads(text, parse_constant=_refuse_constant)
+            members = json.loads(text.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             return Refused(MalformedJson())
         if not isinstance(members, dict):
             return Refused(MalformedJson())
-        action, request_id = (json.dumps(members.get(name)).encode() for name in ("action", "requestId"))
-        return Refused(MalformedJson(), action, request_id)
+        return Refused(MalformedJson(), *(_echo(members.get(name)) for name in ("action", "requestId")))
 
     def _too_deep(self, text):
         try:
@@ -98,6 +97,14 @@ class RequestDecoder:
             return Refused(MalformedJson())
         action, request_id = (bytes(members.get(name, NULL)) for name in ("action", "requestId"))
         return Refused(MalformedJson(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
+
+
+def _echo(value):
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except ValueError:
+        # A number beyond a double was read as infinite.
+        return NOTHING
 
 
 def _refuse_constant(name):

@@ -2,11 +2,13 @@
 
 The stored messages are read in pages, in ascending ``(timestamp, id)``, and sent as fast as the client takes them. Events go on arriving
 meanwhile. Since a message is stored before its event is published, an event that sorts behind the page last read needs no keeping: a
-later page has it. Only what arrives *while a page is being read* may be older than that page and is kept until the page is there. So a
-replay of any length holds one page and a moment's events.
+later page has it. One that sorts within the page is put into its place there, and what arrives *while a page is being read* waits for
+it. So a replay of any length holds two pages and a moment's events, and keeps the order also towards a client that reads slowly.
 """
 
 from __future__ import annotations
+
+from bisect import insort
 
 from msgspec.structs import replace
 
@@ -20,6 +22,11 @@ MAX_DEVICES_IN_QUERY = 200
 """Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""
 
 FRESH = 60_000
+"""Milliseconds by which the event of a stored message may be late."""
+
+
+def _chronological(message):
+    return message.timestamp, message.id
 
 
 class Replay:
@@ -35,13 +42,16 @@ class Replay:
         self._server = server
         self._subscription = subscription
         self._query = query
+        self._devices = query.device_ids
         self._limit = limit
         self._fresh_from = now - FRESH
         self._floor = server.broker.delivered_ids[subscription.kind]
         self._now = now
         self._held = []
-        self._cursor = (query.since, 0)
+        self._page = []
+        self._position = self._cursor = (query.since, 0)
         self._sent = {}
+        self._watch_until = None
         self._cancelled = False
 
     def cancel(self):
@@ -49,35 +59,32 @@ class Replay:
         self._cancelled = True
 
     def take(self, message, body):
-        """Decide about an event that arrives while the replay goes on."""
+        """Decide about an event that arrives while the replay goes on, or soon after."""
         if self._held is not None:
             self._held.append((message, body))
-        elif self._is_new(message) and not self._is_ahead(message):
-            self._send(message, body)
+        elif self._is_new(message):
+            self._place(message, body)
+        if self._watch_until is not None and self._server.now() > self._watch_until:
+            self._subscription.replay = None
 
     async def run(self):
         """Send all; the subscription is live when this returns."""
-        done = False
         await self._name_devices()
         if self._limit is not None:
-            page = await self._newest()
-            done = not page or await self._send_page(page, complete=True)
-        while not done and not self._cancelled:
-            page = await self._read(replace(self._query, take=PAGE, after=self._cursor if self._sent_any else None))
-            done = await self._send_page(page, complete=len(page) < PAGE)
+            self._fill(await self._newest(), complete=True)
+            await self._send_page()
+        while self._cursor is not None and not self._cancelled:
+            page = await self._read(take=PAGE, after=self._cursor)
+            self._fill(page, complete=len(page) < PAGE)
+            await self._send_page()
         if not self._cancelled:
-            self._release(last=True)
-            self._subscription.replay = None
-
-    @property
-    def _sent_any(self):
-        return self._cursor[1] > 0
+            self._go_live()
 
     async def _name_devices(self):
         """Narrow the query to the devices of the subscription's networks and types, if they are few."""
-        if self._query.device_ids is not None:
+        if self._devices is not None:
             return
-        principal, subscription = self._subscription.session.principal, self._subscription
+        principal, subscription = self._subscription.principal, self._subscription
         within = {
             "network_id": intersect(subscription.network_ids, principal.networks()),
             "device_type_id": intersect(subscription.device_type_ids, principal.device_types()),
@@ -86,63 +93,82 @@ class Replay:
         if within:
             devices = await self._server.entities.find(Device, EntityQuery(within=within, take=MAX_DEVICES_IN_QUERY + 1))
             if len(devices) <= MAX_DEVICES_IN_QUERY:
-                self._query = replace(self._query, device_ids=tuple(device.id for device in devices))
-
-    async def _send_page(self, page, complete):
-        """Send a page.
-
-        :param complete: nothing sorts behind this page but what is being held.
-        :returns: true when that still holds at the end, so that the subscription can go live. A client that made us wait gets another
-            page: holding events for as long as it takes to read would need memory without bound.
-        """
-        if page:
-            self._cursor = (page[-1].timestamp, page[-1].id)
-        self._note(page)
-        if not complete:
-            self._release(last=False)
-        for message in page:
-            if await self._wanted(message):
-                await self._room()
-                if self._cancelled:
-                    return False
-                self._send(message, event_body(message))
-        return complete and self._held is not None
-
-    async def _room(self):
-        """Wait until the client takes more."""
-        session = self._subscription.session
-        while session.congested and not self._cancelled:
-            self._release(last=False)
-            await session.drained()
+                self._devices = tuple(device.id for device in devices)
 
     async def _newest(self):
         """The newest that are wanted, ascending, found by reading backwards."""
         found, skip, page = {}, 0, None
         while len(found) < self._limit and not self._cancelled and (page is None or len(page) == PAGE):
-            page = await self._read(replace(self._query, descending=True, take=PAGE, skip=skip))
+            page = await self._read(descending=True, take=PAGE, skip=skip)
             skip += len(page)
             for message in page:
                 if await self._wanted(message):
                     found[message.id] = message
         return list(found.values())[: self._limit][::-1]
 
-    async def _read(self, query):
+    async def _read(self, **bounds):
         if self._held is None:
             self._held = []
+        query = replace(self._query, device_ids=self._devices, **bounds)
         return await self._server.messages.find_messages(self._subscription.kind, query)
+
+    def _fill(self, page, complete):
+        """Take over a page, and put what was held meanwhile into its place.
+
+        :param complete: nothing sorts behind this page but what is being held.
+        """
+        self._page = page
+        self._cursor = None if complete else _chronological(page[-1])
+        self._note(page)
+        held, self._held = self._held, None
+        for message, body in held:
+            if self._is_new(message):
+                self._place(message, body)
+
+    def _place(self, message, body):
+        """Send an event now, with the page, or not at all because a page to come has it."""
+        if self._watch_until is not None or _chronological(message) < self._position:
+            self._send(message, body)
+        elif not self._is_ahead(message):
+            insort(self._page, message, key=_chronological)
+            if len(self._page) > 2 * PAGE:
+                self._cut()
+
+    def _cut(self):
+        """Leave the end of a page that grew while the client did not read to be read again. Two states of one command stay together."""
+        end = PAGE
+        while end < len(self._page) and self._page[end].id == self._page[end - 1].id:
+            end += 1
+        del self._page[end:]
+        self._cursor = _chronological(self._page[-1])
+        # Among what was cut may be messages of devices that came later than the list of devices.
+        self._devices = self._query.device_ids
+
+    async def _send_page(self):
+        session = self._subscription.session
+        while self._page and not self._cancelled:
+            if session.congested:
+                await session.drained()
+                continue
+            message = self._page.pop(0)
+            self._position = _chronological(message)
+            if await self._wanted(message) and not self._cancelled:
+                self._send(message, event_body(message))
+
+    def _go_live(self):
+        """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the
+        one who stored it hears that it is stored. So some are still watched for.
+        """
+        if self._sent:
+            self._watch_until = self._server.now() + FRESH
+        else:
+            self._subscription.replay = None
 
     def _note(self, page):
         """Remember what of a page may also come, or have come, as an event: what was stored or changed since about the subscribing."""
         for message in page:
             if message.id > self._floor or getattr(message, "last_updated", 0) >= self._fresh_from:
                 self._sent[message.id] = message
-
-    def _release(self, last):
-        """Send what was held and was not yet sent, unless a page to come has it."""
-        held, self._held = self._held or (), None
-        for message, body in held:
-            if self._is_new(message) and (last or not self._is_ahead(message)):
-                self._send(message, body)
 
     def _is_new(self, message):
         sent = self._sent.get(message.id)
@@ -151,8 +177,9 @@ class Replay:
         return self._subscription.action == COMMAND_UPDATE and message.last_updated > sent.last_updated
 
     def _is_ahead(self, message):
-        devices = self._query.device_ids
-        return (message.timestamp, message.id) > self._cursor and (devices is None or message.device_id in devices)
+        if self._cursor is None or _chronological(message) <= self._cursor:
+            return False
+        return self._devices is None or message.device_id in self._devices
 
     async def _wanted(self, message):
         if type(message) is Command and message.lifetime is not None and message.timestamp + message.lifetime * 1000 < self._now:

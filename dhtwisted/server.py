@@ -10,8 +10,20 @@ from dhtwisted.access import Principal
 from dhtwisted.broker import Broker
 from dhtwisted.coroutines import run
 from dhtwisted.entities import Entities
-from dhtwisted.errors import ApiError, Duplicate, InternalError, InvalidCredentials, ObjectChanged, ServiceUnavailable
-from dhtwisted.errors import StorageUnavailable, TokenExpired, Unauthorized
+from dhtwisted.errors import (
+    ApiError,
+    BadRequest,
+    Duplicate,
+    InternalError,
+    InvalidCredentials,
+    Missing,
+    ObjectChanged,
+    ServiceUnavailable,
+    StorageUnavailable,
+    TokenExpired,
+    Unauthorized,
+    Unstorable,
+)
 from dhtwisted.model import ACTIVE, User
 from dhtwisted.throttle import FailureThrottle
 
@@ -133,8 +145,10 @@ class Server:
         if isinstance(error, StorageUnavailable):
             self.log.warn("{action} refused, storage unavailable: {error}", action=request.action.name, error=str(error))
             return ServiceUnavailable()
-        if isinstance(error, Duplicate):
+        if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
+        if isinstance(error, Unstorable):
+            return BadRequest()
         self.log.failure("{action} failed", failure=Failure(error), action=request.action.name)
         return InternalError()
 

@@ -105,6 +105,8 @@ class Session:
 
         :param text: bytes, known to be UTF-8.
         """
+        if self._closed or self._finished is not None:
+            return
         if self._inbox or self._must_hold():
             self._inbox.append(text)
             self.output.pause()
@@ -219,19 +221,29 @@ class Session:
             return False
         return True
 
-    # Subscriptions and events
+    # Identity, subscriptions and events
+
+    def authenticated(self, principal):
+        """Take on an identity; the subscriptions are on its behalf from now on."""
+        self.principal = principal
+        for subscription in self.subscriptions.values():
+            subscription.principal = principal
 
     def subscribe(self, subscription, replay=None):
         """Begin a subscription; its events follow the reply to the request under way.
 
         :param replay: sends stored messages before the live ones; call :meth:`start_replay` when the reply has left.
         """
+        if self._closed:
+            return
         subscription.replay = replay
         self.subscriptions[subscription.id] = subscription
         self._server.broker.add(subscription)
 
     def start_replay(self, subscription):
         """Send what is stored."""
+        if self._closed:
+            return
 
         def done(_, error):
             if error is None:
@@ -263,6 +275,8 @@ class Session:
 
     def remember_command(self, command_id):
         """Have the updates of a command that this client inserted sent to it, without a subscription, for its last 10,000 commands."""
+        if self._closed:
+            return
         self._commands.append(command_id)
         self._server.broker.remember_inserter(command_id, self)
         if len(self._commands) > MAX_REMEMBERED_COMMANDS:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidSortOrder, MissingDeviceId
+from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
 from dhtwisted.model import Device, Event, MessageQuery
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
+LARGEST_SKIP = 2**53
+"""More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
+
+
+def check_device_id(device_id):
+    """Refuse what no storage need be asked for.
+
+    :raises MissingDeviceId: absent or empty.
+    :raises InvalidDeviceId: with a NUL character, which not every storage can be asked for.
+    """
+    if not device_id:
+        raise MissingDeviceId()
+    if "\0" in device_id:
+        raise InvalidDeviceId()
 
 
 async def accessible_device(request, device_id):
@@ -16,8 +30,7 @@ async def accessible_device(request, device_id):
     :raises DeviceNotFound: no such device, told to those who may use every device.
     :raises AccessDenied: no such device, or not his, told to all others.
     """
-    if not device_id:
-        raise MissingDeviceId()
+    check_device_id(device_id)
     principal = request.principal
     device = request.server.entities.device(device_id) or await request.server.entities.get(Device, device_id)
     if device is None:
@@ -48,7 +61,7 @@ def page(request):
     if skip < 0 or take < 0:
         raise BadRequest()
     limit = request.server.settings.limits.list_size
-    return skip, min(take, limit) if limit else take
+    return min(skip, LARGEST_SKIP), min(take, limit) if limit else take
 
 
 def descending(order, default):

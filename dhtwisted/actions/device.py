@@ -7,7 +7,7 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission, intersect
-from dhtwisted.actions.common import accessible_device, descending, page, publish
+from dhtwisted.actions.common import accessible_device, check_text, descending, page, publish
 from dhtwisted.actions.declare import action
 from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.broker import NOTIFICATION_INSERT
@@ -146,6 +146,7 @@ async def device_save(request):
     if fields is None:
         raise MissingDevice()
     check_length(fields.name, 1, 128, "name")
+    check_text(fields.name)
     device = await request.server.entities.get(Device, device_id)
     if device is None:
         try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_name, message_query, publish, writable_device
+from dhtwisted.actions.common import accessible_device, check_device_id, check_name, message_query, publish, writable_device
 from dhtwisted.actions.declare import action
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.errors import (
     DeviceNotFound,
-    MissingDeviceId,
     MissingNotification,
     MissingNotificationId,
     NotificationNotFound,
@@ -81,8 +80,7 @@ async def notification_insert(request):
 
 async def readable_device(request, device_id):
     """Find a device whose notifications the caller may read; unlike elsewhere everybody is told 404 (section 2.1)."""
-    if not device_id:
-        raise MissingDeviceId()
+    check_device_id(device_id)
     if await request.server.entities.get(Device, device_id) is None:
         raise DeviceNotFound(device_id)
     return await accessible_device(request, device_id)

@@ -17,5 +17,5 @@ async def authenticate(request):
     WebSocket reference, section 3.2. A failure leaves the earlier identity in place.
     """
     principal = await request.server.authenticate(request.fields.token)
-    request.session.principal = principal
+    request.session.authenticated(principal)
     request.server.note_login(principal.user)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import accessible_device
 from dhtwisted.actions.declare import action
@@ -19,7 +21,7 @@ from dhtwisted.errors import (
 from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.replay import Replay
 from dhtwisted.resources import Resource
-from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, Fields, Integer, Timestamp
+from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
 from dhtwisted.timestamps import format_timestamp
 
 
@@ -71,13 +73,15 @@ async def _subscribe(request, event):
     devices = [fields.device_id] if fields.device_id is not None else fields.device_ids
     subscription = Subscription(
         session,
+        request.principal,
         server.next_subscription_id(),
         event,
         device_ids=_given(devices),
         network_ids=_given(fields.network_ids),
         device_type_ids=_given(fields.device_type_ids),
         names=_given(fields.names),
-        echo=fields,
+        # Without the members that are views into the message, which would be kept as long as the subscription.
+        echo=replace(fields, request_id=NULL, token=None),
     )
     if fields.timestamp is None:
         session.subscribe(subscription)

@@ -26,6 +26,7 @@ from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, Members, Timestamp
 
+LONGEST_LOGIN = 128
 NO_PERMISSION = frozenset({Permission.NONE})
 
 
@@ -82,7 +83,7 @@ async def token(request):
     server, fields = request.server, request.fields
     if not (fields.login and fields.login.strip() and fields.password):
         raise InvalidAuthorizationRequest()
-    keys = ("login", fields.login), ("address", request.session.output.address)
+    keys = ("login", fields.login[:LONGEST_LOGIN]), ("address", request.session.output.address)
     if not server.logins.permits(*keys):
         raise TooManyRequests()
     try:
@@ -187,7 +188,7 @@ def _requested_actions(actions):
     """Permission ids of names and numbers. What nobody knows is dropped; nothing left means no permission, never the defaults."""
     found = set()
     for raw in actions or ():
-        value = msgspec.json.decode(raw)
+        value = _primitive(raw)
         if isinstance(value, str):
             found.add(PERMISSIONS_BY_NAME.get(value.lower()))
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -195,6 +196,13 @@ def _requested_actions(actions):
         elif value in Permission.__members__.values():
             found.add(Permission(value))
     return frozenset(found - {None}) or NO_PERMISSION
+
+
+def _primitive(raw):
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise MalformedJson() from None
 
 
 def _cut(claims, own):
@@ -206,7 +214,7 @@ def _cut(claims, own):
     return msgspec.structs.replace(
         claims,
         actions=frozenset(actions) or NO_PERMISSION,
-        network_ids=None if claims.network_ids is None else _cut_ids(claims.network_ids, own.network_ids or frozenset()),
+        network_ids=_cut_networks(claims.network_ids, own.network_ids),
         device_type_ids=_cut_types(claims.device_type_ids, own.device_type_ids),
     )
 
@@ -217,8 +225,15 @@ def _cut_ids(asked, own):
     return own if "*" in asked else asked & own
 
 
+def _cut_networks(asked, own):
+    """An absent list names no network, but lets ``device/save`` into all of the user's: who is held to a list may not drop it."""
+    if asked is None:
+        return None if own is None or "*" in own else frozenset()
+    return _cut_ids(asked, own or frozenset())
+
+
 def _cut_types(asked, own):
-    """As for networks, but here an absent list means all that the user may use."""
+    """Here an absent list means all that the user may use."""
     if own is None:
         return asked
     return own if asked is None else _cut_ids(asked, own)
