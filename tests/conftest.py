@@ -1,6 +1,7 @@
 """What every test may need."""
 
 import pytest
+import pytest_twisted
 from hypothesis import settings
 
 # A slow machine must not fail a test: what takes long is measured elsewhere.
@@ -14,3 +15,25 @@ def reactor():
     from twisted.internet import reactor
 
     return reactor
+
+
+@pytest_twisted.async_yield_fixture
+async def open_server(reactor):
+    """Opens servers in memory: ``await open_server(limits={...})``; whatever a test opens is closed after it."""
+    from dhtwisted.testing.server import MemoryServer
+
+    servers = []
+
+    async def open_one(**options):
+        servers.append(await MemoryServer.open(reactor, **{"hash_password": False} | options))
+        return servers[-1]
+
+    yield open_one
+    for server in servers:
+        await server.close()
+
+
+@pytest_twisted.async_yield_fixture
+async def server(open_server):
+    """A server in memory with the default settings."""
+    yield await open_server()

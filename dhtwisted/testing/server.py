@@ -14,6 +14,7 @@ from dhtwisted.auth import JWTAuth
 from dhtwisted.bootstrap import bootstrap
 from dhtwisted.bus.local import LocalBus
 from dhtwisted.config import Settings
+from dhtwisted.coroutines import run
 from dhtwisted.interfaces import IOutput
 from dhtwisted.model import CLIENT, Claims, User
 from dhtwisted.server import Server
@@ -35,10 +36,11 @@ class MemoryServer:
     """
 
     @classmethod
-    async def open(cls, reactor, storage=None, real_time=False, **sections):
+    async def open(cls, reactor, storage=None, real_time=False, hash_password=True, **sections):
         """Open, fill and start a server.
 
         :param reactor: the real one, for the threads that hash passwords.
+        :param hash_password: false: nobody can log in by password, and nothing here waits, so that :func:`at_once` can open a server.
         :param real_time: take the time from the reactor, as a server with real sockets must.
         :param storage: an opened storage to use instead of memory.
         :param sections: settings to change, by section: ``limits={"list_size": 5}``.
@@ -50,7 +52,7 @@ class MemoryServer:
         if storage is None:
             await self.storage.open()
         self.auth = JWTAuth(self.clock, self.settings, self.storage, KEY)
-        await bootstrap(self.storage, self.auth, self.settings)
+        await bootstrap(self.storage, self.auth if hash_password else _NoPasswords(), self.settings)
         self.server = Server(self.clock, self.settings, self.storage, self.storage, LocalBus(), self.auth)
         await self.server.start()
         self.sessions = SessionFactory(self.server)
@@ -89,6 +91,27 @@ class MemoryServer:
         client = self.connect()
         await client.call("authenticate", token=self.token(user, **claims))
         return client
+
+
+class _NoPasswords:
+    """Makes records that no password fits."""
+
+    async def hash_password(self, password):
+        return ""
+
+
+def at_once(coroutine):
+    """The result of a coroutine that has nothing to wait for; for tests that make a server many times over.
+
+    :raises AssertionError: it waits.
+    """
+    outcome = []
+    run(coroutine, lambda *result: outcome.append(result))
+    assert outcome, "this waits for something"
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
 
 
 class _SteppableReactor(Clock):
@@ -174,6 +197,17 @@ class MemoryClient:
         self._waiting.append(look)
         self.send_text(json.dumps({"action": action, "requestId": request_id} | members))
         return await arrived
+
+    def arrival(self):
+        """A Deferred of the next message."""
+        arrived = Deferred()
+
+        def take(message):
+            self._waiting.remove(take)
+            arrived.callback(message)
+
+        self._waiting.append(take)
+        return arrived
 
     async def call(self, action, **members):
         """Send a request that must succeed; returns the reply.
