@@ -3,6 +3,7 @@
 Whatever is opened is put on a stack together with the way to close it. Stopping unwinds that stack, and so does a start that fails.
 """
 
+import os
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_address
@@ -141,8 +142,9 @@ class DeviceHiveService(Service):
         self._at_stop("port", port.stopListening)
         address = port.getHost()
         if not hasattr(address, "port"):
-            self.addresses.append((address.name, None))
-            self.log.info("Listening on {path}", path=address.name)
+            path = os.fsdecode(address.name)
+            self.addresses.append((path, None))
+            self.log.info("Listening on {path}", path=path)
             return
         self.addresses.append((address.host, address.port))
         self.log.info("Listening on {host}:{port} ({endpoint})", host=address.host, port=address.port, endpoint=description)
