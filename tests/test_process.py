@@ -1,0 +1,91 @@
+"""The process: signals end it with status 0, a failed start with status 1, whoever runs it."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.system.process import CHECKOUT, START_SECONDS, ServerProcess
+
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+both_commands = pytest.mark.parametrize(
+    "command", [(sys.executable, "-m", "dhtwisted"), (*TWISTD, "-n", "--pidfile=", "devicehive")], ids=["devicehive", "twistd"]
+)
+
+
+def wait_for(condition, what):
+    """Poll until something is true, with a bound that no working machine reaches."""
+    end = time.monotonic() + START_SECONDS
+    while not (result := condition()):
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+    return result
+
+
+@both_commands
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_cleanly(tmp_path, command, number):
+    server = ServerProcess(tmp_path, command=command)
+    client = server.connect()
+    server.process.send_signal(number)
+    assert server.process.wait(START_SECONDS) == 0
+    assert "Traceback" not in server.log
+    client.close()
+
+
+@both_commands
+def test_a_failed_start_is_status_1_and_one_line(tmp_path, command):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        done = subprocess.run(
+            [*command, "--listen", endpoint, "--storage", "memory:"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if "Cannot start" in line]
+    assert "Address already in use" in line
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "Unhandled" not in done.stdout + done.stderr
+
+
+def test_no_argument_at_all_starts_a_useful_server(tmp_path):
+    """All but the port is the default."""
+    server = ServerProcess(tmp_path, DHTWISTED_AUTH_ADMIN_PASSWORD="")
+    (password,) = re.findall(r"log in as dhadmin with the password (\S+)", server.log)
+    assert len(password) >= 20
+    assert stat.S_IMODE((tmp_path / "devicehive.secret").stat().st_mode) == 0o600
+    assert (tmp_path / "devicehive.sqlite").exists()
+    assert server.terminate() == 0
+    assert ServerProcess(tmp_path, DHTWISTED_AUTH_ADMIN_PASSWORD="").terminate() == 0
+
+
+def test_a_daemon_leaves_the_first_password_in_a_file(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"}
+    arguments = ["--pidfile=pid", "--logfile=log", "devicehive", "--listen", "tcp:0:interface=127.0.0.1"]
+    done = subprocess.run([*TWISTD, *arguments], cwd=tmp_path, env=environment, capture_output=True, timeout=START_SECONDS, check=True)
+    log = Path(tmp_path, "log")
+    wait_for(lambda: log.exists() and "Listening on" in log.read_text(), "the daemon to listen")
+    process_id = int(Path(tmp_path, "pid").read_text())
+    try:
+        login, password = Path(tmp_path, "devicehive.password").read_text().split()
+        assert login == "dhadmin"
+        assert password not in log.read_text()
+        assert "devicehive.password" in log.read_text()
+        assert done.stdout == b""
+    finally:
+        os.kill(process_id, signal.SIGTERM)
+    wait_for(lambda: not Path(tmp_path, "pid").exists(), "the daemon to end")
