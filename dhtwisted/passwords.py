@@ -44,10 +44,7 @@ class PasswordHasher:
         :raises BadRequest: the password is no encodable text.
         :raises ServiceUnavailable: too many hashes are waiting already.
         """
-        secret = _encode(password)
-        if secret is None:
-            raise BadRequest()
-        return await self._in_thread(_hash, secret, self._cost)
+        return await self._in_thread(make_record, password, self._cost)
 
     async def verify(self, password, record):
         """Check a password in about the time that a new record takes, whatever the record is.
@@ -86,17 +83,24 @@ class PasswordHasher:
         return function(*arguments)
 
 
+def make_record(password, cost):
+    """Make a record in this thread, for scripts.
+
+    :raises BadRequest: the password is no encodable text.
+    """
+    secret = _encode(password)
+    if secret is None:
+        raise BadRequest()
+    salt = secrets.token_bytes(_SALT_LENGTH)
+    return _format_scrypt(cost, salt, _scrypt(secret, salt, cost, _BLOCK_SIZE, _PARALLEL))
+
+
 def _encode(password):
     """Turn a password into bytes as it was given; ``None`` for what has no UTF-8, such as a lone surrogate."""
     try:
         return password.encode()
     except UnicodeEncodeError:
         return None
-
-
-def _hash(secret, cost):
-    salt = secrets.token_bytes(_SALT_LENGTH)
-    return _format_scrypt(cost, salt, _scrypt(secret, salt, cost, _BLOCK_SIZE, _PARALLEL))
 
 
 def _format_scrypt(cost, salt, digest):
