@@ -128,10 +128,11 @@ def _from_drop_ins():
     modules = {}
 
     def keep_failure(event):
-        if event.get("isError"):
+        if event.get("isError") and not event.get("why"):
             failures.append(event["failure"])
 
     # Twisted logs a drop-in that it cannot import (by its older interface, hence "isError"), and goes on; the log alone tells which.
+    # That a cache cannot be written has a "why" and hinders nobody.
     globalLogPublisher.addObserver(keep_failure)
     try:
         modules = getCache(twisted.plugins)

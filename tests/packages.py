@@ -18,8 +18,13 @@ def install(source, target):
     :param target: the directory; put it on ``PYTHONPATH``.
     """
     copy = Path(target).with_suffix(".source")
-    shutil.copytree(source, copy, ignore=_IGNORED)
+    copy_source(source, copy)
     pip("install", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target), str(copy))
+
+
+def copy_source(source, copy):
+    """Copy a source tree without what tools have left in it."""
+    shutil.copytree(source, copy, ignore=_IGNORED)
 
 
 def pip(*arguments):
