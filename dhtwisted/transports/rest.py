@@ -49,18 +49,18 @@ class Locator:
         """Whether this is one of the bases below which resources lie."""
         return self.normal(path) in self._info
 
-    def rest_url(self, path, headers):
-        """Where a WebSocket client finds the REST API."""
-        return self._address(headers, "http") + self._websockets.get(self.normal(path), "") + "/rest"
+    def rest_url(self, path, headers, secure):
+        """Where a WebSocket client finds the REST API; ``secure``: it came by TLS."""
+        return self._address(headers, "http", secure) + self._websockets.get(self.normal(path), "") + "/rest"
 
-    def websocket_url(self, prefix, headers):
-        """Where a REST client finds the WebSocket."""
-        return self._address(headers, "ws") + prefix + "/websocket"
+    def websocket_url(self, prefix, headers, secure):
+        """Where a REST client finds the WebSocket; ``secure``: it came by TLS."""
+        return self._address(headers, "ws", secure) + prefix + "/websocket"
 
-    def _address(self, headers, scheme):
+    def _address(self, headers, scheme, secure):
         if self._public_url:
             return scheme + self._public_url.removeprefix("http")
-        secure = headers.get("x-forwarded-proto", "").lower() in ("https", "wss")
+        secure = secure or headers.get("x-forwarded-proto", "").lower() in ("https", "wss")
         return f"{scheme}{'s' if secure else ''}://{headers.get('host', 'localhost')}"
 
 
@@ -95,7 +95,7 @@ class RestResource(Resource):
         return {
             "apiVersion": API_VERSION,
             "serverTimestamp": format_timestamp(self._server.now()),
-            "webSocketServerUrl": self._locator.websocket_url(prefix, headers),
+            "webSocketServerUrl": self._locator.websocket_url(prefix, headers, request.isSecure()),
         }
 
     def _allow_origin(self, request):

@@ -18,7 +18,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.protocol import TrafficStats
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -78,7 +78,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
     def onConnect(self, request):
         """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
         self.address = self.transport.getPeer().host if hasattr(self.transport.getPeer(), "host") else ""
-        self.rest_url = self.factory.rest_url(request.path, request.headers)
+        self.rest_url = self.factory.rest_url(request.path, request.headers, ISSLTransport.providedBy(self.transport))
         authorization = request.headers.get("authorization")
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
@@ -268,7 +268,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     """Makes the protocols of one server; holds what they share.
 
     :param sessions: a ``SessionFactory``.
-    :param rest_url: ``(path, headers) -> text``: where a client that came by this path finds the REST API.
+    :param rest_url: ``(path, headers, secure) -> text``: where a client that came by this path finds the REST API.
     :param closed: called with each protocol whose connection has ended.
     :ivar traffic: Autobahn's counters of octets and frames, over all connections.
     """

@@ -14,6 +14,7 @@ import websocket
 PASSWORD = "administrator-1"
 START_SECONDS = 30
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
+DEVICEHIVE = (sys.executable, "-m", "dhtwisted")
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -25,14 +26,14 @@ class ServerProcess:
     :ivar port: where it listens.
     """
 
-    def __init__(self, directory, *arguments, command=(sys.executable, "-m", "dhtwisted"), **environment):
+    def __init__(self, directory, *arguments, command=DEVICEHIVE, endpoint="tcp:0:interface=127.0.0.1", **environment):
         self.log_path = Path(directory, "server.log")
         paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
         values = {"DHTWISTED_AUTH_ADMIN_PASSWORD": PASSWORD, "DHTWISTED_AUTH_PASSWORD_COST": "10", "PYTHONPATH": paths}
         with self.log_path.open("ab") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
-                [*command, "--listen", "tcp:0:interface=127.0.0.1", *arguments],
+                [*command, "--listen", endpoint, *arguments],
                 cwd=directory,
                 env=os.environ | values | environment,
                 stdin=subprocess.DEVNULL,
@@ -82,8 +83,8 @@ class ServerProcess:
 class Client:
     """A WebSocket client that waits for each answer."""
 
-    def __init__(self, url):
-        self.socket = websocket.create_connection(url, timeout=START_SECONDS)
+    def __init__(self, url, **options):
+        self.socket = websocket.create_connection(url, timeout=START_SECONDS, **options)
         self.events = []
 
     def send(self, **members):

@@ -6,11 +6,10 @@ import threading
 import pytest
 import websocket
 
-from tests.system.process import Client
+from tests.system.process import DEVICEHIVE, Client
 from tests.system.test_kill import Load, _check, _remember
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "devicehive")
-DEVICEHIVE = (sys.executable, "-m", "dhtwisted")
 
 
 @pytest.mark.parametrize("command", [DEVICEHIVE, TWISTD], ids=["devicehive", "twistd"])

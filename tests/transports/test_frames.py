@@ -50,7 +50,7 @@ class Factory(WebSocketServerFactory):
 
     clock = Clock()
 
-    def rest_url(self, path, headers):
+    def rest_url(self, path, headers, secure):
         return ""
 
 

@@ -1,0 +1,47 @@
+"""The same port over TLS, by an ``ssl:`` endpoint."""
+
+import json
+import ssl
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import websocket
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.system.process import Client
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A self-signed certificate and its key in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+def test_websocket_and_info(start, certificate):
+    server = start("--storage", "memory:", endpoint=f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with urllib.request.urlopen(server.url("/api/rest/info", "https"), context=context) as answer:
+        assert json.load(answer)["webSocketServerUrl"] == server.url("/api/websocket", "wss")
+    client = Client(server.url(scheme="wss"), sslopt={"cert_reqs": ssl.CERT_NONE})
+    client.log_in()
+    assert client.call("server/info")["info"]["restServerUrl"] == server.url("/api/rest", "https")
+    client.call("device/save", deviceId="d1", device={"data": "x" * 900_000})
+    assert client.call("device/get", deviceId="d1")["device"]["data"] == "x" * 900_000
+    with pytest.raises(websocket.WebSocketBadStatusException, match="404"):
+        Client(server.url("/nothing", "wss"), sslopt={"cert_reqs": ssl.CERT_NONE})
+    assert server.terminate() == 0
+    assert "Traceback" not in server.log
