@@ -1,0 +1,134 @@
+"""Every action is whole: request members, permission decision, documentation, and a transcript."""
+
+import inspect
+
+import pytest
+
+from dhtwisted.access import Permission
+from dhtwisted.actions import ACTIONS
+from dhtwisted.actions.declare import action
+from dhtwisted.schema import Fields
+from tests.transcript import transcripts
+
+NEEDED = {
+    "authenticate": set(),
+    "token": set(),
+    "token/refresh": set(),
+    "token/create": {Permission.MANAGE_TOKEN},
+    "server/info": set(),
+    "server/cacheInfo": set(),
+    "cluster/info": set(),
+    "configuration/get": {Permission.MANAGE_CONFIGURATION},
+    "configuration/put": {Permission.MANAGE_CONFIGURATION},
+    "configuration/delete": {Permission.MANAGE_CONFIGURATION},
+    "device/get": {Permission.GET_DEVICE},
+    "device/list": {Permission.GET_DEVICE},
+    "device/count": {Permission.GET_DEVICE},
+    "device/save": {Permission.REGISTER_DEVICE},
+    "device/delete": {Permission.REGISTER_DEVICE},
+    "command/insert": {Permission.CREATE_DEVICE_COMMAND},
+    "command/get": {Permission.GET_DEVICE_COMMAND},
+    "command/list": {Permission.GET_DEVICE_COMMAND},
+    "command/update": {Permission.UPDATE_DEVICE_COMMAND},
+    "command/subscribe": {Permission.GET_DEVICE_COMMAND},
+    "command/unsubscribe": {Permission.GET_DEVICE_COMMAND},
+    "notification/insert": {Permission.CREATE_DEVICE_NOTIFICATION},
+    "notification/get": {Permission.GET_DEVICE_NOTIFICATION},
+    "notification/list": {Permission.GET_DEVICE_NOTIFICATION},
+    "notification/subscribe": {Permission.GET_DEVICE_NOTIFICATION},
+    "notification/unsubscribe": {Permission.GET_DEVICE_NOTIFICATION},
+    "subscription/list": {Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION},
+    "network/list": {Permission.GET_NETWORK},
+    "network/count": {Permission.GET_NETWORK},
+    "network/get": {Permission.GET_NETWORK},
+    "network/insert": {Permission.MANAGE_NETWORK},
+    "network/update": {Permission.MANAGE_NETWORK},
+    "network/delete": {Permission.MANAGE_NETWORK},
+    "devicetype/list": {Permission.GET_DEVICE_TYPE},
+    "devicetype/count": {Permission.GET_DEVICE_TYPE},
+    "devicetype/get": {Permission.GET_DEVICE_TYPE},
+    "devicetype/insert": {Permission.MANAGE_DEVICE_TYPE},
+    "devicetype/update": {Permission.MANAGE_DEVICE_TYPE},
+    "devicetype/delete": {Permission.MANAGE_DEVICE_TYPE},
+    "user/list": {Permission.MANAGE_USER},
+    "user/count": {Permission.MANAGE_USER},
+    "user/get": {Permission.MANAGE_USER},
+    "user/insert": {Permission.MANAGE_USER},
+    "user/update": {Permission.MANAGE_USER},
+    "user/delete": {Permission.MANAGE_USER},
+    "user/getCurrent": {Permission.GET_CURRENT_USER},
+    "user/updateCurrent": {Permission.UPDATE_CURRENT_USER},
+    "user/getNetwork": {Permission.GET_NETWORK},
+    "user/assignNetwork": {Permission.MANAGE_NETWORK},
+    "user/unassignNetwork": {Permission.MANAGE_NETWORK},
+    "user/getDeviceType": {Permission.GET_DEVICE_TYPE},
+    "user/getDeviceTypes": {Permission.MANAGE_DEVICE_TYPE},
+    "user/assignDeviceType": {Permission.MANAGE_DEVICE_TYPE},
+    "user/unassignDeviceType": {Permission.MANAGE_DEVICE_TYPE},
+    "user/allowAllDeviceTypes": {Permission.MANAGE_DEVICE_TYPE},
+    "user/disallowAllDeviceTypes": {Permission.MANAGE_DEVICE_TYPE},
+}
+"""WebSocket reference, section 3.1. An action that is not here yet has to be put here, with the decision who may use it."""
+
+CORE = {
+    "authenticate",
+    "token",
+    "token/refresh",
+    "token/create",
+    "server/info",
+    *(name for name in NEEDED if name.partition("/")[0] in ("device", "command", "notification", "subscription")),
+}
+EVENTS = {"command/insert", "command/update", "notification/insert"}
+
+each_action = pytest.mark.parametrize("declared", ACTIONS.values(), ids=lambda declared: declared.name)
+
+
+def test_the_core_actions_are_there():
+    assert len(CORE) == 21 + 1
+    assert ACTIONS.keys() >= CORE
+
+
+@each_action
+def test_the_permission_is_that_of_the_reference(declared):
+    assert declared.permissions == NEEDED[declared.name]
+
+
+@each_action
+def test_the_request_is_described(declared):
+    assert issubclass(declared.fields, Fields)
+    assert inspect.cleandoc(declared.fields.__dict__.get("__doc__") or "")
+    assert declared.fields.__struct_config__.tag == declared.name
+
+
+@each_action
+def test_the_action_is_documented(declared):
+    assert declared.documentation.endswith((".", ".)"))
+
+
+@each_action
+def test_a_transcript_shows_success_and_errors(declared):
+    name = declared.name.replace("/", "-")
+    outcomes = next((transcript.outcomes() for transcript in transcripts() if transcript.name == name), set())
+    expected = {"success"} if declared.name in ("server/info", "server/cacheInfo", "cluster/info") else {"success", "error"}
+    expected |= {"event"} if declared.name in EVENTS else set()
+    assert {(declared.name, outcome) for outcome in expected} <= outcomes, f"tests/transcripts/{name}.transcript lacks something"
+
+
+def test_only_inserts_and_updates_overlap():
+    assert {name for name, declared in ACTIONS.items() if declared.overlaps} == {
+        "command/insert",
+        "command/update",
+        "notification/insert",
+    }
+
+
+def test_only_authenticate_has_a_token_of_its_own():
+    assert {name for name, declared in ACTIONS.items() if declared.own_token} == {"authenticate"}
+
+
+def test_an_action_is_declared_once():
+    class Again(Fields, tag="server/info"):
+        """Taken."""
+
+    with pytest.raises(ValueError, match="server/info is declared twice"):
+        action(Again)(None)

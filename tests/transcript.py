@@ -1,0 +1,159 @@
+"""Conversations with the server as text, and a runner that holds any transport to them.
+
+A transcript has a line for each message::
+
+    # a reason, and the section of the WebSocket reference
+    phone> {"action": "server/info", "requestId": 1}
+    phone< {"action": "server/info", "requestId": 1, "status": "success", "info": "$:any"}
+
+``phone`` is any name; each name is a connection of its own, opened when it is first used. What is sent need
+not be JSON. What comes must be exactly the ``<`` lines of that connection, in order, and nothing after the last.
+
+A string ``"$name"`` stands for a value. In what is sent, it is replaced by the value. In what comes, the first use of a name keeps the
+value, later ones must be equal. ``"$name:kind"`` also says what it must be, and ``"$:kind"`` keeps nothing; kinds are in :data:`KINDS`.
+"""
+
+import json
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "transcripts"
+
+_LINE = re.compile(r"(\w*)([<>]) ?(.*)")
+_PLACE = re.compile(r"\$(\w*)(?::(\w+))?")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}", re.ASCII)
+_END = "the end of the transcript"
+
+
+def _is_id(value):
+    return type(value) is int and 0 < value < 2**53
+
+
+def _is_timestamp(value):
+    return isinstance(value, str) and _TIMESTAMP.fullmatch(value) is not None
+
+
+def _is_text(value):
+    return isinstance(value, str) and value != ""
+
+
+KINDS = {"id": _is_id, "timestamp": _is_timestamp, "text": _is_text, "any": lambda value: True}
+
+
+class Connection:
+    """What a transport gives to the runner."""
+
+    def send(self, text):
+        """Send one message."""
+        raise NotImplementedError
+
+    async def receive(self):
+        """Wait for the next message, and fail when none comes for some seconds.
+
+        :returns: text.
+        """
+        raise NotImplementedError
+
+    def close(self):
+        """Go away."""
+        raise NotImplementedError
+
+
+class Transcript:
+    """One file.
+
+    :ivar name: the file's name without its suffix.
+    :ivar steps: ``(line number, client, sent, text)``.
+    """
+
+    def __init__(self, path):
+        self.name = path.stem
+        self.steps = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            match = _LINE.fullmatch(line)
+            assert match, f"{path.name}:{number}: neither comment nor message: {line}"
+            client, direction, text = match.groups()
+            self.steps.append((number, client, direction == ">", text))
+
+    def outcomes(self):
+        """Pairs of an action and ``success``, ``error`` or ``event`` for every message from the server."""
+        messages = (json.loads(text) for _, _, sent, text in self.steps if not sent)
+        return {(message.get("action"), message.get("status", "event")) for message in messages}
+
+    async def run(self, connect, variables):
+        """Hold a server to the transcript.
+
+        :param connect: ``async () -> Connection``.
+        :param variables: name -> value of what the transcript does not learn by itself.
+        """
+        variables = dict(variables)
+        connections = {}
+        try:
+            for number, client, sent, text in self.steps:
+                if client not in connections:
+                    connections[client] = await connect()
+                if sent:
+                    connections[client].send(_fill(text, variables))
+                else:
+                    await self._expect(f"{self.name}:{number}", connections[client], json.loads(text), variables)
+            for client, connection in connections.items():
+                await self._expect_nothing(client, connection)
+        finally:
+            for connection in connections.values():
+                connection.close()
+
+    async def _expect(self, place, connection, expected, variables):
+        came = json.loads(await connection.receive())
+        difference = _compare(expected, came, variables, "")
+        assert difference is None, f"{place}: {difference}\nin {json.dumps(came)}"
+
+    async def _expect_nothing(self, client, connection):
+        connection.send(json.dumps({"action": "server/info", "requestId": _END}))
+        came = json.loads(await connection.receive())
+        assert came.get("requestId") == _END, f"{self.name}: {client} got more than the transcript says: {json.dumps(came)}"
+
+
+def _fill(text, variables):
+    """Put values into what is sent; a text without any goes out exactly as it is."""
+    if '"$' not in text:
+        return text
+    return json.dumps(_replace(json.loads(text), variables), ensure_ascii=False)
+
+
+def _replace(value, variables):
+    if isinstance(value, dict):
+        return {name: _replace(member, variables) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_replace(element, variables) for element in value]
+    match = _PLACE.fullmatch(value) if isinstance(value, str) else None
+    return variables.get(match[1], value) if match else value
+
+
+def _compare(expected, came, variables, path):
+    """The first difference as a sentence; ``None`` when there is none."""
+    if isinstance(expected, str) and (match := _PLACE.fullmatch(expected)):
+        return _compare_place(*match.groups(), came, variables, path)
+    if isinstance(expected, dict) and isinstance(came, dict):
+        if expected.keys() != came.keys():
+            return f"{path or 'the message'} has the members {sorted(came)}, not {sorted(expected)}"
+        pairs = [(f"{path}.{name}", expected[name], came[name]) for name in expected]
+    elif isinstance(expected, list) and isinstance(came, list) and len(expected) == len(came):
+        pairs = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(expected, came, strict=True))]
+    else:
+        return None if type(expected) is type(came) and expected == came else f"{path} is {came!r}, not {expected!r}"
+    return next((found for place, *pair in pairs if (found := _compare(*pair, variables, place))), None)
+
+
+def _compare_place(name, kind, came, variables, path):
+    if kind is not None and not KINDS[kind](came):
+        return f"{path} is {came!r}, which is no {kind}"
+    if name and variables.setdefault(name, came) != came:
+        return f"{path} is {came!r}, not {variables[name]!r} as ${name} was before"
+    return None
+
+
+def transcripts():
+    """All transcripts, by name."""
+    return [Transcript(path) for path in sorted(FOLDER.glob("*.transcript"))]
