@@ -1,0 +1,241 @@
+"""The contract of an entity storage."""
+
+import pytest
+import pytest_twisted
+from hypothesis import strategies as st
+from zope.interface.verify import verifyObject
+
+from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
+from dhtwisted.interfaces import IEntityStorage
+from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, User
+from dhtwisted.testing.storage_base import StorageContract, outcomes, results
+from dhtwisted.testing.storage_model import EntityModel
+from dhtwisted.testing.strategies import descriptions, entities, names, network_queries
+
+EVERYTHING = EntityQuery()
+
+_network_changes = st.fixed_dictionaries({}, optional={"name": names, "description": descriptions})
+_steps = st.lists(
+    st.tuples(st.just("insert"), st.builds(Network, name=names, description=descriptions))
+    | st.tuples(st.just("update"), st.integers(1, 6), _network_changes)
+    | st.tuples(st.just("delete"), st.integers(1, 6)),
+    max_size=15,
+)
+
+
+def device(device_id, **values):
+    """A device of network 1 and type 1, unless said otherwise."""
+    return Device(**({"id": device_id, "name": device_id, "network_id": 1, "device_type_id": 1} | values))
+
+
+async def insert_all(storage, *new):
+    """Insert one after the other."""
+    return [await storage.insert(entity) for entity in new]
+
+
+class EntityStorageContract(StorageContract):
+    """What the server relies on when it keeps users, networks, device types, devices and configuration."""
+
+    def test_provides_entity_storage(self, storage):
+        assert verifyObject(IEntityStorage, storage), "IEntityStorage: every method, with its arguments"
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_was_never_inserted_is_none(self, storage):
+        assert await storage.get(User, 1) is None, "get answers None for a key that nobody has"
+        assert await storage.get(Device, "nobody") is None, "get answers None for a key that nobody has"
+        assert await storage.find(User, EVERYTHING) == [], "find answers an empty list when there is nothing"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_entity_comes_back_as_it_went_in(self):
+        async def example(storage, entity):
+            stored = await storage.insert(entity)
+            assert stored.key, "an integer key of 0 is replaced by the next of the kind"
+            assert await storage.get(type(entity), stored.key) == stored, "get gives what insert returned"
+            for field in entity.__struct_fields__:
+                if field != "id":
+                    assert getattr(stored, field) == getattr(entity, field), f"the field {field} comes back unchanged, with its type"
+
+        await self.for_all(example, entity=entities)
+
+    @pytest_twisted.ensureDeferred
+    async def test_ids_ascend_from_one_for_each_kind(self, storage):
+        stored = await insert_all(storage, User(login="a"), User(login="b"), Network(name="a"), DeviceType(name="a"), User(login="c"))
+        assert [entity.id for entity in stored] == [1, 2, 1, 1, 3], "integer keys count from 1, each kind on its own"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_key_of_ones_own_is_kept(self, storage):
+        first, second = await insert_all(storage, Network(id=40, name="a"), Network(name="b"))
+        assert first.id == 40, "a key other than 0 is kept"
+        assert second.id == 41, "keys that are given later lie above every one in use"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_key_is_never_given_twice(self, storage):
+        last = (await insert_all(storage, Network(name="a"), Network(name="b")))[-1]
+        await storage.delete(Network, last.id)
+        assert (await storage.insert(Network(name="c"))).id > last.id, "a key that was in use before is not given again"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_taken_key_is_refused(self, storage):
+        await insert_all(storage, device("a", name="first"), Configuration(name="a", value="first"))
+        for entity in (device("a", name="second"), Configuration(name="a", value="second")):
+            with pytest.raises(Duplicate) as caught:
+                await storage.insert(entity)
+            assert caught.value.field == entity.KEY, "Duplicate names the field that is taken"
+        assert (await storage.get(Device, "a")).name == "first", "a refused insert changes nothing"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_taken_unique_value_is_refused(self, storage):
+        await storage.insert(User(login="a"))
+        with pytest.raises(Duplicate) as caught:
+            await storage.insert(User(login="a"))
+        assert caught.value.field == "login", "Duplicate names the field that is taken"
+        assert await storage.count(User, EVERYTHING) == 1, "a refused insert changes nothing"
+        assert (await storage.insert(User(login="A"))).login == "A", "unique values are compared exactly, upper and lower case apart"
+
+    @pytest_twisted.ensureDeferred
+    async def test_of_equal_inserts_at_once_one_succeeds(self, storage):
+        found = await outcomes(*(storage.insert(User(login="a")) for _ in range(10)), *(storage.insert(device("a")) for _ in range(10)))
+        for part in (found[:10], found[10:]):
+            refused = [outcome for outcome in part if isinstance(outcome, Duplicate)]
+            assert len(refused) == 9, f"of ten equal inserts at once nine are a Duplicate, here: {part}"
+        assert await storage.count(User, EVERYTHING) == 1, "and one of them is stored"
+
+    @pytest_twisted.ensureDeferred
+    async def test_update_replaces_what_it_names(self, storage):
+        user = await storage.insert(User(login="a", password="secret", data=b"{}"))
+        changed = await storage.update(User, user.id, {"login": "b", "data": None, "network_ids": frozenset({1})})
+        assert (changed.login, changed.data, changed.network_ids) == ("b", None, frozenset({1})), "update sets the fields it is given"
+        assert changed.password == "secret", "update leaves the other fields"
+        assert await storage.get(User, user.id) == changed, "update returns the entity as it is now"
+
+    @pytest_twisted.ensureDeferred
+    async def test_update_of_nothing_is_missing(self, storage):
+        with pytest.raises(Missing):
+            await storage.update(User, 1, {"login": "a"})
+
+    @pytest_twisted.ensureDeferred
+    async def test_update_keeps_unique_values_unique(self, storage):
+        first, second = await insert_all(storage, Network(name="a"), Network(name="b"))
+        with pytest.raises(Duplicate):
+            await storage.update(Network, second.id, {"name": "a", "description": "changed"})
+        assert await storage.get(Network, second.id) == second, "a refused update changes nothing"
+        same = await storage.update(Network, first.id, {"name": "a"})
+        assert same == first, "an entity may keep its own unique value"
+
+    @pytest_twisted.ensureDeferred
+    async def test_updates_of_different_fields_at_once_all_count(self, storage):
+        user = await storage.insert(User(login="a"))
+        changes = ({"data": b"1"}, {"status": 2}, {"role": 0}, {"last_login": 7}, {"intro_reviewed": True})
+        await results(*(storage.update(User, user.id, change) for change in changes))
+        found = await storage.get(User, user.id)
+        for change in changes:
+            for field, value in change.items():
+                assert getattr(found, field) == value, f"the change of {field} was lost: update replaces fields, not the whole entity"
+
+    @pytest_twisted.ensureDeferred
+    async def test_delete_says_whether_there_was_one(self, storage):
+        await storage.insert(device("a"))
+        assert await storage.delete(Device, "a") is True, "delete answers true when it removed something"
+        assert await storage.delete(Device, "a") is False, "delete answers false when there was nothing"
+        assert await storage.get(Device, "a") is None, "what was deleted is gone"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_unique_value_is_free_again(self, storage):
+        first, second = await insert_all(storage, Network(name="a"), Network(name="b"))
+        await storage.delete(Network, first.id)
+        await storage.update(Network, second.id, {"name": "a"})
+        assert (await storage.insert(Network(name="b"))).name == "b", "a value is free when its entity is gone or has another one"
+
+    @pytest_twisted.ensureDeferred
+    async def test_sorting_by_an_absent_value(self, storage):
+        await insert_all(storage, *(Network(name=str(n), description=text) for n, text in enumerate(["b", None, "a", None, "B", ""])))
+        ascending = await storage.find(Network, EntityQuery(sort="description"))
+        assert [n.description for n in ascending] == [None, None, "", "B", "a", "b"], "absent first, then by code point"
+        assert [n.id for n in ascending][:2] == [2, 4], "the key breaks ties"
+        descending = await storage.find(Network, EntityQuery(sort="description", descending=True))
+        assert [n.id for n in descending] == [1, 3, 5, 6, 2, 4], "descending turns the field around; ties are by ascending key"
+
+    @pytest_twisted.ensureDeferred
+    async def test_paging_comes_after_sorting(self, storage):
+        await insert_all(storage, *(device(name) for name in "dacbe"))
+        query = EntityQuery(within={"network_id": frozenset({1})}, sort="name", skip=1, take=2)
+        assert [d.id for d in await storage.find(Device, query)] == ["b", "c"], "filter, then sort, then skip and take"
+        assert await storage.count(Device, query) == 5, "count takes no notice of skip and take"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_empty_set_permits_nothing(self, storage):
+        await storage.insert(device("a"))
+        for field in ("id", "network_id"):
+            query = EntityQuery(within={field: frozenset()})
+            assert await storage.find(Device, query) == [], "an empty set in within permits none, it does not mean all"
+            assert await storage.count(Device, query) == 0, "count and find agree"
+
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("%", {"abc", "Abc", "a%c", "", "a\nc"}),
+            ("a_c", {"abc", "a%c", "a\nc"}),
+            ("a%c", {"abc", "a%c", "a\nc"}),
+            ("%b%", {"abc", "Abc"}),
+            ("abc", {"abc"}),
+            ("", {""}),
+            ("_", set()),
+            ("a.c", set()),
+            ("a\\%c", set()),
+            ("%c%c", set()),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_patterns(self, storage, pattern, expected):
+        await insert_all(storage, *(Network(name=name) for name in ("abc", "Abc", "a%c", "", "a\nc")))
+        found = await storage.find(Network, EntityQuery(like={"name": pattern}))
+        assert {n.name for n in found} == expected, "% is any text, _ one character, all else itself, upper and lower case apart"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_pattern_does_not_match_what_is_absent(self, storage):
+        await insert_all(storage, Network(name="a"), Network(name="b", description=""))
+        found = await storage.find(Network, EntityQuery(like={"description": "%"}))
+        assert [n.name for n in found] == ["b"], "an absent value is like no pattern"
+
+    @pytest_twisted.ensureDeferred
+    async def test_does_what_the_model_does(self):
+        async def example(storage, steps, queries):
+            model = EntityModel(Network)
+            for step, *arguments in steps:
+                expected = _attempt_model(model, step, *arguments)
+                arguments = arguments if step == "insert" else [Network, *arguments]
+                assert _described((await outcomes(getattr(storage, step)(*arguments)))[0]) == expected, f"after {step} {arguments}"
+            for query in (EVERYTHING, *queries):
+                assert await storage.find(Network, query) == model.find(query), f"find {query}"
+                assert await storage.count(Network, query) == len(model.matching(query)), f"count {query}"
+
+        await self.for_all(example, steps=_steps, queries=st.lists(network_queries, max_size=5))
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_closed_storage_refuses(self, storage):
+        await storage.insert(device("a"))
+        await storage.close()
+        calls = (
+            lambda: storage.get(Device, "a"),
+            lambda: storage.find(Device, EVERYTHING),
+            lambda: storage.count(Device, EVERYTHING),
+            lambda: storage.insert(device("b")),
+            lambda: storage.update(Device, "a", {"name": "b"}),
+            lambda: storage.delete(Device, "a"),
+        )
+        for call in calls:
+            with pytest.raises(StorageUnavailable):
+                await call()
+
+
+def _attempt_model(model, step, *arguments):
+    if step == "update" and arguments[0] not in {entity.id for entity in model.entities}:
+        return Missing
+    try:
+        return getattr(model, step)(*arguments)
+    except Duplicate:
+        return Duplicate
+
+
+def _described(outcome):
+    return type(outcome) if isinstance(outcome, Exception) else outcome

@@ -1,0 +1,105 @@
+"""The plainest thing that does what a storage does, for comparison: lists that are searched from end to end."""
+
+import re
+
+from msgspec.structs import replace
+
+from dhtwisted.errors import Duplicate
+from dhtwisted.model import Command
+
+
+class EntityModel:
+    """Entities of one kind with an integer key.
+
+    :ivar entities: all of them.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.entities = []
+        self._last_key = 0
+
+    def insert(self, entity):
+        """Add an entity, giving it its key."""
+        self._check_unique(entity)
+        self._last_key += 1
+        self.entities.append(replace(entity, id=self._last_key))
+        return self.entities[-1]
+
+    def update(self, key, changes):
+        """Change an entity that exists."""
+        (old,) = (entity for entity in self.entities if entity.id == key)
+        new = replace(old, **changes)
+        self._check_unique(new)
+        self.entities[self.entities.index(old)] = new
+        return new
+
+    def delete(self, key):
+        """Remove an entity, and say whether there was one."""
+        kept = [entity for entity in self.entities if entity.id != key]
+        gone = len(kept) < len(self.entities)
+        self.entities = kept
+        return gone
+
+    def matching(self, query):
+        """What a query asks for, before sorting and paging."""
+        return [
+            entity
+            for entity in self.entities
+            if all(getattr(entity, field) == value for field, value in query.equal.items())
+            and all(getattr(entity, field) in values for field, values in query.within.items())
+            and all(is_like(getattr(entity, field), pattern) for field, pattern in query.like.items())
+        ]
+
+    def find(self, query):
+        """What a query asks for."""
+        found = sorted(self.matching(query), key=lambda entity: entity.id)
+        field = query.sort or self.kind.KEY
+        found.sort(key=lambda entity: (getattr(entity, field) is not None, getattr(entity, field)), reverse=query.descending)
+        return page(found, query)
+
+    def _check_unique(self, entity):
+        for field in self.kind.UNIQUE:
+            if any(other.id != entity.id and getattr(other, field) == getattr(entity, field) for other in self.entities):
+                raise Duplicate(self.kind, field, getattr(entity, field))
+
+
+def is_like(text, pattern):
+    """Whether a text fits an SQL LIKE pattern."""
+    expression = "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern)
+    return text is not None and re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def page(found, query):
+    """Leave out what the query skips, and what it does not take."""
+    found = found[query.skip :]
+    return found if query.take is None else found[: query.take]
+
+
+def find_messages(messages, query):
+    """What a query asks for, of messages of one kind."""
+    found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query.sort))
+    return page(found[::-1] if query.descending else found, query)
+
+
+def matches(message, query):
+    """Whether a message meets all conditions of a query."""
+    return (
+        (query.device_ids is None or message.device_id in query.device_ids)
+        and (query.names is None or message.name in query.names)
+        and (query.since is None or message.timestamp >= query.since)
+        and (query.before is None or message.timestamp < query.before)
+        and (query.after is None or (message.timestamp, message.id) > query.after)
+        and (not isinstance(message, Command) or _command_matches(message, query))
+    )
+
+
+def sort_key(message, field):
+    """The place of a message in the ascending order by a field."""
+    value = getattr(message, field)
+    return value is not None, value or type(value)(), message.timestamp, message.id
+
+
+def _command_matches(command, query):
+    status_fits = query.status is None or (command.status is not None and command.status.lower() == query.status.lower())
+    return status_fits and (command.updated or not query.updated)
