@@ -1,9 +1,10 @@
 """Runs a coroutine without a Deferred as long as nothing waits."""
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 
-def run(coroutine, done):
+def run(coroutine, done, failure=None):
     """Drive a coroutine to its end.
 
     What never suspends is finished when this returns, at the cost of one ``send``. Where it waits for a Deferred, it goes on when that
@@ -11,9 +12,10 @@ def run(coroutine, done):
 
     :param coroutine: awaits nothing but Deferreds, directly or through other coroutines.
     :param done: called once with ``(result, None)`` or ``(None, exception)``; it must not raise.
+    :param failure: raised where the coroutine waits.
     """
     try:
-        waiting = coroutine.send(None)
+        waiting = coroutine.send(None) if failure is None else failure.throwExceptionIntoGenerator(coroutine)
     except StopIteration as stop:
         done(stop.value, None)
     except Exception as error:
@@ -28,8 +30,9 @@ def _resume_after(waiting, coroutine, done):
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
         return
 
-    def resume(_):
-        # The coroutine takes the result or the failure out of the Deferred itself: its `await` reads it there.
-        run(coroutine, done)
+    def resume(result):
+        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
+        # finds it unprepared for that, and raises an AssertionError instead.
+        run(coroutine, done, result if isinstance(result, Failure) else None)
 
     waiting.addBoth(resume)

@@ -7,6 +7,9 @@ from collections import OrderedDict, deque
 WINDOW = 60.0
 MAX_KEYS = 10_000
 
+NEARLY_ONE = 0.99
+"""Enough to take one: after exactly :attr:`RateLimit.delay` the rounding of large clock values may leave a little less than one."""
+
 
 class FailureThrottle:
     """Counts failures by key over the last minute.
@@ -72,7 +75,7 @@ class RateLimit:
         now = self._clock.seconds()
         self._available = min(self._per_second, self._available + max(0.0, now - self._seen) * self._per_second)
         self._seen = now
-        if self._available < 1:
+        if self._available < NEARLY_ONE:
             return False
         self._available -= 1
         return True

@@ -1,0 +1,121 @@
+"""Coroutines driven without a Deferred of their own."""
+
+import pytest
+from twisted.internet.defer import Deferred, fail, succeed
+
+from dhtwisted.coroutines import run
+
+
+@pytest.fixture
+def outcomes():
+    return []
+
+
+@pytest.fixture
+def done(outcomes):
+    return lambda result, error: outcomes.append((result, error))
+
+
+def test_what_does_not_wait_is_done_at_once(outcomes, done):
+    async def work():
+        return 5
+
+    run(work(), done)
+    assert outcomes == [(5, None)]
+
+
+def test_an_error_is_handed_over(outcomes, done):
+    error = ValueError("no")
+
+    async def work():
+        raise error
+
+    run(work(), done)
+    assert outcomes == [(None, error)]
+
+
+def test_what_waits_goes_on_when_its_deferred_fires(outcomes, done):
+    first, second = Deferred(), Deferred()
+
+    async def inner():
+        return await first + await succeed(1)
+
+    async def work():
+        return await inner() + await second
+
+    run(work(), done)
+    assert outcomes == []
+    first.callback(10)
+    assert outcomes == []
+    second.callback(100)
+    assert outcomes == [(111, None)]
+
+
+def test_a_failure_is_raised_where_it_is_awaited_and_is_handled(outcomes, done):
+    waiting = Deferred()
+
+    async def work():
+        try:
+            await waiting
+        except ValueError as error:
+            return str(error)
+
+    run(work(), done)
+    waiting.errback(ValueError("no"))
+    assert outcomes == [("no", None)]
+    seen = []
+    waiting.addErrback(seen.append)
+    assert seen == []
+
+
+def test_a_failure_that_nobody_takes_is_the_outcome(outcomes, done):
+    waiting = Deferred()
+
+    async def work():
+        await waiting
+
+    run(work(), done)
+    error = ValueError("no")
+    waiting.errback(error)
+    assert outcomes == [(None, error)]
+
+
+def test_a_deferred_that_has_failed_already(outcomes, done):
+    error = ValueError("no")
+
+    async def work():
+        await fail(error)
+
+    run(work(), done)
+    assert outcomes == [(None, error)]
+
+
+def test_ten_thousand_answers_that_are_ready_do_not_nest(outcomes, done):
+    async def work():
+        total = 0
+        for _ in range(10_000):
+            total += await succeed(1)
+        return total
+
+    run(work(), done)
+    assert outcomes == [(10_000, None)]
+
+
+def test_awaiting_something_else_is_an_error_that_says_so(outcomes, done):
+    class Future:
+        def __await__(self):
+            yield self
+
+    finished = []
+
+    async def work():
+        try:
+            await Future()
+        finally:
+            finished.append(True)
+
+    run(work(), done)
+    [(_, error)] = outcomes
+    assert isinstance(error, TypeError)
+    assert "with Twisted, await Deferreds" in str(error)
+    assert finished == [True]
