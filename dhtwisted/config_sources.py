@@ -11,7 +11,8 @@ from dhtwisted.config import Settings
 from dhtwisted.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "DHTWISTED_"
-_SECTIONS = {section.name: section.default for section in fields(Settings)}
+_DEFAULTS = Settings()
+_SECTIONS = {section.name: getattr(_DEFAULTS, section.name) for section in fields(Settings)}
 _OPTIONS = {name: {option.name: option for option in fields(section)} for name, section in _SECTIONS.items()}
 
 
