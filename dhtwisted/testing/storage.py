@@ -1,0 +1,17 @@
+"""The contract suites of storages, for ours and for strangers'.
+
+Write a class in a test module, say which storage is meant, and run it with pytest and pytest-twisted::
+
+    class TestMessages(MessageStorageContract):
+        def make_storage(self, reactor, directory):
+            return MyStorage(directory / "messages", reactor)
+
+A provider of messages alone takes :class:`MessageStorageContract`, one of everything :class:`EntityStorageContract` as well, and one that
+says ``durable`` also :class:`DurableStorageContract`. Each failure says in words what the interface asks for.
+"""
+
+from dhtwisted.testing.storage_durable import DurableStorageContract
+from dhtwisted.testing.storage_entities import EntityStorageContract
+from dhtwisted.testing.storage_messages import MessageStorageContract
+
+__all__ = ["DurableStorageContract", "EntityStorageContract", "MessageStorageContract"]

@@ -1,0 +1,138 @@
+"""Retention: what goes, how fast, and that nothing ends it."""
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.retention import INTERVAL, PAUSE, SLICE, Retention
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing.storage_messages import command, notification
+
+HOUR = 3600
+
+
+class RecordingStorage(MemoryStorage):
+    """Keeps the order of deletions, and can be made to fail or to wait.
+
+    :ivar deleted: how many went each time.
+    :ivar error: raised instead, while it is not ``None``.
+    :ivar gate: awaited first, while it is not ``None``.
+    """
+
+    def __init__(self, reactor):
+        super().__init__(reactor)
+        self.deleted = []
+        self.error = None
+        self.gate = None
+
+    async def forget_messages(self, kind, query):
+        if self.gate is not None:
+            await self.gate
+        if self.error is not None:
+            raise self.error
+        self.deleted.append(await super().forget_messages(kind, query))
+        return self.deleted[-1]
+
+
+@pytest.fixture
+def clock():
+    clock = Clock()
+    clock.advance(100 * HOUR)
+    return clock
+
+
+@pytest.fixture
+def storage(clock):
+    return RecordingStorage(clock)
+
+
+@pytest.fixture
+def retention(clock, storage):
+    retention = Retention(clock, storage, HOUR * 1000)
+    yield retention
+    retention.stop()
+
+
+async def left(storage):
+    return [m.name for kind in (Command, Notification) for m in await storage.find_messages(kind, MessageQuery())]
+
+
+@pytest_twisted.ensureDeferred
+async def test_deletes_what_is_too_old_at_once_and_later(clock, storage, retention):
+    await storage.append([notification("old", timestamp=5), command("old", timestamp=5), command("young"), notification("young")])
+    retention.start()
+    assert await left(storage) == ["young", "young"]
+    clock.advance(HOUR)
+    assert await left(storage) == ["young", "young"], "exactly as old as permitted"
+    clock.advance(INTERVAL)
+    assert await left(storage) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_deletes_in_slices_with_pauses(clock, storage, retention):
+    await storage.append([notification(timestamp=n) for n in range(2 * SLICE + 1)])
+    retention.start()
+    assert storage.deleted == [0, SLICE], "commands, and one slice of notifications"
+    clock.advance(PAUSE / 2)
+    assert storage.deleted == [0, SLICE], "others have their turn"
+    clock.advance(PAUSE)
+    clock.advance(PAUSE)
+    assert storage.deleted == [0, SLICE, SLICE, 1]
+    clock.advance(10 * PAUSE)
+    assert len(storage.deleted) == 4, "then it rests"
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("disk full"), RuntimeError("defect")])
+@pytest_twisted.ensureDeferred
+async def test_a_failure_is_logged_and_tried_again(clock, storage, retention, error):
+    await storage.append([notification("old", timestamp=5)])
+    storage.error = error
+    logged = []
+    globalLogPublisher.addObserver(logged.append)
+    try:
+        retention.start()
+    finally:
+        globalLogPublisher.removeObserver(logged.append)
+    assert [str(entry.get("reason") or entry["log_failure"].value) for entry in logged] == [str(error)]
+    assert await left(storage) == ["old"]
+    storage.error = None
+    clock.advance(INTERVAL)
+    assert await left(storage) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_stops_after_the_slice_under_way(clock, storage, retention):
+    await storage.append([command(timestamp=n) for n in range(2 * SLICE)])
+    storage.gate = Deferred()
+    retention.start()
+    stopped = retention.stop()
+    assert not stopped.called, "a slice is under way"
+    gate, storage.gate = storage.gate, None
+    gate.callback(None)
+    clock.advance(PAUSE)
+    await stopped
+    assert sum(storage.deleted) == SLICE
+    clock.advance(10 * INTERVAL)
+    assert sum(storage.deleted) == SLICE
+    assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lifetime_of_zero_keeps_for_ever(clock, storage):
+    await storage.append([notification("old", timestamp=0)])
+    retention = Retention(clock, storage, 0)
+    retention.start()
+    clock.advance(10 * INTERVAL)
+    await retention.stop()
+    assert await left(storage) == ["old"]
+    assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_may_be_stopped_without_a_start(clock, storage):
+    await Retention(clock, storage, HOUR).stop()
+    assert clock.getDelayedCalls() == []
