@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from twisted.internet.endpoints import serverFromString
 
-from dhtwisted.config_kinds import Choice, Duration, Flag, Hidden, Integer, List, Size, Text
+from dhtwisted.config_kinds import Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
+from dhtwisted.errors import ProviderError
+from dhtwisted.providers import find
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
@@ -37,6 +39,17 @@ def _check_prefix(prefix):
 def _check_origin(origin):
     if _ORIGIN.fullmatch(origin) is None:
         raise ValueError("is no origin such as https://console.example.com")
+
+
+def _provider(role, optional=False):
+    def check(specification):
+        if specification or not optional:
+            try:
+                find(role, specification)
+            except ProviderError as error:
+                raise ValueError(f"cannot be used: {error}") from error
+
+    return Specification(check)
 
 
 def option(default, kind, reason, environment_only=False):
@@ -78,8 +91,12 @@ class ServerSettings:
 class StorageSettings:
     """Where data is kept, and how long."""
 
-    provider: str = option("file:devicehive.sqlite", Text(), "memory: | file:PATH | postgres:DSN; see devicehive --help-providers")
-    messages: str = option("", Text(), "another provider for commands and notifications alone; empty: the storage keeps them too")
+    provider: str = option(
+        "file:devicehive.sqlite", _provider("storage"), "memory: | file:PATH | postgres:DSN; see devicehive --help-providers"
+    )
+    messages: str = option(
+        "", _provider("messages", optional=True), "another provider for commands and notifications alone; empty: the storage keeps them too"
+    )
     retention: float = option(7 * 86400.0, Duration(), "how long commands and notifications are kept; 0s: for ever")
 
 
@@ -87,7 +104,7 @@ class StorageSettings:
 class BusSettings:
     """How nodes tell each other of new messages."""
 
-    provider: str = option("local:", Text(), "local: for a single server")
+    provider: str = option("local:", _provider("bus"), "local: for a single server")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +114,13 @@ class AuthSettings:
     ``secret`` comes from the environment alone and wins over ``secret_file``.
     """
 
-    provider: str = option("jwt:", Text(), "what checks logins and tokens")
+    provider: str = option("jwt:", _provider("auth"), "what checks logins and tokens")
     secret_file: str = option("", Text(), "file with the signing key, mode 0600; empty: made at first start beside the data file")
     secret: str = option("", Hidden(), "the signing key itself", environment_only=True)
     access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good")
     refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good")
     strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes")
-    admin_login: str = option("dhadmin", Text(), "first start only: login of the administrator")
+    admin_login: str = option("dhadmin", Text(at_least=1), "first start only: login of the administrator")
     admin_password: str = option("", Hidden(), "first start only: 6 to 128 characters; empty: a random one, shown once")
     password_cost: int = option(15, Integer(10, 20), "scrypt log2(n): each step doubles time and memory of a login (15: 32 MiB)")
 
@@ -132,7 +149,9 @@ class CompatibilitySettings:
 
     secret_encoding: str = option("raw", Choice("raw", "base64-lenient"), "base64-lenient shares tokens with a DeviceHive auth service")
     allow_weak_secret: bool = option(False, Flag(), "accept a signing key that is known or shorter than 32 bytes")
-    show_secret: bool = option(False, Flag(), "let administrators read the signing key as configuration jwt.secret; of no effect until configuration/get is served")
+    show_secret: bool = option(
+        False, Flag(), "show the signing key as configuration jwt.secret; of no effect until configuration/get is served"
+    )
     unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user")
     distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password")
 

@@ -136,8 +136,10 @@ class IMessageBus(Interface):
     """Carries events from the node where a message was stored to every node with subscribers, its own included."""
 
     def start(receive):
-        """Begin (async). ``receive(events)`` is called in the reactor thread with a sequence of ``model.Event``, once for each one published here or
-        elsewhere, in the order of publication for each device. An error that it raises is logged by the bus and stops nothing.
+        """Begin (async).
+
+        :param receive: called in the reactor thread with a sequence of ``model.Event``, once for each one published here or elsewhere, in
+            the order of publication for each device. An error that it raises is logged by the bus and stops nothing.
         """
 
     def publish(events):

@@ -140,9 +140,7 @@ async def command_list(request):
     fields = request.fields
     await accessible_device(request, fields.device_id)
     names = (fields.command,) if fields.command else tuple(fields.names or ())
-    query = message_query(
-        request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False
-    )
+    query = message_query(request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False)
     commands = await request.server.messages.find_messages(Command, query)
     return Commands(commands=[CommandResource.of(command) for command in commands])
 

@@ -101,9 +101,7 @@ async def token(request):
 def _login_claims(user):
     """All that the user may do, without times."""
     if user.role == ADMINISTRATOR:
-        return Claims(
-            user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0
-        )
+        return Claims(user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0)
     types = EVERYTHING if user.all_device_types_available else frozenset(map(str, user.device_type_ids))
     return Claims(
         user_id=user.id, actions=CLIENT_PERMISSIONS, network_ids=frozenset(map(str, user.network_ids)), device_type_ids=types, expires=0

@@ -41,7 +41,7 @@ def take_text_frames(data, limit, handle):
 
 
 def _bounds(data, position, available, limit):
-    """Where the payload of a plain text frame starts and ends; the end lies behind the data while that is not known. ``None``: no such frame."""
+    """Where the payload of a plain text frame starts and ends; behind the data while that is not known. ``None``: no such frame."""
     beyond = (position, available + 1)
     if data[position] != PLAIN_TEXT:
         return None

@@ -2,11 +2,11 @@
 
 All that leans on Autobahn's insides is in this module:
 
-* ``sendData`` and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close) goes through the same
-  queue as our frames; a second writer could put its bytes into the middle of a frame.
+* ``sendData`` and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close) goes through the
+  same queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
-* ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` may be gone.
+* ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` is open.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 

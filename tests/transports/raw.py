@@ -134,4 +134,3 @@ class RawConnection(Protocol):
 async def connect(reactor, port):
     """Open a TCP connection."""
     return await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", port), RawConnection())
-

@@ -16,7 +16,10 @@ async def with_device(server):
     return connection
 
 
-@pytest.mark.parametrize("path", [p + e + s for p in ("", "/api", "/dh") for e in ("/client", "/device", "/websocket") for s in ("", "/")])
+PATHS = [prefix + path + slash for prefix in ("", "/api", "/dh") for path in ("/client", "/device", "/websocket") for slash in ("", "/")]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest_twisted.ensureDeferred
 async def test_every_documented_path_opens(listen, path):
     server = await listen()
@@ -192,9 +195,19 @@ UTF8_TEXTS = st.text(st.characters(codec="utf-8"))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 REQUESTS = st.dictionaries(
-    st.sampled_from(["deviceId", "device", "command", "notification", "commandId", "take", "start", "requestId", "timestamp", "payload"]), JSON
+    st.sampled_from(["deviceId", "device", "command", "notification", "commandId", "take", "start", "requestId", "timestamp", "payload"]),
+    JSON,
 ).flatmap(
     lambda members: st.sampled_from(
-        ["device/save", "device/get", "command/insert", "command/update", "command/list", "notification/insert", "notification/get", "token/create"]
+        [
+            "device/save",
+            "device/get",
+            "command/insert",
+            "command/update",
+            "command/list",
+            "notification/insert",
+            "notification/get",
+            "token/create",
+        ]
     ).map(lambda action: members | {"action": action})
 )
