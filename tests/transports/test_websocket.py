@@ -43,7 +43,8 @@ async def test_no_subprotocol_is_selected_and_strange_origins_pass(listen):
     connection = await server.connect()
     connection.write(
         b"GET /dh/websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Origin: http://127.0.0.1/api/rest\r\nSec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        b"Origin: http://127.0.0.1/api/rest\r\nSec-WebSocket-Protocol: chat, superchat\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     head = await connection.until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 ")
