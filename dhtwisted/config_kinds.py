@@ -25,9 +25,11 @@ class Kind:
 
 
 class Text(Kind):
-    """Any text."""
+    """Any text of at least so many characters."""
 
-    expected = "text"
+    def __init__(self, at_least=0):
+        self._at_least = at_least
+        self.expected = f"text of at least {at_least} characters" if at_least else "text"
 
     def from_toml(self, value):
         if not isinstance(value, str):
@@ -37,6 +39,8 @@ class Text(Kind):
     def from_text(self, text):
         if "\0" in text or not text.isprintable():
             raise ValueError("has control characters")
+        if len(text) < self._at_least:
+            raise ValueError("is too short")
         return text
 
     def to_toml(self, value):
@@ -50,10 +54,27 @@ class Hidden(Text):
         return "the value"
 
 
+class Specification(Text):
+    """``name:argument``. Only the name is ever shown: an argument may hold a password."""
+
+    def __init__(self, check):
+        super().__init__()
+        self.expected = "name:argument; devicehive --help-providers lists what is installed"
+        self._check = check
+
+    def show(self, value):
+        return super().show(value.partition(":")[0]) if isinstance(value, str) else "the value"
+
+    def from_text(self, text):
+        self._check(super().from_text(text))
+        return text
+
+
 class Choice(Text):
     """One of a few words."""
 
     def __init__(self, *words):
+        super().__init__()
         self._words = words
         self.expected = " or ".join(f'"{word}"' for word in words)
 

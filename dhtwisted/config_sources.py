@@ -64,11 +64,11 @@ def _read_file(values, path):
         raise ConfigurationError(f"{path}: is not valid TOML ({error}); devicehive --example-config shows the form") from error
     for section, table in document.items():
         if section not in _SECTIONS:
-            raise ConfigurationError(f"{path}: {section}: is no section; {_instead(section, _SECTIONS)}")
+            raise ConfigurationError(f"{path}: {_shown(section)}: is no section; {_instead(section, _SECTIONS)}")
         if not isinstance(table, dict):
             raise ConfigurationError(f"{path}: {section}: is a section and holds options; write [{section}] on a line of its own")
         for key, value in table.items():
-            option = _find_option(f"{path}: {section}.{key}", section, key)
+            option = _find_option(f"{path}: {section}.{_shown(key)}", section, key)
             if option.metadata["environment_only"]:
                 variable = f"{ENVIRONMENT_PREFIX}{section}_{key}".upper()
                 raise ConfigurationError(f"{path}: {section}.{key}: belongs in a file of its own ({section}.{key}_file) or in {variable}")
@@ -92,6 +92,10 @@ def _find_option(place, section, key):
     if option is None:
         raise ConfigurationError(f"{place}: is no option; {_instead(key, _OPTIONS[section])}")
     return option
+
+
+def _shown(name):
+    return name if name.isprintable() and name else ascii(name)
 
 
 def _instead(name, known):

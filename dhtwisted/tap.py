@@ -9,7 +9,7 @@ from dhtwisted import __version__
 from dhtwisted.config_sources import example_file, load_settings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.process import Process
-from dhtwisted.providers import describe_all, find
+from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
 
 
@@ -67,8 +67,6 @@ class Options(usage.Options):
     def postOptions(self):
         """Read the configuration, so that what is wrong with it is said before anything is opened."""
         self.settings = load_settings(self["config"], os.environ, self._overrides())
-        for role, specification in _named_providers(self.settings):
-            find(role, specification)
         if self["check-config"]:
             _say("The configuration is good.")
 
@@ -91,14 +89,6 @@ def makeService(options):
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
     return DeviceHiveService(reactor, options.settings, foreground, Process(reactor))
-
-
-def _named_providers(settings):
-    yield "storage", settings.storage.provider
-    if settings.storage.messages:
-        yield "messages", settings.storage.messages
-    yield "bus", settings.bus.provider
-    yield "auth", settings.auth.provider
 
 
 def _say(text):

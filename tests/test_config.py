@@ -129,6 +129,14 @@ def test_variables_of_others_do_not_matter(variable):
         ("[server]\nprefixes = ['api']", "server.prefixes", "'api'"),
         ("[server]\nprefixes = ['/api/']", "server.prefixes", "'/api/'"),
         ("[server]\norigins = ['example.com']", "server.origins", "'example.com'"),
+        ("[storage]\nprovider = 'fiel:x'", "storage.provider", "known are file: memory:"),
+        ("[storage]\nprovider = ''", "storage.provider", "colon"),
+        ("[storage]\nmessages = 'memory'", "storage.messages", "memory:"),
+        ("[bus]\nprovider = 'memory:'", "bus.provider", "local:"),
+        ("[auth]\nprovider = 'jwt:x'", "auth.provider", "takes no argument"),
+        ("[auth]\nadmin_login = ''", "auth.admin_login", "at least 1"),
+        ('["a\\nb"]\n', "'a\\nb'", "is no section"),
+        ('[auth]\n"\\u001b[31m" = 1\n', "'\\x1b[31m'", "is no option"),
         ("[server", "TOML", "Expected ']'"),
     ],
 )
@@ -142,6 +150,10 @@ def test_a_mistake_in_the_file_is_one_line_with_place_and_reason(write, document
 
 def test_a_wrong_password_type_does_not_show_the_password(write):
     assert "123456" not in complaint(write("[auth]\nadmin_password = 123456"))
+
+
+def test_a_wrong_provider_does_not_show_its_argument(write):
+    assert "swordfish" not in complaint(write("[storage]\nprovider = 'postgers:password=swordfish'"))
 
 
 def test_a_long_value_is_shortened(write):
