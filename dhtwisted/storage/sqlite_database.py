@@ -83,12 +83,14 @@ def close_connection(connection):
         connection.close()
 
 
-def migrate(connection, path):
+def migrate(connection, path, directory=_SCHEMA):
     """Apply the numbered schema files that the data does not have yet, all or none.
 
+    :param path: of the data, for the error.
+    :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
     :raises ConfigurationError: the data has more than there are.
     """
-    scripts = sorted(script for script in _SCHEMA.iterdir() if script.name.endswith(".sql"))
+    scripts = sorted((script for script in directory.iterdir() if script.name.endswith(".sql")), key=lambda script: script.name)
     with _transaction(connection):
         connection.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
         (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()

@@ -23,6 +23,7 @@ class Worker:
         self._reactor = reactor
         self._jobs = queue.SimpleQueue()
         self._max_waiting = max_waiting
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
         self._thread.start()
 
@@ -32,7 +33,7 @@ class Worker:
         :returns: a Deferred of its result.
         :raises StorageUnavailable: too many wait, or the thread has been stopped.
         """
-        if not self._thread.is_alive():
+        if self._stopping:
             raise StorageUnavailable("the storage is closed")
         if self._jobs.qsize() >= self._max_waiting:
             raise StorageUnavailable("too many operations wait for the storage")
@@ -45,6 +46,7 @@ class Worker:
 
         :returns: a Deferred of the function's result, when the thread has ended.
         """
+        self._stopping = True
         done = Deferred()
         self._jobs.put((done, function, arguments))
         self._jobs.put(None)

@@ -1,9 +1,213 @@
 """The file storage: the contract, and what files can suffer."""
 
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+from twisted.internet.utils import getProcessOutputAndValue
+
+from dhtwisted.errors import ConfigurationError, Unstorable
+from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage_base import outcomes
+from dhtwisted.testing.storage_messages import notification
+
+EVERYTHING = MessageQuery()
 
 
 class TestFileStorage(EntityStorageContract, MessageStorageContract, DurableStorageContract):
     def make_storage(self, reactor, directory):
         return FileStorage(str(directory / "data.sqlite"), reactor)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "data.sqlite")
+
+
+@pytest.fixture
+def storage(path, reactor):
+    """A storage that a test opens itself."""
+    storage = FileStorage(path, reactor)
+    yield storage
+    pytest_twisted.blockon(storage.close())
+
+
+async def refusal(storage):
+    """The one line with which a storage refuses to open."""
+    with pytest.raises(ConfigurationError) as caught:
+        await storage.open()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_file(path, sql):
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(sql)
+    connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_keeps_its_files_to_itself(storage, path, tmp_path):
+    await storage.open()
+    await storage.append([notification()])
+    modes = {name: stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in os.listdir(tmp_path)}
+    assert set(modes) == {"data.sqlite", "data.sqlite-wal", "data.sqlite-shm", "data.sqlite.lock"}
+    assert set(modes.values()) == {0o600}, "there are hashes of passwords in it"
+    assert storage.state_directory == str(tmp_path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_opener_is_refused(storage, path, reactor):
+    await storage.open()
+    second = FileStorage(path, reactor)
+    assert f"in use by process {os.getpid()}" in await refusal(second)
+    await storage.close()
+    await second.open()
+    await second.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_opener_under_another_name_is_refused(storage, path, tmp_path, reactor):
+    await storage.open()
+    os.symlink(path, tmp_path / "other.sqlite")
+    assert "in use" in await refusal(FileStorage(str(tmp_path / "other.sqlite"), reactor))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_lock_ends_with_the_process_that_had_it(storage, path):
+    code = "import sys; from dhtwisted.storage.sqlite_database import FileLock; lock = FileLock(sys.argv[1]); print(flush=True); input()"
+    arguments = [sys.executable, "-c", code, path]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+    ) as holder:
+        await deferToThread(holder.stdout.readline)
+        assert f"in use by process {holder.pid}" in await refusal(storage)
+        holder.kill()
+        holder.wait()
+        await storage.open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_newer_schema_is_refused_and_left_alone(storage, path, reactor):
+    await storage.open()
+    await storage.close()
+    change_file(path, "INSERT INTO schema (version) VALUES (999)")
+    assert "schema 999, newer than" in await refusal(FileStorage(path, reactor))
+    change_file(path, "DELETE FROM schema WHERE version = 999")
+    await storage.open()
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database, and long enough to be taken for one" * 100, b"SQLite format 3\0" + b"\xff" * 4096]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_file_of_something_else_is_refused(storage, path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+    assert path in await refusal(storage)
+    with open(path, "rb") as file:
+        assert file.read() == content, "and left as it was"
+
+
+@pytest_twisted.ensureDeferred
+async def test_places_where_no_file_can_be(tmp_path, reactor):
+    assert "No such file or directory" in await refusal(FileStorage(str(tmp_path / "missing" / "data.sqlite"), reactor))
+    assert str(tmp_path) in await refusal(FileStorage(str(tmp_path), reactor))
+
+
+@pytest_twisted.ensureDeferred
+async def test_damaged_entities_are_refused(storage, path):
+    await storage.open()
+    await storage.insert(Network(name="a"))
+    await storage.close()
+    change_file(path, "UPDATE entity SET body = '{'")
+    assert "damaged" in await refusal(storage)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_storage_may_be_closed(tmp_path, reactor):
+    storage = FileStorage(str(tmp_path / "missing" / "data.sqlite"), reactor)
+    await refusal(storage)
+    await storage.close()
+
+
+@pytest.mark.parametrize("lost", [1, 100, 5000])
+@pytest_twisted.ensureDeferred
+async def test_a_torn_end_of_the_log_is_dropped(storage, path, tmp_path, reactor, lost):
+    """What a loss of power leaves of a commit that was not acknowledged."""
+    await storage.open()
+    for number in range(20):
+        await storage.append([notification(str(number))])
+    torn = tmp_path / "torn.sqlite"
+    for suffix in ("", "-wal"):
+        shutil.copy(path + suffix, f"{torn}{suffix}")
+    os.truncate(f"{torn}-wal", os.stat(f"{torn}-wal").st_size - lost)
+    opened = FileStorage(str(torn), reactor)
+    await opened.open()
+    found = [m.name for m in await opened.find_messages(Notification, EVERYTHING)]
+    last = notification("last")
+    await opened.append([last])
+    await opened.close()
+    assert 15 < len(found) < 20
+    assert found == [str(number) for number in range(len(found))], "all before the tear, whole and in order"
+    assert last.id == len(found) + 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk(path):
+    arguments = ["-m", "tests.storage.full_disk", path]
+    output, errors, _ = await getProcessOutputAndValue(sys.executable, arguments, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert output, errors.decode()
+    assert json.loads(output) == {
+        "refusals": ["StorageUnavailable"] * 3,
+        "readable": ["before"],
+        "stored": [[1, "before"], [2, "after"], [3, "refused"]],
+        "networks": [[1, "after"]],
+        "network": 1,
+    }, "refused while full, readable all the time, in order when there is space again, and no trace of what was refused"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bad_operation_leaves_those_of_the_same_commit_alone(storage):
+    await storage.open()
+    found = await outcomes(
+        storage.append([notification("first")]),
+        storage.insert(Network(name="a")),
+        storage.append([notification("\ud800")]),
+        storage.insert(Network(name="\ud800")),
+        storage.insert(Network(name="b")),
+        storage.forget_messages(Notification, MessageQuery(device_ids=("\ud800",))),
+        storage.append([notification("second")]),
+    )
+    assert [type(found[n]) for n in (2, 3, 5)] == [Unstorable] * 3
+    assert [found[0], found[6]] == [None, None]
+    assert [n.id for n in await storage.find(Network, EntityQuery())] == [1, 2], "no key is lost or given twice"
+    assert [m.name for m in await storage.find_messages(Notification, EVERYTHING)] == ["first", "second"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_query_with_what_cannot_be_stored(storage):
+    await storage.open()
+    with pytest.raises(Unstorable):
+        await storage.find_messages(Notification, MessageQuery(names=("\ud800",)))
+    await storage.append([notification()])
+    beyond = MessageQuery(since=-(2**70), before=2**70, after=(-(2**70), 2**70), skip=0, take=2**70)
+    assert len(await storage.find_messages(Notification, beyond)) == 1, "numbers beyond those of SQLite are only large numbers"
+    with pytest.raises(ValueError):
+        await storage.find_messages(Notification, MessageQuery(sort="id; DROP TABLE notification"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_busy_reactor_does_not_starve_the_writer(storage):
+    await storage.open()
+    assert sys.getswitchinterval() <= 0.0001

@@ -1,0 +1,65 @@
+"""Use a file storage whose files cannot grow, as on a full disk, and tell what happened: ``python -m tests.storage.full_disk PATH``.
+
+A process of its own, because the limit concerns every file of the process.
+"""
+
+import json
+import resource
+import sys
+from contextlib import contextmanager
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+
+from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
+from dhtwisted.storage.file import FileStorage
+from dhtwisted.testing.storage_base import outcomes
+from dhtwisted.testing.storage_messages import notification
+
+
+@contextmanager
+def no_space():
+    """Let no file of this process grow beyond its first kilobyte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def report(reactor, path):
+    """Write while there is space, while there is none, and then again."""
+    storage = FileStorage(path, reactor)
+    await storage.open()
+    await storage.append([notification("before")])
+    refused = notification("refused")
+    with no_space():
+        found = await outcomes(
+            storage.append([refused]), storage.insert(Network(name="refused")), storage.append([notification("refused")])
+        )
+        readable = await storage.find_messages(Notification, MessageQuery())
+    again = [notification("after"), refused]
+    await storage.append(again[:1])
+    await storage.append(again[1:])
+    network = await storage.insert(Network(name="after"))
+    await storage.close()
+    await storage.open()
+    stored = await storage.find_messages(Notification, MessageQuery())
+    networks = await storage.find(Network, EntityQuery())
+    await storage.close()
+    print(
+        json.dumps(
+            {
+                "refusals": [type(outcome).__name__ for outcome in found],
+                "readable": [m.name for m in readable],
+                "stored": [[m.id, m.name] for m in stored],
+                "networks": [[n.id, n.name] for n in networks],
+                "network": network.id,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    react(lambda reactor: Deferred.fromCoroutine(report(reactor, sys.argv[1])))

@@ -1,0 +1,58 @@
+"""Schema upgrades: all of them or none, once."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.storage.sqlite_database import migrate, statements
+
+
+@pytest.fixture
+def connection():
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    (tmp_path / "0001.sql").write_text("-- first; with a semicolon\nCREATE TABLE a (x);\nINSERT INTO a VALUES ('one;\ntwo');\n")
+    (tmp_path / "README").write_text("no script")
+    return tmp_path
+
+
+def versions(connection):
+    return [version for (version,) in connection.execute("SELECT version FROM schema ORDER BY version")]
+
+
+def test_applies_each_script_once(connection, scripts):
+    migrate(connection, "data", scripts)
+    migrate(connection, "data", scripts)
+    assert versions(connection) == [1]
+    (scripts / "0002.sql").write_text("INSERT INTO a VALUES ('three');")
+    migrate(connection, "data", scripts)
+    assert versions(connection) == [1, 2]
+    assert [x for (x,) in connection.execute("SELECT x FROM a")] == ["one;\ntwo", "three"]
+
+
+def test_a_broken_upgrade_changes_nothing(connection, scripts):
+    migrate(connection, "data", scripts)
+    (scripts / "0002.sql").write_text("INSERT INTO a VALUES ('three');\nALTER TABLE a ADD COLUMN y;")
+    (scripts / "0003.sql").write_text("CREATE TABLE b (x);\nINSERT INTO missing VALUES (1);")
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "data", scripts)
+    assert versions(connection) == [1]
+    assert connection.execute("SELECT * FROM a").fetchall() == [("one;\ntwo",)]
+
+
+def test_a_newer_schema_is_refused(connection, scripts):
+    migrate(connection, "data", scripts)
+    (scripts / "0001.sql").unlink()
+    with pytest.raises(ConfigurationError, match="data has schema 1, newer than schema 0"):
+        migrate(connection, "data", scripts)
+
+
+def test_cuts_a_script_into_statements():
+    script = "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n  DELETE FROM b;\n  DELETE FROM c;\nEND;\nSELECT 1;\n-- the end\n"
+    assert [statement.split()[0] for statement in statements(script)] == ["CREATE", "SELECT"]
