@@ -156,10 +156,8 @@ def test_device_types_are_the_tokens_within_the_users(role, every, assigned, tok
     """An absent list of a token is all (section 5)."""
     principal, _ = make(role=role, types=assigned, all_device_types_available=every, device_type_ids=token)
     own = None if role == ADMINISTRATOR or every else assigned
-    if named is None or named == "*":
-        expected = own
-    else:
-        expected = named if own is None else named & own
+    every_type = named is None or named == "*"
+    expected = own if every_type else intersect(named, own)
     assert principal.device_types() == expected
     assert principal.assigned_device_types() == own
 

@@ -46,8 +46,24 @@ def test_the_request_id_is_kept_as_text_on_both_ways(request_id, device_id):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "nonsense", "[]", '"text"', "5", "null", "true", '{"action":"server/info"', '{"action":"server/info",}', "{}{}"]
-    + ['{"action":NaN}', '{"action":"server/info","x":Infinity}', "{'action':'server/info'}", '\ufeff{"action":"server/info"}', "[" * 5000],
+    [
+        "",
+        " ",
+        "nonsense",
+        "[]",
+        '"text"',
+        "5",
+        "null",
+        "true",
+        '{"action":"server/info"',
+        '{"action":"server/info",}',
+        "{}{}",
+        '{"action":NaN}',
+        '{"action":"server/info","x":Infinity}',
+        "{'action':'server/info'}",
+        '\ufeff{"action":"server/info"}',
+        "[" * 5000,
+    ],
 )
 def test_what_is_no_json_object_has_nothing_to_echo(text):
     refused = refusal(text)
@@ -82,8 +98,8 @@ def test_an_action_that_nobody_has(action, name):
         '{"action":"command/get","requestId":4,"commandId":%s}' % ("9" * 5000),
         '{"action":"device/list","requestId":4,"take":"many"}',
         '{"action":"command/list","requestId":4,"start":"soon"}',
-        '{"action":"server/info","requestId":4,"more":%s}' % nested(DEPTH).decode(),
-        '{"action":"server/info","requestId":4,"more":%s}' % nested(500).decode(),
+        f'{{"action":"server/info","requestId":4,"more":{nested(DEPTH).decode()}}}',
+        f'{{"action":"server/info","requestId":4,"more":{nested(500).decode()}}}',
     ],
     ids=lambda text: text[:60],
 )
