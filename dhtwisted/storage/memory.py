@@ -81,11 +81,7 @@ class MemoryStorage:
 
     async def update_command(self, device_id, command_id, changes):
         """Record what became of a command in a new object; the one handed out before stays as it was."""
-        log = self._log(Command)
-        command = log.get(device_id, command_id)
-        if command is None:
-            return None
-        return log.change(command, last_updated=max(self._now(), command.last_updated + 1), updated=True, **changes)
+        return self._log(Command).update_command(device_id, command_id, self._now(), changes)
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""

@@ -99,11 +99,16 @@ class MessageLog:
 
         :param now: server time in milliseconds, for a message without a time of its own.
         """
-        self.last_id = message.id = self.last_id + 1
+        message.id = self.last_id + 1
         if message.timestamp is None:
             message.timestamp = now
         if self.kind is Command:
             message.last_updated = message.timestamp
+        self.put(message)
+
+    def put(self, message):
+        """Keep a message that has its stamps, as when data is read again. Its id lies above all that came before."""
+        self.last_id = message.id
         self._by_id[message.id] = message
         self._all.add(message)
         device = self._by_device.get(message.device_id)
@@ -116,9 +121,16 @@ class MessageLog:
         message = self._by_id.get(message_id)
         return message if message is not None and message.device_id == device_id else None
 
-    def change(self, message, **changes):
-        """Replace some fields of a message in a new object, which is returned."""
-        changed = replace(message, **changes)
+    def update_command(self, device_id, command_id, now, changes):
+        """Record what became of a command, in a new object: the one handed out before stays as it was.
+
+        :param now: server time in milliseconds.
+        :returns: the new command, or ``None``.
+        """
+        message = self.get(device_id, command_id)
+        if message is None:
+            return None
+        changed = replace(message, last_updated=max(now, message.last_updated + 1), updated=True, **changes)
         self._by_id[message.id] = changed
         self._all.replace(message, changed)
         self._by_device[message.device_id].replace(message, changed)
