@@ -203,7 +203,8 @@ class IProvider(Interface):
     argument_form = Attribute("What belongs after the colon, such as ``PATH``; empty when nothing does.")
 
     def open(argument, context):
-        """Build the provider, without waiting and without touching the outside world: ``IStorage.open`` does that.
+        """Build the provider, without waiting. Storages do not touch the outside world yet: ``IStorage.open`` does that. An auth provider,
+        which has no ``open`` of its own, may read the small files that it needs.
 
         :param argument: all after the first colon.
         :param context: a :class:`ProviderContext`.
