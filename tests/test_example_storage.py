@@ -14,7 +14,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.interfaces import IProvider, ProviderContext
 from dhtwisted.model import MessageQuery, Notification
 from dhtwisted.testing.storage import DurableStorageContract, MessageStorageContract
-from dhtwisted.testing.storage_messages import notification
+from dhtwisted.testing.storage_base import notification
 from tests.packages import ROOT
 
 EXAMPLE = ROOT / "tests" / "example_storage"

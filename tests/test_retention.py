@@ -10,7 +10,7 @@ from dhtwisted.errors import StorageUnavailable
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.retention import INTERVAL, PAUSE, SLICE, Retention
 from dhtwisted.storage.memory import MemoryStorage
-from dhtwisted.testing.storage_messages import command, notification
+from dhtwisted.testing.storage_base import command, notification
 
 HOUR = 3600
 

@@ -12,8 +12,22 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 from zope.interface import directlyProvides, providedBy
 
+from dhtwisted.model import Command, MessageQuery, Notification
+
 START = 1_700_000_000
 """What the clock of the suites says at first, in seconds."""
+
+EVERYTHING = MessageQuery()
+
+
+def notification(name="n", device_id="a", **values):
+    """A notification of network 1 and type 1, unless said otherwise."""
+    return Notification(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
+
+
+def command(name="c", device_id="a", **values):
+    """A command of network 1 and type 1, unless said otherwise."""
+    return Command(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
 
 
 class SettableReactor:

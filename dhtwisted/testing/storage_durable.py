@@ -11,8 +11,7 @@ from twisted.internet.protocol import ProcessProtocol
 
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.testing.storage_base import StorageContract
-from dhtwisted.testing.storage_messages import EVERYTHING, command, notification
+from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification
 
 ENOUGH = 300
 """Acknowledgements after which the writing process is killed; it goes on writing until then."""

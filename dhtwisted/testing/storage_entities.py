@@ -64,9 +64,9 @@ class EntityStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_a_key_of_ones_own_is_kept(self, storage):
-        first, second = await insert_all(storage, Network(id=40, name="a"), Network(name="b"))
-        assert first.id == 40, "a key other than 0 is kept"
-        assert second.id == 41, "keys that are given later lie above every one in use"
+        first, second, third = await insert_all(storage, Network(id=40, name="a"), Network(id=3, name="b"), Network(name="c"))
+        assert (first.id, second.id) == (40, 3), "a key other than 0 is kept"
+        assert third.id == 41, "keys that are given later lie above every one in use"
 
     @pytest_twisted.ensureDeferred
     async def test_a_key_is_never_given_twice(self, storage):

@@ -2,36 +2,18 @@
 
 import pytest
 import pytest_twisted
-from hypothesis import strategies as st
 from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import StorageError, StorageUnavailable
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.storage_base import StorageContract, now, outcomes, results
-from dhtwisted.testing.storage_model import find_messages
-from dhtwisted.testing.strategies import ODD_JSON, message_queries, messages
-
-EVERYTHING = MessageQuery()
+from dhtwisted.testing.storage_base import EVERYTHING, command, notification, now, outcomes, results
+from dhtwisted.testing.storage_queries import MessageQueries, names_found
+from dhtwisted.testing.strategies import ODD_JSON
 
 
-def notification(name="n", device_id="a", **values):
-    """A notification of network 1 and type 1, unless said otherwise."""
-    return Notification(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
-
-
-def command(name="c", device_id="a", **values):
-    """A command of network 1 and type 1, unless said otherwise."""
-    return Command(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
-
-
-async def names_found(storage, **conditions):
-    """The names of the notifications that a query finds, one after the other."""
-    return "".join(message.name for message in await storage.find_messages(Notification, MessageQuery(**conditions)))
-
-
-class MessageStorageContract(StorageContract):
+class MessageStorageContract(MessageQueries):
     """What the server relies on when it keeps commands and notifications."""
 
     def test_provides_message_storage(self, storage):
@@ -153,6 +135,7 @@ class MessageStorageContract(StorageContract):
         assert updated == expected, "update_command sets what it is given, updated and last_updated, and returns the whole command"
         assert await storage.get_message(Command, "a", 1) == expected, "and so it is stored"
         clock.time += 1
+        assert updated.updated is True, "updated is a boolean, whatever the backend makes of it"
         again = await storage.update_command("a", 1, {"status": None})
         assert again == replace(expected, status=None, last_updated=now(clock)), "what is not given stays as it was"
 
@@ -178,82 +161,6 @@ class MessageStorageContract(StorageContract):
         copy = replace(found)
         await storage.update_command("a", 1, {"status": "done"})
         assert found == copy, "a later update makes a new object, it does not change one that was handed out"
-
-    @pytest_twisted.ensureDeferred
-    async def test_time_bounds(self, storage):
-        await storage.append([notification(name, timestamp=time) for name, time in zip("abcde", (10, 20, 20, 30, 5), strict=True)])
-        assert await names_found(storage) == "eabcd", "by time, and by id within a time, also when old times come late"
-        assert await names_found(storage, since=20) == "bcd", "since: at or after"
-        assert await names_found(storage, before=20) == "ea", "before: earlier, not at"
-        assert await names_found(storage, after=(20, 2)) == "cd", "after: later time, or the same time and a higher id"
-        assert await names_found(storage, after=(20, 2), descending=True) == "dc", "descending turns the order, not the condition"
-        assert await names_found(storage, since=30, before=20) == "", "bounds that leave nothing"
-
-    @pytest_twisted.ensureDeferred
-    async def test_empty_conditions_permit_nothing(self, storage):
-        await storage.append([notification()])
-        assert await names_found(storage, device_ids=()) == "", "an empty tuple of devices means none, not all"
-        assert await names_found(storage, names=()) == "", "an empty tuple of names means none, not all"
-        assert await storage.forget_messages(Notification, MessageQuery(device_ids=())) == 0, "the same when deleting"
-
-    @pytest.mark.parametrize("count", [1, 2, 20, 250, 3000])
-    @pytest_twisted.ensureDeferred
-    async def test_any_number_of_devices(self, storage, count):
-        await storage.append([notification("x", f"d{n}", timestamp=n) for n in range(0, count + 5)])
-        wanted = tuple(f"d{n}" for n in range(count))
-        assert len(await names_found(storage, device_ids=wanted)) == count, "device_ids may be long"
-        newest = await storage.find_messages(Notification, MessageQuery(device_ids=wanted, descending=True, take=1))
-        assert [m.device_id for m in newest] == [f"d{count - 1}"], "the order is over all devices"
-
-    @pytest_twisted.ensureDeferred
-    async def test_sorting_and_paging(self, storage):
-        texts = ["b", None, "a", "B", None, ""]
-        await storage.append([command(str(n), status=status, timestamp=10 - n % 2) for n, status in enumerate(texts)])
-        query = MessageQuery(sort="status")
-        ascending = [m.name for m in await storage.find_messages(Command, query)]
-        assert ascending == list("145320"), "absent first, then by code point; ties by time and id"
-        descending = [m.name for m in await storage.find_messages(Command, replace(query, descending=True))]
-        assert descending == ascending[::-1], "descending is the exact reverse"
-        paged = [m.name for m in await storage.find_messages(Command, replace(query, skip=2, take=3))]
-        assert paged == ascending[2:5], "skip and take come after sorting"
-
-    @pytest_twisted.ensureDeferred
-    async def test_forgets_the_oldest_first(self, storage):
-        times = zip("abcdef", "xyxyxy", (50, 40, 30, 20, 10, 60), strict=True)
-        await storage.append([notification(name, device_id, timestamp=time) for name, device_id, time in times])
-        await storage.append([command(timestamp=1)])
-        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 2, "at most take, and says how many"
-        assert await names_found(storage) == "cbaf", "the oldest go first"
-        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 1, "before is exclusive"
-        assert await storage.forget_messages(Notification, MessageQuery(device_ids=("y",))) == 2, "of these devices alone"
-        assert await names_found(storage) == "a", "the others stay"
-        assert await storage.get_message(Command, "a", 1) is not None, "the other kind stays"
-
-    @pytest_twisted.ensureDeferred
-    async def test_finds_what_the_model_finds(self):
-        async def example(storage, groups, updates, forgotten, kind, data):
-            for group in groups:
-                await storage.append([replace(m) for m in group])
-            for command_id, device_id, status in updates:
-                await storage.update_command(device_id, command_id, {"status": status})
-            stored = await storage.find_messages(kind, EVERYTHING)
-            for query in data:
-                assert await storage.find_messages(kind, query) == find_messages(stored, query), f"find_messages {query}"
-            oldest = find_messages(stored, forgotten)
-            assert await storage.forget_messages(kind, forgotten) == len(oldest), f"forget_messages {forgotten}"
-            left = [m for m in stored if m not in oldest]
-            for query in (EVERYTHING, *data):
-                assert await storage.find_messages(kind, query) == find_messages(left, query), f"after forget_messages, {query}"
-
-        for kind in (Command, Notification):
-            await self.for_all(
-                example,
-                groups=st.lists(st.lists(messages, max_size=6), max_size=4),
-                updates=st.lists(st.tuples(st.integers(1, 9), st.sampled_from("abc"), st.sampled_from(["done", "Failed"])), max_size=4),
-                forgotten=st.builds(MessageQuery, before=st.none() | st.integers(1_000_000, 1_000_010), take=st.integers(0, 9)),
-                kind=st.just(kind),
-                data=st.lists(message_queries(kind), min_size=1, max_size=6),
-            )
 
     @pytest_twisted.ensureDeferred
     async def test_a_closing_storage_finishes_what_it_accepted(self, storage):

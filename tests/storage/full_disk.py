@@ -13,8 +13,7 @@ from twisted.internet.task import react
 
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
-from dhtwisted.testing.storage_base import outcomes
-from dhtwisted.testing.storage_messages import notification
+from dhtwisted.testing.storage_base import notification, outcomes
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from dhtwisted.errors import ConfigurationError, Unstorable
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
-from dhtwisted.testing.storage_base import outcomes
-from dhtwisted.testing.storage_messages import notification
+from dhtwisted.testing.storage_base import notification, outcomes
 
 EVERYTHING = MessageQuery()
 

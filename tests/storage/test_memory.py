@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.storage import EntityStorageContract, MessageStorageContract
-from dhtwisted.testing.storage_messages import command, notification
+from dhtwisted.testing.storage_base import command, notification
 
 EVERYTHING = MessageQuery()
 

@@ -1,0 +1,114 @@
+"""The part of a message storage's contract that is about finding and deleting."""
+
+import pytest
+import pytest_twisted
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification
+from dhtwisted.testing.storage_model import find_messages
+from dhtwisted.testing.strategies import message_queries, messages
+
+
+async def names_found(storage, **conditions):
+    """The names of the notifications that a query finds, one after the other."""
+    return "".join(message.name for message in await storage.find_messages(Notification, MessageQuery(**conditions)))
+
+
+class MessageQueries(StorageContract):
+    """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of queries."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_time_bounds(self, storage):
+        await storage.append([notification(name, timestamp=time) for name, time in zip("abcde", (10, 20, 20, 30, 5), strict=True)])
+        assert await names_found(storage) == "eabcd", "by time, and by id within a time, also when old times come late"
+        assert await names_found(storage, since=20) == "bcd", "since: at or after"
+        assert await names_found(storage, before=20) == "ea", "before: earlier, not at"
+        assert await names_found(storage, after=(20, 2)) == "cd", "after: later time, or the same time and a higher id"
+        assert await names_found(storage, after=(20, 2), descending=True) == "dc", "descending turns the order, not the condition"
+        assert await names_found(storage, since=30, before=20) == "", "bounds that leave nothing"
+
+    @pytest_twisted.ensureDeferred
+    async def test_conditions(self, storage):
+        sent = [("a", "x", "Done"), ("b", "x", "failed"), ("a", "y", "DONE"), ("b", "z", None), ("A", "z", "")]
+        await storage.append([command(name, device_id, status=status) for name, device_id, status in sent])
+        await storage.update_command("y", 3, {})
+        for expected, conditions in (
+            ([1, 3], {"status": "done"}),
+            ([5], {"status": ""}),
+            ([3], {"updated": True}),
+            ([1, 3], {"names": ("a",)}),
+            ([1, 3, 5], {"names": ("a", "A", "a", "c")}),
+            ([1, 2, 3], {"device_ids": ("x", "y", "x", "nobody")}),
+            ([3], {"device_ids": ("x", "y"), "names": ("a",), "status": "DONE", "updated": True}),
+            ([], {"device_ids": ("nobody",)}),
+        ):
+            found = [m.id for m in await storage.find_messages(Command, MessageQuery(**conditions))]
+            assert found == expected, f"conditions combine with AND, status ignores case, nothing comes twice: {conditions}"
+
+    @pytest_twisted.ensureDeferred
+    async def test_empty_conditions_permit_nothing(self, storage):
+        await storage.append([notification()])
+        assert await names_found(storage, device_ids=()) == "", "an empty tuple of devices means none, not all"
+        assert await names_found(storage, names=()) == "", "an empty tuple of names means none, not all"
+        assert await storage.forget_messages(Notification, MessageQuery(device_ids=())) == 0, "the same when deleting"
+
+    @pytest.mark.parametrize("count", [1, 2, 20, 250, 3000])
+    @pytest_twisted.ensureDeferred
+    async def test_any_number_of_devices(self, storage, count):
+        await storage.append([notification("x", f"d{n}", timestamp=n) for n in range(0, count + 5)])
+        wanted = tuple(f"d{n}" for n in range(count))
+        assert len(await names_found(storage, device_ids=wanted)) == count, "device_ids may be long"
+        newest = await storage.find_messages(Notification, MessageQuery(device_ids=wanted, descending=True, take=1))
+        assert [m.device_id for m in newest] == [f"d{count - 1}"], "the order is over all devices"
+
+    @pytest_twisted.ensureDeferred
+    async def test_sorting_and_paging(self, storage):
+        texts = ["b", None, "a", "B", None, ""]
+        await storage.append([command(str(n), status=status, timestamp=10 - n % 2) for n, status in enumerate(texts)])
+        query = MessageQuery(sort="status")
+        ascending = [m.name for m in await storage.find_messages(Command, query)]
+        assert ascending == list("145320"), "absent first, then by code point; ties by time and id"
+        descending = [m.name for m in await storage.find_messages(Command, replace(query, descending=True))]
+        assert descending == ascending[::-1], "descending is the exact reverse"
+        paged = [m.name for m in await storage.find_messages(Command, replace(query, skip=2, take=3))]
+        assert paged == ascending[2:5], "skip and take come after sorting"
+
+    @pytest_twisted.ensureDeferred
+    async def test_forgets_the_oldest_first(self, storage):
+        times = zip("abcdef", "xyxyxy", (50, 40, 30, 20, 10, 60), strict=True)
+        await storage.append([notification(name, device_id, timestamp=time) for name, device_id, time in times])
+        await storage.append([command(timestamp=1)])
+        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 2, "at most take, and says how many"
+        assert await names_found(storage) == "cbaf", "the oldest go first"
+        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 1, "before is exclusive"
+        assert await storage.forget_messages(Notification, MessageQuery(device_ids=("y",))) == 2, "of these devices alone"
+        assert await names_found(storage) == "a", "the others stay"
+        assert await storage.get_message(Command, "a", 1) is not None, "the other kind stays"
+
+    @pytest_twisted.ensureDeferred
+    async def test_finds_what_the_model_finds(self):
+        async def example(storage, groups, updates, forgotten, kind, data):
+            for group in groups:
+                await storage.append([replace(m) for m in group])
+            for command_id, device_id, status in updates:
+                await storage.update_command(device_id, command_id, {"status": status})
+            stored = await storage.find_messages(kind, EVERYTHING)
+            for query in data:
+                assert await storage.find_messages(kind, query) == find_messages(stored, query), f"find_messages {query}"
+            oldest = find_messages(stored, forgotten)
+            assert await storage.forget_messages(kind, forgotten) == len(oldest), f"forget_messages {forgotten}"
+            left = [m for m in stored if m not in oldest]
+            for query in (EVERYTHING, *data):
+                assert await storage.find_messages(kind, query) == find_messages(left, query), f"after forget_messages, {query}"
+
+        for kind in (Command, Notification):
+            await self.for_all(
+                example,
+                groups=st.lists(st.lists(messages, max_size=6), max_size=4),
+                updates=st.lists(st.tuples(st.integers(1, 9), st.sampled_from("abc"), st.sampled_from(["done", "Failed"])), max_size=4),
+                forgotten=st.builds(MessageQuery, before=st.none() | st.integers(1_000_000, 1_000_010), take=st.integers(0, 9)),
+                kind=st.just(kind),
+                data=st.lists(message_queries(kind), min_size=1, max_size=6),
+            )
