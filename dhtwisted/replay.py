@@ -96,15 +96,19 @@ class Replay:
                 self._devices = tuple(device.id for device in devices)
 
     async def _newest(self):
-        """The newest that are wanted, ascending, found by reading backwards."""
-        found, skip, page = {}, 0, None
+        """The newest that are wanted, ascending, found by reading backwards.
+
+        What is stored meanwhile moves the pages: some messages are read twice, and those beyond the first one read come as events.
+        """
+        found, skip, page, newest = {}, 0, None, None
         while len(found) < self._limit and not self._cancelled and (page is None or len(page) == PAGE):
             page = await self._read(descending=True, take=PAGE, skip=skip)
             skip += len(page)
             for message in page:
-                if await self._wanted(message):
+                newest = newest or _chronological(message)
+                if _chronological(message) <= newest and await self._wanted(message):
                     found[message.id] = message
-        return list(found.values())[: self._limit][::-1]
+        return sorted(found.values(), key=_chronological)[-self._limit :]
 
     async def _read(self, **bounds):
         if self._held is None:

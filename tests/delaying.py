@@ -33,7 +33,7 @@ class DelayingStorage:
         self._modes |= dict.fromkeys(names, "late" if late else "delayed")
 
     def prompt(self, *names):
-        """Answer calls to these methods at once again; to all, when none is named."""
+        """Answer calls to these methods at once again, unless older ones wait; to all, when none is named."""
         for name in names or list(self._modes):
             self._modes.pop(name, None)
 
@@ -64,7 +64,7 @@ class DelayingStorage:
             pass
 
     async def _call(self, name, *arguments):
-        mode = self._modes.get(name, "")
+        mode = self._modes.get(name) or ("delayed" if name in self.waiting else "")
         if mode == "failing":
             raise StorageUnavailable("a test wants it so")
         method = getattr(self._storage, name)
