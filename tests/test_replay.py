@@ -457,3 +457,30 @@ def test_an_event_that_comes_after_the_replay_had_its_message_comes_once(reactor
     for number in (2, 3):
         play.do_insert("a", "on", None)
         assert [event["id"] for event in play.events][-1] == number
+
+
+def test_a_device_that_came_under_a_slow_replay_is_not_lost(reactor):
+    with patch.object(replay, "PAGE", 1):
+        play = Play(reactor, "notification", {"timestamp": 0}, restricted=True)
+        for _ in range(3):
+            play.do_insert("a", "on", None)
+        play.do_room(1)
+        play.do_subscribe()
+        play.do_create()
+        for _ in range(6):
+            play.do_insert("new", "on", None)
+        play.settle()
+    assert [event["id"] for event in play.events] == list(range(1, 10))
+
+
+def test_an_update_that_is_told_after_the_replay_had_it_comes_once(reactor):
+    play = Play(reactor, "command", {"timestamp": 0, "returnUpdatedCommands": True}, restricted=False)
+    play.do_insert("a", "on", None)
+    play.do_delay("update_command")
+    play.do_update(1)
+    play.do_subscribe()
+    assert [event["status"] for event in play.events] == ["done"]
+    play.settle()
+    assert len(play.events) == 1
+    play.do_update(1)
+    assert len(play.events) == 2

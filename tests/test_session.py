@@ -81,6 +81,20 @@ def test_others_wait_for_all_before_them_and_nothing_overtakes_them(slow):
     assert slow.replies == [1, 2, 3, 4]
 
 
+def test_others_wait_for_every_insert_before_them(slow):
+    slow.storage.delay("append")
+    slow.insert(1)
+    slow.insert(2)
+    slow.ask(3, "notification/list", deviceId="d")
+    slow.insert(4)
+    slow.storage.release()
+    assert slow.replies == [1]
+    assert slow.storage.waiting == ["append"]
+    slow.storage.release()
+    assert slow.replies == [1, 2, 3]
+    assert [notification["id"] for notification in slow.client.messages[-1]["notifications"]] == [1, 2]
+
+
 def test_an_authenticate_acts_on_what_comes_after_it_and_on_nothing_before(slow):
     slow.storage.delay("append")
     slow.insert(1)
