@@ -85,16 +85,18 @@ class JournalStorage:
         """Lock and read the file. Nobody is served yet, so this may take its time."""
         try:
             self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115 - until close
+        except OSError as error:
+            raise ConfigurationError(f"cannot open journal {self._path}: {error.strerror}") from error
+        try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._size = self._replay()
+            self._sync_directory()
         except BlockingIOError:
             self._file.close()
             raise ConfigurationError(f"journal {self._path} is in use by another process; name another file") from None
-        except OSError as error:
-            raise ConfigurationError(f"cannot open journal {self._path}: {error.strerror}") from error
-        self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
-        self._now = 0
-        self._size = self._replay()
-        self._sync_directory()
+        except BaseException:
+            self._file.close()
+            raise
         self._open = True
 
     async def close(self):
@@ -178,7 +180,8 @@ class JournalStorage:
 
     def _replay(self):
         """Do again what the file says, and find where it ends. A last line without its end was never acknowledged."""
-        size = 0
+        self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
+        self._now = size = 0
         with open(self._path, "rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
