@@ -5,7 +5,7 @@ import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.transports.raw import BINARY, CLOSE, PING, PONG, frame
+from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, PING, PONG, frame
 
 INSERT = {"action": "notification/insert", "deviceId": "d1", "notification": {"notification": "t"}}
 
@@ -49,6 +49,19 @@ async def test_no_subprotocol_is_selected_and_strange_origins_pass(listen):
     head = await connection.until(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 ")
     assert b"sec-websocket-protocol" not in head.lower()
+
+
+@pytest_twisted.ensureDeferred
+async def test_compression_is_not_agreed_on(listen):
+    """Browsers and Node offer it in every handshake."""
+    server = await listen()
+    connection = await server.connect()
+    offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+    connection.write(HANDSHAKE.format(path="/dh/websocket", port=server.port, headers=offer).encode())
+    head = await connection.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"sec-websocket-extensions" not in head.lower()
+    assert (await connection.call(action="server/info"))["status"] == "success"
 
 
 @pytest_twisted.ensureDeferred
