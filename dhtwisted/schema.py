@@ -6,6 +6,7 @@ out, or sent as ``null``, is ``None`` (:data:`ABSENT` for "any JSON" members). A
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Annotated
 
 from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
@@ -88,39 +89,18 @@ def check_length(value, low, high, what):
         raise BadRequest(f"Field cannot be empty. The length of {what} should be from {low} to {high} symbols.")
 
 
-def exceeds_depth(text, limit):
-    """Tell whether JSON is nested deeper than ``limit`` arrays and objects.
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 
-    The two counts cost 0.7 us; they are skipped for text too short to be that deep, and only text with more brackets than ``limit`` is
-    read bracket by bracket.
+
+def exceeds_depth(text, limit):
+    """Tell whether JSON is nested deeper than ``limit`` arrays and objects; of what is no JSON either may be told.
+
+    The two counts cost 0.7 us; they are skipped for text too short to be that deep. Text with more brackets than ``limit`` is reckoned
+    without its strings: at most 0.1 s for 1 MiB, where a loop over the bytes held everybody up for 0.5.
     """
     if len(text) <= 2 * limit or text.count(b"[") + text.count(b"{") <= limit:
         return False
-    return _depth(text) > limit
-
-
-def _depth(text):
-    depth = deepest = index = 0
-    while index < len(text):
-        byte = text[index]
-        if byte == 0x22:
-            index = _end_of_string(text, index)
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-        index += 1
-    return deepest
-
-
-def _end_of_string(text, start):
-    """Index of the quote that ends the string which begins at ``start``; the last index when none does."""
-    index = start
-    while True:
-        index = text.find(b'"', index + 1)
-        if index < 0:
-            return len(text) - 1
-        backslashes = index - len(text[start + 1 : index].rstrip(b"\\")) - start - 1
-        if backslashes % 2 == 0:
-            return index
+    outside_strings = text.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    brackets = b"".join(outside_strings).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > limit

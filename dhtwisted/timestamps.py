@@ -56,7 +56,8 @@ def _format_second(second):
 def format_timestamp(milliseconds):
     """Write a timestamp as every client can read it: UTC, exactly three fraction digits, no zone.
 
-    The text of the second is kept, since the messages of one second share it: 0.25 us instead of 2.
+    The text of the second is kept, since the messages of one second share it: 0.25 us instead of 2. What lies behind :data:`LATEST` is
+    written as that: a command that a client dated there moves on with each update.
     """
-    second, rest = divmod(milliseconds, 1000)
+    second, rest = divmod(min(milliseconds, LATEST), 1000)
     return f"{_format_second(second)}.{rest:03d}"

@@ -87,6 +87,11 @@ def test_output_has_three_digits_and_no_zone(milliseconds, text):
     assert format_timestamp(milliseconds) == text
 
 
+@given(st.integers(LATEST, 2 * LATEST))
+def test_what_no_client_could_read_is_written_as_the_latest(milliseconds):
+    assert format_timestamp(milliseconds) == "9999-12-31T23:59:59.999"
+
+
 @given(st.integers(0, LATEST))
 def test_what_is_written_is_read_again(milliseconds):
     assert parse_timestamp(format_timestamp(milliseconds)) == milliseconds

@@ -1,0 +1,30 @@
+"""Requests that are in order, and made to take what belongs to others: time, memory, the readability of what is stored."""
+
+import pytest
+import pytest_twisted
+
+LONG = "x" * 257
+
+
+@pytest_twisted.async_yield_fixture
+async def client(open_server):
+    """An administrator's client, with a device."""
+    server = await open_server()
+    client = await server.client()
+    await client.call("device/save", deviceId="pump-4", device={})
+    yield client
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_of_the_last_instant_stays_readable_when_it_is_updated(client):
+    inserted = await client.call("command/insert", deviceId="pump-4", command={"command": "on", "timestamp": "9999-12-31T23:59:59.999"})
+    await client.call("command/update", deviceId="pump-4", commandId=inserted["command"]["id"], command={"status": "done"})
+    assert client.events[0]["command"]["lastUpdated"] == "9999-12-31T23:59:59.999"
+    assert (await client.call("command/list", deviceId="pump-4"))["commands"] == [client.events[0]["command"]]
+
+
+@pytest.mark.parametrize("action", ["device/list", "device/count"])
+@pytest_twisted.ensureDeferred
+async def test_a_pattern_longer_than_any_name_is_refused_and_not_compiled(client, action):
+    assert await client.refused(action, namePattern="_%" * 129) == (400, "Invalid request parameters")
+    await client.call(action, namePattern="_%" * 128)
