@@ -113,7 +113,7 @@ class Server:
             if self._idle is not None and not self._under_way:
                 self._idle.callback(None)
                 self._idle = None
-            done(members, None if error is None else self._told(error, request))
+            done(members, None if error is None else self.told(error, request.action.name))
 
         if request.fields.token is not None and not request.action.own_token:
             run(self._execute_with_token(request), finished)
@@ -138,18 +138,22 @@ class Server:
             request.principal.require(permissions)
         return request.action.handler(request)
 
-    def _told(self, error, request):
-        """What a client is told of an error."""
+    def told(self, error, what):
+        """What a client is told of an error; what it is not told goes to the log.
+
+        :param what: what was being done, for the log.
+        :returns: an :class:`~dhtwisted.errors.ApiError`.
+        """
         if isinstance(error, ApiError):
             return error
         if isinstance(error, StorageUnavailable):
-            self.log.warn("{action} refused, storage unavailable: {error}", action=request.action.name, error=str(error))
+            self.log.warn("{what} refused, storage unavailable: {error}", what=what, error=str(error))
             return ServiceUnavailable()
         if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
         if isinstance(error, Unstorable):
             return BadRequest()
-        self.log.failure("{action} failed", failure=Failure(error), action=request.action.name)
+        self.log.failure("{what} failed", failure=Failure(error), what=what)
         return InternalError()
 
     async def authenticate(self, token):

@@ -22,7 +22,6 @@ from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import ApiError
 from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.frames import take_text_frames
 
@@ -88,8 +87,20 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
             raise ConnectionDeny(401, "Unauthorized")
         try:
             self._principal = await self.factory.sessions.server.authenticate(token.strip())
-        except ApiError as error:
-            raise ConnectionDeny(error.code, "Unauthorized") from None
+        except Exception as error:
+            # Autobahn would send the text of an error that it does not know.
+            told = self.factory.sessions.server.told(error, "handshake")
+            raise ConnectionDeny(told.code, told.text) from None
+        if self.state != self.STATE_CONNECTING:
+            raise ConnectionDeny(401, "The client has gone")
+
+    def succeedHandshake(self, res):
+        try:
+            super().succeedHandshake(res)
+        except Exception:
+            # It would vanish into a Deferred, and the client would wait for ever.
+            self.events.failure("the handshake of {address} failed", address=self.address)
+            self.dropConnection(abort=True)
 
     def onOpen(self):
         # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.

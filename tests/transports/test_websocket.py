@@ -5,6 +5,7 @@ import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dhtwisted.model import User
 from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, PING, PONG, frame
 
 INSERT = {"action": "notification/insert", "deviceId": "d1", "notification": {"notification": "t"}}
@@ -92,6 +93,15 @@ async def test_bad_authorization_header_is_refused(listen, kind):
     }[kind]
     with pytest.raises(AssertionError, match="HTTP/1.1 401"):
         await server.websocket(headers=f"Authorization: {value}\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_authorization_header_while_the_storage_is_away(listen):
+    server = await listen()
+    token = server.memory.token(await server.memory.storage.insert(User(login="somebody")))
+    await server.memory.storage.close()
+    with pytest.raises(AssertionError, match=r"HTTP/1.1 503 Service is not available\\r"):
+        await server.websocket(headers=f"Authorization: Bearer {token}\r\n")
 
 
 @pytest_twisted.ensureDeferred
