@@ -9,7 +9,7 @@ settings.register_profile("dhtwisted", deadline=None)
 settings.load_profile("dhtwisted")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reactor():
     """The running reactor, for tests that need threads or sockets."""
     from twisted.internet import reactor

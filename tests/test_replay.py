@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 import pytest_twisted
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
@@ -233,7 +233,7 @@ kinds = st.sampled_from(["notification", "command"])
 places = st.sampled_from([{}, {}, {"networkIds": [1]}, {"deviceId": "a"}])
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250)
 @given(kinds, st.lists(inserts, max_size=8), st.lists(steps, max_size=40), filters, places, st.booleans(), st.sampled_from([1, 2, 500]))
 def test_no_hole_and_no_double(reactor, kind, before, during, wanted, place, restricted, page):
     with patch.object(replay, "PAGE", page), patch.object(replay, "MAX_DEVICES_IN_QUERY", 2):

@@ -1,0 +1,35 @@
+"""``authenticate`` (WebSocket reference, section 3.2)."""
+
+import pytest
+import pytest_twisted
+
+from dhtwisted.model import Device
+
+
+@pytest_twisted.ensureDeferred
+async def test_success_has_no_members_of_its_own(server):
+    reply = await server.connect().request("authenticate", token=server.token())
+    assert reply.keys() == {"action", "requestId", "status"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_device_id_is_ignored(server):
+    await server.connect().call("authenticate", token=server.token(), deviceId="esp-1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_before_it_has_the_identity_of_before(server):
+    client = server.connect()
+    client.send_text('{"action":"device/list","requestId":1}')
+    client.send_text(f'{{"action":"authenticate","requestId":2,"token":"{server.token()}"}}')
+    client.send_text('{"action":"device/list","requestId":3}')
+    assert [(message["requestId"], message["status"]) for message in client.messages] == [(1, "error"), (2, "success"), (3, "success")]
+
+
+@pytest.mark.parametrize("network", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_a_second_one_replaces_the_rights(server, network):
+    await server.server.entities.insert(Device(id="d", name="d", network_id=1, device_type_id=1))
+    client = await server.client()
+    await client.call("authenticate", token=server.token(network_ids=frozenset({str(network)})))
+    assert (await client.call("device/count"))["count"] == (1 if network == 1 else 0)
