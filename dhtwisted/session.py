@@ -21,6 +21,9 @@ from dhtwisted.server import Request
 from dhtwisted.throttle import RateLimit
 
 MAX_UNDER_WAY = 512
+MAX_SIZE_UNDER_WAY = 4 * 1024**2
+"""Bytes of requests that are under way, apart from the last one: 512 of 1 MiB each would be too many."""
+
 NONE = ()
 """Stands for an empty queue: a deque takes 0.6 KB also when nothing is in it, and most of ten thousand connections are idle."""
 
@@ -45,10 +48,11 @@ class SessionFactory:
 class _Pending:
     """A request whose reply has not left: ``reply`` is ``None`` until it is known. A request refused unread is ``None`` itself."""
 
-    __slots__ = ("reply", "request")
+    __slots__ = ("reply", "request", "size")
 
-    def __init__(self, request, reply=None):
+    def __init__(self, request, size=0, reply=None):
         self.request = request
+        self.size = size
         self.reply = reply
 
 
@@ -82,6 +86,7 @@ class Session:
         "_rate",
         "_rate_call",
         "_server",
+        "_size",
         "_started",
         "_waiting",
         "output",
@@ -98,6 +103,7 @@ class Session:
         self._started = NONE
         self._waiting = NONE
         self._inbox = NONE
+        self._size = 0
         self._exclusive = False
         self._advancing = False
         self._busy = False
@@ -126,7 +132,7 @@ class Session:
 
     def _must_hold(self):
         """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon."""
-        if self.output.congested or len(self._started) + len(self._waiting) >= MAX_UNDER_WAY:
+        if self.output.congested or len(self._started) + len(self._waiting) >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY:
             return True
         if self._rate is None or self._rate.take():
             return False
@@ -158,26 +164,25 @@ class Session:
             self._answer_refused(envelope.error_reply(refused.error, refused.action, refused.request_id))
             return
         action = ACTIONS[fields.__struct_config__.tag]
-        request = Request(self._server, self, action, fields)
-        if not self._started:
-            self._begin(request)
-        elif self._waiting or self._exclusive or not action.overlaps:
-            self._waiting = _with(self._waiting, _Pending(request))
+        pending = _Pending(Request(self._server, self, action, fields), len(text))
+        self._size += pending.size
+        if self._started and (self._waiting or self._exclusive or not action.overlaps):
+            self._waiting = _with(self._waiting, pending)
         else:
-            self._begin(request)
+            self._begin(pending)
 
     def _answer_refused(self, reply):
         if not self._started:
             self.output.send(reply)
         elif self._waiting:
-            self._waiting = _with(self._waiting, _Pending(None, reply))
+            self._waiting = _with(self._waiting, _Pending(None, reply=reply))
         else:
-            self._started = _with(self._started, _Pending(None, reply))
+            self._started = _with(self._started, _Pending(None, reply=reply))
 
-    def _begin(self, request):
+    def _begin(self, pending):
         """Work on a request. The principal is the one of now: an ``authenticate`` before it has had its effect."""
+        request = pending.request
         request.principal = self.principal
-        pending = _Pending(request)
         self._started = _with(self._started, pending)
         self._exclusive = not request.action.overlaps
 
@@ -213,6 +218,7 @@ class Session:
         started = self._started
         while started and started[0].reply is not None:
             pending = started.popleft()
+            self._size -= pending.size
             self.output.send(pending.reply)
             if pending.request is not None and pending.request.then is not None:
                 pending.request.then()
@@ -228,7 +234,7 @@ class Session:
         if pending.request is None:
             self._started = _with(self._started, self._waiting.popleft())
         elif not self._started or pending.request.action.overlaps:
-            self._begin(self._waiting.popleft().request)
+            self._begin(self._waiting.popleft())
         else:
             return False
         return True

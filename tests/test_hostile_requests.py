@@ -23,6 +23,13 @@ async def test_a_command_of_the_last_instant_stays_readable_when_it_is_updated(c
     assert (await client.call("command/list", deviceId="pump-4"))["commands"] == [client.events[0]["command"]]
 
 
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest_twisted.ensureDeferred
+async def test_names_that_no_message_has_are_not_kept_with_a_subscription(client, kind):
+    assert await client.refused(f"{kind}/subscribe", names=["on", LONG]) == (400, "Invalid request parameters")
+    await client.call(f"{kind}/subscribe", names=["on", LONG[1:]])
+
+
 @pytest.mark.parametrize("action", ["device/list", "device/count"])
 @pytest_twisted.ensureDeferred
 async def test_a_pattern_longer_than_any_name_is_refused_and_not_compiled(client, action):

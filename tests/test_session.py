@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from dhtwisted.model import Device, User
-from dhtwisted.session import MAX_UNDER_WAY
+from dhtwisted.session import MAX_SIZE_UNDER_WAY, MAX_UNDER_WAY
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.server import MemoryServer, at_once
 from tests.delaying import DelayingStorage
@@ -326,3 +326,15 @@ async def test_a_user_who_ends_is_refused_on_an_open_connection(server):
     assert (await client.request("server/info"))["status"] == "success"
     await server.server.entities.update(User, user.id, {"status": 0})
     await client.call("device/list")
+
+
+def test_large_requests_are_taken_a_few_at_a_time(slow):
+    size, count = MAX_SIZE_UNDER_WAY // 4, 20
+    slow.storage.delay("append")
+    for number in range(count):
+        slow.ask(number, "notification/insert", deviceId="d", notification={"notification": "on", "parameters": "x" * size})
+    assert slow.client.paused
+    assert slow.storage.waiting == ["append"] * 4
+    slow.storage.release_all()
+    assert slow.replies == list(range(count))
+    assert not slow.client.paused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device
+from dhtwisted.actions.common import accessible_device, check_text
 from dhtwisted.actions.declare import action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
 from dhtwisted.errors import (
@@ -102,6 +102,8 @@ async def _check(request):
     lists = (fields.device_ids, fields.network_ids, fields.device_type_ids, fields.names)
     if any(len(values) > MAX_SUBSCRIPTION_LIST for values in lists if values) or (fields.limit is not None and fields.limit < 0):
         raise BadRequest()
+    for name in fields.names or ():
+        check_text(name)
     if fields.device_id == "":
         raise MissingDeviceId()
     await _check_ids(request, Network, fields.network_ids, principal.networks(), NetworksNotFound)

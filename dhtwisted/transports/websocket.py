@@ -6,6 +6,7 @@ All that leans on Autobahn's insides is in this module:
   same queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
+* ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
 * ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` is open.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
@@ -31,7 +32,15 @@ EMPTY_PING = b"\x89\x00"
 FLUSH_AT = 8192
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
 SLOW_SECONDS = 10
+BURST_SECONDS = 1
+BURST_FACTOR = 16
+"""So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
+
 MISSED_INTERVALS = 3
+SMALL_FRAME = 126
+FIRST_CONTROL = 8
+MAX_SMALL_FRAMES = 500
+"""Pings, pongs and small fragments that one connection may send in a second. Each costs 40 us, and a client could send 30 MB of them."""
 
 
 class _Silent:
@@ -71,6 +80,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         self._principal = None
         self.session = None
         self.silent_intervals = 0
+        self._small_frames = 0
         self.opened = self.factory.clock.seconds()
         super().connectionMade()
 
@@ -131,6 +141,22 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         self.onMessage(payload, False)
         return self.state != self.STATE_OPEN
 
+    def onFrameBegin(self):
+        frame = self.current_frame
+        if frame.length < SMALL_FRAME and (frame.opcode >= FIRST_CONTROL or not frame.fin):
+            self._small_frames += 1
+            if self._small_frames > MAX_SMALL_FRAMES:
+                self._end_flood()
+        super().onFrameBegin()
+
+    def _end_flood(self):
+        """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
+        if self.state == self.STATE_OPEN:
+            self.events.info("closing {address}: a flood of frames that bring no message", address=self.address)
+        self._end(CLOSE_POLICY, "too many small frames")
+        self.data = b""
+        self.pause()
+
     def onMessage(self, payload, isBinary):
         if self.state != self.STATE_OPEN:
             return
@@ -162,11 +188,16 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         self._enqueue(frame_header(len(payload)), payload)
 
     def send_event(self, prefix, body):
-        limit = self.factory.output_queue
-        if limit and self._held_back and self.queued + len(body) > limit:
+        if self._held_back and self._is_overfull(len(body)):
             self._too_slow("its queue is full")
             return
-        self._enqueue(frame_header(len(prefix) + len(body)), prefix + body)
+        self._enqueue(frame_header(len(prefix) + len(body)), prefix, body)
+
+    def _is_overfull(self, more):
+        limit = self.factory.output_queue
+        if not limit or self.queued + more <= limit:
+            return False
+        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._held_back_since > BURST_SECONDS
 
     def sendData(self, data, sync=False, chopsize=None):
         self._enqueue(data)
@@ -257,12 +288,15 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
     # What the factory's timer asks
 
     def check(self, now):
-        """End a connection that nobody speaks on, or that takes nothing."""
+        """End a connection that nobody speaks on, or that takes nothing; called once a second."""
+        self._small_frames = 0
         timeout = self.factory.authenticate_timeout
         if timeout and self.session.principal is None and now - self.opened > timeout:
             self._end(CLOSE_POLICY, "not authenticated in time")
         elif self._held_back and now - self._held_back_since > SLOW_SECONDS:
             self._too_slow("for 10 seconds")
+        elif self._held_back and self._is_overfull(0):
+            self._too_slow("its queue is full")
 
     def ping(self):
         """Send an empty ping; drop a peer of which nothing came for three intervals, unless it is we who do not read."""

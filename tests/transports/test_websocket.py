@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dhtwisted.model import User
+from dhtwisted.transports.websocket import MAX_SMALL_FRAMES, SMALL_FRAME
 from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, PING, PONG, frame
 
 INSERT = {"action": "notification/insert", "deviceId": "d1", "notification": {"notification": "t"}}
@@ -235,3 +236,39 @@ REQUESTS = st.dictionaries(
         ]
     ).map(lambda action: members | {"action": action})
 )
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [frame(b"x" * 125, PING), frame(b"", PONG), frame(b"", opcode=0, fin=False), frame(b"1", opcode=0, fin=False)],
+    ids="pings,pongs,empty fragments,small fragments".split(","),
+)
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_frames_that_bring_no_message_is_ended(listen, nothing_logged, flood):
+    server = await listen()
+    connection = await server.websocket()
+    connection.write(frame(b'{"n":', fin=False) + flood * (3 * MAX_SMALL_FRAMES))
+    assert await connection.close_code() == 1008
+    await connection.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_in_fragments_of_some_size_is_no_flood(listen):
+    server = await listen()
+    connection = await server.websocket()
+    part = b" " * SMALL_FRAME
+    connection.write(frame(b'{"action":"server/info",', fin=False) + frame(part, opcode=0, fin=False) * (2 * MAX_SMALL_FRAMES))
+    connection.write(frame(b'"requestId":1}', opcode=0))
+    assert (await connection.message())["requestId"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_burst_larger_than_the_queue_reaches_one_who_reads(listen):
+    server = await listen(limits={"output_queue": 100_000})
+    subscriber = await with_device(server)
+    await subscriber.call(action="notification/subscribe", deviceId="d1")
+    publisher = await server.memory.client()
+    for n in range(20):
+        body = {"notification": "t", "parameters": [n, "x" * 50_000]}
+        publisher.send_text(json.dumps({"action": "notification/insert", "deviceId": "d1", "notification": body}))
+    assert [(await subscriber.message())["notification"]["parameters"][0] for _ in range(20)] == list(range(20))
