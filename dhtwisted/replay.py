@@ -171,14 +171,15 @@ class Replay:
     def _note(self, page):
         """Remember what of a page may also come, or have come, as an event: what was stored or changed since about the subscribing."""
         for message in page:
-            if message.id > self._floor or getattr(message, "last_updated", 0) >= self._fresh_from:
-                self._sent[message.id] = message
+            updated = getattr(message, "last_updated", 0)
+            if message.id > self._floor or updated >= self._fresh_from:
+                self._sent[message.id] = updated
 
     def _is_new(self, message):
         sent = self._sent.get(message.id)
         if sent is None:
             return True
-        return self._subscription.action == COMMAND_UPDATE and message.last_updated > sent.last_updated
+        return self._subscription.action == COMMAND_UPDATE and message.last_updated > sent
 
     def _is_ahead(self, message):
         if self._cursor is None or _chronological(message) <= self._cursor:
