@@ -331,12 +331,12 @@ async def test_a_command_past_its_lifetime_is_not_replayed(server):
     sender = await server.client()
     commands = [
         (await sender.call("command/insert", deviceId="d", command={"command": "on", "lifetime": lifetime}))["command"]["id"]
-        for lifetime in (5, 10, None, 0)
+        for lifetime in (5, 7, 10, None, 0)
     ]
     server.clock.advance(7)
     client = await server.client()
     await client.call("command/subscribe", timestamp=0)
-    assert ids(client, "command") == commands[1:3]
+    assert ids(client, "command") == commands[1:4]
 
 
 @pytest_twisted.ensureDeferred
@@ -484,3 +484,52 @@ def test_an_update_that_is_told_after_the_replay_had_it_comes_once(reactor):
     assert len(play.events) == 1
     play.do_update(1)
     assert len(play.events) == 2
+
+
+def test_what_is_not_sent_yet_is_not_held_whatever_the_limit(reactor):
+    with patch.object(replay, "PAGE", 2):
+        play = Play(reactor, "notification", {"timestamp": 0, "limit": 8}, restricted=False)
+        for _ in range(10):
+            play.do_insert("a", "on", None)
+        play.do_room(1)
+        play.do_subscribe()
+        at_once(play.storage.forget_messages(Notification, MessageQuery(take=10)))
+        play.settle()
+    assert [event["id"] for event in play.events] == [3, 4]
+
+
+def test_messages_of_a_new_device_do_not_push_out_older_ones(reactor):
+    with patch.object(replay, "PAGE", 1):
+        play = Play(reactor, "notification", {"timestamp": 0}, restricted=True)
+        for _ in range(3):
+            play.do_insert("a", "on", None)
+        play.do_room(1)
+        play.do_subscribe()
+        play.do_create()
+        play.do_insert("new", "on", None)
+        play.do_drain()
+        for _ in range(6):
+            play.do_insert("new", "on", None)
+        play.settle()
+    assert [event["id"] for event in play.events] == list(range(1, 11))
+
+
+def test_replays_of_one_client_take_turns(reactor):
+    with patch.object(replay, "PAGE", 2):
+        play = Play(reactor, "notification", {"timestamp": 0}, restricted=False)
+        for _ in range(5):
+            play.do_insert("a", "on", None)
+        play.do_delay("find_messages")
+        for _ in range(3):
+            play.before = None
+            play.do_subscribe()
+        subscriptions = [message["subscriptionId"] for message in play.client.messages]
+        while play.storage.waiting:
+            assert play.storage.waiting == ["find_messages"]
+            play.do_insert("a", "on", None) if len(play.given) < 8 else None
+            play.storage.release()
+    arrived = defaultdict(list)
+    for event in play.client.events:
+        arrived[event["subscriptionId"]].append(event["notification"]["id"])
+    assert arrived == {subscription: list(range(1, 9)) for subscription in subscriptions}
+    assert [event["subscriptionId"] for event in play.client.events][:6] == [each for each in subscriptions for _ in range(2)]

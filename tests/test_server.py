@@ -220,11 +220,16 @@ async def test_a_device_saved_by_two_at_once_is_saved_by_both(failing):
 async def test_stop_waits_for_what_is_under_way(failing):
     server, storage, client = failing
     storage.delay("append")
-    reply = Deferred.fromCoroutine(client.call("notification/insert", deviceId="d", notification={"notification": "on"}))
+    replies = [
+        Deferred.fromCoroutine(client.call("notification/insert", deviceId="d", notification={"notification": "on"})) for _ in range(2)
+    ]
     stopped = []
     stopping = Deferred.fromCoroutine(server.server.stop())
     stopping.addCallback(lambda _: stopped.append(True))
     assert stopped == []
-    storage.release_all()
+    storage.release()
+    assert stopped == []
+    storage.release()
     assert stopped == [True]
-    await reply
+    for reply in replies:
+        await reply

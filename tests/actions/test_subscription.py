@@ -91,6 +91,8 @@ async def test_lists(world, kind, member):
         assert await client.refused(f"{kind}/subscribe", **{member: value}) == malformed
     for value in (None, []):
         await client.call(f"{kind}/subscribe", **{member: value})
+    for name in ("a\0b", "x" * 257):
+        assert await client.refused(f"{kind}/subscribe", names=[name]) == (400, "Invalid request parameters")
     too_many = ["1"] * (MAX_SUBSCRIPTION_LIST + 1)
     assert await client.refused(f"{kind}/subscribe", **{member: too_many}) == (400, "Invalid request parameters")
 
