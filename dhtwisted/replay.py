@@ -4,6 +4,8 @@ The stored messages are read in pages, in ascending ``(timestamp, id)``, and sen
 meanwhile. Since a message is stored before its event is published, an event that sorts behind the page last read needs no keeping: a
 later page has it. One that sorts within the page is put into its place there, and what arrives *while a page is being read* waits for
 it. So a replay of any length holds two pages and a moment's events, and keeps the order also towards a client that reads slowly.
+
+The replays of one connection take turns, a page each: a thousand of them hold one page, and ask the storage one question at a time.
 """
 
 from __future__ import annotations
@@ -17,16 +19,26 @@ from dhtwisted.broker import COMMAND_UPDATE
 from dhtwisted.model import Command, Device, EntityQuery
 from dhtwisted.resources import event_body
 
-PAGE = 500
+PAGE, FIRST_PAGE = 500, 32
+"""Messages in a page, at most and at first."""
+
+PAGE_SIZE = 1024**2
+"""Bytes of payload that a page should have: from what the last one had, the length of the next is reckoned."""
+
 MAX_DEVICES_IN_QUERY = 200
 """Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""
 
+LARGEST_ID = 2**63 - 1
 FRESH = 60_000
 """Milliseconds by which the event of a stored message may be late."""
 
 
 def _chronological(message):
     return message.timestamp, message.id
+
+
+def _size(message):
+    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
 
 
 class Replay:
@@ -47,8 +59,12 @@ class Replay:
         self._fresh_from = now - FRESH
         self._floor = server.broker.delivered_ids[subscription.kind]
         self._now = now
-        self._held = []
+        self._held = None
         self._page = []
+        self._page_length = FIRST_PAGE
+        self._begun = False
+        self._earliest = None
+        self._first_live = LARGEST_ID
         self._position = self._cursor = (query.since, 0)
         self._sent = {}
         self._watch_until = None
@@ -67,18 +83,26 @@ class Replay:
         if self._watch_until is not None and self._server.now() > self._watch_until:
             self._subscription.replay = None
 
-    async def run(self):
-        """Send all; the subscription is live when this returns."""
-        await self._name_devices()
-        if self._limit is not None:
-            self._fill(await self._newest(), complete=True)
+    async def advance(self):
+        """Send a page.
+
+        :returns: whether there is more; if not, the subscription is live.
+        """
+        if not self._begun and not self._cancelled:
+            self._begun = True
+            await self._name_devices()
+            if self._limit is not None:
+                await self._skip_to_newest()
+        if self._cursor is not None and not self._cancelled:
+            length = min(self._page_length, PAGE)
+            page = await self._read(take=length, after=self._cursor)
+            self._fill(page, complete=len(page) < length)
             await self._send_page()
-        while self._cursor is not None and not self._cancelled:
-            page = await self._read(take=PAGE, after=self._cursor)
-            self._fill(page, complete=len(page) < PAGE)
-            await self._send_page()
-        if not self._cancelled:
+        if self._cancelled:
+            return False
+        if self._cursor is None:
             self._go_live()
+        return self._cursor is not None
 
     async def _name_devices(self):
         """Narrow the query to the devices of the subscription's networks and types, if they are few."""
@@ -95,24 +119,37 @@ class Replay:
             if len(devices) <= MAX_DEVICES_IN_QUERY:
                 self._devices = tuple(device.id for device in devices)
 
-    async def _newest(self):
-        """The newest that are wanted, ascending, found by reading backwards.
+    async def _skip_to_newest(self):
+        """Begin with the newest that are wanted, found by reading backwards, or with the earliest event that came meanwhile.
 
-        What is stored meanwhile moves the pages: some messages are read twice, and those beyond the first one read come as events.
+        They are only counted here: a client may ask for more than fit into memory. What is stored meanwhile moves the pages, so that some
+        messages are read twice; what came as an event meanwhile is no part of the count.
         """
-        found, skip, page, newest = {}, 0, None, None
-        while len(found) < self._limit and not self._cancelled and (page is None or len(page) == PAGE):
-            page = await self._read(descending=True, take=PAGE, skip=skip)
+        left, skip, last, page = self._limit, 0, None, None
+        while left and not self._cancelled and (page is None or len(page) == PAGE):
+            page = await self._find(descending=True, take=PAGE, skip=skip)
             skip += len(page)
             for message in page:
-                newest = newest or _chronological(message)
-                if _chronological(message) <= newest and await self._wanted(message):
-                    found[message.id] = message
-        return sorted(found.values(), key=_chronological)[-self._limit :]
+                if (
+                    left
+                    and message.id < self._first_live
+                    and (last is None or _chronological(message) < last)
+                    and await self._wanted(message)
+                ):
+                    last = _chronological(message)
+                    left -= 1
+        starts = [place for place in (last, self._earliest) if place is not None]
+        if not left:
+            timestamp, message_id = min(starts, default=(None, 0))
+            self._cursor = None if timestamp is None else (timestamp, message_id - 1)
+            self._position = self._cursor or self._position
+        self._limit = None
 
     async def _read(self, **bounds):
-        if self._held is None:
-            self._held = []
+        self._held = []
+        return await self._find(**bounds)
+
+    async def _find(self, **bounds):
         query = replace(self._query, device_ids=self._devices, **bounds)
         return await self._server.messages.find_messages(self._subscription.kind, query)
 
@@ -121,8 +158,12 @@ class Replay:
 
         :param complete: nothing sorts behind this page but what is being held.
         """
-        self._page = page
+        # What is left since the last turn is an update of the last message then.
+        self._page = sorted(self._page + page, key=_chronological)
         self._cursor = None if complete else _chronological(page[-1])
+        if page:
+            size = sum(map(_size, page))
+            self._page_length = max(1, min(4 * len(page), PAGE_SIZE * len(page) // (size + 1)))
         self._note(page)
         held, self._held = self._held, None
         for message, body in held:
@@ -131,12 +172,23 @@ class Replay:
 
     def _place(self, message, body):
         """Send an event now, with the page, or not at all because a page to come has it."""
-        if self._watch_until is not None or _chronological(message) < self._position:
+        if self._is_ahead(message):
+            self._expect(message)
+        elif self._watch_until is not None or _chronological(message) < self._position:
             self._send(message, body)
-        elif not self._is_ahead(message):
+        else:
             insort(self._page, message, key=_chronological)
             if len(self._page) > 2 * PAGE:
                 self._cut()
+
+    def _expect(self, message):
+        """Have a page to come bring a message, also when its device came later than the list of devices."""
+        if self._devices is not None and message.device_id not in self._devices:
+            self._devices = self._query.device_ids
+        if self._limit is not None:
+            self._earliest = min(self._earliest or _chronological(message), _chronological(message))
+            if self._subscription.action != COMMAND_UPDATE:
+                self._first_live = min(self._first_live, message.id)
 
     def _cut(self):
         """Leave the end of a page that grew while the client did not read to be read again. Two states of one command stay together."""
@@ -182,9 +234,7 @@ class Replay:
         return self._subscription.action == COMMAND_UPDATE and message.last_updated > sent
 
     def _is_ahead(self, message):
-        if self._cursor is None or _chronological(message) <= self._cursor:
-            return False
-        return self._devices is None or message.device_id in self._devices
+        return self._cursor is not None and _chronological(message) > self._cursor
 
     async def _wanted(self, message):
         if type(message) is Command and message.lifetime is not None and message.timestamp + message.lifetime * 1000 < self._now:

@@ -85,6 +85,7 @@ class Session:
         "_inbox",
         "_rate",
         "_rate_call",
+        "_replays",
         "_server",
         "_size",
         "_started",
@@ -109,6 +110,7 @@ class Session:
         self._busy = False
         self._commands = NONE
         self._drained = None
+        self._replays = NONE
         self._closed = False
         self._finished = None
         self._rate_call = None
@@ -259,19 +261,29 @@ class Session:
         self._server.broker.add(subscription)
 
     def start_replay(self, subscription):
-        """Send what is stored."""
+        """Send what is stored, in turn with other replays of this client: all at once would hold a page each."""
         if self._closed:
             return
+        others = bool(self._replays)
+        self._replays = _with(self._replays, subscription.replay)
+        if not others:
+            run(self._send_replays(), self._replays_ended)
 
-        def done(_, error):
-            if error is None:
-                return
-            # The client was promised all messages since its timestamp: without them it must not go on as if it had them.
-            reason = "storage unavailable" if isinstance(error, StorageUnavailable) else "replay failed"
-            self.log.error("a subscription ends, {reason}: {error}", reason=reason, error=str(error))
-            self.output.abort(reason)
+    async def _send_replays(self):
+        while self._replays:
+            more = await self._replays[0].advance()
+            self._replays.rotate(-1)
+            if not more:
+                self._replays.pop()
 
-        run(subscription.replay.run(), done)
+    def _replays_ended(self, _, error):
+        self._replays = NONE
+        if error is None or self._closed:
+            return
+        # The client was promised all messages since its timestamp: without them it must not go on as if it had them.
+        reason = "storage unavailable" if isinstance(error, StorageUnavailable) else "replay failed"
+        self.log.error("a subscription ends, {reason}: {error}", reason=reason, error=str(error))
+        self.output.abort(reason)
 
     def unsubscribe(self, subscription):
         """End a subscription; nothing of it follows."""

@@ -533,3 +533,27 @@ def test_replays_of_one_client_take_turns(reactor):
         arrived[event["subscriptionId"]].append(event["notification"]["id"])
     assert arrived == {subscription: list(range(1, 9)) for subscription in subscriptions}
     assert [event["subscriptionId"] for event in play.client.events][:6] == [each for each in subscriptions for _ in range(2)]
+
+
+def test_a_limit_holds_for_what_an_earlier_server_stored(reactor):
+    play = Play(reactor, "notification", {"timestamp": 0, "limit": 2}, restricted=False)
+    for _ in range(4):
+        play.do_insert("a", "on", None)
+    client = at_once(at_once(MemoryServer.open(reactor, storage=play.storage, hash_password=False)).client())
+    at_once(client.call("notification/subscribe", **play.subscribe))
+    assert ids(client) == [3, 4]
+
+
+def test_what_comes_while_a_limited_replay_waits_for_its_turn_does_not_count(reactor):
+    play = Play(reactor, "notification", {"timestamp": 0, "limit": 2}, restricted=False)
+    for _ in range(4):
+        play.do_insert("a", "on", None)
+    play.do_delay("find_messages")
+    play.do_subscribe()
+    play.before = None
+    play.do_subscribe()
+    for _ in range(3):
+        play.do_insert("a", "on", None)
+    play.settle()
+    last = max(event["subscriptionId"] for event in play.client.events)
+    assert [event["notification"]["id"] for event in play.client.events if event["subscriptionId"] == last] == [3, 4, 5, 6, 7]
