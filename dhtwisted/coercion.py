@@ -50,9 +50,7 @@ def coerce(kind, members):
 
 @lru_cache(maxsize=None)
 def _plan(kind):
-    return tuple(
-        (field.encode_name, field.name, _converter(field.type), _error_of(field.type)) for field in msgspec.structs.fields(kind)
-    )
+    return tuple((field.encode_name, field.name, _converter(field.type), _error_of(field.type)) for field in msgspec.structs.fields(kind))
 
 
 def _plain(annotation):
