@@ -64,6 +64,12 @@ class Locator:
         return f"{scheme}{'s' if secure else ''}://{headers.get('host', 'localhost')}"
 
 
+def _header(request, name):
+    """A header as text, ``None`` when it is absent. Any bytes may come; twisted.web would fail at what is no UTF-8."""
+    value = request.getHeader(name.encode())
+    return None if value is None else value.decode("latin-1")
+
+
 class RestResource(Resource):
     """Answers every path itself, since the paths are a table and not a tree."""
 
@@ -91,7 +97,7 @@ class RestResource(Resource):
         return self._answer(request, b"application/json", json.dumps(self._info(request, prefix)).encode())
 
     def _info(self, request, prefix):
-        headers = {name: request.getHeader(name) for name in ("host", "x-forwarded-proto") if request.getHeader(name)}
+        headers = {name: value for name in ("host", "x-forwarded-proto") if (value := _header(request, name))}
         return {
             "apiVersion": API_VERSION,
             "serverTimestamp": format_timestamp(self._server.now()),
@@ -99,7 +105,7 @@ class RestResource(Resource):
         }
 
     def _allow_origin(self, request):
-        origin = request.getHeader("origin")
+        origin = _header(request, "origin")
         if not self._origins:
             request.setHeader(b"access-control-allow-origin", b"*")
         elif origin in self._origins:

@@ -63,6 +63,15 @@ async def test_other_methods_and_paths(listen, nothing_logged):
         assert json.loads(answer[2])["error"] == status
 
 
+@pytest.mark.parametrize("header", ["Host", "Origin", "X-Forwarded-Proto"])
+@pytest_twisted.ensureDeferred
+async def test_a_header_may_hold_any_bytes(listen, nothing_logged, header):
+    server = await listen()
+    connection = await server.connect()
+    connection.write(b"GET /info HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b: \xff\x80\r\n\r\n" % header.encode())
+    assert (await connection.end()).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest_twisted.ensureDeferred
 async def test_bodies_too_large_are_refused(listen, nothing_logged):
     server = await listen(limits={"message_size": 1000})
