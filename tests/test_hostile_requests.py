@@ -1,7 +1,14 @@
 """Requests that are in order, and made to take what belongs to others: time, memory, the readability of what is stored."""
 
+import json
+
 import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
+
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing.server import MemoryServer, at_once
+from tests.delaying import DelayingStorage
 
 LONG = "x" * 257
 
@@ -35,3 +42,23 @@ async def test_names_that_no_message_has_are_not_kept_with_a_subscription(client
 async def test_a_pattern_longer_than_any_name_is_refused_and_not_compiled(client, action):
     assert await client.refused(action, namePattern="_%" * 129) == (400, "Invalid request parameters")
     await client.call(action, namePattern="_%" * 128)
+
+
+def test_a_device_that_others_create_and_delete_at_the_same_moment(reactor):
+    storage = DelayingStorage(MemoryStorage(Clock()))
+    server = at_once(MemoryServer.open(reactor, storage=storage, hash_password=False))
+    first, second, third = (at_once(server.client()) for _ in range(3))
+    storage.delay("get", "insert")
+    for client in (first, second):
+        client.send_text(json.dumps({"action": "device/save", "requestId": 1, "deviceId": "pump-4", "device": {}}))
+    storage.release("get", 2)
+    storage.prompt("get")
+    assert storage.waiting == ["insert", "insert"]
+    storage.release("insert")
+    at_once(third.call("device/delete", deviceId="pump-4"))
+    storage.release_all()
+    assert first.messages[-1]["status"] == "success"
+    assert (second.messages[-1]["code"], second.messages[-1]["error"]) == (
+        409,
+        "The object was changed at the same time. Please repeat the request.",
+    )

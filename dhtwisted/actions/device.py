@@ -21,6 +21,7 @@ from dhtwisted.errors import (
     NoAccessToDevice,
     NoAccessToDeviceType,
     NoAccessToNetwork,
+    ObjectChanged,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.resources import DeviceResource, Resource
@@ -159,6 +160,9 @@ async def device_save(request):
         except Duplicate:
             # Somebody else created it since we looked: then this is a change of that one.
             device = await request.server.entities.get(Device, device_id)
+    if device is None:
+        # And it is deleted again.
+        raise ObjectChanged()
     await _change(request, device, fields)
 
 
