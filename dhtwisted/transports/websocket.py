@@ -255,8 +255,10 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         self._end(CLOSE_INTERNAL_ERROR, reason)
 
     def _too_slow(self, reason):
-        self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=reason)
-        self._end(CLOSE_POLICY, "too slow")
+        # Events go on arriving until the connection is gone.
+        if self.state == self.STATE_OPEN:
+            self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=reason)
+            self._end(CLOSE_POLICY, "too slow")
 
     def _end(self, code, reason):
         """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""

@@ -4,6 +4,7 @@ import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.logger import globalLogPublisher
 
 from dhtwisted.model import User
 from dhtwisted.transports.websocket import MAX_SMALL_FRAMES, SMALL_FRAME
@@ -272,3 +273,23 @@ async def test_a_burst_larger_than_the_queue_reaches_one_who_reads(listen):
         body = {"notification": "t", "parameters": [n, "x" * 50_000]}
         publisher.send_text(json.dumps({"action": "notification/insert", "deviceId": "d1", "notification": body}))
     assert [(await subscriber.message())["notification"]["parameters"][0] for _ in range(20)] == list(range(20))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_is_too_slow_is_logged_once(listen):
+    server = await listen(limits={"output_queue": 10_000})
+    subscriber = await with_device(server)
+    await subscriber.call(action="notification/subscribe", deviceId="d1")
+    publisher = await server.memory.client()
+    closings = []
+
+    def observe(event):
+        if "does not read" in (event.get("log_format") or ""):
+            closings.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    for _ in range(50):
+        body = {"notification": "t", "parameters": "x" * 50_000}
+        publisher.send_text(json.dumps({"action": "notification/insert", "deviceId": "d1", "notification": body}))
+    globalLogPublisher.removeObserver(observe)
+    assert len(closings) == 1
