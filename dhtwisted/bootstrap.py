@@ -11,7 +11,6 @@ from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User
 
 FILE_NAME = "devicehive.password"
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 _RANDOM_BYTES = 15
 
 log = Logger()
@@ -26,13 +25,10 @@ async def bootstrap(storage, auth, settings, announce=None):
     :param announce: called as ``announce(login, password)`` with a password made up here, *before* it becomes good: it is kept nowhere,
         so one that nobody saw would lock everybody out.
     :returns: that password; ``None`` when there were users already or the configuration gives the password.
-    :raises ConfigurationError: the configured password is too short or too long.
     """
     if await storage.count(User, EntityQuery()):
         return None
     given = settings.auth.admin_password
-    if given and not SHORTEST_PASSWORD <= len(given) <= LONGEST_PASSWORD:
-        raise ConfigurationError(f"auth.admin_password: needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
     password = given or secrets.token_urlsafe(_RANDOM_BYTES)
     record = await auth.hash_password(password)
     await _insert(storage, Network(id=1, name="Default Network", description="Made at first start"))
@@ -65,7 +61,9 @@ async def _insert(storage, entity):
 
 def print_password(login, password):
     """Show a new password to the person in front of the terminal, past the log, which may be kept."""
-    sys.__stdout__.write(f"First start: log in as {login} with the password {password} (shown only now)\n")
+    sys.__stdout__.write(
+        f"First start: log in as {login} with the password {password} (shown only now, and good even if the start fails)\n"
+    )
     sys.__stdout__.flush()
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 from twisted.internet.endpoints import serverFromString
 
-from dhtwisted.config_kinds import Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
+from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
+_PUBLIC_URL = re.compile(r"(?:https?://[^\s?#]+)?")
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
@@ -52,6 +54,16 @@ def _provider(role, optional=False):
     return Specification(check)
 
 
+def _check_public_url(url):
+    if _PUBLIC_URL.fullmatch(url) is None:
+        raise ValueError("is no URL")
+
+
+def _check_password(password):
+    if password and not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise ValueError("has another length")
+
+
 def option(default, kind, reason, environment_only=False):
     """Declare one option of a section.
 
@@ -70,14 +82,18 @@ class ServerSettings:
     listen: tuple[str, ...] = option(
         ("tcp:8080:interface=127.0.0.1",),
         List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", _check_endpoint, at_least=1),
-        "Twisted endpoint strings; each serves WebSocket and REST. Other machines reach it at tcp:8080",
+        "Twisted endpoint strings; each serves WebSocket and GET /info. Other machines reach it at tcp:8080",
     )
     prefixes: tuple[str, ...] = option(
         ("", "/api", "/dh"),
         List('"" or a path such as /api', _check_prefix, at_least=1),
         "paths in front of /websocket and /rest; clients of DeviceHive use different ones",
     )
-    public_url: str = option("", Text(), "the address that clients are told when a proxy hides the server's own")
+    public_url: str = option(
+        "",
+        Checked("a URL such as https://hive.example.com", _check_public_url),
+        "the address that clients are told when a proxy hides the server's own",
+    )
     origins: tuple[str, ...] = option(
         (),
         List("an origin such as https://console.example.com", _check_origin),
@@ -91,9 +107,7 @@ class ServerSettings:
 class StorageSettings:
     """Where data is kept, and how long."""
 
-    provider: str = option(
-        "file:devicehive.sqlite", _provider("storage"), "memory: | file:PATH | postgres:DSN; see devicehive --help-providers"
-    )
+    provider: str = option("file:devicehive.sqlite", _provider("storage"), "memory: | file:PATH; see devicehive --help-providers")
     messages: str = option(
         "", _provider("messages", optional=True), "another provider for commands and notifications alone; empty: the storage keeps them too"
     )
@@ -121,7 +135,9 @@ class AuthSettings:
     refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good")
     strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes")
     admin_login: str = option("dhadmin", Text(at_least=1), "first start only: login of the administrator")
-    admin_password: str = option("", Hidden(), "first start only: 6 to 128 characters; empty: a random one, shown once")
+    admin_password: str = option(
+        "", Hidden("6 to 128 characters", _check_password), "first start only: 6 to 128 characters; empty: a random one, shown once"
+    )
     password_cost: int = option(15, Integer(10, 20), "scrypt log2(n): each step doubles time and memory of a login (15: 32 MiB)")
 
 

@@ -47,7 +47,21 @@ class Text(Kind):
         return json.dumps(value, ensure_ascii=False)
 
 
-class Hidden(Text):
+class Checked(Text):
+    """Text of a form of its own; ``check`` raises ``ValueError`` for any other."""
+
+    def __init__(self, expected="text", check=None):
+        super().__init__()
+        self.expected = expected
+        self._check = check
+
+    def from_text(self, text):
+        if self._check is not None:
+            self._check(super().from_text(text))
+        return super().from_text(text)
+
+
+class Hidden(Checked):
     """Text that no message may show, such as a password."""
 
     def show(self, value):

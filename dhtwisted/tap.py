@@ -87,7 +87,9 @@ def makeService(options):
     """
     from twisted.internet import reactor
 
-    foreground = options.parent is None or bool(options.parent.get("nodaemon"))
+    # What systemd takes from standard output goes into its journal, which is kept, and no place for a password.
+    seen = "JOURNAL_STREAM" not in os.environ
+    foreground = seen and (options.parent is None or bool(options.parent.get("nodaemon")))
     return DeviceHiveService(reactor, options.settings, foreground, Process(reactor))
 
 

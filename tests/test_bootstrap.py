@@ -81,15 +81,6 @@ async def test_a_given_password_is_taken_and_shown_nowhere(storage, auth):
     assert announced == []
 
 
-@pytest.mark.parametrize("password", ["five5", "x" * 129])
-@pytest_twisted.ensureDeferred
-async def test_a_given_password_of_another_length_is_refused(storage, auth, password):
-    with pytest.raises(ConfigurationError, match="6 to 128 characters") as raised:
-        await bootstrap(storage, auth, configured(admin_password=password))
-    assert password not in str(raised.value)
-    assert await storage.count(Network, EntityQuery()) == 0
-
-
 @pytest.mark.parametrize("kind", [Network, DeviceType, User])
 @pytest_twisted.ensureDeferred
 async def test_a_start_cut_short_is_mended_by_the_next(storage, auth, kind):

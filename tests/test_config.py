@@ -152,6 +152,19 @@ def test_a_wrong_password_type_does_not_show_the_password(write):
     assert "123456" not in complaint(write("[auth]\nadmin_password = 123456"))
 
 
+@pytest.mark.parametrize("password", ["five5", "x" * 129])
+def test_a_password_of_another_length_is_refused_and_not_shown(write, password):
+    line = complaint(write(f'[auth]\nadmin_password = "{password}"'))
+    assert "auth.admin_password" in line
+    assert "6 to 128 characters" in line
+    assert password not in line
+
+
+@pytest.mark.parametrize("url", ["foo", "ftp://hive.example", "https://", "https://hive.example/?x"])
+def test_a_public_url_that_clients_could_not_use_is_refused(write, url):
+    assert "server.public_url" in complaint(write(f'[server]\npublic_url = "{url}"'))
+
+
 def test_a_wrong_provider_does_not_show_its_argument(write):
     assert "swordfish" not in complaint(write("[storage]\nprovider = 'postgers:password=swordfish'"))
 

@@ -138,7 +138,6 @@ async def test_a_taken_port_closes_everything_again(reactor, make_service, tmp_p
         (configured(messages="file:/nowhere/at/all/data"), "/nowhere/at/all"),
         (configured(secret_file="/nowhere/key"), "/nowhere/key"),
         (configured(secret="secret"), "everybody knows"),
-        (configured(admin_password="short"), "admin_password"),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -90,6 +90,9 @@ async def token(request):
         user = await server.auth.login(fields.login, fields.password)
     except (UnknownLogin, InvalidCredentials):
         server.logins.failed(*keys)
+        server.log.info(
+            "a login failed: {login!r} from {address}", login=fields.login[:LONGEST_LOGIN], address=request.session.output.address
+        )
         if server.settings.compatibility.distinct_login_errors:
             raise
         raise InvalidCredentials() from None

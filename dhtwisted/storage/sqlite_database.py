@@ -22,6 +22,9 @@ class FileLock:
 
     def __init__(self, path):
         lock_path = f"{path}.lock"
+        directory = os.path.dirname(lock_path)
+        if not os.path.isdir(directory):
+            raise ConfigurationError(f"cannot use storage file {path}: there is no directory {directory}: make it, or name another")
         try:
             self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

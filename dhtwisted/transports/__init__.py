@@ -1,0 +1,1 @@
+"""Ways in from the network: WebSocket and HTTP on one port."""

@@ -120,7 +120,7 @@ async def test_a_file_of_something_else_is_refused(storage, path, content):
 
 @pytest_twisted.ensureDeferred
 async def test_places_where_no_file_can_be(tmp_path, reactor):
-    assert "No such file or directory" in await refusal(FileStorage(str(tmp_path / "missing" / "data.sqlite"), reactor))
+    assert "there is no directory" in await refusal(FileStorage(str(tmp_path / "missing" / "data.sqlite"), reactor))
     assert str(tmp_path) in await refusal(FileStorage(str(tmp_path), reactor))
 
 

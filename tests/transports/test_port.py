@@ -1,3 +1,5 @@
+"""Who serves a connection, how many there may be, and how they end."""
+
 import pytest_twisted
 
 from tests.transports.raw import HANDSHAKE, PING, frame

@@ -1,3 +1,5 @@
+"""GET info, and all else on plain HTTP."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Handshake, frames and limits of a WebSocket, over real sockets."""
+
 import json
 
 import pytest
