@@ -87,10 +87,17 @@ def makeService(options):
     """
     from twisted.internet import reactor
 
-    # What systemd takes from standard output goes into its journal, which is kept, and no place for a password.
-    seen = "JOURNAL_STREAM" not in os.environ
-    foreground = seen and (options.parent is None or bool(options.parent.get("nodaemon")))
-    return DeviceHiveService(reactor, options.settings, foreground, Process(reactor))
+    foreground = options.parent is None or bool(options.parent.get("nodaemon"))
+    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), Process(reactor))
+
+
+def _is_kept(stream):
+    """Whether systemd takes a stream into its journal: no place for a password. It names the journal's end by device and inode."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _say(text):

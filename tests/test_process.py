@@ -89,3 +89,15 @@ def test_a_daemon_leaves_the_first_password_in_a_file(tmp_path):
     finally:
         os.kill(process_id, signal.SIGTERM)
     wait_for(lambda: not Path(tmp_path, "pid").exists(), "the daemon to end")
+
+
+def test_the_first_password_does_not_go_into_the_journal(tmp_path):
+    """systemd names the end of its journal that is standard output by device and inode; here a file plays that part."""
+    log = tmp_path / "server.log"
+    log.touch()
+    status = log.stat()
+    server = ServerProcess(tmp_path, JOURNAL_STREAM=f"{status.st_dev}:{status.st_ino}", DHTWISTED_AUTH_ADMIN_PASSWORD="")
+    login, password = (tmp_path / "devicehive.password").read_text().split()
+    assert login == "dhadmin"
+    assert password not in server.log
+    assert server.terminate() == 0
