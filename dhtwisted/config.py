@@ -150,7 +150,9 @@ class LimitSettings:
     message_size: int = option(1024**2, Size(), "of one incoming message")
     json_depth: int = option(128, Integer(1, 900), "nesting of one incoming message")
     list_size: int = option(10000, Integer(1), "largest take; more is cut to it")
-    output_queue: int = option(512 * 1024, Size(), "unread bytes of one connection before it is closed, also after 10 s of not reading")
+    output_queue: int = option(
+        512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s"
+    )
     subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching")
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses")
     logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429")

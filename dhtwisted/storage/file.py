@@ -61,6 +61,8 @@ class FileStorage:
         """Finish what was accepted, fold the log into the file, and end both threads."""
         if self._open:
             self._open = False
+            # What was to be written is promised; who still waits for a list would only make others wait.
+            self._reading.drop()
             yield self._batcher.drain()
             yield self._let_go()
 

@@ -41,6 +41,15 @@ class Worker:
         self._jobs.put((done, function, arguments))
         return done
 
+    def drop(self):
+        """Fail what waits for its turn. What the thread is at is finished."""
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            job[0].errback(StorageUnavailable("the storage is closed"))
+
     def stop(self, function, *arguments):
         """Let the thread finish what it has, run one last function, and end it.
 

@@ -33,6 +33,20 @@ async def test_answers_in_the_thread_of_the_reactor(worker):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_waits_can_be_dropped_and_what_runs_is_finished(worker):
+    begun, go_on = threading.Event(), threading.Event()
+    running = worker.call(lambda: (begun.set(), go_on.wait(), 7)[-1])
+    begun.wait()
+    waiting = worker.call(int)
+    worker.drop()
+    with pytest.raises(StorageUnavailable):
+        await waiting
+    go_on.set()
+    assert await running == 7
+    assert await worker.call(lambda: 8) == 8
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_error_reaches_the_caller_and_ends_nothing(worker):
     with pytest.raises(ZeroDivisionError):
         await worker.call(lambda: 1 / 0)
