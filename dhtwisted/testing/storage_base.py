@@ -1,6 +1,7 @@
 """What the contract suites of storages have in common: a clock that can be set, a storage per test, a few short words."""
 
 import tempfile
+import threading
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.threads import blockingCallFromThread, deferToThread
+from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
 from dhtwisted.model import Command, MessageQuery, Notification
@@ -130,4 +132,24 @@ class StorageContract:
         def run(arguments):
             blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(run_example(arguments)))
 
-        await deferToThread(run)
+        await _in_thread(reactor, run)
+
+
+def _in_thread(reactor, function):
+    """Run a function in a thread that nobody waits for when the process is told to end in the middle of it.
+
+    :returns: a Deferred of ``None``.
+    """
+    done = Deferred()
+
+    def work():
+        try:
+            function()
+        except BaseException:
+            # pytest's own outcomes are no Exceptions.
+            reactor.callFromThread(done.errback, Failure())
+        else:
+            reactor.callFromThread(done.callback, None)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done
