@@ -76,13 +76,19 @@ def _converter(annotation):
         return _to_raw
     if get_origin(plain) is list:
         convert = _converter(get_args(plain)[0])
-        return lambda raw: None if raw == _NULL else [convert(element) for element in _elements(raw)]
+        return lambda raw: None if raw == _NULL else [_present(convert(element)) for element in _elements(raw)]
     if issubclass(plain, msgspec.Struct):
         return lambda raw: None if raw == _NULL else coerce(plain, _members(raw))
     return _SCALARS[plain]
 
 
 _NULL = Raw(b"null")
+
+
+def _present(value):
+    if value is None:
+        raise TypeError("a list has no place for null")
+    return value
 
 
 def _to_raw(raw):

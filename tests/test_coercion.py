@@ -160,3 +160,9 @@ def test_no_member_does_worse_than_the_error(member, text):
         return
     with contextlib.suppress(MalformedJson, InvalidNotificationId):
         coerce(Outer, {member: members["m"]})
+
+
+@pytest.mark.parametrize("text", [b"[null]", b'["a", null]'])
+def test_a_list_has_no_place_for_null(text):
+    with pytest.raises(MalformedJson):
+        coerce(Outer, {"texts": Raw(text)})

@@ -27,6 +27,7 @@ from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, Members, Timestamp
 
 LONGEST_LOGIN = 128
+LONGEST_ID = 18
 NO_PERMISSION = frozenset({Permission.NONE})
 
 
@@ -182,7 +183,12 @@ async def token_create(request):
 
 
 def _as_set(ids):
-    return None if ids is None else frozenset(ids)
+    """A list of networks or device types as a set. What is no id would make a token that nobody accepts."""
+    if ids is None:
+        return None
+    if not all(text == "*" or (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID) for text in ids):
+        raise BadRequest()
+    return frozenset(ids)
 
 
 def _requested_actions(actions):

@@ -367,3 +367,11 @@ def test_nobody_gets_to_be_another(reactor, user, wanted, payload):
     assert (reply["status"] == "success") == (wanted == user.id)
     if wanted != user.id:
         assert (reply["code"], reply["error"]) == (403, "Access is denied")
+
+
+@pytest.mark.parametrize("ids", [["abc"], ["3", ""], ["-1"], ["9" * 19], ["**"]])
+@pytest.mark.parametrize("member", ["networkIds", "deviceTypeIds"])
+@pytest_twisted.ensureDeferred
+async def test_ids_that_no_token_can_hold(server, member, ids):
+    client = await server.client()
+    assert await client.refused("token/create", payload={"userId": 1, member: ids}) == (400, "Invalid request parameters")
