@@ -11,10 +11,14 @@ class ApiError(Exception):
 
     :ivar code: the number sent as ``code``; the same as an HTTP status.
     :ivar text: the sentence sent as ``error``; it never holds an exception's text, a password or a token.
+    :ivar rest_code: the number that REST sends, where it is another one.
+    :ivar rest_text: the sentence that REST sends, where it is another one.
     """
 
     code = 500
     text = "Internal server error"
+    rest_code = None
+    rest_text = None
 
     def __init__(self, text=None):
         if text is not None:
@@ -37,6 +41,7 @@ class MalformedJson(BadRequest):
     """Not JSON, not an object, a member of the wrong type, or JSON that cannot be kept."""
 
     text = "Malformed Json received."
+    rest_text = BadRequest.text
 
 
 class UnknownEndpoint(BadRequest):
@@ -98,6 +103,7 @@ class MissingNotification(BadRequest):
     """``notification/insert`` without an object or a name."""
 
     text = "Notification is required"
+    rest_text = BadRequest.text
 
 
 class MissingNotificationId(BadRequest):
@@ -110,6 +116,31 @@ class InvalidNotificationId(BadRequest):
     """``notificationId`` is no integer: the one type error with a text of its own."""
 
     text = "Notification id should be an integer value."
+
+
+class MissingBody(BadRequest):
+    """A REST request without the body that it needs."""
+
+    text = "Error! Validation failed: Object is null"
+
+
+class UnparseableTimestamp(BadRequest):
+    """A REST query with a timestamp that is none."""
+
+    text = "Unparseable timestamp"
+
+
+class InvalidTimeout(BadRequest):
+    """``waitTimeout`` of a poll is below 0 or above 60 seconds. The texts end in a space on the wire."""
+
+    def __init__(self, seconds, most):
+        super().__init__("Timeout can't be less than 0 seconds. " if seconds < 0 else f"Timeout can't be more than {most} seconds. ")
+
+
+class InvalidLimit(BadRequest):
+    """``limit`` of a poll is below 0."""
+
+    text = "Limit can't be less than 0."
 
 
 class InvalidSortOrder(BadRequest):
@@ -226,6 +257,12 @@ class NotFound(ApiError):
     code = 404
 
 
+class NoSuchPath(NotFound):
+    """REST has nothing at this path."""
+
+    text = "HTTP 404 Not Found"
+
+
 class DeviceNotFound(NotFound):
     """No device has this id."""
 
@@ -272,6 +309,20 @@ class SubscriptionNotFound(NotFound):
 
     def __init__(self, subscription_id):
         super().__init__(f"Subscription with id {subscription_id} was not found")
+
+
+class MethodNotAllowed(ApiError):
+    """REST has this path, but not for this method."""
+
+    code = 405
+    text = "HTTP 405 Method Not Allowed"
+
+
+class UnsupportedMediaType(ApiError):
+    """A REST request with a body that says it is something else than JSON."""
+
+    code = 415
+    text = "HTTP 415 Unsupported Media Type"
 
 
 class ObjectChanged(ApiError):

@@ -14,6 +14,12 @@ class Resource(Struct, rename="camel", kw_only=True, gc=False):
     """Base of what is sent. Members without a value are sent as ``null``: the Python client reads them by index."""
 
 
+class Count(Resource):
+    """How many there are."""
+
+    count: int
+
+
 class CommandResource(Resource):
     """A command, whole (section 5.3)."""
 

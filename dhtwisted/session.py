@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from dhtwisted import envelope
 from dhtwisted.actions import ACTIONS
+from dhtwisted.conventions import WEBSOCKET
 from dhtwisted.coroutines import run
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.server import Request
@@ -72,6 +73,7 @@ class Session:
     """
 
     log = Logger()
+    conventions = WEBSOCKET
 
     __slots__ = (
         "_advancing",

@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines throttle",
-    "core": "server broker access entities replay",
+    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines throttle conventions",
+    "core": "server broker access entities replay polls",
     "actions": "actions",
-    "session": "session reference",
+    "session": "session rest reference",
     "backends": "storage bus auth passwords signing_key retention",
     "configuration": "config config_kinds config_sources providers provider_declaration",
     "declarations": "builtin_providers",

@@ -6,7 +6,7 @@ from msgspec import Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import accessible_device, check_name, check_text, message_query, publish, writable_device
-from dhtwisted.actions.declare import action
+from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
 from dhtwisted.model import Command
@@ -48,8 +48,13 @@ class InsertedCommand(Resource):
     command: InsertedCommandResource
 
 
-@action(CommandInsert, Permission.CREATE_DEVICE_COMMAND, overlaps=True)
-async def command_insert(request):
+@action(
+    CommandInsert,
+    Permission.CREATE_DEVICE_COMMAND,
+    rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
+    overlaps=True,
+)
+async def command_insert(request) -> InsertedCommand:
     """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
     fields, server = request.fields, request.server
     device = await writable_device(request, fields.device_id)
@@ -96,8 +101,8 @@ class OneCommand(Resource):
     command: CommandResource
 
 
-@action(CommandGet, Permission.GET_DEVICE_COMMAND)
-async def command_get(request):
+@action(CommandGet, Permission.GET_DEVICE_COMMAND, rest=Route("GET", "/device/{deviceId}/command/{commandId}", bad_id=400))
+async def command_get(request) -> OneCommand:
     """Read one command."""
     fields = request.fields
     device = await accessible_device(request, fields.device_id)
@@ -134,8 +139,8 @@ class Commands(Resource):
 SORT_FIELDS = {"timestamp": "timestamp", "command": "name", "status": "status"}
 
 
-@action(CommandList, Permission.GET_DEVICE_COMMAND)
-async def command_list(request):
+@action(CommandList, Permission.GET_DEVICE_COMMAND, rest=Route("GET", "/device/{deviceId}/command"))
+async def command_list(request) -> Commands:
     """List commands of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
     fields = request.fields
     await accessible_device(request, fields.device_id)
@@ -160,7 +165,12 @@ class CommandUpdate(Fields, tag="command/update"):
     command: CommandChange | None = None
 
 
-@action(CommandUpdate, Permission.UPDATE_DEVICE_COMMAND, overlaps=True)
+@action(
+    CommandUpdate,
+    Permission.UPDATE_DEVICE_COMMAND,
+    rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400),
+    overlaps=True,
+)
 async def command_update(request):
     """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
     fields = request.fields

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
-from dhtwisted.model import Device, Event, MessageQuery
+from dhtwisted.model import Device, EntityQuery, Event, MessageQuery
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
@@ -51,48 +51,67 @@ async def writable_device(request, device_id):
     return device
 
 
-def page(request):
-    """``skip`` and ``take`` of a list request: 0 and 100 when absent, no more than ``limits.list_size``.
+def entity_query(request, sort_fields, **conditions):
+    """What a list of entities asks for: filtered, sorted, and cut to ``skip`` and ``take``.
 
-    :raises BadRequest: negative.
+    Without a ``sortField`` the order is that of the key.
+
+    :param sort_fields: ``sortField`` in lower case -> field of the entity; ``""`` for the key.
+    :param conditions: ``equal``, ``like`` and ``within`` of an ``EntityQuery``.
+    :raises BadRequest: an unknown ``sortField`` or ``sortOrder``, a negative ``skip`` or ``take``.
     """
-    skip = request.fields.skip or 0
-    take = DEFAULT_TAKE if request.fields.take is None else request.fields.take
-    if skip < 0 or take < 0:
+    fields = request.fields
+    sort = ({"": ""} | sort_fields).get((fields.sort_field or "").lower())
+    if sort is None:
+        raise BadRequest()
+    if fields.take is None:
+        fields.take = request.session.conventions.entities_taken
+    skip, take = _page(request)
+    return EntityQuery(**conditions, sort=sort, descending=_descending(fields.sort_order), skip=skip, take=take)
+
+
+def _page(request):
+    """``skip`` and ``take`` as they were asked for, but no more than ``limits.list_size``. A ``take`` of ``None`` is all."""
+    skip, take = request.fields.skip or 0, request.fields.take
+    if skip < 0 or (take is not None and take < 0):
         raise BadRequest()
     limit = request.server.settings.limits.list_size
-    return min(skip, LARGEST_SKIP), min(take, limit) if limit else take
+    return min(skip, LARGEST_SKIP), min(take, limit) if limit and take is not None else take
 
 
-def descending(order, default):
-    """Whether ``sortOrder`` asks for descending order.
-
-    :raises InvalidSortOrder: neither ``ASC`` nor ``DESC``, in any case.
-    """
-    if not order:
-        return default
-    if order.upper() not in ("ASC", "DESC"):
+def _descending(order):
+    if order and order.upper() not in ("ASC", "DESC"):
         raise InvalidSortOrder(order)
-    return order.upper() == "DESC"
+    return bool(order) and order.upper() == "DESC"
 
 
 def message_query(request, sort_fields, **conditions):
     """The stored messages that a ``command/list`` or ``notification/list`` asks for.
 
     Both bounds are exclusive, an unknown ``sortField`` is ignored, and a known one without ``sortOrder`` sorts descending (WebSocket
-    reference, section 3.5).
+    reference, section 3.5; REST reference, section 6).
 
     :param sort_fields: ``sortField`` in lower case -> field of the message.
+    :raises InvalidSortOrder: not over REST, where every order but ``DESC`` is ascending.
+    :raises BadRequest: a negative ``skip`` or ``take``; over REST that is an empty list.
     """
-    fields = request.fields
-    skip, take = page(request)
+    fields, conventions = request.fields, request.session.conventions
+    if fields.take is None:
+        fields.take = DEFAULT_TAKE
+    if not conventions.refuses_pages and (fields.take < 0 or (fields.skip or 0) < 0):
+        fields.skip = fields.take = 0
+    skip, take = _page(request)
     sort = sort_fields.get((fields.sort_field or "").lower())
+    if not fields.sort_order:
+        descending = sort is not None or conventions.newest_first
+    else:
+        descending = _descending(fields.sort_order) if conventions.refuses_pages else fields.sort_order.upper() == "DESC"
     return MessageQuery(
         device_ids=(fields.device_id,),
         since=None if fields.start is None else fields.start + 1,
         before=fields.end,
         sort=sort or "timestamp",
-        descending=descending(fields.sort_order, default=sort is not None),
+        descending=descending,
         skip=skip,
         take=take,
         **conditions,

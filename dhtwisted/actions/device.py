@@ -7,8 +7,8 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission, intersect
-from dhtwisted.actions.common import accessible_device, check_text, descending, page, publish
-from dhtwisted.actions.declare import action
+from dhtwisted.actions.common import accessible_device, check_text, entity_query, publish
+from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.envelope import encode
@@ -24,11 +24,11 @@ from dhtwisted.errors import (
     ObjectChanged,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.resources import DeviceResource, Resource
+from dhtwisted.resources import Count, DeviceResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
 
 DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
-SORT_FIELDS = {"": "", "name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
+SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
 FORGET_SLICE = 1000
 
 
@@ -44,8 +44,8 @@ class OneDevice(Resource):
     device: DeviceResource
 
 
-@action(DeviceGet, Permission.GET_DEVICE)
-async def device_get(request):
+@action(DeviceGet, Permission.GET_DEVICE, rest=Route("GET", "/device/{deviceId}"))
+async def device_get(request) -> OneDevice:
     """Read one device."""
     return OneDevice(device=DeviceResource.of(await accessible_device(request, request.fields.device_id)))
 
@@ -74,27 +74,15 @@ class Devices(Resource):
     devices: list[DeviceResource]
 
 
-class Count(Resource):
-    """The reply's member."""
-
-    count: int
-
-
-@action(DeviceList, Permission.GET_DEVICE)
-async def device_list(request):
+@action(DeviceList, Permission.GET_DEVICE, rest=Route("GET", "/device"))
+async def device_list(request) -> Devices:
     """List the devices that the caller may use. Without a ``sortField`` they come in order of id."""
-    fields = request.fields
-    sort = SORT_FIELDS.get((fields.sort_field or "").lower())
-    if sort is None:
-        raise BadRequest()
-    skip, take = page(request)
-    conditions = await _conditions(request)
-    query = EntityQuery(**conditions, sort=sort, descending=descending(fields.sort_order, default=False), skip=skip, take=take)
+    query = entity_query(request, SORT_FIELDS, **await _conditions(request))
     return Devices(devices=[DeviceResource.of(device) for device in await request.server.entities.find(Device, query)])
 
 
-@action(DeviceCount, Permission.GET_DEVICE)
-async def device_count(request):
+@action(DeviceCount, Permission.GET_DEVICE, rest=Route("GET", "/device/count"))
+async def device_count(request) -> Count:
     """Count the devices that the caller may use."""
     return Count(count=await request.server.entities.count(Device, EntityQuery(**await _conditions(request))))
 
@@ -137,7 +125,7 @@ class DeviceSave(Fields, tag="device/save"):
     device: DeviceFields | None = None
 
 
-@action(DeviceSave, Permission.REGISTER_DEVICE)
+@action(DeviceSave, Permission.REGISTER_DEVICE, rest=Route("PUT", "/device/{deviceId}", body="device"))
 async def device_save(request):
     """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` follows.
 
@@ -249,7 +237,7 @@ class DeviceDelete(Fields, tag="device/delete"):
     device_id: str | None = None
 
 
-@action(DeviceDelete, Permission.REGISTER_DEVICE)
+@action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"))
 async def device_delete(request):
     """Delete a device and its stored messages. Subscriptions to this one device get nothing more (section 4.5)."""
     device = await accessible_device(request, request.fields.device_id)

@@ -28,7 +28,7 @@ class Info(Resource):
 
 
 @action(ServerInfo)
-async def server_info(request):
+async def server_info(request) -> Info:
     """Tell the API's version, the server's time and the address of its REST API.
 
     WebSocket reference, section 3.3. Clients take the time as the default ``timestamp`` of later subscriptions.

@@ -6,7 +6,7 @@ from msgspec import Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import accessible_device, check_device_id, check_name, message_query, publish, writable_device
-from dhtwisted.actions.declare import action
+from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.errors import (
     DeviceNotFound,
@@ -52,8 +52,13 @@ class InsertedNotification(Resource):
     notification: InsertedNotificationResource
 
 
-@action(NotificationInsert, Permission.CREATE_DEVICE_NOTIFICATION, overlaps=True)
-async def notification_insert(request):
+@action(
+    NotificationInsert,
+    Permission.CREATE_DEVICE_NOTIFICATION,
+    rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
+    overlaps=True,
+)
+async def notification_insert(request) -> InsertedNotification:
     """Send a notification on behalf of a device. The reply leaves when it is stored; subscribers have it by then, or get it now."""
     fields = request.fields
     new = fields.notification
@@ -99,8 +104,8 @@ class OneNotification(Resource):
     notification: NotificationResource
 
 
-@action(NotificationGet, Permission.GET_DEVICE_NOTIFICATION)
-async def notification_get(request):
+@action(NotificationGet, Permission.GET_DEVICE_NOTIFICATION, rest=Route("GET", "/device/{deviceId}/notification/{notificationId}"))
+async def notification_get(request) -> OneNotification:
     """Read one notification."""
     fields = request.fields
     device = await readable_device(request, fields.device_id)
@@ -135,8 +140,8 @@ class Notifications(Resource):
 SORT_FIELDS = {"timestamp": "timestamp", "notification": "name"}
 
 
-@action(NotificationList, Permission.GET_DEVICE_NOTIFICATION)
-async def notification_list(request):
+@action(NotificationList, Permission.GET_DEVICE_NOTIFICATION, rest=Route("GET", "/device/{deviceId}/notification"))
+async def notification_list(request) -> Notifications:
     """List notifications of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
     fields = request.fields
     await readable_device(request, fields.device_id)

@@ -53,13 +53,13 @@ class Subscribed(Resource):
 
 
 @action(CommandSubscribe, Permission.GET_DEVICE_COMMAND)
-async def command_subscribe(request):
+async def command_subscribe(request) -> Subscribed:
     """Subscribe to commands, of a device, of networks, of device types, or all that are accessible."""
     return await _subscribe(request, COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT)
 
 
 @action(NotificationSubscribe, Permission.GET_DEVICE_NOTIFICATION)
-async def notification_subscribe(request):
+async def notification_subscribe(request) -> Subscribed:
     """Subscribe to notifications, of a device, of networks, of device types, or all that are accessible."""
     return await _subscribe(request, NOTIFICATION_INSERT)
 
@@ -202,7 +202,7 @@ class Subscriptions(Resource):
 
 
 @action(SubscriptionList, Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
-async def subscription_list(request):
+async def subscription_list(request) -> Subscriptions:
     """List this connection's subscriptions of the kinds that the token may read."""
     principal, wanted = request.principal, request.fields.type
     return Subscriptions(

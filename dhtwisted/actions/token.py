@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
-from dhtwisted.actions.declare import action
+from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
@@ -74,8 +74,8 @@ class AccessToken(Resource):
     access_token: str
 
 
-@action(Token)
-async def token(request):
+@action(Token, rest=Route("POST", "/token", body=WHOLE, status=201))
+async def token(request) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
     WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
@@ -123,8 +123,8 @@ def _or(value, default):
     return default if value is None else value
 
 
-@action(TokenRefresh)
-async def token_refresh(request):
+@action(TokenRefresh, rest=Route("POST", "/token/refresh", body=WHOLE, status=201))
+async def token_refresh(request) -> AccessToken:
     """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
     server, text = request.server, request.fields.refresh_token
     if not text:
@@ -145,8 +145,8 @@ async def token_refresh(request):
     return AccessToken(access_token=server.auth.issue(access))
 
 
-@action(TokenCreate, Permission.MANAGE_TOKEN)
-async def token_create(request):
+@action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201))
+async def token_create(request) -> Tokens:
     """Make tokens with chosen rights. Only an administrator with all permissions may go beyond his own; what others ask for beyond theirs
     is left out of the result.
 
