@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections import namedtuple
 from functools import lru_cache
 from typing import Annotated, Union, get_args, get_origin
 
@@ -23,7 +24,7 @@ _members = msgspec.json.Decoder(dict[str, Raw]).decode
 _elements = msgspec.json.Decoder(list[Raw]).decode
 _value = msgspec.json.Decoder().decode
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
-_REFUSED = (ValueError, TypeError, OverflowError, RecursionError)
+REFUSED = (ValueError, TypeError, OverflowError, RecursionError)
 """What a converter raises for a value it does not take; msgspec's errors are ValueErrors."""
 
 
@@ -41,11 +42,27 @@ def coerce(kind, members):
             continue
         try:
             value = convert(raw)
-        except _REFUSED:
+        except REFUSED:
             raise error() from None
         if value is not None:
             values[name] = value
     return kind(**values)
+
+
+Reader = namedtuple("Reader", "name kind is_list read")
+"""How one member is read: its field, its type without ``None``, whether that is a list, and a function of its raw JSON, which raises one
+of :data:`REFUSED`."""
+
+
+def readers(kind):
+    """The members of a struct, for whoever gets them one by one.
+
+    :returns: wire name -> :class:`Reader`.
+    """
+    return {
+        field.encode_name: Reader(field.name, _plain(field.type), get_origin(_plain(field.type)) is list, _converter(field.type))
+        for field in msgspec.structs.fields(kind)
+    }
 
 
 @lru_cache(maxsize=None)

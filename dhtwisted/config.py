@@ -82,7 +82,7 @@ class ServerSettings:
     listen: tuple[str, ...] = option(
         ("tcp:8080:interface=127.0.0.1",),
         List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", _check_endpoint, at_least=1),
-        "Twisted endpoint strings; each serves WebSocket and GET /info. Other machines reach it at tcp:8080",
+        "Twisted endpoint strings; each serves WebSocket and REST. Other machines reach it at tcp:8080",
     )
     prefixes: tuple[str, ...] = option(
         ("", "/api", "/dh"),
@@ -154,9 +154,11 @@ class LimitSettings:
         512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s"
     )
     subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching")
+    polls: int = option(10000, Integer(), "long polls that wait at once")
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses")
     logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429")
     handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants")
+    body_timeout: float = option(60.0, Duration(), "for the body of an HTTP request to come")
     authenticate_timeout: float = option(60.0, Duration(), "for a new connection to authenticate")
     ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone")
 

@@ -318,6 +318,27 @@ class MethodNotAllowed(ApiError):
     text = "HTTP 405 Method Not Allowed"
 
 
+class BodyTooLarge(ApiError):
+    """A REST request with a body above ``limits.message_size``."""
+
+    code = 413
+    text = "HTTP 413 Content Too Large"
+
+
+class BodyTimeout(ApiError):
+    """The body of a REST request did not come within ``limits.body_timeout``."""
+
+    code = 408
+    text = "HTTP 408 Request Timeout"
+
+
+class MalformedHttp(ApiError):
+    """What came is not HTTP."""
+
+    code = 400
+    text = "HTTP 400 Bad Request"
+
+
 class UnsupportedMediaType(ApiError):
     """A REST request with a body that says it is something else than JSON."""
 

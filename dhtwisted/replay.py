@@ -41,6 +41,25 @@ def _size(message):
     return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
 
 
+async def few_devices(server, subscription):
+    """The devices whose messages a subscription is about, if they are few.
+
+    :returns: a tuple of ids; ``None`` when messages are better read whatever their device, and sieved.
+    """
+    if subscription.device_ids is not None:
+        return tuple(subscription.device_ids)
+    principal = subscription.principal
+    within = {
+        "network_id": intersect(subscription.network_ids, principal.networks()),
+        "device_type_id": intersect(subscription.device_type_ids, principal.device_types()),
+    }
+    within = {field: ids for field, ids in within.items() if ids is not None}
+    if not within:
+        return None
+    devices = await server.entities.find(Device, EntityQuery(within=within, take=MAX_DEVICES_IN_QUERY + 1))
+    return tuple(device.id for device in devices) if len(devices) <= MAX_DEVICES_IN_QUERY else None
+
+
 class Replay:
     """The replay of one subscription.
 
@@ -106,18 +125,8 @@ class Replay:
 
     async def _name_devices(self):
         """Narrow the query to the devices of the subscription's networks and types, if they are few."""
-        if self._devices is not None:
-            return
-        principal, subscription = self._subscription.principal, self._subscription
-        within = {
-            "network_id": intersect(subscription.network_ids, principal.networks()),
-            "device_type_id": intersect(subscription.device_type_ids, principal.device_types()),
-        }
-        within = {field: ids for field, ids in within.items() if ids is not None}
-        if within:
-            devices = await self._server.entities.find(Device, EntityQuery(within=within, take=MAX_DEVICES_IN_QUERY + 1))
-            if len(devices) <= MAX_DEVICES_IN_QUERY:
-                self._devices = tuple(device.id for device in devices)
+        if self._devices is None:
+            self._devices = await few_devices(self._server, self._subscription)
 
     async def _skip_to_newest(self):
         """Begin with the newest that are wanted, found by reading backwards, or with the earliest event that came meanwhile.

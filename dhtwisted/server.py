@@ -25,6 +25,7 @@ from dhtwisted.errors import (
     Unstorable,
 )
 from dhtwisted.model import ACTIVE, User
+from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
 
 API_VERSION = "4.1.0"
@@ -63,6 +64,7 @@ class Server:
     :param messages: an opened ``IMessageStorage``; often the same object.
     :param bus: an ``IMessageBus``, not started.
     :param auth: an ``IAuthProvider``.
+    :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     """
 
     log = Logger()
@@ -78,7 +80,10 @@ class Server:
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
+        self.polls = Polls(settings.limits.polls)
         self._under_way = 0
+        self._writing = set()
+        self._barriers = []
         self._idle = None
 
     async def start(self):
@@ -86,7 +91,8 @@ class Server:
         await self._bus.start(self.broker.receive)
 
     async def stop(self):
-        """Wait for the requests under way, then receive no more events."""
+        """Wait for the requests under way, polls being ended, then receive no more events."""
+        self.polls.end_all()
         if self._under_way:
             self._idle = Deferred()
             await self._idle
@@ -107,9 +113,13 @@ class Server:
         :param done: called once with ``(members, None)`` or ``(None, ApiError)``.
         """
         self._under_way += 1
+        if request.action.writes:
+            self._writing.add(request)
 
         def finished(members, error):
             self._under_way -= 1
+            if request.action.writes:
+                self._written(request)
             if self._idle is not None and not self._under_way:
                 self._idle.callback(None)
                 self._idle = None
@@ -125,18 +135,50 @@ class Server:
         else:
             run(coroutine, finished)
 
+    async def settled(self):
+        """Wait until the messages that are being stored now are stored, or refused.
+
+        :returns: false when there were none.
+        """
+        if not self._writing:
+            return False
+        done = Deferred()
+        self._barriers.append((set(self._writing), done))
+        await done
+        return True
+
+    def _written(self, request):
+        self._writing.discard(request)
+        if not self._barriers:
+            return
+        for pending, _ in self._barriers:
+            pending.discard(request)
+        passed = [done for pending, done in self._barriers if not pending]
+        self._barriers = [barrier for barrier in self._barriers if barrier[0]]
+        for done in passed:
+            done.callback(None)
+
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
         return await self._authorized(request)
 
     def _authorized(self, request):
         """The handler's coroutine, when the caller has the permission."""
-        permissions = request.action.permissions
-        if permissions:
-            if request.principal is None:
-                raise Unauthorized()
-            request.principal.require(permissions)
+        self.check(request.action, request.principal)
         return request.action.handler(request)
+
+    @staticmethod
+    def check(action, principal):
+        """Let through who may use an action.
+
+        :param principal: ``None`` for nobody.
+        :raises Unauthorized: he is nobody, or no longer anybody.
+        :raises AccessDenied: he has none of the action's permissions.
+        """
+        if action.permissions:
+            if principal is None:
+                raise Unauthorized()
+            principal.require(action.permissions)
 
     def told(self, error, what):
         """What a client is told of an error; what it is not told goes to the log.

@@ -1,6 +1,20 @@
 """The actions of the API, one module for each resource. Importing this package fills the table."""
 
-from dhtwisted.actions import command, device, info, notification, session, subscription, token
-from dhtwisted.actions.declare import ACTIONS, Action, action
+from dhtwisted.actions import command, device, discovery, info, notification, poll, session, subscription, token
+from dhtwisted.actions.declare import ACTIONS, REST_ONLY, Action, action
 
-__all__ = ["ACTIONS", "Action", "action", "command", "device", "info", "notification", "session", "subscription", "token"]
+__all__ = [
+    "ACTIONS",
+    "REST_ONLY",
+    "Action",
+    "action",
+    "command",
+    "device",
+    "discovery",
+    "info",
+    "notification",
+    "poll",
+    "session",
+    "subscription",
+    "token",
+]

@@ -69,17 +69,15 @@ async def _subscribe(request, event):
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
         raise TooManyRequests()
-    await _check(request)
-    devices = [fields.device_id] if fields.device_id is not None else fields.device_ids
+    await check_filters(request)
+    if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
+        raise NothingAccessible()
     subscription = Subscription(
         session,
         request.principal,
         server.next_subscription_id(),
         event,
-        device_ids=_given(devices),
-        network_ids=_given(fields.network_ids),
-        device_type_ids=_given(fields.device_type_ids),
-        names=_given(fields.names),
+        **filters(fields),
         # Without the members that are views into the message, which would be kept as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
     )
@@ -91,13 +89,19 @@ async def _subscribe(request, event):
     return Subscribed(subscription_id=subscription.id)
 
 
-def _given(values):
-    """A filter as a set; an empty list is no filter."""
-    return frozenset(values) if values else None
+def filters(fields):
+    """The conditions of a subscription or poll as the broker takes them; an empty list is none."""
+    given = {
+        "device_ids": [fields.device_id] if fields.device_id is not None else fields.device_ids,
+        "network_ids": fields.network_ids,
+        "device_type_ids": fields.device_type_ids,
+        "names": fields.names,
+    }
+    return {name: frozenset(values) if values else None for name, values in given.items()}
 
 
-async def _check(request):
-    """Refuse filters that name what does not exist, or could never match for this caller (section 4.1)."""
+async def check_filters(request):
+    """Refuse filters that name what does not exist, or what is not the caller's (section 4.1)."""
     fields, principal = request.fields, request.principal
     lists = (fields.device_ids, fields.network_ids, fields.device_type_ids, fields.names)
     if any(len(values) > MAX_SUBSCRIPTION_LIST for values in lists if values) or (fields.limit is not None and fields.limit < 0):
@@ -110,8 +114,6 @@ async def _check(request):
     await _check_ids(request, DeviceType, fields.device_type_ids, principal.device_types(), DeviceTypesNotFound)
     for device_id in [fields.device_id] if fields.device_id is not None else fields.device_ids or ():
         await accessible_device(request, device_id)
-    if principal.networks() == frozenset() or principal.device_types() == frozenset():
-        raise NothingAccessible()
 
 
 async def _check_ids(request, kind, ids, permitted, not_found):

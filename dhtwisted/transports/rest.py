@@ -1,20 +1,29 @@
-"""Plain HTTP on the server's port: ``GET .../info``, by which firmware and test tools find the WebSocket (REST reference, section 8.1)."""
+"""REST on the server's port: what HTTP asks for, around :mod:`dhtwisted.rest` (REST reference, sections 1, 2 and 10).
+
+Twisted's HTTP parser is used without twisted.web's tree of resources: paths are a table here, a body stays in memory within
+``limits.message_size`` and is never taken for a form, and every error has a body that clients can read.
+"""
 
 from __future__ import annotations
 
-import json
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.logger import Logger
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.http import HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.server import API_VERSION
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.errors import BadRequest, BodyTimeout, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath
+from dhtwisted.rest import Call, Caller, RestApi, error_answer
+from dhtwisted.throttle import RateLimit
 
 WELCOME = b"The DeviceHive API runs here.\n"
 METHODS = b"OPTIONS, GET, POST, PUT, DELETE, HEAD"
-TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 HEADERS = b"Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey"
+OVERRIDES = frozenset({"PUT", "DELETE", "HEAD", "OPTIONS"})
+JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
+IDLE_SECONDS = 60
+"""After so many seconds without a request a connection is closed. A poll counts as a request, however long it waits."""
+
+MOST_PARAMETERS = 1000
 
 
 class Locator:
@@ -27,9 +36,11 @@ class Locator:
         self._public_url = settings.public_url.rstrip("/")
         self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
         self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
-        self._info = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
+        bases = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
         first = self._prefixes[0] if self._prefixes else ""
-        self._info |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in self._info}
+        bases |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in bases}
+        self._bases = {tuple(base.split("/")[1:]): prefix for base, prefix in bases.items()}
+        self._longest = max(map(len, self._bases))
 
     @staticmethod
     def normal(path):
@@ -40,14 +51,19 @@ class Locator:
         """Whether clients may open a WebSocket here."""
         return self.normal(path) in self._websockets
 
-    def info_prefix(self, path):
-        """The prefix of an ``info`` resource; ``None`` when the path is none."""
-        path = self.normal(path)
-        return self._info.get(path.removesuffix("/info")) if path.endswith("/info") else None
+    def resource(self, path):
+        """Take a path apart.
 
-    def is_base(self, path):
-        """Whether this is one of the bases below which resources lie."""
-        return self.normal(path) in self._info
+        :param path: text, percent-encoded.
+        :returns: the prefix of its WebSocket, its base, and the decoded parts below the longest base that it has.
+        :raises UnicodeDecodeError: it is no text.
+        """
+        parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
+        for length in range(min(self._longest, len(parts)), -1, -1):
+            prefix = self._bases.get(tuple(parts[:length]))
+            if prefix is not None:
+                break
+        return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
 
     def rest_url(self, path, headers, secure):
         """Where a WebSocket client finds the REST API; ``secure``: it came by TLS."""
@@ -64,107 +80,240 @@ class Locator:
         return f"{scheme}{'s' if secure else ''}://{headers.get('host', 'localhost')}"
 
 
-def _header(request, name):
-    """A header as text, ``None`` when it is absent. Any bytes may come; twisted.web would fail at what is no UTF-8."""
-    value = request.getHeader(name.encode())
-    return None if value is None else value.decode("latin-1")
+class HttpRequest(Request):
+    """One request. Its body is gathered in memory, within the limit and in time."""
 
-
-class RestResource(Resource):
-    """Answers every path itself, since the paths are a table and not a tree."""
-
-    isLeaf = True
-
-    def __init__(self, server, locator):
-        super().__init__()
-        self._server = server
-        self._locator = locator
-        self._origins = server.settings.server.origins
-
-    def render(self, request):
-        self._allow_origin(request)
-        path = request.path.decode("utf-8", "replace")
-        prefix = self._locator.info_prefix(path)
-        if prefix is None and not self._locator.is_base(path):
-            return self._error(request, 404, "Not Found")
-        if request.method == b"OPTIONS":
-            return b""
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"allow", b"GET, HEAD, OPTIONS")
-            return self._error(request, 405, "Method Not Allowed")
-        if prefix is None:
-            return self._answer(request, b"text/plain; charset=utf-8", WELCOME)
-        return self._answer(request, b"application/json", json.dumps(self._info(request, prefix)).encode())
-
-    def _info(self, request, prefix):
-        headers = {name: value for name in ("host", "x-forwarded-proto") if (value := _header(request, name))}
-        return {
-            "apiVersion": API_VERSION,
-            "serverTimestamp": format_timestamp(self._server.now()),
-            "webSocketServerUrl": self._locator.websocket_url(prefix, headers, request.isSecure()),
-        }
-
-    def _allow_origin(self, request):
-        origin = _header(request, "origin")
-        if not self._origins:
-            request.setHeader(b"access-control-allow-origin", b"*")
-        elif origin in self._origins:
-            request.setHeader(b"access-control-allow-origin", origin.encode())
-            request.setHeader(b"vary", b"Origin")
-        request.setHeader(b"access-control-allow-methods", METHODS)
-        request.setHeader(b"access-control-allow-headers", HEADERS)
-        request.setHeader(b"access-control-max-age", b"0")
-        request.setHeader(b"cache-control", b"no-store")
-
-    def _error(self, request, code, message):
-        request.setResponseCode(code)
-        return self._answer(request, b"application/json", json.dumps({"error": code, "message": message}).encode())
-
-    @staticmethod
-    def _answer(request, content_type, body):
-        request.setHeader(b"content-type", content_type)
-        request.setHeader(b"content-length", b"%d" % len(body))
-        return b"" if request.method == b"HEAD" else body
-
-
-class BoundedRequest(Request):
-    """A request whose body has a limit: twisted.web itself would take any and spool it to disk."""
-
+    _refused = False
     _received = 0
+    _length = None
+    _timer = None
+    _caller = None
+
+    # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
 
     def gotLength(self, length):
+        self._body = []
+        self._length = length
         if self._exceeds(length or 0):
-            self._refuse()
-            length = 0
-        super().gotLength(length)
+            self._refuse(BodyTooLarge())
 
     def handleContentChunk(self, data):
         self._received += len(data)
+        if self._refused:
+            return
         if self._exceeds(self._received):
-            self._refuse()
-        else:
-            super().handleContentChunk(data)
+            self._refuse(BodyTooLarge())
+            return
+        self._body.append(data)
+        seconds = self.channel.factory.body_timeout
+        if self._timer is None and seconds and self._received != self._length:
+            self._timer = self.channel.factory.reactor.callLater(seconds, self._refuse, BodyTimeout())
+
+    def requestReceived(self, command, path, version):
+        self._stop_timer()
+        if self._refused:
+            return
+        self.method, self.uri, self.clientproto = command, path, version
+        self.channel.factory.process(self)
+
+    def connectionLost(self, reason):
+        self._stop_timer()
+        if self._caller is not None:
+            self._caller.close()
+        super().connectionLost(reason)
 
     def _exceeds(self, length):
-        limit = self.channel.site.message_size
+        limit = self.channel.factory.message_size
         return bool(limit) and length > limit
 
-    def _refuse(self):
-        self.channel.transport.write(TOO_LARGE)
-        self.channel.transport.loseConnection()
+    def _refuse(self, error):
+        """Answer without having read it all, and close: what is left cannot be told from a next request."""
+        self._refused = True
+        self.channel.refuse(error)
+
+    def _stop_timer(self):
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    # What the factory calls
+
+    def header(self, name):
+        """A header as text; ``None`` when it is absent, the first when it is repeated. It may hold any bytes."""
+        values = self.requestHeaders.getRawHeaders(name.encode())
+        return values[0].decode("latin-1") if values else None
+
+    @property
+    def body(self):
+        """All of the body."""
+        return b"".join(self._body)
+
+    def caller(self, locator, prefix):
+        """Who asks, for the handlers; told when the connection is lost."""
+        headers = {name: value for name in ("host", "x-forwarded-proto") if (value := self.header(name))}
+        self._caller = Caller(getattr(self.client, "host", ""), locator.websocket_url(prefix, headers, self.isSecure()))
+        return self._caller
+
+    def answer(self, status, body, content_type=JSON):
+        """Send the whole answer in one go: the firmware reads no further than one segment."""
+        if self._disconnected:
+            return
+        self._caller = None
+        headers = self.responseHeaders
+        self.setResponseCode(status)
+        headers.setRawHeaders(b"Date", [datetimeToString()])
+        if body is not None:
+            headers.setRawHeaders(b"Content-Type", [content_type])
+        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body or b"")])
+        if status == 401:
+            headers.setRawHeaders(b"WWW-Authenticate", [b"Bearer"])
+        self.write(body or b"")
+        self.finish()
 
 
-class RestSite(Site):
+class HttpChannel(HTTPChannel):
+    """One connection."""
+
+    requestFactory = HttpRequest
+    rate = None
+
+    def refuse(self, error):
+        """Answer what is no request, or too large a one, and close."""
+        status, body = error_answer(error)
+        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        self.transport.write(head % (status, error.text.removeprefix(f"HTTP {status} ").encode(), JSON, len(body)) + body)
+        self.loseConnection()
+
+    def _respondToBadRequestAndDisconnect(self):
+        # Twisted answers broken HTTP without a body, and every error of this API has one.
+        self.refuse(MalformedHttp())
+
+
+class RestSite(HTTPFactory):
     """The plain HTTP side of the port."""
 
+    protocol = HttpChannel
     events = Logger()
     noisy = False
-    displayTracebacks = False
 
     def __init__(self, server, locator):
-        super().__init__(RestResource(server, locator), requestFactory=BoundedRequest, reactor=server.reactor)
-        self.message_size = server.settings.limits.message_size
+        super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
+        limits = server.settings.limits
+        self.message_size = limits.message_size
+        self.body_timeout = limits.body_timeout
+        self._per_second = limits.requests_per_second
+        self._origins = server.settings.server.origins
+        self._locator = locator
+        self._api = RestApi(server)
+
+    def startFactory(self):
+        """Without Twisted's access log, which has a file and a timer of its own."""
+
+    def stopFactory(self):
+        """Nothing was started."""
 
     def log(self, request):
-        """Twisted's access log is a file of its own; ours is one event of the program's log."""
-        self.events.debug("{method} {path} {code}", method=request.method, path=request.path, code=request.code)
+        """An answer is one event of the program's log."""
+        self.events.debug("{method} {path} {code}", method=request.method, path=request.uri.partition(b"?")[0], code=request.code)
+
+    def process(self, request):
+        """Answer a request, at its turn when its connection asks too often."""
+        if not self._per_second:
+            self._process(request)
+            return
+        channel = request.channel
+        if channel.rate is None:
+            channel.rate = RateLimit(self.reactor, self._per_second)
+        if channel.rate.take():
+            self._process(request)
+        else:
+            self.reactor.callLater(channel.rate.delay, self.process, request)
+
+    def _process(self, request):
+        if request._disconnected:
+            return
+        self._set_headers(request)
+        target, _, query = request.uri.partition(b"?")
+        try:
+            prefix, _, segments = self._locator.resource(_path(target))
+        except UnicodeDecodeError:
+            request.answer(*error_answer(NoSuchPath()))
+            return
+        method = _method(request)
+        if not segments:
+            self._welcome(request, method)
+        elif method == "OPTIONS":
+            self._tell_methods(request, segments)
+        else:
+            self._call(request, "GET" if method == "HEAD" else method, prefix, segments, query)
+
+    def _call(self, request, method, prefix, segments, query):
+        try:
+            parameters = _parameters(query)
+        except ValueError:
+            request.answer(*error_answer(BadRequest()))
+            return
+        caller = request.caller(self._locator, prefix)
+        call = Call(method, segments, parameters, request.body, request.header("content-type"), request.header("authorization"), caller)
+
+        def done(status, body):
+            if status == 405:
+                self._allow(request, self._api.methods(segments))
+            request.answer(status, body)
+
+        self._api.handle(call, done)
+
+    def _tell_methods(self, request, segments):
+        methods = self._api.methods(segments)
+        if methods is None:
+            request.answer(*error_answer(NoSuchPath()))
+        else:
+            self._allow(request, methods)
+            request.answer(200, b"", TEXT)
+
+    def _welcome(self, request, method):
+        if method in ("GET", "HEAD"):
+            request.answer(200, WELCOME, TEXT)
+            return
+        self._allow(request, ["GET", "HEAD", "OPTIONS"])
+        request.answer(*((200, b"", TEXT) if method == "OPTIONS" else error_answer(MethodNotAllowed())))
+
+    @staticmethod
+    def _allow(request, methods):
+        request.responseHeaders.setRawHeaders(b"Allow", [", ".join(methods).encode()])
+
+    def _set_headers(self, request):
+        headers = request.responseHeaders
+        origin = request.header("origin") if self._origins else "*"
+        if not self._origins or origin in self._origins:
+            headers.setRawHeaders(b"Access-Control-Allow-Origin", [origin.encode()])
+        if self._origins:
+            headers.setRawHeaders(b"Vary", [b"Origin"])
+        headers.setRawHeaders(b"Access-Control-Allow-Methods", [METHODS])
+        headers.setRawHeaders(b"Access-Control-Allow-Headers", [HEADERS])
+        headers.setRawHeaders(b"Access-Control-Max-Age", [b"0"])
+        headers.setRawHeaders(b"Cache-Control", [b"no-store"])
+
+
+def _path(target):
+    """The path of a request's target, which a proxy may send as a whole URL."""
+    text = target.decode("ascii")
+    if text.startswith(("http://", "https://")):
+        text = "/" + text.split("/", 3)[3] if text.count("/") > 2 else "/"
+    return text
+
+
+def _method(request):
+    """The method, or the one that a POST asks to be taken for (REST reference, section 10)."""
+    method = request.method.decode("latin-1")
+    override = (request.header("x-http-method-override") or "").upper()
+    return override if method == "POST" and override in OVERRIDES else method
+
+
+def _parameters(query):
+    """Name -> list of texts.
+
+    :raises ValueError: it is no text, or too much.
+    """
+    if not query:
+        return {}
+    return parse_qs(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)

@@ -1,0 +1,239 @@
+"""What only REST has: long polls for commands and notifications, and the wait for one command (REST reference, section 9)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+from twisted.internet.task import deferLater
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.command import Commands, OneCommand
+from dhtwisted.actions.common import accessible_device
+from dhtwisted.actions.declare import Route, endpoint
+from dhtwisted.actions.notification import Notifications
+from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT, Subscription
+from dhtwisted.errors import InvalidLimit, InvalidTimeout
+from dhtwisted.model import Command, Device, MessageQuery
+from dhtwisted.polls import Poll
+from dhtwisted.replay import few_devices
+from dhtwisted.resources import CommandResource, NotificationResource
+from dhtwisted.schema import Fields, Integer
+
+DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 30, 60
+DEFAULT_LIMIT = 100
+PROBE_TIMEOUT = 0.1
+"""Seconds that a poll without waiting and without limit is held: the Python client repeats it in a tight loop."""
+
+PAGE = 100
+MAX_ANSWER_SIZE = 8 * 1024**2
+"""Bytes of payload after which an answer ends; the next poll goes on from there."""
+
+MOST_AHEAD = 0.05
+"""Seconds that are waited, at most, for the millisecond of a message to end: a client may date it at will, and a storage's clock never
+steps back when ours does."""
+
+LONGEST_WRITE = 15_000
+"""Milliseconds for which a message may be stamped before it is stored."""
+
+
+class NotificationPoll(NotificationSubscribe, tag="notification/poll"):
+    """Which notifications, as in ``notification/subscribe``: after ``timestamp`` (exclusive; absent: now), oldest first, at most ``limit``
+    (100; 0 for all). ``waitTimeout``: 0 to 60 seconds, 30 when absent.
+    """
+
+    wait_timeout: Integer | None = None
+
+
+class CommandPoll(CommandSubscribe, tag="command/poll"):
+    """Which commands, as in ``command/subscribe``: after ``timestamp`` (exclusive; absent: now), oldest first, at most ``limit`` (100; 0
+    for all). With ``returnUpdatedCommands`` only updates, and ``timestamp`` is that of the update. ``waitTimeout``: 0 to 60 seconds, 30
+    when absent.
+    """
+
+    wait_timeout: Integer | None = None
+
+
+@endpoint(
+    CommandPoll,
+    Permission.GET_DEVICE_COMMAND,
+    rest=(Route("GET", "/device/{deviceId}/command/poll"), Route("GET", "/device/command/poll")),
+    waits=True,
+)
+async def command_poll(request) -> Commands:
+    """Wait for commands of a device, of networks, of device types, or all accessible ones. An empty list when none came in time."""
+    event = COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT
+    return Commands(commands=[CommandResource.of(command) for command in await _poll(request, event)])
+
+
+@endpoint(
+    NotificationPoll,
+    Permission.GET_DEVICE_NOTIFICATION,
+    rest=(Route("GET", "/device/{deviceId}/notification/poll"), Route("GET", "/device/notification/poll")),
+    waits=True,
+)
+async def notification_poll(request) -> Notifications:
+    """Wait for notifications of a device, of networks, of device types, or all accessible ones. An empty list when none came in time."""
+    notifications = await _poll(request, NOTIFICATION_INSERT)
+    return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])
+
+
+class CommandWait(Fields, tag="command/wait"):
+    """``deviceId``, ``commandId``; ``waitTimeout``: 0 to 60 seconds, 30 when absent."""
+
+    device_id: str | None = None
+    command_id: Integer | None = None
+    wait_timeout: Integer | None = None
+
+
+@endpoint(
+    CommandWait,
+    Permission.GET_DEVICE_COMMAND,
+    rest=Route("GET", "/device/{deviceId}/command/{commandId}/poll"),
+    waits=True,
+)
+async def command_wait(request) -> OneCommand | None:
+    """Wait until a command has been updated; nothing when it was not in time, or does not exist."""
+    fields, server = request.fields, request.server
+    seconds = _timeout(fields)
+    device = await accessible_device(request, fields.device_id)
+    with _waiting(request, COMMAND_UPDATE, device_ids=frozenset({device.id})) as (poll, _):
+        command = await server.messages.get_message(Command, device.id, fields.command_id)
+        if command is None or command.updated:
+            return None if command is None else OneCommand(command=CommandResource.of(command))
+        deadline = server.reactor.seconds() + seconds
+        while not poll.ended:
+            await poll.wait(server.reactor, deadline - server.reactor.seconds())
+            if not poll.events:
+                return None
+            events, poll.events = poll.events, []
+            for event in events:
+                if event.id == command.id:
+                    return OneCommand(command=CommandResource.of(event))
+    return None
+
+
+def _timeout(fields):
+    seconds = DEFAULT_TIMEOUT if fields.wait_timeout is None else fields.wait_timeout
+    if not 0 <= seconds <= LONGEST_TIMEOUT:
+        raise InvalidTimeout(seconds, LONGEST_TIMEOUT)
+    return seconds
+
+
+@contextmanager
+def _waiting(request, event, **conditions):
+    """A poll and its subscription, in force until the block ends."""
+    server, poll = request.server, Poll()
+    conditions = {"device_ids": None, "network_ids": None, "device_type_ids": None, "names": None} | conditions
+    subscription = Subscription(poll, request.principal, server.next_subscription_id(), event, echo=None, **conditions)
+    server.polls.add(poll)
+    server.broker.add(subscription)
+    request.session.waiting = poll
+    try:
+        yield poll, subscription
+    finally:
+        request.session.waiting = None
+        server.broker.remove(subscription)
+        server.polls.remove(poll)
+
+
+async def _poll(request, event):
+    """The messages of one poll, in ascending order: what is stored, or else what comes in time.
+
+    The subscription begins before the storage is read, so that nothing falls between the two. A client asks next for what is later than
+    the last message that it got; so an answer must have all of that message's millisecond. It is read again when the millisecond is over
+    and what was being stored then is stored.
+    """
+    fields, server = request.fields, request.server
+    seconds = _timeout(fields)
+    if fields.limit is not None and fields.limit < 0:
+        raise InvalidLimit()
+    fields.device_id = fields.device_id or None
+    await check_filters(request)
+    if seconds == 0 and fields.limit == 0:
+        seconds = PROBE_TIMEOUT
+    since = server.now() if fields.timestamp is None else fields.timestamp
+    with _waiting(request, event, **filters(fields)) as (poll, subscription):
+        history = _History(server, poll, subscription, since, fields.limit)
+        found = await history.read()
+        if not found:
+            await poll.wait(server.reactor, seconds)
+        if poll.ended or not (found or poll.events):
+            return []
+        last = max(_time(subscription, message) for message in found or poll.events)
+        if await _millisecond_ended(server, last) or not found:
+            found = await history.read(until=last)
+        return _merged(subscription, found, [message for message in poll.events if _time(subscription, message) <= last])
+
+
+def _time(subscription, message):
+    return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
+
+
+async def _millisecond_ended(server, time):
+    """Wait until nothing can be stored any more with this time.
+
+    :returns: false when there was nothing to wait for.
+    """
+    if server.now() - time > LONGEST_WRITE:
+        return False
+    left = (time + 1 - server.now()) / 1000
+    if left > 0:
+        await deferLater(server.reactor, min(left, MOST_AHEAD))
+    return await server.settled() or left > 0
+
+
+def _merged(subscription, stored, events):
+    """Both together, the newest state of each: an event may be of a message that a client dated before the poll's ``timestamp``."""
+    messages = {message.id: message for message in events}
+    messages |= {message.id: message for message in stored}
+    return sorted(messages.values(), key=lambda message: (_time(subscription, message), message.id))
+
+
+class _History:
+    """Reads what is stored for one poll.
+
+    :param since: milliseconds; only what is later counts.
+    :param limit: of the answer, which goes on to the end of its last millisecond.
+    """
+
+    def __init__(self, server, poll, subscription, since, limit):
+        self._server = server
+        self._poll = poll
+        self._subscription = subscription
+        self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
+        updates = subscription.action == COMMAND_UPDATE
+        names = None if subscription.names is None else tuple(subscription.names)
+        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=since + 1, take=PAGE)
+
+    async def read(self, until=None):
+        """A list of messages, ascending; empty when there are none.
+
+        :param until: milliseconds of the last that may be among them.
+        """
+        subscription = self._subscription
+        query = self._query if until is None else replace(self._query, before=until + 1)
+        devices = await few_devices(self._server, subscription)
+        found, size, after = [], 0, None
+        while not self._poll.ended:
+            page = await self._server.messages.find_messages(subscription.kind, replace(query, device_ids=devices, after=after))
+            for message in page:
+                if self._is_full(found, size) and _time(subscription, message) > _time(subscription, found[-1]):
+                    return found
+                if await self._wanted(message):
+                    found.append(message)
+                    size += len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
+            if len(page) < PAGE:
+                return found
+            after = (_time(subscription, page[-1]), page[-1].id)
+            # Others have their turn between pages, since a sieve may go through very many.
+            await deferLater(self._server.reactor, 0)
+        return []
+
+    def _is_full(self, found, size):
+        return bool(found) and ((self._limit is not None and len(found) >= self._limit) or size >= MAX_ANSWER_SIZE)
+
+    async def _wanted(self, message):
+        device = await self._server.entities.get(Device, message.device_id)
+        return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)

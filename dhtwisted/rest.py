@@ -1,0 +1,316 @@
+"""REST without any network: a request in, a status and a body out, from the same table of actions as everything else.
+
+No endpoint is written here. The routes of the table say where an action is found, which member the body is, and what a success is
+called (REST reference, section 8); what HTTP itself asks for is the work of :mod:`dhtwisted.transports.rest`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import msgspec
+from msgspec import Raw
+
+from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.actions.declare import WHOLE
+from dhtwisted.coercion import REFUSED, coerce, readers
+from dhtwisted.conventions import REST
+from dhtwisted.coroutines import run
+from dhtwisted.envelope import encode, encode_text
+from dhtwisted.errors import (
+    BadRequest,
+    InvalidCredentials,
+    MalformedJson,
+    MethodNotAllowed,
+    MissingBody,
+    NoSuchPath,
+    TokenExpired,
+    Unauthorized,
+    UnparseableTimestamp,
+    UnsupportedMediaType,
+)
+from dhtwisted.schema import Timestamp, decode_hook, exceeds_depth
+from dhtwisted.server import Request
+
+HELD_ERROR = 1.0
+"""Seconds by which the error of a poll is held back: clients ask again at once (REST reference, section 9.3)."""
+
+BEARER = "Bearer"
+COMMON = frozenset({"requestId", "token"})
+"""Members of every request that REST does not read: who asks is in the header."""
+
+_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+Call = namedtuple("Call", "method segments query body content_type authorization caller")
+"""One request.
+
+``segments``: the path below its base, percent-decoded; ``query``: name -> list of texts; ``content_type`` and ``authorization``: header or
+``None``; ``caller``: a :class:`Caller`.
+"""
+
+
+class Caller:
+    """The client of one request, where a handler asks for its session and for the way to it.
+
+    :ivar address: its network address, for limits.
+    :ivar websocket_url: where it finds the WebSocket, for ``info``.
+    :ivar waiting: what is to be ended when the client goes away: it has an ``end`` method.
+    """
+
+    __slots__ = ("address", "waiting", "websocket_url")
+    conventions = REST
+
+    def __init__(self, address, websocket_url):
+        self.address = address
+        self.websocket_url = websocket_url
+        self.waiting = None
+
+    @property
+    def output(self):
+        """The caller itself: there is no connection that outlives the answer."""
+        return self
+
+    def remember_command(self, command_id):
+        """There is no way back to this client, so nothing is remembered for it."""
+
+    def close(self):
+        """The client is gone."""
+        if self.waiting is not None:
+            self.waiting.end()
+
+
+class _HeldError:
+    """An answer that waits."""
+
+    def __init__(self, reactor, answer):
+        self._call = reactor.callLater(HELD_ERROR, answer)
+
+    def end(self):
+        """Nobody wants it any more."""
+        if self._call.active():
+            self._call.cancel()
+
+
+class Endpoint:
+    """One route of one action, ready to read requests."""
+
+    def __init__(self, action, route):
+        self.action = action
+        self.route = route
+        self._readers = readers(action.fields)
+        self._query = frozenset(self._readers) - COMMON - frozenset(route.places) if route.body is None else frozenset()
+        if route.body is not None:
+            self._body = self._readers[route.body] if route.body != WHOLE else None
+            self._body_kind = action.fields if self._body is None else self._body.kind
+            self._decode_body = msgspec.json.Decoder(self._body_kind, dec_hook=decode_hook).decode if self._body else None
+
+    def read(self, places, call, depth):
+        """Make the request's fields of a call.
+
+        :param places: the texts in the path, in order.
+        :raises ApiError: something cannot be read.
+        """
+        values = {}
+        for wire_name, text in zip(self.route.places, places, strict=True):
+            reader = self._readers[wire_name]
+            values[reader.name] = self._read_place(reader, text, wire_name == self.route.places[-1])
+        if self.route.body is None:
+            for wire_name in call.query.keys() & self._query:
+                self._read_query(self._readers[wire_name], call.query[wire_name], values)
+        elif self._body is not None:
+            values[self._body.name] = self._read_body(call, depth)
+        else:
+            return self._read_whole(call, depth, values)
+        return self.action.fields(**values)
+
+    def _read_place(self, reader, text, is_last):
+        try:
+            return reader.read(encode_text(text))
+        except REFUSED:
+            raise (BadRequest if is_last and self.route.bad_id == 400 else NoSuchPath)() from None
+
+    @staticmethod
+    def _read_query(reader, texts, values):
+        """An empty value is an absent one; lists come with commas, repeated, or both (REST reference, section 6)."""
+        if reader.is_list:
+            parts = [part for text in texts for part in text.split(",") if part]
+            raw = encode(parts) if parts else None
+        else:
+            raw = encode_text(_with_plus(texts[0]) if reader.kind is Timestamp else texts[0]) if texts[0] else None
+        if raw is None:
+            return
+        try:
+            values[reader.name] = reader.read(raw)
+        except REFUSED:
+            raise (UnparseableTimestamp if reader.kind is Timestamp else BadRequest)() from None
+
+    def _read_body(self, call, depth):
+        body = _checked_body(call, depth)
+        try:
+            value = self._decode_body(body)
+        except (msgspec.MsgspecError, RecursionError):
+            value = coerce(self._body_kind, _object(body))
+        return value
+
+    def _read_whole(self, call, depth, values):
+        members = _object(_checked_body(call, depth))
+        fields = coerce(self._body_kind, {name: raw for name, raw in members.items() if name not in COMMON})
+        for name, value in values.items():
+            setattr(fields, name, value)
+        return fields
+
+
+def _with_plus(text):
+    """A query's plus sign stands for a space; before a zone it was meant as it is."""
+    return text.replace(" ", "+") if "T" in text else text
+
+
+def _checked_body(call, depth):
+    body = call.body.strip()
+    if not body or body == b"null":
+        raise MissingBody()
+    content_type = (call.content_type or "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
+        raise UnsupportedMediaType()
+    if depth and exceeds_depth(body, depth):
+        raise MalformedJson()
+    try:
+        # What stays raw JSON is not looked into by the decoder.
+        body.decode()
+    except UnicodeDecodeError:
+        raise MalformedJson() from None
+    return body
+
+
+def _object(body):
+    try:
+        return _members(body)
+    except (msgspec.MsgspecError, RecursionError):
+        raise MalformedJson() from None
+
+
+class _Node:
+    """A place in the tree of paths. Literal parts win over places for values."""
+
+    __slots__ = ("endpoints", "literals", "value")
+
+    def __init__(self):
+        self.literals = {}
+        self.value = None
+        self.endpoints = {}
+
+    def below(self, part):
+        """The node for one part of a template, made when it is new."""
+        if part.startswith("{"):
+            self.value = self.value or _Node()
+            return self.value
+        return self.literals.setdefault(part, _Node())
+
+    def find(self, segments, values=()):
+        """``(node, values)`` of a path; ``None`` when there is none."""
+        if not segments:
+            return (self, values) if self.endpoints else None
+        found = None
+        literal = self.literals.get(segments[0])
+        if literal is not None:
+            found = literal.find(segments[1:], values)
+        if found is None and self.value is not None:
+            found = self.value.find(segments[1:], (*values, segments[0]))
+        return found
+
+
+class RestApi:
+    """Answers REST requests of one server.
+
+    :param server: a started :class:`~dhtwisted.server.Server`.
+    """
+
+    def __init__(self, server):
+        self._server = server
+        self._depth = server.settings.limits.json_depth
+        self._root = _Node()
+        for action in (*ACTIONS.values(), *REST_ONLY.values()):
+            for route in action.routes:
+                node = self._root
+                for part in route.path.strip("/").split("/"):
+                    node = node.below(part)
+                node.endpoints[route.method] = Endpoint(action, route)
+
+    def methods(self, segments):
+        """What may be done with a path.
+
+        :returns: a sorted list such as ``["GET", "HEAD", "OPTIONS"]``; ``None`` when there is nothing at it.
+        """
+        found = self._root.find(segments)
+        if found is None:
+            return None
+        methods = set(found[0].endpoints) | {"OPTIONS"}
+        return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+    def handle(self, call, done):
+        """Answer a request.
+
+        :param call: a :class:`Call`; its method is one of a :class:`~dhtwisted.actions.declare.Route`.
+        :param done: called once with the status and the body, ``None`` for no body.
+        """
+        found = self._root.find(call.segments)
+        endpoint = found[0].endpoints.get(call.method) if found is not None else None
+
+        def refuse(error):
+            self._answer_error(error, endpoint, call, done)
+
+        def finished(members, error):
+            if error is not None:
+                refuse(error)
+            else:
+                done(*_success(endpoint, members))
+
+        def prepared(request, error):
+            if error is not None:
+                refuse(self._server.told(error, "/".join(call.segments)))
+            else:
+                self._server.execute(request, finished)
+
+        run(self._prepare(call, found, endpoint), prepared)
+
+    async def _prepare(self, call, found, endpoint):
+        """Who asks comes before what there is, and whether he may before what he says (REST reference, sections 3.1 and 7)."""
+        principal = None if call.authorization is None else await self._identify(call.authorization)
+        if found is None:
+            raise NoSuchPath()
+        if endpoint is None:
+            raise MethodNotAllowed()
+        self._server.check(endpoint.action, principal)
+        request = Request(self._server, call.caller, endpoint.action, endpoint.read(found[1], call, self._depth))
+        request.principal = principal
+        return request
+
+    async def _identify(self, authorization):
+        if not authorization.startswith(BEARER):
+            raise Unauthorized()
+        try:
+            return await self._server.authenticate(authorization[len(BEARER) :].strip())
+        except TokenExpired:
+            raise
+        except InvalidCredentials:
+            raise Unauthorized() from None
+
+    def _answer_error(self, error, endpoint, call, done):
+        answer = error_answer(error)
+        if endpoint is None or not endpoint.action.waits or call.query.get("waitTimeout", [""])[0] == "0":
+            done(*answer)
+            return
+        call.caller.waiting = _HeldError(self._server.reactor, lambda: done(*answer))
+
+
+def _success(endpoint, members):
+    if members is None:
+        return 204, None
+    answer = endpoint.action.answer
+    return endpoint.route.status, encode(members if answer is None else getattr(members, answer))
+
+
+def error_answer(error):
+    """Status and body of an :class:`~dhtwisted.errors.ApiError` (REST reference, section 4)."""
+    code = error.rest_code or error.code
+    return code, b'{"error":%d,"message":%b}' % (code, encode_text(error.rest_text or error.text))
