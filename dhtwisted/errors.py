@@ -325,11 +325,18 @@ class BodyTooLarge(ApiError):
     text = "HTTP 413 Content Too Large"
 
 
-class BodyTimeout(ApiError):
-    """The body of a REST request did not come within ``limits.body_timeout``."""
+class RequestTimeout(ApiError):
+    """A request, or the body of one, did not come in time."""
 
     code = 408
     text = "HTTP 408 Request Timeout"
+
+
+class HeadTooLarge(ApiError):
+    """The head of a request is longer than any client's."""
+
+    code = 431
+    text = "HTTP 431 Request Header Fields Too Large"
 
 
 class MalformedHttp(ApiError):

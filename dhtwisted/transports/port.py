@@ -14,8 +14,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from dhtwisted.errors import AccessDenied, HeadTooLarge, NoSuchPath, RequestTimeout, ServiceUnavailable
 from dhtwisted.session import SessionFactory
-from dhtwisted.transports.rest import Locator, RestSite
+from dhtwisted.transports.rest import Locator, RestSite, refusal
 from dhtwisted.transports.websocket import DeviceHiveFactory
 
 MAX_HEAD = 16384
@@ -55,10 +56,6 @@ class Head:
         return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
 
 
-def _refusal(status):
-    return b"HTTP/1.1 %b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status
-
-
 class Port(Protocol):
     """A connection of which it is not known yet who serves it; afterwards it passes everything on."""
 
@@ -72,7 +69,7 @@ class Port(Protocol):
 
     def connectionMade(self):
         if self._refused:
-            self._refuse(b"503 Service Unavailable")
+            self._refuse(ServiceUnavailable())
         else:
             self.factory.undecided.add(self)
 
@@ -83,16 +80,16 @@ class Port(Protocol):
             head = Head(self._received[:end])
             self._decide(head, self._received[end:])
         elif len(self._received) > MAX_HEAD:
-            self._refuse(b"431 Request Header Fields Too Large")
+            self._refuse(HeadTooLarge())
 
     def _decide(self, head, rest):
         factory = self.factory
         if not head.is_upgrade:
             self._give_to(factory.site, self._received)
         elif not factory.locator.is_websocket(head.path):
-            self._refuse(b"404 Not Found")
+            self._refuse(NoSuchPath())
         elif factory.origins and head.origin is not None and head.origin not in factory.origins:
-            self._refuse(b"403 Forbidden")
+            self._refuse(AccessDenied())
         else:
             self._give_to(factory.websockets, head.without_origin() + rest)
 
@@ -105,15 +102,15 @@ class Port(Protocol):
         self.dataReceived = self._target.dataReceived
         self._target.dataReceived(data)
 
-    def _refuse(self, status):
+    def _refuse(self, error):
         self.factory.undecided.discard(self)
         self.dataReceived = lambda data: None
-        self.transport.write(_refusal(status))
+        self.transport.write(refusal(error))
         self.transport.loseConnection()
 
     def drop(self):
         """End a connection that did not say in time what it wants."""
-        self._refuse(b"408 Request Timeout")
+        self._refuse(RequestTimeout())
 
     def connectionLost(self, reason):
         self.factory.undecided.discard(self)

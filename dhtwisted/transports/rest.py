@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, unquote_to_bytes
 
-from twisted.logger import Logger
-from twisted.web.http import HTTPChannel, HTTPFactory, Request, datetimeToString
+from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.errors import BadRequest, BodyTimeout, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath
+from dhtwisted.errors import BadRequest, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
 from dhtwisted.throttle import RateLimit
 
 WELCOME = b"The DeviceHive API runs here.\n"
-METHODS = b"OPTIONS, GET, POST, PUT, DELETE, HEAD"
-HEADERS = b"Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey"
+ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
+COMMON_HEADERS = (
+    b"Access-Control-Allow-Methods: OPTIONS, GET, POST, PUT, DELETE, HEAD\r\n"
+    b"Access-Control-Allow-Headers: Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey\r\n"
+    b"Access-Control-Max-Age: 0\r\n"
+    b"Cache-Control: no-store\r\n"
+)
 OVERRIDES = frozenset({"PUT", "DELETE", "HEAD", "OPTIONS"})
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 IDLE_SECONDS = 60
@@ -107,7 +111,7 @@ class HttpRequest(Request):
         self._body.append(data)
         seconds = self.channel.factory.body_timeout
         if self._timer is None and seconds and self._received != self._length:
-            self._timer = self.channel.factory.reactor.callLater(seconds, self._refuse, BodyTimeout())
+            self._timer = self.channel.factory.reactor.callLater(seconds, self._refuse, RequestTimeout())
 
     def requestReceived(self, command, path, version):
         self._stop_timer()
@@ -153,21 +157,38 @@ class HttpRequest(Request):
         self._caller = Caller(getattr(self.client, "host", ""), locator.websocket_url(prefix, headers, self.isSecure()))
         return self._caller
 
-    def answer(self, status, body, content_type=JSON):
-        """Send the whole answer in one go: the firmware reads no further than one segment."""
+    def answer(self, status, body, headers=b"", content_type=JSON):
+        """Send the whole answer in one go: the firmware reads no further than one segment.
+
+        The head is written here, since Twisted's way through a table of headers takes as long as all else that an answer needs.
+
+        :param body: ``None`` for none at all.
+        :param headers: further lines, each with its end.
+        """
         if self._disconnected:
             return
         self._caller = None
-        headers = self.responseHeaders
-        self.setResponseCode(status)
-        headers.setRawHeaders(b"Date", [datetimeToString()])
-        if body is not None:
-            headers.setRawHeaders(b"Content-Type", [content_type])
-        headers.setRawHeaders(b"Content-Length", [b"%d" % len(body or b"")])
-        if status == 401:
-            headers.setRawHeaders(b"WWW-Authenticate", [b"Bearer"])
-        self.write(body or b"")
+        self.code = status
+        head = _head(status, body, content_type) + self.channel.factory.headers(self) + headers
+        if not self.channel.persistent:
+            head += b"Connection: close\r\n"
+        self.startedWriting = 1
+        self.channel.write(head + b"\r\n" + (b"" if body is None or self.method == b"HEAD" else body))
         self.finish()
+
+
+def _head(status, body, content_type):
+    """Status line and the headers that an answer without a body lacks (RFC 9110, section 8.6)."""
+    head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (status, RESPONSES.get(status, b""), datetimeToString())
+    if body is not None:
+        head += b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(body))
+    return head + b"WWW-Authenticate: Bearer\r\n" if status == 401 else head
+
+
+def refusal(error):
+    """The answer to what is not read as a request, after which the connection is closed."""
+    status, body = error_answer(error)
+    return _head(status, body, JSON) + b"Connection: close\r\n\r\n" + body
 
 
 class HttpChannel(HTTPChannel):
@@ -178,9 +199,7 @@ class HttpChannel(HTTPChannel):
 
     def refuse(self, error):
         """Answer what is no request, or too large a one, and close."""
-        status, body = error_answer(error)
-        head = b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        self.transport.write(head % (status, error.text.removeprefix(f"HTTP {status} ").encode(), JSON, len(body)) + body)
+        self.transport.write(refusal(error))
         self.loseConnection()
 
     def _respondToBadRequestAndDisconnect(self):
@@ -192,7 +211,6 @@ class RestSite(HTTPFactory):
     """The plain HTTP side of the port."""
 
     protocol = HttpChannel
-    events = Logger()
     noisy = False
 
     def __init__(self, server, locator):
@@ -212,8 +230,15 @@ class RestSite(HTTPFactory):
         """Nothing was started."""
 
     def log(self, request):
-        """An answer is one event of the program's log."""
-        self.events.debug("{method} {path} {code}", method=request.method, path=request.uri.partition(b"?")[0], code=request.code)
+        """No line for each answer: clients that poll ask ten times a second. What fails is logged where it fails."""
+
+    def headers(self, request):
+        """The lines that every answer has (REST reference, section 2)."""
+        if not self._origins:
+            return ANY_ORIGIN + COMMON_HEADERS
+        origin = request.header("origin")
+        allowed = b"Access-Control-Allow-Origin: %b\r\n" % origin.encode() if origin in self._origins else b""
+        return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
     def process(self, request):
         """Answer a request, at its turn when its connection asks too often."""
@@ -231,7 +256,6 @@ class RestSite(HTTPFactory):
     def _process(self, request):
         if request._disconnected:
             return
-        self._set_headers(request)
         target, _, query = request.uri.partition(b"?")
         try:
             prefix, _, segments = self._locator.resource(_path(target))
@@ -256,9 +280,7 @@ class RestSite(HTTPFactory):
         call = Call(method, segments, parameters, request.body, request.header("content-type"), request.header("authorization"), caller)
 
         def done(status, body):
-            if status == 405:
-                self._allow(request, self._api.methods(segments))
-            request.answer(status, body)
+            request.answer(status, body, _allow(self._api.methods(segments)) if status == 405 else b"")
 
         self._api.handle(call, done)
 
@@ -267,31 +289,21 @@ class RestSite(HTTPFactory):
         if methods is None:
             request.answer(*error_answer(NoSuchPath()))
         else:
-            self._allow(request, methods)
-            request.answer(200, b"", TEXT)
-
-    def _welcome(self, request, method):
-        if method in ("GET", "HEAD"):
-            request.answer(200, WELCOME, TEXT)
-            return
-        self._allow(request, ["GET", "HEAD", "OPTIONS"])
-        request.answer(*((200, b"", TEXT) if method == "OPTIONS" else error_answer(MethodNotAllowed())))
+            request.answer(200, b"", _allow(methods), TEXT)
 
     @staticmethod
-    def _allow(request, methods):
-        request.responseHeaders.setRawHeaders(b"Allow", [", ".join(methods).encode()])
+    def _welcome(request, method):
+        allow = _allow(["GET", "HEAD", "OPTIONS"])
+        if method in ("GET", "HEAD"):
+            request.answer(200, WELCOME, content_type=TEXT)
+        elif method == "OPTIONS":
+            request.answer(200, b"", allow, TEXT)
+        else:
+            request.answer(*error_answer(MethodNotAllowed()), allow)
 
-    def _set_headers(self, request):
-        headers = request.responseHeaders
-        origin = request.header("origin") if self._origins else "*"
-        if not self._origins or origin in self._origins:
-            headers.setRawHeaders(b"Access-Control-Allow-Origin", [origin.encode()])
-        if self._origins:
-            headers.setRawHeaders(b"Vary", [b"Origin"])
-        headers.setRawHeaders(b"Access-Control-Allow-Methods", [METHODS])
-        headers.setRawHeaders(b"Access-Control-Allow-Headers", [HEADERS])
-        headers.setRawHeaders(b"Access-Control-Max-Age", [b"0"])
-        headers.setRawHeaders(b"Cache-Control", [b"no-store"])
+
+def _allow(methods):
+    return b"Allow: %b\r\n" % ", ".join(methods).encode()
 
 
 def _path(target):
