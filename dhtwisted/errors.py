@@ -270,6 +270,13 @@ class DeviceNotFound(NotFound):
         super().__init__(f"Device with such deviceId = {device_id} not found")
 
 
+class UnseenDeviceNotFound(DeviceNotFound):
+    """No device has this id, told to somebody who may not see every device: REST does not say that much (REST reference, section 7)."""
+
+    rest_code = AccessDenied.code
+    rest_text = AccessDenied.text
+
+
 class CommandNotFound(NotFound):
     """The device has no command with this id, or it has expired."""
 

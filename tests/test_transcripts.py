@@ -22,7 +22,7 @@ class MemoryConnection(Connection):
     def send(self, text):
         self._client.send_text(text)
 
-    async def receive(self):
+    async def receive(self, is_event=False):
         if self._read == len(self._client.messages):
             await self._client.arrival().addTimeout(SECONDS, self._reactor)
         self._read += 1

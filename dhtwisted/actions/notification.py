@@ -14,6 +14,7 @@ from dhtwisted.errors import (
     MissingNotificationId,
     NotificationNotFound,
     ReservedNotification,
+    UnseenDeviceNotFound,
 )
 from dhtwisted.model import Device, Notification
 from dhtwisted.resources import NotificationResource, Resource
@@ -84,10 +85,10 @@ async def notification_insert(request) -> InsertedNotification:
 
 
 async def readable_device(request, device_id):
-    """Find a device whose notifications the caller may read; unlike elsewhere everybody is told 404 (section 2.1)."""
+    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1)."""
     check_device_id(device_id)
     if await request.server.entities.get(Device, device_id) is None:
-        raise DeviceNotFound(device_id)
+        raise DeviceNotFound(device_id) if request.principal.unrestricted else UnseenDeviceNotFound(device_id)
     return await accessible_device(request, device_id)
 
 

@@ -90,7 +90,7 @@ class CommandWait(Fields, tag="command/wait"):
 @endpoint(
     CommandWait,
     Permission.GET_DEVICE_COMMAND,
-    rest=Route("GET", "/device/{deviceId}/command/{commandId}/poll"),
+    rest=Route("GET", "/device/{deviceId}/command/{commandId}/poll", bad_id=400),
     waits=True,
 )
 async def command_wait(request) -> OneCommand | None:

@@ -40,6 +40,19 @@ class Listening:
         assert head.startswith(b"HTTP/1.1 101 "), head
         return connection
 
+    async def http(self, method, path, headers="", body=None):
+        """Send one HTTP request; returns the status, headers by lower-case name, and body.
+
+        :param headers: further lines, each with its end.
+        """
+        length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+        connection = await self.connect()
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n{headers}{length}\r\n"
+        connection.write(head.encode() + (body or b""))
+        lines, _, content = (await connection.end()).partition(b"\r\n\r\n")
+        status, *lines = lines.decode().split("\r\n")
+        return int(status.split()[1]), {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}, content
+
     async def authenticated(self, user=None, **claims):
         connection = await self.websocket()
         reply = await connection.call(action="authenticate", token=self.memory.token(user, **claims))

@@ -1,4 +1,4 @@
-"""The conversations of ``tests/transcripts`` over real WebSockets, with Autobahn's client."""
+"""The conversations of ``tests/transcripts`` over real sockets: WebSockets with Autobahn's client, and REST."""
 
 import pytest
 import pytest_twisted
@@ -6,10 +6,15 @@ from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientPr
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import HostnameEndpoint
 
+from dhtwisted.actions import ACTIONS
 from tests.transcript import Connection, transcripts
+from tests.transports.rest_client import RestConnection
 from tests.world import furnish
 
 SECONDS = 10
+
+WEBSOCKET_ALONE = {"authenticate", "command-unsubscribe", "envelope", "notification-unsubscribe", "subscription-list"}
+"""Transcripts about what REST does not have: an identity that lasts, an envelope, subscriptions to be listed and ended."""
 
 
 class WebSocketConnection(WebSocketClientProtocol, Connection):
@@ -34,7 +39,7 @@ class WebSocketConnection(WebSocketClientProtocol, Connection):
     def send(self, text):
         self.sendMessage(text.encode())
 
-    async def receive(self):
+    async def receive(self, is_event=False):
         return await self._messages.get().addTimeout(SECONDS, self.factory.reactor)
 
     def close(self):
@@ -43,7 +48,7 @@ class WebSocketConnection(WebSocketClientProtocol, Connection):
 
 @pytest.mark.parametrize("transcript", transcripts(), ids=lambda transcript: transcript.name)
 @pytest_twisted.ensureDeferred
-async def test_transcript(transcript, listen, nothing_logged, reactor):
+async def test_over_websocket(transcript, listen, nothing_logged, reactor):
     server = await listen()
     factory = WebSocketClientFactory(f"ws://127.0.0.1:{server.port}/api/websocket", reactor=reactor)
     factory.noisy = False
@@ -61,3 +66,21 @@ async def test_transcript(transcript, listen, nothing_logged, reactor):
     finally:
         for connection in connections:
             await connection.gone.addTimeout(SECONDS, reactor)
+
+
+@pytest.mark.parametrize(
+    "transcript", [found for found in transcripts() if found.name not in WEBSOCKET_ALONE], ids=lambda transcript: transcript.name
+)
+@pytest_twisted.ensureDeferred
+async def test_over_rest(transcript, listen, nothing_logged):
+    server = await listen()
+    connections = []
+
+    async def connect():
+        connections.append(RestConnection(server))
+        return connections[-1]
+
+    await transcript.run(connect, await furnish(server.memory))
+    told = set().union(*(connection.told for connection in connections))
+    named = {name: action for name, action in ACTIONS.items() if name.replace("/", "-") == transcript.name and action.routes}
+    assert {(name, "success") for name in named} <= told, "REST was told nothing of this action"

@@ -1,0 +1,318 @@
+"""Long polls (REST reference, section 9)."""
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from dhtwisted.model import User
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.timestamps import format_timestamp
+from tests.delaying import DelayingStorage
+from tests.rest_api import client
+
+LONG_AGO = "2020-01-01T00:00:00"
+MILLISECOND = 0.001
+
+
+@pytest_twisted.async_yield_fixture
+async def admin(server):
+    """The administrator, with the device ``pump``."""
+    administrator = client(server)
+    await administrator.send("PUT", "/device/pump", {})
+    server.clock.advance(1)
+    yield administrator
+
+
+def later(server, seconds=MILLISECOND):
+    """Let time pass, each millisecond by itself."""
+    for _ in range(max(1, round(min(seconds, 0.2) / MILLISECOND))):
+        server.clock.advance(MILLISECOND)
+    server.clock.advance(max(0, seconds - 0.2))
+
+
+async def insert(admin, name, kind="command", device="pump", **members):
+    status, content = await admin.send("POST", f"/device/{device}/{kind}", {kind: name} | members)
+    assert status == 201
+    return content
+
+
+def names(answer, kind="command"):
+    status, content = answer
+    assert status == 200, answer
+    return [message[kind] for message in content]
+
+
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest.mark.parametrize(
+    "path", ["/device/pump/{}/poll", "/device/{}/poll", "/device/{}/poll?deviceId=pump", "/device/{}/poll?deviceIds=pump,x-1"]
+)
+@pytest_twisted.ensureDeferred
+async def test_the_first_event_is_answered_when_its_millisecond_is_over(server, admin, kind, path):
+    await admin.send("PUT", "/device/x-1", {})
+    later(server)
+    poll = client(server).send("GET", path.format(kind))
+    await insert(admin, "a", kind)
+    await insert(admin, "b", kind)
+    assert not poll.called
+    later(server)
+    assert names(await poll, kind) == ["a", "b"]
+    assert len(server.server.polls) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_stored_is_answered_at_once(server, admin):
+    await insert(admin, "a")
+    later(server)
+    await insert(admin, "b")
+    later(server)
+    answer = await client(server).get(f"/device/pump/command/poll?timestamp={LONG_AGO}")
+    assert [command["command"] for command in answer] == ["a", "b"]
+    last = answer[-1]["timestamp"]
+    assert await client(server).get(f"/device/pump/command/poll?waitTimeout=0&timestamp={last}") == []
+    assert names(await client(server).send("GET", f"/device/pump/command/poll?timestamp={answer[0]['timestamp']}")) == ["b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_empty_list_when_time_is_over(server, admin):
+    for query, seconds in (("", 30), ("?waitTimeout=60", 60), ("?waitTimeout=", 30), ("?waitTimeout=1", 1)):
+        poll = client(server).send("GET", f"/device/pump/command/poll{query}")
+        server.clock.advance(seconds - 0.1)
+        assert not poll.called
+        server.clock.advance(0.1)
+        assert await poll == (200, [])
+    assert await client(server).get("/device/pump/command/poll?waitTimeout=0") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("waitTimeout=-1", "Timeout can't be less than 0 seconds. "),
+        ("waitTimeout=61", "Timeout can't be more than 60 seconds. "),
+        ("limit=-1", "Limit can't be less than 0."),
+        ("timestamp=soon", "Unparseable timestamp"),
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["/device/pump/command/poll", "/device/command/poll", "/device/pump/notification/poll", "/device/notification/poll"]
+)
+@pytest_twisted.ensureDeferred
+async def test_parameters_that_are_wrong(server, admin, path, query, text):
+    poll = client(server).send("GET", f"{path}?{query}")
+    server.clock.advance(1)
+    assert await poll == (400, {"error": 400, "message": text})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_goes_on_to_the_end_of_a_millisecond(server, admin):
+    for name in ("a", "b", "c"):
+        await insert(admin, name)
+    later(server)
+    await insert(admin, "d")
+    later(server)
+    for limit, expected in ((1, "abc"), (3, "abc"), (4, "abcd"), (0, "abcd"), (100, "abcd")):
+        answer = await client(server).send("GET", f"/device/command/poll?timestamp={LONG_AGO}&limit={limit}")
+        assert "".join(names(answer)) == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hundred_when_no_limit_is_given(server, admin):
+    for _ in range(103):
+        await insert(admin, "n", "notification")
+        later(server)
+    assert len(await client(server).get(f"/device/pump/notification/poll?timestamp={LONG_AGO}")) == 100
+    assert len(await client(server).get(f"/device/pump/notification/poll?timestamp={LONG_AGO}&limit=0")) == 104
+
+
+@pytest_twisted.ensureDeferred
+async def test_history_of_many_pages_of_others(server, admin):
+    await admin.send("PUT", "/device/other", {})
+    for number in range(250):
+        await insert(admin, f"n{number}", "notification", "other")
+    await insert(admin, "mine", "notification")
+    later(server)
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    poll = client(server, anna).send("GET", f"/device/notification/poll?timestamp={LONG_AGO}&names=mine,x")
+    while not poll.called:
+        later(server)
+    assert names(await poll, "notification") == ["mine"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_probe_of_the_python_client_is_held_a_moment(server, admin):
+    poll = client(server).send("GET", "/device/command/poll?waitTimeout=0&limit=0")
+    assert not poll.called
+    server.clock.advance(0.1)
+    assert await poll == (200, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_updates_or_only_inserts(server, admin):
+    updates = client(server).send("GET", "/device/pump/command/poll?returnUpdatedCommands=true")
+    inserts = client(server).send("GET", "/device/pump/command/poll?returnUpdatedCommands=false")
+    command = await insert(admin, "a")
+    later(server)
+    assert names(await inserts) == ["a"]
+    assert not updates.called
+    second = client(server).send("GET", "/device/pump/command/poll")
+    later(server)
+    await admin.send("PUT", f"/device/pump/command/{command['id']}", {"status": "done"})
+    later(server)
+    (updated,) = (await updates)[1]
+    assert (updated["status"], updated["lastUpdated"] > updated["timestamp"]) == ("done", True)
+    assert not second.called
+    second_updates = f"/device/command/poll?returnUpdatedCommands=true&waitTimeout=0&timestamp={updated['lastUpdated']}"
+    assert await client(server).get(second_updates) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_updates_are_found_by_their_own_time(server, admin):
+    first, second = await insert(admin, "a"), await insert(admin, "b")
+    later(server, 5)
+    since = format_timestamp(server.server.now())
+    later(server)
+    await admin.send("PUT", f"/device/pump/command/{second['id']}", {"status": "1"})
+    later(server)
+    await admin.send("PUT", f"/device/pump/command/{first['id']}", {"status": "2"})
+    later(server)
+    path = "/device/command/poll?returnUpdatedCommands=true&waitTimeout=0&timestamp="
+    answer = await client(server).get(path + since)
+    assert [command["status"] for command in answer] == ["1", "2"]
+    assert [command["status"] for command in await client(server).get(path + answer[0]["lastUpdated"])] == ["2"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_filters(server, admin):
+    await admin.send("PUT", "/device/far", {"networkId": 1, "deviceTypeId": 1})
+    for query, expected in (
+        ("networkIds=1", "ab"),
+        ("deviceTypeIds=1", "ab"),
+        ("networkIds=1&deviceTypeIds=1&names=a,x", "a"),
+        ("names=b&names=c", "b"),
+        ("names=", "ab"),
+        ("deviceId=far&names=a", ""),
+    ):
+        since = format_timestamp(server.server.now())
+        later(server)
+        await insert(admin, "a")
+        await insert(admin, "b")
+        later(server)
+        assert "".join(names(await client(server).send("GET", f"/device/command/poll?waitTimeout=0&timestamp={since}&{query}"))) == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_ids_that_the_caller_may_not_see(server, admin):
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    for query in ("networkIds=1,9", "deviceTypeIds=9", "deviceId=unknown"):
+        poll = f"/device/command/poll?waitTimeout=0&{query}"
+        assert (await admin.send("GET", poll))[0] == 404
+        assert await client(server, anna).send("GET", poll) == (403, {"error": 403, "message": "Access is denied"})
+    assert (await admin.send("GET", "/device/command/poll?waitTimeout=0&networkIds=1,9"))[1]["message"] == (
+        "Networks with such networkIds wasn't found: {[1, 9]}"
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_sees_nothing_waits_all_the_same(server, admin):
+    nobody = await server.add_user("nobody")
+    poll = client(server, nobody).send("GET", "/device/command/poll?waitTimeout=5")
+    await insert(admin, "secret")
+    server.clock.advance(4)
+    assert not poll.called
+    server.clock.advance(1)
+    assert await poll == (200, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_rights_are_those_of_the_moment(server, admin):
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    poll = client(server, anna).send("GET", "/device/command/poll?waitTimeout=5")
+    await server.server.entities.update(User, anna.id, {"network_ids": frozenset()})
+    await insert(admin, "secret")
+    server.clock.advance(5)
+    assert await poll == (200, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_dated_by_its_client_is_delivered(server, admin):
+    poll = client(server).send("GET", "/device/command/poll")
+    await insert(admin, "old", timestamp=LONG_AGO)
+    later(server)
+    assert names(await poll) == ["old"]
+    poll = client(server).send("GET", "/device/command/poll")
+    await insert(admin, "future", timestamp="2030-01-01T00:00:00")
+    later(server, 0.1)
+    assert names(await poll) == ["future"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_goes_is_forgotten(server, admin):
+    gone = client(server)
+    poll = gone.send("GET", "/device/command/poll")
+    assert len(server.server.polls) == 1
+    gone.caller.close()
+    assert len(server.server.polls) == 0
+    assert not server.clock.getDelayedCalls()
+    assert await poll == (200, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_so_many_wait(open_server):
+    server = await open_server(limits={"polls": 2})
+    first = [client(server).send("GET", "/device/command/poll?waitTimeout=9") for _ in range(2)]
+    refused = client(server).send("GET", "/device/command/poll?waitTimeout=9")
+    server.clock.advance(1)
+    assert await refused == (429, {"error": 429, "message": "Too many requests"})
+    server.clock.advance(8)
+    assert [await poll for poll in first] == [(200, [])] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_polls_are_answered_when_the_server_stops(server, admin):
+    polls = [client(server).send("GET", f"/device/{kind}/poll") for kind in ("command", "notification")]
+    await server.server.stop()
+    assert [await poll for poll in polls] == [(200, [])] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_a_millisecond_is_lost_while_it_is_being_stored(open_server):
+    storage = DelayingStorage(MemoryStorage(Clock()))
+    server = await open_server(storage=storage)
+    admin = client(server)
+    await admin.send("PUT", "/device/pump", {})
+    poll = client(server).send("GET", "/device/notification/poll")
+    # Both have the same time, and the second is still being stored when the first has been delivered.
+    await insert(admin, "first", "notification")
+    storage.delay("append", late=True)
+    second = admin.send("POST", "/device/pump/notification", {"notification": "second"})
+    later(server)
+    assert not poll.called
+    storage.release_all()
+    assert (await second)[0] == 201
+    assert names(await poll, "notification") == ["first", "second"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_waiting_for_a_command(server, admin):
+    command = await insert(admin, "a")
+    path = f"/device/pump/command/{command['id']}/poll"
+    first, second = client(server).send("GET", path), client(server).send("GET", path + "?waitTimeout=2")
+    assert await client(server).send("GET", path + "?waitTimeout=0") == (204, None)
+    server.clock.advance(2)
+    assert await second == (204, None)
+    other = await insert(admin, "b")
+    await admin.send("PUT", f"/device/pump/command/{other['id']}", {"status": "no"})
+    assert not first.called
+    await admin.send("PUT", f"/device/pump/command/{command['id']}", {"status": "yes", "result": {"x": 1}})
+    status, answer = await first
+    assert (status, answer["id"], answer["status"], answer["result"]) == (200, command["id"], "yes", {"x": 1})
+    assert (await client(server).get(path + "?waitTimeout=0"))["status"] == "yes"
+    assert len(server.server.polls) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_waiting_for_what_is_not_there(server, admin):
+    assert await admin.send("GET", "/device/pump/command/99/poll") == (204, None)
+    assert (await admin.send("GET", "/device/unknown/command/1/poll?waitTimeout=0"))[0] == 404
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    assert (await client(server, anna).send("GET", "/device/unknown/command/1/poll?waitTimeout=0"))[0] == 403
+    assert (await admin.send("GET", "/device/pump/command/1/poll?waitTimeout=61"))[0] is not None

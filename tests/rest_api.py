@@ -1,0 +1,50 @@
+"""A client of the REST API of a ``MemoryServer``, without HTTP."""
+
+import json
+from urllib.parse import parse_qs
+
+from twisted.internet.defer import Deferred
+
+from dhtwisted.rest import Call, Caller, RestApi
+
+WEBSOCKET_URL = "ws://hive.example/api/websocket"
+
+
+class RestClient:
+    """Sends requests as :mod:`dhtwisted.transports.rest` would.
+
+    :param memory: a ``MemoryServer``.
+    :param authorization: the header of every request; ``None`` for none.
+    """
+
+    def __init__(self, memory, authorization=None):
+        self._api = RestApi(memory.server)
+        self._authorization = authorization
+        self.caller = None
+
+    def send(self, method, path, body=None, content_type=None):
+        """Begin a request.
+
+        :param body: bytes as they are, anything else as JSON.
+        :returns: a Deferred of the status and the decoded body, ``None`` for no body.
+        """
+        path, _, query = path.partition("?")
+        self.caller = Caller("192.0.2.1", WEBSOCKET_URL)
+        if not isinstance(body, bytes):
+            body = b"" if body is None else json.dumps(body).encode()
+        segments = path.strip("/").split("/")
+        call = Call(method, segments, parse_qs(query, keep_blank_values=True), body, content_type, self._authorization, self.caller)
+        answered = Deferred()
+        self._api.handle(call, lambda status, content: answered.callback((status, content and json.loads(content))))
+        return answered
+
+    async def get(self, path):
+        """The body of an answer that must be 200."""
+        status, content = await self.send("GET", path)
+        assert status == 200, (status, content)
+        return content
+
+
+def client(memory, user=None, **claims):
+    """A client with a token as ``MemoryServer.token`` makes it."""
+    return RestClient(memory, f"Bearer {memory.token(user, **claims)}")
