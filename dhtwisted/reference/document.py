@@ -1,0 +1,183 @@
+"""The OpenAPI document: every route of the action table."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import get_args, get_type_hints
+
+import msgspec
+
+from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.actions.declare import WHOLE
+from dhtwisted.errors import (
+    AccessDenied,
+    BadRequest,
+    BodyTooLarge,
+    InternalError,
+    NotFound,
+    ObjectChanged,
+    RequestTimeout,
+    ServiceUnavailable,
+    TooManyRequests,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from dhtwisted.reference.groups import GROUPS, group_of
+from dhtwisted.reference.members import members, published
+from dhtwisted.reference.schemas import Schemas, without_none
+
+SCHEME = "accessToken"
+EVERYWHERE = (BadRequest, Unauthorized, InternalError, ServiceUnavailable)
+"""What any request can be answered; a bad ``Authorization`` is refused even where none is needed."""
+
+ALSO = {"token": (TooManyRequests,), "token/create": (NotFound,), "user/getCurrent": (ObjectChanged,)}
+"""Action -> errors that its route does not tell."""
+
+ERRORS = (
+    *EVERYWHERE,
+    AccessDenied,
+    NotFound,
+    RequestTimeout,
+    ObjectChanged,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    TooManyRequests,
+)
+
+DESCRIPTION = """\
+The REST side of a DeviceHive-compatible server. `HEAD` works wherever `GET` does, `OPTIONS` everywhere.
+
+Who asks is told by `Authorization: Bearer` and an access token, which `POST /token` gives. Every error has a body with its status and a
+message. Timestamps are UTC, `2026-01-02T03:04:05.678`; those that are sent may have a zone, and may be milliseconds since 1970. In a
+request, null and an absent member are the same unless said otherwise, and members that are not described here are ignored. More is
+understood than is described: numbers for texts, texts for numbers and booleans, lists in a query by commas, repeated, or both.
+"""
+
+
+def openapi(base, version):
+    """Describe the REST API.
+
+    :param base: the path below which it is served, such as ``/api/rest``.
+    :param version: of the server.
+    :returns: an OpenAPI 3.1 document as a dict.
+    """
+    schemas = Schemas()
+    paths = {}
+    for action in (*ACTIONS.values(), *REST_ONLY.values()):
+        for route in action.routes:
+            paths.setdefault(route.path, {})[route.method.lower()] = _operation(schemas, action, route)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "DeviceHive REST API", "version": version, "description": DESCRIPTION},
+        "servers": [{"url": base}],
+        "tags": _tags(paths),
+        "paths": {path: paths[path] for path in sorted(paths)},
+        "components": {
+            "schemas": {"Error": _error_schema()} | dict(sorted(schemas.components.items())),
+            "responses": {kind.__name__: _error_response(kind) for kind in ERRORS},
+            "securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _tags(paths):
+    used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
+    return [{"name": group.name, "description": group.description} for group in GROUPS if group.name in used]
+
+
+def _error_schema():
+    properties = {
+        "error": {"type": "integer", "minimum": 400, "maximum": 599, "description": "the status"},
+        "message": {"type": "string", "description": "what is wrong"},
+    }
+    return {"type": "object", "properties": properties, "required": ["error", "message"]}
+
+
+def _error_response(kind):
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {"description": kind.__doc__, "content": content}
+
+
+def _operation(schemas, action, route):
+    operation = {
+        "operationId": operation_id(action, route),
+        "tags": [group_of(action).name],
+        "summary": _summary(action),
+        "description": published(action.documentation),
+        "security": [{SCHEME: [permission.wire_name]} for permission in sorted(action.permissions)],
+        "parameters": _parameters(schemas, action, route),
+        "responses": _responses(schemas, action, route),
+    }
+    return operation if route.body is None else operation | {"requestBody": _body(schemas, action, route)}
+
+
+def operation_id(action, route):
+    """A name such as ``deviceSave``; of several routes of one action those with more places say by what."""
+    first, *others = action.name.split("/")
+    name = first + "".join(other[0].upper() + other[1:] for other in others)
+    fewest = min((other.places for other in action.routes), key=len)
+    return name + "".join(f"By{place[0].upper()}{place[1:]}" for place in route.places if len(action.routes) > 1 and place not in fewest)
+
+
+def _summary(action):
+    """The first sentence of an action's documentation, without its stop."""
+    return published(action.documentation).split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
+
+
+def _parameters(schemas, action, route):
+    parameters = []
+    for field in members(action.fields):
+        name = field.encode_name
+        if name not in route.places and route.body is not None:
+            continue
+        parameter = {"name": name, "in": "path" if name in route.places else "query"}
+        schema = schemas.of_member(action.fields, field, may_be_null=False)
+        meaning = schema.pop("description", None)
+        parameter |= {"description": meaning} if meaning else {}
+        parameter |= {"required": True} if name in route.places else {}
+        parameter |= {"explode": False} if schema.get("type") == "array" else {}
+        parameters.append(parameter | {"schema": schema})
+    return parameters
+
+
+def _body(schemas, action, route):
+    if route.body == WHOLE:
+        schema = schemas.of_struct(action.fields, hidden=route.places)
+    else:
+        field = next(field for field in members(action.fields) if field.encode_name == route.body)
+        schema = schemas.of(without_none(field.type))
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(schemas, action, route):
+    responses = {}
+    if action.reply is not None:
+        kind = action.reply
+        field = next((field for field in msgspec.structs.fields(kind) if field.name == action.answer), None)
+        schema = schemas.of(kind if field is None else field.type)
+        responses[str(route.status)] = {"description": "Success", "content": {"application/json": {"schema": schema}}}
+    if may_be_nothing(action):
+        responses["204"] = {"description": "Success" if action.reply is None else "Nothing to tell"}
+    for kind in sorted(_errors(action, route), key=lambda kind: kind.code):
+        responses[str(kind.code)] = {"$ref": f"#/components/responses/{kind.__name__}"}
+    return responses
+
+
+def may_be_nothing(action):
+    """Whether a success can be without any members."""
+    return action.reply is None or NoneType in get_args(get_type_hints(action.handler)["return"])
+
+
+def _errors(action, route):
+    """What else than success can be answered. What HTTP refuses before it knows the operation is not told for each."""
+    yield from (*EVERYWHERE, *ALSO.get(action.name, ()))
+    if action.permissions:
+        yield AccessDenied
+    if route.places or action.waits:
+        yield NotFound
+    if route.body is not None:
+        yield from (RequestTimeout, BodyTooLarge, UnsupportedMediaType)
+    if route.method != "GET":
+        yield ObjectChanged
+    if action.waits:
+        yield TooManyRequests
