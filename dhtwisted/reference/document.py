@@ -95,7 +95,7 @@ def _error_schema():
 
 def _error_response(kind):
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {"description": kind.__doc__, "content": content}
+    return {"description": published(kind.__doc__), "content": content}
 
 
 def _operation(schemas, action, route):
