@@ -13,6 +13,7 @@ from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
     BodyTooLarge,
+    HeadTooLarge,
     InternalError,
     NotFound,
     ObjectChanged,
@@ -42,6 +43,7 @@ ERRORS = (
     BodyTooLarge,
     UnsupportedMediaType,
     TooManyRequests,
+    HeadTooLarge,
 )
 
 DESCRIPTION = """\
@@ -169,12 +171,14 @@ def may_be_nothing(action):
 
 
 def _errors(action, route):
-    """What else than success can be answered. What HTTP refuses before it knows the operation is not told for each."""
+    """What else than success can be answered to this operation."""
     yield from (*EVERYWHERE, *ALSO.get(action.name, ()))
     if action.permissions:
         yield AccessDenied
     if route.places or action.waits:
         yield NotFound
+    if route.body is None and len(members(action.fields)) > len(route.places):
+        yield HeadTooLarge
     if route.body is not None:
         yield from (RequestTimeout, BodyTooLarge, UnsupportedMediaType)
     if route.method != "GET":

@@ -28,11 +28,12 @@ NAME = {"minLength": 1, "maxLength": MAX_NAME} | TEXT
 LABEL = {"minLength": 1, "maxLength": 128} | TEXT
 NAMES = {"items": {"maxLength": MAX_NAME} | TEXT}
 SEVERAL = {"maxItems": MAX_SUBSCRIPTION_LIST}
-WRITTEN_TIMESTAMP = {"pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}$"}
+WRITTEN_TIMESTAMP = {"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}$"}
 DEVICE_ID = {"pattern": "^[a-zA-Z0-9-]{1,48}$"}
-TOKEN_IDS = {"items": {"pattern": r"^(\*|\d{1,18})$"}}
+TOKEN_IDS = {"items": {"pattern": r"^(\*|[0-9]{1,18})$"}}
 ORDER = {"enum": ["ASC", "DESC"]}
 MESSAGE_ORDER = "Absent: descending with a `sortField` and over REST, else ascending"
+BELOW = "Below 0: nothing over REST, refused over WebSocket"
 
 MEMBERS = {
     # Tokens and identity
@@ -41,6 +42,7 @@ MEMBERS = {
     "Authenticate.token": _says("an access token"),
     "accessToken": _says("for `authenticate`, and for the header `Authorization: Bearer ...` of REST"),
     "refreshToken": _says("for `token/refresh`"),
+    "TokenRefresh.refreshToken": _says("a refresh token", minLength=1),
     "payload": _says("the rights of the tokens"),
     "actions": _says("permissions, by name or number; `*` for all. Absent: none", items={"type": ["string", "integer"]}),
     "TokenPayload.userId": _says("whose tokens they are"),
@@ -111,12 +113,14 @@ MEMBERS = {
     "names": _says("only with one of these names", **NAMES),
     "returnUpdated": _says("only commands that have been updated"),
     "CommandList.sortOrder": _says(f"ascending or descending. {MESSAGE_ORDER}", **ORDER),
-    "CommandList.take": _says("at most so many. Absent: 100", minimum=0),
+    "CommandList.take": _says(f"at most so many. Absent: 100. {BELOW}"),
+    "CommandList.skip": _says(f"without the first so many. {BELOW}"),
     "CommandList.command": _says("only with this name; `names` is not read then"),
     "CommandList.status": _says("only with this status, in whatever case"),
     "CommandList.sortField": _says("in which order", enum=["timestamp", "command", "status"]),
     "NotificationList.sortOrder": _says(f"ascending or descending. {MESSAGE_ORDER}", **ORDER),
-    "NotificationList.take": _says("at most so many. Absent: 100", minimum=0),
+    "NotificationList.take": _says(f"at most so many. Absent: 100. {BELOW}"),
+    "NotificationList.skip": _says(f"without the first so many. {BELOW}"),
     "NotificationList.notification": _says("only with this name; `names` is not read then"),
     "NotificationList.sortField": _says("in which order", enum=["timestamp", "notification"]),
     # Subscriptions and polls

@@ -13,7 +13,13 @@ from dhtwisted.resources import Resource
 from dhtwisted.schema import Timestamp
 from dhtwisted.timestamps import LATEST
 
-GIVEN_TIMESTAMP = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0, "maximum": LATEST}]}
+SINCE_1970 = "^(19[7-9]|[2-9][0-9]{2})[0-9]-"
+GIVEN_TIMESTAMP = {
+    "anyOf": [
+        {"type": "string", "format": "date-time", "pattern": SINCE_1970},
+        {"type": "integer", "minimum": 0, "maximum": LATEST},
+    ]
+}
 """A zone may be left out, and digits in a query are milliseconds; no format of JSON Schema says either."""
 
 
