@@ -51,7 +51,8 @@ class IEntityStorage(Interface):
     def update(kind, key, changes):
         """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
 
-        :param changes: field name -> new value; never the key.
+        :param changes: field name -> new value; never the key. The new value of a set may be ``model.With`` or ``model.Without``, so that
+            concurrent changes of its elements all take effect too; ``model.changed`` works any of them out.
         :returns: the entity as it is now.
         :raises Missing: there is no such entity.
         :raises Duplicate: a unique field would agree with another entity's; nothing was changed.
@@ -77,7 +78,7 @@ class IMessageStorage(Interface):
         Each message is stamped in place: ``id``, and ``timestamp`` where it is ``None``; a command's ``last_updated`` becomes its
         ``timestamp``. Ids, and the times that the storage gives, ascend in the order in which messages become visible, over restarts and
         however many appends run at once; times never step back, even when the clock does, and may be equal. Completes when the messages
-        survive whatever :attr:`IStorage.durability` promises, and not before.
+        survive whatever :attr:`IStorage.durability` promises, and not before; appends complete in the order of their ids.
 
         :param messages: a sequence of commands and notifications, mixed as the caller likes.
         :returns: ``None``.

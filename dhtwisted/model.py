@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Entity(Struct, frozen=True, kw_only=True):
@@ -88,11 +89,38 @@ class Configuration(Entity, frozen=True, kw_only=True):
     """A named text that clients may keep on the server."""
 
     KIND: ClassVar[str] = "configuration"
-    KEY: ClassVar[str] = "name"
+    UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
 
     name: str
     value: str
     entity_version: int = 1
+    id: int = 0
+
+
+class With(Struct, frozen=True):
+    """As the new value of a field that holds a set: what it has, and these."""
+
+    elements: frozenset
+
+
+class Without(Struct, frozen=True):
+    """As the new value of a field that holds a set: what it has, but for these."""
+
+    elements: frozenset
+
+
+def changed(entity, changes):
+    """Make the entity that a change leads to; every storage can update by this.
+
+    :param changes: field name -> new value, :class:`With` or :class:`Without`.
+    """
+    return replace(entity, **{name: _value(getattr(entity, name), change) for name, change in changes.items()})
+
+
+def _value(old, change):
+    if isinstance(change, With):
+        return old | change.elements
+    return old - change.elements if isinstance(change, Without) else change
 
 
 ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration)}
@@ -165,6 +193,8 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     :ivar names: with one of these names; ``None`` for all.
     :ivar status: commands alone: with this status, ignoring case.
     :ivar updated: commands alone: only those that have been updated.
+    :ivar by_update: commands alone, and only together with ``updated``: ``last_updated`` takes the place of ``timestamp`` in ``since``,
+        ``before``, ``after`` and the order. A poll for updates asks so, of any devices, and must not cost a walk through all commands.
     :ivar since: ``timestamp`` at or after this.
     :ivar before: ``timestamp`` before this.
     :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
@@ -177,6 +207,7 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     names: tuple[str, ...] | None = None
     status: str | None = None
     updated: bool = False
+    by_update: bool = False
     since: int | None = None
     before: int | None = None
     after: tuple[int, int] | None = None

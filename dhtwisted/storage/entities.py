@@ -10,7 +10,7 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.model import ENTITY_KINDS
+from dhtwisted.model import ENTITY_KINDS, changed
 
 
 class EntityTable:
@@ -114,7 +114,7 @@ class Transaction:
             raise Missing(kind, key)
         if kind.KEY in changes:
             raise TypeError(f"the key {kind.KEY} of a {kind.__name__} cannot be changed")
-        entity = replace(old, **changes)
+        entity = changed(old, changes)
         self._check_unique(entity)
         self._check(entity)
         self.changes[kind, key] = entity
@@ -147,8 +147,8 @@ class Transaction:
                 raise Duplicate(kind, field, value)
 
     def _has_other_owner(self, kind, field, value, committed_owner, key):
-        for (changed_kind, changed_key), changed in self.changes.items():
-            if changed_kind is kind and changed_key != key and changed is not None and getattr(changed, field) == value:
+        for (other_kind, other_key), other in self.changes.items():
+            if other_kind is kind and other_key != key and other is not None and getattr(other, field) == value:
                 return True
         return committed_owner not in (None, key) and (kind, committed_owner) not in self.changes
 

@@ -1,6 +1,7 @@
-"""Messages of one kind in memory: by id, by time, and by device and time.
+"""Messages of one kind in memory: by id, by time, by device and time; updated commands also by the time of the update.
 
-Every index is a list in ascending ``(timestamp, id)``, so that a query costs what it returns and not what is kept. Messages nearly always
+Every index is a list in ascending ``(timestamp, id)``, and commands that have been updated are also in lists in ascending
+``(last_updated, id)``, so that a query costs what it returns and not what is kept. Messages nearly always
 arrive with ascending times and leave at the old end; both are quick. Anything else moves part of one list.
 """
 
@@ -21,18 +22,26 @@ def chronological(message):
     return message.timestamp, message.id
 
 
+def by_update(command):
+    """The order of updates: by their time, then by id."""
+    return command.last_updated, command.id
+
+
 class OrderedMessages:
-    """A list of messages in chronological order; the oldest leave at small cost.
+    """A list of messages in order of time; the oldest leave at small cost.
+
+    :param order: what the list is sorted by, as a function of a message.
 
     Places before ``start`` are dead. They are cut off when they are the larger part, so that removing at the front moves each message
     once on average instead of all of them each time.
     """
 
-    __slots__ = ("items", "start")
+    __slots__ = ("items", "order", "start")
 
-    def __init__(self):
+    def __init__(self, order=chronological):
         self.items = []
         self.start = 0
+        self.order = order
 
     def __len__(self):
         return len(self.items) - self.start
@@ -40,10 +49,10 @@ class OrderedMessages:
     def add(self, message):
         """Put a message into its place, which is nearly always the end."""
         items = self.items
-        if self.start == len(items) or items[-1].timestamp <= message.timestamp:
+        if self.start == len(items) or self.order(items[-1]) <= self.order(message):
             items.append(message)
         else:
-            insort(items, message, self.start, key=chronological)
+            insort(items, message, self.start, key=self.order)
 
     def remove(self, message):
         """Take a message out; it must be in."""
@@ -64,16 +73,58 @@ class OrderedMessages:
         """Walk through the messages within the times of a query, in its direction."""
         low, high = self.start, len(self.items)
         if query.since is not None:
-            low = bisect_left(self.items, (query.since,), low, key=chronological)
+            low = bisect_left(self.items, (query.since,), low, key=self.order)
         if query.after is not None:
-            low = max(low, bisect_right(self.items, tuple(query.after), self.start, key=chronological))
+            low = max(low, bisect_right(self.items, tuple(query.after), self.start, key=self.order))
         if query.before is not None:
-            high = bisect_left(self.items, (query.before,), self.start, key=chronological)
+            high = bisect_left(self.items, (query.before,), self.start, key=self.order)
         positions = range(high - 1, low - 1, -1) if query.descending else range(low, high)
         return map(self.items.__getitem__, positions)
 
     def _position(self, message):
-        return bisect_left(self.items, chronological(message), self.start, key=chronological)
+        return bisect_left(self.items, self.order(message), self.start, key=self.order)
+
+
+class TimeIndex:
+    """Messages of one kind in one order: all together, and of each device.
+
+    :param order: see :class:`OrderedMessages`.
+    """
+
+    def __init__(self, order):
+        self.order = order
+        self._all = OrderedMessages(order)
+        self._by_device = {}
+
+    def add(self, message):
+        """Take a message in."""
+        self._all.add(message)
+        device = self._by_device.get(message.device_id)
+        if device is None:
+            device = self._by_device[message.device_id] = OrderedMessages(self.order)
+        device.add(message)
+
+    def remove(self, message):
+        """Take a message out; it must be in."""
+        self._all.remove(message)
+        device = self._by_device[message.device_id]
+        device.remove(message)
+        if not device:
+            del self._by_device[message.device_id]
+
+    def replace(self, old, new):
+        """Put a changed message into the place of the old one; its place in the order is the same."""
+        self._all.replace(old, new)
+        self._by_device[old.device_id].replace(old, new)
+
+    def walk(self, query):
+        """Go through the messages of a query's devices and times, in its direction."""
+        if query.device_ids is None:
+            return self._all.between(query)
+        devices = [self._by_device[device_id] for device_id in set(query.device_ids) if device_id in self._by_device]
+        if len(devices) == 1:
+            return devices[0].between(query)
+        return merge(*(device.between(query) for device in devices), key=self.order, reverse=query.descending)
 
 
 class MessageLog:
@@ -88,8 +139,8 @@ class MessageLog:
         self.last_id = 0
         self.oldest_id = 1
         self._by_id = {}
-        self._all = OrderedMessages()
-        self._by_device = {}
+        self._times = TimeIndex(chronological)
+        self._updates = TimeIndex(by_update)
 
     def __len__(self):
         return len(self._by_id)
@@ -110,11 +161,9 @@ class MessageLog:
         """Keep a message that has its stamps, as when data is read again. Its id lies above all that came before."""
         self.last_id = message.id
         self._by_id[message.id] = message
-        self._all.add(message)
-        device = self._by_device.get(message.device_id)
-        if device is None:
-            device = self._by_device[message.device_id] = OrderedMessages()
-        device.add(message)
+        self._times.add(message)
+        if self.kind is Command and message.updated:
+            self._updates.add(message)
 
     def get(self, device_id, message_id):
         """Find one message of a device, or ``None``."""
@@ -132,20 +181,23 @@ class MessageLog:
             return None
         changed = replace(message, last_updated=max(now, message.last_updated + 1), updated=True, **changes)
         self._by_id[message.id] = changed
-        self._all.replace(message, changed)
-        self._by_device[message.device_id].replace(message, changed)
+        self._times.replace(message, changed)
+        if message.updated:
+            self._updates.remove(message)
+        self._updates.add(changed)
         return changed
 
     def find(self, query):
         """List what a query asks for."""
-        found = filter(self._condition(query), self._walk(query))
+        index = self._updates if query.by_update else self._times
+        found = filter(self._condition(query), index.walk(query))
         if query.sort != "timestamp":
-            found = sorted(found, key=_sort_key(query.sort), reverse=query.descending)
+            found = sorted(found, key=_sort_key(query.sort, index.order), reverse=query.descending)
         return list(islice(found, query.skip, None if query.take is None else query.skip + query.take))
 
     def forget(self, query):
         """Remove the oldest messages that a query asks for, and say how many."""
-        gone = list(islice(self._walk(query), query.take))
+        gone = list(islice(self._times.walk(query), query.take))
         for message in gone:
             self._remove(message)
         return len(gone)
@@ -159,19 +211,9 @@ class MessageLog:
 
     def _remove(self, message):
         del self._by_id[message.id]
-        self._all.remove(message)
-        device = self._by_device[message.device_id]
-        device.remove(message)
-        if not device:
-            del self._by_device[message.device_id]
-
-    def _walk(self, query):
-        if query.device_ids is None:
-            return self._all.between(query)
-        devices = [self._by_device[device_id] for device_id in set(query.device_ids) if device_id in self._by_device]
-        if len(devices) == 1:
-            return devices[0].between(query)
-        return merge(*(device.between(query) for device in devices), key=chronological, reverse=query.descending)
+        self._times.remove(message)
+        if self.kind is Command and message.updated:
+            self._updates.remove(message)
 
     def _condition(self, query):
         names = None if query.names is None else frozenset(query.names)
@@ -189,9 +231,9 @@ class MessageLog:
         return matches
 
 
-def _sort_key(field):
+def _sort_key(field, order):
     def key(message):
         value = getattr(message, field, None)
-        return value is not None, value or "", message.timestamp, message.id
+        return value is not None, value or "", order(message)
 
     return key

@@ -56,7 +56,8 @@ class MessageTable:
         :returns: SQL and its parameters.
         """
         conditions, parameters = self._conditions(query)
-        fields = ("timestamp", "id") if query.sort == "timestamp" else (query.sort, "timestamp", "id")
+        time = _time_field(query)
+        fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
         if not set(fields) <= set(self._fields):
             raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
         order = ", ".join(f"{field} DESC" if query.descending else field for field in fields)
@@ -107,15 +108,20 @@ def is_integer_of_sqlite(value):
     return -LARGEST <= value <= LARGEST
 
 
+def _time_field(query):
+    return "last_updated" if query.by_update else "timestamp"
+
+
 def _time_terms(query):
+    time = _time_field(query)
     if query.since is not None:
-        yield "timestamp >= ?", [_within_range(query.since)]
+        yield f"{time} >= ?", [_within_range(query.since)]
     if query.before is not None:
-        yield "timestamp < ?", [_within_range(query.before)]
+        yield f"{time} < ?", [_within_range(query.before)]
     if query.after is not None:
         timestamp, message_id = map(_within_range, query.after)
         # The first term alone lets the index be entered at the right place.
-        yield "timestamp >= ? AND (timestamp > ? OR id > ?)", [timestamp, timestamp, message_id]
+        yield f"{time} >= ? AND ({time} > ? OR id > ?)", [timestamp, timestamp, message_id]
 
 
 def _device_term(device_ids):

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, User
+from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, User, With, Without
 from dhtwisted.testing.storage_base import StorageContract, outcomes, results
 from dhtwisted.testing.storage_model import EntityModel
 from dhtwisted.testing.strategies import descriptions, entities, names, network_queries
@@ -76,8 +76,8 @@ class EntityStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_a_taken_key_is_refused(self, storage):
-        await insert_all(storage, device("a", name="first"), Configuration(name="a", value="first"))
-        for entity in (device("a", name="second"), Configuration(name="a", value="second")):
+        await insert_all(storage, device("a", name="first"), Configuration(id=7, name="a", value="first"))
+        for entity in (device("a", name="second"), Configuration(id=7, name="b", value="second")):
             with pytest.raises(Duplicate) as caught:
                 await storage.insert(entity)
             assert caught.value.field == entity.KEY, "Duplicate names the field that is taken"
@@ -99,6 +99,17 @@ class EntityStorageContract(StorageContract):
             refused = [outcome for outcome in part if isinstance(outcome, Duplicate)]
             assert len(refused) == 9, f"of ten equal inserts at once nine are a Duplicate, here: {part}"
         assert await storage.count(User, EVERYTHING) == 1, "and one of them is stored"
+
+    @pytest_twisted.ensureDeferred
+    async def test_concurrent_changes_of_one_set_all_take_effect(self, storage):
+        user = await storage.insert(User(login="a", network_ids=frozenset({100, 101})))
+        changes = [With(frozenset({number})) for number in range(20)] + [Without(frozenset({100, 7777}))]
+        await outcomes(*(storage.update(User, user.id, {"network_ids": change}) for change in changes))
+        stored = await storage.get(User, user.id)
+        assert stored.network_ids == frozenset({*range(20), 101}), "With adds elements and Without removes them, however many at once"
+        both = await storage.update(User, user.id, {"network_ids": Without(frozenset(range(20))), "device_type_ids": With(frozenset({5}))})
+        assert (both.network_ids, both.device_type_ids) == (frozenset({101}), frozenset({5})), "several sets in one update"
+        assert await storage.get(User, user.id) == both, "what update returns is what is stored, not the change"
 
     @pytest_twisted.ensureDeferred
     async def test_update_replaces_what_it_names(self, storage):

@@ -78,7 +78,7 @@ def page(found, query):
 
 def find_messages(messages, query):
     """What a query asks for, of messages of one kind."""
-    found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query.sort))
+    found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query))
     return page(found[::-1] if query.descending else found, query)
 
 
@@ -87,17 +87,22 @@ def matches(message, query):
     return (
         (query.device_ids is None or message.device_id in query.device_ids)
         and (query.names is None or message.name in query.names)
-        and (query.since is None or message.timestamp >= query.since)
-        and (query.before is None or message.timestamp < query.before)
-        and (query.after is None or (message.timestamp, message.id) > query.after)
+        and (query.since is None or time_of(message, query) >= query.since)
+        and (query.before is None or time_of(message, query) < query.before)
+        and (query.after is None or (time_of(message, query), message.id) > query.after)
         and (not isinstance(message, Command) or _command_matches(message, query))
     )
 
 
-def sort_key(message, field):
-    """The place of a message in the ascending order by a field."""
-    value = getattr(message, field)
-    return value is not None, value or type(value)(), message.timestamp, message.id
+def time_of(message, query):
+    """The time that counts for a query."""
+    return message.last_updated if query.by_update else message.timestamp
+
+
+def sort_key(message, query):
+    """The place of a message in the ascending order of a query."""
+    value = time_of(message, query) if query.sort == "timestamp" else getattr(message, query.sort)
+    return value is not None, value or type(value)(), time_of(message, query), message.id
 
 
 def _command_matches(command, query):

@@ -30,6 +30,32 @@ class MessageQueries(StorageContract):
         assert await names_found(storage, since=30, before=20) == "", "bounds that leave nothing"
 
     @pytest_twisted.ensureDeferred
+    async def test_the_time_of_updates(self, storage):
+        await storage.append(
+            [command(name, device_id, timestamp=1000 + n) for n, (name, device_id) in enumerate(zip("abcd", "xyxy", strict=True))]
+        )
+        updated = [await storage.update_command(device_id, id, {}) for device_id, id in (("y", 4), ("x", 1), ("y", 2), ("x", 1))]
+        first, last = updated[0].last_updated, updated[-1].last_updated
+
+        async def found(**conditions):
+            query = MessageQuery(updated=True, by_update=True, **conditions)
+            return "".join(m.name for m in await storage.find_messages(Command, query))
+
+        order = "".join(m.name for m in sorted((updated[0], updated[2], updated[3]), key=lambda m: (m.last_updated, m.id)))
+        assert await found() == order, "by the time of the last update, and by id within a time"
+        assert await found(descending=True) == order[::-1], "descending turns it"
+        assert await found(device_ids=("x",)) == "a", "of one device"
+        assert await found(device_ids=("x", "y", "z")) == order, "of several"
+        assert await found(since=first) == order, "since is of the update, not of the command"
+        assert await found(since=last + 1) == "", "nothing was updated later"
+        assert await found(before=first) == "", "nor earlier"
+        assert await found(after=(first, 0), take=1) == order[0], "after goes by the update and the id"
+        rest = await found(after=(updated[3].last_updated, 1))
+        assert "a" not in rest, "after is exclusive"
+        await storage.forget_messages(Command, MessageQuery(device_ids=("x",)))
+        assert sorted(await found()) == ["b", "d"], "what is forgotten is not found"
+
+    @pytest_twisted.ensureDeferred
     async def test_conditions(self, storage):
         sent = [("a", "x", "Done"), ("b", "x", "failed"), ("a", "y", "DONE"), ("b", "z", None), ("A", "z", "")]
         await storage.append([command(name, device_id, status=status) for name, device_id, status in sent])

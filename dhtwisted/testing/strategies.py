@@ -107,9 +107,16 @@ network_queries = st.builds(
 
 def message_queries(kind):
     """Queries of one kind of message."""
-    commands_alone = {"status": st.sampled_from([None, "", "DONE", "failed"]), "updated": st.booleans()} if kind is Command else {}
+    statuses = {"status": st.sampled_from([None, "", "DONE", "failed"])} if kind is Command else {}
+    # What is asked for in the order of updates is asked for among updated commands alone.
+    times = st.sampled_from([{}, {"updated": True}, {"updated": True, "by_update": True}] if kind is Command else [{}])
+
+    def build(times, **conditions):
+        return MessageQuery(**times, **conditions)
+
     return st.builds(
-        MessageQuery,
+        build,
+        times=times,
         device_ids=st.none() | st.lists(device_ids, max_size=3).map(tuple),
         names=st.none() | st.lists(names, max_size=3).map(tuple),
         since=st.none() | timestamps,
@@ -119,5 +126,5 @@ def message_queries(kind):
         descending=st.booleans(),
         skip=st.integers(0, 3),
         take=_takes,
-        **commands_alone,
+        **statuses,
     )

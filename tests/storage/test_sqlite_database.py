@@ -2,11 +2,17 @@
 
 import sqlite3
 from contextlib import closing
+from importlib.resources import files
 
 import pytest
+from msgspec.structs import replace
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.model import Command, MessageQuery
 from dhtwisted.storage.sqlite_database import migrate, statements
+from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES
+
+SCHEMA = files("dhtwisted.storage") / "schema" / "file"
 
 
 @pytest.fixture
@@ -56,3 +62,23 @@ def test_a_newer_schema_is_refused(connection, scripts):
 def test_cuts_a_script_into_statements():
     script = "CREATE TRIGGER t AFTER INSERT ON a BEGIN\n  DELETE FROM b;\n  DELETE FROM c;\nEND;\nSELECT 1;\n-- the end\n"
     assert [statement.split()[0] for statement in statements(script)] == ["CREATE", "SELECT"]
+
+
+def test_polls_for_updates_are_read_along_an_index(connection):
+    migrate(connection, "data")
+    query = MessageQuery(updated=True, by_update=True, since=5, after=(7, 1), take=10)
+    for wanted, index in ((query, "command_by_update"), (replace(query, device_ids=("a",)), "command_update_of_device")):
+        sql, parameters = MESSAGE_TABLES[Command].find(wanted)
+        plan = " ".join(row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        assert index in plan
+        assert "TEMP B-TREE" not in plan
+
+
+def test_data_of_the_first_schema_is_upgraded(connection, tmp_path):
+    (tmp_path / "0001.sql").write_text((SCHEMA / "0001.sql").read_text("utf-8"))
+    migrate(connection, "data", tmp_path)
+    connection.execute("INSERT INTO counter (name, value) VALUES ('server_time', 5)")
+    migrate(connection, "data")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
+    assert {"command_by_update", "command_update_of_device"} <= names
+    assert connection.execute("SELECT value FROM counter").fetchone() == (5,)
