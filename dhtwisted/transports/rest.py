@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.errors import BadRequest, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
+from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
 from dhtwisted.throttle import RateLimit
 
@@ -59,15 +59,18 @@ class Locator:
         """Take a path apart.
 
         :param path: text, percent-encoded.
-        :returns: the prefix of its WebSocket, its base, and the decoded parts below the longest base that it has.
-        :raises UnicodeDecodeError: it is no text.
+        :returns: the prefix of its WebSocket, and the decoded parts below the longest base that it has.
+        :raises NoSuchPath: it is no text.
         """
-        parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
+        try:
+            parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
+        except UnicodeDecodeError:
+            raise NoSuchPath() from None
         for length in range(min(self._longest, len(parts)), -1, -1):
             prefix = self._bases.get(tuple(parts[:length]))
             if prefix is not None:
                 break
-        return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
+        return prefix, parts[length:]
 
     def rest_url(self, path, headers, secure):
         """Where a WebSocket client finds the REST API; ``secure``: it came by TLS."""
@@ -142,9 +145,16 @@ class HttpRequest(Request):
     # What the factory calls
 
     def header(self, name):
-        """A header as text; ``None`` when it is absent, the first when it is repeated. It may hold any bytes."""
+        """A header as text, which may hold any bytes; ``None`` when it is absent.
+
+        :raises BadRequest: it is repeated, so that it cannot be said what was meant.
+        """
         values = self.requestHeaders.getRawHeaders(name.encode())
-        return values[0].decode("latin-1") if values else None
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise BadRequest()
+        return values[0].decode("latin-1")
 
     @property
     def body(self):
@@ -236,7 +246,7 @@ class RestSite(HTTPFactory):
         """The lines that every answer has (REST reference, section 2)."""
         if not self._origins:
             return ANY_ORIGIN + COMMON_HEADERS
-        origin = request.header("origin")
+        origin = b", ".join(request.requestHeaders.getRawHeaders(b"origin", ())).decode("latin-1")
         allowed = b"Access-Control-Allow-Origin: %b\r\n" % origin.encode() if origin in self._origins else b""
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
@@ -256,26 +266,23 @@ class RestSite(HTTPFactory):
     def _process(self, request):
         if request._disconnected:
             return
-        target, _, query = request.uri.partition(b"?")
         try:
-            prefix, _, segments = self._locator.resource(_path(target))
-        except UnicodeDecodeError:
-            request.answer(*error_answer(NoSuchPath()))
-            return
+            self._route(request)
+        except ApiError as error:
+            request.answer(*error_answer(error))
+
+    def _route(self, request):
+        target, _, query = request.uri.partition(b"?")
+        prefix, segments = self._locator.resource(_path(target))
         method = _method(request)
         if not segments:
             self._welcome(request, method)
         elif method == "OPTIONS":
             self._tell_methods(request, segments)
         else:
-            self._call(request, "GET" if method == "HEAD" else method, prefix, segments, query)
+            self._call(request, "GET" if method == "HEAD" else method, prefix, segments, _parameters(query))
 
-    def _call(self, request, method, prefix, segments, query):
-        try:
-            parameters = _parameters(query)
-        except ValueError:
-            request.answer(*error_answer(BadRequest()))
-            return
+    def _call(self, request, method, prefix, segments, parameters):
         caller = request.caller(self._locator, prefix)
         call = Call(method, segments, parameters, request.body, request.header("content-type"), request.header("authorization"), caller)
 
@@ -287,9 +294,8 @@ class RestSite(HTTPFactory):
     def _tell_methods(self, request, segments):
         methods = self._api.methods(segments)
         if methods is None:
-            request.answer(*error_answer(NoSuchPath()))
-        else:
-            request.answer(200, b"", _allow(methods), TEXT)
+            raise NoSuchPath()
+        request.answer(200, b"", _allow(methods), TEXT)
 
     @staticmethod
     def _welcome(request, method):
@@ -308,7 +314,7 @@ def _allow(methods):
 
 def _path(target):
     """The path of a request's target, which a proxy may send as a whole URL."""
-    text = target.decode("ascii")
+    text = target.decode("latin-1")
     if text.startswith(("http://", "https://")):
         text = "/" + text.split("/", 3)[3] if text.count("/") > 2 else "/"
     return text
@@ -324,8 +330,11 @@ def _method(request):
 def _parameters(query):
     """Name -> list of texts.
 
-    :raises ValueError: it is no text, or too much.
+    :raises BadRequest: it is no text, or too much.
     """
     if not query:
         return {}
-    return parse_qs(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+    try:
+        return parse_qs(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise BadRequest() from None
