@@ -22,7 +22,7 @@ class MemoryConnection(Connection):
     def send(self, text):
         self._client.send_text(text)
 
-    async def receive(self, is_event=False):
+    async def receive(self, subscription_id=None):
         if self._read == len(self._client.messages):
             await self._client.arrival().addTimeout(SECONDS, self._reactor)
         self._read += 1

@@ -5,6 +5,7 @@ polls. What comes back is told in the form of the WebSocket. What REST has no wo
 """
 
 import json
+from collections import defaultdict
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -45,7 +46,7 @@ class RestConnection(Connection):
         self._server = server
         self._token = None
         self._replies = DeferredQueue()
-        self._events = DeferredQueue()
+        self._events = defaultdict(DeferredQueue)
         self._serial = 0
         self._closed = False
         self.told = set()
@@ -75,7 +76,7 @@ class RestConnection(Connection):
         if route.body == WHOLE:
             return members.keys() > {"action"}
         if route.body is not None:
-            return members.get(route.body, b"null") != b"null"
+            return bytes(members.get(route.body, b"null")) != b"null"
         return self._tells_query(declared, members)
 
     @staticmethod
@@ -103,8 +104,8 @@ class RestConnection(Connection):
 
         Deferred.fromCoroutine(answer()).addErrback(lambda failure: self._replies.put(failure.getTraceback()))
 
-    async def receive(self, is_event=False):
-        queue = self._events if is_event else self._replies
+    async def receive(self, subscription_id=None):
+        queue = self._replies if subscription_id is None else self._events[subscription_id]
         return await queue.get().addTimeout(SECONDS, self._server.reactor)
 
     def expected(self, message):
@@ -121,7 +122,8 @@ class RestConnection(Connection):
 
     def close(self):
         self._closed = True
-        assert not self._events.pending, f"more events than the transcript has: {self._events.pending}"
+        more = [event for queue in self._events.values() for event in queue.pending]
+        assert not more, f"more events than the transcript has: {more}"
 
     # What it does
 
@@ -178,21 +180,22 @@ class RestConnection(Connection):
         query = dict(_query(members, readers(ACTIONS[action].fields).keys() - {"token", "requestId", "timestamp", "deviceId"}))
         if "deviceId" in members:
             query["deviceId"] = _text(members["deviceId"])
-        since = _value(members.get("timestamp", b"null"))
-        if since not in (None, ""):
-            # Over WebSocket the bound is inclusive.
-            query["timestamp"] = format_timestamp(parse_timestamp(since) - 1)
+        if "timestamp" in members:
+            query["timestamp"] = _text(members["timestamp"])
         path = f"/device/{EVENTS[action]}/poll"
-        status, content = await self._exchange("GET", path, query | {"waitTimeout": "0", "timestamp": "9999-12-31"}, token=token)
+        status, content = await self._exchange("GET", path, query | {"waitTimeout": "0"}, token=token)
         if status >= 400:
             return self._error(content)
+        if "timestamp" in members:
+            # Over WebSocket the bound is inclusive.
+            query["timestamp"] = format_timestamp(parse_timestamp(_value(members["timestamp"])) - 1)
         self._serial += 1
         serial, polls = self._serial, self._server.memory.server.polls
         before = len(polls)
         first = Deferred.fromCoroutine(self._exchange("GET", path, query, token=token))
         while len(polls) == before and not first.called:
             await self._server.tick()
-        Deferred.fromCoroutine(self._poll(first, path, query, token, action, serial)).addErrback(self._poll_failed)
+        Deferred.fromCoroutine(self._poll(first, path, query, token, action, serial)).addErrback(self._poll_failed, serial)
         return {"status": "success", "subscriptionId": serial}
 
     async def _poll(self, first, path, query, token, action, serial):
@@ -202,14 +205,16 @@ class RestConnection(Connection):
         while not self._closed and status == 200:
             for message in messages:
                 event = {"action": f"{kind}/{'update' if updates else 'insert'}", "subscriptionId": serial, kind: message}
-                self._events.put(json.dumps(event))
-            if messages:
-                query["timestamp"] = messages[-1]["lastUpdated" if updates else "timestamp"]
+                self._events[serial].put(json.dumps(event))
+            # The greatest so far: a client may have dated a message before the others.
+            times = [message["lastUpdated" if updates else "timestamp"] for message in messages]
+            if times:
+                query["timestamp"] = max(query.get("timestamp", ""), *times)
             status, messages = await self._exchange("GET", path, query, token=token)
 
-    def _poll_failed(self, failure):
+    def _poll_failed(self, failure, serial):
         if not self._closed:
-            self._events.put(failure.getTraceback())
+            self._events[serial].put(failure.getTraceback())
 
 
 def known_name(reply, field):
@@ -233,7 +238,7 @@ def _is_path_part(raw, kind):
     value = None if raw is None else _value(raw)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return False
-    return kind is not int or isinstance(value, int) or value.isdigit()
+    return value != "" and (kind is not int or isinstance(value, int) or value.isdigit())
 
 
 def _is_query_value(raw, is_list):

@@ -31,7 +31,7 @@ class FirmwareConnection(Connection):
     def send(self, text):
         self._connection.write(raw.frame(text))
 
-    async def receive(self, is_event=False):
+    async def receive(self, subscription_id=None):
         return json.dumps(await self._connection.message())
 
     def close(self):

@@ -39,7 +39,7 @@ class WebSocketConnection(WebSocketClientProtocol, Connection):
     def send(self, text):
         self.sendMessage(text.encode())
 
-    async def receive(self, is_event=False):
+    async def receive(self, subscription_id=None):
         return await self._messages.get().addTimeout(SECONDS, self.factory.reactor)
 
     def close(self):
