@@ -6,12 +6,15 @@ Twisted's HTTP parser is used without twisted.web's tree of resources: paths are
 
 from __future__ import annotations
 
+import json
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
 from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
+from dhtwisted.reference import openapi
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
+from dhtwisted.server import API_VERSION
 from dhtwisted.throttle import RateLimit
 
 WELCOME = b"The DeviceHive API runs here.\n"
@@ -28,6 +31,8 @@ IDLE_SECONDS = 60
 """After so many seconds without a request a connection is closed. A poll counts as a request, however long it waits."""
 
 MOST_PARAMETERS = 1000
+DOCUMENTS = frozenset({"openapi.json", "swagger.json"})
+"""Names of the document that describes the API; the second is where clients of the reference server look."""
 
 
 class Locator:
@@ -59,7 +64,7 @@ class Locator:
         """Take a path apart.
 
         :param path: text, percent-encoded.
-        :returns: the prefix of its WebSocket, and the decoded parts below the longest base that it has.
+        :returns: the prefix of its WebSocket, the longest base that it has, and the decoded parts below that.
         :raises NoSuchPath: it is no text.
         """
         try:
@@ -70,7 +75,7 @@ class Locator:
             prefix = self._bases.get(tuple(parts[:length]))
             if prefix is not None:
                 break
-        return prefix, parts[length:]
+        return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
 
     def rest_url(self, path, headers, secure):
         """Where a WebSocket client finds the REST API; ``secure``: it came by TLS."""
@@ -232,6 +237,7 @@ class RestSite(HTTPFactory):
         self._origins = server.settings.server.origins
         self._locator = locator
         self._api = RestApi(server)
+        self._documents = {}
 
     def startFactory(self):
         """Without Twisted's access log, which has a file and a timer of its own."""
@@ -273,10 +279,12 @@ class RestSite(HTTPFactory):
 
     def _route(self, request):
         target, _, query = request.uri.partition(b"?")
-        prefix, segments = self._locator.resource(_path(target))
+        prefix, base, segments = self._locator.resource(_path(target))
         method = _method(request)
         if not segments:
-            self._welcome(request, method)
+            self._give(request, method, WELCOME, TEXT)
+        elif len(segments) == 1 and segments[0] in DOCUMENTS:
+            self._give(request, method, self._document(base), JSON)
         elif method == "OPTIONS":
             self._tell_methods(request, segments)
         else:
@@ -298,14 +306,20 @@ class RestSite(HTTPFactory):
         request.answer(200, b"", _allow(methods), TEXT)
 
     @staticmethod
-    def _welcome(request, method):
+    def _give(request, method, content, content_type):
         allow = _allow(["GET", "HEAD", "OPTIONS"])
         if method in ("GET", "HEAD"):
-            request.answer(200, WELCOME, content_type=TEXT)
+            request.answer(200, content, content_type=content_type)
         elif method == "OPTIONS":
             request.answer(200, b"", allow, TEXT)
         else:
             request.answer(*error_answer(MethodNotAllowed()), allow)
+
+    def _document(self, base):
+        """The OpenAPI document of a base, made when it is first asked for: that takes some milliseconds."""
+        if base not in self._documents:
+            self._documents[base] = json.dumps(openapi(base or "/", API_VERSION)).encode()
+        return self._documents[base]
 
 
 def _allow(methods):

@@ -173,6 +173,18 @@ async def test_preflights_need_no_token(listen):
     assert is_error(await server.http("OPTIONS", "/nothing"), 404)
 
 
+@pytest.mark.parametrize("name", ["openapi.json", "swagger.json"])
+@pytest_twisted.ensureDeferred
+async def test_the_description_of_the_api(listen, name):
+    server = await listen()
+    for base in ("", "/api/rest", "/auth/rest"):
+        status, headers, content = await server.http("GET", f"{base}/{name}")
+        document = json.loads(content)
+        assert (status, headers["content-type"], document["servers"]) == (200, "application/json", [{"url": base or "/"}])
+        assert "/device/{deviceId}" in document["paths"]
+    assert is_error(await server.http("POST", f"/{name}"), 405)
+
+
 @pytest_twisted.ensureDeferred
 async def test_headers_of_every_answer(listen):
     server = await listen()
