@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_name, check_text, message_query, publish, writable_device
+from dhtwisted.actions.common import accessible_device, check_name, check_text, find_messages, message_query, publish, writable_device
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
@@ -146,7 +146,7 @@ async def command_list(request) -> Commands:
     await accessible_device(request, fields.device_id)
     names = (fields.command,) if fields.command else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False)
-    commands = await request.server.messages.find_messages(Command, query)
+    commands = await find_messages(request, Command, query)
     return Commands(commands=[CommandResource.of(command) for command in commands])
 
 

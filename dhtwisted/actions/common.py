@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
 from dhtwisted.model import Device, EntityQuery, Event, MessageQuery
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
+PORTION = 1024**2
+"""Bytes of payload that are read at once, or one message."""
+
 LARGEST_SKIP = 2**53
 """More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
 
@@ -116,6 +121,31 @@ def message_query(request, sort_fields, **conditions):
         take=take,
         **conditions,
     )
+
+
+def payload_size(message):
+    """Bytes of what a client may make as large as it likes."""
+    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
+
+
+async def find_messages(request, kind, query):
+    """The messages of a list, up to ``limits.list_bytes`` of payload: ten thousand of a megabyte each would be too much for anybody.
+
+    They are read in portions, of which the first has the usual length, and each next one a length reckoned from the last.
+    """
+    most, find = request.server.settings.limits.list_bytes, request.server.messages.find_messages
+    found, size, take = [], 0, DEFAULT_TAKE
+    while len(found) < query.take:
+        take = min(take, query.take - len(found))
+        page = await find(kind, replace(query, skip=query.skip + len(found), take=take))
+        found += page
+        page_size = sum(map(payload_size, page))
+        size += page_size
+        if len(page) < take or (most and size >= most):
+            break
+        portion = min(PORTION, most - size) if most else PORTION
+        take = max(1, min(10 * take, portion * take // (page_size + 1)))
+    return found
 
 
 def check_name(name, missing):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_device_id, check_name, message_query, publish, writable_device
+from dhtwisted.actions.common import accessible_device, check_device_id, check_name, find_messages, message_query, publish, writable_device
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.errors import (
@@ -148,5 +148,5 @@ async def notification_list(request) -> Notifications:
     await readable_device(request, fields.device_id)
     names = (fields.notification,) if fields.notification else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None)
-    notifications = await request.server.messages.find_messages(Notification, query)
+    notifications = await find_messages(request, Notification, query)
     return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])

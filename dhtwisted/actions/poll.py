@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.command import Commands, OneCommand
-from dhtwisted.actions.common import accessible_device
+from dhtwisted.actions.common import accessible_device, payload_size
 from dhtwisted.actions.declare import Route, endpoint
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
@@ -27,9 +27,6 @@ PROBE_TIMEOUT = 0.1
 """Seconds that a poll without waiting and without limit is held: the Python client repeats it in a tight loop."""
 
 PAGE = 100
-MAX_ANSWER_SIZE = 8 * 1024**2
-"""Bytes of payload after which an answer ends; the next poll goes on from there."""
-
 MOST_AHEAD = 0.05
 """Seconds that are waited, at most, for the millisecond of a message to end: a client may date it at will, and a storage's clock never
 steps back when ours does."""
@@ -223,7 +220,7 @@ class _History:
                     return found
                 if await self._wanted(message):
                     found.append(message)
-                    size += len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
+                    size += payload_size(message)
             if len(page) < PAGE:
                 return found
             after = (_time(subscription, page[-1]), page[-1].id)
@@ -232,7 +229,8 @@ class _History:
         return []
 
     def _is_full(self, found, size):
-        return bool(found) and ((self._limit is not None and len(found) >= self._limit) or size >= MAX_ANSWER_SIZE)
+        most = self._server.settings.limits.list_bytes
+        return bool(found) and ((self._limit is not None and len(found) >= self._limit) or (most > 0 and size >= most))
 
     async def _wanted(self, message):
         device = await self._server.entities.get(Device, message.device_id)

@@ -151,3 +151,24 @@ async def test_a_page_is_a_hundred_when_nothing_is_said(server):
 @pytest_twisted.ensureDeferred
 async def test_no_page_is_too_large(people, action, take, skip):
     await people["administrator"].call(action, deviceId="d", take=take, skip=skip)
+
+
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest_twisted.ensureDeferred
+async def test_a_list_has_a_bound_in_bytes(open_server, kind):
+    server = await open_server(limits={"list_bytes": 300_000})
+    admin = await server.client()
+    await admin.call("device/save", deviceId="pump", device={})
+    for number in range(250):
+        await admin.call(f"{kind}/insert", deviceId="pump", **{kind: {kind: str(number), "parameters": "x" * 2000}})
+
+    async def names(**page):
+        reply = await admin.call(f"{kind}/list", deviceId="pump", sortField=kind, sortOrder="ASC", **page)
+        return [message[kind] for message in reply[f"{kind}s"] if message[kind] != "$device-add"]
+
+    everything = sorted(map(str, range(250)))
+    found = await names(take=1000)
+    assert 150 <= len(found) < 250
+    assert found == everything[: len(found)]
+    assert await names(take=20, skip=230 + (kind == "notification")) == everything[230:]
+    assert len(await names(take=120)) >= 119
