@@ -89,10 +89,11 @@ async def command_insert(request) -> InsertedCommand:
 
 
 class CommandGet(Fields, tag="command/get"):
-    """``deviceId`` and ``commandId``."""
+    """``deviceId`` and ``commandId``; ``returnUpdatedCommands``: only if it has been updated."""
 
     device_id: str | None = None
     command_id: Integer | None = None
+    return_updated_commands: bool | None = None
 
 
 class OneCommand(Resource):
@@ -109,7 +110,7 @@ async def command_get(request) -> OneCommand:
     if fields.command_id is None:
         raise MissingCommandId()
     command = await request.server.messages.get_message(Command, device.id, fields.command_id)
-    if command is None:
+    if command is None or (fields.return_updated_commands and not command.updated):
         raise CommandNotFound(fields.command_id)
     return OneCommand(command=CommandResource.of(command))
 

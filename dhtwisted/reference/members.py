@@ -137,7 +137,7 @@ MEMBERS = {
     "NotificationSubscribe.names": _says("only with one of these names", **NAMES, **SEVERAL),
     "NotificationSubscribe.timestamp": _says("first what is stored from then on. Absent: nothing of it"),
     "NotificationSubscribe.limit": _says("at most so many of what is stored", minimum=0),
-    "returnUpdatedCommands": _says("updates of commands instead of new commands"),
+    "returnUpdatedCommands": _says("only commands that have been updated; of events, the updates instead of the new commands"),
     "CommandPoll.timestamp": _says("only what is later. Absent: now"),
     "CommandPoll.limit": _says("at most so many, and those of the last one's millisecond; 0 for all. Absent: 100", minimum=0),
     "NotificationPoll.timestamp": _says("only what is later. Absent: now"),

@@ -111,3 +111,14 @@ async def test_a_blocked_device_is_refused_only_when_configured(open_server, act
     assert reply.get("code") == (403 if refuse else None)
     await client.call("device/save", deviceId="d", device={"isBlocked": False})
     await client.call(action, deviceId="d", **{kind: {kind: "on"}})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_may_be_asked_for_only_if_it_was_updated(server):
+    admin = await server.client()
+    await admin.call("device/save", deviceId="pump", device={})
+    command_id = (await admin.call("command/insert", deviceId="pump", command={"command": "on"}))["command"]["id"]
+    wanted = {"deviceId": "pump", "commandId": command_id, "returnUpdatedCommands": True}
+    assert await admin.refused("command/get", **wanted) == (404, f"Command with id = {command_id} not found")
+    await admin.call("command/update", deviceId="pump", commandId=command_id, command={})
+    assert (await admin.call("command/get", **wanted))["command"]["id"] == command_id
