@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
+from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, HeadTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
 from dhtwisted.reference import openapi
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
 from dhtwisted.server import API_VERSION
@@ -220,6 +220,10 @@ class HttpChannel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self):
         # Twisted answers broken HTTP without a body, and every error of this API has one.
         self.refuse(MalformedHttp())
+
+    def lineLengthExceeded(self, line):
+        # Without any answer clients take it for a broken connection, and try again.
+        self.refuse(HeadTooLarge())
 
 
 class RestSite(HTTPFactory):

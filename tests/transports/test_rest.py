@@ -104,6 +104,7 @@ async def test_bodies_too_large_are_refused(listen, nothing_logged):
         (b"POST /token HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST /token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
         (b"GET /info HTTP/1.1\r\nA: " + b"a" * 16400, 431),
+        (b"GET /info?" + b"a" * 20000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 431),
         (b"GET /nothing HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 404),
     ],
 )
