@@ -143,6 +143,54 @@ class InvalidLimit(BadRequest):
     text = "Limit can't be less than 0."
 
 
+class SpecifiedId(BadRequest):
+    """A network or device type is to be made with an id of the client's choice."""
+
+    text = "Invalid request parameters. Id cannot be specified."
+
+
+class MissingNetworkId(BadRequest):
+    """``networkId`` is absent."""
+
+    text = "Network id is wrong or empty"
+
+
+class MissingNetwork(BadRequest):
+    """A network action without a ``network`` object."""
+
+    text = "Network is required"
+
+
+class MissingDeviceTypeId(BadRequest):
+    """``deviceTypeId`` is absent."""
+
+    text = "Device type id is wrong or empty"
+
+
+class MissingDeviceType(BadRequest):
+    """A device type action without a ``deviceType`` object."""
+
+    text = "Device type is required"
+
+
+class NetworkNotEmpty(BadRequest):
+    """A network that has devices is to be deleted without ``force``."""
+
+    def __init__(self, device_ids):
+        super().__init__(
+            f"There are the following devices within this network: {', '.join(device_ids)}. Please review and delete them first."
+        )
+
+
+class DeviceTypeNotEmpty(BadRequest):
+    """A device type that has devices is to be deleted without ``force``."""
+
+    def __init__(self, device_ids):
+        super().__init__(
+            f"There are the following devices within this device type: {', '.join(device_ids)}. Please review and delete them first."
+        )
+
+
 class InvalidSortOrder(BadRequest):
     """``sortOrder`` is neither ``ASC`` nor ``DESC``."""
 
@@ -231,6 +279,18 @@ class NoAccessToDevice(AccessDenied):
     text = "No access to device"
 
 
+class NetworkNameTaken(AccessDenied):
+    """Another network has this name."""
+
+    text = "Network cannot be created. Network with such name already exists"
+
+
+class DeviceTypeNameTaken(AccessDenied):
+    """Another device type has this name."""
+
+    text = "Device type cannot be created. Device type with such name already exists"
+
+
 class ReservedNotification(AccessDenied):
     """A client tried to send one of the notifications that only the server makes."""
 
@@ -288,6 +348,20 @@ class NotificationNotFound(NotFound):
     """The device has no notification with this id, or it has expired."""
 
     text = "Requested notification not found"
+
+
+class NetworkNotFound(NotFound):
+    """No network has this id."""
+
+    def __init__(self, network_id):
+        super().__init__(f"Network with id = {network_id} not found")
+
+
+class DeviceTypeNotFound(NotFound):
+    """No device type has this id."""
+
+    def __init__(self, device_type_id):
+        super().__init__(f"Device type with id = {device_type_id} not found")
 
 
 class NetworksNotFound(NotFound):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from dhtwisted.envelope import encode
-from dhtwisted.model import Command, Device, Notification
+from dhtwisted.model import Command, Device, DeviceType, Network, Notification
 from dhtwisted.schema import NULL
 from dhtwisted.timestamps import format_timestamp
 
@@ -101,6 +101,45 @@ class DeviceResource(Resource):
             device_type_id=device.device_type_id,
             is_blocked=device.is_blocked,
         )
+
+
+class NestedDeviceResource(Resource):
+    """A device inside its network or device type (section 5.2)."""
+
+    id: str
+    name: str
+    data: Raw
+    is_blocked: bool
+
+    @classmethod
+    def of(cls, device: Device):
+        """Present a stored device."""
+        return cls(id=device.id, name=device.name, data=_json(device.data), is_blocked=device.is_blocked)
+
+
+class GroupResource(Resource):
+    """A network or device type (section 5.5)."""
+
+    id: int
+    name: str
+    description: str | None
+
+    @classmethod
+    def of(cls, group: Network | DeviceType):
+        """Present a stored one."""
+        return cls(id=group.id, name=group.name, description=group.description)
+
+
+class GroupWithDevices(GroupResource):
+    """A network or device type, and those of its devices that the caller may use."""
+
+    devices: list[NestedDeviceResource]
+
+
+class IdResource(Resource):
+    """Something new, by its id alone."""
+
+    id: int
 
 
 def _json(payload):

@@ -1,6 +1,6 @@
 """The actions of the API, one module for each resource. Importing this package fills the table."""
 
-from dhtwisted.actions import command, device, discovery, info, notification, poll, session, subscription, token
+from dhtwisted.actions import command, device, devicetype, discovery, info, network, notification, poll, session, subscription, token
 from dhtwisted.actions.declare import ACTIONS, REST_ONLY, Action, action
 
 __all__ = [
@@ -10,8 +10,10 @@ __all__ = [
     "action",
     "command",
     "device",
+    "devicetype",
     "discovery",
     "info",
+    "network",
     "notification",
     "poll",
     "session",

@@ -163,7 +163,9 @@ async def _create(request, device_id, fields):
         device_type_id=await _device_type(request, fields.device_type_id),
         is_blocked=fields.is_blocked or False,
     )
-    await _announce(request, DEVICE_ADD, await request.server.entities.insert(device))
+    device = await request.server.entities.insert(device)
+    await _check_place(request, device)
+    await _announce(request, DEVICE_ADD, device)
 
 
 async def _change(request, device, fields):
@@ -177,7 +179,17 @@ async def _change(request, device, fields):
         changes["network_id"] = await _network(request, fields.network_id)
     if fields.device_type_id is not None:
         changes["device_type_id"] = await _device_type(request, fields.device_type_id)
-    await _announce(request, DEVICE_UPDATE, await request.server.entities.update(Device, device.id, changes))
+    device = await request.server.entities.update(Device, device.id, changes)
+    await _check_place(request, device)
+    await _announce(request, DEVICE_UPDATE, device)
+
+
+async def _check_place(request, device):
+    """A network or device type that was deleted while the device was saved takes it along, as it did with all others."""
+    get = request.server.entities.get
+    if await get(Network, device.network_id) is None or await get(DeviceType, device.device_type_id) is None:
+        await delete_device(request.server, device.id)
+        raise BadRequest()
 
 
 def _within(value, permitted):

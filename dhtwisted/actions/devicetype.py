@@ -1,0 +1,119 @@
+"""Device types: ``devicetype/list``, ``count``, ``get``, ``insert``, ``update``, ``delete`` (WebSocket reference, section 3.8)."""
+
+from __future__ import annotations
+
+from dhtwisted.access import Permission, Principal
+from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
+from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
+from dhtwisted.model import DeviceType
+from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource
+from dhtwisted.schema import Fields, Integer
+
+DEVICE_TYPES = Grouping(
+    kind=DeviceType,
+    device_field="device_type_id",
+    user_field="device_type_ids",
+    accessible=Principal.device_types,
+    not_found=DeviceTypeNotFound,
+    missing_id=MissingDeviceTypeId,
+    missing=MissingDeviceType,
+    name_taken=DeviceTypeNameTaken,
+    not_empty=DeviceTypeNotEmpty,
+)
+
+
+class DeviceTypeCount(Fields, tag="devicetype/count"):
+    """Which device types: ``name`` (exact), ``namePattern`` (SQL LIKE)."""
+
+    name: str | None = None
+    name_pattern: str | None = None
+
+
+class DeviceTypeList(DeviceTypeCount, tag="devicetype/list"):
+    """The same, with order (``sortField``: ``id`` or ``name``) and page."""
+
+    sort_field: str | None = None
+    sort_order: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
+
+
+class DeviceTypes(Resource):
+    """The reply's member."""
+
+    device_types: list[GroupResource]
+
+
+@action(DeviceTypeList, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype"))
+async def devicetype_list(request) -> DeviceTypes:
+    """List the device types that the caller may use."""
+    return DeviceTypes(device_types=[GroupResource.of(device_type) for device_type in await DEVICE_TYPES.find(request)])
+
+
+@action(DeviceTypeCount, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/count"))
+async def devicetype_count(request) -> Count:
+    """Count the device types that the caller may use."""
+    return await DEVICE_TYPES.count(request)
+
+
+class DeviceTypeGet(Fields, tag="devicetype/get"):
+    """``deviceTypeId``."""
+
+    device_type_id: Integer | None = None
+
+
+class OneDeviceType(Resource):
+    """The reply's member."""
+
+    device_type: GroupWithDevices
+
+
+@action(DeviceTypeGet, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/{deviceTypeId}"))
+async def devicetype_get(request) -> OneDeviceType:
+    """Read one device type with its devices."""
+    return OneDeviceType(device_type=await DEVICE_TYPES.with_devices(request, request.fields.device_type_id))
+
+
+class DeviceTypeInsert(Fields, tag="devicetype/insert"):
+    """``deviceType``."""
+
+    device_type: NewGroup | None = None
+
+
+class InsertedDeviceType(Resource):
+    """The reply's member."""
+
+    device_type: IdResource
+
+
+@action(DeviceTypeInsert, Permission.MANAGE_DEVICE_TYPE, rest=Route("POST", "/devicetype", body="deviceType", status=201))
+async def devicetype_insert(request) -> InsertedDeviceType:
+    """Make a device type. It is assigned to nobody."""
+    return InsertedDeviceType(device_type=IdResource(id=(await DEVICE_TYPES.insert(request, request.fields.device_type)).id))
+
+
+class DeviceTypeUpdate(Fields, tag="devicetype/update"):
+    """``deviceTypeId`` and ``deviceType``."""
+
+    device_type_id: Integer | None = None
+    device_type: GroupChange | None = None
+
+
+@action(DeviceTypeUpdate, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType"))
+async def devicetype_update(request):
+    """Change the given members of a device type."""
+    await DEVICE_TYPES.update(request, request.fields.device_type_id, request.fields.device_type)
+
+
+class DeviceTypeDelete(Fields, tag="devicetype/delete"):
+    """``deviceTypeId``; ``force``: with its devices."""
+
+    device_type_id: Integer | None = None
+    force: bool | None = None
+
+
+@action(DeviceTypeDelete, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", "/devicetype/{deviceTypeId}"))
+async def devicetype_delete(request):
+    """Delete a device type; one that has devices only with ``force``, and then they go with all their messages."""
+    await DEVICE_TYPES.delete(request, request.fields.device_type_id, request.fields.force)
