@@ -44,6 +44,7 @@ class JWTAuth:
     def __init__(self, reactor, settings, storage, key):
         self._storage = storage
         self._key = key
+        self.secret = getattr(key, "secret", None)
         self._empty_means_client = settings.compatibility.secret_encoding == "base64-lenient"
         self._hasher = PasswordHasher(reactor, settings.auth.password_cost)
         self._verified = lru_cache(VERIFIED_TOKENS)(self._verify)

@@ -170,9 +170,7 @@ class CompatibilitySettings:
 
     secret_encoding: str = option("raw", Choice("raw", "base64-lenient"), "base64-lenient shares tokens with a DeviceHive auth service")
     allow_weak_secret: bool = option(False, Flag(), "accept a signing key that is known or shorter than 32 bytes")
-    show_secret: bool = option(
-        False, Flag(), "show the signing key as configuration jwt.secret; of no effect until configuration/get is served"
-    )
+    show_secret: bool = option(False, Flag(), "show the signing key as configuration jwt.secret; false: asterisks")
     unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user")
     distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password")
 

@@ -143,6 +143,18 @@ class InvalidLimit(BadRequest):
     text = "Limit can't be less than 0."
 
 
+class MissingConfigurationName(BadRequest):
+    """``name`` of a configuration action is absent or empty."""
+
+    text = "Configuration name is wrong or empty"
+
+
+class InvalidConfigurationName(BadRequest):
+    """``name`` of a configuration action is too long."""
+
+    text = "Name cannot be empty. The name's length should not be more than 32 symbols."
+
+
 class SpecifiedId(BadRequest):
     """A network or device type is to be made with an id of the client's choice."""
 
@@ -348,6 +360,13 @@ class NotificationNotFound(NotFound):
     """The device has no notification with this id, or it has expired."""
 
     text = "Requested notification not found"
+
+
+class ConfigurationNotFound(NotFound):
+    """There is no configuration of this name."""
+
+    def __init__(self, name):
+        super().__init__(f"Requested config with name = {name} not found in the database")
 
 
 class NetworkNotFound(NotFound):

@@ -159,6 +159,8 @@ class IAuthProvider(Interface):
     What a user *may* is not its business: the server combines the claims with the user's present assignments at every use.
     """
 
+    secret = Attribute("What tokens are signed with, as text, for ``compatibility.show_secret``; ``None`` when it is not to be shown.")
+
     def verify(token):
         """Read a token; called for every ``authenticate``, from the reactor thread, so it computes and does not wait.
 

@@ -22,13 +22,25 @@ _PADDING = 127
 _ALPHABET[ord("=")] = _PADDING
 
 
+class SigningKey(bytes):
+    """An HMAC key.
+
+    :ivar secret: the text that it was made from.
+    """
+
+    def __new__(cls, key, secret):
+        self = super().__new__(cls, key)
+        self.secret = secret.decode("latin-1")
+        return self
+
+
 def find_key(settings, storage):
     """Find the signing key, or make it at the first start.
 
     :param settings: the whole configuration.
     :param storage: the opened storage; its ``state_directory`` is where a new key goes. A volatile one without a directory gets a key
         that ends with the process, as its users do.
-    :returns: the HMAC key as bytes.
+    :returns: a :class:`SigningKey`.
     :raises ConfigurationError: there is no place for a key, or the key or its file is not safe.
     """
     place, secret = _find_secret(settings.auth, storage)
@@ -38,7 +50,7 @@ def find_key(settings, storage):
         raise ConfigurationError(f"{place}: the key is empty; {_CURE}")
     if not settings.compatibility.allow_weak_secret:
         _refuse_weak(place, secret, key)
-    return key
+    return SigningKey(key, secret)
 
 
 def decode_lenient(secret):

@@ -1,6 +1,19 @@
 """The actions of the API, one module for each resource. Importing this package fills the table."""
 
-from dhtwisted.actions import command, device, devicetype, discovery, info, network, notification, poll, session, subscription, token
+from dhtwisted.actions import (
+    command,
+    configuration,
+    device,
+    devicetype,
+    discovery,
+    info,
+    network,
+    notification,
+    poll,
+    session,
+    subscription,
+    token,
+)
 from dhtwisted.actions.declare import ACTIONS, REST_ONLY, Action, action
 
 __all__ = [
@@ -9,6 +22,7 @@ __all__ = [
     "Action",
     "action",
     "command",
+    "configuration",
     "device",
     "devicetype",
     "discovery",

@@ -1,8 +1,11 @@
-"""About the server: ``server/info``."""
+"""About the server: ``server/info``, ``server/cacheInfo``, ``cluster/info`` (WebSocket reference, section 3.3)."""
 
 from __future__ import annotations
 
-from dhtwisted.actions.declare import action
+from msgspec import field
+
+from dhtwisted.actions.declare import Route, action
+from dhtwisted.model import Device, EntityQuery, User
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields
 from dhtwisted.server import API_VERSION
@@ -40,3 +43,54 @@ async def server_info(request) -> Info:
             rest_server_url=request.session.output.rest_url,
         )
     )
+
+
+class ServerCacheInfo(Fields, tag="server/cacheInfo"):
+    """No members."""
+
+
+class CacheInfoResource(Resource):
+    """Exactly these two; ``cacheStats`` is a text."""
+
+    server_timestamp: str
+    cache_stats: str
+
+
+class CacheInfo(Resource):
+    """The reply's member."""
+
+    cache_info: CacheInfoResource
+
+
+@action(ServerCacheInfo, rest=Route("GET", "/info/cache"))
+async def server_cache_info(request) -> CacheInfo:
+    """Tell of the server's cache; how much is in it is told to somebody who has said who he is."""
+    statistics = "available"
+    if request.principal is not None:
+        count = request.server.entities.count
+        statistics = f"users: {await count(User, EntityQuery())}, devices: {await count(Device, EntityQuery())}"
+    timestamp = format_timestamp(request.server.now())
+    return CacheInfo(cache_info=CacheInfoResource(server_timestamp=timestamp, cache_stats=statistics))
+
+
+class ClusterInfoRequest(Fields, tag="cluster/info"):
+    """No members."""
+
+
+class ClusterInfoResource(Resource):
+    """Exactly these two, with dots in their names; empty, since there is no such cluster."""
+
+    bootstrap_servers: str = field(name="bootstrap.servers", default="")
+    zookeeper_connect: str = field(name="zookeeper.connect", default="")
+
+
+class ClusterInfo(Resource):
+    """The reply's member."""
+
+    cluster_info: ClusterInfoResource
+
+
+@action(ClusterInfoRequest, rest=Route("GET", "/info/config/cluster"))
+async def cluster_info(request) -> ClusterInfo:
+    """Tell the addresses of the cluster that the reference server needs; clients want two texts, and here is none."""
+    return ClusterInfo(cluster_info=ClusterInfoResource())

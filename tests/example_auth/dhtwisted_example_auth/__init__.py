@@ -34,6 +34,7 @@ class TextFileAuth:
         self._storage = storage
         self._tokens = tokens
         self._hasher = hasher
+        self.secret = tokens.secret
 
     def verify(self, token):
         """Read a token."""

@@ -1,0 +1,126 @@
+"""Configuration: ``configuration/get``, ``put``, ``delete``: named texts that clients keep here (WebSocket reference, section 3.3)."""
+
+from __future__ import annotations
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.common import check_text
+from dhtwisted.actions.declare import WHOLE, Route, action
+from dhtwisted.errors import (
+    AccessDenied,
+    BadRequest,
+    ConfigurationNotFound,
+    Duplicate,
+    InvalidConfigurationName,
+    Missing,
+    MissingConfigurationName,
+    ObjectChanged,
+)
+from dhtwisted.model import Configuration, EntityQuery
+from dhtwisted.resources import Resource
+from dhtwisted.schema import Fields, check_length
+
+LONGEST_NAME, LONGEST_VALUE = 32, 128
+SECRET_NAME = "jwt.secret"
+"""Where the reference server keeps its signing key. Ours is in no table; the name is taken, so that nobody is misled."""
+
+HIDDEN = "********"
+PATH = "/configuration/{name}"
+
+
+class ConfigurationResource(Resource):
+    """One of them; ``entityVersion`` counts its changes (section 5.8)."""
+
+    id: int
+    name: str
+    value: str
+    entity_version: int
+
+
+class OneConfiguration(Resource):
+    """The reply's member."""
+
+    configuration: ConfigurationResource
+
+    @classmethod
+    def of(cls, entity):
+        """Present a stored one."""
+        resource = ConfigurationResource(id=entity.id, name=entity.name, value=entity.value, entity_version=entity.entity_version)
+        return cls(configuration=resource)
+
+
+class ConfigurationGet(Fields, tag="configuration/get"):
+    """``name``."""
+
+    name: str | None = None
+
+
+@action(ConfigurationGet, Permission.MANAGE_CONFIGURATION, rest=Route("GET", PATH))
+async def configuration_get(request) -> OneConfiguration:
+    """Read one. ``jwt.secret`` is hidden unless ``compatibility.show_secret`` shows the signing key, as the reference server does."""
+    name, server = request.fields.name, request.server
+    if name == SECRET_NAME:
+        value = (server.auth.secret if server.settings.compatibility.show_secret else None) or HIDDEN
+        return OneConfiguration.of(Configuration(name=name, value=value, entity_version=0))
+    return OneConfiguration.of(await _find(request, name))
+
+
+class ConfigurationPut(Fields, tag="configuration/put"):
+    """``name`` of 1 to 32 characters, ``value`` of 1 to 128."""
+
+    name: str | None = None
+    value: str | None = None
+
+
+@action(ConfigurationPut, Permission.MANAGE_CONFIGURATION, rest=Route("PUT", PATH, body=WHOLE))
+async def configuration_put(request) -> OneConfiguration:
+    """Create or replace one."""
+    fields, entities = request.fields, request.server.entities
+    _check_name(fields.name)
+    if len(fields.name) > LONGEST_NAME:
+        raise InvalidConfigurationName()
+    if fields.value is None:
+        raise BadRequest()
+    check_length(fields.value, 1, LONGEST_VALUE, "value")
+    check_text(fields.value)
+    try:
+        return OneConfiguration.of(await entities.insert(Configuration(name=fields.name, value=fields.value)))
+    except Duplicate:
+        # It is there already: this is a change of it.
+        found = await _find(request, fields.name)
+    try:
+        changes = {"value": fields.value, "entity_version": found.entity_version + 1}
+        return OneConfiguration.of(await entities.update(Configuration, found.id, changes))
+    except Missing:
+        raise ObjectChanged() from None
+
+
+class ConfigurationDelete(Fields, tag="configuration/delete"):
+    """``name``."""
+
+    name: str | None = None
+
+
+@action(ConfigurationDelete, Permission.MANAGE_CONFIGURATION, rest=Route("DELETE", PATH))
+async def configuration_delete(request):
+    """Delete one."""
+    _check_name(request.fields.name)
+    found = await _find(request, request.fields.name)
+    if not await request.server.entities.delete(Configuration, found.id):
+        raise ConfigurationNotFound(found.name)
+
+
+def _check_name(name):
+    if not name:
+        raise MissingConfigurationName()
+    if name == SECRET_NAME:
+        raise AccessDenied()
+
+
+async def _find(request, name):
+    if not name:
+        raise MissingConfigurationName()
+    check_text(name)
+    found = await request.server.entities.find(Configuration, EntityQuery(equal={"name": name}))
+    if not found:
+        raise ConfigurationNotFound(name)
+    return found[0]
