@@ -203,6 +203,36 @@ class DeviceTypeNotEmpty(BadRequest):
         )
 
 
+class MissingUserId(BadRequest):
+    """``userId`` is absent."""
+
+    text = "User id is wrong or empty"
+
+
+class MissingUser(BadRequest):
+    """A user action without a ``user`` object."""
+
+    text = "User is required"
+
+
+class InvalidLogin(BadRequest):
+    """A login that is too short or too long."""
+
+    text = "Field cannot be empty. The length of login should be from 3 to 128 symbols."
+
+
+class InvalidPassword(BadRequest):
+    """A password that is too short or too long."""
+
+    text = "Password can contain only from 6 to 128 symbols!"
+
+
+class InvalidRole(BadRequest):
+    """A role that is absent where one is needed, or that there is not."""
+
+    text = "User role is invalid or empty"
+
+
 class InvalidSortOrder(BadRequest):
     """``sortOrder`` is neither ``ASC`` nor ``DESC``."""
 
@@ -289,6 +319,30 @@ class NoAccessToDevice(AccessDenied):
     """``device/save`` of an existing device outside the user's networks."""
 
     text = "No access to device"
+
+
+class AdministratorRequired(AccessDenied):
+    """A caller with the client's role asks for what only administrators do to users."""
+
+    text = "Admin permissions required for this action"
+
+
+class OwnUserDeleted(AccessDenied):
+    """``user/delete`` of oneself."""
+
+    text = "You can not delete a user or access key that you use to authenticate this request"
+
+
+class LoginTaken(AccessDenied):
+    """Another user has this login."""
+
+    text = "User with such login already exists. Please, select another one"
+
+
+class AllDeviceTypesAllowed(AccessDenied):
+    """A single device type is to be assigned to a user who has all."""
+
+    text = "Cannot assign device type to user with all device types allowed"
 
 
 class NetworkNameTaken(AccessDenied):
@@ -404,6 +458,27 @@ class UserNotFound(NotFound):
         super().__init__(f"User with id = {user_id} not found")
 
 
+class OtherUserNotFound(UserNotFound):
+    """Somebody else is asked for by a caller with the client's role. REST says that it is forbidden (REST reference, section 13a)."""
+
+    rest_code = AccessDenied.code
+    rest_text = AccessDenied.text
+
+
+class UserNetworkNotFound(NotFound):
+    """The network is not assigned to the user."""
+
+    def __init__(self, network_id, user_id):
+        super().__init__(f"Network with id {network_id} for user with id {user_id} was not found")
+
+
+class UserDeviceTypeNotFound(NotFound):
+    """The user does not have the device type."""
+
+    def __init__(self, device_type_id, user_id):
+        super().__init__(f"Device type with id {device_type_id} for user with id {user_id} not found")
+
+
 class SubscriptionNotFound(NotFound):
     """This connection has no such subscription of this kind."""
 
@@ -458,6 +533,13 @@ class ObjectChanged(ApiError):
 
     code = 409
     text = "The object was changed at the same time. Please repeat the request."
+
+
+class CurrentUserGone(ApiError):
+    """The caller himself was deleted meanwhile."""
+
+    code = 409
+    text = "Can not get current user."
 
 
 class TooManyRequests(ApiError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, Struct
 
 from dhtwisted.envelope import encode
-from dhtwisted.model import Command, Device, DeviceType, Network, Notification
+from dhtwisted.model import Command, Device, DeviceType, Network, Notification, User
 from dhtwisted.schema import NULL
 from dhtwisted.timestamps import format_timestamp
 
@@ -140,6 +140,58 @@ class IdResource(Resource):
     """Something new, by its id alone."""
 
     id: int
+
+
+class InsertedUserResource(Resource):
+    """What is told of a new user; exactly these members (section 5.7)."""
+
+    id: int
+    last_login: str | None
+    data: Raw
+    intro_reviewed: bool
+    all_device_types_available: bool
+
+    @classmethod
+    def of(cls, user: User):
+        """Present a stored user."""
+        return cls(**_of_new_user(user))
+
+
+class UserResource(InsertedUserResource):
+    """A user. ``role``: 0 administrator, 1 client; ``status``: 0 active, 1 locked out, 2 disabled."""
+
+    login: str
+    role: int
+    status: int
+
+    @classmethod
+    def of(cls, user: User):
+        """Present a stored user."""
+        return cls(login=user.login, role=user.role, status=user.status, **_of_new_user(user))
+
+
+class UserWithNetworks(UserResource):
+    """A user and the networks that are assigned to him."""
+
+    networks: list[GroupResource]
+
+    @classmethod
+    def with_networks(cls, user: User, networks):
+        """Present a stored user.
+
+        :param networks: a list of :class:`GroupResource`.
+        """
+        return cls(login=user.login, role=user.role, status=user.status, networks=networks, **_of_new_user(user))
+
+
+def _of_new_user(user):
+    return {
+        "id": user.id,
+        "last_login": None if user.last_login is None else format_timestamp(user.last_login),
+        "data": _json(user.data),
+        "intro_reviewed": user.intro_reviewed,
+        "all_device_types_available": user.all_device_types_available,
+    }
 
 
 def _json(payload):

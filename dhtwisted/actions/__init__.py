@@ -21,6 +21,7 @@ __all__ = [
     "REST_ONLY",
     "Action",
     "action",
+    "assignment",
     "command",
     "configuration",
     "device",
@@ -33,4 +34,5 @@ __all__ = [
     "session",
     "subscription",
     "token",
+    "user",
 ]

@@ -1,0 +1,211 @@
+"""Which networks and device types a user has: ``user/assignNetwork`` and its like (WebSocket reference, section 3.9).
+
+Only the action is asked of the token, never its lists (auth reference, section 5). A change counts at once, for open subscriptions too.
+"""
+
+from __future__ import annotations
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.devicetype import DEVICE_TYPES
+from dhtwisted.actions.network import NETWORKS
+from dhtwisted.actions.user import find_user
+from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
+from dhtwisted.model import DeviceType, EntityQuery, User, With, Without
+from dhtwisted.resources import GroupResource, Resource
+from dhtwisted.schema import Fields, Integer
+
+NETWORK, DEVICE_TYPE = "/user/{userId}/network/{networkId}", "/user/{userId}/devicetype/{deviceTypeId}"
+ALL_DEVICE_TYPES = "/user/{userId}/devicetype/all"
+
+
+async def _find(request, grouping, group_id):
+    """A network or device type, whoever may use it."""
+    if group_id is None:
+        raise grouping.missing_id()
+    group = await request.server.entities.get(grouping.kind, group_id)
+    if group is None:
+        raise grouping.not_found(group_id)
+    return group
+
+
+async def _change(request, user, changes):
+    try:
+        await request.server.entities.update(User, user.id, changes)
+    except Missing:
+        raise UserNotFound(user.id) from None
+
+
+class UserGetNetwork(Fields, tag="user/getNetwork"):
+    """``userId`` and ``networkId``."""
+
+    user_id: Integer | None = None
+    network_id: Integer | None = None
+
+
+class NetworkOfUser(Resource):
+    """A network inside an object of its own: clients look for it there."""
+
+    network: GroupResource
+
+
+class OneNetworkOfUser(Resource):
+    """The reply's member."""
+
+    network: NetworkOfUser
+
+
+@action(UserGetNetwork, Permission.GET_NETWORK, rest=Route("GET", NETWORK))
+async def user_get_network(request) -> OneNetworkOfUser:
+    """Read a network that is assigned to a user."""
+    network_id = request.fields.network_id
+    user = await find_user(request, request.fields.user_id)
+    if network_id is None:
+        raise NETWORKS.missing_id()
+    if network_id not in user.network_ids:
+        raise UserNetworkNotFound(network_id, user.id)
+    network = await _find(request, NETWORKS, network_id)
+    return OneNetworkOfUser(network=NetworkOfUser(network=GroupResource.of(network)))
+
+
+class UserAssignNetwork(Fields, tag="user/assignNetwork"):
+    """``userId`` and ``networkId``."""
+
+    user_id: Integer | None = None
+    network_id: Integer | None = None
+
+
+@action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK))
+async def user_assign_network(request):
+    """Assign a network to a user; also if he has it already."""
+    user = await find_user(request, request.fields.user_id)
+    network = await _find(request, NETWORKS, request.fields.network_id)
+    await _change(request, user, {"network_ids": With(frozenset({network.id}))})
+
+
+class UserUnassignNetwork(Fields, tag="user/unassignNetwork"):
+    """``userId`` and ``networkId``."""
+
+    user_id: Integer | None = None
+    network_id: Integer | None = None
+
+
+@action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK))
+async def user_unassign_network(request):
+    """Take a network from a user; also if he does not have it."""
+    user = await find_user(request, request.fields.user_id)
+    network = await _find(request, NETWORKS, request.fields.network_id)
+    await _change(request, user, {"network_ids": Without(frozenset({network.id}))})
+
+
+class UserGetDeviceType(Fields, tag="user/getDeviceType"):
+    """``userId`` and ``deviceTypeId``."""
+
+    user_id: Integer | None = None
+    device_type_id: Integer | None = None
+
+
+class DeviceTypeOfUser(Resource):
+    """A device type inside an object of its own: clients look for it there."""
+
+    device_type: GroupResource
+
+
+class OneDeviceTypeOfUser(Resource):
+    """The reply's member."""
+
+    device_type: DeviceTypeOfUser
+
+
+@action(UserGetDeviceType, Permission.GET_DEVICE_TYPE, rest=Route("GET", DEVICE_TYPE))
+async def user_get_device_type(request) -> OneDeviceTypeOfUser:
+    """Read a device type that a user has, by assignment or because he has all."""
+    device_type_id = request.fields.device_type_id
+    user = await find_user(request, request.fields.user_id)
+    if device_type_id is None:
+        raise DEVICE_TYPES.missing_id()
+    device_type = await request.server.entities.get(DeviceType, device_type_id)
+    if device_type is None or not (user.all_device_types_available or device_type_id in user.device_type_ids):
+        raise UserDeviceTypeNotFound(device_type_id, user.id)
+    return OneDeviceTypeOfUser(device_type=DeviceTypeOfUser(device_type=GroupResource.of(device_type)))
+
+
+class UserGetDeviceTypes(Fields, tag="user/getDeviceTypes"):
+    """``userId``."""
+
+    user_id: Integer | None = None
+
+
+class DeviceTypesOfUser(Resource):
+    """The reply's member."""
+
+    device_types: list[GroupResource]
+
+
+@action(UserGetDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("GET", "/user/{userId}/devicetype"))
+async def user_get_device_types(request) -> DeviceTypesOfUser:
+    """List the device types of a user: all, when he has all."""
+    user = await find_user(request, request.fields.user_id)
+    within = {} if user.all_device_types_available else {"id": user.device_type_ids}
+    found = await request.server.entities.find(DeviceType, EntityQuery(within=within))
+    return DeviceTypesOfUser(device_types=[GroupResource.of(device_type) for device_type in found])
+
+
+class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):
+    """``userId`` and ``deviceTypeId``."""
+
+    user_id: Integer | None = None
+    device_type_id: Integer | None = None
+
+
+@action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE))
+async def user_assign_device_type(request):
+    """Assign a device type to a user who does not have all; also if he has it already."""
+    await _change_device_types(request, With)
+
+
+class UserUnassignDeviceType(Fields, tag="user/unassignDeviceType"):
+    """``userId`` and ``deviceTypeId``."""
+
+    user_id: Integer | None = None
+    device_type_id: Integer | None = None
+
+
+@action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE))
+async def user_unassign_device_type(request):
+    """Take a device type from a user who does not have all; also if he does not have it."""
+    await _change_device_types(request, Without)
+
+
+async def _change_device_types(request, change):
+    user = await find_user(request, request.fields.user_id)
+    device_type = await _find(request, DEVICE_TYPES, request.fields.device_type_id)
+    if user.all_device_types_available:
+        raise AllDeviceTypesAllowed()
+    await _change(request, user, {"device_type_ids": change(frozenset({device_type.id}))})
+
+
+class UserAllowAllDeviceTypes(Fields, tag="user/allowAllDeviceTypes"):
+    """``userId``."""
+
+    user_id: Integer | None = None
+
+
+@action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES))
+async def user_allow_all_device_types(request):
+    """Give a user every device type, those to come too. His single ones are dropped."""
+    user = await find_user(request, request.fields.user_id)
+    await _change(request, user, {"all_device_types_available": True, "device_type_ids": frozenset()})
+
+
+class UserDisallowAllDeviceTypes(Fields, tag="user/disallowAllDeviceTypes"):
+    """``userId``."""
+
+    user_id: Integer | None = None
+
+
+@action(UserDisallowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", ALL_DEVICE_TYPES))
+async def user_disallow_all_device_types(request):
+    """Take every device type from a user; he has none until some are assigned."""
+    user = await find_user(request, request.fields.user_id)
+    await _change(request, user, {"all_device_types_available": False, "device_type_ids": frozenset()})

@@ -1,0 +1,303 @@
+"""Users: ``user/list``, ``count``, ``get``, ``insert``, ``update``, ``delete``, ``getCurrent``, ``updateCurrent`` (WebSocket reference,
+section 3.9).
+
+Who may manage users is a matter of the token. A client-role caller to whom an administrator gave such a token still makes no administrators
+and lays no hand on theirs: he would be one himself by the next login.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Raw
+
+from dhtwisted.access import Permission
+from dhtwisted.actions.common import check_text, entity_query
+from dhtwisted.actions.declare import Route, action
+from dhtwisted.errors import (
+    AdministratorRequired,
+    BadRequest,
+    CurrentUserGone,
+    Duplicate,
+    InvalidLogin,
+    InvalidPassword,
+    InvalidRole,
+    LoginTaken,
+    Missing,
+    MissingUser,
+    MissingUserId,
+    OtherUserNotFound,
+    OwnUserDeleted,
+    UserNotFound,
+)
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, User
+from dhtwisted.resources import Count, GroupResource, InsertedUserResource, Resource, UserResource, UserWithNetworks
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
+
+LOGIN = re.compile(r"[A-Za-z0-9_@.-]{3,128}", re.ASCII)
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
+ROLES = frozenset({ADMINISTRATOR, CLIENT})
+STATUSES = frozenset(range(ACTIVE, DISABLED + 1))
+SORT_FIELDS = {"id": "id", "login": "login"}
+
+
+class UserCount(Fields, tag="user/count"):
+    """Which users: ``login`` (exact), ``loginPattern`` (SQL LIKE; ``login`` does not count then), ``role``, ``status``."""
+
+    login: str | None = None
+    login_pattern: str | None = None
+    role: Integer | None = None
+    status: Integer | None = None
+
+
+class UserList(UserCount, tag="user/list"):
+    """The same, with order (``sortField``: ``id`` or ``login``) and page."""
+
+    sort_field: str | None = None
+    sort_order: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
+
+
+class Users(Resource):
+    """The reply's member."""
+
+    users: list[UserResource]
+
+
+@action(UserList, Permission.MANAGE_USER, rest=Route("GET", "/user"))
+async def user_list(request) -> Users:
+    """List users."""
+    query = entity_query(request, SORT_FIELDS, **_conditions(request))
+    return Users(users=[UserResource.of(user) for user in await request.server.entities.find(User, query)])
+
+
+@action(UserCount, Permission.MANAGE_USER, rest=Route("GET", "/user/count"))
+async def user_count(request) -> Count:
+    """Count users."""
+    return Count(count=await request.server.entities.count(User, EntityQuery(**_conditions(request))))
+
+
+def _conditions(request):
+    fields = request.fields
+    check_text(fields.login_pattern)
+    equal = {"role": fields.role, "status": fields.status}
+    like = {}
+    if fields.login_pattern is not None:
+        like["login"] = fields.login_pattern
+    else:
+        equal["login"] = fields.login
+    return {"equal": {name: value for name, value in equal.items() if value is not None}, "like": like}
+
+
+class UserGet(Fields, tag="user/get"):
+    """``userId``."""
+
+    user_id: Integer | None = None
+
+
+class OneUser(Resource):
+    """The reply's member."""
+
+    user: UserWithNetworks
+
+
+@action(UserGet, Permission.MANAGE_USER, rest=Route("GET", "/user/{userId}"))
+async def user_get(request) -> OneUser:
+    """Read one user with his networks. A caller with the client's role reads himself alone."""
+    user_id, principal = request.fields.user_id, request.principal
+    if user_id is not None and user_id != principal.user_id and not principal.is_administrator:
+        raise OtherUserNotFound(user_id)
+    return OneUser(user=await _with_networks(request, await find_user(request, user_id)))
+
+
+class UserGetCurrent(Fields, tag="user/getCurrent"):
+    """No members."""
+
+
+class CurrentUser(Resource):
+    """The reply's member."""
+
+    current: UserWithNetworks
+
+
+@action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
+async def user_get_current(request) -> CurrentUser:
+    """Read oneself, with one's networks."""
+    return CurrentUser(current=await _with_networks(request, _current(request)))
+
+
+def _current(request):
+    user = request.principal.user
+    if user is None:
+        raise CurrentUserGone()
+    return user
+
+
+async def find_user(request, user_id):
+    """Find a user.
+
+    :raises MissingUserId: no id.
+    :raises UserNotFound: nobody has it.
+    """
+    if user_id is None:
+        raise MissingUserId()
+    user = await request.server.entities.get(User, user_id)
+    if user is None:
+        raise UserNotFound(user_id)
+    return user
+
+
+async def _with_networks(request, user):
+    networks = await request.server.entities.find(Network, EntityQuery(within={"id": user.network_ids}))
+    return UserWithNetworks.with_networks(user, [GroupResource.of(network) for network in networks])
+
+
+class UserChange(Members):
+    """What is to be changed of a user; the rest stays. ``role``: 0 administrator, 1 client; ``status``: 0 active, 1 locked out, 2 disabled;
+    ``data``: any JSON, null clears it; an empty ``password`` is none.
+    """
+
+    login: str | None = None
+    password: str | None = None
+    role: Integer | None = None
+    status: Integer | None = None
+    data: Raw = ABSENT
+    intro_reviewed: bool | None = None
+
+
+class NewUser(UserChange):
+    """A user to be made: ``login``, ``password`` and ``role`` are required."""
+
+    all_device_types_available: bool | None = None
+
+
+class UserInsert(Fields, tag="user/insert"):
+    """``user``."""
+
+    user: NewUser | None = None
+
+
+class InsertedUser(Resource):
+    """The reply's member."""
+
+    user: InsertedUserResource
+
+
+@action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201))
+async def user_insert(request) -> InsertedUser:
+    """Make a user, with no network and, unless told otherwise, every device type."""
+    new = request.fields.user
+    if new is None:
+        raise MissingUser()
+    login = _checked_login(new.login or "")
+    _check_password(new.password or "")
+    if new.role not in ROLES:
+        raise InvalidRole()
+    _check_status(new.status)
+    if new.role == ADMINISTRATOR and not request.principal.is_administrator:
+        raise AdministratorRequired()
+    data = payload(new.data)
+    user = User(
+        login=login,
+        password=await request.server.auth.hash_password(new.password),
+        role=new.role,
+        status=ACTIVE if new.status is None else new.status,
+        data=data,
+        intro_reviewed=new.intro_reviewed or False,
+        all_device_types_available=new.all_device_types_available is not False,
+    )
+    try:
+        return InsertedUser(user=InsertedUserResource.of(await request.server.entities.insert(user)))
+    except Duplicate:
+        raise LoginTaken() from None
+
+
+class UserUpdate(Fields, tag="user/update"):
+    """``userId`` and ``user``."""
+
+    user_id: Integer | None = None
+    user: UserChange | None = None
+
+
+@action(UserUpdate, Permission.MANAGE_USER, rest=Route("PUT", "/user/{userId}", body="user"))
+async def user_update(request):
+    """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator."""
+    user = await find_user(request, request.fields.user_id)
+    if user.role == ADMINISTRATOR and user.id != request.principal.user_id and not request.principal.is_administrator:
+        raise AdministratorRequired()
+    await _update(request, user)
+
+
+class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
+    """``user``."""
+
+    user: UserChange | None = None
+
+
+@action(UserUpdateCurrent, Permission.UPDATE_CURRENT_USER, rest=Route("PUT", "/user/current", body="user"))
+async def user_update_current(request):
+    """Change the given members of oneself; login, role and status only as an administrator."""
+    await _update(request, _current(request))
+
+
+async def _update(request, user):
+    change = request.fields.user
+    if change is None:
+        raise MissingUser()
+    if not request.principal.is_administrator and (change.login, change.role, change.status) != (None, None, None):
+        raise AdministratorRequired()
+    changes = {name: value for name in ("role", "status", "intro_reviewed") if (value := getattr(change, name)) is not None}
+    if change.role is not None and change.role not in ROLES:
+        raise InvalidRole()
+    _check_status(change.status)
+    if change.login is not None:
+        changes["login"] = _checked_login(change.login)
+    if change.data:
+        changes["data"] = payload(change.data)
+    if change.password:
+        _check_password(change.password)
+        changes["password"] = await request.server.auth.hash_password(change.password)
+    try:
+        await request.server.entities.update(User, user.id, changes)
+    except Duplicate:
+        raise LoginTaken() from None
+    except Missing:
+        raise UserNotFound(user.id) from None
+
+
+class UserDelete(Fields, tag="user/delete"):
+    """``userId``."""
+
+    user_id: Integer | None = None
+
+
+@action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"))
+async def user_delete(request):
+    """Delete a user, but not oneself. What he is connected with ends at once: his requests and deliveries."""
+    user = await find_user(request, request.fields.user_id)
+    if user.id == request.principal.user_id:
+        raise OwnUserDeleted()
+    if user.role == ADMINISTRATOR and not request.principal.is_administrator:
+        raise AdministratorRequired()
+    if not await request.server.entities.delete(User, user.id):
+        raise UserNotFound(user.id)
+
+
+def _checked_login(login):
+    login = login.strip()
+    if not 3 <= len(login) <= 128:
+        raise InvalidLogin()
+    if LOGIN.fullmatch(login) is None:
+        raise BadRequest()
+    return login
+
+
+def _check_password(password):
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InvalidPassword()
+
+
+def _check_status(status):
+    if status is not None and status not in STATUSES:
+        raise BadRequest()
