@@ -1,6 +1,7 @@
 """The actions of the API, one module for each resource. Importing this package fills the table."""
 
 from dhtwisted.actions import (
+    assignment,
     command,
     configuration,
     device,
@@ -13,6 +14,7 @@ from dhtwisted.actions import (
     session,
     subscription,
     token,
+    user,
 )
 from dhtwisted.actions.declare import ACTIONS, REST_ONLY, Action, action
 
