@@ -126,6 +126,16 @@ class Principal:
         """The permissions of the token."""
         return self._permissions
 
+    @property
+    def token_networks(self):
+        """Ids of the networks that the token names, whether he has them or not; ``None`` for all."""
+        return self._token_networks
+
+    @property
+    def token_device_types(self):
+        """Ids of the device types that the token names, whether he has them or not; ``None`` for all."""
+        return self._token_types
+
     def networks(self):
         """Ids of the networks that he may use now; ``None`` for all."""
         return intersect(self._token_networks, self.assigned_networks())

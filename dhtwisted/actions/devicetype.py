@@ -15,6 +15,7 @@ DEVICE_TYPES = Grouping(
     device_field="device_type_id",
     user_field="device_type_ids",
     accessible=Principal.device_types,
+    named=Principal.token_device_types.fget,
     not_found=DeviceTypeNotFound,
     missing_id=MissingDeviceTypeId,
     missing=MissingDeviceType,

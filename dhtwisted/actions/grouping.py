@@ -39,6 +39,7 @@ class Grouping:
     :ivar device_field: the field of a device that says where it belongs.
     :ivar user_field: the field of a user that holds the assigned ones.
     :ivar accessible: principal -> ids of those that he may use, ``None`` for all.
+    :ivar named: principal -> ids of those that his token names, ``None`` for all.
     :ivar not_found: error class, made with an id.
     :ivar missing_id: error class for a request without an id.
     :ivar missing: error class for a request without the object.
@@ -50,6 +51,7 @@ class Grouping:
     device_field: str
     user_field: str
     accessible: Callable
+    named: Callable
     not_found: type[ApiError]
     missing_id: type[ApiError]
     missing: type[ApiError]
@@ -59,15 +61,15 @@ class Grouping:
     async def accessible_one(self, request, group_id):
         """Find one that the caller may use.
 
-        :raises ApiError: no id; not within his (403, also when there is none); there is none (404).
+        :raises ApiError: no id (400); not one that the token names (403); one that it names, but there is none, or it is not his (404).
         """
         if group_id is None:
             raise self.missing_id()
-        ids = self.accessible(request.principal)
-        if ids is not None and group_id not in ids:
+        named, ids = self.named(request.principal), self.accessible(request.principal)
+        if named is not None and group_id not in named:
             raise AccessDenied()
         group = await request.server.entities.get(self.kind, group_id)
-        if group is None:
+        if group is None or (ids is not None and group_id not in ids):
             raise self.not_found(group_id)
         return group
 

@@ -15,6 +15,7 @@ NETWORKS = Grouping(
     device_field="network_id",
     user_field="network_ids",
     accessible=Principal.networks,
+    named=Principal.token_networks.fget,
     not_found=NetworkNotFound,
     missing_id=MissingNetworkId,
     missing=MissingNetwork,
