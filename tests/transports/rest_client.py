@@ -190,27 +190,35 @@ class RestConnection(Connection):
             # Over WebSocket the bound is inclusive.
             query["timestamp"] = format_timestamp(parse_timestamp(_value(members["timestamp"])) - 1)
         self._serial += 1
-        serial, polls = self._serial, self._server.memory.server.polls
-        before = len(polls)
-        first = Deferred.fromCoroutine(self._exchange("GET", path, query, token=token))
-        while len(polls) == before and not first.called:
-            await self._server.tick()
+        serial = self._serial
+        first = await self._begin_poll(path, query, token)
         Deferred.fromCoroutine(self._poll(first, path, query, token, action, serial)).addErrback(self._poll_failed, serial)
         return {"status": "success", "subscriptionId": serial}
 
-    async def _poll(self, first, path, query, token, action, serial):
+    async def _begin_poll(self, path, query, token):
+        """Send a poll, and wait until it waits or is answered."""
+        polls = self._server.memory.server.polls
+        before = len(polls)
+        answer = Deferred.fromCoroutine(self._exchange("GET", path, query, token=token))
+        while len(polls) <= before and not answer.called and not self._closed:
+            await self._server.tick()
+        return answer
+
+    async def _poll(self, answer, path, query, token, action, serial):
         kind = EVENTS[action]
         updates = query.get("returnUpdatedCommands") == "true"
-        status, messages = await first
+        status, messages = await answer
         while not self._closed and status == 200:
-            for message in messages:
-                event = {"action": f"{kind}/{'update' if updates else 'insert'}", "subscriptionId": serial, kind: message}
-                self._events[serial].put(json.dumps(event))
-            # The greatest so far: a client may have dated a message before the others.
+            # The greatest so far: a client may have dated a message before the others. And the next poll waits before the events are told:
+            # what somebody dates in the past while no poll waits, no poll finds.
             times = [message["lastUpdated" if updates else "timestamp"] for message in messages]
             if times:
                 query["timestamp"] = max(query.get("timestamp", ""), *times)
-            status, messages = await self._exchange("GET", path, query, token=token)
+            answer = await self._begin_poll(path, query, token)
+            for message in messages:
+                event = {"action": f"{kind}/{'update' if updates else 'insert'}", "subscriptionId": serial, kind: message}
+                self._events[serial].put(json.dumps(event))
+            status, messages = await answer
 
     def _poll_failed(self, failure, serial):
         if not self._closed:
