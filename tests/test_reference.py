@@ -11,8 +11,9 @@ from openapi_spec_validator import validate
 import dhtwisted
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.reference import openapi
-from dhtwisted.reference.members import MEMBERS, REQUIRED, describe, members, published, required
+from dhtwisted.reference.members import describe, members, published, required
 from dhtwisted.reference.schemas import without_none
+from dhtwisted.reference.vocabulary import MEMBERS, REQUIRED
 from tests.reference_pages import COMMAND, FOLDER, pages
 
 EVERY_ACTION = [*ACTIONS.values(), *REST_ONLY.values()]
@@ -121,7 +122,7 @@ def test_who_asks_is_told_by_the_header_alone(document):
 
 @pytest.mark.parametrize(("kind", "name"), EVERY_MEMBER, ids=[f"{kind.__name__}.{name}" for kind, name in EVERY_MEMBER])
 def test_a_member_has_a_meaning(kind, name):
-    assert describe(kind, name).meaning, f"say in dhtwisted/reference/members.py what {name} of {kind.__name__} means"
+    assert describe(kind, name).meaning, f"say in dhtwisted/reference/vocabulary.py what {name} of {kind.__name__} means"
 
 
 def test_meanings_are_of_members_that_there_are():
