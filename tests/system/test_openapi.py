@@ -72,7 +72,7 @@ def send(hive, case, *left_out):
         case.query["waitTimeout"] = "0"
         if str(case.query.get("limit")) == "0":
             case.query["limit"] = 1
-    headers = {"Authorization": f"Bearer {hive.token}"}
+    headers = {"Authorization": f"Bearer {hive.token(case)}"}
     return case.call_and_validate(
         base_url=hive.address, session=hive.session, headers=headers, timeout=SECONDS, excluded_checks=list(left_out)
     )
