@@ -17,8 +17,8 @@ class ApiError(Exception):
 
     code = 500
     text = "Internal server error"
-    rest_code = None
-    rest_text = None
+    rest_code: int | None = None
+    rest_text: str | None = None
 
     def __init__(self, text=None):
         if text is not None:

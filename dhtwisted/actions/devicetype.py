@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from dhtwisted.access import Permission, Principal
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
@@ -15,7 +17,7 @@ DEVICE_TYPES = Grouping(
     device_field="device_type_id",
     user_field="device_type_ids",
     accessible=Principal.device_types,
-    named=Principal.token_device_types.fget,
+    named=attrgetter("token_device_types"),
     not_found=DeviceTypeNotFound,
     missing_id=MissingDeviceTypeId,
     missing=MissingDeviceType,

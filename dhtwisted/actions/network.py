@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from dhtwisted.access import Permission, Principal
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
@@ -15,7 +17,7 @@ NETWORKS = Grouping(
     device_field="network_id",
     user_field="network_ids",
     accessible=Principal.networks,
-    named=Principal.token_networks.fget,
+    named=attrgetter("token_networks"),
     not_found=NetworkNotFound,
     missing_id=MissingNetworkId,
     missing=MissingNetwork,

@@ -7,6 +7,7 @@ Twisted's HTTP parser is used without twisted.web's tree of resources: paths are
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
@@ -229,7 +230,7 @@ class HttpChannel(HTTPChannel):
 class RestSite(HTTPFactory):
     """The plain HTTP side of the port."""
 
-    protocol = HttpChannel
+    protocol: Any = HttpChannel
     noisy = False
 
     def __init__(self, server, locator):
