@@ -192,9 +192,14 @@ MEMBERS = {
     "NotificationSubscribe.limit": _says("at most so many of what is stored", minimum=0),
     "returnUpdatedCommands": _says("updates of commands instead of new commands"),
     "CommandGet.returnUpdatedCommands": _says("only if it has been updated"),
-    "CommandPoll.timestamp": _says("only what is later. Absent: now"),
+    "CommandPoll.timestamp": _says(
+        "only what is later: the next poll goes on from the `timestamp` of the last command, or from its `lastUpdated` when it polls for "
+        "updates, else it brings them again. Absent: now"
+    ),
     "CommandPoll.limit": _says("at most so many, and those of the last one's millisecond; 0 for all. Absent: 100", minimum=0),
-    "NotificationPoll.timestamp": _says("only what is later. Absent: now"),
+    "NotificationPoll.timestamp": _says(
+        "only what is later: the next poll goes on from the `timestamp` of the last notification. Absent: now"
+    ),
     "NotificationPoll.limit": _says("at most so many, and those of the last one's millisecond; 0 for all. Absent: 100", minimum=0),
     "waitTimeout": _says("seconds to wait at most. Absent: 30", minimum=0, maximum=60),
 }
