@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from inspect import cleandoc
 
 from msgspec.structs import fields as fields_of
 
@@ -44,4 +45,4 @@ _CITED = re.compile(r" ?\((?:\w+ reference, )?sections? [^)]*\)|\w+ reference, s
 
 def published(text):
     """A docstring as readers of the reference get it: as Markdown, without citations of the maintainers' notes."""
-    return _CITED.sub("", text).replace("``", "`").strip()
+    return cleandoc(_CITED.sub("", text).replace("``", "`"))
