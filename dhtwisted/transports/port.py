@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from dhtwisted.errors import AccessDenied, HeadTooLarge, NoSuchPath, RequestTimeout, ServiceUnavailable
 from dhtwisted.session import SessionFactory
@@ -119,6 +121,7 @@ class Port(Protocol):
             self._target.connectionLost(reason)
 
 
+@implementer(IProtocolNegotiationFactory)
 class PortFactory(Factory):
     """Serves every endpoint of a server.
 
@@ -148,6 +151,10 @@ class PortFactory(Factory):
         self._timer.clock = server.reactor
 
     # An endpoint each starts and stops its port; the timers and the HTTP side live from the first to the last.
+
+    def acceptableProtocols(self):
+        """What is offered by ALPN over TLS. Without this, Twisted refuses every client that asks by ALPN, as browsers and curl do."""
+        return [b"http/1.1"]
 
     def doStart(self):
         super().doStart()

@@ -1,6 +1,7 @@
 """The same port over TLS, by an ``ssl:`` endpoint."""
 
 import json
+import socket
 import ssl
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,18 @@ def certificate(tmp_path):
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return path
+
+
+@pytest.mark.parametrize("protocols", [["http/1.1"], ["h2", "http/1.1"]], ids=",".join)
+def test_clients_that_choose_a_protocol_by_alpn(start, certificate, protocols):
+    server = start("--storage", "memory:", endpoint=f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(protocols)
+    with socket.create_connection(("127.0.0.1", server.port)) as plain, context.wrap_socket(plain) as secure:
+        assert secure.selected_alpn_protocol() == "http/1.1"
+        secure.sendall(b"GET /api/rest/info HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        assert secure.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_websocket_and_info(start, certificate):
