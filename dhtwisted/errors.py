@@ -586,6 +586,10 @@ class StorageUnavailable(StorageError):
     """The storage cannot do it now: disk full, database away, closed. Nothing was changed; clients get 503."""
 
 
+class Overloaded(StorageUnavailable):
+    """The storage is there, and has more to do than it should have waiting."""
+
+
 class ConfigurationError(Exception):
     """The server cannot start as configured; the text is one line that names the place, the reason and the cure."""
 

@@ -9,7 +9,7 @@ from collections import deque
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import StorageUnavailable
+from dhtwisted.errors import Overloaded, StorageUnavailable
 
 
 class Batcher:
@@ -40,10 +40,10 @@ class Batcher:
         :param operation: anything that ``commit`` understands.
         :param rows: about how much work it is.
         :returns: a Deferred of its result, for this caller alone.
-        :raises StorageUnavailable: too many are waiting.
+        :raises Overloaded: too many are waiting.
         """
         if self._waiting_rows >= self._max_waiting:
-            raise StorageUnavailable("too many operations wait for the storage")
+            raise Overloaded("too many operations wait for the storage")
         waiter = Deferred()
         self._waiting.append((operation, rows, waiter))
         self._waiting_rows += rows

@@ -4,11 +4,11 @@ import fcntl
 import os
 import sqlite3
 from contextlib import contextmanager
-from importlib.resources import files
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable, Unstorable
+from dhtwisted.storage.schema_files import missing_scripts, schema_directory
 
-_SCHEMA = files("dhtwisted.storage") / "schema" / "file"
+_SCHEMA = schema_directory("file")
 _BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
@@ -93,16 +93,11 @@ def migrate(connection, path, directory=_SCHEMA):
     :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
     :raises ConfigurationError: the data has more than there are.
     """
-    scripts = sorted((script for script in directory.iterdir() if script.name.endswith(".sql")), key=lambda script: script.name)
     with _transaction(connection):
         connection.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
         (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
-        if version > len(scripts):
-            raise ConfigurationError(
-                f"storage file {path} has schema {version}, newer than schema {len(scripts)} of this program: install the newer release"
-            )
-        for number, script in enumerate(scripts[version:], version + 1):
-            for statement in statements(script.read_text("utf-8")):
+        for number, script in missing_scripts(directory, version, f"storage file {path}"):
+            for statement in statements(script):
                 connection.execute(statement)
             connection.execute("INSERT INTO schema (version) VALUES (?)", (number,))
 

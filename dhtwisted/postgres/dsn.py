@@ -1,0 +1,42 @@
+"""The DSN of a provider string: what libpq is told besides, and what may be shown of it."""
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from dhtwisted.errors import ConfigurationError
+
+DEFAULTS = {
+    "fallback_application_name": "dhtwisted",
+    "client_encoding": "UTF8",
+    # Of several hosts, the one that takes writes: after a failover that is another one.
+    "target_session_attrs": "read-write",
+    # A connection whose other end is gone without a word is given up after 25 seconds.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+_ENCODINGS = ("UTF8", "UTF-8")
+
+
+def parse(dsn):
+    """Read a DSN.
+
+    :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq takes it; what it leaves out comes from libpq's own defaults and environment.
+    :returns: a dictionary of connection parameters, our defaults included.
+    :raises ConfigurationError: it is not well formed. The text does not repeat the DSN, which may hold a password.
+    """
+    try:
+        given = parse_dsn(dsn)
+    except psycopg2.Error as error:
+        raise ConfigurationError("postgres: the DSN cannot be read; write postgres:host=localhost dbname=devicehive user=devicehive") from error
+    if given.get("client_encoding", "UTF8").upper() not in _ENCODINGS:
+        raise ConfigurationError("postgres: client_encoding must be UTF8; leave it out of the DSN")
+    return DEFAULTS | given
+
+
+def describe(parameters):
+    """Name the database for a log, without its password."""
+    place = parameters.get("host") or parameters.get("hostaddr") or parameters.get("service") or "the default host"
+    port = f":{parameters['port']}" if "port" in parameters else ""
+    return f"database {parameters.get('dbname') or 'of that name'} at {place}{port}"

@@ -1,0 +1,251 @@
+"""Everything in a PostgreSQL database, on txpostgres: for data that is to be managed as other data is, and for several nodes on one database.
+
+One connection writes messages, commit by commit; a few others do everything else. Each comes back by itself when it is lost, and meanwhile
+calls are refused at once. Nothing is kept in memory, so nodes need not know of each other.
+"""
+
+import secrets
+
+import psycopg2
+from twisted.internet.defer import Deferred, DeferredLock, fail, inlineCallbacks
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
+from dhtwisted.interfaces import IStorage
+from dhtwisted.model import Command
+from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
+from dhtwisted.postgres.dsn import describe, parse
+from dhtwisted.postgres.errors import unique_field
+from dhtwisted.postgres.migrations import migrate
+from dhtwisted.postgres.outage import Outage
+from dhtwisted.postgres.pool import Pool
+from dhtwisted.storage.batching import Batcher
+from dhtwisted.storage.postgres_entities import ENTITY_TABLES
+from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
+from dhtwisted.storage.postgres_values import is_bigint
+from dhtwisted.storage.postgres_writer import PREPARE_WRITE, SETUP, Append, UpdateCommand, Writer
+
+POOL_SIZE = 4
+WRITE_SECONDS = 3
+"""Deadline of a commit. Who comes while one hangs waits for that and for his own: with the grace for an answer, eight seconds."""
+
+READ_SECONDS = 5
+MAX_ROWS = 500
+"""Messages in one commit. Larger ones were not faster, and everybody waits longer."""
+
+TIDY_INTERVAL = 60
+UPDATES_KEPT = 3600
+"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some of them, and has the commands."""
+
+_FORGET_UPDATES = """
+DELETE FROM command_updates WHERE id = ANY(ARRAY(
+    SELECT id FROM command_updates
+    WHERE server_time < (SELECT server_time FROM message_counter) - %s ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
+RETURNING 1
+"""
+TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
+
+
+@implementer(IStorage)
+class PostgresStorage:
+    """Keeps entities and messages in a database of PostgreSQL 15 or newer.
+
+    :param dsn: as libpq takes it.
+    :param reactor: for time, sockets and delayed calls.
+    :ivar store_id: what tells this set of tables from any other; known once it is open.
+    :ivar node: what tells this object's writes from those of others.
+    :raises ConfigurationError: the DSN is not well formed.
+    """
+
+    durability = "durable"
+    state_directory = None
+
+    log = Logger()
+
+    def __init__(self, dsn, reactor):
+        self.parameters = parse(dsn)
+        self.outage = Outage(describe(self.parameters))
+        self.node = secrets.token_hex(8)
+        self.store_id = None
+        self._reactor = reactor
+        self._open = False
+        self._connections = []
+        self._updating = {}
+        self._tidying = LoopingCall(lambda: Deferred.fromCoroutine(self._tidy()))
+        self._tidying.clock = reactor
+
+    @property
+    def channel(self):
+        """Where the listeners of this store are woken."""
+        return f"dhtwisted_{self.store_id}"
+
+    @inlineCallbacks
+    def open(self):
+        """Wait for the database, bring its schema up to date, and connect.
+
+        :raises ConfigurationError: it refuses us, or what it has is not for this program.
+        """
+        try:
+            yield Deferred.fromCoroutine(self._prepare_schema())
+            writing = self._connect(WRITE_SECONDS, _prepare_writer)
+            pool = [self._connect(READ_SECONDS) for _ in range(POOL_SIZE)]
+            for connection in self._connections:
+                yield Deferred.fromCoroutine(connection.wait())
+        except BaseException:
+            yield self._let_go()
+            raise
+        self._pool = Pool(self._reactor, pool)
+        self.writer = Writer(self._reactor, writing, self.channel, self.node)
+        self._batcher = Batcher(self.writer.commit, MAX_ROWS)
+        self._open = True
+        self._tidying.start(TIDY_INTERVAL, now=False)
+
+    @inlineCallbacks
+    def close(self):
+        """Finish what was accepted, then let go of the connections."""
+        if not self._open:
+            yield self._let_go()
+            return
+        self._open = False
+        self._tidying.stop()
+        yield self._batcher.drain()
+        while self._updating:
+            yield self._batcher.drain()
+        yield self._pool.drain()
+        yield self._let_go()
+
+    async def get(self, kind, key):
+        """Find one entity, or ``None``."""
+        rows = await self._run(*ENTITY_TABLES[kind].get(key))
+        return ENTITY_TABLES[kind].entity(rows[0]) if rows else None
+
+    async def find(self, kind, query):
+        """List entities."""
+        table = ENTITY_TABLES[kind]
+        return [table.entity(row) for row in await self._run(*table.find(query))]
+
+    async def count(self, kind, query):
+        """Count entities."""
+        return (await self._run(*ENTITY_TABLES[kind].count(query)))[0][0]
+
+    async def insert(self, entity):
+        """Add an entity, and give it back with its key."""
+        table = ENTITY_TABLES[type(entity)]
+        return table.entity(await self._change(table, *table.insert(entity, self.channel)))
+
+    async def update(self, kind, key, changes):
+        """Replace some fields of an entity, and give it back."""
+        table = ENTITY_TABLES[kind]
+        row = await self._change(table, *table.update(key, changes, self.channel))
+        if row is None:
+            raise Missing(kind, key)
+        return table.entity(row)
+
+    async def delete(self, kind, key):
+        """Remove an entity, and say whether there was one."""
+        return bool(await self._run(*ENTITY_TABLES[kind].delete(key, self.channel)))
+
+    def append(self, messages):
+        """Store messages, in one commit with whatever else is waiting."""
+        return self._write(Append(messages), len(messages))
+
+    async def update_command(self, device_id, command_id, changes):
+        """Record what became of a command. Updates of one command at once each have a commit of their own."""
+        self._check_open()
+        if not is_bigint(command_id):
+            return None
+        lock = self._updating.setdefault(command_id, DeferredLock())
+        await lock.acquire()
+        try:
+            return await self._batcher.submit(UpdateCommand(device_id, command_id, changes))
+        finally:
+            lock.release()
+            if not lock.locked:
+                del self._updating[command_id]
+
+    async def get_message(self, kind, device_id, message_id):
+        """Find one message, or ``None``."""
+        self._check_open()
+        if not is_bigint(message_id):
+            return None
+        found = await self._find(kind, *MESSAGE_TABLES[kind].get(device_id, message_id))
+        return found[0] if found else None
+
+    async def find_messages(self, kind, query):
+        """List messages."""
+        return await self._find(kind, *MESSAGE_TABLES[kind].find(query))
+
+    async def forget_messages(self, kind, query):
+        """Delete messages, the oldest first, and say how many."""
+        return len(await self._run(*MESSAGE_TABLES[kind].forget(query)))
+
+    async def _prepare_schema(self):
+        """Apply what is missing of the schema, however often the database goes away meanwhile."""
+        connection = HealingConnection(self._reactor, self.parameters, self.outage, NO_LIMIT)
+        connection.open()
+        try:
+            while self.store_id is None:
+                await connection.wait()
+                try:
+                    await migrate(connection.run, self.outage.place)
+                    ((self.store_id,),) = await connection.run("SELECT id FROM store")
+                except StorageUnavailable as error:
+                    self.log.warn("The schema is not ready yet: {reason}", reason=str(error))
+        finally:
+            await connection.close()
+
+    def _connect(self, seconds, prepare=None):
+        connection = HealingConnection(self._reactor, self.parameters, self.outage, seconds, prepare)
+        self._connections.append(connection)
+        connection.open()
+        return connection
+
+    @inlineCallbacks
+    def _let_go(self):
+        for connection in self._connections:
+            yield connection.close()
+        self._connections = []
+
+    def _check_open(self):
+        if not self._open:
+            raise StorageUnavailable("the storage is closed")
+
+    def _write(self, operation, rows):
+        try:
+            self._check_open()
+            return self._batcher.submit(operation, rows)
+        except StorageUnavailable:
+            return fail()
+
+    async def _run(self, sql, values):
+        self._check_open()
+        return await self._pool.run(sql, values)
+
+    async def _find(self, kind, sql, values):
+        return list(map(MESSAGE_TABLES[kind].message, await self._run(sql, values)))
+
+    async def _change(self, table, sql, values):
+        """Run a statement that inserts or updates one entity.
+
+        :returns: its row, or ``None``.
+        """
+        try:
+            rows = await self._run(sql, values)
+        except psycopg2.errors.UniqueViolation as error:
+            field = unique_field(error) or table.kind.KEY
+            raise Duplicate(table.kind, field, values.get(field)) from error
+        return rows[0] if rows else None
+
+    async def _tidy(self):
+        try:
+            while self._open and len(await self._run(_FORGET_UPDATES, (UPDATES_KEPT * 1000,))) == TIDY_SLICE:
+                await deferLater(self._reactor, TIDY_PAUSE)
+        except StorageUnavailable as error:
+            self.log.warn("Old updates of commands are not deleted now, and will be tried again: {reason}", reason=str(error))
+
+
+async def _prepare_writer(execute):
+    await execute(SETUP)
+    await execute(PREPARE_WRITE)

@@ -1,0 +1,135 @@
+"""Entities as rows of PostgreSQL: the statements, and rows to objects and back. Every change wakes the listeners in its own transaction."""
+
+from msgspec.structs import asdict
+
+from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceType, Network, User, With, Without
+from dhtwisted.storage.postgres_values import LARGEST, is_bigint
+
+_NAMES = {User: "users", Network: "networks", DeviceType: "device_types", Device: "devices", Configuration: "configurations"}
+_SETS = ("network_ids", "device_type_ids")
+_JSON = ("data",)
+LONGEST_KEY = 4000
+"""Bytes of a key that a notification carries; PostgreSQL takes 7,999 in all. Of a longer one it only says that something changed."""
+
+
+class EntityTable:
+    """The table of one kind of entity. Column names are the field names of the kind.
+
+    :param kind: a class of ``model.ENTITY_KINDS``.
+    :ivar name: of the table.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.name = _NAMES[kind]
+        self._fields = kind.__struct_fields__
+        self._columns = ", ".join(f"{field}::text" if field in _JSON else field for field in self._fields)
+        told_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
+        self._answer = f"SELECT {self._columns}, pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key})) FROM done"
+
+    def entity(self, row):
+        """The entity that a row stands for; what stands behind its columns is left out."""
+        values = dict(zip(self._fields, row, strict=False))
+        for field in _JSON:
+            if values.get(field) is not None:
+                values[field] = values[field].encode()
+        for field in _SETS:
+            if field in values:
+                values[field] = frozenset(values[field])
+        return self.kind(**values)
+
+    def get(self, key):
+        """The statement for one entity, like the others: SQL and its values."""
+        return f"SELECT {self._columns} FROM {self.name} WHERE {self.kind.KEY} = %s", (key,)
+
+    def find(self, query):
+        """The statement for a query."""
+        conditions, values = self._conditions(query)
+        take = None if query.take is None else min(query.take, LARGEST)
+        sql = f"SELECT {self._columns} FROM {self.name}{conditions} ORDER BY {self._order(query)} LIMIT %s OFFSET %s"
+        return sql, (*values, take, min(query.skip, LARGEST))
+
+    def count(self, query):
+        """The statement that counts what a query matches."""
+        conditions, values = self._conditions(query)
+        return f"SELECT count(*) FROM {self.name}{conditions}", values
+
+    def insert(self, entity, channel):
+        """The statement that inserts an entity and answers with its row. It gives a key where there is none, or keeps to a given one."""
+        values = {field: _parameter(value) for field, value in asdict(entity).items()}
+        places = {field: f"%({field})s" for field in values}
+        counted = source = ""
+        if isinstance(entity.key, int):
+            last = f"greatest(last_id, {places[self.kind.KEY]})" if entity.key else "last_id + 1"
+            counted = f"counter AS (UPDATE entity_counter SET last_id = {last} WHERE kind = '{self.kind.KIND}' RETURNING last_id), "
+            source = " FROM counter"
+            if not entity.key:
+                places[self.kind.KEY] = "last_id"
+        inserted = f"INSERT INTO {self.name} ({', '.join(places)}) SELECT {', '.join(places.values())}{source} RETURNING *"
+        sql = f"WITH {counted}done AS ({inserted}) "
+        return sql + self._answer, values | {"_channel": channel}
+
+    def update(self, key, changes, channel):
+        """The statement that changes an entity and answers with its row, or with none when there is no such entity."""
+        if self.kind.KEY in changes:
+            raise TypeError(f"the key {self.kind.KEY} of a {self.kind.__name__} cannot be changed")
+        assignments = ", ".join(self._assignment(field, value) for field, value in changes.items()) or f"{self.kind.KEY} = {self.kind.KEY}"
+        values = {field: _parameter(value) for field, value in changes.items()}
+        sql = f"WITH done AS (UPDATE {self.name} SET {assignments} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
+        return sql + self._answer, values | {"_key": key, "_channel": channel}
+
+    def delete(self, key, channel):
+        """The statement that deletes an entity and answers with its row, or with none."""
+        sql = f"WITH done AS (DELETE FROM {self.name} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
+        return sql + self._answer, {"_key": key, "_channel": channel}
+
+    def _assignment(self, field, value):
+        self._check(field)
+        if isinstance(value, With):
+            return f"{field} = ARRAY(SELECT DISTINCT unnest({self.name}.{field} || %({field})s::bigint[]))"
+        if isinstance(value, Without):
+            return f"{field} = ARRAY(SELECT unnest({self.name}.{field}) EXCEPT SELECT unnest(%({field})s::bigint[]))"
+        return f"{field} = %({field})s"
+
+    def _conditions(self, query):
+        terms = []
+        for field, value in query.equal.items():
+            self._check(field)
+            terms.append((f"{field} IS NULL", []) if value is None else (f"{field} = %s", [value]))
+        for field, values in query.within.items():
+            self._check(field)
+            terms.append((f"{field} = ANY(%s)", [_array(values)]))
+        for field, pattern in query.like.items():
+            self._check(field)
+            terms.append((f"{field} LIKE %s ESCAPE ''", [pattern]))
+        conditions = " AND ".join(sql for sql, _ in terms)
+        return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+
+    def _order(self, query):
+        key = self.kind.KEY
+        if not query.sort or query.sort == key:
+            return f"{key} DESC" if query.descending else key
+        self._check(query.sort)
+        return f"{query.sort} DESC NULLS LAST, {key}" if query.descending else f"{query.sort} NULLS FIRST, {key}"
+
+    def _check(self, field):
+        if field not in self._fields:
+            raise ValueError(f"a {self.kind.__name__} has no field {field!r}")
+
+
+def _parameter(value):
+    """What stands for the value of a field."""
+    if isinstance(value, (With, Without)):
+        value = value.elements
+    if isinstance(value, frozenset):
+        return f"{{{','.join(map(str, value))}}}"
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _array(values):
+    """The values that a column can have, as an array; of texts or of integers."""
+    values = [value for value in values if not isinstance(value, int) or is_bigint(value)]
+    return values or "{}"
+
+
+ENTITY_TABLES = {kind: EntityTable(kind) for kind in ENTITY_KINDS.values()}
