@@ -258,12 +258,13 @@ class HealingConnection:
         if self._closed:
             connection.close()
             return
-        self._gone = Deferred()
+        gone = self._gone = Deferred()
         self._connection = connection
         self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping)
         self._outage.end(self)
+        # Whoever waited for the connection may be done with it, and close it, before this returns.
         self._tell_attempted()
-        await self._gone
+        await gone
 
     def _lose(self, connection, reason):
         """Drop a connection that is of no more use. Closing it comes back here."""
