@@ -4,6 +4,9 @@ They are declared in the drop-in ``twisted/plugins/dhtwisted_plugin.py`` as a st
 cache, or a package inside a zip file, must not leave the server without storage. Each imports what it needs when it is opened.
 """
 
+from importlib import import_module
+
+from dhtwisted.errors import ConfigurationError
 from dhtwisted.provider_declaration import Provider
 
 
@@ -17,6 +20,28 @@ def _open_file(argument, context):
     from dhtwisted.storage.file import FileStorage
 
     return FileStorage(argument, context.reactor)
+
+
+def _open_postgres(argument, context):
+    return _postgres_module("dhtwisted.storage.postgres").PostgresStorage(argument, context.reactor)
+
+
+def _open_postgres_bus(argument, context):
+    storage_class = _postgres_module("dhtwisted.storage.postgres").PostgresStorage
+    if not isinstance(context.messages, storage_class):
+        raise ConfigurationError("bus.provider postgres: it tells of messages in PostgreSQL only; set storage.messages to postgres:DSN too")
+    if not isinstance(context.storage, storage_class) or context.storage.store_id != context.messages.store_id:
+        raise ConfigurationError(
+            "bus.provider postgres: its nodes must share users and devices too; set storage.provider to the same postgres:DSN"
+        )
+    return _postgres_module("dhtwisted.bus.postgres").PostgresBus(argument, context.reactor, context.messages)
+
+
+def _postgres_module(name):
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigurationError(f"postgres: a package is missing ({error}); run: pip install 'dhtwisted[postgres]'") from error
 
 
 def _open_local(argument, context):
@@ -34,7 +59,9 @@ def _open_jwt(argument, context):
 
 memory = Provider("storage", "memory", "everything in this process, gone when it ends", "", _open_memory)
 file = Provider("storage", "file", "one SQLite file; the default", "PATH", _open_file)
+postgres = Provider("storage", "postgres", "a PostgreSQL database, 15 or newer, for one server or several", "DSN", _open_postgres)
 local = Provider("bus", "local", "a single server, no other nodes", "", _open_local)
+postgres_bus = Provider("bus", "postgres", "several servers on one PostgreSQL database", "DSN", _open_postgres_bus)
 jwt = Provider("auth", "jwt", "users of the storage, JSON Web Tokens", "", _open_jwt)
 
-PROVIDERS = (memory, file, local, jwt)
+PROVIDERS = (memory, file, postgres, local, postgres_bus, jwt)

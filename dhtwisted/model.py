@@ -217,10 +217,13 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     take: int | None = None
 
 
+COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT = "command/insert", "command/update", "notification/insert"
+
+
 class Event(Struct, gc=False, frozen=True):
     """A message that has become visible, on its way to subscribers.
 
-    :ivar action: ``command/insert``, ``command/update`` or ``notification/insert``.
+    :ivar action: one of the three names above.
     """
 
     action: str

@@ -29,7 +29,9 @@ def parse(dsn):
     try:
         given = parse_dsn(dsn)
     except psycopg2.Error as error:
-        raise ConfigurationError("postgres: the DSN cannot be read; write postgres:host=localhost dbname=devicehive user=devicehive") from error
+        raise ConfigurationError(
+            "postgres: the DSN cannot be read; write postgres:host=localhost dbname=devicehive user=devicehive"
+        ) from error
     if given.get("client_encoding", "UTF8").upper() not in _ENCODINGS:
         raise ConfigurationError("postgres: client_encoding must be UTF8; leave it out of the DSN")
     return DEFAULTS | given

@@ -7,6 +7,8 @@ ids and its time. It needs no answer of ours on the way: a node that dies or han
 from collections import namedtuple
 from operator import attrgetter
 
+from twisted.internet.defer import Deferred
+
 from dhtwisted.model import Command
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import folded, integer_column, payload_column, text_column
@@ -31,7 +33,14 @@ def _flag(name):
     return Column(name, "boolean[]", list, attrgetter(name))
 
 
-_ADDRESSED = (_text("name"), _text("device_id"), _integer("network_id"), _integer("device_type_id"), _payload("parameters"), _integer("timestamp"))
+_ADDRESSED = (
+    _text("name"),
+    _text("device_id"),
+    _integer("network_id"),
+    _integer("device_type_id"),
+    _payload("parameters"),
+    _integer("timestamp"),
+)
 _FOLDED_STATUS = _text("folded_status", lambda command: folded(command.status))
 COMMAND_COLUMNS = (*_ADDRESSED, _integer("user_id"), _integer("lifetime"), _text("status"), _FOLDED_STATUS, _payload("result"))
 NOTIFICATION_COLUMNS = _ADDRESSED
@@ -232,10 +241,13 @@ class Writer:
     :param node: what tells this process from others, without spaces.
     :ivar listener: called as ``listener(batch, heads)`` after each commit, when the batch is stamped and before anybody is answered;
         ``None`` for nobody.
+    :ivar committing: whether a commit is under way.
     """
 
     def __init__(self, reactor, connection, channel, node):
         self.listener = None
+        self.committing = False
+        self._settled = None
         self._reactor = reactor
         self._connection = connection
         self._channel = channel
@@ -247,8 +259,23 @@ class Writer:
         :returns: a list with the outcome of each operation.
         """
         batch = Batch(operations)
-        rows = await self._connection.run(WRITE, batch.values(int(self._reactor.seconds() * 1000), self._channel, self._node))
-        heads = batch.finish(rows)
-        if self.listener is not None:
-            self.listener(batch, heads)
+        self.committing = True
+        try:
+            rows = await self._connection.run(WRITE, batch.values(int(self._reactor.seconds() * 1000), self._channel, self._node))
+            heads = batch.finish(rows)
+            if self.listener is not None:
+                self.listener(batch, heads)
+        finally:
+            self.committing = False
+            if self._settled is not None:
+                settled, self._settled = self._settled, None
+                settled.callback(None)
         return [operation.outcome for operation in operations]
+
+    def settled(self):
+        """Wait for the end of the commit that is under way now, good or bad; for one caller.
+
+        :returns: a Deferred; it fires before those are answered who share the commit.
+        """
+        self._settled = Deferred()
+        return self._settled

@@ -20,5 +20,7 @@ def missing_scripts(directory, version, place):
     """
     scripts = sorted((script for script in directory.iterdir() if script.name.endswith(".sql")), key=lambda script: script.name)
     if version > len(scripts):
-        raise ConfigurationError(f"{place} has schema {version}, newer than schema {len(scripts)} of this program: install the newer release")
+        raise ConfigurationError(
+            f"{place} has schema {version}, newer than schema {len(scripts)} of this program: install the newer release"
+        )
     return [(number, script.read_text("utf-8")) for number, script in enumerate(scripts[version:], version + 1)]

@@ -2,8 +2,8 @@
 
 from twisted.application.service import ServiceMaker
 
-from dhtwisted.builtin_providers import file, jwt, local, memory
+from dhtwisted.builtin_providers import file, jwt, local, memory, postgres, postgres_bus
 
-__all__ = ["devicehive", "file", "jwt", "local", "memory"]
+__all__ = ["devicehive", "file", "jwt", "local", "memory", "postgres", "postgres_bus"]
 
 devicehive = ServiceMaker("DeviceHive server", "dhtwisted.tap", "DeviceHive-compatible messaging server", "devicehive")

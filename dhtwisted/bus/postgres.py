@@ -1,0 +1,270 @@
+"""The bus of several nodes on one PostgreSQL database: the tables of messages are the log, and a notification in each commit only wakes.
+
+Notifications come in the order of commits, so they are the order of everything here. One that tells of messages names the last ids after
+its commit; what lies between those and the ids delivered last is read from the tables, unless it is what this node wrote itself and still
+has at hand. One that tells of an entity has the caches renewed before anything later is delivered. A connection that was lost may have
+missed notifications: then the caches are renewed as a whole, and all messages since are read.
+"""
+
+from collections import deque, namedtuple
+
+import psycopg2
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import ConfigurationError, StorageUnavailable
+from dhtwisted.interfaces import IMessageBus
+from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, ENTITY_KINDS, NOTIFICATION_INSERT, Command, Device, Event, Notification
+from dhtwisted.postgres.connection import HealingConnection
+from dhtwisted.postgres.dsn import describe, parse
+from dhtwisted.postgres.outage import Outage
+from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
+from dhtwisted.storage.postgres_writer import Heads
+
+SECONDS = 5
+PAGE = 500
+RETRY_PAUSE = 0.5
+MOST_AT_HAND = 10_000
+"""Own events that wait for their notification. More are read from the tables like those of others."""
+
+_HEADS = "SELECT command, notification, command_update FROM message_counter"
+_STREAMS = {
+    "command": (Command, COMMAND_INSERT),
+    "notification": (Notification, NOTIFICATION_INSERT),
+    "command_update": (Command, COMMAND_UPDATE),
+}
+"""In this order, within one commit: an update must not come before its command."""
+
+_UPDATED_FIELDS = {
+    "status": "u.status",
+    "result": "u.result::text",
+    "last_updated": "u.last_updated",
+    "updated": "true",
+    "parameters": "c.parameters::text",
+}
+
+Messages = namedtuple("Messages", "node heads")
+"""A commit of messages: by whom, and the :class:`~dhtwisted.storage.postgres_writer.Heads` after it."""
+
+Entity = namedtuple("Entity", "key")
+"""A change of an entity: ``(kind, key)``; ``None`` when it is not known which."""
+
+Cut = namedtuple("Cut", "heads")
+"""The connection was made anew, and these were the heads then."""
+
+
+def _read_statement(stream):
+    """What reads a page of a stream: rows of its id and of the message."""
+    kind, _ = _STREAMS[stream]
+    if stream != "command_update":
+        table = MESSAGE_TABLES[kind]
+        return f"SELECT id, {table.columns} FROM {table.name} WHERE id > %s AND id <= %s ORDER BY id LIMIT {PAGE}"
+    columns = ", ".join(_UPDATED_FIELDS.get(field, f"c.{field}") for field in Command.__struct_fields__)
+    return (
+        f"SELECT u.id, {columns} FROM command_updates AS u JOIN commands AS c ON c.id = u.command_id"
+        f" WHERE u.id > %s AND u.id <= %s ORDER BY u.id LIMIT {PAGE}"
+    )
+
+
+_READ = {stream: _read_statement(stream) for stream in _STREAMS}
+
+
+@implementer(IMessageBus)
+class PostgresBus:
+    """Hears of what all nodes store in one database.
+
+    :param dsn: of the database of ``storage``, as libpq takes it.
+    :param reactor: for sockets and delayed calls.
+    :param storage: the opened :class:`~dhtwisted.storage.postgres.PostgresStorage` by which this node writes.
+    """
+
+    log = Logger()
+
+    def __init__(self, dsn, reactor, storage):
+        self._reactor = reactor
+        self._storage = storage
+        parameters = parse(dsn)
+        self._place = describe(parameters)
+        outage = Outage(f"{self._place} (bus)")
+        self._connection = HealingConnection(reactor, parameters, outage, SECONDS, self._listen, self._notified)
+        self._receive = self._changed = None
+        self._items = deque()
+        self._done = None
+        self._own = {}
+        self._own_count = 0
+        self._pumping = False
+        self._running = False
+
+    async def start(self, receive, changed):
+        """Connect, and hand over what is stored from now on.
+
+        :raises ConfigurationError: this is not the database of the storage, or it refuses us.
+        """
+        self._receive, self._changed = receive, changed
+        self._running = True
+        self._storage.writer.listener = self._wrote
+        self._connection.open()
+        await self._connection.wait()
+
+    def publish(self, events):
+        """Nothing: the commit that stored the messages has told of them."""
+
+    def publish_change(self, kind, key):
+        """Nothing: the commit that changed the entity has told of it."""
+
+    async def stop(self):
+        """Hand over no more."""
+        self._running = False
+        if self._storage.writer.listener == self._wrote:
+            self._storage.writer.listener = None
+        await self._connection.close()
+
+    async def _listen(self, execute):
+        """Make a new connection hear, and find out how far the tables have come."""
+        try:
+            ((store_id,),) = await execute("SELECT id FROM store")
+        except psycopg2.errors.UndefinedTable:
+            store_id = None
+        if store_id != self._storage.store_id:
+            raise ConfigurationError(
+                f"bus.provider: {self._place} is not where the messages are stored; give it the same DSN as the storage"
+            )
+        await execute(f'LISTEN "{self._storage.channel}"')
+        (heads,) = await execute(_HEADS)
+        if self._done is None:
+            self._done = dict(zip(Heads._fields, heads, strict=True))
+        else:
+            self._enqueue(Cut(Heads(*heads)))
+
+    def _notified(self, payload):
+        what, *rest = payload.split(" ", 2)
+        if what == "messages":
+            node, heads = rest
+            self._enqueue(Messages(node, Heads(*map(int, heads.split()))))
+        elif what == "entity":
+            kind, *key = rest
+            self._enqueue(Entity((ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
+
+    def _wrote(self, batch, heads):
+        """Keep what this node stored until its turn comes."""
+        events = [Event(COMMAND_INSERT, command) for command in batch.commands]
+        events += [Event(NOTIFICATION_INSERT, notification) for notification in batch.notifications]
+        events += [Event(COMMAND_UPDATE, update.outcome) for update in batch.updates if update.outcome is not None]
+        counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
+        if self._own_count + len(events) > MOST_AT_HAND or not self._connection.up:
+            events = None
+        else:
+            self._own_count += len(events)
+        self._own[heads] = counts, events
+
+    def _enqueue(self, item):
+        self._items.append(item)
+        if not self._pumping and self._done is not None:
+            self._pumping = True
+            Deferred.fromCoroutine(self._pump()).addErrback(self._failed)
+
+    def _failed(self, failure):
+        self.log.failure("The message bus failed; it goes on with the next notification", failure)
+
+    async def _pump(self):
+        """Work through the queue. What cannot be done while the database is away is done when it is back."""
+        try:
+            while self._items and self._running:
+                try:
+                    await self._work_on(self._items[0])
+                except StorageUnavailable:
+                    await deferLater(self._reactor, RETRY_PAUSE)
+        finally:
+            self._pumping = False
+
+    async def _work_on(self, item):
+        if isinstance(item, Messages):
+            await self._deliver_commits()
+        elif isinstance(item, Entity):
+            await self._renew_entities()
+        else:
+            await self._renew(None)
+            await self._read_up_to(item.heads)
+            self._items.popleft()
+
+    async def _renew_entities(self):
+        keys = []
+        while self._items and isinstance(self._items[0], Entity):
+            keys.append(self._items.popleft().key)
+        await self._renew(None if None in keys else list(dict.fromkeys(keys)))
+
+    async def _renew(self, keys):
+        """Have the caches renewed, with patience: rights that were taken away must not be used any longer."""
+        while self._running:
+            try:
+                await self._changed(keys)
+                return
+            except StorageUnavailable as error:
+                self.log.warn("Caches cannot be renewed now, and will be tried again: {reason}", reason=str(error))
+            except Exception:
+                self.log.failure("Caches cannot be renewed now, and will be tried again")
+            keys = None
+            await deferLater(self._reactor, RETRY_PAUSE)
+
+    async def _deliver_commits(self):
+        """Deliver the commits at the front of the queue: own ones from memory, as long as no other lies between."""
+        await self._own_reported()
+        while self._items and isinstance(self._items[0], Messages):
+            heads = self._items[0].heads
+            counts, events = self._own.get(heads, (None, None))
+            if events is not None and all(self._done[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS):
+                self._done = heads._asdict()
+                self._deliver(events)
+            elif any(self._done[stream] < getattr(heads, stream) for stream in _STREAMS):
+                heads = self._last_commit()
+                await self._read_up_to(heads)
+            self._forget_own(heads)
+            self._items.popleft()
+
+    def _last_commit(self):
+        """The heads after the last of the commits at the front of the queue."""
+        last = None
+        for item in self._items:
+            if not isinstance(item, Messages):
+                break
+            last = item.heads
+        return last
+
+    async def _own_reported(self):
+        """Wait until the writer has told of what this node committed, and those are answered who asked for it: whoever inserted a command
+        must be known as its inserter before anything later about it is delivered.
+        """
+        for item in self._items:
+            if not isinstance(item, Messages):
+                return
+            if item.node == self._storage.node and item.heads not in self._own and self._storage.writer.committing:
+                await self._storage.writer.settled()
+                await deferLater(self._reactor, 0)
+                return
+
+    def _forget_own(self, heads):
+        while self._own and next(iter(self._own)) <= heads:
+            _, events = self._own.pop(next(iter(self._own)))
+            self._own_count -= len(events or ())
+
+    async def _read_up_to(self, heads):
+        for stream, (kind, action) in _STREAMS.items():
+            while self._running and self._done[stream] < getattr(heads, stream):
+                rows = await self._connection.run(_READ[stream], (self._done[stream], getattr(heads, stream)))
+                self._done[stream] = rows[-1][0] if len(rows) == PAGE else getattr(heads, stream)
+                self._deliver([Event(action, MESSAGE_TABLES[kind].message(row[1:])) for row in rows])
+        self._forget_own(heads)
+
+    def _deliver(self, events):
+        if not self._running or not events:
+            return
+        try:
+            self._receive(events)
+        except Exception:
+            self.log.failure("The receiver of the message bus failed; subscribers may have missed {count} events", count=len(events))
+
+
+def _key(kind, text):
+    return text if kind is Device else int(text)
