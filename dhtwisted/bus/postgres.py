@@ -128,9 +128,7 @@ class PostgresBus:
         except psycopg2.errors.UndefinedTable:
             store_id = None
         if store_id != self._storage.store_id:
-            raise ConfigurationError(
-                f"bus.provider: {self._place} is not where the messages are stored; give it the same DSN as the storage"
-            )
+            raise ConfigurationError(f"bus.provider: {self._place} is not where messages are stored; give it the DSN of the storage")
         await execute(f'LISTEN "{self._storage.channel}"')
         (heads,) = await execute(_HEADS)
         if self._done is None:

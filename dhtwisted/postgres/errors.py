@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from dhtwisted.errors import StorageUnavailable, Unstorable
 
 DRIVER_ERRORS = (psycopg2.Error, psycopg2.Warning, ConnectionDone, ConnectionLost, CancelledError)
-"""What a statement can fail with when nobody made a mistake in the program. txpostgres makes a ``CancelledError`` of a statement timeout."""
+"""What a statement can fail with when nobody made a mistake. txpostgres makes a ``CancelledError`` of a statement timeout."""
 
 BAD_VALUES = (ValueError, UnicodeEncodeError, OverflowError)
 """What the driver raises while it quotes: NUL characters and lone surrogates are no text to PostgreSQL."""
@@ -36,8 +36,8 @@ _REFUSALS = (
 def translated(error):
     """The error that a storage raises for one of the driver.
 
-    :returns: ``Unstorable``, ``StorageUnavailable``, or the error itself: a unique violation, of which only the caller knows the meaning, or
-        what tells of a defect.
+    :returns: ``Unstorable``, ``StorageUnavailable``, or the error itself: a unique violation, which only the caller understands, or what
+        tells of a defect.
     """
     state = getattr(error, "pgcode", None) or ""
     if isinstance(error, psycopg2.errors.UniqueViolation):

@@ -1,4 +1,4 @@
-"""Everything in a PostgreSQL database, on txpostgres: for data that is to be managed as other data is, and for several nodes on one database.
+"""Everything in a PostgreSQL database, on txpostgres: for data that is managed as other data is, and for several nodes on one database.
 
 One connection writes messages, commit by commit; a few others do everything else. Each comes back by itself when it is lost, and meanwhile
 calls are refused at once. Nothing is kept in memory, so nodes need not know of each other.
@@ -14,7 +14,6 @@ from zope.interface import implementer
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IStorage
-from dhtwisted.model import Command
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.errors import unique_field
@@ -37,7 +36,7 @@ MAX_ROWS = 500
 
 TIDY_INTERVAL = 60
 UPDATES_KEPT = 3600
-"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some of them, and has the commands."""
+"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands."""
 
 _FORGET_UPDATES = """
 DELETE FROM command_updates WHERE id = ANY(ARRAY(

@@ -56,7 +56,7 @@ UPDATE_COLUMNS = (
 _GROUPS = (COMMAND_COLUMNS, NOTIFICATION_COLUMNS, UPDATE_COLUMNS)
 
 SETUP = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan"
-"""For the writer's connection. Its plan is made once, when the tables may still be empty: it must not read through them when they are full."""
+"""For the writer's connection. Its plan is made once, when the tables may be empty: it must not read through them when they are full."""
 
 
 def _parameters():
