@@ -57,8 +57,8 @@ def _format_second(second):
 def format_timestamp(milliseconds):
     """Write a timestamp as every client can read it: UTC, exactly three fraction digits, no zone.
 
-    The messages of one commit share their time, and those of a second its text: 0.05 us and 0.25 instead of 2. What lies behind :data:`LATEST` is
-    written as that: a command that a client dated there moves on with each update.
+    The messages of one commit share their time, and those of one second its text: 0.05 us and 0.25 instead of 2. What lies behind
+    :data:`LATEST` is written as that: a command that a client dated there moves on with each update.
     """
     second, rest = divmod(min(milliseconds, LATEST), 1000)
     return f"{_format_second(second)}.{rest:03d}"

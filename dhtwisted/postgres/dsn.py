@@ -22,7 +22,7 @@ _ENCODINGS = ("UTF8", "UTF-8")
 def parse(dsn):
     """Read a DSN.
 
-    :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq takes it; what it leaves out comes from libpq's defaults and environment.
+    :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq takes it; its defaults and environment variables count too.
     :returns: a dictionary of connection parameters, our defaults included.
     :raises ConfigurationError: it is not well formed. The text does not repeat the DSN, which may hold a password.
     """

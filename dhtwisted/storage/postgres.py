@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IStorage
+from dhtwisted.model import Command, Notification
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.errors import unique_field
@@ -24,7 +25,7 @@ from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.postgres_entities import ENTITY_TABLES
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import is_bigint
-from dhtwisted.storage.postgres_writer import PREPARE_WRITE, SETUP, Append, UpdateCommand, Writer
+from dhtwisted.storage.postgres_writer import PREPARE_WRITE, SETUP, Append, UpdateCommand, Writer, restore_statement
 
 POOL_SIZE = 4
 WRITE_SECONDS = 3
@@ -163,6 +164,14 @@ class PostgresStorage:
             lock.release()
             if not lock.locked:
                 del self._updating[command_id]
+
+    async def restore(self, messages):
+        """Store messages as they are."""
+        try:
+            await self._run(*restore_statement(messages))
+        except psycopg2.errors.UniqueViolation as error:
+            kind = Command if error.diag.table_name == MESSAGE_TABLES[Command].name else Notification
+            raise Duplicate(kind, "id", "given") from error
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""

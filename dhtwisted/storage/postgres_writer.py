@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from twisted.internet.defer import Deferred
 
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Notification
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import folded, integer_column, payload_column, text_column
 
@@ -76,13 +76,16 @@ def _given(columns, places):
     return f"unnest({', '.join(places)}) WITH ORDINALITY AS given ({', '.join(column.name for column in columns)}, number)"
 
 
-def _select(columns):
-    """What is inserted of a row of ``given``."""
-    casts = {payload_column: "::json", integer_column: "", text_column: ""}
-    return [
-        "coalesce(given.timestamp, stamp.server_time)" if column.name == "timestamp" else f"given.{column.name}{casts[column.encode]}"
-        for column in columns
-    ]
+_TIME = "coalesce(given.timestamp, stamp.server_time)"
+
+
+def _select(columns, time):
+    """What is inserted of a row of ``given``.
+
+    :param time: what becomes of its ``timestamp``.
+    """
+    selected = [f"given.{column.name}::json" if column.encode is payload_column else f"given.{column.name}" for column in columns]
+    return [time if name == "given.timestamp" else name for name in selected]
 
 
 def _insert(kind, columns, places, more=()):
@@ -91,7 +94,7 @@ def _insert(kind, columns, places, more=()):
     :param more: further columns and what they become.
     """
     names = ["id", *(column.name for column in columns), *(name for name, _ in more)]
-    values = [f"stamp.{kind} - cardinality({places[0]}) + given.number", *_select(columns), *(value for _, value in more)]
+    values = [f"stamp.{kind} - cardinality({places[0]}) + given.number", *_select(columns, _TIME), *(value for _, value in more)]
     return f"INSERT INTO {kind}s ({', '.join(names)}) SELECT {', '.join(values)} FROM stamp, {_given(columns, places)}"
 
 
@@ -99,7 +102,7 @@ def _write_statement():
     types, (commands, notifications, updates) = _parameters()
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
     counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
-    new = [("last_updated", "coalesce(given.timestamp, stamp.server_time)"), ("updated", "false")]
+    new = [("last_updated", _TIME), ("updated", "false")]
     return f"""
 PREPARE write_messages ({", ".join(types)}) AS
 WITH stamp AS (
@@ -136,6 +139,30 @@ FROM stamp CROSS JOIN woken LEFT JOIN changed ON true
 
 PREPARE_WRITE = _write_statement()
 WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (3 + sum(map(len, _GROUPS))))})"
+
+
+_RESTORED = {
+    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("last_updated"), _flag("updated")),
+    Notification: (*NOTIFICATION_COLUMNS, _integer("id")),
+}
+
+
+def restore_statement(messages):
+    """The statement that stores messages as they are.
+
+    :returns: SQL and its values.
+    """
+    parts, values = [], []
+    for kind, columns in _RESTORED.items():
+        rows = [message for message in messages if type(message) is kind]
+        given = f"unnest({', '.join(f'%s::{column.type}' for column in columns)}) AS given ({', '.join(column.name for column in columns)})"
+        names = ", ".join(column.name for column in columns)
+        selected = ", ".join(_select(columns, "given.timestamp"))
+        parts.append(f"restored_{kind.KIND} AS (INSERT INTO {kind.KIND}s ({names}) SELECT {selected} FROM {given})")
+        values += [column.encode(list(map(column.value, rows))) for column in columns]
+    last = [max((message.id for message in messages if type(message) is kind), default=0) for kind in _RESTORED]
+    counted = "UPDATE message_counter SET command = greatest(command, %s), notification = greatest(notification, %s)"
+    return f"WITH {', '.join(parts)} {counted}", (*values, *last)
 
 
 class Heads(namedtuple("Heads", "command notification command_update")):
