@@ -1,5 +1,7 @@
 """What the errors of PostgreSQL and its driver mean to a storage, by SQLSTATE (PostgreSQL manual, appendix A)."""
 
+import re
+
 import psycopg2
 import psycopg2.errors
 from twisted.internet.defer import CancelledError
@@ -22,6 +24,9 @@ intervention (shutdown, statement timeout), system error, internal error."""
 
 _NO_LONGER_USABLE = ("25006", "57P01", "57P02", "57P03")
 """The server takes no writes any more, or shuts down: another connection may reach one that does."""
+
+_TAKEN = re.compile(r"\)=\((.*)\)", re.DOTALL)
+"""In ``Key (id)=(7) already exists.``, whatever the language of the rest."""
 
 _REFUSALS = (
     "authentication failed",
@@ -56,6 +61,11 @@ def unique_field(error):
     """
     constraint = error.diag.constraint_name.removeprefix(f"{error.diag.table_name}_")
     return None if constraint == "pkey" else constraint.removesuffix("_key")
+
+
+def taken_value(error):
+    """The value of which a unique violation tells, as text."""
+    return _TAKEN.search(error.diag.message_detail)[1]
 
 
 def ends_connection(error):

@@ -17,7 +17,7 @@ from dhtwisted.interfaces import IStorage
 from dhtwisted.model import Command, Notification
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
-from dhtwisted.postgres.errors import unique_field
+from dhtwisted.postgres.errors import taken_value, unique_field
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
 from dhtwisted.postgres.pool import Pool
@@ -171,7 +171,7 @@ class PostgresStorage:
             await self._run(*restore_statement(messages))
         except psycopg2.errors.UniqueViolation as error:
             kind = Command if error.diag.table_name == MESSAGE_TABLES[Command].name else Notification
-            raise Duplicate(kind, "id", "given") from error
+            raise Duplicate(kind, "id", int(taken_value(error))) from error
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""
