@@ -4,7 +4,7 @@ They are declared in the drop-in ``twisted/plugins/dhtwisted_plugin.py`` as a st
 cache, or a package inside a zip file, must not leave the server without storage. Each imports what it needs when it is opened.
 """
 
-from importlib import import_module
+from contextlib import contextmanager
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.provider_declaration import Provider
@@ -22,26 +22,34 @@ def _open_file(argument, context):
     return FileStorage(argument, context.reactor)
 
 
+@contextmanager
+def _driver_needed():
+    """Say how to install what an import in the block lacks."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(f"postgres: a package is missing ({error}); run: pip install 'dhtwisted[postgres]'") from error
+
+
 def _open_postgres(argument, context):
-    return _postgres_module("dhtwisted.storage.postgres").PostgresStorage(argument, context.reactor)
+    with _driver_needed():
+        from dhtwisted.storage.postgres import PostgresStorage
+
+    return PostgresStorage(argument, context.reactor)
 
 
 def _open_postgres_bus(argument, context):
-    storage_class = _postgres_module("dhtwisted.storage.postgres").PostgresStorage
-    if not isinstance(context.messages, storage_class):
+    with _driver_needed():
+        from dhtwisted.bus.postgres import PostgresBus
+        from dhtwisted.storage.postgres import PostgresStorage
+
+    if not isinstance(context.messages, PostgresStorage):
         raise ConfigurationError("bus.provider postgres: it tells of messages in PostgreSQL only; set storage.messages to postgres:DSN too")
-    if not isinstance(context.storage, storage_class) or context.storage.store_id != context.messages.store_id:
+    if not isinstance(context.storage, PostgresStorage) or context.storage.store_id != context.messages.store_id:
         raise ConfigurationError(
             "bus.provider postgres: nodes must share users and devices too; set storage.provider to the same postgres:DSN"
         )
-    return _postgres_module("dhtwisted.bus.postgres").PostgresBus(argument, context.reactor, context.messages)
-
-
-def _postgres_module(name):
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigurationError(f"postgres: a package is missing ({error}); run: pip install 'dhtwisted[postgres]'") from error
+    return PostgresBus(argument, context.reactor, context.messages)
 
 
 def _open_local(argument, context):

@@ -16,7 +16,7 @@ LAYERS = {
     "core": "server broker access entities replay polls",
     "actions": "actions",
     "session": "session rest reference",
-    "backends": "storage bus auth passwords signing_key retention",
+    "backends": "storage bus postgres auth passwords signing_key retention",
     "configuration": "config config_kinds config_sources providers provider_declaration",
     "declarations": "builtin_providers",
     "outermost": "transports tap service process bootstrap command_line __main__",
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "session": {"ground", "core", "actions"},
     "backends": {"ground", "backends"},
     "configuration": {"ground", "configuration", "declarations"},
-    "declarations": {"backends", "configuration"},
+    "declarations": {"ground", "backends", "configuration"},
     "outermost": {"ground", "core", "actions", "session", "backends", "configuration", "outermost"},
     "testing": set(LAYERS),
 }
@@ -43,8 +43,8 @@ CONFINED = {
     "autobahn": {"transports.websocket", "transports.frames"},
     "jwt": {"auth"},
     "sqlite3": {"storage"},
-    "txpostgres": {"storage.postgres", "bus.postgres"},
-    "psycopg2": {"storage.postgres", "bus.postgres"},
+    "txpostgres": {"postgres.connection"},
+    "psycopg2": {"postgres", "storage.postgres", "storage.postgres_values", "bus.postgres"},
     "pytest": {"testing"},
     "pytest_twisted": {"testing"},
     "hypothesis": {"testing"},
@@ -115,7 +115,7 @@ def test_nothing_imports_the_reactor_when_it_is_imported():
 def test_listing_providers_and_options_imports_nothing_heavy():
     # Without other people's drop-ins, which a stale cache would import.
     code = "import sys, twisted.plugins, dhtwisted.tap; twisted.plugins.__path__ = []; dhtwisted.tap.describe_all(); "
-    code += "print([name for name in ('autobahn', 'jwt', 'sqlite3') if name in sys.modules])"
+    code += "print([name for name in ('autobahn', 'jwt', 'sqlite3', 'psycopg2') if name in sys.modules])"
     assert run_python(code) == "[]\n"
 
 

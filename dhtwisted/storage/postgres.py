@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
+from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IStorage
 from dhtwisted.model import Command, Notification
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
@@ -46,6 +46,8 @@ DELETE FROM command_updates WHERE id = ANY(ARRAY(
 RETURNING 1
 """
 TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
+
+_PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
 @implementer(IStorage)
@@ -198,11 +200,15 @@ class PostgresStorage:
                 await connection.wait()
                 try:
                     await migrate(connection.run, self.outage.place)
-                    ((self.store_id,),) = await connection.run("SELECT id FROM store")
+                    ((self.store_id, encoding, fsync),) = await connection.run(_PROPERTIES)
                 except StorageUnavailable as error:
                     self.log.warn("The schema is not ready yet: {reason}", reason=str(error))
         finally:
             await connection.close()
+        if encoding != "UTF8":
+            raise ConfigurationError(f"{self.outage.place} has the encoding {encoding}; make one with: createdb --encoding UTF8")
+        if fsync != "on":
+            self.log.warn("{place} runs with fsync off: a loss of power can lose what was acknowledged", place=self.outage.place)
 
     def _connect(self, seconds, prepare=None):
         connection = HealingConnection(self._reactor, self.parameters, self.outage, seconds, prepare)
