@@ -47,7 +47,7 @@ def _open_postgres_bus(argument, context):
         raise ConfigurationError("bus.provider postgres: it tells of messages in PostgreSQL only; set storage.messages to postgres:DSN too")
     if not isinstance(context.storage, PostgresStorage) or context.storage.store_id != context.messages.store_id:
         raise ConfigurationError(
-            "bus.provider postgres: nodes must share users and devices too; set storage.provider to the same postgres:DSN"
+            "bus.provider postgres: nodes must share users and devices too; storage.provider must be postgres:DSN, the same"
         )
     return PostgresBus(argument, context.reactor, context.messages)
 

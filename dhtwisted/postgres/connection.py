@@ -167,6 +167,7 @@ class HealingConnection:
             self._sleeping.cancel()
         if self._connection is not None:
             self._lose(self._connection, "closed")
+        self._tell_attempted()
         return self._ended
 
     async def run(self, sql, values=None):
@@ -195,6 +196,7 @@ class HealingConnection:
         except (*DRIVER_ERRORS, *BAD_VALUES) as error:
             if ends_connection(error) or not connection.is_open:
                 self._lose(connection, in_one_line(error))
+                raise StorageUnavailable(f"{self._outage.place} is away: {self.reason}") from error
             raise translated(error) from error
         finally:
             if deadline is not None and deadline.active():

@@ -93,7 +93,7 @@ class PostgresStorage:
             yield Deferred.fromCoroutine(self._prepare_schema())
             writing = self._connect(WRITE_SECONDS, _prepare_writer)
             pool = [self._connect(READ_SECONDS) for _ in range(POOL_SIZE)]
-            for connection in self._connections:
+            for connection in (writing, *pool):
                 yield Deferred.fromCoroutine(connection.wait())
         except BaseException:
             yield self._let_go()
@@ -193,8 +193,7 @@ class PostgresStorage:
 
     async def _prepare_schema(self):
         """Apply what is missing of the schema, however often the database goes away meanwhile."""
-        connection = HealingConnection(self._reactor, self.parameters, self.outage, NO_LIMIT)
-        connection.open()
+        connection = self._connect(NO_LIMIT)
         try:
             while self.store_id is None:
                 await connection.wait()
@@ -218,9 +217,9 @@ class PostgresStorage:
 
     @inlineCallbacks
     def _let_go(self):
-        for connection in self._connections:
+        connections, self._connections = self._connections, []
+        for connection in connections:
             yield connection.close()
-        self._connections = []
 
     def _check_open(self):
         if not self._open:
