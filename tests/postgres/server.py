@@ -20,6 +20,8 @@ SETTINGS = {
     "shared_buffers": "16MB",
     "max_connections": "300",
     "autovacuum": "on",
+    # What is written may be in memory.
+    "max_wal_size": "128MB",
     "listen_addresses": "127.0.0.1",
     # Its files are below the data then, not in /dev/shm, where kill -9 would leave them.
     "dynamic_shared_memory_type": "mmap",
