@@ -37,3 +37,29 @@ async def open_server(reactor):
 async def server(open_server):
     """A server in memory with the default settings."""
     yield await open_server()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The PostgreSQL server that tests share; those that stop it take :func:`own_postgres`."""
+    from tests.postgres.shared import shared_server
+
+    return shared_server()
+
+
+@pytest.fixture
+def database(postgres):
+    """The connection string of an empty PostgreSQL database."""
+    dsn = postgres.create_database()
+    yield dsn
+    postgres.drop_database(dsn)
+
+
+@pytest.fixture
+def own_postgres():
+    """A PostgreSQL server that the test may stop, kill and suspend."""
+    from tests.postgres.server import PostgresServer
+
+    server = PostgresServer().start()
+    yield server
+    server.close()
