@@ -7,7 +7,6 @@ from dhtwisted.errors import ConfigurationError
 
 DEFAULTS = {
     "fallback_application_name": "dhtwisted",
-    "client_encoding": "UTF8",
     # Of several hosts, the one that takes writes: after a failover that is another one.
     "target_session_attrs": "read-write",
     # A connection whose other end is gone without a word is given up after 25 seconds.
@@ -34,11 +33,12 @@ def parse(dsn):
         ) from error
     if given.get("client_encoding", "UTF8").upper() not in _ENCODINGS:
         raise ConfigurationError("postgres: client_encoding must be UTF8; leave it out of the DSN")
-    return DEFAULTS | given
+    return DEFAULTS | given | {"client_encoding": "UTF8"}
 
 
 def describe(parameters):
     """Name the database for a log, without its password."""
     place = parameters.get("host") or parameters.get("hostaddr") or parameters.get("service") or "the default host"
     port = f":{parameters['port']}" if "port" in parameters else ""
-    return f"database {parameters.get('dbname') or 'of that name'} at {place}{port}"
+    name = parameters.get("dbname") or parameters.get("user") or "of the default name"
+    return f"database {name} at {place}{port}"
