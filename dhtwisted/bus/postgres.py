@@ -20,7 +20,7 @@ from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, ENTITY_KINDS, NOTIFI
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.outage import Outage
-from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
+from dhtwisted.storage.postgres_messages import MESSAGE_TABLES, PAYLOADS
 from dhtwisted.storage.postgres_writer import Heads
 
 SECONDS = 5
@@ -37,13 +37,9 @@ _STREAMS = {
 }
 """In this order, within one commit: an update must not come before its command."""
 
-_UPDATED_FIELDS = {
-    "status": "u.status",
-    "result": "u.result::text",
-    "last_updated": "u.last_updated",
-    "updated": "true",
-    "parameters": "c.parameters::text",
-}
+_AT_FIRST = {"status": "inserted_status", "result": "inserted_result::text", "last_updated": "timestamp", "updated": "false"}
+_AFTER_UPDATE = {"status": "u.status", "result": "u.result::text", "last_updated": "u.last_updated", "updated": "true"}
+"""Fields of a command that are not what its row says now, and where they are read."""
 
 Messages = namedtuple("Messages", "node heads")
 """A commit of messages: by whom, and the :class:`~dhtwisted.storage.postgres_writer.Heads` after it."""
@@ -57,15 +53,13 @@ Cut = namedtuple("Cut", "heads")
 
 def _read_statement(stream):
     """What reads a page of a stream: rows of its id and of the message."""
-    kind, _ = _STREAMS[stream]
-    if stream != "command_update":
-        table = MESSAGE_TABLES[kind]
-        return f"SELECT id, {table.columns} FROM {table.name} WHERE id > %s AND id <= %s ORDER BY id LIMIT {PAGE}"
-    columns = ", ".join(_UPDATED_FIELDS.get(field, f"c.{field}") for field in Command.__struct_fields__)
-    return (
-        f"SELECT u.id, {columns} FROM command_updates AS u JOIN commands AS c ON c.id = u.command_id"
-        f" WHERE u.id > %s AND u.id <= %s ORDER BY u.id LIMIT {PAGE}"
-    )
+    kind, action = _STREAMS[stream]
+    elsewhere = {COMMAND_INSERT: _AT_FIRST, COMMAND_UPDATE: _AFTER_UPDATE}.get(action, {})
+    columns = ", ".join(elsewhere.get(field, f"m.{field}{'::text' * (field in PAYLOADS)}") for field in kind.__struct_fields__)
+    table, key = f"{MESSAGE_TABLES[kind].name} AS m", "m.id"
+    if action == COMMAND_UPDATE:
+        table, key = f"command_updates AS u JOIN {table} ON m.id = u.command_id", "u.id"
+    return f"SELECT {key}, {columns} FROM {table} WHERE {key} > %s AND {key} <= %s ORDER BY {key} LIMIT {PAGE}"
 
 
 _READ = {stream: _read_statement(stream) for stream in _STREAMS}

@@ -6,7 +6,7 @@ from dhtwisted.storage.postgres_values import LARGEST, within_range
 FEW = 200
 """Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
 
-_PAYLOADS = ("parameters", "result")
+PAYLOADS = ("parameters", "result")
 
 
 class MessageTable:
@@ -22,12 +22,12 @@ class MessageTable:
         self.name = f"{kind.KIND}s"
         self._fields = kind.__struct_fields__
         # The driver would make objects of json.
-        self.columns = ", ".join(f"{field}::text" if field in _PAYLOADS else field for field in self._fields)
+        self.columns = ", ".join(f"{field}::text" if field in PAYLOADS else field for field in self._fields)
 
     def message(self, row):
         """The message that a row stands for."""
         values = dict(zip(self._fields, row, strict=True))
-        for field in _PAYLOADS:
+        for field in PAYLOADS:
             if values.get(field) is not None:
                 values[field] = values[field].encode()
         return self.kind(**values)

@@ -102,7 +102,12 @@ def _write_statement():
     types, (commands, notifications, updates) = _parameters()
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
     counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
-    new = [("last_updated", _TIME), ("updated", "false")]
+    new = [
+        ("last_updated", _TIME),
+        ("updated", "false"),
+        ("inserted_status", "given.status"),
+        ("inserted_result", "given.result::json"),
+    ]
     return f"""
 PREPARE write_messages ({", ".join(types)}) AS
 WITH stamp AS (

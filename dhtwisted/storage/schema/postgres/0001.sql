@@ -83,6 +83,8 @@ CREATE TABLE commands (
     status text COLLATE "C",
     folded_status text COLLATE "C",   -- without upper case; only where lower(status) of this collation does not do
     result json,
+    inserted_status text COLLATE "C", -- what these two were at first, for nodes that hear of the command when it has changed already
+    inserted_result json,
     timestamp bigint NOT NULL,
     last_updated bigint NOT NULL,
     updated boolean NOT NULL          -- true after the first update

@@ -1,0 +1,160 @@
+"""The Postgres bus: the contract, and what cuts do to it."""
+
+import pytest
+import pytest_twisted
+from psycopg2.extensions import parse_dsn
+
+from dhtwisted.bus.postgres import PostgresBus
+from dhtwisted.builtin_providers import postgres_bus
+from dhtwisted.errors import ConfigurationError, Duplicate
+from dhtwisted.interfaces import ProviderContext
+from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceType, Event, Network, User
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.storage.postgres import PostgresStorage
+from dhtwisted.testing.bus import Receiver, SharedBusContract, some_turns
+from dhtwisted.testing.storage_base import command, notification, results
+from tests.proxy import FaultProxy
+
+CHANGES = {
+    User: lambda key: User(id=key, login=f"user {key}"),
+    Network: lambda key: Network(id=key, name=f"network {key}"),
+    DeviceType: lambda key: DeviceType(id=key, name=f"type {key}"),
+    Device: lambda key: Device(id=key, name=key, network_id=1, device_type_id=1),
+    Configuration: lambda key: Configuration(id=key, name=f"name {key}", value=""),
+}
+
+
+@pytest.fixture
+def open_storage(database, reactor):
+    """A function that opens a storage on the test's database; each is the storage of one node."""
+    opened = []
+
+    async def open_one(dsn=database):
+        storage = PostgresStorage(dsn, reactor)
+        await storage.open()
+        opened.append(storage)
+        return storage
+
+    yield open_one
+    for storage in opened:
+        pytest_twisted.blockon(storage.close())
+
+
+class TestPostgresBus(SharedBusContract):
+    @pytest.fixture(autouse=True)
+    def nodes_storages(self, open_storage, database):
+        self.open_storage, self.dsn = open_storage, database
+
+    async def make_buses(self, reactor):
+        self.storages = [await self.open_storage() for _ in range(3)]
+        self.turn = 0
+        return [PostgresBus(self.dsn, reactor, storage) for storage in self.storages]
+
+    async def store(self, events):
+        """By each node in turn."""
+        self.turn += 1
+        storage = self.storages[self.turn % len(self.storages)]
+        stored = []
+        for event in events:
+            if event.action == COMMAND_UPDATE:
+                message = event.message
+                stored.append(Event(event.action, await storage.update_command(message.device_id, message.id, {"status": message.status})))
+            else:
+                await storage.append((event.message,))
+                stored.append(event)
+        return stored
+
+    async def change(self, bus, kind, key):
+        storage = self.storages[0]
+        try:
+            await storage.insert(CHANGES[kind](key))
+        except Duplicate:
+            await storage.update(kind, key, {})
+
+
+@pytest.fixture
+def proxy(database):
+    """What stands between a bus and the database."""
+    with FaultProxy(int(parse_dsn(database)["port"])) as proxy:
+        yield proxy
+
+
+@pytest_twisted.async_yield_fixture
+async def cut_node(open_storage, proxy, database, reactor):
+    """A receiver whose bus, but not its storage, can be cut off; its storage, and that of another node."""
+    mine, other = await open_storage(), await open_storage()
+    bus = PostgresBus(proxy.dsn(database), reactor, mine)
+    receiver = Receiver()
+    await bus.start(receiver.receive, receiver.changed)
+    yield receiver, mine, other
+    await bus.stop()
+
+
+@pytest.mark.parametrize("damage", ["cut", "refuse"])
+@pytest_twisted.ensureDeferred
+async def test_what_was_missed_during_a_cut_is_caught_up(cut_node, proxy, damage):
+    receiver, mine, other = cut_node
+    await results(mine.append([notification("before")]), other.append([command("before")]))
+    await receiver.expect(2)
+    if damage == "refuse":
+        proxy.refuse()
+    proxy.cut()
+    for number in range(700):
+        await (mine, other)[number % 2].append([notification(str(number))])
+    await other.update_command("a", 1, {"status": "1"})
+    await mine.update_command("a", 1, {"status": "2"})
+    await other.insert(Network(name="new"))
+    if damage == "refuse":
+        assert len(receiver.events) == 2, "nothing comes by a bus that is cut off"
+        proxy.accept()
+    await receiver.expect(704)
+    await some_turns()
+    assert len(receiver.events) == 704, "and nothing twice"
+    names = [event.message.name for event in receiver.events if event.action == "notification/insert"]
+    assert names == ["before", *map(str, range(700))]
+    assert [event.message.status for event in receiver.events if event.action == COMMAND_UPDATE] == ["1", "2"]
+    assert None in receiver.begun, "any entity may have changed meanwhile"
+
+
+@pytest_twisted.ensureDeferred
+async def test_own_and_others_messages_at_once_come_in_order_and_once(cut_node):
+    receiver, mine, other = cut_node
+
+    async def write(storage):
+        for _ in range(50):
+            await storage.append([notification(), notification()])
+
+    await results(*(write(storage) for storage in (mine, mine, other, other)))
+    assert await receiver.expect(400) == list(range(1, 401))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_that_no_notification_holds_renews_everything(cut_node):
+    receiver, _, other = cut_node
+    device_id = "x" + "ä" * 1200
+    await other.insert(CHANGES[Device](device_id))
+    await other.insert(CHANGES[Device]("with space"))
+    await receiver.expect_change(Device, "with space")
+    assert [(Device, device_id)] in receiver.begun
+    await other.delete(Device, "with space")
+    await receiver.until(lambda: len(receiver.begun) > 2, "a deletion is a change")
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_database_is_refused(open_storage, postgres, reactor):
+    storage = await open_storage()
+    for dsn in (postgres.create_database(), (await open_storage(postgres.create_database())).parameters):
+        bus = PostgresBus(dsn if isinstance(dsn, str) else postgres.dsn(dsn["dbname"]), reactor, storage)
+        receiver = Receiver()
+        with pytest.raises(ConfigurationError, match="is not where messages are stored"):
+            await bus.start(receiver.receive, receiver.changed)
+        await bus.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_storages_that_nodes_do_not_share_are_refused(open_storage, database, reactor):
+    storage, memory = await open_storage(), MemoryStorage(reactor)
+    for entities, messages, reason in ((memory, memory, "messages in PostgreSQL only"), (memory, storage, "must share users and devices")):
+        with pytest.raises(ConfigurationError, match=reason):
+            postgres_bus.open(database, ProviderContext(reactor, None, entities, messages))
+    postgres_bus.open(database, ProviderContext(reactor, None, storage, storage))
