@@ -11,7 +11,8 @@ from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceType, Event, Network, User
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.storage.postgres import PostgresStorage
-from dhtwisted.testing.bus import Receiver, SharedBusContract, some_turns
+from dhtwisted.testing.bus import SharedBusContract
+from dhtwisted.testing.bus_base import Receiver, some_turns
 from dhtwisted.testing.storage_base import command, notification, results
 from tests.proxy import FaultProxy
 
