@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User
+from dhtwisted.transfer.unfinished import refuse_unfinished
 
 FILE_NAME = "devicehive.password"
 _RANDOM_BYTES = 15
@@ -19,13 +20,17 @@ log = Logger()
 async def bootstrap(storage, auth, settings, announce=None):
     """Fill a storage that has no user. The administrator comes last, so that a crash on the way is mended by the next start.
 
+    A storage that an import has left half done is not filled: what this made would be in the way of the rest.
+
     :param storage: an opened entity storage.
     :param auth: the auth provider, for the password's record.
     :param settings: the whole configuration.
     :param announce: called as ``announce(login, password)`` with a password made up here, *before* it becomes good: it is kept nowhere,
         so one that nobody saw would lock everybody out.
     :returns: that password; ``None`` when there were users already or the configuration gives the password.
+    :raises ConfigurationError: an import has not ended.
     """
+    await refuse_unfinished(storage)
     if await storage.count(User, EntityQuery()):
         return None
     given = settings.auth.admin_password

@@ -1,11 +1,23 @@
-"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it."""
+"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or an export or
+import, which is no service and does not need twistd.
+"""
 
 import sys
 
 from twisted.scripts.twistd import run
 
+from dhtwisted.tap import Options
+
 
 def main():
-    """Hand the arguments to twistd. It never returns with a status of its own: see :mod:`dhtwisted.process`."""
+    """Do what a subcommand says, or hand the arguments to twistd, which reads them again. It never returns with a status of its own: see
+    :mod:`dhtwisted.process`.
+    """
+    options = Options()
+    options.parseOptions(sys.argv[1:])
+    if options.subCommand is not None:
+        from dhtwisted import transfer_commands
+
+        transfer_commands.run(options)
     sys.argv[1:] = ["--nodaemon", "--pidfile=", "devicehive", *sys.argv[1:]]
     run()

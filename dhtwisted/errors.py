@@ -594,5 +594,9 @@ class ConfigurationError(Exception):
     """The server cannot start as configured; the text is one line that names the place, the reason and the cure."""
 
 
+class TransferError(Exception):
+    """An export or import cannot be done, or not be finished; the text is one line that names the place and the reason."""
+
+
 class ProviderError(ConfigurationError):
     """A provider string names something unknown, broken, or found twice."""

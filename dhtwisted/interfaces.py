@@ -115,6 +115,20 @@ class IMessageStorage(Interface):
         :returns: how many were deleted.
         """
 
+    def restore(messages):
+        """Store messages as they are, all or none (async): their ids, their times, and what became of a command. Only an import calls it.
+
+        An id is a positive integer; it may lie above those that are stored, below or between them, and leave gaps. The ids that
+        :meth:`append` gives later lie above all that were ever restored. The times that it gives do not follow from those of restored
+        messages: a client may have dated one far into the future. Completes as :meth:`append` does.
+
+        :param messages: a sequence of commands and notifications with all their stamps, mixed as the caller likes; the ids of each kind
+            ascend. They are not changed.
+        :returns: ``None``.
+        :raises Duplicate: a message of the kind has this ``id`` already; nothing was stored.
+        :raises StorageUnavailable: nothing was stored; the caller may try again.
+        """
+
 
 class IStorage(IEntityStorage, IMessageStorage):
     """Both in one, with a life: opened once, closed once. A provider of messages alone has this life without :class:`IEntityStorage`."""

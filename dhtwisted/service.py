@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from dhtwisted.bootstrap import bootstrap, print_password, write_password
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
+from dhtwisted.opening import open_storages
 from dhtwisted.providers import open_provider
 
 STOP_BOUND = 15.0
@@ -94,7 +95,7 @@ class DeviceHiveService(Service):
 
     async def _start(self):
         reactor, settings = self._reactor, self._settings
-        storage, messages = await self._open_storages()
+        storage, messages = await open_storages(reactor, settings, self._at_stop)
         auth = open_provider("auth", settings.auth.provider, ProviderContext(reactor, settings, storage))
         self._at_stop("auth provider", auth.close)
         announce = print_password if self._foreground else partial(write_password, storage.state_directory)
@@ -103,18 +104,6 @@ class DeviceHiveService(Service):
         factory = await self._start_server(storage, messages, auth)
         for description in settings.server.listen:
             await self._listen(description, factory)
-
-    async def _open_storages(self):
-        storage = await self._open_storage("storage", self._settings.storage.provider)
-        if not self._settings.storage.messages:
-            return storage, storage
-        return storage, await self._open_storage("messages", self._settings.storage.messages)
-
-    async def _open_storage(self, role, specification):
-        storage = open_provider(role, specification, ProviderContext(self._reactor, self._settings))
-        self._at_stop(role, storage.close)
-        await storage.open()
-        return storage
 
     def _start_retention(self, messages):
         from dhtwisted.retention import Retention

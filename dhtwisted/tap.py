@@ -13,6 +13,50 @@ from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
 
 
+class TransferOptions(usage.Options):
+    """What the commands that move everything have in common: they work on one file.
+
+    :cvar words: how the command is written.
+    """
+
+    words = ""
+
+    def opt_version(self):
+        """show the version, and exit"""
+        _say(f"dhtwisted {__version__}")
+
+    def getSynopsis(self):
+        """Show where the options of the server stand."""
+        return f"Usage: devicehive [--config FILE] [--storage PROVIDER] [--messages PROVIDER] {self.words}\n"
+
+    def parseArgs(self, *arguments):
+        """Take the file."""
+        if len(arguments) != 1:
+            raise usage.UsageError(f"one FILE is needed: {self.words}")
+        (self["file"],) = arguments
+
+
+class ExportOptions(TransferOptions):
+    """``devicehive export FILE``."""
+
+    words = "export [--force] FILE"
+    longdesc = (
+        "Writes users, networks, device types, devices, configuration, commands and notifications to FILE, as lines of JSON: compressed if "
+        "its name ends in .gz, to standard output if it is -. The file has the hashes of passwords, and only its owner may read it."
+    )
+    optFlags = [["force", "f", "replace FILE if it is there already"]]
+
+
+class ImportOptions(TransferOptions):
+    """``devicehive import FILE``."""
+
+    words = "import FILE"
+    longdesc = (
+        "Puts what devicehive export wrote to FILE, or to standard input if it is -, into an empty storage. An import that was cut short "
+        "goes on when it is done again."
+    )
+
+
 class Options(usage.Options):
     """The command line. Whatever is wrong with it ends in one line on standard error and exit status 1."""
 
@@ -26,6 +70,10 @@ class Options(usage.Options):
         ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
     ]
     optFlags = [["check-config", None, "read the configuration, say whether it is good, and exit"]]
+    subCommands = [
+        ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
+        ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
+    ]
 
     def __init__(self):
         super().__init__()
@@ -50,18 +98,15 @@ class Options(usage.Options):
 
     def getSynopsis(self):
         """Show both ways to start; twistd knows but one."""
-        return "Usage: devicehive [options]\n   or: twistd [options of twistd] devicehive [options]\n"
-
-    def parseArgs(self, *arguments):
-        """Refuse arguments that belong to no option."""
-        if arguments:
-            raise usage.UsageError(f"{arguments[0]!r} belongs to no option; see devicehive --help")
+        return "Usage: devicehive [options] [command]\n   or: twistd [options of twistd] devicehive [options]\n"
 
     def parseOptions(self, options=None):
         """Parse, with one line for a mistake: the whole help, which twistd would write, hides it."""
         try:
             super().parseOptions(options)
-        except (usage.UsageError, ConfigurationError) as error:
+        except usage.UsageError as error:
+            raise SystemExit(f"devicehive: {' '.join(str(error).split())}; see devicehive --help") from error
+        except ConfigurationError as error:
             raise SystemExit(f"devicehive: {' '.join(str(error).split())}") from error
 
     def postOptions(self):
@@ -85,6 +130,8 @@ def makeService(options):
     :param options: a parsed :class:`Options`, as ``twistd`` hands it over.
     :returns: the service.
     """
+    if options.subCommand is not None:
+        raise SystemExit(f"devicehive: {options.subCommand} is no service: run it as devicehive {options.subCommand}, without twistd")
     from twisted.internet import reactor
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))

@@ -120,6 +120,9 @@ class DelayingStorage:
     async def forget_messages(self, kind, query):
         return await self._call("forget_messages", kind, query)
 
+    async def restore(self, messages):
+        return await self._call("restore", messages)
+
 
 async def _outcome(method, arguments):
     try:

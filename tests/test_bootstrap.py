@@ -12,6 +12,7 @@ from dhtwisted.config import AuthSettings, Settings
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.model import ADMINISTRATOR, Device, DeviceType, EntityQuery, Network, User
 from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.transfer.unfinished import mark_unfinished, unmark
 
 
 def configured(**auth):
@@ -54,6 +55,16 @@ async def test_an_empty_storage_gets_network_type_and_administrator(storage, aut
     assert (await storage.get(Network, 1)).name == "Default Network"
     assert (await storage.get(DeviceType, 1)).name == "Default Device Type"
     assert len(password) >= 20
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_an_import_has_left_half_done_is_left_alone(storage, auth):
+    await mark_unfinished(storage, "2026-01-02T03:04:05.678")
+    with pytest.raises(ConfigurationError, match="a part of the export of 2026-01-02T03:04:05.678: finish it with devicehive import"):
+        await bootstrap(storage, auth, configured())
+    assert await storage.count(Network, EntityQuery()) == 0
+    await unmark(storage)
+    assert await bootstrap(storage, auth, configured())
 
 
 @pytest_twisted.ensureDeferred

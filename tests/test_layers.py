@@ -19,7 +19,8 @@ LAYERS = {
     "backends": "storage bus postgres auth passwords signing_key retention",
     "configuration": "config config_kinds config_sources providers provider_declaration",
     "declarations": "builtin_providers",
-    "outermost": "transports tap service process bootstrap command_line __main__",
+    "transfer": "transfer",
+    "outermost": "transports tap service opening process bootstrap command_line transfer_commands __main__",
     "testing": "testing",
 }
 """Layer -> its modules and packages. A new module belongs to one of them."""
@@ -32,7 +33,8 @@ MAY_IMPORT = {
     "backends": {"ground", "backends"},
     "configuration": {"ground", "configuration", "declarations"},
     "declarations": {"ground", "backends", "configuration"},
-    "outermost": {"ground", "core", "actions", "session", "backends", "configuration", "outermost"},
+    "transfer": {"ground", "transfer"},
+    "outermost": {"ground", "core", "actions", "session", "backends", "configuration", "transfer", "outermost"},
     "testing": set(LAYERS),
 }
 

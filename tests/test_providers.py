@@ -172,6 +172,7 @@ class Lifeless:
     def get_message(self, kind, device_id, message_id): "x"
     def find_messages(self, kind, query): "x"
     def forget_messages(self, kind, query): "x"
+    def restore(self, messages): "x"
 """
     install("entry point", "lifeless", source + GOOD.format(role="messages", name="lifeless", form="", built="Lifeless()"))
     with pytest.raises(ProviderError, match="no open and close"):

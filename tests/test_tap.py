@@ -55,6 +55,22 @@ def test_the_command_line_wins_over_environment_and_file(tmp_path, monkeypatch):
     assert (storage.provider, storage.messages, storage.retention) == ("file:three", "file:four", 86400)
 
 
+def test_a_command_has_a_file_and_the_options_of_the_server():
+    options = parse("--storage", "file:one", "export", "--force", "a.jsonl")
+    assert (options.subCommand, dict(options.subOptions)) == ("export", {"file": "a.jsonl", "force": 1})
+    assert options.settings.storage.provider == "file:one"
+    options = parse("import", "-")
+    assert (options.subCommand, dict(options.subOptions)) == ("import", {"file": "-"})
+    assert parse().subCommand is None
+
+
+def test_a_command_is_nothing_for_twistd(tmp_path):
+    done = run(tmp_path, "export", "a.jsonl", command=(*TWISTD, "devicehive"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "devicehive: export is no service: run it as devicehive export, without twistd\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_parts_are_put_together():
     assert isinstance(makeService(parse()), DeviceHiveService)
 
@@ -68,6 +84,8 @@ def test_the_parts_are_put_together():
         (["--help-providers"], "file:PATH"),
         (["--check-config"], "good"),
         (["--example-config"], example_file()),
+        (["export", "--help"], "[--storage PROVIDER]"),
+        (["import", "--version"], __version__),
     ],
 )
 @pytest.mark.parametrize("command", [COMMAND, (*TWISTD, "devicehive")], ids=["devicehive", "twistd"])
@@ -87,7 +105,11 @@ def test_questions_are_answered_on_standard_output(tmp_path, command, arguments,
         (["--messages", "memory:5"], "takes no argument"),
         (["--no-such-option"], "no-such-option"),
         (["--config"], "config"),
-        (["stray"], "stray"),
+        (["stray"], "stray; see devicehive --help"),
+        (["export"], "one FILE is needed"),
+        (["import", "a", "b"], "one FILE is needed"),
+        (["import", "--force", "a"], "--force"),
+        (["--storage", "fiel:x", "export", "a"], "known are"),
         (["--check-config", "--storage", "x"], "colon"),
     ],
 )

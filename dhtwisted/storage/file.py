@@ -15,7 +15,7 @@ from dhtwisted.interfaces import IStorage
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader, translated_errors
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
-from dhtwisted.storage.sqlite_writer import Append, ChangeEntity, ForgetMessages, UpdateCommand, Writer, open_for_writing
+from dhtwisted.storage.sqlite_writer import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand, Writer, open_for_writing
 from dhtwisted.storage.worker import Worker
 
 SWITCH_INTERVAL = 0.0001
@@ -108,6 +108,10 @@ class FileStorage:
     def forget_messages(self, kind, query):
         """Delete messages, the oldest first, and say how many."""
         return self._write(ForgetMessages(kind, query))
+
+    def restore(self, messages):
+        """Store messages as they are."""
+        return self._write(Restore(messages), len(messages))
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""

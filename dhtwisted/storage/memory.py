@@ -34,6 +34,7 @@ class MemoryStorage:
         self._sequences = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
         self._arrivals = deque()
+        self._arrived_ids = deque()
         self._server_time = 0
 
     async def open(self):
@@ -71,11 +72,12 @@ class MemoryStorage:
         """Stamp and keep messages, as the very objects that were handed in."""
         self._check_open()
         now = self._now()
-        logs, arrivals = self._logs, self._arrivals
+        logs, arrivals, ids = self._logs, self._arrivals, self._arrived_ids
         for message in messages:
             log = logs[type(message)]
             log.add(message, now)
             arrivals.append(log)
+            ids.append(message.id)
         if len(arrivals) > self._max_messages:
             self._forget_surplus()
 
@@ -94,6 +96,18 @@ class MemoryStorage:
     async def forget_messages(self, kind, query):
         """Delete messages, the oldest first, and say how many."""
         return self._log(kind).forget(query)
+
+    async def restore(self, messages):
+        """Keep messages as they are."""
+        self._check_open()
+        for message in messages:
+            self._logs[type(message)].check_free(message.id)
+        for message in messages:
+            log = self._logs[type(message)]
+            log.put(message)
+            self._arrivals.append(log)
+            self._arrived_ids.append(message.id)
+        self._forget_surplus()
 
     def _check_open(self):
         if self._closed:
@@ -121,9 +135,10 @@ class MemoryStorage:
     def _forget_surplus(self):
         """Remove what arrived first.
 
-        ``_arrivals`` holds the log of each arrival, also of messages that are gone since; ids within a log ascend, so the log knows which
-        message is meant. It may be twice as long as what is kept, so that one old message among forgotten ones does not pin them all.
+        ``_arrivals`` holds the log of each arrival and ``_arrived_ids`` its id, also of messages that are gone since; pairs would be a
+        million objects for the garbage collector. They may be twice as long as what is kept, so that one old message among forgotten ones
+        does not pin them all.
         """
         logs = self._logs.values()
         while sum(map(len, logs)) > self._max_messages or len(self._arrivals) > 2 * self._max_messages:
-            self._arrivals.popleft().forget_first_arrival()
+            self._arrivals.popleft().discard(self._arrived_ids.popleft())

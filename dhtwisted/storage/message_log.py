@@ -11,6 +11,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
+from dhtwisted.errors import Duplicate
 from dhtwisted.model import Command
 
 _COMPACT_ABOVE = 1000
@@ -130,14 +131,12 @@ class TimeIndex:
 class MessageLog:
     """All messages of one kind.
 
-    :ivar last_id: the id given last.
-    :ivar oldest_id: no message below this id is left.
+    :ivar last_id: the highest id that was ever there.
     """
 
     def __init__(self, kind):
         self.kind = kind
         self.last_id = 0
-        self.oldest_id = 1
         self._by_id = {}
         self._times = TimeIndex(chronological)
         self._updates = TimeIndex(by_update)
@@ -158,12 +157,21 @@ class MessageLog:
         self.put(message)
 
     def put(self, message):
-        """Keep a message that has its stamps, as when data is read again. Its id lies above all that came before."""
-        self.last_id = message.id
+        """Keep a message that has its stamps, as when data is read again or restored. No other has its id."""
+        if message.id > self.last_id:
+            self.last_id = message.id
         self._by_id[message.id] = message
         self._times.add(message)
         if self.kind is Command and message.updated:
             self._updates.add(message)
+
+    def check_free(self, message_id):
+        """Make sure that no message has an id.
+
+        :raises Duplicate: one has it.
+        """
+        if message_id in self._by_id:
+            raise Duplicate(self.kind, "id", message_id)
 
     def get(self, device_id, message_id):
         """Find one message of a device, or ``None``."""
@@ -202,12 +210,11 @@ class MessageLog:
             self._remove(message)
         return len(gone)
 
-    def forget_first_arrival(self):
-        """Step over the message that arrived first, removing it if it is still there."""
-        message = self._by_id.get(self.oldest_id)
+    def discard(self, message_id):
+        """Remove a message if it is there."""
+        message = self._by_id.get(message_id)
         if message is not None:
             self._remove(message)
-        self.oldest_id += 1
 
     def _remove(self, message):
         del self._by_id[message.id]

@@ -16,6 +16,8 @@ class MessageTable:
     """The table of one kind of message. Column names are the field names of the kind.
 
     :param kind: ``Command`` or ``Notification``.
+    :ivar insert: the statement that stores a row.
+    :ivar restored_row: a function; what :attr:`insert` stores for a message that has its stamps.
     """
 
     def __init__(self, kind):
@@ -24,6 +26,7 @@ class MessageTable:
         given = tuple(field for field in kind.__struct_fields__ if field not in self._stamped)
         self._given_values = attrgetter(*given)
         self._fields = given + self._stamped
+        self.restored_row = attrgetter(*self._fields)
         self._columns = ", ".join(self._fields)
         self.insert = f"INSERT INTO {kind.KIND} ({self._columns}) VALUES ({', '.join('?' * len(self._fields))})"
         self.update = (
@@ -49,6 +52,14 @@ class MessageTable:
         :returns: SQL and its parameters.
         """
         return f"SELECT {self._columns} FROM {self.kind.KIND} WHERE id = ? AND device_id = ?", (message_id, device_id)
+
+    def taken(self, ids):
+        """The statement for one of these ids that a message has.
+
+        :returns: SQL and its parameters.
+        """
+        condition, parameters = _among("id", ids)
+        return f"SELECT id FROM {self.kind.KIND} WHERE {condition} LIMIT 1", parameters
 
     def find(self, query):
         """The statement for a query.

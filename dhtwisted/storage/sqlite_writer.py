@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.defer import succeed
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import ConfigurationError, StorageError, Unstorable
+from dhtwisted.errors import ConfigurationError, Duplicate, StorageError, Unstorable
 from dhtwisted.model import ENTITY_KINDS, Command
 from dhtwisted.storage.entities import Transaction, entity_tables
 from dhtwisted.storage.sqlite_database import connect_writer, write_transaction
@@ -72,6 +72,30 @@ class Append:
             message.timestamp = timestamp
             if type(message) is Command:
                 message.last_updated = timestamp
+
+
+class Restore:
+    """Store messages as they are."""
+
+    def __init__(self, messages):
+        self._messages = {kind: [message for message in messages if type(message) is kind] for kind in set(map(type, messages))}
+
+    def prepare(self, batch):
+        """Have later ids lie above these."""
+        for kind, messages in self._messages.items():
+            batch.counters[kind.KIND] = max(batch.counters.get(kind.KIND, 0), *(message.id for message in messages))
+        batch.steps.append(self)
+
+    def execute(self, connection):
+        """Insert the rows, unless an id is taken: then nothing of the batch is done, and its operations are tried one by one."""
+        for kind, messages in self._messages.items():
+            taken = connection.execute(*MESSAGE_TABLES[kind].taken([message.id for message in messages])).fetchone()
+            if taken is not None:
+                raise Duplicate(kind, "id", taken[0])
+            connection.executemany(MESSAGE_TABLES[kind].insert, map(MESSAGE_TABLES[kind].restored_row, messages))
+
+    def finish(self):
+        """Nothing to tell."""
 
 
 class UpdateCommand:

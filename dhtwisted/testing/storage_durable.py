@@ -77,6 +77,18 @@ class DurableStorageContract(StorageContract):
         assert after.timestamp >= before.timestamp, "server times never step back over restarts, also when the clock did"
 
     @pytest_twisted.ensureDeferred
+    async def test_restored_messages_outlive_a_restart(self, clock, tmp_path):
+        kept = command(id=7, timestamp=5, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
+        gone, later = notification(id=12, timestamp=5), [command(), notification()]
+        async with self.opened(clock, tmp_path) as storage:
+            await storage.restore([kept, gone])
+            await storage.forget_messages(Notification, EVERYTHING)
+        async with self.opened(clock, tmp_path) as storage:
+            assert await storage.find_messages(Command, EVERYTHING) == [kept], "a restored message is as it was after a restart"
+            await storage.append(later)
+        assert [m.id for m in later] == [8, 13], "ids lie above all restored ones after a restart, also when none of them is left"
+
+    @pytest_twisted.ensureDeferred
     async def test_entities_outlive_a_restart(self, clock, tmp_path):
         async with self.opened(clock, tmp_path) as storage:
             if not IEntityStorage.providedBy(storage):

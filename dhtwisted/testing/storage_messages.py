@@ -10,10 +10,11 @@ from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.testing.storage_base import EVERYTHING, command, notification, now, outcomes, results
 from dhtwisted.testing.storage_queries import MessageQueries, names_found
+from dhtwisted.testing.storage_restoring import MessageRestoring
 from dhtwisted.testing.strategies import ODD_JSON
 
 
-class MessageStorageContract(MessageQueries):
+class MessageStorageContract(MessageQueries, MessageRestoring):
     """What the server relies on when it keeps commands and notifications."""
 
     def test_provides_message_storage(self, storage):
@@ -178,6 +179,7 @@ class MessageStorageContract(MessageQueries):
             lambda: storage.get_message(Notification, "a", 1),
             lambda: storage.find_messages(Notification, EVERYTHING),
             lambda: storage.forget_messages(Notification, EVERYTHING),
+            lambda: storage.restore([notification(id=7, timestamp=1)]),
         )
         for call in calls:
             with pytest.raises(StorageUnavailable):

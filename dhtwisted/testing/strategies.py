@@ -6,6 +6,7 @@ Values are drawn from few, so that they meet: equal names, equal times, several 
 import json
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dhtwisted.model import Command, Configuration, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification, User
 
@@ -89,6 +90,18 @@ notifications = st.builds(Notification, **_ADDRESSED, parameters=st.none() | jso
 
 messages = commands | notifications
 """Any message that was not stored yet."""
+
+_message_ids = st.integers(1, 30)
+
+stored_commands = st.builds(
+    lambda command, since_then: replace(command, last_updated=command.timestamp + since_then, updated=bool(since_then)),
+    st.builds(replace, commands, id=_message_ids, timestamp=timestamps),
+    st.integers(0, 5),
+)
+stored_notifications = st.builds(replace, notifications, id=_message_ids, timestamp=timestamps)
+
+stored_messages = st.lists(stored_commands | stored_notifications, max_size=15, unique_by=lambda message: (type(message), message.id))
+"""Messages as a storage may have them, in any order; the ids of each kind have gaps."""
 
 _takes = st.none() | st.integers(0, 5)
 

@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 
-from dhtwisted.errors import ConfigurationError, Unstorable
+from dhtwisted.errors import ConfigurationError, Duplicate, Unstorable
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
@@ -192,6 +192,22 @@ async def test_a_bad_operation_leaves_those_of_the_same_commit_alone(storage):
     assert [found[0], found[6]] == [None, None]
     assert [n.id for n in await storage.find(Network, EntityQuery())] == [1, 2], "no key is lost or given twice"
     assert [m.name for m in await storage.find_messages(Notification, EVERYTHING)] == ["first", "second"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_restore_leaves_those_of_the_same_commit_alone(storage):
+    await storage.open()
+    later = notification("later")
+    found = await outcomes(
+        storage.append([notification("first")]),
+        storage.restore([notification("a", id=8, timestamp=5)]),
+        storage.restore([notification("b", id=7, timestamp=5), notification("b", id=8, timestamp=5)]),
+        storage.restore([notification("c", id=2**70, timestamp=5)]),
+        storage.insert(Network(name="a")),
+        storage.append([later]),
+    )
+    assert [type(outcome) for outcome in found] == [type(None), type(None), Duplicate, Unstorable, Network, type(None)]
+    assert [(m.id, m.name) for m in await storage.find_messages(Notification, EVERYTHING)] == [(8, "a"), (1, "first"), (9, "later")]
 
 
 @pytest_twisted.ensureDeferred

@@ -49,6 +49,22 @@ async def test_a_message_that_stays_does_not_pin_those_that_went():
 
 
 @pytest_twisted.ensureDeferred
+async def test_restored_messages_go_in_the_order_of_their_arrival_too():
+    storage = MemoryStorage(Clock(), max_messages=4)
+    await storage.append([notification("a")])
+    await storage.restore([notification("b", id=70, timestamp=9), command("c", id=5, timestamp=1, last_updated=1)])
+    await storage.restore([notification("d", id=30, timestamp=10**12), notification("e", id=31, timestamp=5)])
+    assert await kept(storage) == "ebdc", "the first arrival goes, whatever gaps the ids have"
+    await storage.forget_messages(Notification, MessageQuery(before=6))
+    await storage.append([notification("f", timestamp=10**12)])
+    assert await kept(storage) == "bdfc", "a place that became free is used"
+    await storage.append([notification("g", timestamp=10**12)])
+    assert await kept(storage) == "dfgc", "an id below another one may arrive later, and stays longer"
+    await storage.append([notification(name, timestamp=10**12) for name in "hijk"])
+    assert await kept(storage) == "hijk"
+
+
+@pytest_twisted.ensureDeferred
 async def test_many_that_come_and_go():
     storage = MemoryStorage(Clock(), max_messages=1500)
     for number in range(4000):

@@ -2,7 +2,16 @@
 
 import pytest
 
+from tests.packages import ROOT, install
 from tests.system.process import ServerProcess
+
+
+@pytest.fixture(scope="session")
+def journal_site(tmp_path_factory):
+    """Where the example of a message storage is installed; to be put on ``PYTHONPATH``."""
+    target = tmp_path_factory.mktemp("journal") / "site"
+    install(ROOT / "tests" / "example_storage", target)
+    return target
 
 
 @pytest.fixture

@@ -2,23 +2,16 @@
 
 import pytest
 
-from tests.packages import ROOT, install, path_of
+from tests.packages import ROOT, path_of
 from tests.system.process import ServerProcess
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    target = tmp_path_factory.mktemp("journal") / "site"
-    install(ROOT / "tests" / "example_storage", target)
-    return target
-
-
 @pytest.fixture
-def start_with_journal(site, tmp_path):
+def start_with_journal(journal_site, tmp_path):
     servers = []
 
     def start():
-        servers.append(ServerProcess(tmp_path, "--messages", "journal:messages.journal", PYTHONPATH=path_of(site, ROOT)))
+        servers.append(ServerProcess(tmp_path, "--messages", "journal:messages.journal", PYTHONPATH=path_of(journal_site, ROOT)))
         return servers[-1]
 
     yield start

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dhtwisted.errors import ConfigurationError, StorageUnavailable, Unstorable
+from dhtwisted.errors import ConfigurationError, Duplicate, StorageUnavailable, Unstorable
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import MESSAGE_KINDS, Command, MessageQuery, Notification
 from dhtwisted.storage.batching import Batcher
@@ -32,6 +32,18 @@ class Append(msgspec.Struct, tag=True):
         for message in (*self.commands, *self.notifications):
             logs[type(message)].put(message)
         return self
+
+
+class Restore(Append, tag=True):
+    """Messages with the stamps that they have from elsewhere; written down before it is known whether their ids are free."""
+
+    def apply(self, logs):
+        try:
+            for message in (*self.commands, *self.notifications):
+                logs[type(message)].check_free(message.id)
+        except Duplicate:
+            return Failure()
+        return super().apply(logs)
 
 
 class UpdateCommand(msgspec.Struct, tag=True):
@@ -61,7 +73,7 @@ class Forget(msgspec.Struct, tag=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Append | UpdateCommand | Forget).decode
+_decode = msgspec.json.Decoder(Append | Restore | UpdateCommand | Forget).decode
 
 
 @implementer(IMessageStorage)
@@ -133,6 +145,10 @@ class JournalStorage:
         """List messages."""
         self._check_open()
         return self._logs[kind].find(query)
+
+    async def restore(self, messages):
+        """Store messages as they are."""
+        await self._write_down(lambda now, last_ids: _restored(messages, now, last_ids))
 
     def _check_open(self):
         if not self._open:
@@ -214,3 +230,11 @@ def _stamped(messages, now, last_ids):
         else:
             record.notifications.append(replace(message, id=last_ids[kind], timestamp=timestamp))
     return record
+
+
+def _restored(messages, now, last_ids):
+    """The record of messages that have their stamps. What is appended later, be it in the same batch, gets ids above theirs."""
+    for message in messages:
+        last_ids[type(message)] = max(last_ids[type(message)], message.id)
+    of_kind = [[message for message in messages if type(message) is kind] for kind in (Command, Notification)]
+    return Restore(now, *of_kind)

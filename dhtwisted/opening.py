@@ -1,0 +1,26 @@
+"""Opens the storages that the configuration names, for whoever works on them."""
+
+from dhtwisted.interfaces import ProviderContext
+from dhtwisted.providers import open_provider
+
+
+async def open_storages(reactor, settings, at_stop):
+    """Open the storage, and that of messages if the configuration names one.
+
+    :param reactor: for the providers.
+    :param settings: a :class:`~dhtwisted.config.Settings`.
+    :param at_stop: called as ``at_stop(role, close)`` with the way to close each of them, before it is opened.
+    :returns: the ``IStorage`` and the ``IMessageStorage``, which may be the same object.
+    :raises ConfigurationError: one of them cannot work as configured.
+    """
+    storage = await _open(reactor, settings, at_stop, "storage", settings.storage.provider)
+    if not settings.storage.messages:
+        return storage, storage
+    return storage, await _open(reactor, settings, at_stop, "messages", settings.storage.messages)
+
+
+async def _open(reactor, settings, at_stop, role, specification):
+    storage = open_provider(role, specification, ProviderContext(reactor, settings))
+    at_stop(role, storage.close)
+    await storage.open()
+    return storage

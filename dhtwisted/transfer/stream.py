@@ -1,0 +1,167 @@
+"""An export as a stream of lines: a header, the objects in a fixed order, and their counts, without which it is not whole."""
+
+import zlib
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dhtwisted.errors import TransferError
+from dhtwisted.model import MESSAGE_KINDS
+from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
+
+FORMAT = "dhtwisted export"
+VERSION = 1
+LONGEST_LINE = 256 * 1024**2
+"""Bytes of a line, at most: a file of something else may have no line ends at all, and must not fill the memory."""
+
+_RANKS = {kind: rank for rank, kind in enumerate(KINDS)}
+_MESSAGES = tuple(MESSAGE_KINDS.values())
+
+
+class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The first line.
+
+    :ivar program: version of the program that wrote it.
+    :ivar time: of the export, as clients see times; it also tells one export from another.
+    """
+
+    format: str
+    version: int
+    program: str
+    time: str
+
+
+class _AnyHeader(msgspec.Struct, kw_only=True):
+    """As much of a first line as every version has."""
+
+    format: str
+    version: int
+    program: str = "(unknown)"
+
+
+class Entry(NamedTuple):
+    """An object of a file.
+
+    :ivar number: of its line, from 1.
+    :ivar item: the object, of a class of the model.
+    :ivar size: of the line, in bytes.
+    """
+
+    number: int
+    item: Any
+    size: int
+
+    def refused(self, reason):
+        """The error that says where it stands, what it is, and why it is refused."""
+        return TransferError(f"line {self.number}: {identity(self.item)}: {reason}")
+
+
+class Writer:
+    """Writes an export.
+
+    :param write: takes bytes.
+    :param program: version of this program.
+    :param time: of the export, as text.
+    :ivar counts: name of a kind -> how many objects of it were written.
+    """
+
+    def __init__(self, write, program, time):
+        self.counts = {kind.KIND: 0 for kind in KINDS}
+        self._write = write
+        write(msgspec.json.encode(Header(format=FORMAT, version=VERSION, program=program, time=time)) + b"\n")
+
+    def add(self, item):
+        """Write an object; kinds in the order of ``KINDS``, each in its own order.
+
+        :raises TransferError: it cannot be written.
+        """
+        line = encode_item(item) + b"\n"
+        if len(line) > LONGEST_LINE:
+            raise TransferError(f"{identity(item)} is too large: it cannot be exported")
+        self._write(line)
+        self.counts[item.KIND] += 1
+
+    def finish(self):
+        """Write the last line."""
+        self._write(encode_counts(self.counts) + b"\n")
+
+
+class Reader:
+    """Reads an export, of which nothing is trusted: iterate over it for each :class:`Entry`.
+
+    :param file: an open binary file.
+    :ivar header: the :class:`Header`.
+    :ivar counts: name of a kind -> how many objects of it were read.
+    :raises TransferError: it is not whole, or no export that this program can read; names the line. Also while iterating.
+    """
+
+    def __init__(self, file):
+        self.counts = {kind.KIND: 0 for kind in KINDS}
+        self._file = file
+        self._number = 0
+        self.header = self._read_header()
+
+    def __iter__(self):
+        last = None
+        while True:
+            text = self._read_line()
+            try:
+                item = decode_line(text)
+            except ValueError as error:
+                raise self._error(f"{error}; export again") from error
+            if isinstance(item, dict):
+                self._check_end(item)
+                return
+            entry = Entry(self._number, item, len(text))
+            place = _place(item)
+            if last is not None and place <= last:
+                raise entry.refused("comes twice, or is not in the order of an export")
+            last = place
+            self.counts[item.KIND] += 1
+            yield entry
+
+    def _read_header(self):
+        text = self._read_line()
+        try:
+            known = msgspec.json.decode(text, type=_AnyHeader)
+            if known.format != FORMAT or known.version < 1:
+                raise self._error(f"is not that of an export: its format is {known.format!r}, version {known.version}")
+            if known.version > VERSION:
+                raise self._error(
+                    f"was written by version {known.program!r} in form {known.version}; this program reads form {VERSION}: "
+                    "install the newer release"
+                )
+            return msgspec.json.decode(text, type=Header)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise self._error("is not that of an export: name a file that devicehive export wrote") from error
+
+    def _read_line(self):
+        self._number += 1
+        line = self._read_up_to(LONGEST_LINE)
+        if line.endswith(b"\n"):
+            return line
+        if len(line) == LONGEST_LINE:
+            raise self._error(f"is longer than {LONGEST_LINE} bytes: this is no export")
+        raise self._error("is cut off, or missing: the file is not whole; copy it again, or export again")
+
+    def _read_up_to(self, size):
+        try:
+            return self._file.readline(size)
+        except (OSError, EOFError, zlib.error) as error:
+            raise self._error(f"cannot be read: {error}") from error
+
+    def _check_end(self, counts):
+        if counts != self.counts:
+            raise self._error(f"counts {counts}, but the file has {self.counts}: it is not whole; export again")
+        self._number += 1
+        if self._read_up_to(1):
+            raise self._error("is behind the end: the file is more than one export")
+
+    def _error(self, reason):
+        return TransferError(f"line {self._number} {reason}")
+
+
+def _place(item):
+    """Where an object belongs in a file: after those of lesser place."""
+    own = (item.timestamp, item.id) if isinstance(item, _MESSAGES) else (item.key,)
+    return _RANKS[type(item)], *own

@@ -1,0 +1,73 @@
+"""Fill a storage, write its export, put an export into another: for the tests of this folder."""
+
+import io
+
+from dhtwisted.errors import Duplicate
+from dhtwisted.model import ADMINISTRATOR, Configuration, Device, DeviceType, EntityQuery, MessageQuery, Network, User
+from dhtwisted.testing.storage_base import command, notification
+from dhtwisted.transfer.exporting import export_all
+from dhtwisted.transfer.importing import Import
+from dhtwisted.transfer.records import KINDS
+from dhtwisted.transfer.stream import Reader, Writer
+
+TIME = "2026-01-02T03:04:05.678"
+
+ENTITIES = [
+    Network(name="home", description="Ä", id=3),
+    Network(name="away", id=9),
+    DeviceType(name="lamp", id=4),
+    Device(id="d-1", name="lamp", network_id=3, device_type_id=4, data=b'{"price": 1.10}', is_blocked=True),
+    Device(id="D-2", name="", network_id=9, device_type_id=4),
+    Configuration(name="colour", value="red", entity_version=7, id=2),
+    User(id=5, login="anna", password="$scrypt$...", role=ADMINISTRATOR, data=b" {} ", network_ids=frozenset({3, 9})),
+    User(
+        id=6, login="Bob", status=1, intro_reviewed=True, last_login=1234, all_device_types_available=False, device_type_ids=frozenset({4})
+    ),
+]
+MESSAGES = [
+    command("on", "d-1", id=2, timestamp=5, last_updated=5),
+    command("off", "d-1", id=7, timestamp=3, last_updated=9, updated=True, user_id=5, lifetime=60, status="done", result=b"[ 1 ]"),
+    notification("t", "D-2", id=1, timestamp=8, parameters=b'{"celsius":21.50}'),
+    notification("t", "D-2", id=30, timestamp=8, network_id=9, device_type_id=4),
+    notification("t", "gone", id=31, timestamp=2, parameters=b"null"),
+]
+
+
+async def fill(storage, messages=None, entities=ENTITIES, stored=MESSAGES):
+    """Put entities and messages into a storage; what is there already is left out."""
+    for entity in entities:
+        try:
+            await storage.insert(entity)
+        except Duplicate:
+            continue
+    if stored:
+        await (messages or storage).restore(sorted(stored, key=lambda message: message.id))
+
+
+async def contents(storage, messages=None):
+    """All that a storage holds: kind -> objects."""
+    found = {kind: await storage.find(kind, EntityQuery()) for kind in KINDS if hasattr(kind, "KEY")}
+    return found | {kind: await (messages or storage).find_messages(kind, MessageQuery()) for kind in KINDS if not hasattr(kind, "KEY")}
+
+
+async def exported(storage, messages=None, report=lambda: None):
+    """The export of a storage, as bytes."""
+    file = io.BytesIO()
+    await export_all(storage, messages or storage, Writer(file.write, "1.2.3", TIME), report)
+    return file.getvalue()
+
+
+async def imported(data, storage, messages=None, report=lambda: None):
+    """Put an export into a storage.
+
+    :returns: the :class:`Import`, done.
+    """
+    work = Import(storage, messages or storage, Reader(io.BytesIO(data)), report)
+    await work.run()
+    return work
+
+
+def changed(data, old, new):
+    """An export in which a text was changed, at its one place."""
+    assert data.count(old) == 1
+    return data.replace(old, new)

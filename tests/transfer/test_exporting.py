@@ -1,0 +1,115 @@
+"""What an export holds, and how it is read out of a storage."""
+
+import json
+
+import pytest
+from twisted.internet.task import Clock
+
+from dhtwisted.errors import ConfigurationError, TransferError
+from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing.server import at_once
+from dhtwisted.testing.storage_base import notification
+from dhtwisted.transfer.exporting import PAGE
+from dhtwisted.transfer.unfinished import mark_unfinished
+from tests.transfer.moving import ENTITIES, MESSAGES, exported, fill
+
+
+class PagedStorage(MemoryStorage):
+    """Notes how many messages each question brought."""
+
+    def __init__(self):
+        super().__init__(Clock())
+        self.pages = []
+
+    async def find_messages(self, kind, query):
+        found = await super().find_messages(kind, query)
+        self.pages.append((kind, len(found)))
+        return found
+
+
+def names(data, kind):
+    lines = [json.loads(line) for line in data.splitlines()]
+    return [line[kind].get("login") or line[kind]["name"] for line in lines if kind in line]
+
+
+@pytest.fixture
+def storage():
+    return PagedStorage()
+
+
+def test_everything_is_there_in_order(storage):
+    at_once(fill(storage))
+    data = at_once(exported(storage))
+    kinds = [next(iter(json.loads(line))) for line in data.splitlines()]
+    assert list(dict.fromkeys(kinds)) == [
+        "format",
+        "network",
+        "devicetype",
+        "device",
+        "configuration",
+        "command",
+        "notification",
+        "user",
+        "end",
+    ]
+    assert len(kinds) == 2 + len(ENTITIES) + len(MESSAGES)
+    assert names(data, "user") == ["anna", "Bob"], "in order of keys"
+    assert names(data, "command") == ["off", "on"], "in order of time"
+
+
+def test_two_exports_of_the_same_are_equal(storage):
+    at_once(fill(storage))
+    again = MemoryStorage(Clock())
+    at_once(fill(again, entities=ENTITIES[::-1]))
+    assert at_once(exported(storage)) == at_once(exported(again))
+
+
+def test_messages_may_be_elsewhere(storage):
+    elsewhere = MemoryStorage(Clock())
+    at_once(fill(storage, elsewhere))
+    assert names(at_once(exported(storage, elsewhere)), "notification") == ["t"] * 3
+    assert names(at_once(exported(storage)), "notification") == []
+
+
+def test_messages_are_read_in_pages(storage):
+    count = 2 * PAGE + 10
+    at_once(storage.append([notification(str(n), timestamp=n % 7) for n in range(count)]))
+    looks = []
+    data = at_once(exported(storage, report=lambda: looks.append(None)))
+    assert sorted(map(int, names(data, "notification"))) == list(range(count)), "each once, also where times are equal"
+    lengths = [length for kind, length in storage.pages if kind is Notification]
+    assert max(lengths) <= PAGE
+    assert sum(lengths) == count
+    assert len(looks) >= len(lengths), "one may look up after each"
+
+
+def test_pages_of_large_messages_are_short(storage):
+    at_once(storage.append([notification(timestamp=n, parameters=b'"%s"' % (b"x" * 1024**2)) for n in range(60)]))
+    data = at_once(exported(storage))
+    lengths = [length for kind, length in storage.pages if kind is Notification]
+    assert lengths[0] == 32
+    assert lengths[1:] == [3] * 9 + [1]
+    assert len(names(data, "notification")) == 60
+
+
+def test_what_is_asked_last_is_asked_once(storage):
+    at_once(fill(storage))
+    at_once(exported(storage))
+    assert storage.pages == [(Command, 2), (Notification, 3)]
+
+
+def test_an_unfinished_import_is_not_exported(storage):
+    at_once(mark_unfinished(storage, "2026-01-02T03:04:05.678"))
+    with pytest.raises(ConfigurationError, match="a part of the export of 2026-01-02T03:04:05.678"):
+        at_once(exported(storage))
+
+
+def test_it_can_be_ended(storage):
+    def end():
+        raise TransferError("ended")
+
+    at_once(fill(storage))
+    with pytest.raises(TransferError, match="ended"):
+        at_once(exported(storage, report=end))
+    assert at_once(storage.find_messages(Notification, MessageQuery())), "and nothing has changed"
