@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from dhtwisted.access import Permission
-from dhtwisted.model import Command, Event, Notification
+from dhtwisted.model import Command, Device, Event, Notification
 from dhtwisted.resources import event_body, event_prefix
 
 COMMAND_INSERT = "command/insert"
 COMMAND_UPDATE = "command/update"
 NOTIFICATION_INSERT = "notification/insert"
+EVENT_KINDS = {COMMAND_INSERT: Command, COMMAND_UPDATE: Command, NOTIFICATION_INSERT: Notification}
+"""What there are events of, and the kind of message of each."""
 
 READ_PERMISSIONS = {Command: Permission.GET_DEVICE_COMMAND, Notification: Permission.GET_DEVICE_NOTIFICATION}
 
@@ -45,7 +47,7 @@ class Subscription:
         self.principal = principal
         self.id = subscription_id
         self.action = action
-        self.kind = Notification if action == NOTIFICATION_INSERT else Command
+        self.kind = EVENT_KINDS[action]
         self.device_ids = device_ids
         self.network_ids = network_ids
         self.device_type_ids = device_type_ids
@@ -80,24 +82,24 @@ class Subscription:
 class Broker:
     """Hands each event to the sessions that are to have it.
 
-    :param entities: tells the device's present network and type.
     :param updates_to_inserter: whether ``command/update`` also goes to the connection that inserted the command (section 4.4).
     """
 
-    def __init__(self, entities, updates_to_inserter):
-        self._entities = entities
+    def __init__(self, updates_to_inserter):
         self._updates_to_inserter = updates_to_inserter
         self._index = defaultdict(dict)
+        self._wide = Counter()
         self._inserters = {}
-        self.delivered_ids = {Command: 0, Notification: 0}
 
     def add(self, subscription):
         """Deliver to a subscription from the next event on."""
+        self._wide[subscription.action] += subscription.device_ids is None
         for key in subscription.index_keys():
             self._index[key][subscription.id] = subscription
 
     def remove(self, subscription):
         """Deliver nothing more to a subscription."""
+        self._wide[subscription.action] -= subscription.device_ids is None
         for key in subscription.index_keys():
             entries = self._index.get(key)
             if entries is not None:
@@ -107,8 +109,16 @@ class Broker:
 
     def drop_device(self, device_id):
         """End what subscriptions name of a device that was deleted; they stay listed, and a new device of this name is another one."""
-        for action in (COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT):
+        for action in EVENT_KINDS:
             self._index.pop((action, "device_ids", device_id), None)
+
+    def names_device(self, device_id):
+        """Tell whether a subscription names this device."""
+        return any((action, "device_ids", device_id) in self._index for action in EVENT_KINDS)
+
+    def named_devices(self):
+        """The ids of all devices that subscriptions name, as a set."""
+        return {value for _, field, value in self._index if field == "device_ids"}
 
     def remember_inserter(self, command_id, session):
         """Send the command's updates to this session, until :meth:`forget_inserter`."""
@@ -119,17 +129,22 @@ class Broker:
         """Undo :meth:`remember_inserter`."""
         self._inserters.pop(command_id, None)
 
-    def receive(self, events):
-        """Deliver events from the bus; the callback that ``IMessageBus.start`` is given."""
-        for event in events:
-            self._deliver(event)
-
-    def _deliver(self, event: Event):
+    def may_want(self, event: Event):
+        """Tell whether anybody may want an event, wherever its device is."""
         message, action = event.message, event.action
-        if action != COMMAND_UPDATE:
-            self.delivered_ids[type(message)] = max(message.id, self.delivered_ids[type(message)])
-        device = self._entities.device(message.device_id)
-        place = (message.network_id, message.device_type_id) if device is None else (device.network_id, device.device_type_id)
+        return (
+            self._wide[action] > 0
+            or (action, "device_ids", message.device_id) in self._index
+            or (action == COMMAND_UPDATE and message.id in self._inserters)
+        )
+
+    def deliver(self, event: Event, device: Device):
+        """Hand over an event.
+
+        :param device: of the message, as it is now.
+        """
+        message, action = event.message, event.action
+        place = device.network_id, device.device_type_id
         body = None
         reached = set()
         for subscription in self._candidates(action, message.device_id, *place):
@@ -140,6 +155,12 @@ class Broker:
                 subscription.session.deliver(subscription, message, body)
         if action == COMMAND_UPDATE and self._inserters:
             self._deliver_to_inserter(message, place, body, reached)
+
+    def lose(self, reason):
+        """Have the subscribers go, since they missed events; they come again and ask for what is stored."""
+        sessions = {subscription.session for entries in self._index.values() for subscription in entries.values()}
+        for session in sessions | set(self._inserters.values()):
+            session.lose(reason)
 
     def _candidates(self, action, device_id, network_id, device_type_id):
         """A list, since a delivery may end a connection and with it its subscriptions."""

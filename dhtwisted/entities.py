@@ -1,10 +1,21 @@
-"""A write-through cache over the entity storage, so that rights and devices are looked up in memory on the hot path."""
+"""A write-through cache over the entity storage, so that rights and devices are looked up in memory on the hot path.
+
+Other nodes change entities too, and tell by the bus, so the storage may answer with something older or newer than what was heard
+meanwhile. One rule keeps the cache right: an answer counts only if, since it was asked for, this node neither wrote the same entity nor
+heard of a change of it; otherwise the storage is asked again.
+"""
 
 from __future__ import annotations
 
-from dhtwisted.model import Device, User
+from dhtwisted.model import Device, EntityQuery, User
 
 MAX_DEVICES = 100_000
+
+MAX_KEYS = 500
+"""Entities that are asked for in one query."""
+
+MAX_REMEMBERED = 10_000
+"""Entities whose last change is remembered. One more, and all that are being read count as changed: they are read once more."""
 
 
 class Entities:
@@ -13,13 +24,18 @@ class Entities:
     Users once asked for stay in the cache, since open connections are checked against them without waiting; devices make room for others
     above :data:`MAX_DEVICES`, the longest known first.
 
+    :param storage: an opened ``IEntityStorage``.
+    :param publish_change: called with kind and key of what was written here, as ``IMessageBus.publish_change``.
     :ivar users_epoch: grows with every change of a user, for whoever keeps something computed from users.
     """
 
-    def __init__(self, storage):
+    def __init__(self, storage, publish_change):
         self._storage = storage
+        self._publish_change = publish_change
         self._known = {User: {}, Device: {}}
-        self._writes = 0
+        self._changes = 0
+        self._changed_at = {}
+        self._all_changed_at = 0
         self.users_epoch = 0
         self.find = storage.find
         self.count = storage.count
@@ -31,16 +47,32 @@ class Entities:
             return await self._storage.get(kind, key)
         entity = known.get(key)
         while entity is None:
-            writes = self._writes
+            asked_at = self._changes
             entity = await self._storage.get(kind, key)
-            if entity is None:
-                return None
-            if writes == self._writes:
-                self._keep(entity)
-            else:
-                # Something was written while the storage answered: its answer may be older than what is in the cache.
-                entity = known.get(key)
+            if not self._is_changed(kind, key, asked_at):
+                if entity is not None:
+                    self._keep(kind, key, entity)
+                return entity
+            entity = known.get(key)
         return entity
+
+    async def fetch(self, kind, keys):
+        """Have the cache say of these what the storage says now. What is in the cache stays there until the storage has answered.
+
+        :param kind: ``User`` or ``Device``.
+        :returns: a list of those keys that are no entities.
+        """
+        keys, missing = list(keys), []
+        while keys:
+            asked, asked_at = frozenset(keys[:MAX_KEYS]), self._changes
+            found = await self._storage.find(kind, EntityQuery(within={kind.KEY: asked}))
+            found = {entity.key: entity for entity in found}
+            overtaken = [key for key in asked if self._is_changed(kind, key, asked_at)]
+            for key in asked.difference(overtaken):
+                self._keep(kind, key, found.get(key))
+            missing += asked.difference(overtaken, found)
+            keys = overtaken + keys[MAX_KEYS:]
+        return missing
 
     def user(self, user_id):
         """The user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by :meth:`get`."""
@@ -52,34 +84,80 @@ class Entities:
 
     async def insert(self, entity):
         """Add an entity; see ``IEntityStorage.insert``."""
+        begun_at = self._changes
         entity = await self._storage.insert(entity)
-        self._changed(entity)
+        await self._written(type(entity), entity.key, entity, begun_at)
         return entity
 
     async def update(self, kind, key, changes):
         """Change an entity; see ``IEntityStorage.update``."""
+        begun_at = self._changes
         entity = await self._storage.update(kind, key, changes)
-        self._changed(entity)
+        await self._written(kind, key, entity, begun_at)
         return entity
 
     async def delete(self, kind, key):
         """Remove an entity; see ``IEntityStorage.delete``."""
+        begun_at = self._changes
         deleted = await self._storage.delete(kind, key)
-        self._writes += 1
-        self._known.get(kind, {}).pop(key, None)
-        if kind is User:
-            self.users_epoch += 1
+        await self._written(kind, key, None, begun_at)
         return deleted
 
-    def _changed(self, entity):
-        self._writes += 1
-        if type(entity) in self._known:
-            self._keep(entity)
-        if type(entity) is User:
-            self.users_epoch += 1
+    async def changed(self, keys):
+        """Take account of changes made on other nodes. Users are read again, and stay in the cache meanwhile; devices leave it, and are
+        read when they are next asked for.
 
-    def _keep(self, entity):
-        known = self._known[type(entity)]
-        known[entity.key] = entity
-        if type(entity) is Device and len(known) > MAX_DEVICES:
+        :param keys: a sequence of ``(kind, key)``; ``None`` when anything may have changed.
+        """
+        if keys is None:
+            self._note_all_changed()
+            self._known[Device].clear()
+            await self.fetch(User, list(self._known[User]))
+            return
+        for kind, key in keys:
+            if kind in self._known:
+                self._note_changed(kind, key)
+            if kind is Device:
+                self._known[Device].pop(key, None)
+        await self.fetch(User, {key for kind, key in keys if kind is User and key in self._known[User]})
+
+    async def _written(self, kind, key, entity, begun_at):
+        """Keep what was written here, unless the storage's answer may be older than what was heard meanwhile."""
+        self._publish_change(kind, key)
+        if kind not in self._known:
+            return
+        if not self._is_changed(kind, key, begun_at):
+            self._keep(kind, key, entity)
+            return
+        self._note_changed(kind, key)
+        if kind is User:
+            await self.fetch(User, [key])
+        else:
+            self._known[kind].pop(key, None)
+
+    def _keep(self, kind, key, entity):
+        """Have the cache say what a key stands for; ``None`` for nothing."""
+        self._note_changed(kind, key)
+        known = self._known[kind]
+        if entity is None:
+            known.pop(key, None)
+        else:
+            known[key] = entity
+        if kind is User:
+            self.users_epoch += 1
+        elif len(known) > MAX_DEVICES:
             del known[next(iter(known))]
+
+    def _note_changed(self, kind, key):
+        if len(self._changed_at) >= MAX_REMEMBERED:
+            self._note_all_changed()
+        self._changes += 1
+        self._changed_at[kind, key] = self._changes
+
+    def _note_all_changed(self):
+        self._changes += 1
+        self._all_changed_at = self._changes
+        self._changed_at.clear()
+
+    def _is_changed(self, kind, key, since):
+        return max(self._all_changed_at, self._changed_at.get((kind, key), 0)) > since

@@ -80,6 +80,10 @@ class IMessageStorage(Interface):
         however many appends run at once; times never step back, even when the clock does, and may be equal. Completes when the messages
         survive whatever :attr:`IStorage.durability` promises, and not before; appends complete in the order of their ids.
 
+        An empty sequence stores nothing and is a barrier: once it completes, and until the storage is closed, no message becomes visible
+        any more whose time, given by the storage, is before the reactor's time (in milliseconds) at which this was asked for; nor does an
+        update of a command. That holds for all servers on one storage, whichever stores the message.
+
         :param messages: a sequence of commands and notifications, mixed as the caller likes.
         :returns: ``None``.
         :raises StorageUnavailable: nothing was stored; the caller may try again.
@@ -148,13 +152,24 @@ class IStorage(IEntityStorage, IMessageStorage):
 
 
 class IMessageBus(Interface):
-    """Carries events from the node where a message was stored to every node with subscribers, its own included."""
+    """Makes several servers ("nodes") on one storage behave as one: carries events from the node where a message was stored to every node,
+    its own included, and tells every node that entities were changed on another.
 
-    def start(receive):
+    A bus may read events and changes from the store itself, woken by it; what is published is nothing to it then.
+    """
+
+    def start(receive, changed):
         """Begin (async).
 
-        :param receive: called in the reactor thread with a sequence of ``model.Event``, once for each one published here or elsewhere, in
-            the order of publication for each device. An error that it raises is logged by the bus and stops nothing.
+        :param receive: called in the reactor thread with a sequence of ``model.Event``, once for each one published here or elsewhere (at
+            least once for those after a cut), in the order of publication, or of commit, for each device. An error that it raises is
+            logged by the bus and stops nothing.
+        :param changed: an async callable. The bus calls ``await changed(keys)`` when entities were changed on any node, its own included
+            or not. ``keys`` is a sequence of ``(kind, key)``, the kind a class of ``model.ENTITY_KINDS``; ``None`` when the bus was cut
+            off from the others and any entity may have changed. No event that is later than a change is handed over before this
+            completes. When it fails, the bus logs that, and calls it with ``None``, after a pause each time, until it succeeds; nothing
+            else is handed over before.
+        :raises ConfigurationError: the bus does not fit the other providers, such as the message storage; one line that says what to do.
         """
 
     def publish(events):
@@ -163,8 +178,14 @@ class IMessageBus(Interface):
         :param events: a sequence of ``model.Event``.
         """
 
+    def publish_change(kind, key):
+        """Tell the other nodes that an entity was inserted, changed or deleted, as the storage has done. Returns at once and never raises.
+
+        :param kind: a class of ``model.ENTITY_KINDS``.
+        """
+
     def stop():
-        """End (async). ``receive`` is not called after this completes."""
+        """End (async), also when :meth:`start` failed. Neither ``receive`` nor ``changed`` is called after this completes."""
 
 
 class IAuthProvider(Interface):
@@ -236,14 +257,16 @@ class ProviderContext:
     :ivar reactor: gives time (``seconds``), delayed calls and threads; the only source of any of them.
     :ivar settings: the whole configuration, a ``config.Settings``; a provider reads its own section.
     :ivar storage: the opened entity storage; ``None`` while storages themselves are being built.
+    :ivar messages: the opened message storage, often the same object; ``None`` while storages themselves are being built.
     """
 
-    __slots__ = ("reactor", "settings", "storage")
+    __slots__ = ("messages", "reactor", "settings", "storage")
 
-    def __init__(self, reactor, settings, storage=None):
+    def __init__(self, reactor, settings, storage=None, messages=None):
         self.reactor = reactor
         self.settings = settings
         self.storage = storage
+        self.messages = messages
 
 
 class IOutput(Interface):

@@ -10,26 +10,33 @@ from dhtwisted.errors import TooManyRequests
 class Poll:
     """Takes the events of one subscription, in the place of a session.
 
+    :param is_known: a function of a message; events of those for which it is true are left out. ``None`` leaves out none.
     :ivar events: the messages that came.
     :ivar ended: true when the client is gone or the server stops.
     """
 
-    __slots__ = ("_arrived", "ended", "events")
+    __slots__ = ("_arrived", "_is_known", "ended", "events")
 
-    def __init__(self):
+    def __init__(self, is_known=None):
+        self._is_known = is_known
         self.events = []
         self.ended = False
         self._arrived = None
 
     def deliver(self, subscription, message, body):
         """Take an event; called by the broker."""
-        self.events.append(message)
-        self._wake()
+        if self._is_known is None or not self._is_known(message):
+            self.events.append(message)
+            self._wake()
 
     def end(self):
         """Wait no longer."""
         self.ended = True
         self._wake()
+
+    def lose(self, reason):
+        """Wait no longer, since an event was lost; the client asks again, and finds its message stored."""
+        self.end()
 
     async def wait(self, reactor, seconds):
         """Wait for the first event, the end, or so many seconds."""

@@ -5,6 +5,9 @@ meanwhile. Since a message is stored before its event is published, an event tha
 later page has it. One that sorts within the page is put into its place there, and what arrives *while a page is being read* waits for
 it. So a replay of any length holds two pages and a moment's events, and keeps the order also towards a client that reads slowly.
 
+A message may be read before its event comes: from another node, the event takes its time. So what a page had is remembered until its event
+has come, or cannot come any more.
+
 The replays of one connection take turns, a page each: a thousand of them hold one page, and ask the storage one question at a time.
 """
 
@@ -15,6 +18,7 @@ from bisect import insort
 from msgspec.structs import replace
 
 from dhtwisted.access import intersect
+from dhtwisted.arrivals import FRESH
 from dhtwisted.broker import COMMAND_UPDATE
 from dhtwisted.model import Command, Device, EntityQuery
 from dhtwisted.resources import event_body
@@ -29,8 +33,6 @@ MAX_DEVICES_IN_QUERY = 200
 """Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""
 
 LARGEST_ID = 2**63 - 1
-FRESH = 60_000
-"""Milliseconds by which the event of a stored message may be late."""
 
 
 def _chronological(message):
@@ -75,8 +77,7 @@ class Replay:
         self._query = query
         self._devices = query.device_ids
         self._limit = limit
-        self._fresh_from = now - FRESH
-        self._floor = server.broker.delivered_ids[subscription.kind]
+        self._horizon = 0
         self._now = now
         self._held = None
         self._page = []
@@ -86,6 +87,7 @@ class Replay:
         self._first_live = LARGEST_ID
         self._position = self._cursor = (query.since, 0)
         self._sent = {}
+        self._forget_above = PAGE
         self._watch_until = None
         self._cancelled = False
 
@@ -99,7 +101,7 @@ class Replay:
             self._held.append((message, body))
         elif self._is_new(message):
             self._place(message, body)
-        if self._watch_until is not None and self._server.now() > self._watch_until:
+        if self._watch_until is not None and self._server.now() > max(self._watch_until, self._server.arrivals.cut_at + FRESH):
             self._subscription.replay = None
 
     async def advance(self):
@@ -156,6 +158,7 @@ class Replay:
 
     async def _read(self, **bounds):
         self._held = []
+        self._renew_horizon()
         return await self._find(**bounds)
 
     async def _find(self, **bounds):
@@ -222,25 +225,37 @@ class Replay:
 
     def _go_live(self):
         """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the
-        one who stored it hears that it is stored. So some are still watched for.
+        one who stored it hears that it is stored, and other nodes hear still later. So some are still watched for.
         """
+        self._renew_horizon()
+        self._forget_arrived()
         if self._sent:
             self._watch_until = self._server.now() + FRESH
         else:
             self._subscription.replay = None
 
+    def _renew_horizon(self):
+        self._horizon = self._server.arrivals.horizon(self._subscription.action)
+
     def _note(self, page):
-        """Remember what of a page may also come, or have come, as an event: what was stored or changed since about the subscribing."""
-        for message in page:
-            updated = getattr(message, "last_updated", 0)
-            if message.id > self._floor or updated >= self._fresh_from:
-                self._sent[message.id] = updated
+        """Remember what of a page may also come as an event."""
+        marks = ((message.id, self._mark(message)) for message in page)
+        self._sent.update((message_id, mark) for message_id, mark in marks if mark > self._horizon)
+        if len(self._sent) > self._forget_above:
+            self._forget_arrived()
+            self._forget_above = 2 * len(self._sent) + PAGE
+
+    def _forget_arrived(self):
+        """Remember no longer what has come as an event meanwhile."""
+        self._sent = {message_id: mark for message_id, mark in self._sent.items() if mark > self._horizon}
+
+    def _mark(self, message):
+        """What tells the events of a subscription apart, and ascends: of inserts the id, of updates the time."""
+        return message.last_updated if self._subscription.action == COMMAND_UPDATE else message.id
 
     def _is_new(self, message):
         sent = self._sent.get(message.id)
-        if sent is None:
-            return True
-        return self._subscription.action == COMMAND_UPDATE and message.last_updated > sent
+        return sent is None or self._mark(message) > sent
 
     def _is_ahead(self, message):
         return self._cursor is not None and _chronological(message) > self._cursor

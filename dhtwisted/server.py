@@ -7,6 +7,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dhtwisted.access import Principal
+from dhtwisted.arrivals import Arrivals
 from dhtwisted.broker import Broker
 from dhtwisted.coroutines import run
 from dhtwisted.entities import Entities
@@ -64,6 +65,7 @@ class Server:
     :param messages: an opened ``IMessageStorage``; often the same object.
     :param bus: an ``IMessageBus``, not started.
     :param auth: an ``IAuthProvider``.
+    :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     """
 
@@ -74,21 +76,23 @@ class Server:
         self.settings = settings
         self.messages = messages
         self.auth = auth
-        self.entities = Entities(storage)
-        self.broker = Broker(self.entities, settings.server.updates_to_inserter)
+        self.entities = Entities(storage, bus.publish_change)
+        self.broker = Broker(settings.server.updates_to_inserter)
+        self.arrivals = Arrivals(reactor, self.entities, self.broker)
         self.logins = FailureThrottle(reactor, settings.limits.logins_per_minute)
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
         self.polls = Polls(settings.limits.polls)
         self._under_way = 0
-        self._writing = set()
-        self._barriers = []
         self._idle = None
 
     async def start(self):
-        """Begin to receive events."""
-        await self._bus.start(self.broker.receive)
+        """Begin to receive events.
+
+        :raises ConfigurationError: the bus does not fit the storages.
+        """
+        await self._bus.start(self.arrivals.receive, self.arrivals.changed)
 
     async def stop(self):
         """Wait for the requests under way, polls being ended, then receive no more events."""
@@ -97,6 +101,7 @@ class Server:
             self._idle = Deferred()
             await self._idle
         await self._bus.stop()
+        self.arrivals.forget()
 
     def now(self):
         """Milliseconds since 1970 UTC."""
@@ -113,13 +118,9 @@ class Server:
         :param done: called once with ``(members, None)`` or ``(None, ApiError)``.
         """
         self._under_way += 1
-        if request.action.writes:
-            self._writing.add(request)
 
         def finished(members, error):
             self._under_way -= 1
-            if request.action.writes:
-                self._written(request)
             if self._idle is not None and not self._under_way:
                 self._idle.callback(None)
                 self._idle = None
@@ -134,29 +135,6 @@ class Server:
             finished(None, error)
         else:
             run(coroutine, finished)
-
-    async def settled(self):
-        """Wait until the messages that are being stored now are stored, or refused.
-
-        :returns: false when there were none.
-        """
-        if not self._writing:
-            return False
-        done = Deferred()
-        self._barriers.append((set(self._writing), done))
-        await done
-        return True
-
-    def _written(self, request):
-        self._writing.discard(request)
-        if not self._barriers:
-            return
-        for pending, _ in self._barriers:
-            pending.discard(request)
-        passed = [done for pending, done in self._barriers if not pending]
-        self._barriers = [barrier for barrier in self._barriers if barrier[0]]
-        for done in passed:
-            done.callback(None)
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)

@@ -96,12 +96,13 @@ class DeviceHiveService(Service):
     async def _start(self):
         reactor, settings = self._reactor, self._settings
         storage, messages = await open_storages(reactor, settings, self._at_stop)
-        auth = open_provider("auth", settings.auth.provider, ProviderContext(reactor, settings, storage))
+        context = ProviderContext(reactor, settings, storage, messages)
+        auth = open_provider("auth", settings.auth.provider, context)
         self._at_stop("auth provider", auth.close)
         announce = print_password if self._foreground else partial(write_password, storage.state_directory)
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
-        factory = await self._start_server(storage, messages, auth)
+        factory = await self._start_server(context, auth)
         for description in settings.server.listen:
             await self._listen(description, factory)
 
@@ -113,13 +114,13 @@ class DeviceHiveService(Service):
             retention.start()
             self._at_stop("retention", retention.stop)
 
-    async def _start_server(self, storage, messages, auth):
+    async def _start_server(self, context, auth):
         # Autobahn takes half a second to import: those who only check a configuration do not wait for it.
         from dhtwisted.server import Server
         from dhtwisted.transports.port import PortFactory
 
-        bus = open_provider("bus", self._settings.bus.provider, ProviderContext(self._reactor, self._settings, storage))
-        server = Server(self._reactor, self._settings, storage, messages, bus, auth)
+        bus = open_provider("bus", self._settings.bus.provider, context)
+        server = Server(self._reactor, self._settings, context.storage, context.messages, bus, auth)
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
         await server.start()
         factory = PortFactory(server)

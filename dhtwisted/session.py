@@ -305,6 +305,13 @@ class Session:
         """Send an event as it is."""
         self.output.send_event(prefix, body)
 
+    def lose(self, reason):
+        """End the connection, since it missed events.
+
+        :param reason: a few words, for the log.
+        """
+        self.output.abort(reason)
+
     def remember_command(self, command_id):
         """Have the updates of a command that this client inserted sent to it, without a subscription, for its last 10,000 commands."""
         if self._closed:

@@ -39,7 +39,7 @@ def make(role=CLIENT, clock=None, user=True, **fields):
     """A principal, and the entities in which its user is; ``claims`` members by their names, the rest is the user's."""
     claims = {"actions": frozenset({0}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING, "expires": 1000}
     claims = {name: fields.pop(name, value) for name, value in claims.items()}
-    entities = Entities(MemoryStorage(Clock()))
+    entities = Entities(MemoryStorage(Clock()), lambda kind, key: None)
     if user:
         fields = {"network_ids": fields.pop("networks", frozenset()), "device_type_ids": fields.pop("types", frozenset())} | fields
         at_once(entities.insert(User(login="anna", role=role, **fields)))

@@ -19,7 +19,7 @@ def storage(server):
 
 @pytest.fixture
 def entities(storage):
-    return Entities(storage)
+    return Entities(storage, lambda kind, key: None)
 
 
 def device(device_id, network_id=1):

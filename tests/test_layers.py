@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines throttle conventions",
-    "core": "server broker access entities replay polls",
+    "core": "server broker arrivals access entities replay polls",
     "actions": "actions",
     "session": "session rest reference",
     "backends": "storage bus postgres auth passwords signing_key retention",

@@ -52,7 +52,6 @@ class Action:
     :ivar routes: the :class:`Route` objects by which REST offers it.
     :ivar overlaps: may be begun while others of this sort from the same connection are under way.
     :ivar own_token: its ``token`` member is its own, and not an authorization of this one request.
-    :ivar writes: it stores messages; polls wait for those under way before they answer.
     :ivar waits: it is a long poll: it may take a minute, and errors are held back from clients that repeat at once.
     :ivar documentation: what it does, for the reference.
     """
@@ -69,10 +68,9 @@ class Action:
         "reply",
         "routes",
         "waits",
-        "writes",
     )
 
-    def __init__(self, fields, handler, permissions, routes, overlaps, own_token, writes, waits):
+    def __init__(self, fields, handler, permissions, routes, overlaps, own_token, waits):
         self.name = fields.__struct_config__.tag
         self.fields = fields
         self.handler = handler
@@ -80,7 +78,6 @@ class Action:
         self.routes = routes
         self.overlaps = overlaps
         self.own_token = own_token
-        self.writes = writes or overlaps
         self.waits = waits
         self.documentation = inspect.getdoc(handler) or ""
         self.reply = _returned(handler)
@@ -102,7 +99,7 @@ def _only_object(reply):
     return fields[0].name if plain is list or issubclass(plain, msgspec.Struct) else None
 
 
-def action(fields, *permissions, rest=(), overlaps=False, own_token=False, writes=False):
+def action(fields, *permissions, rest=(), overlaps=False, own_token=False):
     """Declare the decorated coroutine function as the handler of the action that ``fields`` is tagged with.
 
     Its return annotation, a struct, describes the reply.
@@ -110,12 +107,12 @@ def action(fields, *permissions, rest=(), overlaps=False, own_token=False, write
     :param rest: a :class:`Route`, or several.
     :raises ValueError: the action is declared already.
     """
-    return _declare(ACTIONS, fields, permissions, rest, overlaps=overlaps, own_token=own_token, writes=writes, waits=False)
+    return _declare(ACTIONS, fields, permissions, rest, overlaps=overlaps, own_token=own_token, waits=False)
 
 
 def endpoint(fields, *permissions, rest, waits=False):
     """The same for what only REST has; ``fields`` is tagged with a name of our own."""
-    return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, writes=False, waits=waits)
+    return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, waits=waits)
 
 
 def _declare(table, fields, permissions, rest, **properties):

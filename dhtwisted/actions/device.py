@@ -125,7 +125,7 @@ class DeviceSave(Fields, tag="device/save"):
     device: DeviceFields | None = None
 
 
-@action(DeviceSave, Permission.REGISTER_DEVICE, rest=Route("PUT", "/device/{deviceId}", body="device"), writes=True)
+@action(DeviceSave, Permission.REGISTER_DEVICE, rest=Route("PUT", "/device/{deviceId}", body="device"))
 async def device_save(request):
     """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` follows.
 

@@ -13,7 +13,7 @@ from dhtwisted.actions.common import accessible_device, payload_size
 from dhtwisted.actions.declare import Route, endpoint
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT, Subscription
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
 from dhtwisted.model import Command, Device, MessageQuery
 from dhtwisted.polls import Poll
@@ -29,10 +29,10 @@ PROBE_TIMEOUT = 0.1
 PAGE = 100
 MOST_AHEAD = 0.05
 """Seconds that are waited, at most, for the millisecond of a message to end: a client may date it at will, and a storage's clock never
-steps back when ours does."""
+steps back when ours does. So the clocks of nodes should differ by less."""
 
 LONGEST_WRITE = 15_000
-"""Milliseconds for which a message may be stamped before it is stored."""
+"""Milliseconds for which a message may be stamped before it is stored, clocks that differ included."""
 
 
 class NotificationPoll(NotificationSubscribe, tag="notification/poll"):
@@ -119,9 +119,9 @@ def _timeout(fields):
 
 
 @contextmanager
-def _waiting(request, event, **conditions):
+def _waiting(request, event, is_known=None, **conditions):
     """A poll and its subscription, in force until the block ends."""
-    server, poll = request.server, Poll()
+    server, poll = request.server, Poll(is_known)
     conditions = {"device_ids": None, "network_ids": None, "device_type_ids": None, "names": None} | conditions
     subscription = Subscription(poll, request.principal, server.next_subscription_id(), event, echo=None, **conditions)
     server.polls.add(poll)
@@ -140,7 +140,8 @@ async def _poll(request, event):
 
     The subscription begins before the storage is read, so that nothing falls between the two. A client asks next for what is later than
     the last message that it got; so an answer must have all of that message's millisecond. It is read again when the millisecond is over
-    and what was being stored then is stored.
+    and what was being stored then is stored, on whichever node. Only a message that a client dates into this millisecond, and that another
+    node is still storing, may be missed.
     """
     fields, server = request.fields, request.server
     seconds = _timeout(fields)
@@ -151,7 +152,8 @@ async def _poll(request, event):
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
     since = server.now() if fields.timestamp is None else fields.timestamp
-    with _waiting(request, event, **filters(fields)) as (poll, subscription):
+    is_known = None if fields.timestamp is None else await _known(server, event, since)
+    with _waiting(request, event, is_known, **filters(fields)) as (poll, subscription):
         history = _History(server, poll, subscription, since, fields.limit)
         found = await history.read()
         if not found:
@@ -168,8 +170,24 @@ def _time(subscription, message):
     return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
 
 
+async def _known(server, event, since):
+    """Find out which events are of what was stored before now, and not later than ``since``. The client has had it, from another node
+    perhaps; only its event is late.
+
+    What is stored from now on is never meant, also if a client dates it before ``since``.
+
+    :returns: a function of a message.
+    """
+    if event == COMMAND_UPDATE:
+        now = server.now()
+        return lambda command: command.last_updated <= since and command.last_updated < now
+    newest = MessageQuery(before=since + 1, descending=True, take=1)
+    last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
+    return lambda message: message.timestamp <= since and message.id <= last_id
+
+
 async def _millisecond_ended(server, time):
-    """Wait until nothing can be stored any more with this time.
+    """Wait until nothing becomes visible any more that the storage gives this time.
 
     :returns: false when there was nothing to wait for.
     """
@@ -178,7 +196,8 @@ async def _millisecond_ended(server, time):
     left = (time + 1 - server.now()) / 1000
     if left > 0:
         await deferLater(server.reactor, min(left, MOST_AHEAD))
-    return await server.settled() or left > 0
+    await server.messages.append(())
+    return True
 
 
 def _merged(subscription, stored, events):

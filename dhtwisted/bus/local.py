@@ -15,8 +15,8 @@ class LocalBus:
     def __init__(self):
         self._receive = None
 
-    async def start(self, receive):
-        """Begin to hand events to ``receive``."""
+    async def start(self, receive, changed):
+        """Begin to hand events to ``receive``. There is nobody else who could change an entity."""
         self._receive = receive
 
     def publish(self, events):
@@ -27,6 +27,9 @@ class LocalBus:
             self._receive(events)
         except Exception:
             self._log.failure("The receiver of the message bus failed; subscribers may have missed {count} events", count=len(events))
+
+    def publish_change(self, kind, key):
+        """Tell nobody."""
 
     async def stop(self):
         """Hand over no more."""

@@ -42,6 +42,11 @@ class Batch:
         self.rows = {kind: [] for kind in MESSAGE_TABLES}
         self.steps = []
 
+    @property
+    def changes_nothing(self):
+        """Whether there is nothing to write but the time."""
+        return not (self.steps or self.entities.changes or any(self.rows.values()))
+
     def _encode(self, entity):
         try:
             self.bodies[type(entity), entity.key] = _BODY.encode(entity)
@@ -50,7 +55,10 @@ class Batch:
 
 
 class Append:
-    """Store messages. They are stamped when the commit is done, and left alone when it fails: the caller may try again."""
+    """Store messages. They are stamped when the commit is done, and left alone when it fails: the caller may try again.
+
+    Without messages it is a barrier: its turn comes when all before it are visible, and server time goes on from there.
+    """
 
     def __init__(self, messages):
         self._messages = messages
@@ -175,16 +183,18 @@ class Writer:
         self._connection = connection
         self._tables = tables
         self._counters = counters
+        self._time = 0
 
     def commit(self, operations):
         """Do what :class:`~dhtwisted.storage.batching.Batcher` asks.
 
         :returns: a Deferred of a list: the result of each operation, or a ``Failure``.
         """
-        batch = Batch(self._tables, self._counters, int(self._reactor.seconds() * 1000))
+        batch = Batch(self._tables, self._counters, max(self._time, int(self._reactor.seconds() * 1000)))
         errors = [_prepare(operation, batch) for operation in operations]
-        if all(errors):
-            return succeed(errors)
+        self._time = batch.now
+        if all(errors) or batch.changes_nothing:
+            return succeed(_outcomes(operations, errors))
         changed = [(name, value) for name, value in batch.counters.items() if self._counters.get(name) != value]
         done = self._worker.call(_commit, self._connection, batch, changed)
         return done.addCallback(self._apply, batch, operations, errors)
@@ -192,7 +202,7 @@ class Writer:
     def _apply(self, _, batch, operations, errors):
         self._counters = batch.counters
         batch.entities.apply()
-        return [error or operation.finish() for operation, error in zip(operations, errors, strict=True)]
+        return _outcomes(operations, errors)
 
 
 def open_for_writing(path):
@@ -220,6 +230,10 @@ def _prepare(operation, batch):
     except StorageError:
         return Failure()
     return None
+
+
+def _outcomes(operations, errors):
+    return [error or operation.finish() for operation, error in zip(operations, errors, strict=True)]
 
 
 def _commit(connection, batch, counters):

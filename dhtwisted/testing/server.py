@@ -36,24 +36,27 @@ class MemoryServer:
     """
 
     @classmethod
-    async def open(cls, reactor, storage=None, real_time=False, hash_password=True, **sections):
+    async def open(cls, reactor, storage=None, bus=None, clock=None, real_time=False, hash_password=True, **sections):
         """Open, fill and start a server.
 
         :param reactor: the real one, for the threads that hash passwords.
         :param hash_password: false: nobody can log in by password, and nothing here waits, so that :func:`at_once` can open a server.
         :param real_time: take the time from the reactor, as a server with real sockets must.
-        :param storage: an opened storage to use instead of memory.
+        :param clock: the ``clock`` of another server, to use instead of one of its own.
+        :param storage: an opened storage to use instead of memory; it is not closed here. Several servers may share one.
+        :param bus: a bus to use instead of a local one, such as :mod:`dhtwisted.testing.shared_bus` has for several servers.
         :param sections: settings to change, by section: ``limits={"list_size": 5}``.
         """
         self = cls()
-        self.clock = reactor if real_time else _clock(reactor)
+        self.clock = clock or (reactor if real_time else _clock(reactor))
         self.settings = settings(**sections)
         self.storage = storage or MemoryStorage(self.clock)
-        if storage is None:
+        self._owns_storage = storage is None
+        if self._owns_storage:
             await self.storage.open()
         self.auth = JWTAuth(self.clock, self.settings, self.storage, KEY)
         await bootstrap(self.storage, self.auth if hash_password else _NoPasswords(), self.settings)
-        self.server = Server(self.clock, self.settings, self.storage, self.storage, LocalBus(), self.auth)
+        self.server = Server(self.clock, self.settings, self.storage, self.storage, bus or LocalBus(), self.auth)
         await self.server.start()
         self.sessions = SessionFactory(self.server)
         self.administrator = await self.server.entities.get(User, 1)
@@ -61,12 +64,13 @@ class MemoryServer:
         return self
 
     async def close(self):
-        """Close everything."""
+        """Close everything but a storage that was given."""
         for client in self._clients:
             client.close()
         await self.server.stop()
         await self.auth.close()
-        await self.storage.close()
+        if self._owns_storage:
+            await self.storage.close()
 
     def connect(self):
         """A client that has said nothing yet."""

@@ -56,12 +56,20 @@ def now(reactor):
     return int(reactor.seconds() * 1000)
 
 
+def begin(awaitable):
+    """Have something done, without waiting for it.
+
+    :returns: a Deferred of the result.
+    """
+    return maybeDeferred(lambda: awaitable)
+
+
 async def outcomes(*awaitables):
     """Run several at once.
 
     :returns: a list of their results; an exception stands for itself.
     """
-    done = DeferredList([maybeDeferred(lambda awaitable=awaitable: awaitable) for awaitable in awaitables], consumeErrors=True)
+    done = DeferredList([begin(awaitable) for awaitable in awaitables], consumeErrors=True)
     return [result if success else result.value for success, result in await done]
 
 

@@ -68,6 +68,7 @@ class DurableStorageContract(StorageContract):
     async def test_ids_and_times_go_on_after_a_restart(self, clock, tmp_path):
         before, after = notification(), notification()
         async with self.opened(clock, tmp_path) as storage:
+            await storage.append(())
             await storage.append([before])
             await storage.forget_messages(Notification, EVERYTHING)
         clock.time -= 3600

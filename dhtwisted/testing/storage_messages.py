@@ -8,7 +8,7 @@ from zope.interface.verify import verifyObject
 from dhtwisted.errors import StorageError, StorageUnavailable
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, command, notification, now, outcomes, results
+from dhtwisted.testing.storage_base import EVERYTHING, begin, command, notification, now, outcomes, results
 from dhtwisted.testing.storage_queries import MessageQueries, names_found
 from dhtwisted.testing.storage_restoring import MessageRestoring
 from dhtwisted.testing.strategies import ODD_JSON
@@ -81,6 +81,29 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         for group in groups:
             ids = [m.id for m in group]
             assert ids == list(range(ids[0], ids[0] + 5)), "the messages of one append become visible together, in their order"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_empty_append_is_a_barrier(self, storage):
+        sent = [notification(str(n)) for n in range(50)]
+        appends = [begin(storage.append([message])) for message in sent]
+        assert await storage.append(()) is None, "an append of nothing answers nothing"
+        found = await storage.find_messages(Notification, EVERYTHING)
+        assert len(found) == 50, "when an empty append completes, what was appended before it is visible, also if nobody waited for that"
+        await results(*appends)
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_follows_a_barrier_is_not_before_it(self, storage, clock):
+        await storage.append([command("before")])
+        clock.time += 1
+        asked_at = now(clock)
+        await storage.append(())
+        clock.time -= 3600
+        after = notification("after")
+        await storage.append([after])
+        updated = await storage.update_command("a", 1, {})
+        assert after.timestamp >= asked_at, "after an empty append nothing gets a time before that at which it was asked for"
+        assert updated.last_updated >= asked_at, "nor does an update"
+        assert (after.id, await names_found(storage)) == (1, "after"), "an append of nothing stores nothing, and takes no id"
 
     @pytest_twisted.ensureDeferred
     async def test_append_is_all_or_none(self, storage):
@@ -175,6 +198,7 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         await storage.close()
         calls = (
             lambda: storage.append([notification()]),
+            lambda: storage.append(()),
             lambda: storage.update_command("a", 1, {"status": "done"}),
             lambda: storage.get_message(Notification, "a", 1),
             lambda: storage.find_messages(Notification, EVERYTHING),

@@ -4,7 +4,8 @@ import pytest_twisted
 from twisted.logger import globalLogPublisher
 
 from dhtwisted.bus.local import LocalBus
-from dhtwisted.testing.bus import BusContract, event
+from dhtwisted.testing.bus import BusContract
+from dhtwisted.testing.bus_base import event
 
 
 class TestLocalBus(BusContract):
@@ -12,12 +13,16 @@ class TestLocalBus(BusContract):
         return [LocalBus()]
 
 
+async def nothing_changes(keys):
+    raise AssertionError("there are no other nodes")
+
+
 @pytest_twisted.ensureDeferred
 async def test_hands_over_at_once():
     received = []
     bus = LocalBus()
-    await bus.start(received.append)
-    events = (event(1),)
+    await bus.start(received.append, nothing_changes)
+    events = (event(message_id=1),)
     bus.publish(events)
     assert received == [events]
 
@@ -29,10 +34,10 @@ async def test_logs_what_goes_wrong_in_the_receiver():
 
     logged = []
     bus = LocalBus()
-    await bus.start(fail)
+    await bus.start(fail, nothing_changes)
     globalLogPublisher.addObserver(logged.append)
     try:
-        bus.publish((event(1),))
+        bus.publish((event(message_id=1),))
     finally:
         globalLogPublisher.removeObserver(logged.append)
     (failure,) = [entry["log_failure"] for entry in logged if "log_failure" in entry]

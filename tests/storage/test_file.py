@@ -163,6 +163,18 @@ async def test_a_torn_end_of_the_log_is_dropped(storage, path, tmp_path, reactor
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_barrier_leaves_the_disk_alone(storage, path):
+    await storage.open()
+    await storage.append([notification()])
+    written = os.stat(f"{path}-wal").st_size
+    for _ in range(3):
+        await storage.append(())
+    assert os.stat(f"{path}-wal").st_size == written
+    await storage.append([notification()])
+    assert os.stat(f"{path}-wal").st_size > written, "else this shows nothing"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_full_disk(path):
     arguments = ["-m", "tests.storage.full_disk", path]
     output, errors, _ = await getProcessOutputAndValue(sys.executable, arguments, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})

@@ -1,0 +1,195 @@
+"""What the bus brings, on its way to the subscribers of this node.
+
+Rights go by the present place of a device. The place that a message has is where the device was when it was inserted, which is long ago
+perhaps if it is a command that is updated now. So an event of a device that is not at hand waits until the device is read, and later events
+behind it. The node that takes the requests of a device has it at hand; one that knows it from events alone reads it once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from itertools import islice
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
+from dhtwisted.coroutines import run
+from dhtwisted.entities import MAX_KEYS
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.model import Device
+
+FRESH = 60_000
+"""Milliseconds by which the event of a stored message may be late, while the bus is not cut off, and by which clocks may differ."""
+
+PAUSE = 1.0
+"""Seconds after which the storage is asked again for devices when it could not answer."""
+
+MAX_WAITING = 10_000
+"""Events that may wait for a storage that does not answer."""
+
+MAX_MISSING = 10_000
+"""Ids that have been passed over, and whose events are looked out for."""
+
+
+class ArrivedIds:
+    """Which messages of one kind have come as events.
+
+    Ids count upwards without a hole. So one that is passed over is on its way, by another node perhaps, or it never comes: its node died
+    before it could tell.
+    """
+
+    def __init__(self):
+        self._highest = 0
+        self._missing = {}
+        self._unsure_until = 0
+
+    def add(self, message_id, now):
+        """Take note of an event.
+
+        :param now: milliseconds.
+        """
+        if message_id <= self._highest:
+            self._missing.pop(message_id, None)
+            return
+        passed_over = range(self._highest + 1, message_id)
+        self._highest = message_id
+        if len(self._missing) + len(passed_over) > MAX_MISSING:
+            # As when this node has just begun: other messages were there before.
+            self._missing.clear()
+            self._unsure_until = now + FRESH
+        else:
+            self._missing |= dict.fromkeys(passed_over, now + FRESH)
+
+    def all_until(self, now):
+        """The id up to which no event will come any more."""
+        if now < self._unsure_until:
+            return 0
+        self._missing = {message_id: until for message_id, until in self._missing.items() if until > now}
+        return min(self._missing, default=self._highest + 1) - 1
+
+
+class Arrivals:
+    """Takes events and changes from the bus.
+
+    :param reactor: time and delayed calls.
+    :param entities: the :class:`~dhtwisted.entities.Entities`.
+    :param broker: the :class:`~dhtwisted.broker.Broker` that delivers.
+    :ivar cut_at: when the bus was cut off last, in milliseconds: what comes soon after that may be very late.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor, entities, broker):
+        self._reactor = reactor
+        self._entities = entities
+        self._broker = broker
+        self._ids = {COMMAND_INSERT: ArrivedIds(), NOTIFICATION_INSERT: ArrivedIds()}
+        self._heard_at = self._now()
+        self.cut_at = 0
+        self._waiting = deque()
+        self._busy = False
+        self._failing = False
+        self._pause = None
+
+    def receive(self, events):
+        """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
+        self._heard_at = self._now()
+        self._waiting.extend(events)
+        if not self._busy:
+            self._busy = True
+            run(self._deliver_waiting(), self._delivered)
+        elif self._failing and len(self._waiting) > MAX_WAITING:
+            self.forget()
+            self._broker.lose("too many events wait for the storage")
+
+    async def changed(self, keys):
+        """Take account of entities that were changed on other nodes; the second callback of ``IMessageBus.start``.
+
+        A device that was deleted, and saved anew before this looks for it, counts as changed.
+        """
+        if keys is None:
+            self.cut_at = self._now()
+        await self._entities.changed(keys)
+        if keys is None:
+            named = self._broker.named_devices()
+        else:
+            named = {key for kind, key in keys if kind is Device and self._broker.names_device(key)}
+        for device_id in await self._entities.fetch(Device, named):
+            # Unless it has been saved anew, and perhaps subscribed to, while others were read.
+            if self._entities.device(device_id) is None:
+                self._broker.drop_device(device_id)
+
+    def horizon(self, action):
+        """Say whose events will come no more: of inserts those up to this id, of updates those up to this time in milliseconds."""
+        if action == COMMAND_UPDATE:
+            return min(self._now(), self._heard_at) - FRESH
+        return self._ids[action].all_until(self._now())
+
+    def forget(self):
+        """Deliver none of the events that wait."""
+        self._waiting.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def _now(self):
+        return int(self._reactor.seconds() * 1000)
+
+    async def _deliver_waiting(self):
+        gone = ()
+        while self._waiting:
+            event = self._waiting[0]
+            if event.message.device_id not in gone and self._is_unknown(event):
+                gone = await self._read_devices()
+            else:
+                self._waiting.popleft()
+                self._deliver(event)
+
+    def _delivered(self, _, error):
+        self._busy = False
+        if error is not None:
+            self._log.failure("Events could not be delivered", failure=Failure(error))
+
+    def _deliver(self, event):
+        message = event.message
+        if event.action != COMMAND_UPDATE:
+            self._ids[event.action].add(message.id, self._heard_at)
+        device = self._entities.device(message.device_id)
+        if device is None:
+            # Nobody here wants it, or the device was deleted.
+            return
+        try:
+            self._broker.deliver(event, device)
+        except Exception:
+            self._log.failure("{action} {id} could not be delivered", action=event.action, id=message.id)
+
+    def _is_unknown(self, event):
+        return self._entities.device(event.message.device_id) is None and self._broker.may_want(event)
+
+    async def _read_devices(self):
+        """Read the device of the first event, and those of the next ones with it, unless the events are forgotten before that succeeds.
+
+        :returns: the ids of those that are no more.
+        """
+        unknown = {event.message.device_id for event in islice(self._waiting, MAX_KEYS) if self._is_unknown(event)}
+        while self._waiting:
+            try:
+                gone = await self._entities.fetch(Device, unknown)
+            except StorageUnavailable as error:
+                self._log.warn("Events wait for their devices, storage unavailable: {error}", error=str(error))
+            except Exception:
+                self._log.failure("Events wait for their devices, which cannot be read")
+            else:
+                self._failing = False
+                return gone
+            self._failing = True
+            await self._wait()
+        return ()
+
+    async def _wait(self):
+        self._pause = deferLater(self._reactor, PAUSE)
+        with suppress(CancelledError):
+            await self._pause

@@ -1,0 +1,124 @@
+"""A bus for several servers in one process: what one node publishes comes to the others in later turns of the reactor."""
+
+from collections import deque
+from contextlib import suppress
+from functools import partial
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.interfaces import IMessageBus
+
+PAUSE = 0.01
+"""Seconds after which ``changed`` is called again when it has failed."""
+
+
+class Hub:
+    """Joins the buses of nodes. All of them receive everything in the one order in which it was published.
+
+    :param reactor: delayed calls: the running reactor, or a ``task.Clock`` with which a test says when something arrives.
+    :param delay: seconds that everything is on its way to another node.
+    """
+
+    def __init__(self, reactor, delay=0):
+        self._reactor = reactor
+        self._delay = delay
+        self._started = []
+
+    def bus(self):
+        """The bus of one more node."""
+        return SharedBus(self._reactor, self._delay, self._started)
+
+
+@implementer(IMessageBus)
+class SharedBus:
+    """The bus of one node; :meth:`Hub.bus` makes it. Its own changes come back to it, as they may."""
+
+    _log = Logger()
+
+    def __init__(self, reactor, delay, started):
+        self._reactor = reactor
+        self._delay = delay
+        self._started = started
+        self._receive = self._changed = None
+        self._on_the_way = deque()
+        self._arrived = deque()
+        self._busy = False
+        self._pause = None
+
+    async def start(self, receive, changed):
+        """Begin to take part."""
+        self._receive, self._changed = receive, changed
+        self._started.append(self)
+
+    def publish(self, events):
+        """Send events: to this node at once, unless something that was published before is still on its way."""
+        if self not in self._started:
+            return
+        at_once = not self._on_the_way
+        for bus in self._started:
+            if bus is not self or not at_once:
+                bus._send(partial(bus._hand_over, events))
+        if at_once:
+            self._take(partial(self._hand_over, events))
+
+    def publish_change(self, kind, key):
+        """Send a change."""
+        if self in self._started:
+            for bus in self._started:
+                bus._send(partial(bus._tell, ((kind, key),)))
+
+    def cut(self):
+        """Have this node believe that it was cut off from the others, with nothing lost."""
+        self._take(partial(self._tell, None))
+
+    async def stop(self):
+        """Take part no longer; what is on its way to this node is dropped."""
+        if self in self._started:
+            self._started.remove(self)
+        for _, call in self._on_the_way:
+            if call.active():
+                call.cancel()
+        self._on_the_way.clear()
+        self._arrived.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+
+    def _send(self, step):
+        self._on_the_way.append((step, self._reactor.callLater(self._delay, self._arrive)))
+
+    def _arrive(self):
+        # The oldest: calls of the same time come in any order.
+        self._take(self._on_the_way.popleft()[0])
+
+    def _take(self, step):
+        self._arrived.append(step)
+        if not self._busy:
+            self._busy = True
+            Deferred.fromCoroutine(self._work())
+
+    async def _work(self):
+        while self._arrived:
+            await self._arrived.popleft()()
+        self._busy = False
+
+    async def _hand_over(self, events):
+        try:
+            self._receive(events)
+        except Exception:
+            self._log.failure("The receiver of a shared bus failed")
+
+    async def _tell(self, keys):
+        while self in self._started:
+            try:
+                await self._changed(keys)
+            except Exception:
+                self._log.failure("A node could not take account of changes; it is told again")
+            else:
+                return
+            keys = None
+            self._pause = deferLater(self._reactor, PAUSE)
+            with suppress(CancelledError):
+                await self._pause
