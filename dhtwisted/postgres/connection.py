@@ -97,7 +97,7 @@ class _Connection(txpostgres.Connection):
         cursor = self.cursor()
         await cursor.execute(sql, values)
         if self.getNotifyObservers():
-            # A notification that came in one piece with the answer lies in libpq's buffer, where nobody would look until something else came.
+            # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
             self._connection.poll()
             self.checkForNotifies()
         return cursor.fetchall() if cursor.description else []

@@ -168,7 +168,8 @@ class PostgresStorage:
                 del self._updating[command_id]
 
     async def restore(self, messages):
-        """Store messages as they are."""
+        """Store messages as they are, after what was appended before: that must have its ids by then."""
+        await self.append(())
         try:
             await self._run(*restore_statement(messages))
         except psycopg2.errors.UniqueViolation as error:

@@ -4,8 +4,8 @@ import pytest
 import pytest_twisted
 from psycopg2.extensions import parse_dsn
 
-from dhtwisted.bus.postgres import PostgresBus
 from dhtwisted.builtin_providers import postgres_bus
+from dhtwisted.bus.postgres import PostgresBus
 from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceType, Event, Network, User
