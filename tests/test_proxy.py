@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from tests.proxy import FaultProxy
+from tests.waiting import wait_until
 
 SECONDS = 30
 A_WHILE = 0.2
@@ -108,13 +109,6 @@ def silent(connection):
     return False
 
 
-def wait_for(condition):
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_passes_on_both_ways_and_each_end(proxy, connect):
     connection = connect()
     assert call(connection) == b"hello"
@@ -124,7 +118,7 @@ def test_passes_on_both_ways_and_each_end(proxy, connect):
     connection.shutdown(socket.SHUT_WR)
     assert receive(connection, 7) == b"the end"
     assert connection.recv(1) == b""
-    wait_for(lambda: proxy.open == 0)
+    wait_until(lambda: proxy.open == 0, "the connection is not closed")
     assert proxy.accepted == 1
 
 
@@ -136,7 +130,7 @@ def test_cut_resets_both_sides_and_then_serves_again(proxy, echo, connect):
     for connection in (first, second):
         with pytest.raises(ConnectionResetError):
             connection.recv(1)
-    wait_for(lambda: isinstance(getattr(echo, "error", None), ConnectionResetError))
+    wait_until(lambda: isinstance(getattr(echo, "error", None), ConnectionResetError), "the server sees no reset")
     assert call(connect()) == b"hello"
     assert proxy.accepted == 3
 
@@ -181,7 +175,7 @@ def test_cut_while_frozen(proxy, connect):
     call(before)
     proxy.freeze()
     during = connect()
-    wait_for(lambda: proxy.open == 2)
+    wait_until(lambda: proxy.open == 2, "the connection is not accepted")
     proxy.cut()
     for connection in (before, during):
         with pytest.raises(ConnectionResetError):

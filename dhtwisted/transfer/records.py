@@ -6,7 +6,7 @@ are within what can be shown to clients. A new kind or field of the model needs 
 programs refuse what they do not know.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -19,7 +19,7 @@ from dhtwisted.schema import payload
 LARGEST_ID = 2**53 - 1
 """The largest integer that every client can hold; ids go on above those of the file, and there must be room for them."""
 
-KINDS = (*(kind for kind in ENTITY_KINDS.values() if kind is not User), *MESSAGE_KINDS.values(), User)
+KINDS: tuple[Any, ...] = (*(kind for kind in ENTITY_KINDS.values() if kind is not User), *MESSAGE_KINDS.values(), User)
 """All kinds in the order of a file. Users are last: a storage without users is nobody's yet."""
 
 END = "end"

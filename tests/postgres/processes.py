@@ -1,13 +1,13 @@
 """A PostgreSQL server as processes: the first, which starts one for each connection, and its children."""
 
 import ctypes
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-PATIENCE = 30
+from tests.waiting import wait_until
+
 _IPC_RMID = 0
 
 
@@ -58,15 +58,6 @@ def remove_shared_memory(data):
     if len(lines) > 6:
         _key, segment = lines[6].split()
         ctypes.CDLL(None).shmctl(int(segment), _IPC_RMID, None)
-
-
-def wait_until(condition, failure):
-    """Wait until something outside of this process has happened."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{failure} within {PATIENCE} s")
-        time.sleep(0.005)
 
 
 def lives(process):

@@ -10,8 +10,9 @@ from psycopg2.extensions import make_dsn
 
 from tests.ports import free_port
 from tests.postgres.databases import DatabaseServer
-from tests.postgres.processes import PATIENCE, kill, remove_shared_memory, resume, suspend, wait_until
+from tests.postgres.processes import kill, remove_shared_memory, resume, suspend
 from tests.postgres.workplace import workplace
+from tests.waiting import PATIENCE, wait_until
 
 SETTINGS = {
     # kill -9 of PostgreSQL needs no disk, only loss of power does.

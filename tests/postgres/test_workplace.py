@@ -13,9 +13,10 @@ import pytest
 
 from tests.postgres.account import Account
 from tests.postgres.binaries import NoPostgres, find_binaries
-from tests.postgres.processes import lives, wait_until
+from tests.postgres.processes import lives
 from tests.postgres.scripts import run_python, start_python
 from tests.postgres.workplace import CHECKOUT
+from tests.waiting import wait_until
 
 OWNER = """
 import os, pwd

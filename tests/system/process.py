@@ -80,6 +80,10 @@ class ServerProcess:
         return client
 
 
+class Refused(AssertionError):
+    """A request that must succeed was refused; the text is the reply."""
+
+
 class Client:
     """A WebSocket client that waits for each answer."""
 
@@ -92,15 +96,19 @@ class Client:
         self.socket.send(json.dumps(members))
 
     def receive(self):
-        """The next message."""
-        return json.loads(self.socket.recv())
+        """The next message; raises EOFError when there is none, since the server closed the connection."""
+        text = self.socket.recv()
+        if not text:
+            raise EOFError("the server closed the connection")
+        return json.loads(text)
 
     def call(self, action, **members):
         """Send a request that must succeed; returns the reply. Events on the way are kept."""
         self.send(action=action, requestId=action, **members)
         while "status" not in (message := self.receive()):
             self.events.append(message)
-        assert message["status"] == "success", message
+        if message["status"] != "success":
+            raise Refused(message)
         return message
 
     def log_in(self):

@@ -6,8 +6,9 @@ import threading
 import pytest
 import websocket
 
+from tests.ports import free_port
+from tests.system.load import Load
 from tests.system.process import DEVICEHIVE, Client
-from tests.system.test_kill import Load, _check, _remember
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "devicehive")
 
@@ -30,19 +31,16 @@ def test_clients_are_told_and_the_status_is_nought(start, command):
 
 @pytest.mark.parametrize("command", [DEVICEHIVE, TWISTD], ids=["devicehive", "twistd"])
 def test_under_load(start, command):
-    server = start("--storage", "file:hive.sqlite", command=command)
-    enough = threading.Event()
-    loads = [Load(server, f"device-{n}", enough) for n in range(3)]
-    for load in loads:
-        load.start()
-    assert enough.wait(30), server.log
-    assert server.terminate() == 0, server.log
-    assert "Traceback" not in server.log
-    acknowledged = {}
-    for load in loads:
-        load.join(30)
-        _remember(acknowledged, load)
-    assert _check(start("--storage", "file:hive.sqlite"), acknowledged) > 300
+    endpoint = f"tcp:{free_port()}:interface=127.0.0.1"
+    server = start("--storage", "file:hive.sqlite", command=command, endpoint=endpoint)
+    with Load([server.url()], writers=3) as load:
+        load.go_on(100)
+        assert server.terminate() == 0, server.log
+        assert "Traceback" not in server.log
+        start("--storage", "file:hive.sqlite", endpoint=endpoint)
+        report = load.report()
+    assert report.faults == {}
+    assert report.acknowledged >= 300
 
 
 def test_a_second_server_on_the_same_data_is_refused(start):

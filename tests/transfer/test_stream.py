@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from dhtwisted.errors import TransferError
 from dhtwisted.model import Network
 from dhtwisted.testing.storage_base import notification
 from dhtwisted.transfer import stream
+from dhtwisted.transfer.records import KINDS
 from dhtwisted.transfer.stream import Header, Reader, Writer
+from tests.packages import ROOT
 from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed
 
 HEADER = b'{"format":"dhtwisted export","version":1,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
@@ -66,6 +69,19 @@ def test_an_export_is_a_header_objects_and_their_counts():
     first, *_, last = GOOD.splitlines(keepends=True)
     assert first == HEADER
     assert json.loads(last) == {"end": COUNTS}
+
+
+def test_the_document_shows_an_export():
+    (example,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "moving-data.md").read_text(), re.DOTALL)
+    reader = Reader(io.BytesIO(example.encode()))
+    items = [entry.item for entry in reader]
+    assert list(map(type, items)) == list(KINDS)
+    file = io.BytesIO()
+    writer = Writer(file.write, reader.header.program, reader.header.time)
+    for item in items:
+        writer.add(item)
+    writer.finish()
+    assert file.getvalue().decode() == example, "to the letter"
 
 
 def test_the_export_of_nothing():
