@@ -7,6 +7,12 @@ heard of a change of it; otherwise the storage is asked again.
 
 from __future__ import annotations
 
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from dhtwisted.coroutines import run
 from dhtwisted.model import Device, EntityQuery, User
 
 MAX_DEVICES = 100_000
@@ -33,6 +39,7 @@ class Entities:
         self._storage = storage
         self._publish_change = publish_change
         self._known = {User: {}, Device: {}}
+        self._reading = {}
         self._changes = 0
         self._changed_at = {}
         self._all_changed_at = 0
@@ -46,6 +53,28 @@ class Entities:
         if known is None:
             return await self._storage.get(kind, key)
         entity = known.get(key)
+        return await self._read_shared(kind, key) if entity is None else entity
+
+    async def _read_shared(self, kind, key):
+        """Read an entity once for all who ask meanwhile. They go on in the order in which they asked: requests of one client for one device
+        must not overtake each other because its device was not at hand.
+        """
+        waiting = Deferred()
+        waiters = self._reading.setdefault((kind, key), [])
+        waiters.append(waiting)
+        if len(waiters) == 1:
+            run(self._read(kind, key), partial(self._tell, (kind, key)))
+        return await waiting
+
+    def _tell(self, place, entity, error):
+        for waiting in self._reading.pop(place):
+            if error is None:
+                waiting.callback(entity)
+            else:
+                waiting.errback(Failure(error))
+
+    async def _read(self, kind, key):
+        entity = None
         while entity is None:
             asked_at = self._changes
             entity = await self._storage.get(kind, key)
@@ -53,7 +82,7 @@ class Entities:
                 if entity is not None:
                     self._keep(kind, key, entity)
                 return entity
-            entity = known.get(key)
+            entity = self._known[kind].get(key)
         return entity
 
     async def fetch(self, kind, keys):

@@ -33,6 +33,8 @@ API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
 
 LAST_LOGIN_INTERVAL = 1000
+REFUSAL_INTERVAL = 1000
+"""Milliseconds."""
 
 
 class Request:
@@ -85,6 +87,8 @@ class Server:
         self._last_subscription_id = 0
         self.polls = Polls(settings.limits.polls)
         self._under_way = 0
+        self._refusals = 0
+        self._refusal_logged_at = 0
         self._idle = None
 
     async def start(self):
@@ -167,7 +171,7 @@ class Server:
         if isinstance(error, ApiError):
             return error
         if isinstance(error, StorageUnavailable):
-            self.log.warn("{what} refused, storage unavailable: {error}", what=what, error=str(error))
+            self._log_refusal(what, error)
             return ServiceUnavailable()
         if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
@@ -175,6 +179,18 @@ class Server:
             return BadRequest()
         self.log.failure("{what} failed", failure=Failure(error), what=what)
         return InternalError()
+
+    def _log_refusal(self, what, error):
+        """Log that the storage could not do it: at most once in a second, since thousands may be refused in one."""
+        self._refusals += 1
+        if self.now() - self._refusal_logged_at >= REFUSAL_INTERVAL:
+            self.log.warn(
+                "{what} refused, storage unavailable: {error} ({count} since the last such line)",
+                what=what,
+                error=str(error),
+                count=self._refusals,
+            )
+            self._refusals, self._refusal_logged_at = 0, self.now()
 
     async def authenticate(self, token):
         """Find out whose access token this is.

@@ -1,8 +1,13 @@
 """One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting.
 
-Built on txpostgres. What leans on its insides is in this module: ``doRead`` is overridden, since an idle connection that breaks would raise
-into the reactor with nobody to report to; ``connectionLost`` and ``close`` also come when nothing was connected yet; ``cooperator`` is
-replaced, so that notifications are handed over at once; ``connection.notifies`` is read through it.
+Built on txpostgres. What leans on its insides is in this module:
+
+* ``doRead`` is overridden, since an idle connection that breaks would raise into the reactor, with nobody to report to.
+* ``close`` ends the watching of the socket by the cursors too (``_cursors``). A reactor that goes on watching a closed socket does not
+  watch the next one that gets its number: a client's, who would then wait for ever.
+* ``cursorFinished`` would watch the socket again, though libpq has closed it.
+* ``connectionLost`` and ``close`` also come when nothing was connected yet (``_connection``).
+* ``cooperator`` is replaced, so that notifications are handed over at once.
 """
 
 import random
@@ -69,9 +74,25 @@ class _Connection(txpostgres.Connection):
 
     def doRead(self):
         try:
-            super().doRead()
+            self._look()
         except DRIVER_ERRORS as error:
             self._lost(self, in_one_line(error))
+
+    def _look(self):
+        """See what has come: the end, or notifications. Nobody watches the socket meanwhile: libpq closes it when it finds the end, and its
+        number may be that of another socket soon.
+        """
+        self.reactor.removeReader(self)
+        self.continuePolling()
+        if self.is_open:
+            self.checkForNotifies()
+            self.reactor.addReader(self)
+
+    def cursorFinished(self, cursor):
+        if self.is_open:
+            super().cursorFinished(cursor)
+        else:
+            self._cursors.discard(cursor)
 
     def connectionLost(self, reason):
         if self._connection is not None:
@@ -82,12 +103,15 @@ class _Connection(txpostgres.Connection):
         # It tells that it is lost, and whoever hears of that closes it.
         if self._connection is not None and not self._given_up:
             self._given_up = True
+            for watcher in (self, *self._cursors):
+                self.reactor.removeReader(watcher)
+                self.reactor.removeWriter(watcher)
             super().close()
 
     @property
     def is_open(self):
-        """Whether the driver thinks that it is connected."""
-        return self._connection is not None and not self._connection.closed
+        """Whether the driver thinks that it is connected. It may have closed its socket and not say so yet."""
+        return self._connection is not None and not self._connection.closed and self._connection.fileno() >= 0
 
     async def execute(self, sql, values):
         """Run one statement, in a transaction of its own.
@@ -98,8 +122,7 @@ class _Connection(txpostgres.Connection):
         await cursor.execute(sql, values)
         if self.getNotifyObservers():
             # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
-            self._connection.poll()
-            self.checkForNotifies()
+            self._look()
         return cursor.fetchall() if cursor.description else []
 
 
