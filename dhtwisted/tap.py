@@ -16,7 +16,7 @@ from dhtwisted.service import DeviceHiveService
 class TransferOptions(usage.Options):
     """What the commands that move everything have in common: they work on one file.
 
-    :cvar words: how the command is written.
+    :ivar words: how the command is written.
     """
 
     words = ""

@@ -141,7 +141,7 @@ def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
 
 
 def test_what_an_error_quotes_is_bounded_and_escaped(tmp_path):
-    header = b'{"format":"dhtwisted export","version":1,"program":"1","time":"now"}\n'
+    header = b'{"format":"dhtwisted export","version":1,"program":"1","time":"2026-01-02T03:04:05.678"}\n'
     line = refusal(devicehive(tmp_path, "two", "import", "-", input=header + b'{"\x1b[2J%s":1}\n' % (b"x" * 2000)))
     assert "JSON is malformed" in line
     line = refusal(devicehive(tmp_path, "two", "import", "-", input=header + b'{"\\u001b[2J%s":1}\n' % (b"x" * 2000)))

@@ -1,7 +1,7 @@
 """An export as a stream of lines: a header, the objects in a fixed order, and their counts, without which it is not whole."""
 
 import zlib
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -28,7 +28,7 @@ class Header(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     format: str
     version: int
     program: str
-    time: str
+    time: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}\Z")]
 
 
 class _AnyHeader(msgspec.Struct, kw_only=True):

@@ -121,6 +121,8 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
         (b'{"format":"dhtwisted export","version":0}\n', "version 0"),
         (b'{"format":"dhtwisted export","version":2,"program":"9.0","new":[]}\n', "version '9.0' in form 2; this program reads form 1"),
         (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not that of an export"),
+        (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not that of an export"),
+        (HEADER.replace(b".678", b".678\\n"), "line 1 is not that of an export"),
         (b"\xff\n", "line 1 is not that of an export"),
         (b"[" * 100_000 + b"\n", "line 1 is not that of an export"),
         (HEADER, "line 2 is cut off, or missing"),
