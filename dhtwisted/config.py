@@ -107,7 +107,9 @@ class ServerSettings:
 class StorageSettings:
     """Where data is kept, and how long."""
 
-    provider: str = option("file:devicehive.sqlite", _provider("storage"), "memory: | file:PATH; see devicehive --help-providers")
+    provider: str = option(
+        "file:devicehive.sqlite", _provider("storage"), "memory: | file:PATH | postgres:DSN; see devicehive --help-providers"
+    )
     messages: str = option(
         "", _provider("messages", optional=True), "another provider for commands and notifications alone; empty: the storage keeps them too"
     )
@@ -118,7 +120,7 @@ class StorageSettings:
 class BusSettings:
     """How nodes tell each other of new messages."""
 
-    provider: str = option("local:", _provider("bus"), "local: for a single server")
+    provider: str = option("local:", _provider("bus"), "local: for a single server | postgres:DSN for several on one database")
 
 
 @dataclass(frozen=True, kw_only=True)

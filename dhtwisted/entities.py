@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 
+from msgspec.structs import asdict
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dhtwisted.coroutines import run
+from dhtwisted.errors import Unstorable
 from dhtwisted.model import Device, EntityQuery, User
 
 MAX_DEVICES = 100_000
@@ -112,14 +114,22 @@ class Entities:
         return self._known[Device].get(device_id)
 
     async def insert(self, entity):
-        """Add an entity; see ``IEntityStorage.insert``."""
+        """Add an entity; see ``IEntityStorage.insert``.
+
+        :raises Unstorable: a text has a NUL character.
+        """
+        _check_texts(asdict(entity))
         begun_at = self._changes
         entity = await self._storage.insert(entity)
         await self._written(type(entity), entity.key, entity, begun_at)
         return entity
 
     async def update(self, kind, key, changes):
-        """Change an entity; see ``IEntityStorage.update``."""
+        """Change an entity; see ``IEntityStorage.update``.
+
+        :raises Unstorable: a text has a NUL character.
+        """
+        _check_texts(changes)
         begun_at = self._changes
         entity = await self._storage.update(kind, key, changes)
         await self._written(kind, key, entity, begun_at)
@@ -190,3 +200,10 @@ class Entities:
 
     def _is_changed(self, kind, key, since):
         return max(self._all_changed_at, self._changed_at.get((kind, key), 0)) > since
+
+
+def _check_texts(values):
+    """Refuse what not every storage can keep, so that data can move from any to any other."""
+    for name, value in values.items():
+        if isinstance(value, str) and "\0" in value:
+            raise Unstorable(f"{name} has a NUL character")

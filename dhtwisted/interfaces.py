@@ -1,8 +1,8 @@
 """What a third party may implement.
 
 A method described as *async* returns an awaitable: write ``async def``, or return a Deferred. Any other returns at once. Everything is
-called in the reactor thread, and must not block it. An answer that is ready is returned without suspending: the server makes no Deferred
-for it. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
+called in the reactor thread, and must not block it. Texts have no NUL characters: the server refuses them. An answer that is ready is
+returned without suspending: the server makes no Deferred for it. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
 
 Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; an auth provider raises the kinds of
 :class:`~dhtwisted.errors.Unauthorized`. Anything else is taken for a defect: the client gets 500 and the log a traceback.

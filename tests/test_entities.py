@@ -1,11 +1,13 @@
 """The cache over the entity storage."""
 
 import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from dhtwisted import entities as module
 from dhtwisted.coroutines import run
 from dhtwisted.entities import Entities
-from dhtwisted.errors import Duplicate, Missing
+from dhtwisted.errors import Duplicate, Missing, StorageUnavailable, Unstorable
 from dhtwisted.model import Device, EntityQuery, Network, User
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.server import at_once
@@ -39,6 +41,40 @@ def test_what_was_written_is_at_hand(entities):
     assert entities.device("lamp") is None
     assert at_once(entities.get(Device, "lamp")) is None
     assert at_once(entities.delete(Device, "lamp")) is False
+
+
+def test_texts_that_not_every_storage_can_keep_are_refused(entities):
+    at_once(entities.insert(Network(name="Garden")))
+    with pytest.raises(Unstorable):
+        at_once(entities.insert(Network(name="Field", description="a\0b")))
+    with pytest.raises(Unstorable):
+        at_once(entities.update(Network, 1, {"name": "a\0b"}))
+    assert [found.name for found in at_once(entities.find(Network, EntityQuery()))] == ["Garden"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_asks_for_the_same_goes_on_in_the_order_of_asking(entities, storage):
+    await storage.insert(device("lamp"))
+    order = []
+
+    async def ask(number):
+        await entities.get(Device, "lamp")
+        order.append(number)
+
+    storage.delay("get")
+    asked = [Deferred.fromCoroutine(ask(number)) for number in range(5)]
+    assert storage.waiting == ["get"], "it is read once"
+    storage.release_all()
+    asked.append(Deferred.fromCoroutine(ask(5)))
+    for each in asked:
+        await each
+    storage.prompt()
+    assert order == list(range(6))
+    storage.fail("get")
+    found = [Deferred.fromCoroutine(entities.get(Device, "other")) for _ in range(2)]
+    for each in found:
+        with pytest.raises(StorageUnavailable):
+            await each
 
 
 def test_what_others_wrote_comes_with_get(entities, storage):

@@ -3,7 +3,7 @@
 from msgspec.structs import asdict
 
 from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceType, Network, User, With, Without
-from dhtwisted.storage.postgres_values import LARGEST, is_bigint
+from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint
 
 _NAMES = {User: "users", Network: "networks", DeviceType: "device_types", Device: "devices", Configuration: "configurations"}
 _SETS = ("network_ids", "device_type_ids")
@@ -95,12 +95,16 @@ class EntityTable:
         terms = []
         for field, value in query.equal.items():
             self._check(field)
+            if has_nul(value):
+                return " WHERE false", []
             terms.append((f"{field} IS NULL", []) if value is None else (f"{field} = %s", [value]))
         for field, values in query.within.items():
             self._check(field)
             terms.append((f"{field} = ANY(%s)", [_array(values)]))
         for field, pattern in query.like.items():
             self._check(field)
+            if has_nul(pattern):
+                return " WHERE false", []
             terms.append((f"{field} LIKE %s ESCAPE ''", [pattern]))
         conditions = " AND ".join(sql for sql, _ in terms)
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
@@ -128,7 +132,7 @@ def _parameter(value):
 
 def _array(values):
     """The values that a column can have, as an array; of texts or of integers."""
-    values = [value for value in values if not isinstance(value, int) or is_bigint(value)]
+    values = [value for value in values if (is_bigint(value) if isinstance(value, int) else not has_nul(value))]
     return values or "{}"
 
 

@@ -1,7 +1,7 @@
 """Commands and notifications as rows of PostgreSQL: the statements that read and delete, and rows to objects and back."""
 
 from dhtwisted.model import MESSAGE_KINDS, Command
-from dhtwisted.storage.postgres_values import LARGEST, within_range
+from dhtwisted.storage.postgres_values import LARGEST, has_nul, within_range
 
 FEW = 200
 """Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
@@ -92,7 +92,7 @@ class MessageTable:
     def _conditions(self, query, terms):
         terms = [*terms, *_time_terms(query)]
         if query.names is not None:
-            terms.append(("name = ANY(%s::text[])", [list(query.names)]))
+            terms.append(("name = ANY(%s::text[])", [[name for name in query.names if not has_nul(name)]]))
         if self.kind is Command:
             if query.status is not None:
                 terms.append(("coalesce(folded_status, lower(status)) = %s", [query.status.casefold()]))

@@ -19,6 +19,11 @@ def is_bigint(value):
     return -LARGEST <= value <= LARGEST
 
 
+def has_nul(value):
+    """Whether a value is a text that PostgreSQL does not know, so that nothing there is equal to it."""
+    return isinstance(value, str) and "\0" in value
+
+
 class JoinedTexts:
     """A ``text[]`` as one string that the server cuts: quoting each text by itself costs the reactor nine times as much.
 

@@ -24,8 +24,8 @@ ODD_JSON = (
 )
 """Texts that something between client and disk might take for its own and rewrite. They must come back byte for byte."""
 
-texts = st.text(st.characters(codec="utf-8"), max_size=20)
-"""Any text a client can send; a lone surrogate is no text."""
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+"""Any text that a storage is given; a lone surrogate is no text, and NUL characters are refused before."""
 
 json_texts = st.sampled_from(ODD_JSON) | st.builds(
     lambda value, indent: json.dumps(value, indent=indent, ensure_ascii=False).encode(),
