@@ -47,8 +47,8 @@ Messages = namedtuple("Messages", "node heads")
 Entity = namedtuple("Entity", "key")
 """A change of an entity: ``(kind, key)``; ``None`` when it is not known which."""
 
-Cut = namedtuple("Cut", "heads")
-"""The connection was made anew, and these were the heads then."""
+Cut = namedtuple("Cut", "")
+"""The connection was made anew: notifications may have been missed before."""
 
 
 def _read_statement(stream):
@@ -123,12 +123,13 @@ class PostgresBus:
             store_id = None
         if store_id != self._storage.store_id:
             raise ConfigurationError(f"bus.provider: {self._place} is not where messages are stored; give it the DSN of the storage")
+        if self._done is not None:
+            # Ahead of all that is heard from now on.
+            self._enqueue(Cut())
         await execute(f'LISTEN "{self._storage.channel}"')
-        (heads,) = await execute(_HEADS)
         if self._done is None:
-            self._done = dict(zip(Heads._fields, heads, strict=True))
-        else:
-            self._enqueue(Cut(Heads(*heads)))
+            (heads,) = await execute(_HEADS)
+            self._done = Heads(*heads)._asdict()
 
     def _notified(self, payload):
         what, *rest = payload.split(" ", 2)
@@ -140,18 +141,20 @@ class PostgresBus:
             self._enqueue(Entity((ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
 
     def _wrote(self, batch, heads):
-        """Keep what this node stored until its turn comes."""
+        """Keep what this node stored until its turn comes, if it is not too much and the turn will come."""
+        counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
+        if not any(counts) or self._own_count + sum(counts) > MOST_AT_HAND or not self._connection.up:
+            return
+        self._own_count += sum(counts)
         events = [Event(COMMAND_INSERT, command) for command in batch.commands]
         events += [Event(NOTIFICATION_INSERT, notification) for notification in batch.notifications]
         events += [Event(COMMAND_UPDATE, update.outcome) for update in batch.updates if update.outcome is not None]
-        counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
-        if self._own_count + len(events) > MOST_AT_HAND or not self._connection.up:
-            events = None
-        else:
-            self._own_count += len(events)
         self._own[heads] = counts, events
 
     def _enqueue(self, item):
+        if len(self._items) > MOST_AT_HAND and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
+            # Something holds everything back for long. The last heads tell all that those before them do.
+            self._items.pop()
         self._items.append(item)
         if not self._pumping and self._done is not None:
             self._pumping = True
@@ -166,7 +169,7 @@ class PostgresBus:
             while self._items and self._running:
                 try:
                     await self._work_on(self._items[0])
-                except StorageUnavailable:
+                except (StorageUnavailable, ConfigurationError):
                     await deferLater(self._reactor, RETRY_PAUSE)
         finally:
             self._pumping = False
@@ -177,9 +180,20 @@ class PostgresBus:
         elif isinstance(item, Entity):
             await self._renew_entities()
         else:
-            await self._renew(None)
-            await self._read_up_to(item.heads)
+            await self._catch_up()
             self._items.popleft()
+
+    async def _catch_up(self):
+        """Make up for what was missed, when notifications are heard again."""
+        await self._connection.wait()
+        await self._renew(None)
+        (heads,) = await self._connection.run(_HEADS)
+        heads = Heads(*heads)
+        for stream, last in heads._asdict().items():
+            if last < self._done[stream]:
+                self.log.warn("The database was set back to an earlier state; it goes on from there")
+                self._done[stream] = last
+        await self._read_up_to(heads)
 
     async def _renew_entities(self):
         keys = []
@@ -238,8 +252,8 @@ class PostgresBus:
 
     def _forget_own(self, heads):
         while self._own and next(iter(self._own)) <= heads:
-            _, events = self._own.pop(next(iter(self._own)))
-            self._own_count -= len(events or ())
+            counts, _ = self._own.pop(next(iter(self._own)))
+            self._own_count -= sum(counts)
 
     async def _read_up_to(self, heads):
         for stream, (kind, action) in _STREAMS.items():

@@ -18,6 +18,7 @@ import psycopg2
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from txpostgres import txpostgres
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
@@ -119,7 +120,13 @@ class _Connection(txpostgres.Connection):
         :returns: a list of rows; empty for a statement that gives none.
         """
         cursor = self.cursor()
-        await cursor.execute(sql, values)
+        # Sending may find the end, too, and close the socket.
+        self.reactor.removeReader(self)
+        try:
+            await cursor.execute(sql, values)
+        finally:
+            if self.is_open:
+                self.reactor.addReader(self)
         if self.getNotifyObservers():
             # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
             self._look()
@@ -138,6 +145,8 @@ class HealingConnection:
     :param notified: called with the payload of each notification.
     :ivar reason: why there is no connection.
     """
+
+    log = Logger()
 
     def __init__(self, reactor, parameters, outage, seconds, prepare=None, notified=None):
         self.reason = "not connected yet"
@@ -235,7 +244,10 @@ class HealingConnection:
             connection = self._connecting = _Connection(self._reactor, self._lose)
             try:
                 await self._establish(connection)
-            except (*DRIVER_ERRORS, StorageUnavailable, ConfigurationError, OSError) as error:
+            except Exception as error:
+                if not isinstance(error, (*DRIVER_ERRORS, StorageUnavailable, ConfigurationError, OSError)):
+                    # It must not end the attempts.
+                    self.log.failure("A connection to {place} failed by a defect", place=self._outage.place)
                 self._failed(connection, error)
                 await self._sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(2 * pause, LONGEST_PAUSE)

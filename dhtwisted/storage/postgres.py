@@ -35,6 +35,9 @@ READ_SECONDS = 5
 MAX_ROWS = 500
 """Messages in one commit. Larger ones were not faster, and everybody waits longer."""
 
+BYTES_OF_A_ROW = 2048
+"""Payload that counts as one message more: a commit has a megabyte or so, or a single larger message."""
+
 TIDY_INTERVAL = 60
 UPDATES_KEPT = 3600
 """Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands."""
@@ -151,7 +154,7 @@ class PostgresStorage:
 
     def append(self, messages):
         """Store messages, in one commit with whatever else is waiting."""
-        return self._write(Append(messages), len(messages))
+        return self._write(Append(messages), len(messages) + _size(messages) // BYTES_OF_A_ROW)
 
     async def update_command(self, device_id, command_id, changes):
         """Record what became of a command. Updates of one command at once each have a commit of their own."""
@@ -258,8 +261,16 @@ class PostgresStorage:
                 await deferLater(self._reactor, TIDY_PAUSE)
         except StorageUnavailable as error:
             self.log.warn("Old updates of commands are not deleted now, and will be tried again: {reason}", reason=str(error))
+        except Exception:
+            # It must not end the timer.
+            self.log.failure("Old updates of commands are not deleted now, and will be tried again")
 
 
 async def _prepare_writer(execute):
     await execute(SETUP)
     await execute(PREPARE_WRITE)
+
+
+def _size(messages):
+    """Bytes of what clients may make as large as they like."""
+    return sum(len(message.parameters or b"") + len(getattr(message, "result", None) or b"") for message in messages)
