@@ -25,7 +25,7 @@ def test_all_is_acknowledged_stored_and_delivered(server):
         load.go_on(150)
         report = load.report()
     assert report.faults == {}
-    assert report.refused == {} and report.unanswered == 0
+    assert report.refused == {} and report.unanswered == 0 and report.overtaken == 0
     assert report.acknowledged == report.sent >= 300
     inserts = sum(kind in ("notification", "command") for writer in load.writers for kind in writer.sent.values())
     assert report.found == inserts < report.sent, "some requests are updates"
@@ -63,7 +63,7 @@ def test_refusals_are_counted_and_the_load_goes_on(server):
         load.go_on(10)
         with closing(server.connect()) as client:
             client.call("device/delete", **device)
-            wait_until(lambda: len(load.writers[1].refused) > 100, "nothing is refused")
+            wait_until(lambda: len(load.writers[1].refused) > 10, "nothing is refused")
             client.call("device/save", **device, device={})
         load.go_on(10)
         report = load.report()
