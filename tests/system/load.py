@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import websocket
 
@@ -180,8 +180,9 @@ class Reader(Worker):
     def stop(self):
         super().stop()
         if self._client is not None:
-            # It waits for a message that will not come.
-            self._client.socket.abort()
+            # It waits for a message that will not come, unless the connection is lost already.
+            with suppress(OSError):
+                self._client.socket.abort()
 
 
 class Load:
@@ -247,7 +248,8 @@ class Load:
         """
         self.stop_writing()
         if stored is None:
-            stored = read_stored(self._connect(), [writer.device_id for writer in self.writers])
+            with closing(self._connect()) as client:
+                stored = read_stored(client, [writer.device_id for writer in self.writers])
         with suppress(TimeoutError):
             # What is still missing then is in the report.
             wait_until(lambda: all(reader.has(stored) for reader in self.readers), "messages were not delivered", seconds)

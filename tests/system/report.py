@@ -64,7 +64,8 @@ class Report:
         self.faults = dict(self._faults)
 
     def __repr__(self):
-        return f"<Report { ({name: value for name, value in vars(self).items() if not name.startswith('_')}) }>"
+        values = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"<Report {values}>"
 
     def _note(self, fault, places):
         # An empty entry would be a fault.

@@ -136,3 +136,17 @@ def test_what_is_wrong_in_deliveries_is_noticed(done):
     faults = Report(load.writers, load.readers, stored).faults
     assert faults.keys() == {"delivered out of order", "delivered twice", "not delivered"}
     assert faults["delivered twice"] == ["command 1 of device-0"]
+
+
+def test_what_was_in_flight_together_may_be_overtaken_and_nothing_else(done):
+    load, stored = done
+    (writer,) = load.writers
+    first, second, *_, last = (number for number, kind in writer.sent.items() if kind == "notification" and number in writer.acknowledged)
+    assert writer.sent_by_then[first] >= second and last > writer.sent_by_then[second]
+    said = writer.acknowledged
+    said[first], said[second] = said[second], said[first]
+    report = Report(load.writers, load.readers, stored)
+    assert (report.faults.keys(), report.overtaken) == ({"changed"}, 1)
+    said[last] = said[first]
+    report = Report(load.writers, load.readers, stored)
+    assert report.faults["acknowledged out of order"] == [f"notification {last} of device-0"]
