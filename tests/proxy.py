@@ -114,8 +114,8 @@ class FaultProxy:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             writers.append(target_writer)
             await asyncio.gather(self._pass_on(reader, target_writer), self._pass_on(target_reader, writer))
-        except OSError:
-            # The other side is lost, or not there.
+        except (OSError, asyncio.CancelledError):
+            # The other side is lost, or not there, or all is cut.
             _reset(writers)
         finally:
             del self._connections[asyncio.current_task()]

@@ -12,6 +12,7 @@ def start_python(code, *, paths=(), prelude=None, **environment):
     """Start Python with a program.
 
     :param paths: directories for modules, before those of this process.
+    :param prelude: called in the new process before Python starts.
     :param environment: further variables; ``None`` removes one.
     :returns: a ``subprocess.Popen`` with its input and output as pipes of text.
     """

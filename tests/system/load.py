@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import websocket
 
@@ -81,6 +81,7 @@ class Writer(Worker):
 
     :ivar sent: number -> kind of the message that was inserted, or the id of the command that was updated.
     :ivar acknowledged: number -> the id and timestamp of the message; for an update both are ``None``. In the order of replies.
+    :ivar sent_by_then: number of an acknowledged request -> the last number that had been sent when the reply came: those above are later.
     :ivar refused: ``(time, code, number)``, the time as of ``time.monotonic``.
     :ivar unanswered: numbers of which nothing is known, since the connection was lost.
     :ivar longest: seconds from a request to its answer.
@@ -89,20 +90,22 @@ class Writer(Worker):
     def __init__(self, url, device_id, window):
         super().__init__(url)
         self.device_id = device_id
-        self.sent, self.acknowledged, self.refused, self.unanswered = {}, {}, [], set()
+        self.sent, self.acknowledged, self.sent_by_then, self.refused, self.unanswered = {}, {}, {}, [], set()
         self.longest = 0
-        self._pause_end = 0
+        self._refusing = False
         self._window = window
         self._command_ids = []
         self._in_flight = {}
 
     def work(self, client):
         while self._in_flight or not self._stopping.is_set():
-            while len(self._in_flight) < self._window and not self._stopping.is_set() and time.monotonic() >= self._pause_end:
+            # What is refused is tried one by one, until something succeeds.
+            window = 1 if self._refusing else self._window
+            while len(self._in_flight) < window and not self._stopping.is_set():
                 self._send(client)
             if self._in_flight:
                 self._take(client.receive())
-            else:
+            if self._refusing and not self._in_flight:
                 self._stopping.wait(PAUSE)
 
     def lost(self):
@@ -125,12 +128,13 @@ class Writer(Worker):
             return  # an update of a command that this connection has inserted
         number, now = reply["requestId"], time.monotonic()
         self.longest = max(self.longest, now - self._in_flight.pop(number))
-        if reply["status"] != "success":
+        self._refusing = reply["status"] != "success"
+        if self._refusing:
             self.refused.append((now, reply["code"], number))
-            self._pause_end = now + PAUSE
             return
         message = reply.get("command") or reply.get("notification") or {}
         self.acknowledged[number] = message.get("id"), message.get("timestamp")
+        self.sent_by_then[number] = len(self.sent)
         if self.sent[number] == "command":
             self._command_ids.append(message["id"])
 
@@ -176,8 +180,9 @@ class Reader(Worker):
     def stop(self):
         super().stop()
         if self._client is not None:
-            # It waits for a message that will not come.
-            self._client.socket.abort()
+            # It waits for a message that will not come, unless the connection is lost already.
+            with suppress(OSError):
+                self._client.socket.abort()
 
 
 class Load:
@@ -243,7 +248,8 @@ class Load:
         """
         self.stop_writing()
         if stored is None:
-            stored = read_stored(self._connect(), [writer.device_id for writer in self.writers])
+            with closing(self._connect()) as client:
+                stored = read_stored(client, [writer.device_id for writer in self.writers])
         with suppress(TimeoutError):
             # What is still missing then is in the report.
             wait_until(lambda: all(reader.has(stored) for reader in self.readers), "messages were not delivered", seconds)

@@ -38,6 +38,8 @@ class Report:
     :ivar found: how many messages are stored.
     :ivar delivered: how many messages the readers got, in all.
     :ivar longest: seconds from a request to its answer.
+    :ivar overtaken: how many requests were carried out before an earlier one that was in flight with them on the same connection. The
+        contract allows it.
     :ivar faults: what is wrong -> where; empty if all is as promised.
     """
 
@@ -49,6 +51,7 @@ class Report:
         self.found = sum(map(len, stored.values()))
         self.delivered = sum(len(messages) for reader in readers for messages in reader.got.values())
         self.longest = max(writer.longest for writer in writers)
+        self.overtaken = 0
         self._faults = defaultdict(list)
         for writer in writers:
             for kind in KINDS:
@@ -61,7 +64,8 @@ class Report:
         self.faults = dict(self._faults)
 
     def __repr__(self):
-        return f"<Report { ({name: value for name, value in vars(self).items() if not name.startswith('_')}) }>"
+        values = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"<Report {values}>"
 
     def _note(self, fault, places):
         # An empty entry would be a fault.
@@ -78,20 +82,24 @@ class Report:
         self._note("doubled", (where(number) for number, count in numbers.items() if count > 1))
         self._note("changed", (where(number) for number in said.keys() & is_stored.keys() if said[number] != is_stored[number]))
         self._note("never sent", (where(number) for number in numbers if writer.sent.get(number) != kind))
-        self._note("acknowledged out of order", map(where, _out_of_order(said.values())))
+        self._note("acknowledged out of order", map(where, _sent_later_but_not_after(said, writer.sent_by_then)))
+        self.overtaken += len(_out_of_order(said.values()))
         self._note("stored out of order", map(where, _out_of_order((message["id"], message["timestamp"]) for message in messages)))
 
     def _judge_updates(self, writer, commands):
-        """The last update of a command that was acknowledged is there, or one of which the answer is not known, or was later."""
-        sent, acknowledged = defaultdict(set), defaultdict(list)
+        """Of each command the last update that was acknowledged is there, or one that may have come after it."""
+        sent = defaultdict(list)
         for number, command_id in writer.sent.items():
-            sent[command_id].add(number)
-        for number in writer.acknowledged:
-            acknowledged[writer.sent[number]].append(number)
+            if command_id not in KINDS:
+                sent[command_id].append(number)
         results = {command["id"]: command["result"] for command in commands}
-        for command_id, numbers in acknowledged.items():
-            if command_id not in KINDS and results.get(command_id) not in sent[command_id] - set(numbers[:-1]):
+        for command_id, numbers in sent.items():
+            last = max((number for number in numbers if number in writer.acknowledged), default=0)
+            result = results.get(command_id)
+            if last and (result not in numbers or writer.sent_by_then.get(result, last) < last):
                 self._note("update missed", [f"command {command_id} of {writer.device_id}"])
+            else:
+                self.overtaken += result in writer.acknowledged and result != last
 
     def _judge_deliveries(self, key, messages, stored):
         """All that is stored came, in order and as it is stored, and nothing else."""
@@ -107,3 +115,16 @@ class Report:
 def _out_of_order(messages):
     """Ids of messages whose id is not above that of the one before, or whose timestamp is below."""
     return [later[0] for earlier, later in pairwise(messages) if later[0] <= earlier[0] or later[1] < earlier[1]]
+
+
+def _sent_later_but_not_after(said, sent_by_then):
+    """Numbers of messages that were sent when an earlier one had been acknowledged, and have no higher id or a lower timestamp."""
+    found, waiting, highest = [], iter(said), (0, "")
+    earlier = next(waiting, None)
+    for number, (message_id, timestamp) in said.items():
+        while sent_by_then[earlier] < number:
+            highest = max(highest, said[earlier])
+            earlier = next(waiting)
+        if message_id <= highest[0] or timestamp < highest[1]:
+            found.append(number)
+    return found
