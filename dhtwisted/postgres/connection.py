@@ -3,8 +3,8 @@
 Built on txpostgres. What leans on its insides is in this module:
 
 * ``doRead`` is overridden, since an idle connection that breaks would raise into the reactor, with nobody to report to.
-* ``close`` ends the watching of the socket by the cursors too (``_cursors``). A reactor that goes on watching a closed socket does not
-  watch the next one that gets its number: a client's, who would then wait for ever.
+* ``reactor`` is a :class:`~dhtwisted.postgres.watching.WatchingReactor`, since libpq closes sockets when it likes.
+* ``_pollingD`` tells whether somebody waits for the connection, who will be told of its end.
 * ``cursorFinished`` would watch the socket again, though libpq has closed it.
 * ``connectionLost`` and ``close`` also come when nothing was connected yet (``_connection``).
 * ``cooperator`` is replaced, so that notifications are handed over at once.
@@ -23,6 +23,7 @@ from txpostgres import txpostgres
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.postgres.errors import BAD_VALUES, DRIVER_ERRORS, ends_connection, in_one_line, is_refusal, translated
+from dhtwisted.postgres.watching import WatchingReactor
 
 CONNECT_SECONDS = 5
 """Until a connection is ready, or given up."""
@@ -69,7 +70,7 @@ class _Connection(txpostgres.Connection):
     """
 
     def __init__(self, reactor, lost):
-        super().__init__(reactor, _AtOnce)
+        super().__init__(WatchingReactor(reactor), _AtOnce)
         self._lost = lost
         self._given_up = False
 
@@ -78,14 +79,15 @@ class _Connection(txpostgres.Connection):
             self._look()
         except DRIVER_ERRORS as error:
             self._lost(self, in_one_line(error))
+        else:
+            if not self.is_open and self._pollingD is None:
+                self._lost(self, "the server closed the connection")
 
     def _look(self):
-        """See what has come: the end, or notifications. Nobody watches the socket meanwhile: libpq closes it when it finds the end, and its
-        number may be that of another socket soon.
-        """
+        """See what has come: the end, or notifications. Watched is what the socket is afterwards."""
         self.reactor.removeReader(self)
         self.continuePolling()
-        if self.is_open:
+        if self.is_open and self._pollingD is None:
             self.checkForNotifies()
             self.reactor.addReader(self)
 
@@ -104,9 +106,7 @@ class _Connection(txpostgres.Connection):
         # It tells that it is lost, and whoever hears of that closes it.
         if self._connection is not None and not self._given_up:
             self._given_up = True
-            for watcher in (self, *self._cursors):
-                self.reactor.removeReader(watcher)
-                self.reactor.removeWriter(watcher)
+            self.reactor.remove_all()
             super().close()
 
     @property
@@ -120,13 +120,7 @@ class _Connection(txpostgres.Connection):
         :returns: a list of rows; empty for a statement that gives none.
         """
         cursor = self.cursor()
-        # Sending may find the end, too, and close the socket.
-        self.reactor.removeReader(self)
-        try:
-            await cursor.execute(sql, values)
-        finally:
-            if self.is_open:
-                self.reactor.addReader(self)
+        await cursor.execute(sql, values)
         if self.getNotifyObservers():
             # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
             self._look()

@@ -66,6 +66,7 @@ def test_three_nodes_one_of_which_is_killed_and_a_client_that_moves(nodes, datab
         load.go_on(200)
         report = load.report()
     assert report.faults == {}
+    assert report.overtaken == 0
     assert not report.refused
     assert moving.moves > 3
 

@@ -54,6 +54,7 @@ def judge(load, server):
     wait_until(partial(_answers, server), "the server does not answer questions again", BACK_WITHIN)
     report = load.report()
     assert report.faults == {}
+    assert report.overtaken == 0
     assert set(report.refused) <= {503}, report
     assert report.longest < ANSWERED_WITHIN, report
     return report
@@ -138,6 +139,7 @@ def test_the_server_is_killed(nodes, database):
         load.go_on(1)
         report = load.report()
     assert report.faults == {}
+    assert report.overtaken == 0
 
 
 def test_the_server_waits_for_a_database_that_is_not_up_yet(nodes, own_postgres):

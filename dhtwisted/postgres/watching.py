@@ -1,0 +1,100 @@
+"""Lets a reactor watch sockets that somebody else opens and closes.
+
+libpq closes the socket of a connection when it finds that the connection has ended, and may open another when it tries the next address,
+whenever it is called. A reactor that goes on watching the number of a closed socket does not watch the next one that gets this number: a
+client's perhaps, who then waits for ever. So the reactor is given a duplicate of the socket, which is ours to close, and only when nobody
+watches it any more.
+"""
+
+import os
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+@implementer(IReadWriteDescriptor)
+class _Watch:
+    """One socket that is watched for one purpose, on behalf of an object of txpostgres."""
+
+    def __init__(self, watched):
+        self._watched = watched
+        self._descriptor = os.dup(watched.pollable().fileno())
+        self._ended = False
+
+    def fileno(self):
+        """The duplicate; also when it is closed, since the reactor compares."""
+        return self._descriptor
+
+    def logPrefix(self):
+        return self._watched.logPrefix()
+
+    def doRead(self):
+        return self._watched.doRead()
+
+    def doWrite(self):
+        return self._watched.doWrite()
+
+    def connectionLost(self, reason):
+        """The reactor found the end by itself, and watches no longer."""
+        if not self._ended:
+            self._watched.connectionLost(reason)
+
+    def end(self):
+        """Close the duplicate."""
+        self._ended = True
+        os.close(self._descriptor)
+
+
+class WatchingReactor:
+    """Takes the place of the reactor for the connections and cursors of txpostgres.
+
+    :param reactor: the reactor that does the work.
+    """
+
+    def __init__(self, reactor):
+        self.callLater = reactor.callLater
+        self._reactor = reactor
+        self._readers = {}
+        self._writers = {}
+
+    def addReader(self, watched):
+        """Call ``doRead`` of an object when its socket can be read."""
+        self._add(watched, self._readers, self._reactor.addReader)
+
+    def addWriter(self, watched):
+        """Call ``doWrite`` of an object when its socket can be written."""
+        self._add(watched, self._writers, self._reactor.addWriter)
+
+    def removeReader(self, watched):
+        """Call it no longer."""
+        self._remove(watched, self._readers, self._reactor.removeReader)
+
+    def removeWriter(self, watched):
+        """Call it no longer."""
+        self._remove(watched, self._writers, self._reactor.removeWriter)
+
+    def remove_all(self):
+        """Watch nothing more."""
+        for watched in list(self._readers):
+            self.removeReader(watched)
+        for watched in list(self._writers):
+            self.removeWriter(watched)
+
+    def _add(self, watched, watches, add):
+        if watched in watches:
+            return
+        try:
+            watches[watched] = _Watch(watched)
+        except (OSError, ValueError):
+            # The socket is closed already, and whoever waits for it must hear of that.
+            self.callLater(0, watched.connectionLost, Failure(ConnectionLost("the socket is closed")))
+        else:
+            add(watches[watched])
+
+    def _remove(self, watched, watches, remove):
+        watch = watches.pop(watched, None)
+        if watch is not None:
+            remove(watch)
+            watch.end()
