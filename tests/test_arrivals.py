@@ -1,7 +1,6 @@
 """What the bus brings, on its way to subscribers: devices that are not at hand, deleted ones, and which events have come."""
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted import arrivals as module
@@ -9,73 +8,21 @@ from dhtwisted import entities
 from dhtwisted.arrivals import FRESH, PAUSE, ArrivedIds
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.coroutines import run
-from dhtwisted.model import Command, Device, Event, Network, Notification, User
-from dhtwisted.storage.memory import MemoryStorage
-from dhtwisted.testing.server import MemoryServer, at_once
-from dhtwisted.testing.shared_bus import Hub
-from tests.delaying import DelayingStorage
+from dhtwisted.model import Command, Device, Network, Notification, User
+from dhtwisted.testing.server import at_once
+from tests.other_node import OtherNode
 from tests.rest_api import client as rest_client
 
 
-class Node:
-    """A server that knows of devices from another node alone, whose part the test takes.
-
-    :ivar truth: the storage of both.
-    :ivar storage: the server's slow way to it.
-    """
-
-    def __init__(self, reactor):
-        clock = Clock()
-        self.truth = MemoryStorage(clock)
-        self.storage = DelayingStorage(self.truth)
-        self.carrier = Clock()
-        hub = Hub(self.carrier)
-        self.memory = at_once(MemoryServer.open(reactor, storage=self.storage, bus=hub.bus(), hash_password=False))
-        self.server = self.memory.server
-        self.bus = hub.bus()
-        at_once(self.bus.start(lambda events: None, self._unmoved))
-        at_once(self.truth.insert(Network(name="Garden")))
-
-    async def _unmoved(self, keys):
-        """The test needs no account of changes."""
-
-    def carry(self):
-        """Let what was published arrive."""
-        while any(call.getTime() <= self.carrier.seconds() for call in self.carrier.getDelayedCalls()):
-            self.carrier.advance(0)
-
-    def save(self, device_id, network=1):
-        """Have the other node make a device, or move it."""
-        if at_once(self.truth.get(Device, device_id)) is None:
-            at_once(self.truth.insert(Device(id=device_id, name=device_id, network_id=network, device_type_id=1)))
-        else:
-            at_once(self.truth.update(Device, device_id, {"network_id": network}))
-        self.bus.publish_change(Device, device_id)
-
-    def delete(self, device_id):
-        """Have the other node delete a device."""
-        at_once(self.truth.delete(Device, device_id))
-        self.bus.publish_change(Device, device_id)
-
-    def insert(self, device_id, kind=Notification, network=1):
-        """Have the other node insert a message, where the device is for all it knows; returns the id."""
-        message = kind(name="n", device_id=device_id, network_id=network, device_type_id=1)
-        at_once(self.truth.append((message,)))
-        self.bus.publish((Event(f"{kind.KIND}/insert", message),))
-        self.carry()
-        return message.id
-
-    def update(self, device_id, command_id):
-        """Have the other node update a command."""
-        self.bus.publish((Event(COMMAND_UPDATE, at_once(self.truth.update_command(device_id, command_id, {"status": "done"}))),))
-        self.carry()
+class Node(OtherNode):
+    """A server that knows of devices from another node alone."""
 
     def client(self, networks=None, kind="notification", **members):
         """A subscriber, who may use these networks alone if any are given."""
         user = None
         if networks is not None:
-            user = at_once(self.memory.add_user(f"user-{networks}", network_ids=frozenset(networks)))
-        client = at_once(self.memory.client(user))
+            user = at_once(self.server.add_user(f"user-{networks}", network_ids=frozenset(networks)))
+        client = at_once(self.server.client(user))
         at_once(client.call(f"{kind}/subscribe", **members))
         self.carry()
         return client
@@ -83,7 +30,9 @@ class Node:
 
 @pytest.fixture
 def node(reactor):
-    return Node(reactor)
+    node = Node(reactor)
+    at_once(node.storage.insert(Network(name="Garden")))
+    return node
 
 
 def ids(client):
@@ -94,13 +43,13 @@ def test_an_event_waits_for_its_device_and_later_events_wait_behind_it(node):
     node.save("known")
     client = node.client()
     known = [node.insert("known")]
-    node.storage.delay("find")
+    node.delaying.delay("find")
     for device in ("a", "b"):
         node.save(device)
     later = [node.insert(device) for device in ("a", "known", "b", "a")]
     assert ids(client) == known
-    assert node.storage.waiting == ["find"]
-    node.storage.release_all()
+    assert node.delaying.waiting == ["find"]
+    node.delaying.release_all()
     assert ids(client) == known + later
 
 
@@ -108,28 +57,27 @@ def test_devices_of_several_events_are_read_together(node):
     client = node.client()
     for number in range(5):
         node.save(f"device-{number}")
-    node.storage.delay("find")
+    node.delaying.delay("find")
     sent = [node.insert(f"device-{number}") for number in range(5)]
-    assert node.storage.release() == 1, "the first is read alone, since it came alone"
-    assert node.storage.release() == 1, "the others, which came meanwhile, together"
-    assert node.storage.waiting == []
+    assert node.delaying.release() == 1, "the first is read alone, since it came alone"
+    assert node.delaying.release() == 1, "the others, which came meanwhile, together"
+    assert node.delaying.waiting == []
     assert ids(client) == sent
 
 
 def test_the_present_place_counts_and_not_that_of_the_message(node):
     node.save("lamp", network=2)
     first, second, everything = node.client([1]), node.client([2]), node.client()
-    sent = node.insert("lamp", network=1)
+    sent = node.insert("lamp", network_id=1)
     assert [ids(client) for client in (first, second, everything)] == [[], [sent], [sent]]
 
 
 def test_a_command_of_old_is_updated_where_its_device_is_now(node):
     node.save("lamp", network=1)
-    command = Command(name="c", device_id="lamp", network_id=1, device_type_id=1)
-    at_once(node.truth.append((command,)))
+    command = node.store("lamp", Command).message
     node.save("lamp", network=2)
     first, second = [node.client([network], "command", returnUpdatedCommands=True) for network in (1, 2)]
-    node.update("lamp", command.id)
+    node.tell(node.update("lamp", command.id))
     assert [ids(client) for client in (first, second)] == [[], [command.id]]
 
 
@@ -137,21 +85,21 @@ def test_nothing_is_read_for_nobody(node):
     for device in ("lamp", "pump"):
         node.save(device)
     others = node.client(kind="command", returnUpdatedCommands=True), node.client(deviceId="pump")
-    node.storage.fail("find", "get")
+    node.delaying.fail("find", "get")
     for kind in (Notification, Command):
         node.insert("lamp", kind)
-    assert not node.memory.clock.getDelayedCalls(), "nobody waits for a storage that cannot answer"
+    assert not node.clock.getDelayedCalls(), "nobody waits for a storage that cannot answer"
     assert [client.events for client in others] == [[], []]
 
 
 def test_the_inserter_hears_of_an_update_though_the_device_is_not_at_hand(node):
     node.save("lamp")
-    inserter = at_once(node.memory.client())
+    inserter = at_once(node.server.client())
     command = at_once(inserter.call("command/insert", deviceId="lamp", command={"command": "on"}))["command"]["id"]
     node.save("lamp")
     node.carry()
-    assert node.server.entities.device("lamp") is None, "else this shows nothing"
-    node.update("lamp", command)
+    assert node.server.server.entities.device("lamp") is None, "else this shows nothing"
+    node.tell(node.update("lamp", command))
     assert ids(inserter) == [command]
 
 
@@ -160,11 +108,11 @@ def test_events_of_a_device_that_is_gone_hold_nothing_up(node):
     node.save("lamp")
     node.insert("gone")
     lamp = node.insert("lamp")
-    node.storage.delay("find")
+    node.delaying.delay("find")
     node.insert("gone")
     node.insert("gone")
     later = node.insert("lamp")
-    node.storage.release_all()
+    node.delaying.release_all()
     assert ids(client) == [lamp, later]
 
 
@@ -172,46 +120,46 @@ def test_devices_that_are_gone_and_others_beyond_one_query(node, monkeypatch):
     monkeypatch.setattr(module, "MAX_KEYS", 1)
     client = node.client()
     node.save("lamp")
-    node.storage.delay("find")
+    node.delaying.delay("find")
     sent = [node.insert(device) for device in ("gone", "lamp", "gone", "lamp")]
-    node.storage.release_all()
+    node.delaying.release_all()
     assert ids(client) == sent[1::2]
 
 
 def test_a_storage_that_cannot_answer_is_asked_again(node):
     client = node.client()
     node.save("lamp")
-    node.storage.fail("find")
+    node.delaying.fail("find")
     with capturedLogs() as logs:
         sent = [node.insert("lamp") for _ in range(3)]
         for _ in range(3):
-            node.memory.clock.advance(PAUSE)
+            node.clock.advance(PAUSE)
     assert [event["log_level"] for event in logs] == [LogLevel.warn] * 4
     assert ids(client) == []
-    node.storage.prompt()
-    node.memory.clock.advance(PAUSE)
+    node.delaying.prompt()
+    node.clock.advance(PAUSE)
     assert ids(client) == sent
 
 
 def test_too_many_events_that_wait_are_lost_and_their_subscribers_come_again(node, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 3)
-    subscriber, other, inserter = node.client(), node.client(kind="command", deviceIds=None), at_once(node.memory.client())
+    subscriber, other, inserter = node.client(), node.client(kind="command", deviceIds=None), at_once(node.server.client())
     node.save("lamp")
     at_once(inserter.call("command/insert", deviceId="lamp", command={"command": "on"}))
-    bystander = at_once(node.memory.client())
-    poll = rest_client(node.memory).send("GET", "/device/notification/poll")
+    bystander = at_once(node.server.client())
+    poll = rest_client(node.server).send("GET", "/device/notification/poll")
     node.save("lamp")
     node.carry()
     subscriber.messages.clear()
-    node.storage.fail("find")
+    node.delaying.fail("find")
     for _ in range(3):
         node.insert("lamp")
     assert subscriber.aborted is None
     node.insert("lamp")
     assert [client.aborted is not None for client in (subscriber, other, inserter, bystander)] == [True, True, True, False]
     assert poll.called
-    node.storage.prompt()
-    assert not node.memory.clock.getDelayedCalls()
+    node.delaying.prompt()
+    assert not node.clock.getDelayedCalls()
     last = node.insert("lamp")
     assert ids(subscriber) == [last], "and what comes then is delivered"
 
@@ -220,26 +168,26 @@ def test_many_events_may_wait_for_a_storage_that_is_slow(node, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     client = node.client()
     node.save("lamp")
-    node.storage.delay("find")
+    node.delaying.delay("find")
     sent = [node.insert("lamp") for _ in range(9)]
-    node.storage.release_all()
+    node.delaying.release_all()
     assert (ids(client), client.aborted) == (sent, None)
 
 
 def test_a_server_that_stops_waits_for_no_device(node):
     node.client()
     node.save("lamp")
-    node.storage.fail("find")
+    node.delaying.fail("find")
     node.insert("lamp")
-    assert node.memory.clock.getDelayedCalls()
-    at_once(node.server.stop())
-    assert not node.memory.clock.getDelayedCalls()
+    assert node.clock.getDelayedCalls()
+    at_once(node.server.server.stop())
+    assert not node.clock.getDelayedCalls()
 
 
 def test_an_event_that_cannot_be_delivered_stops_no_other(node, monkeypatch):
     client = node.client()
     node.save("lamp")
-    node.storage.delay("find")
+    node.delaying.delay("find")
     bad, good = node.insert("lamp"), node.insert("lamp")
     send = client.send_event
 
@@ -252,7 +200,7 @@ def test_an_event_that_cannot_be_delivered_stops_no_other(node, monkeypatch):
     failed = []
     monkeypatch.setattr(client, "send_event", send_event)
     with capturedLogs() as logs:
-        node.storage.release_all()
+        node.delaying.release_all()
     assert ids(client) == [good]
     assert [event["id"] for event in logs if "log_failure" in event] == [bad]
 
@@ -263,10 +211,10 @@ def test_a_device_deleted_elsewhere_is_forgotten_by_its_own_subscriptions(node, 
         node.save(device)
     lamp, pump, both = node.client(deviceId="lamp"), node.client(deviceId="pump"), node.client(networkIds=[1])
     if cut:
-        at_once(node.truth.delete(Device, "lamp"))
-        at_once(node.server.arrivals.changed(None))
+        at_once(node.storage.delete(Device, "lamp"))
+        at_once(node.server.server.arrivals.changed(None))
     else:
-        node.delete("lamp")
+        node.delete(Device, "lamp")
         node.carry()
     node.save("lamp")
     sent = [node.insert(device) for device in ("lamp", "pump")]
@@ -277,14 +225,14 @@ def test_a_device_deleted_elsewhere_is_forgotten_by_its_own_subscriptions(node, 
 def test_a_device_saved_anew_while_its_deletion_is_looked_into_keeps_its_new_subscriptions(node):
     node.save("lamp")
     node.client(deviceId="lamp")
-    node.delete("lamp")
-    node.storage.delay("find")
+    node.delete(Device, "lamp")
+    node.delaying.delay("find")
     node.carry()
-    assert node.storage.waiting == ["find"]
+    assert node.delaying.waiting == ["find"]
     node.save("lamp")
     client = node.client(deviceId="lamp")
     sent = node.insert("lamp")
-    node.storage.release_all()
+    node.delaying.release_all()
     assert ids(client) == [sent]
 
 
@@ -294,16 +242,16 @@ def test_a_device_saved_anew_while_others_are_looked_into_keeps_its_new_subscrip
     for device in devices:
         node.save(device)
         node.client(deviceId=device)
-        at_once(node.truth.delete(Device, device))
-    node.storage.delay("find")
-    run(node.server.arrivals.changed(None), lambda result, error: None)
+        at_once(node.storage.delete(Device, device))
+    node.delaying.delay("find")
+    run(node.server.server.arrivals.changed(None), lambda result, error: None)
     # The administrator and one of the devices have been read, and the other one is being read.
-    assert node.storage.release(count=1) + node.storage.release(count=1) == 2
+    assert node.delaying.release(count=1) + node.delaying.release(count=1) == 2
     for device in devices:
         node.save(device)
-    node.storage.prompt("find")
+    node.delaying.prompt("find")
     clients = [node.client(deviceId=device) for device in devices]
-    node.storage.release_all()
+    node.delaying.release_all()
     sent = [node.insert(device) for device in devices]
     assert [ids(client) for client in clients] == [[one] for one in sent]
 
@@ -312,11 +260,10 @@ def test_users_are_read_before_later_events(node):
     node.save("lamp")
     client = node.client([1])
     before = node.insert("lamp")
-    node.storage.delay("find")
-    at_once(node.truth.update(User, 2, {"network_ids": frozenset()}))
-    node.bus.publish_change(User, 2)
+    node.delaying.delay("find")
+    node.change(User, 2, network_ids=frozenset())
     node.insert("lamp")
-    node.storage.release_all()
+    node.delaying.release_all()
     assert ids(client) == [before]
 
 
@@ -372,8 +319,8 @@ def test_many_holes_take_no_room(monkeypatch):
 
 
 def test_the_horizon_of_updates_goes_by_when_something_was_heard_last(node):
-    arrivals, clock = node.server.arrivals, node.memory.clock
-    start = node.server.now()
+    arrivals, clock = node.server.server.arrivals, node.clock
+    start = node.server.server.now()
     clock.advance(100)
     assert arrivals.horizon(COMMAND_UPDATE) == start - FRESH
     node.insert("lamp")
