@@ -149,7 +149,7 @@ class Arrivals:
                 self._deliver(event)
 
     def _delivered(self, _, error):
-        self._busy = False
+        self._busy = self._failing = False
         if error is not None:
             self._log.failure("Events could not be delivered", failure=Failure(error))
 

@@ -13,19 +13,25 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted import providers
-from dhtwisted.config import AuthSettings, ServerSettings, Settings, StorageSettings
+from dhtwisted.bus.local import LocalBus
+from dhtwisted.config import AuthSettings, BusSettings, ServerSettings, Settings, StorageSettings
+from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import User
 from dhtwisted.provider_declaration import Provider
 from dhtwisted.service import STOP_BOUND, DeviceHiveService
+from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.memory import MemoryStorage
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
-def configured(storage="memory:", listen=(LOOPBACK,), messages="", **auth):
+def configured(storage="memory:", listen=(LOOPBACK,), messages="", bus="local:", **auth):
     auth = {"admin_password": "swordfish", "password_cost": 10} | auth
     return Settings(
-        storage=StorageSettings(provider=storage, messages=messages), server=ServerSettings(listen=listen), auth=AuthSettings(**auth)
+        storage=StorageSettings(provider=storage, messages=messages),
+        server=ServerSettings(listen=listen),
+        bus=BusSettings(provider=bus),
+        auth=AuthSettings(**auth),
     )
 
 
@@ -151,6 +157,47 @@ async def test_what_somebody_can_mend_is_one_line_in_the_log(make_service, setti
     assert service.addresses == []
 
 
+class PickyBus(LocalBus):
+    """Fits nothing."""
+
+    async def start(self, receive, changed):
+        raise ConfigurationError("bus.provider: this bus does not fit\nthe storage")
+
+
+def open_picky(argument, context):
+    raise ConfigurationError("bus.provider: this bus does not fit\nthe storage")
+
+
+@pytest.mark.parametrize("build", [open_picky, lambda argument, context: PickyBus()], ids=["when opened", "when started"])
+@pytest_twisted.ensureDeferred
+async def test_a_bus_that_does_not_fit_ends_the_start_in_one_line(make_service, monkeypatch, build):
+    declare(monkeypatch, build, role="bus")
+    with capturedLogs() as logs:
+        service = make_service(configured(bus="test:"))
+        assert not await start(service)
+    (line,) = criticals(logs)
+    assert line["reason"] == "bus.provider: this bus does not fit the storage"
+    assert "log_failure" not in line
+    assert service.addresses == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bus_is_shown_the_opened_storages(make_service, monkeypatch, tmp_path):
+    shown = []
+
+    def build(argument, context):
+        shown.append((context.storage, context.messages))
+        return LocalBus()
+
+    declare(monkeypatch, build, role="bus")
+    assert await start(make_service(configured(bus="test:")))
+    assert await start(make_service(configured(bus="test:", messages=f"file:{tmp_path}/messages")))
+    (storage, same), (_, messages) = shown
+    assert storage is same
+    assert isinstance(messages, FileStorage)
+    assert await messages.append(()) is None
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_defect_is_logged_with_its_traceback(make_service, monkeypatch):
     declare(monkeypatch, lambda argument, context: 1 / 0)
@@ -226,9 +273,9 @@ async def test_a_terminal_shows_the_first_password_past_the_log(make_service, ca
     assert password not in repr(logs)
 
 
-def declare(monkeypatch, build):
-    """Declare a storage provider ``test:`` for one test."""
-    provider = Provider("storage", "test", "for a test", "", build)
+def declare(monkeypatch, build, role="storage"):
+    """Declare a provider ``test:`` for one test."""
+    provider = Provider(role, "test", "for a test", "", build)
     monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, provider))
 
 
