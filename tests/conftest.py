@@ -63,3 +63,21 @@ def own_postgres():
     server = PostgresServer().start()
     yield server
     server.close()
+
+
+@pytest.fixture
+def open_storage(database, reactor):
+    """A function that opens a Postgres storage on the test's database; each is the storage of one node."""
+    from dhtwisted.storage.postgres import PostgresStorage
+
+    opened = []
+
+    async def open_one(dsn=database):
+        storage = PostgresStorage(dsn, reactor)
+        await storage.open()
+        opened.append(storage)
+        return storage
+
+    yield open_one
+    for storage in opened:
+        pytest_twisted.blockon(storage.close())

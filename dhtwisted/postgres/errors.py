@@ -28,6 +28,9 @@ _NO_LONGER_USABLE = ("25006", "57P01", "57P02", "57P03")
 _TAKEN = re.compile(r"\)=\((.*)\)", re.DOTALL)
 """In ``Key (id)=(7) already exists.``, whatever the language of the rest."""
 
+_NO_ACCESS_OR_NO_SUCH_THING = "42"
+"""Class: what a new connection needs is not there, or not for this role; tables of another program, say."""
+
 _REFUSALS = (
     "authentication failed",
     "no password supplied",
@@ -80,6 +83,8 @@ def is_refusal(error):
     English a refusal is taken for a database that is away, and waited for.
     """
     text = str(error)
+    if (getattr(error, "pgcode", None) or "").startswith(_NO_ACCESS_OR_NO_SUCH_THING):
+        return True
     return any(refusal in text for refusal in _REFUSALS) or (
         "FATAL:" in text and "does not exist" in text and ("database" in text or "role" in text)
     )

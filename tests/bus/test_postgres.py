@@ -10,7 +10,6 @@ from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceType, Event, Network, User
 from dhtwisted.storage.memory import MemoryStorage
-from dhtwisted.storage.postgres import PostgresStorage
 from dhtwisted.testing.bus import SharedBusContract
 from dhtwisted.testing.bus_base import Receiver, some_turns
 from dhtwisted.testing.storage_base import command, notification, results
@@ -23,22 +22,6 @@ CHANGES = {
     Device: lambda key: Device(id=key, name=key, network_id=1, device_type_id=1),
     Configuration: lambda key: Configuration(id=key, name=f"name {key}", value=""),
 }
-
-
-@pytest.fixture
-def open_storage(database, reactor):
-    """A function that opens a storage on the test's database; each is the storage of one node."""
-    opened = []
-
-    async def open_one(dsn=database):
-        storage = PostgresStorage(dsn, reactor)
-        await storage.open()
-        opened.append(storage)
-        return storage
-
-    yield open_one
-    for storage in opened:
-        pytest_twisted.blockon(storage.close())
 
 
 class TestPostgresBus(SharedBusContract):

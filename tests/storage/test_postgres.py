@@ -20,22 +20,6 @@ class TestPostgresStorage(EntityStorageContract, MessageStorageContract, Durable
         return PostgresStorage(database_for(directory), reactor)
 
 
-@pytest.fixture
-def open_storage(database, reactor):
-    """A function that opens a storage on the test's database; several are several nodes."""
-    opened = []
-
-    async def open_one(dsn=database):
-        storage = PostgresStorage(dsn, reactor)
-        await storage.open()
-        opened.append(storage)
-        return storage
-
-    yield open_one
-    for storage in opened:
-        pytest_twisted.blockon(storage.close())
-
-
 def execute(dsn, sql, *values):
     """Run a statement past the storage."""
     connection = psycopg2.connect(dsn)
