@@ -66,7 +66,7 @@ class Options(usage.Options):
     )
     optParameters = [
         ["config", "c", None, "TOML file with the configuration"],
-        ["storage", None, None, "where to keep everything, such as memory: or file:PATH"],
+        ["storage", None, None, "where to keep everything, such as memory:, file:PATH or postgres:DSN"],
         ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
     ]
     optFlags = [["check-config", None, "read the configuration, say whether it is good, and exit"]]

@@ -4,6 +4,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import react
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner, textFileLogObserver
 
@@ -17,6 +18,9 @@ from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.files import open_input, open_output
 from dhtwisted.transfer.importing import Import
 from dhtwisted.transfer.stream import Reader, Writer
+
+PATIENCE = 30
+"""Seconds until a storage must be open."""
 
 LONGEST_REASON = 500
 """Characters of an error: it may quote from a file that holds anything."""
@@ -51,7 +55,7 @@ async def export_file(reactor, settings, watch, file, force):
     :param force: whether it may be there already.
     :returns: a line that says what was written.
     """
-    async with _opened(reactor, settings) as (storage, messages):
+    async with _opened(reactor, settings, watch) as (storage, messages):
         if not await storage.count(User, EntityQuery()):
             raise TransferError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")
         with open_output(file, force) as output:
@@ -69,7 +73,7 @@ async def import_file(reactor, settings, watch, file):
     """
     with open_input(file) as source:
         reader = Reader(source)
-        async with _opened(reactor, settings) as storages:
+        async with _opened(reactor, settings, watch) as storages:
             if any(storage.durability == "volatile" for storage in storages):
                 raise TransferError("the storage would forget everything when this command ends: name another with --storage")
             importing = Import(*storages, reader, lambda: watch.look(reader.counts))
@@ -95,6 +99,7 @@ class Watch:
         self._reactor = reactor
         self._signalled = False
         self._shown = None
+        self._opening = None
         reactor.callWhenRunning(self._take_signals)
 
     def look(self, counts):
@@ -111,6 +116,21 @@ class Watch:
             sys.stderr.write(f"\r{sum(counts.values())} objects")
             sys.stderr.flush()
 
+    async def wait_for(self, opening):
+        """Wait for the storages to be opened, but not as a server would, for ever.
+
+        :raises TransferError: a signal came, or it took too long.
+        """
+        self._opening = opening
+        try:
+            return await opening.addTimeout(PATIENCE, self._reactor)
+        except CancelledError as error:
+            raise TransferError("ended by a signal") from error
+        except TimeoutError as error:
+            raise TransferError(f"the storage was not there for {PATIENCE} seconds") from error
+        finally:
+            self._opening = None
+
     def clear(self):
         """Make room for the line at the end."""
         if self._shown is not None:
@@ -123,13 +143,16 @@ class Watch:
     def _note(self, number, frame):
         self._signalled = True
         signal.signal(number, signal.SIG_DFL)
+        if self._opening is not None:
+            self._reactor.callFromThread(self._opening.cancel)
 
 
 @asynccontextmanager
-async def _opened(reactor, settings):
+async def _opened(reactor, settings, watch):
     """Have the storages open in a block; what was accepted is finished at its end, however it ends."""
     async with AsyncExitStack() as stack:
-        yield await open_storages(reactor, settings, lambda role, close: stack.push_async_callback(close))
+        opening = open_storages(reactor, settings, lambda role, close: stack.push_async_callback(close))
+        yield await watch.wait_for(Deferred.fromCoroutine(opening))
 
 
 def _show_warnings():

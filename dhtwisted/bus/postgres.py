@@ -7,6 +7,7 @@ missed notifications: then the caches are renewed as a whole, and all messages s
 """
 
 from collections import deque, namedtuple
+from itertools import islice
 
 import psycopg2
 from twisted.internet.defer import Deferred
@@ -216,9 +217,15 @@ class PostgresBus:
 
     async def _deliver_commits(self):
         """Deliver the commits at the front of the queue: own ones from memory, as long as no other lies between."""
-        await self._own_reported()
+        waited_for = None
         while self._items and isinstance(self._items[0], Messages):
-            heads = self._items[0].heads
+            item = self._items[0]
+            if item is not waited_for and self._is_unreported(item):
+                waited_for = item
+                await self._storage.writer.settled()
+                await deferLater(self._reactor, 0)
+                continue
+            heads = item.heads
             counts, events = self._own.get(heads, (None, None))
             if events is not None and all(self._done[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS):
                 self._done = heads._asdict()
@@ -230,25 +237,22 @@ class PostgresBus:
             self._items.popleft()
 
     def _last_commit(self):
-        """The heads after the last of the commits at the front of the queue."""
-        last = None
-        for item in self._items:
-            if not isinstance(item, Messages):
+        """The heads after the last of the commits at the front of the queue that are followed by no other thing, nor by an own commit that
+        its writer has not told of.
+        """
+        last = self._items[0].heads
+        for item in islice(self._items, 1, None):
+            if not isinstance(item, Messages) or self._is_unreported(item):
                 break
             last = item.heads
         return last
 
-    async def _own_reported(self):
-        """Wait until the writer has told of what this node committed, and those are answered who asked for it: whoever inserted a command
-        must be known as its inserter before anything later about it is delivered.
+    def _is_unreported(self, item):
+        """Whether the writer of this node must first tell of a commit, and answer those who asked for it.
+
+        Whoever inserted a command must be known as its inserter before anything later about it is delivered.
         """
-        for item in self._items:
-            if not isinstance(item, Messages):
-                return
-            if item.node == self._storage.node and item.heads not in self._own and self._storage.writer.committing:
-                await self._storage.writer.settled()
-                await deferLater(self._reactor, 0)
-                return
+        return item.node == self._storage.node and item.heads not in self._own and self._storage.writer.committing
 
     def _forget_own(self, heads):
         while self._own and next(iter(self._own)) <= heads:

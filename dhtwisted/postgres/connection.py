@@ -11,18 +11,16 @@ Built on txpostgres. What leans on its insides is in this module:
 """
 
 import random
-import socket
-from ipaddress import ip_address
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from txpostgres import txpostgres
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.postgres.errors import BAD_VALUES, DRIVER_ERRORS, ends_connection, in_one_line, is_refusal, translated
+from dhtwisted.postgres.targets import find_targets
 from dhtwisted.postgres.watching import WatchingReactor
 
 CONNECT_SECONDS = 5
@@ -120,7 +118,10 @@ class _Connection(txpostgres.Connection):
         :returns: a list of rows; empty for a statement that gives none.
         """
         cursor = self.cursor()
-        await cursor.execute(sql, values)
+        # To cancel a statement txpostgres would connect to the server once more, and block the reactor until it answers.
+        done = Deferred(lambda _: self._lost(self, "a statement was given up"))
+        cursor.execute(sql, values).addBoth(lambda result: None if done.called else done.callback(result))
+        await done
         if self.getNotifyObservers():
             # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
             self._look()
@@ -156,6 +157,7 @@ class HealingConnection:
         self._gone = None
         self._sleeping = None
         self._attempted = []
+        self._targets = []
         self._refusal = None
         self._used = False
         self._ping_call = None
@@ -250,11 +252,11 @@ class HealingConnection:
                 await self._stay_up(connection)
 
     async def _establish(self, connection):
+        parameters = await self._next_target()
+        if self._closed:
+            raise StorageUnavailable("the storage is closed")
         deadline = self._reactor.callLater(CONNECT_SECONDS, connection.close)
         try:
-            parameters = await self._resolved()
-            if self._closed:
-                raise StorageUnavailable("the storage is closed")
             if self._notified is not None:
                 connection.addNotifyObserver(lambda notification: self._notified(notification.payload))
             await connection.connect(**parameters)
@@ -270,15 +272,11 @@ class HealingConnection:
                 deadline.cancel()
             self._connecting = None
 
-    async def _resolved(self):
-        """The parameters, with addresses for names: libpq would look them up in the reactor's thread, and block it."""
-        names = [name for name in self._parameters.get("host", "").split(",") if name]
-        if len(names) != 1 or names[0].startswith(("/", "@")) or "hostaddr" in self._parameters or _is_address(names[0]):
-            return self._parameters
-        pool = self._reactor.getThreadPool()
-        found = await deferToThreadPool(self._reactor, pool, socket.getaddrinfo, names[0], None, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(address[0] for *_, address in found))
-        return self._parameters | {"host": ",".join(names * len(addresses)), "hostaddr": ",".join(addresses)}
+    async def _next_target(self):
+        """Parameters for one attempt. Each goes to the next server of those that the DSN names, and names are looked up for each round."""
+        if not self._targets:
+            self._targets = await find_targets(self._reactor, self._parameters)
+        return self._targets.pop(0)
 
     def _failed(self, connection, error):
         connection.close()
@@ -293,6 +291,8 @@ class HealingConnection:
         if self._closed:
             connection.close()
             return
+        # After a loss, the first server of the DSN is tried first again.
+        self._targets = []
         gone = self._gone = Deferred()
         self._connection = connection
         self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping)
@@ -345,11 +345,3 @@ class HealingConnection:
                 await self._execute(self._connection, "SELECT 1", None, PING_SECONDS)
         finally:
             self._lock.release()
-
-
-def _is_address(text):
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -33,6 +33,9 @@ def parse(dsn):
         ) from error
     if given.get("client_encoding", "UTF8").upper() not in _ENCODINGS:
         raise ConfigurationError("postgres: client_encoding must be UTF8; leave it out of the DSN")
+    hosts, ports = (given.get(name, "").count(",") for name in ("host", "port"))
+    if ports and ports != max(hosts, given.get("hostaddr", "").count(",")):
+        raise ConfigurationError("postgres: the DSN must have one port, or one for each host")
     return DEFAULTS | given | {"client_encoding": "UTF8"}
 
 

@@ -38,6 +38,11 @@ _REFUSALS = (
     "permission denied for database",
     "certificate verify failed",
     "does not support SSL",
+    "invalid integer value",
+    "invalid port number",
+    "could not match",
+    "invalid sslmode value",
+    "unrecognized configuration parameter",
 )
 
 

@@ -61,7 +61,7 @@ class Pool:
     async def _wait(self):
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded("too many questions wait for the database")
-        waiting = Deferred()
+        waiting = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         timer = self._reactor.callLater(PATIENCE, self._give_up, waiting)
         try:

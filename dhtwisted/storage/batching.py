@@ -20,12 +20,15 @@ class Batcher:
         else when nothing was done because one of them is bad.
     :param max_rows: a batch takes no more operations when it has so many rows. Larger ones were not faster, and everybody waits longer.
     :param max_waiting: rows that may wait for their turn; what comes above it is refused.
+    :param patient: false: when a commit fails with ``StorageUnavailable``, all that waits fails too. Where commits fail by a deadline,
+        those behind would otherwise wait for a multiple of it.
     """
 
-    def __init__(self, commit, max_rows=128, max_waiting=100_000):
+    def __init__(self, commit, max_rows=128, max_waiting=100_000, patient=True):
         self._commit = commit
         self._max_rows = max_rows
         self._max_waiting = max_waiting
+        self._patient = patient
         self._waiting = deque()
         self._waiting_rows = 0
         self._suspects = 0
@@ -117,6 +120,10 @@ class Batcher:
             self._waiting_rows += sum(rows for _, rows, _ in batch)
             self._suspects = len(batch)
         else:
+            if not self._patient and failure.check(StorageUnavailable):
+                batch = [*batch, *self._waiting]
+                self._waiting.clear()
+                self._waiting_rows = self._suspects = 0
             self._finished.append((batch, [failure] if len(batch) == 1 else _one_for_each(failure, batch)))
         self._pump()
 

@@ -103,7 +103,7 @@ class PostgresStorage:
             raise
         self._pool = Pool(self._reactor, pool)
         self.writer = Writer(self._reactor, writing, self.channel, self.node)
-        self._batcher = Batcher(self.writer.commit, MAX_ROWS)
+        self._batcher = Batcher(self.writer.commit, MAX_ROWS, patient=False)
         self._open = True
         self._tidying.start(TIDY_INTERVAL, now=False)
 

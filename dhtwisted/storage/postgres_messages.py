@@ -94,7 +94,9 @@ class MessageTable:
         if query.names is not None:
             terms.append(("name = ANY(%s::text[])", [[name for name in query.names if not has_nul(name)]]))
         if self.kind is Command:
-            if query.status is not None:
+            if has_nul(query.status):
+                terms.append(("false", []))
+            elif query.status is not None:
                 terms.append(("coalesce(folded_status, lower(status)) = %s", [query.status.casefold()]))
             if query.updated:
                 terms.append(("updated", []))

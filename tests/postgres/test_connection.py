@@ -2,6 +2,7 @@
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable, Unstorable
@@ -10,6 +11,7 @@ from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.outage import Outage
 from dhtwisted.testing.storage_base import outcomes
+from tests.proxy import FaultProxy
 
 
 @pytest.fixture
@@ -187,3 +189,35 @@ async def test_closing_fails_what_is_under_way(connect, database):
     assert isinstance(outcome, StorageUnavailable)
     with pytest.raises(StorageUnavailable):
         await connection.run("SELECT 1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_says_nothing_does_not_hide_the_next(connect, database, quick):
+    from psycopg2.extensions import make_dsn, parse_dsn
+
+    port = parse_dsn(database)["port"]
+    with FaultProxy(int(port)) as proxy:
+        proxy.freeze()
+        connection = connect(make_dsn(database, host="127.0.0.1,127.0.0.1", port=f"{proxy.port},{port}"))
+        await connection.wait()
+        assert await connection.run("SELECT 1") == [(1,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_giving_up_a_statement_does_not_wait_for_a_database_that_hangs(connect, own_postgres):
+    connection = connect(own_postgres.dsn("postgres"))
+    await connection.wait()
+    own_postgres.suspend()
+    running = Deferred.fromCoroutine(connection.run("SELECT 1"))
+    running.cancel()
+    ((outcome),) = await outcomes(running)
+    assert isinstance(outcome, StorageUnavailable)
+    own_postgres.resume()
+    await connection.wait()
+
+
+@pytest.mark.parametrize("wrong", ["port=abc", "sslmode=nonsense", "options='-c nonsense=1'"])
+@pytest_twisted.ensureDeferred
+async def test_what_can_never_be_connected_to_is_refused(connect, database, wrong):
+    with pytest.raises(ConfigurationError):
+        await connect(f"{database} {wrong}").wait()

@@ -45,3 +45,10 @@ def test_the_encoding_is_ours():
 )
 def test_the_place_in_words(dsn, place):
     assert describe(parse(dsn)) == place
+
+
+def test_ports_belong_to_hosts():
+    assert parse("host=a,b port=1")["port"] == "1"
+    assert parse("host=a,b port=1,2")["port"] == "1,2"
+    with pytest.raises(ConfigurationError, match="one port"):
+        parse("host=a,b port=1,2,3")

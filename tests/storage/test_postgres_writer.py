@@ -1,11 +1,13 @@
 """Writing to PostgreSQL: commits are shared, and end with an answer whatever happens on the way."""
 
+import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
 from dhtwisted.errors import StorageUnavailable, Unstorable
 from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.storage import postgres as module
 from dhtwisted.storage.postgres import PostgresStorage
 from dhtwisted.testing.storage_base import command, notification, outcomes, results
 from tests.proxy import FaultProxy
@@ -90,3 +92,22 @@ async def test_a_connection_that_breaks_in_a_commit_refuses_it_and_comes_back(po
         names = [m.name for m in await storage.find_messages(Command, EVERYTHING)]
         assert (names[0], names[-1]) == ("before", "after")
         await storage.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_waits_behind_a_commit_that_hangs_is_refused_with_it(database, reactor, monkeypatch):
+    monkeypatch.setattr(module, "WRITE_SECONDS", 0.3)
+    storage = PostgresStorage(database, reactor)
+    await storage.open()
+    lock = psycopg2.connect(database)
+    lock.cursor().execute("SELECT * FROM message_counter FOR UPDATE")
+    appends = [storage.append([notification()]) for _ in range(3 * module.MAX_ROWS)]
+    for append in appends:
+        append.addErrback(lambda failure: failure.trap(StorageUnavailable))
+    await appends[0]
+    await deferLater(reactor, 0)
+    assert all(append.called for append in appends)
+    lock.close()
+    await storage.append([notification("after")])
+    assert [m.name for m in await storage.find_messages(Notification, EVERYTHING)] == ["after"]
+    await storage.close()
