@@ -171,19 +171,18 @@ def _time(subscription, message):
 
 
 async def _known(server, event, since):
-    """Find out which events are of what was stored before now, and not later than ``since``. The client has had it, from another node
-    perhaps; only its event is late.
-
-    What is stored from now on is never meant, also if a client dates it before ``since``.
+    """Find out which events are late: their messages were stored before now, so what is later than ``since`` will be found there, and the
+    client has had the rest, from another node perhaps. A message that is stored from now on is none of these, whatever its client dates it.
 
     :returns: a function of a message.
     """
     if event == COMMAND_UPDATE:
         now = server.now()
+        # Both, since the storage's clock may be behind ours, or the client's ahead.
         return lambda command: command.last_updated <= since and command.last_updated < now
     newest = MessageQuery(before=since + 1, descending=True, take=1)
     last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
-    return lambda message: message.timestamp <= since and message.id <= last_id
+    return lambda message: message.id <= last_id
 
 
 async def _millisecond_ended(server, time):
