@@ -10,22 +10,22 @@ from dhtwisted.errors import TooManyRequests
 class Poll:
     """Takes the events of one subscription, in the place of a session.
 
-    :param is_known: a function of a message; events of those for which it is true are left out. ``None`` leaves out none.
+    :param is_known: a function of a message; events of those for which it is true are left out.
     :ivar events: the messages that came.
     :ivar ended: true when the client is gone or the server stops.
     """
 
-    __slots__ = ("_arrived", "_is_known", "ended", "events")
+    __slots__ = ("_arrived", "ended", "events", "is_known")
 
-    def __init__(self, is_known=None):
-        self._is_known = is_known
+    def __init__(self, is_known=lambda message: False):
+        self.is_known = is_known
         self.events = []
         self.ended = False
         self._arrived = None
 
     def deliver(self, subscription, message, body):
         """Take an event; called by the broker."""
-        if self._is_known is None or not self._is_known(message):
+        if not self.is_known(message):
             self.events.append(message)
             self._wake()
 

@@ -25,6 +25,15 @@ async def test_a_poll_waits_for_an_event():
     assert not clock.getDelayedCalls()
 
 
+def test_what_is_known_wakes_nobody():
+    clock, poll = Clock(), Poll(lambda message: message == "old")
+    waiting = begin(poll, clock, 5)
+    poll.deliver(None, "old", b"")
+    assert (waiting.called, poll.events) == (False, [])
+    poll.deliver(None, "new", b"")
+    assert (waiting.called, poll.events) == (True, ["new"])
+
+
 def test_a_poll_waits_no_longer_than_it_may():
     clock, poll = Clock(), Poll()
     waiting = begin(poll, clock, 5)

@@ -95,7 +95,8 @@ async def command_wait(request) -> OneCommand | None:
     fields, server = request.fields, request.server
     seconds = _timeout(fields)
     device = await accessible_device(request, fields.device_id)
-    with _waiting(request, COMMAND_UPDATE, device_ids=frozenset({device.id})) as (poll, _):
+    poll = Poll()
+    with _waiting(request, COMMAND_UPDATE, poll, device_ids=frozenset({device.id})):
         command = await server.messages.get_message(Command, device.id, fields.command_id)
         if command is None or command.updated:
             return None if command is None else OneCommand(command=CommandResource.of(command))
@@ -119,16 +120,16 @@ def _timeout(fields):
 
 
 @contextmanager
-def _waiting(request, event, is_known=None, **conditions):
-    """A poll and its subscription, in force until the block ends."""
-    server, poll = request.server, Poll(is_known)
+def _waiting(request, event, poll, **conditions):
+    """The subscription of a poll, in force until the block ends."""
+    server = request.server
     conditions = {"device_ids": None, "network_ids": None, "device_type_ids": None, "names": None} | conditions
     subscription = Subscription(poll, request.principal, server.next_subscription_id(), event, echo=None, **conditions)
     server.polls.add(poll)
     server.broker.add(subscription)
     request.session.waiting = poll
     try:
-        yield poll, subscription
+        yield subscription
     finally:
         request.session.waiting = None
         server.broker.remove(subscription)
@@ -151,10 +152,10 @@ async def _poll(request, event):
     await check_filters(request)
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
-    since = server.now() if fields.timestamp is None else fields.timestamp
-    is_known = None if fields.timestamp is None else await _known(server, event, since)
-    with _waiting(request, event, is_known, **filters(fields)) as (poll, subscription):
-        history = _History(server, poll, subscription, since, fields.limit)
+    position = server.now() if fields.timestamp is None else fields.timestamp
+    poll = Poll(await _known(server, event, position))
+    with _waiting(request, event, poll, **filters(fields)) as subscription:
+        history = _History(server, poll, subscription, position, fields.timestamp is None, fields.limit)
         found = await history.read()
         if not found:
             await poll.wait(server.reactor, seconds)
@@ -170,20 +171,20 @@ def _time(subscription, message):
     return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
 
 
-async def _known(server, event, since):
-    """Find out which events are of what was stored before now, and not later than ``since``. The client has had it, from another node
-    perhaps; only its event is late.
-
-    What is stored from now on is never meant, also if a client dates it before ``since``.
+async def _known(server, event, position):
+    """Find out which events are late: their messages were stored before now, so what is later than ``position`` will be found there, and
+    the client has had the rest, from another node perhaps. A message that is stored from now on is none of these, whatever its client dates
+    it.
 
     :returns: a function of a message.
     """
     if event == COMMAND_UPDATE:
         now = server.now()
-        return lambda command: command.last_updated <= since and command.last_updated < now
-    newest = MessageQuery(before=since + 1, descending=True, take=1)
+        # Both, since the storage's clock may be behind ours, or the client's ahead.
+        return lambda command: command.last_updated <= position and command.last_updated < now
+    newest = MessageQuery(before=position + 1, descending=True, take=1)
     last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
-    return lambda message: message.timestamp <= since and message.id <= last_id
+    return lambda message: message.id <= last_id
 
 
 async def _millisecond_ended(server, time):
@@ -210,18 +211,20 @@ def _merged(subscription, stored, events):
 class _History:
     """Reads what is stored for one poll.
 
-    :param since: milliseconds; only what is later counts.
+    :param position: milliseconds; only what is later counts.
+    :param from_now: the position is now, and what is stored from now on counts also if it has the same millisecond.
     :param limit: of the answer, which goes on to the end of its last millisecond.
     """
 
-    def __init__(self, server, poll, subscription, since, limit):
+    def __init__(self, server, poll, subscription, position, from_now, limit):
         self._server = server
         self._poll = poll
         self._subscription = subscription
+        self._position = position
         self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
         updates = subscription.action == COMMAND_UPDATE
         names = None if subscription.names is None else tuple(subscription.names)
-        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=since + 1, take=PAGE)
+        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=position + (not from_now), take=PAGE)
 
     async def read(self, until=None):
         """A list of messages, ascending; empty when there are none.
@@ -252,5 +255,7 @@ class _History:
         return bool(found) and ((self._limit is not None and len(found) >= self._limit) or (most > 0 and size >= most))
 
     async def _wanted(self, message):
+        if _time(self._subscription, message) <= self._position and self._poll.is_known(message):
+            return False
         device = await self._server.entities.get(Device, message.device_id)
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)

@@ -3,9 +3,10 @@
 import pytest
 import pytest_twisted
 
-from dhtwisted.model import User
+from dhtwisted.model import Command, Notification, User
 from dhtwisted.timestamps import format_timestamp
 from tests.delaying import DelayingStorage
+from tests.other_node import OtherNode
 from tests.rest_api import client
 
 LONG_AGO = "2020-01-01T00:00:00"
@@ -320,3 +321,97 @@ async def test_waiting_for_what_is_not_there(server, admin):
     refused = admin.send("GET", "/device/pump/command/1/poll?waitTimeout=61")
     server.clock.advance(1)
     assert await refused == (400, {"error": 400, "message": "Timeout can't be more than 60 seconds. "})
+
+
+# Messages that another node stores, and of which this one hears late
+
+
+@pytest.fixture
+def node(reactor):
+    node = OtherNode(reactor)
+    node.save("pump")
+    node.carry()
+    return node
+
+
+@pytest.mark.parametrize("kind", [Command, Notification])
+@pytest_twisted.ensureDeferred
+async def test_what_was_answered_before_its_event_came_is_not_answered_again(node, kind):
+    late = []
+    for _ in range(3):
+        late += [node.store("pump", kind), node.store("pump", kind)]
+        node.clock.advance(MILLISECOND)
+    admin, path = client(node.server), f"/device/pump/{kind.KIND}/poll?timestamp="
+    answer = await admin.get(path + LONG_AGO)
+    assert [message["id"] for message in answer] == [1, 2, 3, 4, 5, 6]
+    poll = admin.send("GET", path + answer[-1]["timestamp"])
+    node.tell(*late)
+    later(node)
+    assert not poll.called
+    node.insert("pump", kind)
+    later(node)
+    assert [message["id"] for message in (await poll)[1]] == [7]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_is_what_comes_while_others_are_answered(node):
+    early = node.store("pump")
+    node.clock.advance(MILLISECOND)
+    since = format_timestamp(node.server.server.now())
+    node.clock.advance(MILLISECOND)
+    node.store("pump")
+    poll = client(node.server).send("GET", f"/device/pump/notification/poll?timestamp={since}")
+    node.tell(early)
+    later(node)
+    assert [message["id"] for message in (await poll)[1]] == [2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_is_an_update(node):
+    command = node.store("pump", Command).message
+    later(node)
+    late = [node.update("pump", command.id, status) for status in ("half", "done")]
+    later(node, 3 * MILLISECOND)
+    admin, path = client(node.server), "/device/command/poll?returnUpdatedCommands=true&timestamp="
+    (answer,) = await admin.get(path + LONG_AGO)
+    assert answer["status"] == "done"
+    poll = admin.send("GET", path + answer["lastUpdated"])
+    node.tell(*late)
+    later(node)
+    assert not poll.called
+    node.tell(node.update("pump", command.id, "more"))
+    later(node)
+    assert [command["status"] for command in (await poll)[1]] == ["more"]
+
+
+@pytest.mark.parametrize("since", [LONG_AGO, "2026-01-02T03:04:05.678", "2027-01-01T00:00:00"])
+@pytest_twisted.ensureDeferred
+async def test_what_a_client_dates_before_the_poll_is_delivered_all_the_same(node, since):
+    node.insert("pump", timestamp=1)
+    poll = client(node.server).send("GET", f"/device/pump/notification/poll?timestamp={since}")
+    node.clock.advance(MILLISECOND)
+    node.insert("pump", timestamp=1000)
+    later(node)
+    assert [message["id"] for message in (await poll)[1]] == [2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_updates_are_delivered_though_the_storage_is_behind(node, monkeypatch):
+    command = node.store("pump", Command).message
+    since = format_timestamp(node.server.server.now())
+    monkeypatch.setattr(node.server.server, "now", lambda: int(node.clock.seconds() * 1000) + 40)
+    poll = client(node.server).send("GET", f"/device/command/poll?returnUpdatedCommands=true&timestamp={since}")
+    later(node)
+    node.tell(node.update("pump", command.id))
+    later(node)
+    assert [command["status"] for command in (await poll)[1]] == ["done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_updates_are_delivered_though_the_client_is_ahead(node):
+    command = node.store("pump", Command).message
+    poll = client(node.server).send("GET", "/device/command/poll?returnUpdatedCommands=true&timestamp=2027-01-01T00:00:00")
+    node.clock.advance(MILLISECOND)
+    node.tell(node.update("pump", command.id))
+    later(node)
+    assert [command["status"] for command in (await poll)[1]] == ["done"]

@@ -60,3 +60,14 @@ async def test_what_was_on_its_way_to_a_node_that_stops_leaves_nothing_behind():
     await second.stop()
     assert clock.getDelayedCalls() == []
     assert own.history == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_stops_is_not_told_again():
+    clock = Clock()
+    (bus, _), (receiver, _) = await nodes(clock, 2)
+    receiver.failures = 10
+    bus.cut()
+    assert (len(receiver.begun), len(clock.getDelayedCalls())) == (1, 1)
+    await bus.stop()
+    assert (len(receiver.begun), clock.getDelayedCalls()) == (1, [])
