@@ -1,74 +1,96 @@
 """A fast way for the frame that nearly all are: whole, unfragmented, masked text below 64 KiB.
 
-Autobahn's parser takes 40 us for such a frame, and slices the rest of the buffer twice for each; here it is 2 us. Everything else is left
+Autobahn's parser takes 20 us for such a frame, and slices the rest of the buffer twice for each; here it is 1 us. Everything else is left
 to Autobahn with its state intact: control frames, fragments, binary, oversize, bad UTF-8, and every violation, so that closing codes are
 decided in one place. The two ways must agree on any stream cut anywhere; a property test holds them to it.
 """
 
 from __future__ import annotations
 
+from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
 
+OPEN = WebSocketProtocol.STATE_OPEN
 PLAIN_TEXT = 0x81
+HEADER = 6
+"""Bytes before the payload of a frame of less than 126: two, and four of the mask."""
+
+MASKED = 0x80
+LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
 INT_XOR_BELOW = 1500
 """Up to so many bytes XOR of two long integers is cheaper than Autobahn's masker object with its fixed 7 us."""
 
 
-def take_text_frames(data, limit, handle):
-    """Handle the plain text frames at the start of ``data``, one after the other.
+def take_text_frames(data, limit, receive, connection):
+    """Hand over the plain text frames at the start of ``data``, one after the other.
+
+    One loop without calls for its steps: they would cost as much as the steps.
 
     :param data: bytes that begin at the start of a frame.
     :param limit: the largest payload in bytes, 0 for any.
-    :param handle: called with each payload, which is UTF-8; ends the loop by returning true.
-    :returns: ``(position, waits)``: where the first frame begins that was not taken, and whether it may still become a plain text frame
-        when more bytes arrive. If not, all from there on is for Autobahn.
+    :param receive: called with each payload, which is UTF-8.
+    :param connection: the loop ends when its ``state`` is not open any more.
+    :returns: ``(position, count, waits)``: where the first frame begins that was not taken, how many were, and whether that one may still
+        become a plain text frame when more bytes arrive. If not, all from there on is for Autobahn.
     """
-    position, available = 0, len(data)
-    while position < available:
-        frame = _bounds(data, position, available, limit)
-        if frame is None:
-            return position, False
-        start, end = frame
+    position, count, available = 0, 0, len(data)
+    while available - position >= HEADER:
+        start = position + HEADER
+        length = data[position + 1] - MASKED
+        if data[position] != PLAIN_TEXT or length < 0 or length == LONG_LENGTH_FOLLOWS:
+            return position, count, False
+        if length == LENGTH_FOLLOWS:
+            length, start = data[position + 2] << 8 | data[position + 3], start + 2
+            if length < LENGTH_FOLLOWS:
+                return position, count, False
+        if limit and length > limit:
+            return position, count, False
+        end = start + length
         if end > available:
-            return position, True
-        payload = _unmask(data[start - 4 : start], data[start:end])
+            return position, count, True
+        payload = unmask(data[start:end], data[start - 4 : start])
         if not (payload.isascii() or _is_utf8(payload)):
-            return position, False
-        position = end
-        if handle(payload):
-            break
-    return position, False
+            return position, count, False
+        position, count = end, count + 1
+        receive(payload)
+        if connection.state != OPEN:
+            return position, count, False
+    return position, count, _may_become_plain(data[position:], limit)
 
 
-def _bounds(data, position, available, limit):
-    """Where the payload of a plain text frame starts and ends; behind the data while that is not known. ``None``: no such frame."""
-    beyond = (position, available + 1)
-    if data[position] != PLAIN_TEXT:
-        return None
-    if available - position < 2:
-        return beyond
-    length = data[position + 1] - 0x80
-    if length < 0 or length == 127:
-        return None
-    start = position + 6
-    if length == 126:
-        if available - position < 4:
-            return beyond
-        length = data[position + 2] << 8 | data[position + 3]
-        start += 2
-        if length < 126:
-            return None
-    if limit and length > limit:
-        return None
-    return start, start + length
+def _may_become_plain(beginning, limit):
+    """Tell whether less than :data:`HEADER` bytes may be the beginning of a plain text frame."""
+    if len(beginning) < 2:
+        return beginning == bytes((PLAIN_TEXT,))
+    length = beginning[1] - MASKED
+    if beginning[0] != PLAIN_TEXT or length < 0 or length == LONG_LENGTH_FOLLOWS:
+        return False
+    if length == LENGTH_FOLLOWS:
+        if len(beginning) < 4:
+            return True
+        length = beginning[2] << 8 | beginning[3]
+        if length < LENGTH_FOLLOWS:
+            return False
+    return not limit or length <= limit
 
 
-def _unmask(mask, payload):
+def unmask_in_python(payload, mask, read=int.from_bytes):
+    """Undo the mask of a client's frame (RFC 6455, section 5.3).
+
+    :param read: of no concern to callers: a name found quickly.
+    """
     length = len(payload)
     if length >= INT_XOR_BELOW:
         return create_xor_masker(mask, length).process(payload)
-    key = int.from_bytes((mask * (length // 4 + 1))[:length], "big")
-    return (int.from_bytes(payload, "big") ^ key).to_bytes(length, "big")
+    key = mask * (length >> 2) + mask[: length & 3]
+    return (read(payload, "little") ^ read(key, "little")).to_bytes(length, "little")
+
+
+try:
+    # In C, where the `speedups` extra is installed: 0.1 us instead of 0.7 for 200 bytes.
+    from websockets.speedups import apply_mask as unmask
+except ImportError:
+    unmask = unmask_in_python
 
 
 def _is_utf8(payload):

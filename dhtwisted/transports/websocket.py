@@ -2,8 +2,8 @@
 
 All that leans on Autobahn's insides is in this module:
 
-* ``sendData`` and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close) goes through the
-  same queue as our frames; a second writer could put its bytes into the middle of a frame.
+* ``sendData`` (in ``output.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
+  goes through the same queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
 * ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
@@ -12,8 +12,6 @@ All that leans on Autobahn's insides is in this module:
 """
 
 from __future__ import annotations
-
-import struct
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats
@@ -25,17 +23,13 @@ from zope.interface import implementer
 
 from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.frames import take_text_frames
+from dhtwisted.transports.output import QueuedOutput
 
 EMPTY_PING = b"\x89\x00"
 """The firmware answers exactly these two bytes, and no ping with a payload."""
 
-FLUSH_AT = 8192
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
 SLOW_SECONDS = 10
-BURST_SECONDS = 1
-BURST_FACTOR = 16
-"""So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
-
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
 FIRST_CONTROL = 8
@@ -52,30 +46,15 @@ class _Silent:
     trace = debug = info = warn = error = critical = failure = _nothing
 
 
-def frame_header(length):
-    """Header of an unmasked, unfragmented text frame."""
-    if length < 126:
-        return bytes((0x81, length))
-    if length < 65536:
-        return struct.pack("!BBH", 0x81, 126, length)
-    return struct.pack("!BBQ", 0x81, 127, length)
-
-
 @implementer(IOutput, IPushProducer)
-class DeviceHiveProtocol(WebSocketServerProtocol):
-    """One WebSocket connection; hands messages to its session and is the session's output.
-
-    :ivar queued: bytes that wait for the transport to take them.
-    """
+class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
+    """One WebSocket connection; hands messages to its session and is the session's output."""
 
     log = _Silent()
     events = Logger()
 
     def connectionMade(self):
-        self._queue = []
-        self.queued = 0
-        self._held_back = False
-        self._held_back_since = 0.0
+        self.begin_output()
         self._reading = True
         self._principal = None
         self.session = None
@@ -116,30 +95,30 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.
         self.http_headers = self.http_request_data = self.http_response_data = self.http_request_params = self.http_status_line = None
         self._transport_details = self.send_queue = None
-        self.trafficStats = self.factory.traffic
+        self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
         self.session.principal = self._principal
         self.factory.connections.add(self)
-        self.transport.registerProducer(self, True)
 
     def dataReceived(self, data):
         self.silent_intervals = 0
+        self.factory.traffic.octets_received += len(data)
         if self.state != self.STATE_OPEN or self.current_frame is not None or self.inside_message:
             self._dataReceived(data)
             return
         # Autobahn's own buffer holds what is not a whole frame yet, so that either way of reading goes on where the other ended.
         if self.data:
             data, self.data = self.data + data, b""
-        position, waits = take_text_frames(data, self.maxMessagePayloadSize, self._take)
+        try:
+            position, count, waits = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
+        except Exception:
+            self._session_broken()
+            return
+        self.factory.traffic.messages_received += count
         if waits:
             self.data = data[position:]
         elif position < len(data):
             self._dataReceived(data[position:])
-
-    def _take(self, payload):
-        """Take one message of the fast way; true when the rest is for Autobahn."""
-        self.onMessage(payload, False)
-        return self.state != self.STATE_OPEN
 
     def onFrameBegin(self):
         frame = self.current_frame
@@ -163,79 +142,23 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
         if isBinary:
             self._fail_connection(CLOSE_UNSUPPORTED, "text frames only")
             return
+        self.factory.traffic.messages_received += 1
         try:
             self.session.receive(payload)
         except Exception:
             # Autobahn would drop the connection without a word.
-            self.events.failure("a message from {address} broke the session", address=self.address)
-            self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
+            self._session_broken()
+
+    def _session_broken(self):
+        self.events.failure("a message from {address} broke the session", address=self.address)
+        self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
 
     def onClose(self, wasClean, code, reason):
-        self._queue.clear()
-        self.queued = 0
+        self.drop_queue()
         self.factory.connections.discard(self)
         if self.session is not None:
             self.session.close()
         self.factory.closed(self)
-
-    # Output: frames gather in a queue and leave together at the end of the reactor turn
-
-    @property
-    def congested(self):
-        return self._held_back
-
-    def send(self, payload):
-        self._enqueue(frame_header(len(payload)), payload)
-
-    def send_event(self, prefix, body):
-        if self._held_back and self._is_overfull(len(body)):
-            self._too_slow("its queue is full")
-            return
-        self._enqueue(frame_header(len(prefix) + len(body)), prefix, body)
-
-    def _is_overfull(self, more):
-        limit = self.factory.output_queue
-        if not limit or self.queued + more <= limit:
-            return False
-        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._held_back_since > BURST_SECONDS
-
-    def sendData(self, data, sync=False, chopsize=None):
-        self._enqueue(data)
-        if self.state != self.STATE_OPEN:
-            self.flush()
-
-    def _enqueue(self, *parts):
-        if self.state == self.STATE_CLOSED:
-            return
-        if not self._queue:
-            self.factory.flush_later(self)
-        self._queue += parts
-        for part in parts:
-            self.queued += len(part)
-        if self.queued > FLUSH_AT:
-            self.flush()
-
-    def flush(self):
-        """Write what is queued, unless the transport has too much to write already."""
-        if self._queue and not self._held_back:
-            data = b"".join(self._queue)
-            self._queue.clear()
-            self.queued = 0
-            self.transport.write(data)
-
-    def pauseProducing(self):
-        self._held_back = True
-        self._held_back_since = self.factory.clock.seconds()
-
-    def resumeProducing(self):
-        self._held_back = False
-        self.flush()
-        if not self._held_back and self.session is not None:
-            self.session.writable()
-
-    def stopProducing(self):
-        self._queue.clear()
-        self.queued = 0
 
     # Input
 
@@ -263,8 +186,7 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
     def _end(self, code, reason):
         """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
         if self.state == self.STATE_OPEN:
-            self._queue.clear()
-            self.queued = 0
+            self.drop_queue()
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
             self.flush()
 
@@ -311,13 +233,23 @@ class DeviceHiveProtocol(WebSocketServerProtocol):
             self.sendData(EMPTY_PING)
 
 
+class Traffic:
+    """Counters of one server, of WebSocket connections alone."""
+
+    __slots__ = ("messages_received", "octets_received", "octets_sent")
+
+    def __init__(self):
+        self.messages_received = self.octets_received = self.octets_sent = 0
+
+
 class DeviceHiveFactory(WebSocketServerFactory):
     """Makes the protocols of one server; holds what they share.
 
     :param sessions: a ``SessionFactory``.
     :param rest_url: ``(path, headers, secure) -> text``: where a client that came by this path finds the REST API.
     :param closed: called with each protocol whose connection has ended.
-    :ivar traffic: Autobahn's counters of octets and frames, over all connections.
+    :ivar traffic: what all connections have sent and received, a :class:`Traffic`.
+    :ivar autobahn_traffic: Autobahn's counters, which know only what its own parser reads and writes.
     """
 
     noisy = False
@@ -334,7 +266,8 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.output_queue = limits.output_queue
         self.authenticate_timeout = limits.authenticate_timeout
         self._dirty = []
-        self.traffic = TrafficStats()
+        self.traffic = Traffic()
+        self.autobahn_traffic = TrafficStats()
         self.setProtocolOptions(
             failByDrop=False,
             maxMessagePayloadSize=limits.message_size,

@@ -2,13 +2,14 @@
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerFactory
+from autobahn.websocket.protocol import WebSocketProtocol
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from dhtwisted.transports.frames import take_text_frames
-from dhtwisted.transports.websocket import DeviceHiveProtocol
+from dhtwisted.transports.websocket import DeviceHiveProtocol, Traffic
 from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, PING, PONG, frame
 
 LIMIT = 3000
@@ -19,6 +20,10 @@ class Recorder(DeviceHiveProtocol):
 
     def onOpen(self):
         self.messages = []
+        self.session = self
+
+    def receive(self, payload):
+        self.onMessage(payload, False)
 
     def onMessage(self, payload, isBinary):
         if self.state == self.STATE_OPEN:
@@ -49,9 +54,16 @@ class Factory(WebSocketServerFactory):
     """What the protocols ask of their factory."""
 
     clock = Clock()
+    traffic = Traffic()
 
     def rest_url(self, path, headers, secure):
         return ""
+
+
+class OpenConnection:
+    """A connection that nothing ends."""
+
+    state = WebSocketProtocol.STATE_OPEN
 
 
 def run(protocol_class, chunks):
@@ -116,9 +128,11 @@ def test_plain_frames_need_no_autobahn(texts, data):
     taken, rest = [], b""
     for chunk in cut(stream, data.draw(st.lists(st.integers(0, 10**6), max_size=8))):
         rest += chunk
-        position, waits = take_text_frames(rest, LIMIT, taken.append)
+        before = len(taken)
+        position, count, waits = take_text_frames(rest, LIMIT, taken.append, OpenConnection)
         rest = rest[position:]
         assert waits == bool(rest)
+        assert count == len(taken) - before
     assert (taken, rest) == (texts, b"")
 
 
@@ -126,7 +140,7 @@ def test_plain_frames_need_no_autobahn(texts, data):
 def test_every_length_form(size):
     taken = []
     data = frame(b"x" * size)
-    assert take_text_frames(data, 0, taken.append) == (len(data), False)
+    assert take_text_frames(data, 0, taken.append, OpenConnection) == (len(data), 1, False)
     assert taken == [b"x" * size]
 
 

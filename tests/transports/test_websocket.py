@@ -291,7 +291,7 @@ async def test_a_reader_that_is_too_slow_is_logged_once(listen):
 
     globalLogPublisher.addObserver(observe)
     for _ in range(50):
-        body = {"notification": "t", "parameters": "x" * 50_000}
+        body = {"notification": "t", "parameters": "x" * 500_000}
         publisher.send_text(json.dumps({"action": "notification/insert", "deviceId": "d1", "notification": body}))
     globalLogPublisher.removeObserver(observe)
     assert len(closings) == 1

@@ -1,0 +1,164 @@
+"""How frames leave a connection: they gather in a queue and go out together at the end of the reactor turn.
+
+The queue is the only buffer. A TCP transport is written to directly, in the turn itself: ``transport.write`` would only ask the poller for
+a chance to write, which costs two system calls and one more turn for each connection. What the kernel does not take at once goes to
+``transport.write`` after all, and nothing follows it until the transport says that it is empty.
+
+This leans on Twisted's ``writeSomeData``, which is what ``transport.write`` itself sends by, and on a producer that is asked for more when,
+and only when, everything has been sent. TLS and other transports have no such way; they are written to by ``write``.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from autobahn.websocket.protocol import WebSocketProtocol
+from twisted.internet.tcp import Connection
+
+OPEN, CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
+
+FLUSH_AT = 32768
+"""Bytes that are worth a system call of their own: more would only make the kernel's buffer full, and the queue large."""
+
+BURST_SECONDS = 1
+BURST_FACTOR = 16
+"""So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
+
+
+def frame_header(length):
+    """Header of an unmasked, unfragmented text frame."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)
+
+
+HEADERS = tuple(map(frame_header, range(2048)))
+"""Those of the usual lengths: packing one costs as much as queueing it."""
+
+PREPARED = len(HEADERS)
+
+
+class QueuedOutput:
+    """The writing half of a WebSocket protocol.
+
+    :ivar factory: has ``flush_later``, ``clock``, ``output_queue`` and ``traffic``.
+    :ivar queued: bytes that wait in the queue.
+    """
+
+    def begin_output(self):
+        """Get ready to write; call it when there is a transport."""
+        self._queue = []
+        self.queued = 0
+        self._held_back = False
+        self._held_back_since = 0.0
+        self._subscribed_to_drain = False
+        self._is_direct = isinstance(self.transport, Connection) and not self.transport.TLS
+        if not self._is_direct:
+            self.transport.registerProducer(self, True)
+
+    @property
+    def congested(self):
+        """True while the client does not take what is sent."""
+        return self._held_back
+
+    def send(self, payload):
+        """Send one whole message, however large."""
+        if self.state != OPEN:
+            return
+        length, queue = len(payload), self._queue
+        if not queue:
+            self.factory.flush_later(self)
+        queue.append(HEADERS[length] if length < PREPARED else frame_header(length))
+        queue.append(payload)
+        self.queued += length
+        if self.queued > FLUSH_AT:
+            self.flush()
+
+    def send_event(self, prefix, body):
+        """Send one whole message given in two parts, unless the client has fallen too far behind."""
+        if self.state != OPEN:
+            return
+        length, queue = len(prefix) + len(body), self._queue
+        if self._held_back and self._is_overfull(length):
+            self._too_slow("its queue is full")
+            return
+        if not queue:
+            self.factory.flush_later(self)
+        queue += (HEADERS[length] if length < PREPARED else frame_header(length), prefix, body)
+        self.queued += length
+        if self.queued > FLUSH_AT:
+            self.flush()
+
+    def sendData(self, data, sync=False, chopsize=None):
+        """Send what Autobahn has to say; as part of the same queue, or it could get into the middle of a frame."""
+        if self.state == CLOSED:
+            return
+        if not self._queue:
+            self.factory.flush_later(self)
+        self._queue.append(data)
+        self.queued += len(data)
+        if self.state != OPEN:
+            self.flush()
+
+    def flush(self):
+        """Write what is queued, unless the transport has something to write already."""
+        if not self._queue or self._held_back:
+            return
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self.queued = 0
+        self.factory.traffic.octets_sent += len(data)
+        if not self._is_direct:
+            self.transport.write(data)
+            return
+        sent = self.transport.writeSomeData(data)
+        if sent != len(data):
+            self._leave_to_transport(data, sent)
+
+    def _leave_to_transport(self, data, sent):
+        """Have the transport send the rest, and say when that is done. It also finds out what is wrong with a broken connection."""
+        self._hold_back()
+        self.transport.write(data if isinstance(sent, Exception) else data[sent:])
+        # A pull producer is asked once when it is registered, and then when the transport's buffer is empty.
+        self._subscribed_to_drain = False
+        self.transport.registerProducer(self, False)
+        self._subscribed_to_drain = True
+
+    def _hold_back(self):
+        self._held_back = True
+        self._held_back_since = self.factory.clock.seconds()
+
+    def _is_overfull(self, more):
+        limit = self.factory.output_queue
+        if not limit or self.queued + more <= limit:
+            return False
+        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._held_back_since > BURST_SECONDS
+
+    def drop_queue(self):
+        """Forget what has not been written."""
+        self._queue.clear()
+        self.queued = 0
+
+    # What the transport calls
+
+    def pauseProducing(self):
+        """The buffer of a transport that is not written to directly is full."""
+        self._hold_back()
+
+    def resumeProducing(self):
+        """The transport has sent everything."""
+        if self._is_direct:
+            if not self._subscribed_to_drain:
+                return
+            self._subscribed_to_drain = False
+            self.transport.unregisterProducer()
+        self._held_back = False
+        self.flush()
+        if not self._held_back and self.session is not None:
+            self.session.writable()
+
+    def stopProducing(self):
+        """The connection is gone."""
+        self.drop_queue()
