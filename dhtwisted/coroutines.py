@@ -21,10 +21,15 @@ def run(coroutine, done, failure=None):
     except Exception as error:
         done(None, error)
     else:
-        _resume_after(waiting, coroutine, done)
+        resume_after(waiting, coroutine, done)
 
 
-def _resume_after(waiting, coroutine, done):
+def resume_after(waiting, coroutine, done):
+    """Drive a coroutine to its end that has been begun and waits.
+
+    :param waiting: what it awaits.
+    :param coroutine: as for :func:`run`, like ``done``.
+    """
     if not isinstance(waiting, Deferred):
         coroutine.close()
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))

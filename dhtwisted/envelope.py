@@ -7,6 +7,7 @@ error reply that still names the action and the request id where they can be rea
 from __future__ import annotations
 
 import json
+import sys
 from typing import Union
 
 import msgspec
@@ -49,6 +50,7 @@ class RequestDecoder:
         self._kinds = {kind.__struct_config__.tag: kind for kind in kinds}
         self._decode = msgspec.json.Decoder(Union[tuple(self._kinds.values())], dec_hook=decode_hook).decode
         self._depth = depth
+        self._long_enough = 2 * depth if depth else sys.maxsize
 
     def decode(self, text):
         """Read one request.
@@ -57,7 +59,7 @@ class RequestDecoder:
         :returns: the struct of its action.
         :raises Refused: it is no request of these actions.
         """
-        if self._depth and exceeds_depth(text, self._depth):
+        if len(text) > self._long_enough and exceeds_depth(text, self._depth):
             raise self._too_deep(text)
         try:
             return self._decode(text)
@@ -124,17 +126,16 @@ def _action_name(members):
     return raw, name or None
 
 
-def reply(action, request_id, members):
+def reply(head, request_id, members):
     """Encode a success reply.
 
-    :param action: the action's name.
+    :param head: the action's ``reply_head``.
     :param request_id: raw JSON.
     :param members: a struct with the action's own members, or ``None``.
     """
-    head = b'{"action":"%b","requestId":%b,"status":"success"' % (action.encode(), request_id)
     if members is None:
-        return head + b"}"
-    return head + b"," + encode(members)[1:]
+        return b"".join((head, request_id, b',"status":"success"}'))
+    return b"".join((head, request_id, b',"status":"success",', encode(members)[1:]))
 
 
 def error_reply(error, action=None, request_id=NOTHING):

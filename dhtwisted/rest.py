@@ -259,7 +259,7 @@ class RestApi:
         def refuse(error):
             self._answer_error(error, endpoint, call, done)
 
-        def finished(members, error):
+        def finished(_, members, error):
             if error is not None:
                 refuse(error)
             else:
@@ -281,9 +281,7 @@ class RestApi:
         if endpoint is None:
             raise MethodNotAllowed()
         self._server.check(endpoint.action, principal)
-        request = Request(self._server, call.caller, endpoint.action, endpoint.read(found[1], call, self._depth))
-        request.principal = principal
-        return request
+        return Request(self._server, call.caller, endpoint.action, endpoint.read(found[1], call, self._depth), principal)
 
     async def _identify(self, authorization):
         if not authorization.startswith(BEARER):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -9,7 +13,7 @@ from twisted.python.failure import Failure
 from dhtwisted.access import Principal
 from dhtwisted.arrivals import Arrivals
 from dhtwisted.broker import Broker
-from dhtwisted.coroutines import run
+from dhtwisted.coroutines import resume_after, run
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
     ApiError,
@@ -29,6 +33,13 @@ from dhtwisted.model import ACTIVE, User
 from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dhtwisted.actions.declare import Action
+    from dhtwisted.schema import Fields
+    from dhtwisted.session import Session
+
 API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
 
@@ -37,25 +48,29 @@ REFUSAL_INTERVAL = 1000
 """Milliseconds."""
 
 
-class Request:
-    """One request under way.
+class Request(Struct, eq=False, gc=False):
+    """One request under way. A struct, since one is made for every message.
 
+    :ivar server: the :class:`Server`.
+    :ivar session: the :class:`~dhtwisted.session.Session` that it came by.
     :ivar action: the :class:`~dhtwisted.actions.declare.Action`.
     :ivar fields: its members, a struct of the action's own.
-    :ivar session: the :class:`~dhtwisted.session.Session` that it came by.
     :ivar principal: on whose behalf; ``None`` for nobody. The handler of an action with permissions always has one.
+    :ivar size: bytes of its message.
     :ivar then: called after the reply has left; ``None`` for nothing.
+    :ivar reply: its encoded reply, when it is known.
+    :ivar is_queued: whether it has a place in the order of replies.
     """
 
-    __slots__ = ("action", "fields", "principal", "server", "session", "then")
-
-    def __init__(self, server, session, action, fields):
-        self.server = server
-        self.session = session
-        self.action = action
-        self.fields = fields
-        self.principal = None
-        self.then = None
+    server: Server
+    session: Session
+    action: Action
+    fields: Fields
+    principal: Principal | None = None
+    size: int = 0
+    then: Callable[[], None] | None = None
+    reply: bytes | None = None
+    is_queued: bool = False
 
 
 class Server:
@@ -117,37 +132,41 @@ class Server:
         return self._last_subscription_id
 
     def execute(self, request, done):
-        """Run a request to its end.
+        """Run a request to its end, which is nearly always now.
 
-        :param done: called once with ``(members, None)`` or ``(None, ApiError)``.
+        :param done: called once with ``(request, members, None)`` or ``(request, None, ApiError)``.
+        :returns: whether it waits, so that ``done`` will be called later.
         """
-        self._under_way += 1
-
-        def finished(members, error):
-            self._under_way -= 1
-            if self._idle is not None and not self._under_way:
-                self._idle.callback(None)
-                self._idle = None
-            done(members, None if error is None else self.told(error, request.action.name))
-
-        if request.fields.token is not None and not request.action.own_token:
-            run(self._execute_with_token(request), finished)
-            return
+        action = request.action
         try:
-            coroutine = self._authorized(request)
-        except ApiError as error:
-            finished(None, error)
+            if request.fields.token is None or action.own_token:
+                self.check(action, request.principal)
+                coroutine = action.handler(request)
+            else:
+                coroutine = self._execute_with_token(request)
+            waiting = coroutine.send(None)
+        except StopIteration as stop:
+            members, told = stop.value, None
+        except Exception as error:
+            members, told = None, self.told(error, action.name)
         else:
-            run(coroutine, finished)
+            self._under_way += 1
+            resume_after(waiting, coroutine, partial(self._finished, request, done))
+            return True
+        done(request, members, told)
+        return False
+
+    def _finished(self, request, done, members, error):
+        self._under_way -= 1
+        if self._idle is not None and not self._under_way:
+            self._idle.callback(None)
+            self._idle = None
+        done(request, members, None if error is None else self.told(error, request.action.name))
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
-        return await self._authorized(request)
-
-    def _authorized(self, request):
-        """The handler's coroutine, when the caller has the permission."""
         self.check(request.action, request.principal)
-        return request.action.handler(request)
+        return await request.action.handler(request)
 
     @staticmethod
     def check(action, principal):

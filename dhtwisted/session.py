@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -20,6 +21,8 @@ from dhtwisted.coroutines import run
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.server import Request
 from dhtwisted.throttle import RateLimit
+
+ACTIONS_BY_FIELDS = {action.fields: action for action in ACTIONS.values()}
 
 MAX_UNDER_WAY = 512
 MAX_SIZE_UNDER_WAY = 4 * 1024**2
@@ -36,25 +39,23 @@ class SessionFactory:
 
     def __init__(self, server):
         self.server = server
-        self.decoder = envelope.RequestDecoder([action.fields for action in ACTIONS.values()], server.settings.limits.json_depth)
+        self._decode = envelope.RequestDecoder(list(ACTIONS_BY_FIELDS), server.settings.limits.json_depth).decode
 
     def build(self, output):
         """Make a session.
 
         :param output: the way to its client, an ``IOutput``.
         """
-        return Session(self.server, self.decoder, output)
+        return Session(self.server, self._decode, output)
 
 
-class _Pending:
-    """A request whose reply has not left: ``reply`` is ``None`` until it is known. A request refused unread is ``None`` itself."""
+class _Refusal(Struct, gc=False):
+    """A request that was refused unread, in the order of replies: what there is to be known of it in a place of ``Request``."""
 
-    __slots__ = ("reply", "request", "size")
-
-    def __init__(self, request, size=0, reply=None):
-        self.request = request
-        self.size = size
-        self.reply = reply
+    reply: bytes
+    size: int = 0
+    then: None = None
+    is_queued: bool = True
 
 
 def _with(queue, item):
@@ -80,8 +81,9 @@ class Session:
         "_busy",
         "_closed",
         "_commands",
-        "_decoder",
+        "_decode",
         "_drained",
+        "_ended",
         "_exclusive",
         "_finished",
         "_inbox",
@@ -97,12 +99,12 @@ class Session:
         "subscriptions",
     )
 
-    def __init__(self, server, decoder, output):
+    def __init__(self, server, decode, output):
         self.output = output
         self.principal = None
         self.subscriptions = {}
         self._server = server
-        self._decoder = decoder
+        self._decode = decode
         self._started = NONE
         self._waiting = NONE
         self._inbox = NONE
@@ -114,6 +116,7 @@ class Session:
         self._drained = None
         self._replays = NONE
         self._closed = False
+        self._ended = False
         self._finished = None
         self._rate_call = None
         per_second = server.settings.limits.requests_per_second
@@ -126,7 +129,13 @@ class Session:
 
         :param text: bytes, known to be UTF-8.
         """
-        if self._closed or self._finished is not None:
+        if self._started or self._inbox or self._rate is not None or self.output.congested:
+            self._receive_in_turn(text)
+        elif not self._ended:
+            self._accept(text)
+
+    def _receive_in_turn(self, text):
+        if self._ended:
             return
         if self._inbox or self._must_hold():
             self._inbox = _with(self._inbox, text)
@@ -163,46 +172,55 @@ class Session:
 
     def _accept(self, text):
         try:
-            fields = self._decoder.decode(text)
+            fields = self._decode(text)
         except envelope.Refused as refused:
             self._answer_refused(envelope.error_reply(refused.error, refused.action, refused.request_id))
             return
-        action = ACTIONS[fields.__struct_config__.tag]
-        pending = _Pending(Request(self._server, self, action, fields), len(text))
-        self._size += pending.size
+        action = ACTIONS_BY_FIELDS[type(fields)]
+        request = Request(self._server, self, action, fields, self.principal, len(text))
         if self._started and (self._waiting or self._exclusive or not action.overlaps):
-            self._waiting = _with(self._waiting, pending)
+            self._size += request.size
+            self._waiting = _with(self._waiting, request)
         else:
-            self._begin(pending)
+            self._begin(request)
 
     def _answer_refused(self, reply):
         if not self._started:
             self.output.send(reply)
         elif self._waiting:
-            self._waiting = _with(self._waiting, _Pending(None, reply=reply))
+            self._waiting = _with(self._waiting, _Refusal(reply))
         else:
-            self._started = _with(self._started, _Pending(None, reply=reply))
+            self._started = _with(self._started, _Refusal(reply))
 
-    def _begin(self, pending):
+    def _begin(self, request):
         """Work on a request. The principal is the one of now: an ``authenticate`` before it has had its effect."""
-        request = pending.request
         request.principal = self.principal
-        self._started = _with(self._started, pending)
-        self._exclusive = not request.action.overlaps
+        if self._server.execute(request, self._done) and request.reply is None:
+            self._put_in_order(request)
+            self._exclusive = not request.action.overlaps
 
-        def done(members, error):
-            pending.reply = self._encode(request, members, error)
-            if not self._advancing and self._started[0] is pending:
-                self._advance()
+    def _put_in_order(self, request):
+        request.is_queued = True
+        self._size += request.size
+        self._started = _with(self._started, request)
 
-        self._server.execute(request, done)
-
-    def _encode(self, request, members, error):
-        action, request_id = request.action.name, bytes(request.fields.request_id)
+    def _done(self, request, members, error):
+        """Answer a request at once, unless older ones have not been answered."""
         if error is None:
-            return envelope.reply(action, request_id, members)
-        request.then = None
-        return envelope.error_reply(error, envelope.encode_text(action), request_id)
+            reply = envelope.reply(request.action.reply_head, request.fields.request_id, members)
+        else:
+            request.then = None
+            reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
+        request.reply = reply
+        if request.is_queued:
+            if not self._advancing and self._started[0] is request:
+                self._advance()
+        elif self._started:
+            self._put_in_order(request)
+        else:
+            self.output.send(reply)
+            if request.then is not None:
+                request.then()
 
     def _advance(self):
         """Send the replies that are due, then begin what they made way for."""
@@ -221,11 +239,11 @@ class Session:
     def _send_due(self):
         started = self._started
         while started and started[0].reply is not None:
-            pending = started.popleft()
-            self._size -= pending.size
-            self.output.send(pending.reply)
-            if pending.request is not None and pending.request.then is not None:
-                pending.request.then()
+            request = started.popleft()
+            self._size -= request.size
+            self.output.send(request.reply)
+            if request.then is not None:
+                request.then()
         if not started:
             self._started = NONE
             self._exclusive = False
@@ -234,10 +252,11 @@ class Session:
         """Begin the next waiting request if it may begin now; true when one was taken."""
         if not self._waiting or (self._started and self._exclusive):
             return False
-        pending = self._waiting[0]
-        if pending.request is None:
+        request = self._waiting[0]
+        if request.reply is not None:
             self._started = _with(self._started, self._waiting.popleft())
-        elif not self._started or pending.request.action.overlaps:
+        elif not self._started or request.action.overlaps:
+            self._size -= request.size
             self._begin(self._waiting.popleft())
         else:
             return False
@@ -346,6 +365,7 @@ class Session:
     def finish(self, done):
         """Accept nothing more, and call ``done`` when the replies to what was accepted have left."""
         self._inbox = NONE
+        self._ended = True
         self._finished = done
         self._report_finished()
 
@@ -356,7 +376,7 @@ class Session:
 
     def close(self):
         """Forget everything of a client that is gone. What it asked for and was begun is finished, unanswered."""
-        self._closed = True
+        self._closed = self._ended = True
         self._inbox = self._waiting = NONE
         for subscription in list(self.subscriptions.values()):
             self.unsubscribe(subscription)

@@ -159,9 +159,12 @@ class Answer(Resource):
     nothing: str | None
 
 
+HEAD = b'{"action":"a/b","requestId":'
+
+
 def test_a_success_reply():
-    assert reply("a/b", b'{"x":1}', None) == b'{"action":"a/b","requestId":{"x":1},"status":"success"}'
-    assert reply("a/b", b"null", Answer(some_value=1, nothing=None)) == (
+    assert reply(HEAD, b'{"x":1}', None) == b'{"action":"a/b","requestId":{"x":1},"status":"success"}'
+    assert reply(HEAD, b"null", Answer(some_value=1, nothing=None)) == (
         b'{"action":"a/b","requestId":null,"status":"success","someValue":1,"nothing":null}'
     )
 

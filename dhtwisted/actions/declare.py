@@ -54,6 +54,7 @@ class Action:
     :ivar own_token: its ``token`` member is its own, and not an authorization of this one request.
     :ivar waits: it is a long poll: it may take a minute, and errors are held back from clients that repeat at once.
     :ivar documentation: what it does, for the reference.
+    :ivar reply_head: the beginning of its replies, up to the request's id.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Action:
         "own_token",
         "permissions",
         "reply",
+        "reply_head",
         "routes",
         "waits",
     )
@@ -80,6 +82,7 @@ class Action:
         self.own_token = own_token
         self.waits = waits
         self.documentation = inspect.getdoc(handler) or ""
+        self.reply_head = b'{"action":%b,"requestId":' % msgspec.json.encode(self.name)
         self.reply = _returned(handler)
         self.answer = _only_object(self.reply)
 
