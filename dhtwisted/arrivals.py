@@ -47,22 +47,26 @@ class ArrivedIds:
         self._missing = {}
         self._unsure_until = 0
 
-    def add(self, message_id, now):
+    def add(self, message_id, seconds):
         """Take note of an event.
 
-        :param now: milliseconds.
+        :param seconds: the time of the reactor.
         """
-        if message_id <= self._highest:
+        if message_id == self._highest + 1:
+            self._highest = message_id
+        elif message_id <= self._highest:
             self._missing.pop(message_id, None)
-            return
-        passed_over = range(self._highest + 1, message_id)
-        self._highest = message_id
-        if len(self._missing) + len(passed_over) > MAX_MISSING:
+        else:
+            self._pass_over(range(self._highest + 1, message_id), int(seconds * 1000) + FRESH)
+            self._highest = message_id
+
+    def _pass_over(self, ids, until):
+        if len(self._missing) + len(ids) > MAX_MISSING:
             # As when this node has just begun: other messages were there before.
             self._missing.clear()
-            self._unsure_until = now + FRESH
+            self._unsure_until = until
         else:
-            self._missing |= dict.fromkeys(passed_over, now + FRESH)
+            self._missing |= dict.fromkeys(ids, until)
 
     def all_until(self, now):
         """The id up to which no event will come any more."""
@@ -88,7 +92,7 @@ class Arrivals:
         self._entities = entities
         self._broker = broker
         self._ids = {COMMAND_INSERT: ArrivedIds(), NOTIFICATION_INSERT: ArrivedIds()}
-        self._heard_at = self._now()
+        self._heard_at = reactor.seconds()
         self.cut_at = 0
         self._waiting = deque()
         self._busy = False
@@ -97,7 +101,11 @@ class Arrivals:
 
     def receive(self, events):
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        self._heard_at = self._now()
+        self._heard_at = self._reactor.seconds()
+        if not self._busy:
+            events = self._deliver_at_once(events)
+            if not events:
+                return
         self._waiting.extend(events)
         if not self._busy:
             self._busy = True
@@ -105,6 +113,18 @@ class Arrivals:
         elif self._failing and len(self._waiting) > MAX_WAITING:
             self.forget()
             self._broker.lose("too many events wait for the storage")
+
+    def _deliver_at_once(self, events):
+        """Deliver events up to the first one whose device is not at hand, which is nearly always all of them.
+
+        :returns: the others.
+        """
+        for position, event in enumerate(events):
+            device = self._entities.device(event.message.device_id)
+            if device is None and self._broker.may_want(event):
+                return events[position:]
+            self._deliver(event, device)
+        return ()
 
     async def changed(self, keys):
         """Take account of entities that were changed on other nodes; the second callback of ``IMessageBus.start``.
@@ -126,7 +146,7 @@ class Arrivals:
     def horizon(self, action):
         """Say whose events will come no more: of inserts those up to this id, of updates those up to this time in milliseconds."""
         if action == COMMAND_UPDATE:
-            return min(self._now(), self._heard_at) - FRESH
+            return min(self._now(), int(self._heard_at * 1000)) - FRESH
         return self._ids[action].all_until(self._now())
 
     def forget(self):
@@ -146,25 +166,23 @@ class Arrivals:
                 gone = await self._read_devices()
             else:
                 self._waiting.popleft()
-                self._deliver(event)
+                self._deliver(event, self._entities.device(event.message.device_id))
 
     def _delivered(self, _, error):
         self._busy = self._failing = False
         if error is not None:
             self._log.failure("Events could not be delivered", failure=Failure(error))
 
-    def _deliver(self, event):
+    def _deliver(self, event, device):
+        """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
         message = event.message
         if event.action != COMMAND_UPDATE:
             self._ids[event.action].add(message.id, self._heard_at)
-        device = self._entities.device(message.device_id)
-        if device is None:
-            # Nobody here wants it, or the device was deleted.
-            return
-        try:
-            self._broker.deliver(event, device)
-        except Exception:
-            self._log.failure("{action} {id} could not be delivered", action=event.action, id=message.id)
+        if device is not None:
+            try:
+                self._broker.deliver(event, device)
+            except Exception:
+                self._log.failure("{action} {id} could not be delivered", action=event.action, id=message.id)
 
     def _is_unknown(self, event):
         return self._entities.device(event.message.device_id) is None and self._broker.may_want(event)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-
 from dhtwisted.access import Permission
 from dhtwisted.model import Command, Device, Event, Notification
 from dhtwisted.resources import event_body, event_prefix
@@ -15,6 +13,9 @@ EVENT_KINDS = {COMMAND_INSERT: Command, COMMAND_UPDATE: Command, NOTIFICATION_IN
 """What there are events of, and the kind of message of each."""
 
 READ_PERMISSIONS = {Command: Permission.GET_DEVICE_COMMAND, Notification: Permission.GET_DEVICE_NOTIFICATION}
+
+INDEXED = ("device_ids", "network_ids", "device_type_ids")
+EVERYTHING = ("all", None)
 
 
 class Subscription:
@@ -28,6 +29,8 @@ class Subscription:
     """
 
     __slots__ = (
+        "_is_narrowed",
+        "_permission",
         "action",
         "device_ids",
         "device_type_ids",
@@ -55,28 +58,83 @@ class Subscription:
         self.echo = echo
         self.prefix = event_prefix(action, subscription_id)
         self.replay = None
+        self._permission = READ_PERMISSIONS[self.kind]
+        self._is_narrowed = names is not None or device_ids is not None or network_ids is not None or device_type_ids is not None
 
     def matches(self, message, network_id, device_type_id):
         """Tell whether a message of a device that is now in this network and of this type is wanted, and still permitted."""
+        if self._is_narrowed and not self._asks_for(message, network_id, device_type_id):
+            return False
+        return self.principal.receives(self._permission, network_id, device_type_id)
+
+    def _asks_for(self, message, network_id, device_type_id):
         if self.names is not None and message.name not in self.names:
             return False
         if self.device_ids is not None:
-            if message.device_id not in self.device_ids:
-                return False
-        elif (self.network_ids is not None and network_id not in self.network_ids) or (
-            self.device_type_ids is not None and device_type_id not in self.device_type_ids
-        ):
-            return False
-        principal = self.principal
-        return principal.permits(READ_PERMISSIONS[self.kind]) and principal.sees(network_id, device_type_id)
+            return message.device_id in self.device_ids
+        return (self.network_ids is None or network_id in self.network_ids) and (
+            self.device_type_ids is None or device_type_id in self.device_type_ids
+        )
 
     def index_keys(self):
-        """Where the broker files it: under its devices, else its networks, else its types, else under everything."""
-        for field in ("device_ids", "network_ids", "device_type_ids"):
+        """Where the broker files it: under its devices, else its networks, else its types, else under everything.
+
+        :returns: a list of ``(field, value)``.
+        """
+        for field in INDEXED:
             values = getattr(self, field)
             if values is not None:
-                return [(self.action, field, value) for value in values]
-        return [(self.action, "all", None)]
+                return [(field, value) for value in values]
+        return [EVERYTHING]
+
+
+class Index:
+    """The subscriptions to one sort of event, each in as many places as it names devices, networks or types.
+
+    :ivar wide: how many there are that do not name their devices.
+    """
+
+    __slots__ = ("by_device", "by_place", "wide")
+
+    def __init__(self):
+        self.by_device = {}
+        self.by_place = {}
+        self.wide = 0
+
+    def add(self, subscription):
+        """File a subscription."""
+        self.wide += subscription.device_ids is None
+        for key in subscription.index_keys():
+            entries, key = self._entries(key)
+            entries.setdefault(key, {})[subscription.id] = subscription
+
+    def remove(self, subscription):
+        """Take it out."""
+        self.wide -= subscription.device_ids is None
+        for key in subscription.index_keys():
+            entries, key = self._entries(key)
+            found = entries.get(key, {})
+            found.pop(subscription.id, None)
+            if not found:
+                entries.pop(key, None)
+
+    def _entries(self, key):
+        return (self.by_device, key[1]) if key[0] == "device_ids" else (self.by_place, key)
+
+    def candidates(self, device_id, network_id, device_type_id):
+        """Those that may want an event; a new list, since a delivery may end a connection and with it its subscriptions."""
+        entries = self.by_device.get(device_id)
+        found = [] if entries is None else list(entries.values())
+        if self.wide:
+            for key in (("network_ids", network_id), ("device_type_ids", device_type_id), EVERYTHING):
+                entries = self.by_place.get(key)
+                if entries is not None:
+                    found += entries.values()
+        return found
+
+    def __iter__(self):
+        for entries in (*self.by_device.values(), *self.by_place.values()):
+            yield from entries.values()
 
 
 class Broker:
@@ -87,38 +145,29 @@ class Broker:
 
     def __init__(self, updates_to_inserter):
         self._updates_to_inserter = updates_to_inserter
-        self._index = defaultdict(dict)
-        self._wide = Counter()
+        self._indexes = {action: Index() for action in EVENT_KINDS}
         self._inserters = {}
 
     def add(self, subscription):
         """Deliver to a subscription from the next event on."""
-        self._wide[subscription.action] += subscription.device_ids is None
-        for key in subscription.index_keys():
-            self._index[key][subscription.id] = subscription
+        self._indexes[subscription.action].add(subscription)
 
     def remove(self, subscription):
         """Deliver nothing more to a subscription."""
-        self._wide[subscription.action] -= subscription.device_ids is None
-        for key in subscription.index_keys():
-            entries = self._index.get(key)
-            if entries is not None:
-                entries.pop(subscription.id, None)
-                if not entries:
-                    del self._index[key]
+        self._indexes[subscription.action].remove(subscription)
 
     def drop_device(self, device_id):
         """End what subscriptions name of a device that was deleted; they stay listed, and a new device of this name is another one."""
-        for action in EVENT_KINDS:
-            self._index.pop((action, "device_ids", device_id), None)
+        for index in self._indexes.values():
+            index.by_device.pop(device_id, None)
 
     def names_device(self, device_id):
         """Tell whether a subscription names this device."""
-        return any((action, "device_ids", device_id) in self._index for action in EVENT_KINDS)
+        return any(device_id in index.by_device for index in self._indexes.values())
 
     def named_devices(self):
         """The ids of all devices that subscriptions name, as a set."""
-        return {value for _, field, value in self._index if field == "device_ids"}
+        return {device_id for index in self._indexes.values() for device_id in index.by_device}
 
     def remember_inserter(self, command_id, session):
         """Send the command's updates to this session, until :meth:`forget_inserter`."""
@@ -131,55 +180,35 @@ class Broker:
 
     def may_want(self, event: Event):
         """Tell whether anybody may want an event, wherever its device is."""
-        message, action = event.message, event.action
-        return (
-            self._wide[action] > 0
-            or (action, "device_ids", message.device_id) in self._index
-            or (action == COMMAND_UPDATE and message.id in self._inserters)
-        )
+        message, index = event.message, self._indexes[event.action]
+        return index.wide > 0 or message.device_id in index.by_device or (event.action == COMMAND_UPDATE and message.id in self._inserters)
 
     def deliver(self, event: Event, device: Device):
         """Hand over an event.
 
         :param device: of the message, as it is now.
         """
-        message, action = event.message, event.action
-        place = device.network_id, device.device_type_id
+        message, network_id, device_type_id = event.message, device.network_id, device.device_type_id
+        inserter = self._inserters.get(message.id) if event.action == COMMAND_UPDATE else None
         body = None
-        reached = set()
-        for subscription in self._candidates(action, message.device_id, *place):
-            if subscription.matches(message, *place):
+        for subscription in self._indexes[event.action].candidates(device.id, network_id, device_type_id):
+            if subscription.matches(message, network_id, device_type_id):
                 if body is None:
                     body = event_body(message)
-                reached.add(subscription.session)
-                subscription.session.deliver(subscription, message, body)
-        if action == COMMAND_UPDATE and self._inserters:
-            self._deliver_to_inserter(message, place, body, reached)
+                session = subscription.session
+                if session is inserter:
+                    inserter = None
+                session.deliver(subscription, message, body)
+        if inserter is not None:
+            self._deliver_to_inserter(inserter, message, device, body)
 
     def lose(self, reason):
         """Have the subscribers go, since they missed events; they come again and ask for what is stored."""
-        sessions = {subscription.session for entries in self._index.values() for subscription in entries.values()}
+        sessions = {subscription.session for index in self._indexes.values() for subscription in index}
         for session in sessions | set(self._inserters.values()):
             session.lose(reason)
 
-    def _candidates(self, action, device_id, network_id, device_type_id):
-        """A list, since a delivery may end a connection and with it its subscriptions."""
-        found = []
-        for key in (
-            (action, "device_ids", device_id),
-            (action, "network_ids", network_id),
-            (action, "device_type_ids", device_type_id),
-            (action, "all", None),
-        ):
-            entries = self._index.get(key)
-            if entries:
-                found.extend(entries.values())
-        return found
-
-    def _deliver_to_inserter(self, message, place, body, reached):
-        session = self._inserters.get(message.id)
-        if session is None or session in reached:
-            return
+    def _deliver_to_inserter(self, session, message, device, body):
         principal = session.principal
-        if principal is not None and principal.permits(Permission.GET_DEVICE_COMMAND) and principal.sees(*place):
+        if principal is not None and principal.receives(Permission.GET_DEVICE_COMMAND, device.network_id, device.device_type_id):
             session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))

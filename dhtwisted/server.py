@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -36,9 +36,7 @@ from dhtwisted.throttle import FailureThrottle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dhtwisted.actions.declare import Action
     from dhtwisted.schema import Fields
-    from dhtwisted.session import Session
 
 API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
@@ -63,8 +61,8 @@ class Request(Struct, eq=False, gc=False):
     """
 
     server: Server
-    session: Session
-    action: Action
+    session: Any
+    action: Any
     fields: Fields
     principal: Principal | None = None
     size: int = 0

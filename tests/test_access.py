@@ -69,29 +69,29 @@ def test_what_the_list_of_actions_permits(actions, permitted):
     for permission in ALL_PERMISSIONS:
         assert principal.permits(permission) == (permission in permitted)
         if permission in permitted:
-            principal.require({permission})
+            principal.require(frozenset({permission}))
         else:
             with pytest.raises(AccessDenied):
-                principal.require({permission})
+                principal.require(frozenset({permission}))
 
 
 def test_one_of_several_permissions_is_enough():
     principal, _ = make(actions=frozenset({5}))
-    principal.require({Permission.GET_DEVICE_NOTIFICATION, Permission.GET_DEVICE_COMMAND})
+    principal.require(frozenset({Permission.GET_DEVICE_NOTIFICATION, Permission.GET_DEVICE_COMMAND}))
 
 
 def test_the_role_is_not_asked_for_a_permission():
     principal, _ = make(role=CLIENT, actions=frozenset({12}))
-    principal.require({Permission.MANAGE_USER})
+    principal.require(frozenset({Permission.MANAGE_USER}))
 
 
 @pytest.mark.parametrize("status", [LOCKED_OUT, DISABLED])
 def test_a_user_who_is_not_active_has_nothing_from_now_on(status):
     principal, entities = make()
-    principal.require({Permission.GET_DEVICE})
+    principal.require(frozenset({Permission.GET_DEVICE}))
     at_once(entities.update(User, 1, {"status": status}))
     with pytest.raises(Unauthorized) as refused:
-        principal.require({Permission.GET_DEVICE})
+        principal.require(frozenset({Permission.GET_DEVICE}))
     assert refused.value.text == "Unauthorized"
     assert not principal.permits(Permission.GET_DEVICE)
 
@@ -101,7 +101,7 @@ def test_a_user_who_was_deleted_has_nothing():
     assert principal.sees(1, 1)
     at_once(entities.delete(User, 1))
     with pytest.raises(Unauthorized):
-        principal.require({Permission.GET_DEVICE})
+        principal.require(frozenset({Permission.GET_DEVICE}))
     assert not principal.permits(Permission.GET_DEVICE)
     assert not principal.sees(1, 1)
     assert not principal.unrestricted
@@ -113,13 +113,13 @@ def test_expiry_counts_only_with_a_clock():
     strict, _ = make(clock=clock, expires=5000)
     lax, _ = make(expires=5000)
     clock.advance(4.999)
-    strict.require({Permission.GET_DEVICE})
+    strict.require(frozenset({Permission.GET_DEVICE}))
     clock.advance(0.001)
     with pytest.raises(TokenExpired) as refused:
-        strict.require({Permission.GET_DEVICE})
+        strict.require(frozenset({Permission.GET_DEVICE}))
     assert refused.value.text == "Token expired"
     assert not strict.permits(Permission.GET_DEVICE)
-    lax.require({Permission.GET_DEVICE})
+    lax.require(frozenset({Permission.GET_DEVICE}))
 
 
 LISTS = [

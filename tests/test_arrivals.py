@@ -274,16 +274,16 @@ def test_ids_that_come_in_order_have_all_come():
     ids = ArrivedIds()
     assert ids.all_until(0) == 0
     for message_id in (1, 2, 3):
-        ids.add(message_id, 5)
+        ids.add(message_id, 0.005)
         assert ids.all_until(5) == message_id
 
 
 def test_one_that_was_passed_over_is_waited_for():
     ids = ArrivedIds()
     for message_id in (1, 3, 5, 4):
-        ids.add(message_id, 100)
+        ids.add(message_id, 0.1)
     assert ids.all_until(100) == 1
-    ids.add(2, 100)
+    ids.add(2, 0.1)
     assert ids.all_until(100) == 5
 
 
@@ -291,19 +291,19 @@ def test_one_that_does_not_come_is_given_up():
     ids = ArrivedIds()
     ids.add(1, 0)
     ids.add(3, 0)
-    ids.add(5, 10)
+    ids.add(5, 0.01)
     assert ids.all_until(FRESH - 1) == 1
     assert ids.all_until(FRESH) == 3
     assert ids.all_until(FRESH + 10) == 5
-    ids.add(2, FRESH + 20)
+    ids.add(2, (FRESH + 20) / 1000)
     assert ids.all_until(FRESH + 20) == 5
 
 
 @pytest.mark.parametrize("first", [10**6, 2**62])
 def test_a_node_that_has_just_begun_is_not_sure(first):
     ids = ArrivedIds()
-    ids.add(first, 1000)
-    ids.add(first + 1, 2000)
+    ids.add(first, 1)
+    ids.add(first + 1, 2)
     assert ids.all_until(999 + FRESH) == 0
     assert ids.all_until(1000 + FRESH) == first + 1
 
@@ -312,7 +312,7 @@ def test_many_holes_take_no_room(monkeypatch):
     monkeypatch.setattr(module, "MAX_MISSING", 3)
     ids = ArrivedIds()
     for message_id in range(1, 100, 2):
-        ids.add(message_id, message_id)
+        ids.add(message_id, message_id / 1000)
     assert len(ids._missing) <= 3
     assert ids.all_until(100) == 0
     assert ids.all_until(100 + FRESH) == 99

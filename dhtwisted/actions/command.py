@@ -5,7 +5,16 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_name, check_text, find_messages, message_query, publish, writable_device
+from dhtwisted.actions.common import (
+    accessible_device,
+    check_name,
+    check_text,
+    device_at_hand,
+    find_messages,
+    message_query,
+    publish,
+    writable_device,
+)
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
@@ -57,7 +66,7 @@ class InsertedCommand(Resource):
 async def command_insert(request) -> InsertedCommand:
     """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
     fields, server = request.fields, request.server
-    device = await writable_device(request, fields.device_id)
+    device = device_at_hand(request, fields.device_id) or await writable_device(request, fields.device_id)
     new = fields.command
     if new is None:
         raise MissingCommand()
@@ -175,7 +184,7 @@ class CommandUpdate(Fields, tag="command/update"):
 async def command_update(request):
     """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
     fields = request.fields
-    device = await accessible_device(request, fields.device_id)
+    device = device_at_hand(request, fields.device_id) or await accessible_device(request, fields.device_id)
     if fields.command_id is None:
         raise MissingCommandId()
     if fields.command is None:

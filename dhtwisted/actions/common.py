@@ -28,6 +28,17 @@ def check_device_id(device_id):
         raise InvalidDeviceId()
 
 
+def device_at_hand(request, device_id):
+    """Find a device that the caller may use, without waiting: what nearly every message needs.
+
+    :returns: ``None`` when it is not at hand, or not for him: :func:`accessible_device` and :func:`writable_device` find out.
+    """
+    device = request.server.entities.device(device_id)
+    if device is None or device.is_blocked or not request.principal.sees(device.network_id, device.device_type_id):
+        return None
+    return device
+
+
 async def accessible_device(request, device_id):
     """Find a device that the caller may use.
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from msgspec import Raw
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_device_id, check_name, find_messages, message_query, publish, writable_device
+from dhtwisted.actions.common import (
+    accessible_device,
+    check_device_id,
+    check_name,
+    device_at_hand,
+    find_messages,
+    message_query,
+    publish,
+    writable_device,
+)
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.errors import (
@@ -66,7 +75,7 @@ async def notification_insert(request) -> InsertedNotification:
     if new is None:
         raise MissingNotification()
     check_name(new.notification, MissingNotification)
-    device = await writable_device(request, fields.device_id)
+    device = device_at_hand(request, fields.device_id) or await writable_device(request, fields.device_id)
     if new.notification in RESERVED:
         raise ReservedNotification()
     notification = Notification(

@@ -55,6 +55,14 @@ class OrderedMessages:
         else:
             insort(items, message, self.start, key=self.order)
 
+    def add_newest(self, message):
+        """The same for one that has a higher id than all others, where the order is that of time."""
+        items = self.items
+        if self.start == len(items) or items[-1].timestamp <= message.timestamp:
+            items.append(message)
+        else:
+            insort(items, message, self.start, key=self.order)
+
     def remove(self, message):
         """Take a message out; it must be in."""
         if self.items[self.start] is not message:
@@ -100,10 +108,18 @@ class TimeIndex:
     def add(self, message):
         """Take a message in."""
         self._all.add(message)
-        device = self._by_device.get(message.device_id)
+        self._of_device(message.device_id).add(message)
+
+    def add_newest(self, message):
+        """The same for one that has a higher id than all others, where the order is that of time."""
+        self._all.add_newest(message)
+        self._of_device(message.device_id).add_newest(message)
+
+    def _of_device(self, device_id):
+        device = self._by_device.get(device_id)
         if device is None:
-            device = self._by_device[message.device_id] = OrderedMessages(self.order)
-        device.add(message)
+            device = self._by_device[device_id] = OrderedMessages(self.order)
+        return device
 
     def remove(self, message):
         """Take a message out; it must be in."""
@@ -145,16 +161,17 @@ class MessageLog:
         return len(self._by_id)
 
     def add(self, message, now):
-        """Stamp a message and keep it.
+        """Stamp a new message and keep it.
 
         :param now: server time in milliseconds, for a message without a time of its own.
         """
-        message.id = self.last_id + 1
+        message.id = self.last_id = message_id = self.last_id + 1
         if message.timestamp is None:
             message.timestamp = now
         if self.kind is Command:
             message.last_updated = message.timestamp
-        self.put(message)
+        self._by_id[message_id] = message
+        self._times.add_newest(message)
 
     def put(self, message):
         """Keep a message that has its stamps, as when data is read again or restored. No other has its id."""

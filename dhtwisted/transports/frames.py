@@ -10,7 +10,7 @@ from __future__ import annotations
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
 
-OPEN = WebSocketProtocol.STATE_OPEN
+OPEN, CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
 PLAIN_TEXT = 0x81
 HEADER = 6
 """Bytes before the payload of a frame of less than 126: two, and four of the mask."""

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import struct
 
-from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.tcp import Connection
 
-OPEN, CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
+from dhtwisted.transports.frames import CLOSED, OPEN
 
 FLUSH_AT = 32768
 """Bytes that are worth a system call of their own: more would only make the kernel's buffer full, and the queue large."""
