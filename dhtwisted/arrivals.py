@@ -102,10 +102,18 @@ class Arrivals:
     def receive(self, events):
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
         self._heard_at = self._reactor.seconds()
-        if not self._busy:
-            events = self._deliver_at_once(events)
-            if not events:
+        if self._busy:
+            self._hold(events)
+            return
+        for position, event in enumerate(events):
+            device = self._entities.device(event.message.device_id)
+            if device is None and self._broker.may_want(event):
+                self._hold(events[position:])
                 return
+            self._deliver(event, device)
+
+    def _hold(self, events):
+        """Deliver events when their devices, and those of all before them, have been read."""
         self._waiting.extend(events)
         if not self._busy:
             self._busy = True
@@ -113,18 +121,6 @@ class Arrivals:
         elif self._failing and len(self._waiting) > MAX_WAITING:
             self.forget()
             self._broker.lose("too many events wait for the storage")
-
-    def _deliver_at_once(self, events):
-        """Deliver events up to the first one whose device is not at hand, which is nearly always all of them.
-
-        :returns: the others.
-        """
-        for position, event in enumerate(events):
-            device = self._entities.device(event.message.device_id)
-            if device is None and self._broker.may_want(event):
-                return events[position:]
-            self._deliver(event, device)
-        return ()
 
     async def changed(self, keys):
         """Take account of entities that were changed on other nodes; the second callback of ``IMessageBus.start``.

@@ -34,6 +34,9 @@ class Entities:
 
     :param storage: an opened ``IEntityStorage``.
     :param publish_change: called with kind and key of what was written here, as ``IMessageBus.publish_change``.
+    :ivar user: ``user(user_id)``: the user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by
+        :meth:`get`.
+    :ivar device: ``device(device_id)``: the device as it is now, without waiting; ``None`` when it is not at hand.
     :ivar users_epoch: grows with every change of a user, for whoever keeps something computed from users.
     """
 
@@ -45,6 +48,8 @@ class Entities:
         self._changes = 0
         self._changed_at = {}
         self._all_changed_at = 0
+        self.user = self._known[User].get
+        self.device = self._known[Device].get
         self.users_epoch = 0
         self.find = storage.find
         self.count = storage.count
@@ -104,14 +109,6 @@ class Entities:
             missing += asked.difference(overtaken, found)
             keys = overtaken + keys[MAX_KEYS:]
         return missing
-
-    def user(self, user_id):
-        """The user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by :meth:`get`."""
-        return self._known[User].get(user_id)
-
-    def device(self, device_id):
-        """The device as it is now, without waiting; ``None`` when it is not at hand."""
-        return self._known[Device].get(device_id)
 
     async def insert(self, entity):
         """Add an entity; see ``IEntityStorage.insert``.

@@ -167,7 +167,8 @@ def check_name(name, missing):
     """
     if not name:
         raise missing()
-    check_text(name)
+    if len(name) > MAX_NAME or "\0" in name:
+        raise BadRequest()
 
 
 def check_text(text):

@@ -72,13 +72,12 @@ class MemoryStorage:
         """Stamp and keep messages, as the very objects that were handed in."""
         self._check_open()
         now = self._now()
-        logs, arrivals, ids = self._logs, self._arrivals, self._arrived_ids
         for message in messages:
-            log = logs[type(message)]
+            log = self._logs[type(message)]
             log.add(message, now)
-            arrivals.append(log)
-            ids.append(message.id)
-        if len(arrivals) > self._max_messages:
+            self._arrivals.append(log)
+            self._arrived_ids.append(message.id)
+        if len(self._arrivals) > self._max_messages:
             self._forget_surplus()
 
     async def update_command(self, device_id, command_id, changes):
@@ -129,7 +128,9 @@ class MemoryStorage:
         return result
 
     def _now(self):
-        self._server_time = max(self._server_time, int(self._reactor.seconds() * 1000))
+        now = int(self._reactor.seconds() * 1000)
+        if now > self._server_time:
+            self._server_time = now
         return self._server_time
 
     def _forget_surplus(self):

@@ -55,14 +55,6 @@ class OrderedMessages:
         else:
             insort(items, message, self.start, key=self.order)
 
-    def add_newest(self, message):
-        """The same for one that has a higher id than all others, where the order is that of time."""
-        items = self.items
-        if self.start == len(items) or items[-1].timestamp <= message.timestamp:
-            items.append(message)
-        else:
-            insort(items, message, self.start, key=self.order)
-
     def remove(self, message):
         """Take a message out; it must be in."""
         if self.items[self.start] is not message:
@@ -111,9 +103,14 @@ class TimeIndex:
         self._of_device(message.device_id).add(message)
 
     def add_newest(self, message):
-        """The same for one that has a higher id than all others, where the order is that of time."""
-        self._all.add_newest(message)
-        self._of_device(message.device_id).add_newest(message)
+        """The same for one that has a higher id than all others, where the order is that of time: nearly always at the ends."""
+        timestamp = message.timestamp
+        for messages in (self._all, self._of_device(message.device_id)):
+            items = messages.items
+            if messages.start == len(items) or items[-1].timestamp <= timestamp:
+                items.append(message)
+            else:
+                messages.add(message)
 
     def _of_device(self, device_id):
         device = self._by_device.get(device_id)
