@@ -25,20 +25,22 @@ class Subscription:
     :ivar device_ids: given devices; networks and types do not narrow them. ``None`` when not given, like the next three.
     :ivar echo: the filter as the client gave it, for ``subscription/list``.
     :ivar principal: on whose behalf: of the request, which may have carried a token of its own, until the next ``authenticate``.
+    :ivar permission: what its principal needs.
+    :ivar is_filtered: whether it has filters besides its devices.
     :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
     """
 
     __slots__ = (
-        "_is_narrowed",
-        "_permission",
         "action",
         "device_ids",
         "device_type_ids",
         "echo",
         "id",
+        "is_filtered",
         "kind",
         "names",
         "network_ids",
+        "permission",
         "prefix",
         "principal",
         "replay",
@@ -58,20 +60,23 @@ class Subscription:
         self.echo = echo
         self.prefix = event_prefix(action, subscription_id)
         self.replay = None
-        self._permission = READ_PERMISSIONS[self.kind]
-        self._is_narrowed = names is not None or device_ids is not None or network_ids is not None or device_type_ids is not None
+        self.permission = READ_PERMISSIONS[self.kind]
+        self.is_filtered = names is not None or (device_ids is None and (network_ids is not None or device_type_ids is not None))
 
     def matches(self, message, network_id, device_type_id):
         """Tell whether a message of a device that is now in this network and of this type is wanted, and still permitted."""
-        if self._is_narrowed and not self._asks_for(message, network_id, device_type_id):
+        if self.device_ids is not None and message.device_id not in self.device_ids:
             return False
-        return self.principal.receives(self._permission, network_id, device_type_id)
+        if self.is_filtered and not self.lets_through(message, network_id, device_type_id):
+            return False
+        return self.principal.receives(self.permission, network_id, device_type_id)
 
-    def _asks_for(self, message, network_id, device_type_id):
+    def lets_through(self, message, network_id, device_type_id):
+        """Tell whether its other filters want a message of a device that it names, if it names any."""
         if self.names is not None and message.name not in self.names:
             return False
         if self.device_ids is not None:
-            return message.device_id in self.device_ids
+            return True
         return (self.network_ids is None or network_id in self.network_ids) and (
             self.device_type_ids is None or device_type_id in self.device_type_ids
         )
@@ -192,13 +197,16 @@ class Broker:
         inserter = self._inserters.get(message.id) if event.action == COMMAND_UPDATE else None
         body = None
         for subscription in self._indexes[event.action].candidates(device.id, network_id, device_type_id):
-            if subscription.matches(message, network_id, device_type_id):
-                if body is None:
-                    body = event_body(message)
-                session = subscription.session
-                if session is inserter:
-                    inserter = None
-                session.deliver(subscription, message, body)
+            if subscription.is_filtered and not subscription.lets_through(message, network_id, device_type_id):
+                continue
+            if not subscription.principal.receives(subscription.permission, network_id, device_type_id):
+                continue
+            if body is None:
+                body = event_body(message)
+            session = subscription.session
+            if session is inserter:
+                inserter = None
+            session.deliver(subscription, message, body)
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, device, body)
 

@@ -29,11 +29,12 @@ def resume_after(waiting, coroutine, done):
 
     :param waiting: what it awaits.
     :param coroutine: as for :func:`run`, like ``done``.
+    :returns: whether it does wait; false when it awaits what it must not, which ``done`` has been told.
     """
     if not isinstance(waiting, Deferred):
         coroutine.close()
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
-        return
+        return False
 
     def resume(result):
         # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
@@ -41,3 +42,4 @@ def resume_after(waiting, coroutine, done):
         run(coroutine, done, result if isinstance(result, Failure) else None)
 
     waiting.addBoth(resume)
+    return True

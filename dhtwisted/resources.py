@@ -194,6 +194,10 @@ def _of_new_user(user):
     }
 
 
+_notification, _command = NotificationResource.of, CommandResource.of
+"""Found at once: a class method of a struct is looked up anew at each use."""
+
+
 def _json(payload):
     return NULL if payload is None else Raw(payload)
 
@@ -206,5 +210,5 @@ def event_prefix(action, subscription_id):
 def event_body(message):
     """Second part of an event, the same for every receiver."""
     if type(message) is Command:
-        return b'"command":' + encode(CommandResource.of(message)) + b"}"
-    return b'"notification":' + encode(NotificationResource.of(message)) + b"}"
+        return b'"command":' + encode(_command(message)) + b"}"
+    return b'"notification":' + encode(_notification(message)) + b"}"

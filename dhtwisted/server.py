@@ -135,10 +135,13 @@ class Server:
         :param done: called once with ``(request, members, None)`` or ``(request, None, ApiError)``.
         :returns: whether it waits, so that ``done`` will be called later.
         """
-        action = request.action
+        action, principal = request.action, request.principal
         try:
             if request.fields.token is None or action.own_token:
-                self.check(action, request.principal)
+                if principal is None:
+                    self.check(action, None)
+                elif action.permissions:
+                    principal.require(action.permissions)
                 coroutine = action.handler(request)
             else:
                 coroutine = self._execute_with_token(request)
@@ -149,8 +152,7 @@ class Server:
             members, told = None, self.told(error, action.name)
         else:
             self._under_way += 1
-            resume_after(waiting, coroutine, partial(self._finished, request, done))
-            return True
+            return resume_after(waiting, coroutine, partial(self._finished, request, done))
         done(request, members, told)
         return False
 

@@ -181,8 +181,8 @@ class Session:
         if self._started and (self._waiting or self._exclusive or not action.overlaps):
             self._size += request.size
             self._waiting = _with(self._waiting, request)
-        else:
-            self._begin(request)
+        elif self._server.execute(request, self._done):
+            self._put_in_order(request)
 
     def _answer_refused(self, reply):
         if not self._started:
@@ -193,16 +193,16 @@ class Session:
             self._started = _with(self._started, _Refusal(reply))
 
     def _begin(self, request):
-        """Work on a request. The principal is the one of now: an ``authenticate`` before it has had its effect."""
+        """Work on a request that had to wait. The principal is the one of now: an ``authenticate`` before it has had its effect."""
         request.principal = self.principal
-        if self._server.execute(request, self._done) and request.reply is None:
+        if self._server.execute(request, self._done):
             self._put_in_order(request)
-            self._exclusive = not request.action.overlaps
 
     def _put_in_order(self, request):
         request.is_queued = True
         self._size += request.size
         self._started = _with(self._started, request)
+        self._exclusive = not request.action.overlaps
 
     def _done(self, request, members, error):
         """Answer a request at once, unless older ones have not been answered."""
@@ -211,16 +211,16 @@ class Session:
         else:
             request.then = None
             reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
-        request.reply = reply
-        if request.is_queued:
-            if not self._advancing and self._started[0] is request:
-                self._advance()
-        elif self._started:
-            self._put_in_order(request)
-        else:
+        if not self._started:
             self.output.send(reply)
             if request.then is not None:
                 request.then()
+            return
+        request.reply = reply
+        if not request.is_queued:
+            self._put_in_order(request)
+        elif not self._advancing and self._started[0] is request:
+            self._advance()
 
     def _advance(self):
         """Send the replies that are due, then begin what they made way for."""

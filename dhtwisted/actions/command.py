@@ -12,13 +12,12 @@ from dhtwisted.actions.common import (
     device_at_hand,
     find_messages,
     message_query,
-    publish,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
@@ -86,7 +85,7 @@ async def command_insert(request) -> InsertedCommand:
     )
     await server.messages.append((command,))
     request.session.remember_command(command.id)
-    publish(request, COMMAND_INSERT, command)
+    server.publish((Event(COMMAND_INSERT, command),))
     return InsertedCommand(
         command=InsertedCommandResource(
             id=command.id,
@@ -195,4 +194,4 @@ async def command_update(request):
     command = await request.server.messages.update_command(device.id, fields.command_id, changes)
     if command is None:
         raise CommandNotFound(fields.command_id)
-    publish(request, COMMAND_UPDATE, command)
+    request.server.publish((Event(COMMAND_UPDATE, command),))

@@ -1,11 +1,11 @@
-"""What several actions ask for: a device that the caller may use, pages, sorting, events."""
+"""What several actions ask for: a device that the caller may use, pages, sorting."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
-from dhtwisted.model import Device, EntityQuery, Event, MessageQuery
+from dhtwisted.model import Device, EntityQuery, MessageQuery
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
@@ -178,8 +178,3 @@ def check_text(text):
     """
     if text is not None and (len(text) > MAX_NAME or "\0" in text):
         raise BadRequest()
-
-
-def publish(request, action, message):
-    """Hand a stored message to subscribers everywhere."""
-    request.server.publish((Event(action, message),))

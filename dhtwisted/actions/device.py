@@ -7,7 +7,7 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission, intersect
-from dhtwisted.actions.common import accessible_device, check_text, entity_query, publish
+from dhtwisted.actions.common import accessible_device, check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.broker import NOTIFICATION_INSERT
@@ -23,7 +23,7 @@ from dhtwisted.errors import (
     NoAccessToNetwork,
     ObjectChanged,
 )
-from dhtwisted.model import Command, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification
+from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.resources import Count, DeviceResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
 
@@ -240,7 +240,7 @@ async def _announce(request, name, device):
         parameters=encode(DeviceResource.of(device)),
     )
     await request.server.messages.append((notification,))
-    publish(request, NOTIFICATION_INSERT, notification)
+    request.server.publish((Event(NOTIFICATION_INSERT, notification),))
 
 
 class DeviceDelete(Fields, tag="device/delete"):

@@ -12,7 +12,6 @@ from dhtwisted.actions.common import (
     device_at_hand,
     find_messages,
     message_query,
-    publish,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
@@ -25,7 +24,7 @@ from dhtwisted.errors import (
     ReservedNotification,
     UnseenDeviceNotFound,
 )
-from dhtwisted.model import Device, Notification
+from dhtwisted.model import Device, Event, Notification
 from dhtwisted.resources import NotificationResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
@@ -87,7 +86,7 @@ async def notification_insert(request) -> InsertedNotification:
         timestamp=new.timestamp,
     )
     await request.server.messages.append((notification,))
-    publish(request, NOTIFICATION_INSERT, notification)
+    request.server.publish((Event(NOTIFICATION_INSERT, notification),))
     return InsertedNotification(
         notification=InsertedNotificationResource(id=notification.id, timestamp=format_timestamp(notification.timestamp))
     )

@@ -34,7 +34,6 @@ class MemoryStorage:
         self._sequences = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
         self._arrivals = deque()
-        self._arrived_ids = deque()
         self._server_time = 0
 
     async def open(self):
@@ -71,13 +70,11 @@ class MemoryStorage:
     async def append(self, messages):
         """Stamp and keep messages, as the very objects that were handed in."""
         self._check_open()
-        now = self._now()
+        now, logs, arrivals = self._now(), self._logs, self._arrivals
         for message in messages:
-            log = self._logs[type(message)]
-            log.add(message, now)
-            self._arrivals.append(log)
-            self._arrived_ids.append(message.id)
-        if len(self._arrivals) > self._max_messages:
+            logs[type(message)].add(message, now)
+            arrivals.append(message)
+        if len(arrivals) > self._max_messages:
             self._forget_surplus()
 
     async def update_command(self, device_id, command_id, changes):
@@ -102,10 +99,8 @@ class MemoryStorage:
         for message in messages:
             self._logs[type(message)].check_free(message.id)
         for message in messages:
-            log = self._logs[type(message)]
-            log.put(message)
-            self._arrivals.append(log)
-            self._arrived_ids.append(message.id)
+            self._logs[type(message)].put(message)
+            self._arrivals.append(message)
         self._forget_surplus()
 
     def _check_open(self):
@@ -136,10 +131,10 @@ class MemoryStorage:
     def _forget_surplus(self):
         """Remove what arrived first.
 
-        ``_arrivals`` holds the log of each arrival and ``_arrived_ids`` its id, also of messages that are gone since; pairs would be a
-        million objects for the garbage collector. They may be twice as long as what is kept, so that one old message among forgotten ones
-        does not pin them all.
+        ``_arrivals`` also has messages that are gone since, and commands as they were before their updates. It may be twice as long as
+        what is kept, so that one old message among forgotten ones does not pin them all.
         """
         logs = self._logs.values()
         while sum(map(len, logs)) > self._max_messages or len(self._arrivals) > 2 * self._max_messages:
-            self._arrivals.popleft().discard(self._arrived_ids.popleft())
+            message = self._arrivals.popleft()
+            self._logs[type(message)].discard(message.id)

@@ -96,27 +96,27 @@ class TimeIndex:
         self.order = order
         self._all = OrderedMessages(order)
         self._by_device = {}
+        self._latest = 0
 
     def add(self, message):
         """Take a message in."""
+        self._latest = max(self._latest, message.timestamp)
         self._all.add(message)
-        self._of_device(message.device_id).add(message)
+        device = self._by_device.get(message.device_id)
+        if device is None:
+            device = self._by_device[message.device_id] = OrderedMessages(self.order)
+        device.add(message)
 
     def add_newest(self, message):
         """The same for one that has a higher id than all others, where the order is that of time: nearly always at the ends."""
         timestamp = message.timestamp
-        for messages in (self._all, self._of_device(message.device_id)):
-            items = messages.items
-            if messages.start == len(items) or items[-1].timestamp <= timestamp:
-                items.append(message)
-            else:
-                messages.add(message)
-
-    def _of_device(self, device_id):
-        device = self._by_device.get(device_id)
-        if device is None:
-            device = self._by_device[device_id] = OrderedMessages(self.order)
-        return device
+        device = self._by_device.get(message.device_id)
+        if timestamp < self._latest or device is None:
+            self.add(message)
+        else:
+            self._latest = timestamp
+            self._all.items.append(message)
+            device.items.append(message)
 
     def remove(self, message):
         """Take a message out; it must be in."""

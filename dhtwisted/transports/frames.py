@@ -17,6 +17,7 @@ HEADER = 6
 
 MASKED = 0x80
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
+ANY_LENGTH = 2**64
 INT_XOR_BELOW = 1500
 """Up to so many bytes XOR of two long integers is cheaper than Autobahn's masker object with its fixed 7 us."""
 
@@ -33,7 +34,7 @@ def take_text_frames(data, limit, receive, connection):
     :returns: ``(position, count, waits)``: where the first frame begins that was not taken, how many were, and whether that one may still
         become a plain text frame when more bytes arrive. If not, all from there on is for Autobahn.
     """
-    position, count, available = 0, 0, len(data)
+    position, count, available, limit = 0, 0, len(data), limit or ANY_LENGTH
     while available - position >= HEADER:
         start = position + HEADER
         length = data[position + 1] - MASKED
@@ -43,7 +44,7 @@ def take_text_frames(data, limit, receive, connection):
             length, start = data[position + 2] << 8 | data[position + 3], start + 2
             if length < LENGTH_FOLLOWS:
                 return position, count, False
-        if limit and length > limit:
+        if length > limit:
             return position, count, False
         end = start + length
         if end > available:
@@ -71,7 +72,7 @@ def _may_become_plain(beginning, limit):
         length = beginning[2] << 8 | beginning[3]
         if length < LENGTH_FOLLOWS:
             return False
-    return not limit or length <= limit
+    return length <= limit
 
 
 def unmask_in_python(payload, mask, read=int.from_bytes):

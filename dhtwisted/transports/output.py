@@ -44,23 +44,19 @@ class QueuedOutput:
 
     :ivar factory: has ``flush_later``, ``clock``, ``output_queue`` and ``traffic``.
     :ivar queued: bytes that wait in the queue.
+    :ivar congested: true while the transport has something to write, since the client does not take what is sent.
     """
 
     def begin_output(self):
         """Get ready to write; call it when there is a transport."""
         self._queue = []
         self.queued = 0
-        self._held_back = False
-        self._held_back_since = 0.0
+        self.congested = False
+        self._congested_since = 0.0
         self._subscribed_to_drain = False
         self._is_direct = isinstance(self.transport, Connection) and not self.transport.TLS
         if not self._is_direct:
             self.transport.registerProducer(self, True)
-
-    @property
-    def congested(self):
-        """True while the client does not take what is sent."""
-        return self._held_back
 
     def send(self, payload):
         """Send one whole message, however large."""
@@ -80,7 +76,7 @@ class QueuedOutput:
         if self.state != OPEN:
             return
         length, queue = len(prefix) + len(body), self._queue
-        if self._held_back and self._is_overfull(length):
+        if self.congested and self._is_overfull(length):
             self._too_slow("its queue is full")
             return
         if not queue:
@@ -103,7 +99,7 @@ class QueuedOutput:
 
     def flush(self):
         """Write what is queued, unless the transport has something to write already."""
-        if not self._queue or self._held_back:
+        if not self._queue or self.congested:
             return
         data = b"".join(self._queue)
         self._queue.clear()
@@ -126,14 +122,14 @@ class QueuedOutput:
         self._subscribed_to_drain = True
 
     def _hold_back(self):
-        self._held_back = True
-        self._held_back_since = self.factory.clock.seconds()
+        self.congested = True
+        self._congested_since = self.factory.clock.seconds()
 
     def _is_overfull(self, more):
         limit = self.factory.output_queue
         if not limit or self.queued + more <= limit:
             return False
-        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._held_back_since > BURST_SECONDS
+        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._congested_since > BURST_SECONDS
 
     def drop_queue(self):
         """Forget what has not been written."""
@@ -153,9 +149,9 @@ class QueuedOutput:
                 return
             self._subscribed_to_drain = False
             self.transport.unregisterProducer()
-        self._held_back = False
+        self.congested = False
         self.flush()
-        if not self._held_back and self.session is not None:
+        if not self.congested and self.session is not None:
             self.session.writable()
 
     def stopProducing(self):

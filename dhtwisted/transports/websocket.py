@@ -217,9 +217,9 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
         timeout = self.factory.authenticate_timeout
         if timeout and self.session.principal is None and now - self.opened > timeout:
             self._end(CLOSE_POLICY, "not authenticated in time")
-        elif self._held_back and now - self._held_back_since > SLOW_SECONDS:
+        elif self.congested and now - self._congested_since > SLOW_SECONDS:
             self._too_slow("for 10 seconds")
-        elif self._held_back and self._is_overfull(0):
+        elif self.congested and self._is_overfull(0):
             self._too_slow("its queue is full")
 
     def ping(self):
