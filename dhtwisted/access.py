@@ -139,14 +139,16 @@ class Principal:
         user = self.user
         return permission in self._permissions and user is not None and user.status == ACTIVE and not self.expired
 
-    def receives(self, permission, network_id, device_type_id):
-        """Tell whether events of devices of this network and type are for him. Answers are kept until a user changes: 0.1 us a delivery."""
+    def receives(self, place):
+        """Tell whether events of a place are for him. Answers are kept until a user changes: 0.1 us a delivery.
+
+        :param place: ``(permission, network id, device type id)``: what is needed, and where the device is.
+        """
         if self._epoch != self._entities.users_epoch:
             self._forget_answers()
-        key = (permission, network_id, device_type_id)
-        answer = self._seen.get(key)
+        answer = self._seen.get(place)
         if answer is None:
-            answer = self._seen[key] = self.permits(permission) and self.sees(network_id, device_type_id)
+            answer = self._seen[place] = self.permits(place[0]) and self.sees(*place[1:])
         return answer and (self._clock is None or not self.expired)
 
     def _forget_answers(self):

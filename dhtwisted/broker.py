@@ -25,7 +25,6 @@ class Subscription:
     :ivar device_ids: given devices; networks and types do not narrow them. ``None`` when not given, like the next three.
     :ivar echo: the filter as the client gave it, for ``subscription/list``.
     :ivar principal: on whose behalf: of the request, which may have carried a token of its own, until the next ``authenticate``.
-    :ivar permission: what its principal needs.
     :ivar is_filtered: whether it has filters besides its devices.
     :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
     """
@@ -40,7 +39,6 @@ class Subscription:
         "kind",
         "names",
         "network_ids",
-        "permission",
         "prefix",
         "principal",
         "replay",
@@ -60,7 +58,6 @@ class Subscription:
         self.echo = echo
         self.prefix = event_prefix(action, subscription_id)
         self.replay = None
-        self.permission = READ_PERMISSIONS[self.kind]
         self.is_filtered = names is not None or (device_ids is None and (network_ids is not None or device_type_ids is not None))
 
     def matches(self, message, network_id, device_type_id):
@@ -69,7 +66,7 @@ class Subscription:
             return False
         if self.is_filtered and not self.lets_through(message, network_id, device_type_id):
             return False
-        return self.principal.receives(self.permission, network_id, device_type_id)
+        return self.principal.receives((READ_PERMISSIONS[self.kind], network_id, device_type_id))
 
     def lets_through(self, message, network_id, device_type_id):
         """Tell whether its other filters want a message of a device that it names, if it names any."""
@@ -195,11 +192,12 @@ class Broker:
         """
         message, network_id, device_type_id = event.message, device.network_id, device.device_type_id
         inserter = self._inserters.get(message.id) if event.action == COMMAND_UPDATE else None
+        place = READ_PERMISSIONS[type(message)], network_id, device_type_id
         body = None
         for subscription in self._indexes[event.action].candidates(device.id, network_id, device_type_id):
             if subscription.is_filtered and not subscription.lets_through(message, network_id, device_type_id):
                 continue
-            if not subscription.principal.receives(subscription.permission, network_id, device_type_id):
+            if not subscription.principal.receives(place):
                 continue
             if body is None:
                 body = event_body(message)
@@ -208,7 +206,7 @@ class Broker:
                 inserter = None
             session.deliver(subscription, message, body)
         if inserter is not None:
-            self._deliver_to_inserter(inserter, message, device, body)
+            self._deliver_to_inserter(inserter, message, place, body)
 
     def lose(self, reason):
         """Have the subscribers go, since they missed events; they come again and ask for what is stored."""
@@ -216,7 +214,6 @@ class Broker:
         for session in sessions | set(self._inserters.values()):
             session.lose(reason)
 
-    def _deliver_to_inserter(self, session, message, device, body):
-        principal = session.principal
-        if principal is not None and principal.receives(Permission.GET_DEVICE_COMMAND, device.network_id, device.device_type_id):
+    def _deliver_to_inserter(self, session, message, place, body):
+        if session.principal is not None and session.principal.receives(place):
             session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))
