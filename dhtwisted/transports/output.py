@@ -42,7 +42,7 @@ PREPARED = len(HEADERS)
 class QueuedOutput:
     """The writing half of a WebSocket protocol.
 
-    :ivar factory: has ``flush_later``, ``clock``, ``output_queue`` and ``traffic``.
+    :ivar factory: has ``flush_later``, ``clock``, ``output_queue``, ``watch`` and ``traffic``.
     :ivar queued: bytes that wait in the queue.
     :ivar congested: true while the transport has something to write, since the client does not take what is sent.
     """
@@ -124,6 +124,7 @@ class QueuedOutput:
     def _hold_back(self):
         self.congested = True
         self._congested_since = self.factory.clock.seconds()
+        self.factory.watch.congested.add(self)
 
     def _is_overfull(self, more):
         limit = self.factory.output_queue
@@ -150,6 +151,7 @@ class QueuedOutput:
             self._subscribed_to_drain = False
             self.transport.unregisterProducer()
         self.congested = False
+        self.factory.watch.congested.discard(self)
         self.flush()
         if not self.congested and self.session is not None:
             self.session.writable()

@@ -141,11 +141,10 @@ class PortFactory(Factory):
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
         self.undecided = set()
         self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
-        self._handshake_timeout, self._ping_interval = limits.handshake_timeout, limits.ping_interval
+        self._handshake_timeout = limits.handshake_timeout
         self.open_connections = 0
         self._per_address = Counter()
         self._ports = 0
-        self._ticks = 0
         self._all_closed = None
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
@@ -199,13 +198,7 @@ class PortFactory(Factory):
         if self._handshake_timeout:
             for port in [port for port in self.undecided if now - port.opened > self._handshake_timeout]:
                 port.drop()
-        self._ticks += 1
-        # Pings are spread over the interval by the connection's own beginning.
-        interval = int(self._ping_interval)
-        for protocol in list(self.websockets.connections):
-            protocol.check(now)
-            if interval and (self._ticks + int(protocol.opened)) % interval == 0:
-                protocol.ping()
+        self.websockets.watch.tick(now)
 
     async def close_connections(self):
         """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""

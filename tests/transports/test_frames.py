@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from dhtwisted.transports.frames import take_text_frames
+from dhtwisted.transports.watch import Watch
 from dhtwisted.transports.websocket import DeviceHiveProtocol, Traffic
 from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, PING, PONG, frame
 
@@ -55,6 +56,7 @@ class Factory(WebSocketServerFactory):
 
     clock = Clock()
     traffic = Traffic()
+    watch = Watch(0, 0)
 
     def rest_url(self, path, headers, secure):
         return ""
@@ -116,6 +118,9 @@ frames = st.one_of(
 
 @given(st.lists(frames, max_size=8), st.lists(st.integers(0, 10**6), max_size=12))
 @example([frame(b"hello", masked=False)[:5]], [])
+@example([frame(b"ab" * 30), frame(b"", PONG), frame(b"z")], [66, 72])
+@example([b"\x81\x87\0\0\0\0a\x8a\x80bcde", frame(b"z")], [7, 13])
+@example([frame(b"x", fin=False), frame(b"", PONG), frame(b"z", 0)], [7, 13])
 @example([frame(b"x" * 500, fin=False), frame(b"p", PING), frame(b"y", 0), frame(b"z")], [3, 700])
 def test_both_ways_agree(parts, places):
     chunks = cut(b"".join(parts), places)

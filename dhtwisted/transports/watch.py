@@ -1,0 +1,72 @@
+"""What one timer does for all WebSocket connections, once a second.
+
+A timer for each connection would cost memory and a heap operation for each message; a walk over all of them would keep a server of ten
+thousand idle clients busy. So each concern has a collection of its own, of those connections alone that it is about.
+"""
+
+from __future__ import annotations
+
+
+class Watch:
+    """The connections of one server, by what is to be looked at.
+
+    :param ping_interval: seconds between the pings of one connection, 0 for none.
+    :param authenticate_timeout: seconds, 0 for any.
+    :ivar congested: connections whose client does not take what is sent; they put themselves in and out.
+    :ivar noisy: connections that have sent frames without a message in this second; they put themselves in.
+    """
+
+    def __init__(self, ping_interval, authenticate_timeout):
+        self.congested = set()
+        self.noisy = set()
+        self._authenticate_timeout = authenticate_timeout
+        # In the order of their opening, so that only those are looked at whose time has come.
+        self._strangers = {}
+        # Pings are spread over the interval.
+        self._turns = [set() for _ in range(int(ping_interval))]
+        self._ticks = 0
+
+    def add(self, connection):
+        """Watch a connection that has been opened."""
+        if self._authenticate_timeout:
+            self._strangers[connection] = None
+        if self._turns:
+            self._turn_of(connection).add(connection)
+
+    def discard(self, connection):
+        """Watch a connection no longer."""
+        self._strangers.pop(connection, None)
+        self.congested.discard(connection)
+        self.noisy.discard(connection)
+        if self._turns:
+            self._turn_of(connection).discard(connection)
+
+    def tick(self, now):
+        """Do what is due; call it once a second.
+
+        :param now: seconds of the reactor.
+        """
+        for connection in self._due_strangers(now):
+            connection.check_authenticated()
+        for connection in list(self.congested):
+            connection.check_congestion(now)
+        noisy, self.noisy = self.noisy, set()
+        for connection in noisy:
+            connection.quiet()
+        self._ticks += 1
+        if self._turns:
+            for connection in list(self._turns[self._ticks % len(self._turns)]):
+                connection.ping()
+
+    def _due_strangers(self, now):
+        due = []
+        for connection in self._strangers:
+            if now - connection.opened <= self._authenticate_timeout:
+                break
+            due.append(connection)
+        for connection in due:
+            del self._strangers[connection]
+        return due
+
+    def _turn_of(self, connection):
+        return self._turns[int(connection.opened) % len(self._turns)]
