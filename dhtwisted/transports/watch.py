@@ -22,8 +22,9 @@ class Watch:
         self._authenticate_timeout = authenticate_timeout
         # In the order of their opening, so that only those are looked at whose time has come.
         self._strangers = {}
-        # Pings are spread over the interval.
+        # Pings are spread evenly over the interval, whenever the connections were opened.
         self._turns = [set() for _ in range(int(ping_interval))]
+        self._last_turn = 0
         self._ticks = 0
 
     def add(self, connection):
@@ -31,7 +32,8 @@ class Watch:
         if self._authenticate_timeout:
             self._strangers[connection] = None
         if self._turns:
-            self._turn_of(connection).add(connection)
+            connection.turn = self._last_turn = (self._last_turn + 1) % len(self._turns)
+            self._turns[connection.turn].add(connection)
 
     def discard(self, connection):
         """Watch a connection no longer."""
@@ -39,7 +41,7 @@ class Watch:
         self.congested.discard(connection)
         self.noisy.discard(connection)
         if self._turns:
-            self._turn_of(connection).discard(connection)
+            self._turns[connection.turn].discard(connection)
 
     def tick(self, now):
         """Do what is due; call it once a second.
@@ -67,6 +69,3 @@ class Watch:
         for connection in due:
             del self._strangers[connection]
         return due
-
-    def _turn_of(self, connection):
-        return self._turns[int(connection.opened) % len(self._turns)]

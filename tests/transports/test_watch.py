@@ -57,7 +57,7 @@ def test_every_connection_is_pinged_once_in_an_interval():
 
 def test_pings_are_spread_over_the_interval():
     watch = Watch(2, 0)
-    connections = [Connection(watch, opened) for opened in range(10)]
+    connections = [Connection(watch, 5.0) for _ in range(10)]
     watch.tick(0)
     assert sum(map(len, (connection.asked for connection in connections))) == 5
 
