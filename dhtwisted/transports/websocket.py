@@ -7,14 +7,18 @@ All that leans on Autobahn's insides is in this module:
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
 * ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
+* ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
+  not written: a seventh of the cost of opening a connection. It leaves ``peer``, which Autobahn reads.
 * ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` is open.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
-from autobahn.websocket.protocol import TrafficStats
+from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
@@ -64,11 +68,15 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
         self.silent_intervals = 0
         self._small_frames = 0
         self.opened = self.factory.clock.seconds()
-        super().connectionMade()
+        self.address = self.peer = getattr(self.transport.getPeer(), "host", "")
+        with suppress(AttributeError, OSError):
+            # Unix sockets have no such thing.
+            self.transport.setTcpNoDelay(True)
+        WebSocketProtocol._connectionMade(self)
+        self.factory.countConnections += 1
 
     def onConnect(self, request):
         """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
-        self.address = self.transport.getPeer().host if hasattr(self.transport.getPeer(), "host") else ""
         self.rest_url = self.factory.rest_url(request.path, request.headers, ISSLTransport.providedBy(self.transport))
         authorization = request.headers.get("authorization")
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
