@@ -16,8 +16,9 @@ class MessageTable:
     """The table of one kind of message. Column names are the field names of the kind.
 
     :param kind: ``Command`` or ``Notification``.
-    :ivar insert: the statement that stores a row.
-    :ivar restored_row: a function; what :attr:`insert` stores for a message that has its stamps.
+    :ivar into: the statement that stores rows, up to its ``VALUES``.
+    :ivar width: how many values a row has.
+    :ivar restored_row: a function; the row of a message that has its stamps.
     """
 
     def __init__(self, kind):
@@ -28,14 +29,15 @@ class MessageTable:
         self._fields = given + self._stamped
         self.restored_row = attrgetter(*self._fields)
         self._columns = ", ".join(self._fields)
-        self.insert = f"INSERT INTO {kind.KIND} ({self._columns}) VALUES ({', '.join('?' * len(self._fields))})"
+        self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
+        self.width = len(self._fields)
         self.update = (
             "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
 
     def row(self, message, timestamp, message_id):
-        """What :attr:`insert` stores for a message that is not stamped yet."""
+        """The row of a message that is not stamped yet."""
         stamps = (timestamp, timestamp, message_id) if self.kind is Command else (timestamp, message_id)
         return self._given_values(message) + stamps
 
