@@ -1,5 +1,7 @@
 """Runs a coroutine without a Deferred as long as nothing waits, and with a cheap one where something does."""
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -58,7 +60,7 @@ class Waiter(Deferred):
         super().cancel()
 
 
-def run(coroutine, done, failure=None):
+def run(coroutine, done, outcome=None):
     """Drive a coroutine to its end.
 
     What never suspends is finished when this returns, at the cost of one ``send``. Where it waits for a Deferred, it goes on when that
@@ -66,28 +68,21 @@ def run(coroutine, done, failure=None):
 
     :param coroutine: awaits nothing but Deferreds, directly or through other coroutines.
     :param done: called once with ``(result, None)`` or ``(None, exception)``; it must not raise.
-    :param failure: raised where the coroutine waits.
+    :param outcome: what came of the Deferred for which the coroutine waits. Only a ``Failure`` matters: it is raised there.
     """
     try:
-        waiting = coroutine.send(None) if failure is None else failure.throwExceptionIntoGenerator(coroutine)
+        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
+        # finds it unprepared for that, and raises an AssertionError instead.
+        waiting = outcome.throwExceptionIntoGenerator(coroutine) if isinstance(outcome, Failure) else coroutine.send(None)
     except StopIteration as stop:
         done(stop.value, None)
     except Exception as error:
         done(None, error)
     else:
-        _resume_after(waiting, coroutine, done)
-
-
-def _resume_after(waiting, coroutine, done):
-    def resume(result):
-        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
-        # finds it unprepared for that, and raises an AssertionError instead.
-        run(coroutine, done, result if isinstance(result, Failure) else None)
-
-    if type(waiting) is Waiter and waiting.resume is None:
-        waiting.resume = resume
-    elif isinstance(waiting, Deferred):
-        waiting.addBoth(resume)
-    else:
-        coroutine.close()
-        done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
+        if type(waiting) is Waiter and waiting.resume is None:
+            waiting.resume = partial(run, coroutine, done)
+        elif isinstance(waiting, Deferred):
+            waiting.addBoth(partial(run, coroutine, done))
+        else:
+            coroutine.close()
+            done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))

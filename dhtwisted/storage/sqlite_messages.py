@@ -18,6 +18,7 @@ class MessageTable:
     :param kind: ``Command`` or ``Notification``.
     :ivar into: the statement that stores rows, up to its ``VALUES``.
     :ivar width: how many values a row has.
+    :ivar row: a function of a message that is not stamped yet, its timestamp and its id; the row of it.
     :ivar restored_row: a function; the row of a message that has its stamps.
     """
 
@@ -25,7 +26,7 @@ class MessageTable:
         self.kind = kind
         self._stamped = ("timestamp", "last_updated", "id") if kind is Command else ("timestamp", "id")
         given = tuple(field for field in kind.__struct_fields__ if field not in self._stamped)
-        self._given_values = attrgetter(*given)
+        self.row = _row_maker(kind, attrgetter(*given))
         self._fields = given + self._stamped
         self.restored_row = attrgetter(*self._fields)
         self._columns = ", ".join(self._fields)
@@ -35,11 +36,6 @@ class MessageTable:
             "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
-
-    def row(self, message, timestamp, message_id):
-        """The row of a message that is not stamped yet."""
-        stamps = (timestamp, timestamp, message_id) if self.kind is Command else (timestamp, message_id)
-        return self._given_values(message) + stamps
 
     def message(self, row):
         """The message that a row stands for."""
@@ -111,6 +107,12 @@ class MessageTable:
                 terms.append(("updated = 1", []))
         conditions = " AND ".join(sql for sql, _ in terms)
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+
+
+def _row_maker(kind, given_values):
+    if kind is Command:
+        return lambda message, timestamp, message_id: (*given_values(message), timestamp, timestamp, message_id)
+    return lambda message, timestamp, message_id: (*given_values(message), timestamp, message_id)
 
 
 MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}

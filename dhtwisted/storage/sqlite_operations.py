@@ -31,7 +31,7 @@ class Batch:
     :ivar now: server time in milliseconds; never before that of an earlier batch.
     :ivar counters: all counters as they will be.
     :ivar entities: the :class:`~dhtwisted.storage.entities.Transaction` of the batch.
-    :ivar values: kind of message -> values of the rows to insert, one row after the other.
+    :ivar stamps: a list of ``(message, timestamp, id)`` for each message to be stored.
     :ivar asking: the operations that take what their step finds, in the order of these steps.
     """
 
@@ -40,8 +40,8 @@ class Batch:
         self.now = max(now, counters[TIME])
         self.counters = {**counters, TIME: self.now, BATCH: counters[BATCH] + 1}
         self.entities = Transaction(tables, self.counters, self._encode)
+        self.stamps = []
         self._bodies = {}
-        self.values = {kind: [] for kind in MESSAGE_TABLES}
         self.asking = []
         self._steps = []
 
@@ -57,14 +57,21 @@ class Batch:
     @property
     def changes_nothing(self):
         """Whether there is nothing to write but the time."""
-        return not (self._steps or self.entities.changes or any(self.values.values()))
+        return not (self.stamps or self._steps or self.entities.changes)
 
     def steps(self):
         """All that is to be done."""
-        inserts = [insert(MESSAGE_TABLES[kind].into, MESSAGE_TABLES[kind].width, values) for kind, values in self.values.items() if values]
         entities = [self._entity_step(kind, key, entity) for (kind, key), entity in self.entities.changes.items()]
         counters = [(name, value) for name, value in self.counters.items() if self._committed.get(name) != value]
-        return [*inserts, *self._steps, *entities, run_many(PUT_COUNTER, counters)]
+        return [*self._inserts(), *self._steps, *entities, run_many(PUT_COUNTER, counters)]
+
+    def _inserts(self):
+        values = {kind: [] for kind in MESSAGE_TABLES}
+        rows = {kind: table.row for kind, table in MESSAGE_TABLES.items()}
+        for message, timestamp, message_id in self.stamps:
+            kind = type(message)
+            values[kind] += rows[kind](message, timestamp, message_id)
+        return [insert(table.into, table.width, values[kind]) for kind, table in MESSAGE_TABLES.items() if values[kind]]
 
     def _entity_step(self, kind, key, entity):
         if entity is None:
@@ -72,7 +79,12 @@ class Batch:
         return run_many(_PUT_ENTITY, [(kind.KIND, str(key), self._bodies[kind, key])])
 
     def take(self, results):
-        """Tell the operations what their steps found."""
+        """Stamp the messages, and tell the operations what their steps found."""
+        for message, timestamp, message_id in self.stamps:
+            message.id = message_id
+            message.timestamp = timestamp
+            if type(message) is Command:
+                message.last_updated = timestamp
         for operation, result in zip(self.asking, results, strict=True):
             operation.take(*result)
 
@@ -89,26 +101,22 @@ class Append:
     Without messages it is a barrier: its turn comes when all before it are visible, and server time goes on from there.
     """
 
+    __slots__ = ("_messages",)
+
     def __init__(self, messages):
         self._messages = messages
 
     def prepare(self, batch):
         """Give ids and times."""
-        self._stamps = []
+        counters, now, stamps = batch.counters, batch.now, batch.stamps
         for message in self._messages:
-            kind = type(message)
-            message_id = batch.counters[kind.KIND] = batch.counters[kind.KIND] + 1
-            timestamp = batch.now if message.timestamp is None else message.timestamp
-            batch.values[kind].extend(MESSAGE_TABLES[kind].row(message, timestamp, message_id))
-            self._stamps.append((timestamp, message_id))
+            kind = message.KIND
+            message_id = counters[kind] = counters[kind] + 1
+            timestamp = message.timestamp
+            stamps.append((message, now if timestamp is None else timestamp, message_id))
 
     def finish(self):
-        """Stamp the messages."""
-        for message, (timestamp, message_id) in zip(self._messages, self._stamps, strict=True):
-            message.id = message_id
-            message.timestamp = timestamp
-            if type(message) is Command:
-                message.last_updated = timestamp
+        """Nothing to tell."""
 
 
 class Restore:

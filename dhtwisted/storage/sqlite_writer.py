@@ -76,7 +76,7 @@ class Writer:
         if self._process is None:
             return Deferred.fromCoroutine(self._commit_after_restart(operations))
         batch = Batch(self._tables, self._counters, max(self._time, int(self._reactor.seconds() * 1000)))
-        errors = [_prepare(operation, batch) for operation in operations]
+        errors = _prepare(operations, batch)
         self._time = batch.now
         if batch.changes_nothing:
             return succeed(_outcomes(operations, errors))
@@ -95,7 +95,7 @@ class Writer:
     def _ended(self, _, process):
         if self._process is process:
             self._process = None
-            self._log.error("The process that writes {path} has {end}; another one is started", path=self._path, end=process.end)
+            self._log.error("The process that writes {path} has {end}; the next write starts another", path=self._path, end=process.end)
 
     def _lost(self, failure, batch):
         failure.trap(WriterLost)
@@ -106,11 +106,13 @@ class Writer:
 
         :raises StorageUnavailable: it was not, or it is not known.
         """
-        committed = await self._take_stock()
-        await self._restart()
-        if not committed:
+        if not await self._take_stock():
             raise error
-        batch.take(_results(await self._process.send(frame([operation.recall() for operation in batch.asking]))))
+        results = []
+        if batch.asking:
+            await self._restart()
+            results = _results(await self._process.send(frame([operation.recall() for operation in batch.asking])))
+        batch.take(results)
 
     async def _commit_after_restart(self, operations):
         if await self._take_stock():
@@ -186,12 +188,20 @@ def _read_counters(connection):
     return dict.fromkeys(names, 0) | dict(connection.execute("SELECT name, value FROM counter"))
 
 
-def _prepare(operation, batch):
-    try:
-        operation.prepare(batch)
-    except StorageError:
-        return Failure()
-    return None
+def _prepare(operations, batch):
+    """Put operations into a batch.
+
+    :returns: a list with ``None`` for each, or the ``Failure`` of one that cannot be done.
+    """
+    errors = []
+    for operation in operations:
+        try:
+            operation.prepare(batch)
+        except StorageError:
+            errors.append(Failure())
+        else:
+            errors.append(None)
+    return errors
 
 
 def _outcomes(operations, errors):

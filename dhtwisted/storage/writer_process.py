@@ -15,7 +15,7 @@ from dhtwisted.storage.sqlite_steps import END, LENGTH, content_of, length_of
 
 _PACKAGES = str(Path(__file__).parents[2])
 _PROGRAM = f"import sys; sys.path.append({_PACKAGES!r}); from dhtwisted.storage.sqlite_program import main; main()"
-_INTERPRETER = (sys.executable, "-S", "-P", "-c", _PROGRAM)
+COMMAND = (sys.executable, "-S", "-P", "-c", _PROGRAM)
 """How the program is started. It imports nothing but the standard library and this package: without the other packages it starts in half
 the time, and nothing in the current directory can take the place of a module."""
 
@@ -102,7 +102,7 @@ def _start(path, lock, connection):
     """Start the program. It inherits which signals are blocked, so it has these blocked from its first moment on."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SERVER)
     try:
-        return subprocess.Popen([*_INTERPRETER, path], stdin=connection, stdout=subprocess.DEVNULL, pass_fds=[lock])
+        return subprocess.Popen([*COMMAND, path], stdin=connection, stdout=subprocess.DEVNULL, pass_fds=[lock])
     except OSError as error:
         raise WriterLost(f"the process that writes the storage file cannot be started: {error}") from error
     finally:
