@@ -82,6 +82,7 @@ class Database:
 
     def _insert(self, into, width, values):
         """Insert by statements for 128, 64, 32 rows and so on, which stay prepared: it takes two thirds of the time of row by row."""
+        _ease_binding(values, width)
         rows, start = len(values) // width, 0
         while rows:
             size = min(1 << rows.bit_length() - 1, MOST_ROWS)
@@ -108,6 +109,15 @@ class Database:
         taken = self._connection.execute(sql, parameters).fetchone()
         if taken is not None:
             raise _IdTaken(kind, taken[0])
+
+
+def _ease_binding(values, width):
+    """Replace the bytes in columns without NULLs. The driver looks for adapters of each bytes object, and of no bytearray: 20 % of a row."""
+    for column in range(width):
+        if type(values[column]) is bytes:
+            entries = values[column::width]
+            if None not in entries:
+                values[column::width] = map(bytearray, entries)
 
 
 _DO = {INSERT: Database._insert, RUN: Database._run, RUN_MANY: Database._run_many, REQUIRE_FREE: Database._require_free}
