@@ -79,10 +79,19 @@ def run(coroutine, done, outcome=None):
     except Exception as error:
         done(None, error)
     else:
-        if type(waiting) is Waiter and waiting.resume is None:
-            waiting.resume = partial(run, coroutine, done)
-        elif isinstance(waiting, Deferred):
-            waiting.addBoth(partial(run, coroutine, done))
-        else:
-            coroutine.close()
-            done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
+        resume_after(waiting, coroutine, done)
+
+
+def resume_after(waiting, coroutine, done):
+    """Drive a coroutine to its end that has been begun and waits.
+
+    :param waiting: what it awaits.
+    :param coroutine: as for :func:`run`, like ``done``.
+    """
+    if type(waiting) is Waiter and waiting.resume is None:
+        waiting.resume = partial(run, coroutine, done)
+    elif isinstance(waiting, Deferred):
+        waiting.addBoth(partial(run, coroutine, done))
+    else:
+        coroutine.close()
+        done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
