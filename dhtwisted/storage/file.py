@@ -163,12 +163,12 @@ class FileStorage:
 
 
 def _work(messages):
-    """How much it is to store messages: one for each, and for each 4 KiB of their parameters."""
-    size = 0
+    """How much it is to store messages: one for each, and more for those of many kilobytes."""
+    work = len(messages)
     for message in messages:
-        if message.parameters is not None:
-            size += len(message.parameters)
-    return len(messages) + size // LARGE
+        if message.parameters is not None and len(message.parameters) >= LARGE:
+            work += len(message.parameters) // LARGE
+    return work
 
 
 def _select(connection, table, sql, parameters):

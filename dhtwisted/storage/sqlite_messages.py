@@ -1,7 +1,9 @@
 """Commands and notifications as rows of SQLite: the tables, the statements, and rows to objects and back."""
 
 import json
-from operator import attrgetter
+from itertools import chain
+
+from msgspec.structs import astuple
 
 from dhtwisted.model import MESSAGE_KINDS, Command
 
@@ -18,17 +20,12 @@ class MessageTable:
     :param kind: ``Command`` or ``Notification``.
     :ivar into: the statement that stores rows, up to its ``VALUES``.
     :ivar width: how many values a row has.
-    :ivar row: a function of a message that is not stamped yet, its timestamp and its id; the row of it.
-    :ivar restored_row: a function; the row of a message that has its stamps.
     """
 
     def __init__(self, kind):
         self.kind = kind
-        self._stamped = ("timestamp", "last_updated", "id") if kind is Command else ("timestamp", "id")
-        given = tuple(field for field in kind.__struct_fields__ if field not in self._stamped)
-        self.row = _row_maker(kind, attrgetter(*given))
-        self._fields = given + self._stamped
-        self.restored_row = attrgetter(*self._fields)
+        self._fields = kind.__struct_fields__
+        self._places = [(field, self._fields.index(field)) for field in ("timestamp", "last_updated", "id") if field in self._fields]
         self._columns = ", ".join(self._fields)
         self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
         self.width = len(self._fields)
@@ -36,6 +33,19 @@ class MessageTable:
             "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
+
+    @staticmethod
+    def values(messages):
+        """The values of the rows of messages that have their stamps, one row after the other."""
+        return list(chain.from_iterable(map(astuple, messages)))
+
+    def values_of_new(self, messages, timestamps, ids):
+        """The same of messages without stamps, which come beside them."""
+        values = self.values(messages)
+        stamps = {"timestamp": timestamps, "last_updated": timestamps, "id": ids}
+        for field, place in self._places:
+            values[place :: self.width] = stamps[field]
+        return values
 
     def message(self, row):
         """The message that a row stands for."""
@@ -107,12 +117,6 @@ class MessageTable:
                 terms.append(("updated = 1", []))
         conditions = " AND ".join(sql for sql, _ in terms)
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
-
-
-def _row_maker(kind, given_values):
-    if kind is Command:
-        return lambda message, timestamp, message_id: (*given_values(message), timestamp, timestamp, message_id)
-    return lambda message, timestamp, message_id: (*given_values(message), timestamp, message_id)
 
 
 MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}

@@ -66,12 +66,12 @@ class Batch:
         return [*self._inserts(), *self._steps, *entities, run_many(PUT_COUNTER, counters)]
 
     def _inserts(self):
-        values = {kind: [] for kind in MESSAGE_TABLES}
-        rows = {kind: table.row for kind, table in MESSAGE_TABLES.items()}
-        for message, timestamp, message_id in self.stamps:
-            kind = type(message)
-            values[kind] += rows[kind](message, timestamp, message_id)
-        return [insert(table.into, table.width, values[kind]) for kind, table in MESSAGE_TABLES.items() if values[kind]]
+        steps = []
+        for kind, table in MESSAGE_TABLES.items():
+            stamps = [stamp for stamp in self.stamps if type(stamp[0]) is kind]
+            if stamps:
+                steps.append(insert(table.into, table.width, table.values_of_new(*zip(*stamps, strict=True))))
+        return steps
 
     def _entity_step(self, kind, key, entity):
         if entity is None:
@@ -134,7 +134,7 @@ class Restore:
             batch.counters[kind.KIND] = max(batch.counters[kind.KIND], *ids)
             table = MESSAGE_TABLES[kind]
             batch.add(require_free(kind.KIND, *table.taken(ids)))
-            batch.add(insert(table.into, table.width, [value for message in messages for value in table.restored_row(message)]))
+            batch.add(insert(table.into, table.width, table.values(messages)))
 
     def finish(self):
         """Nothing to tell."""

@@ -112,7 +112,7 @@ class Database:
 
 
 def _ease_binding(values, width):
-    """Replace the bytes in columns without NULLs. The driver looks for adapters of each bytes object, and of no bytearray: 20 % of a row."""
+    """Replace the bytes in columns without NULLs: the driver looks for adapters of each bytes object, and of no bytearray."""
     for column in range(width):
         if type(values[column]) is bytes:
             entries = values[column::width]
