@@ -9,8 +9,8 @@ from collections import deque
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from dhtwisted.coroutines import Waiter
 from dhtwisted.errors import Overloaded, StorageUnavailable
+from dhtwisted.waiter import Waiter
 
 
 class Batcher:
