@@ -15,7 +15,7 @@ from dhtwisted.storage.sqlite_steps import END, LENGTH, content_of, length_of
 
 _PACKAGES = str(Path(__file__).parents[2])
 _PROGRAM = f"import sys; sys.path.append({_PACKAGES!r}); from dhtwisted.storage.sqlite_program import main; main()"
-COMMAND = (sys.executable, "-S", "-P", "-c", _PROGRAM)
+COMMAND = (sys.executable or "python3", "-S", "-P", "-c", _PROGRAM)
 """How the program is started. It imports nothing but the standard library and this package: without the other packages it starts in half
 the time, and nothing in the current directory can take the place of a module."""
 
