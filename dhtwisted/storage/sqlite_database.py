@@ -69,7 +69,7 @@ def _is_alive(process):
     """Whether there is a process of this id, given as text."""
     try:
         os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, OverflowError, ProcessLookupError):
         return False
     except PermissionError:
         return True

@@ -12,8 +12,15 @@ def writer_of(path, server=None):
 
     :param server: its process id; ``None`` for this process.
     """
-    (writer,) = [process for process in psutil.Process(server).children() if process.cmdline()[-1] == str(path)]
+    (writer,) = [process for process in psutil.Process(server).children() if _command_of(process)[-1:] == [str(path)]]
     return writer
+
+
+def _command_of(process):
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def has_ended(process):
