@@ -1,10 +1,14 @@
 """Runs a coroutine without a Deferred as long as nothing waits."""
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from dhtwisted.waiter import Waiter
 
-def run(coroutine, done, failure=None):
+
+def run(coroutine, done, outcome=None):
     """Drive a coroutine to its end.
 
     What never suspends is finished when this returns, at the cost of one ``send``. Where it waits for a Deferred, it goes on when that
@@ -12,10 +16,12 @@ def run(coroutine, done, failure=None):
 
     :param coroutine: awaits nothing but Deferreds, directly or through other coroutines.
     :param done: called once with ``(result, None)`` or ``(None, exception)``; it must not raise.
-    :param failure: raised where the coroutine waits.
+    :param outcome: what came of the Deferred for which the coroutine waits. Only a ``Failure`` matters: it is raised there.
     """
     try:
-        waiting = coroutine.send(None) if failure is None else failure.throwExceptionIntoGenerator(coroutine)
+        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
+        # finds it unprepared for that, and raises an AssertionError instead.
+        waiting = outcome.throwExceptionIntoGenerator(coroutine) if isinstance(outcome, Failure) else coroutine.send(None)
     except StopIteration as stop:
         done(stop.value, None)
     except Exception as error:
@@ -31,15 +37,12 @@ def resume_after(waiting, coroutine, done):
     :param coroutine: as for :func:`run`, like ``done``.
     :returns: whether it does wait; false when it awaits what it must not, which ``done`` has been told.
     """
-    if not isinstance(waiting, Deferred):
+    if type(waiting) is Waiter and waiting.resume is None:
+        waiting.resume = partial(run, coroutine, done)
+    elif isinstance(waiting, Deferred):
+        waiting.addBoth(partial(run, coroutine, done))
+    else:
         coroutine.close()
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))
         return False
-
-    def resume(result):
-        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
-        # finds it unprepared for that, and raises an AssertionError instead.
-        run(coroutine, done, result if isinstance(result, Failure) else None)
-
-    waiting.addBoth(resume)
     return True

@@ -590,6 +590,10 @@ class Overloaded(StorageUnavailable):
     """The storage is there, and has more to do than it should have waiting."""
 
 
+class WriterLost(StorageUnavailable):
+    """The process that writes a file could not be started, or ended before it answered: what it was asked for is done, or none of it."""
+
+
 class ConfigurationError(Exception):
     """The server cannot start as configured; the text is one line that names the place, the reason and the cure."""
 

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from dhtwisted.coroutines import run
+from dhtwisted.coroutines import resume_after, run
 
 
 @pytest.fixture
@@ -119,3 +119,15 @@ def test_awaiting_something_else_is_an_error_that_says_so(outcomes, done):
     assert isinstance(error, TypeError)
     assert "with Twisted, await Deferreds" in str(error)
     assert finished == [True]
+
+
+def test_a_coroutine_that_has_been_begun_is_taken_over(outcomes, done):
+    waiting = Deferred()
+
+    async def work():
+        return await waiting
+
+    coroutine = work()
+    resume_after(coroutine.send(None), coroutine, done)
+    waiting.callback(5)
+    assert outcomes == [(5, None)]

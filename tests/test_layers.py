@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines throttle conventions",
+    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions",
     "core": "server broker arrivals access entities replay polls",
     "actions": "actions",
     "session": "session rest reference",
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "testing": set(LAYERS),
 }
 
-BACKENDS_USE = {"errors", "interfaces", "model", "timestamps"}
+BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter"}
 """Of the ground, what a backend may know: a stranger's has no more."""
 
 CONFINED = {

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import Overloaded, StorageUnavailable
+from dhtwisted.waiter import Waiter
 
 
 class Batcher:
@@ -47,10 +48,11 @@ class Batcher:
         """
         if self._waiting_rows >= self._max_waiting:
             raise Overloaded("too many operations wait for the storage")
-        waiter = Deferred()
+        waiter = Waiter()
         self._waiting.append((operation, rows, waiter))
         self._waiting_rows += rows
-        self._pump()
+        if not self._in_flight:
+            self._pump()
         return waiter
 
     def drain(self):
@@ -129,7 +131,7 @@ class Batcher:
 
     def _answer(self, batch, outcomes):
         for (_, _, waiter), outcome in zip(batch, outcomes, strict=True):
-            waiter.callback(outcome)
+            waiter.fire(outcome)
 
 
 def _one_for_each(failure, batch):

@@ -1,26 +1,34 @@
 """Everything in one file: the storage of a single server that must not forget.
 
-SQLite in its write-ahead mode. One thread writes, commit by commit, each synced to the disk before anybody is told; another reads. Entities
-are few and are looked up in memory, so only messages are ever read from the file while the server runs.
+SQLite in its write-ahead mode. A process of its own writes, commit by commit, each synced to the disk before anybody is told; a thread
+reads. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
 """
 
 import os
 import sys
 
-from twisted.internet.defer import fail, inlineCallbacks
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
-from dhtwisted.errors import StorageUnavailable
+from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.interfaces import IStorage
 from dhtwisted.storage.batching import Batcher
-from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader, translated_errors
+from dhtwisted.storage.sqlite_database import FileLock, close_connection
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
-from dhtwisted.storage.sqlite_writer import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand, Writer, open_for_writing
+from dhtwisted.storage.sqlite_operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
+from dhtwisted.storage.sqlite_transaction import translated_errors
+from dhtwisted.storage.sqlite_writer import Writer, open_file
 from dhtwisted.storage.worker import Worker
 
 SWITCH_INTERVAL = 0.0001
-"""Seconds after which a busy thread is asked to let another run. A commit lets go of the interpreter many times for a moment; with Python's
-5 ms, a busy reactor thread takes it back each time before the writer notices, and one-row commits fell from 2,500 to 1 per second."""
+"""Seconds after which a busy thread is asked to let another run. A query lets go of the interpreter for a moment at each row; with Python's
+5 ms, a busy reactor thread takes it back each time, and a list of a hundred messages would take half a second."""
+
+MOST_WORK = 512
+"""Messages in a batch. The costs of a batch beside its rows, half a millisecond, are then nothing against those of the rows."""
+
+LARGE = 4096
+"""Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
 @implementer(IStorage)
@@ -37,28 +45,34 @@ class FileStorage:
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._open = False
-        self._write_connection = self._read_connection = None
         self.state_directory = os.path.dirname(self._path)
 
     @inlineCallbacks
     def open(self):
-        """Lock the file, create it or bring its schema up to date, and read the entities."""
+        """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
-        self._lock = FileLock(self._path)
-        self._writing = Worker(self._reactor, "storage writer")
+        self._lock = self._writer = self._read_connection = None
         self._reading = Worker(self._reactor, "storage reader")
         try:
-            self._write_connection, self._tables, counters = yield self._writing.call(open_for_writing, self._path)
-            self._read_connection = yield self._reading.call(connect_reader, self._path)
+            self._lock = yield self._reading.call(FileLock, self._path)
+            self._read_connection, self._tables, counters = yield self._reading.call(open_file, self._path)
+            self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters)
+            yield Deferred.fromCoroutine(self._start_writer())
         except BaseException:
             yield self._let_go()
             raise
-        self._batcher = Batcher(Writer(self._reactor, self._writing, self._write_connection, self._tables, counters).commit)
+        self._batcher = Batcher(self._writer.commit, max_rows=MOST_WORK)
         self._open = True
+
+    async def _start_writer(self):
+        try:
+            await self._writer.start()
+        except StorageUnavailable as error:
+            raise ConfigurationError(f"cannot use storage file {self._path}: {error}") from error
 
     @inlineCallbacks
     def close(self):
-        """Finish what was accepted, fold the log into the file, and end both threads."""
+        """Finish what was accepted, fold the log into the file, and end the thread and the process."""
         if self._open:
             self._open = False
             # What was to be written is promised; who still waits for a list would only make others wait.
@@ -69,9 +83,11 @@ class FileStorage:
     @inlineCallbacks
     def _let_go(self):
         yield self._reading.stop(close_connection, self._read_connection)
-        # The last connection to be closed folds the write-ahead log into the file and removes it.
-        yield self._writing.stop(close_connection, self._write_connection)
-        self._lock.release()
+        if self._writer is not None:
+            # The last one to close the file folds the write-ahead log into it and removes that.
+            yield Deferred.fromCoroutine(self._writer.stop())
+        if self._lock is not None:
+            self._lock.release()
 
     async def get(self, kind, key):
         """Find one entity, or ``None``."""
@@ -99,7 +115,7 @@ class FileStorage:
 
     def append(self, messages):
         """Store messages, in one commit with whatever else is waiting."""
-        return self._write(Append(messages), len(messages))
+        return self._write(Append(messages), _work(messages))
 
     def update_command(self, device_id, command_id, changes):
         """Record what became of a command."""
@@ -111,7 +127,7 @@ class FileStorage:
 
     def restore(self, messages):
         """Store messages as they are."""
-        return self._write(Restore(messages), len(messages))
+        return self._write(Restore(messages), _work(messages))
 
     async def get_message(self, kind, device_id, message_id):
         """Find one message, or ``None``."""
@@ -135,7 +151,8 @@ class FileStorage:
 
     def _write(self, operation, rows=1):
         try:
-            self._check_open()
+            if not self._open:
+                self._check_open()
             return self._batcher.submit(operation, rows)
         except StorageUnavailable:
             return fail()
@@ -143,6 +160,15 @@ class FileStorage:
     def _read(self, kind, sql, parameters):
         self._check_open()
         return self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters)
+
+
+def _work(messages):
+    """How much it is to store messages: one for each, and more for those of many kilobytes."""
+    work = len(messages)
+    for message in messages:
+        if message.parameters is not None and len(message.parameters) >= LARGE:
+            work += len(message.parameters) // LARGE
+    return work
 
 
 def _select(connection, table, sql, parameters):

@@ -1,23 +1,32 @@
-"""One SQLite file: who may have it, how it is opened, which schema it has, and what its errors mean to us."""
+"""One SQLite file: who may have it, how it is opened, and which schema it has."""
 
 import fcntl
 import os
 import sqlite3
-from contextlib import contextmanager
+import time
 
-from dhtwisted.errors import ConfigurationError, StorageUnavailable, Unstorable
+from dhtwisted.errors import ConfigurationError
 from dhtwisted.storage.schema_files import missing_scripts, schema_directory
+from dhtwisted.storage.sqlite_transaction import connect, transaction
 
 _SCHEMA = schema_directory("file")
-_BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+PATIENCE = 10.0
+"""Seconds for the writer of a server that is gone to finish its last commit."""
+
+PAUSE = 0.02
+"""Seconds until it is looked for again."""
 
 
 class FileLock:
-    """The right to use a data file, which ends with the process, however it ends.
+    """The right to use a data file, for this process and the one that writes for it. It ends with the last of them, however they end.
+
+    A server that was killed leaves a writer that finishes what it is at; that is waited for, so this may block.
 
     :param path: of the data file; the lock is on ``<path>.lock``, since SQLite has locks of its own on the file, and closing any other
         handle of the file would drop them.
-    :raises ConfigurationError: another process has it, or the directory does not permit it.
+    :ivar descriptor: to be inherited by the process that writes.
+    :raises ConfigurationError: another server has it, or the directory does not permit it.
     """
 
     def __init__(self, path):
@@ -26,41 +35,62 @@ class FileLock:
         if not os.path.isdir(directory):
             raise ConfigurationError(f"cannot use storage file {path}: there is no directory {directory}: make it, or name another")
         try:
-            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigurationError(f"cannot use storage file {path}: {error.strerror}: {lock_path}") from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._descriptor)
-            raise ConfigurationError(
-                f"storage file {path} is in use by process {holder}: stop that server, or give this one another file"
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+            self._take(path)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+
+    def _take(self, path):
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                holder = os.pread(self.descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                if time.monotonic() > end or _is_alive(holder):
+                    raise ConfigurationError(
+                        f"storage file {path} is in use by process {holder}: stop that server, or give this one another file"
+                    ) from error
+            time.sleep(PAUSE)
 
     def release(self):
         """Let others have the file. The lock file stays: removing it could take it from under somebody who just opened it."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
+
+
+def _is_alive(process):
+    """Whether there is a process of this id, given as text."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def connect_writer(path):
-    """Open the file for the one thread that writes, creating it or bringing it up to date.
+    """Open the file, creating it or bringing it up to date.
 
     :raises ConfigurationError: it is no file of ours, or newer than this program.
     """
     try:
         # SQLite makes its own files with the mode of this one; it holds password hashes.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = connect(path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"cannot open storage file {path}: {error}") from error
     try:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise sqlite3.NotSupportedError("its file system has no shared memory, which write-ahead logging needs")
-        connection.execute("PRAGMA synchronous = FULL")
         migrate(connection, path)
         sync_directory(path)
     except sqlite3.Error as error:
@@ -73,7 +103,7 @@ def connect_writer(path):
 
 
 def connect_reader(path):
-    """Open the file, which a writer has made ready, for the thread that reads."""
+    """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA query_only = ON")
     connection.create_function("casefold", 1, lambda text: text and text.casefold(), deterministic=True)
@@ -93,7 +123,7 @@ def migrate(connection, path, directory=_SCHEMA):
     :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
     :raises ConfigurationError: the data has more than there are.
     """
-    with _transaction(connection):
+    with transaction(connection):
         connection.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
         (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
         for number, script in missing_scripts(directory, version, f"storage file {path}"):
@@ -119,47 +149,3 @@ def sync_directory(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _transaction(connection):
-    _roll_back(connection)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-
-
-def _roll_back(connection):
-    """End what is left of a transaction. SQLite has done so itself after some errors, such as a full disk, and cannot after others."""
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-@contextmanager
-def write_transaction(connection):
-    """Commit what the block does, or nothing of it.
-
-    :raises Unstorable: a value does not fit.
-    :raises StorageUnavailable: the file cannot be written now.
-    """
-    with translated_errors(), _transaction(connection):
-        yield
-
-
-@contextmanager
-def translated_errors():
-    """Turn the driver's errors into ours.
-
-    :raises Unstorable: a value does not fit.
-    :raises StorageUnavailable: the file cannot be used now: disk full, input or output error.
-    """
-    try:
-        yield
-    except _BAD_DATA as error:
-        raise Unstorable(f"a value cannot be kept: {type(error).__name__}") from error
-    except sqlite3.Error as error:
-        raise StorageUnavailable(f"the storage file cannot be used: {error}") from error

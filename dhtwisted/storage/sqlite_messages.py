@@ -1,7 +1,9 @@
 """Commands and notifications as rows of SQLite: the tables, the statements, and rows to objects and back."""
 
 import json
-from operator import attrgetter
+from itertools import chain
+
+from msgspec.structs import astuple
 
 from dhtwisted.model import MESSAGE_KINDS, Command
 
@@ -16,28 +18,34 @@ class MessageTable:
     """The table of one kind of message. Column names are the field names of the kind.
 
     :param kind: ``Command`` or ``Notification``.
-    :ivar insert: the statement that stores a row.
-    :ivar restored_row: a function; what :attr:`insert` stores for a message that has its stamps.
+    :ivar into: the statement that stores rows, up to its ``VALUES``.
+    :ivar width: how many values a row has.
     """
 
     def __init__(self, kind):
         self.kind = kind
-        self._stamped = ("timestamp", "last_updated", "id") if kind is Command else ("timestamp", "id")
-        given = tuple(field for field in kind.__struct_fields__ if field not in self._stamped)
-        self._given_values = attrgetter(*given)
-        self._fields = given + self._stamped
-        self.restored_row = attrgetter(*self._fields)
+        self._fields = kind.__struct_fields__
+        self._places = [(field, self._fields.index(field)) for field in ("timestamp", "last_updated", "id") if field in self._fields]
         self._columns = ", ".join(self._fields)
-        self.insert = f"INSERT INTO {kind.KIND} ({self._columns}) VALUES ({', '.join('?' * len(self._fields))})"
+        self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
+        self.width = len(self._fields)
         self.update = (
             "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
 
-    def row(self, message, timestamp, message_id):
-        """What :attr:`insert` stores for a message that is not stamped yet."""
-        stamps = (timestamp, timestamp, message_id) if self.kind is Command else (timestamp, message_id)
-        return self._given_values(message) + stamps
+    @staticmethod
+    def values(messages):
+        """The values of the rows of messages that have their stamps, one row after the other."""
+        return list(chain.from_iterable(map(astuple, messages)))
+
+    def values_of_new(self, messages, timestamps, ids):
+        """The same of messages without stamps, which come beside them."""
+        values = self.values(messages)
+        stamps = {"timestamp": timestamps, "last_updated": timestamps, "id": ids}
+        for field, place in self._places:
+            values[place :: self.width] = stamps[field]
+        return values
 
     def message(self, row):
         """The message that a row stands for."""

@@ -1,30 +1,34 @@
 """Use a file storage whose files cannot grow, as on a full disk, and tell what happened: ``python -m tests.storage.full_disk PATH``.
 
-A process of its own, because the limit concerns every file of the process.
+A process of its own, because the limit concerns every file of the process; so does that of the process that writes for it.
 """
 
 import json
-import resource
 import sys
 from contextlib import contextmanager
 
+import psutil
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage_base import notification, outcomes
+from tests.storage.writers import writer_of
 
 
 @contextmanager
-def no_space():
-    """Let no file of this process grow beyond its first kilobyte."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+def no_space(path):
+    """Let none of the two processes make a file grow beyond its first kilobyte."""
+    processes = [psutil.Process(), writer_of(path)]
+    limits = [process.rlimit(psutil.RLIMIT_FSIZE) for process in processes]
+    for process, (_, hard) in zip(processes, limits, strict=True):
+        process.rlimit(psutil.RLIMIT_FSIZE, (1024, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        for process, limit in zip(processes, limits, strict=True):
+            process.rlimit(psutil.RLIMIT_FSIZE, limit)
 
 
 async def report(reactor, path):
@@ -33,7 +37,7 @@ async def report(reactor, path):
     await storage.open()
     await storage.append([notification("before")])
     refused = notification("refused")
-    with no_space():
+    with no_space(path):
         found = await outcomes(
             storage.append([refused]), storage.insert(Network(name="refused")), storage.append([notification("refused")])
         )

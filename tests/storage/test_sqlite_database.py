@@ -1,6 +1,10 @@
 """Schema upgrades: all of them or none, once."""
 
+import os
 import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import closing
 from importlib.resources import files
 
@@ -9,7 +13,8 @@ from msgspec.structs import replace
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import Command, MessageQuery
-from dhtwisted.storage.sqlite_database import migrate, statements
+from dhtwisted.storage import sqlite_database
+from dhtwisted.storage.sqlite_database import FileLock, migrate, statements
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES
 
 SCHEMA = files("dhtwisted.storage") / "schema" / "file"
@@ -30,6 +35,37 @@ def scripts(tmp_path):
 
 def versions(connection):
     return [version for (version,) in connection.execute("SELECT version FROM schema ORDER BY version")]
+
+
+@pytest.fixture
+def lock(tmp_path):
+    return FileLock(str(tmp_path / "data"))
+
+
+@pytest.fixture
+def left_alone(tmp_path, lock):
+    """The path of a file of which somebody holds the lock, but not the server that took it."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    (tmp_path / "data.lock").write_text(f"{ended.pid}\n")
+    return str(tmp_path / "data")
+
+
+def test_the_lock_of_a_living_server_is_not_waited_for(tmp_path, lock, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
+    with pytest.raises(ConfigurationError, match=f"in use by process {os.getpid()}: stop that server"):
+        FileLock(str(tmp_path / "data"))
+
+
+def test_a_writer_that_was_left_alone_is_waited_for(lock, left_alone, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: lock.release())
+    FileLock(left_alone).release()
+
+
+def test_a_writer_that_was_left_alone_is_not_waited_for_without_end(lock, left_alone, monkeypatch):
+    monkeypatch.setattr(sqlite_database, "PATIENCE", 0.01)
+    with pytest.raises(ConfigurationError, match="in use by process"):
+        FileLock(left_alone)
 
 
 def test_applies_each_script_once(connection, scripts):

@@ -8,7 +8,7 @@ CREATE TABLE entity (
 
 -- What was given out last, also when nothing that has it is left.
 CREATE TABLE counter (
-    name TEXT PRIMARY KEY NOT NULL,   -- KIND of an entity with integer keys or of a message; or server_time, in milliseconds
+    name TEXT PRIMARY KEY NOT NULL,   -- KIND of an entity with integer keys or of a message; server_time, in milliseconds; batch, how many commits
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
 

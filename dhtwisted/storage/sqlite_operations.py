@@ -1,0 +1,208 @@
+"""What can be done to the SQLite file, and how operations become the steps of one commit.
+
+A batch is prepared when it is handed to the process that writes: at that moment nothing else is under way, so keys, uniqueness, ids and
+times are decided against what is committed plus what the batch did before. After the commit the batch is applied to memory; when the commit
+fails it is forgotten. So the order of commits is the one order of everything, and a failed commit leaves no trace.
+"""
+
+import msgspec
+
+from dhtwisted.errors import Unstorable
+from dhtwisted.model import Command
+from dhtwisted.storage.entities import Transaction
+from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
+from dhtwisted.storage.sqlite_steps import insert, require_free, run, run_many
+
+_PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body) VALUES (?, ?, ?)"
+_DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
+PUT_COUNTER = "INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)"
+_BODY = msgspec.json.Encoder()
+
+TIME, BATCH = "server_time", "batch"
+"""Names of counters, beside those of the kinds: the last time that was given in milliseconds, and how many batches there were. The latter
+tells whether a batch was committed before the process that was to say so died."""
+
+
+class Batch:
+    """What one commit will do.
+
+    :param counters: as committed.
+    :param now: the time in milliseconds.
+    :ivar now: server time in milliseconds; never before that of an earlier batch.
+    :ivar counters: all counters as they will be.
+    :ivar entities: the :class:`~dhtwisted.storage.entities.Transaction` of the batch.
+    :ivar stamps: a list of ``(message, timestamp, id)`` for each message to be stored.
+    :ivar asking: the operations that take what their step finds, in the order of these steps.
+    """
+
+    def __init__(self, tables, counters, now):
+        self._committed = counters
+        self.now = max(now, counters[TIME])
+        self.counters = {**counters, TIME: self.now, BATCH: counters[BATCH] + 1}
+        self.entities = Transaction(tables, self.counters, self._encode)
+        self.stamps = []
+        self._bodies = {}
+        self.asking = []
+        self._steps = []
+
+    def add(self, step):
+        """Have a step done that finds nothing."""
+        self._steps.append(step)
+
+    def ask(self, operation, step):
+        """Have a step done and the operation's ``take`` called with what it found: the count of rows, and the rows."""
+        self._steps.append(step)
+        self.asking.append(operation)
+
+    @property
+    def changes_nothing(self):
+        """Whether there is nothing to write but the time."""
+        return not (self.stamps or self._steps or self.entities.changes)
+
+    def steps(self):
+        """All that is to be done."""
+        entities = [self._entity_step(kind, key, entity) for (kind, key), entity in self.entities.changes.items()]
+        counters = [(name, value) for name, value in self.counters.items() if self._committed.get(name) != value]
+        return [*self._inserts(), *self._steps, *entities, run_many(PUT_COUNTER, counters)]
+
+    def _inserts(self):
+        steps = []
+        for kind, table in MESSAGE_TABLES.items():
+            stamps = [stamp for stamp in self.stamps if type(stamp[0]) is kind]
+            if stamps:
+                steps.append(insert(table.into, table.width, table.values_of_new(*zip(*stamps, strict=True))))
+        return steps
+
+    def _entity_step(self, kind, key, entity):
+        if entity is None:
+            return run_many(_DELETE_ENTITY, [(kind.KIND, str(key))])
+        return run_many(_PUT_ENTITY, [(kind.KIND, str(key), self._bodies[kind, key])])
+
+    def take(self, results):
+        """Stamp the messages, and tell the operations what their steps found."""
+        for message, timestamp, message_id in self.stamps:
+            message.id = message_id
+            message.timestamp = timestamp
+            if type(message) is Command:
+                message.last_updated = timestamp
+        for operation, result in zip(self.asking, results, strict=True):
+            operation.take(*result)
+
+    def _encode(self, entity):
+        try:
+            self._bodies[type(entity), entity.key] = _BODY.encode(entity)
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise Unstorable(f"a {type(entity).__name__} cannot be kept: {type(error).__name__}") from error
+
+
+class Append:
+    """Store messages. They are stamped when the commit is done, and left alone when it fails: the caller may try again.
+
+    Without messages it is a barrier: its turn comes when all before it are visible, and server time goes on from there.
+    """
+
+    __slots__ = ("_messages",)
+
+    def __init__(self, messages):
+        self._messages = messages
+
+    def prepare(self, batch):
+        """Give ids and times."""
+        counters, now, stamps = batch.counters, batch.now, batch.stamps
+        for message in self._messages:
+            kind = message.KIND
+            message_id = counters[kind] = counters[kind] + 1
+            timestamp = message.timestamp
+            stamps.append((message, now if timestamp is None else timestamp, message_id))
+
+    def finish(self):
+        """Nothing to tell."""
+
+
+class Restore:
+    """Store messages as they are."""
+
+    def __init__(self, messages):
+        self._messages = {kind: [message for message in messages if type(message) is kind] for kind in set(map(type, messages))}
+
+    def prepare(self, batch):
+        """Insert the rows, unless an id is taken: then nothing of the batch is done, and its operations are tried one by one. Have later
+        ids lie above these.
+        """
+        for kind, messages in self._messages.items():
+            ids = [message.id for message in messages]
+            batch.counters[kind.KIND] = max(batch.counters[kind.KIND], *ids)
+            table = MESSAGE_TABLES[kind]
+            batch.add(require_free(kind.KIND, *table.taken(ids)))
+            batch.add(insert(table.into, table.width, table.values(messages)))
+
+    def finish(self):
+        """Nothing to tell."""
+
+
+class UpdateCommand:
+    """Record what became of a command."""
+
+    def __init__(self, device_id, command_id, changes):
+        self._arguments = device_id, command_id
+        self._changes = changes
+        self._row = None
+
+    def prepare(self, batch):
+        """Give the time."""
+        if is_integer_of_sqlite(self._arguments[1]):
+            batch.ask(self, run(*MESSAGE_TABLES[Command].change(*self._arguments, batch.now, self._changes)))
+
+    def recall(self):
+        """The step that finds the same when the change has been made."""
+        return run(*MESSAGE_TABLES[Command].get(*self._arguments))
+
+    def take(self, count, rows):
+        """Keep the row as it is now."""
+        self._row = rows[0] if rows else None
+
+    def finish(self):
+        """The command as it is now."""
+        return self._row and MESSAGE_TABLES[Command].message(self._row)
+
+
+class ForgetMessages:
+    """Delete the oldest messages."""
+
+    def __init__(self, kind, query):
+        self._step = run(*MESSAGE_TABLES[kind].forget(query))
+
+    def prepare(self, batch):
+        """Take a turn."""
+        batch.ask(self, self._step)
+
+    def recall(self):
+        """The step that deletes the next ones, and counts these: how many went before is not known any more."""
+        return self._step
+
+    def take(self, count, rows):
+        """Keep how many were deleted."""
+        self._count = count
+
+    def finish(self):
+        """How many there were."""
+        return self._count
+
+
+class ChangeEntity:
+    """Insert, update or delete an entity.
+
+    :param method: the name of a method of :class:`~dhtwisted.storage.entities.Transaction`.
+    """
+
+    def __init__(self, method, *arguments):
+        self._method = method
+        self._arguments = arguments
+
+    def prepare(self, batch):
+        """Decide what happens."""
+        self._result = getattr(batch.entities, self._method)(*self._arguments)
+
+    def finish(self):
+        """What the transaction answered."""
+        return self._result

@@ -1,0 +1,78 @@
+"""What the server asks of the process that writes the file, and what that answers.
+
+Both go over a socket as frames: the length in four bytes, then the content as :mod:`marshal` writes it. That is as quick as anything, takes
+all that Python has, and needs no import that the process would start slower for; both run the same Python. A frame from the server is a
+list of steps, of which all are done in one transaction, or none; an answer is a tuple that begins with its sort. There is never more than
+one frame on the way. The empty frame asks for the end.
+"""
+
+import marshal
+
+INSERT, RUN, RUN_MANY, REQUIRE_FREE = "insert", "run", "run many", "require free"
+
+DONE = "done"
+"""All is committed and synced; followed by a list with what each :func:`run` found."""
+
+REFUSED = "refused"
+"""A value does not fit, and nothing is done; followed by the reason."""
+
+UNAVAILABLE = "unavailable"
+"""The file cannot be written now, and nothing is done; followed by the reason."""
+
+TAKEN = "taken"
+"""An id is not free, and nothing is done; followed by the name of the kind of message, and the id."""
+
+LENGTH = 4
+"""Bytes of the length of a frame."""
+
+END = bytes(LENGTH)
+"""The empty frame."""
+
+
+def insert(into, width, values):
+    """Insert many rows.
+
+    :param into: the statement up to its ``VALUES``.
+    :param width: how many values a row has.
+    :param values: a list of those of all rows, one row after the other.
+    """
+    return INSERT, into, width, values
+
+
+def run(sql, parameters):
+    """Execute a statement; the answer has ``(count of rows, rows)`` for it."""
+    return RUN, sql, parameters
+
+
+def run_many(sql, parameters):
+    """Execute a statement once for each of several tuples of parameters."""
+    return RUN_MANY, sql, parameters
+
+
+def require_free(kind, sql, parameters):
+    """Do nothing at all if a query finds an id that is taken.
+
+    :param kind: the name of the kind of message.
+    """
+    return REQUIRE_FREE, kind, sql, parameters
+
+
+def frame(content):
+    """Steps, or an answer, as they go over the socket.
+
+    :returns: bytes.
+    :raises ValueError: there is something in it that is no plain value.
+    :raises OverflowError: it is larger than 4 GiB.
+    """
+    body = marshal.dumps(content)
+    return len(body).to_bytes(LENGTH, "big") + body
+
+
+def content_of(body):
+    """What is in a frame, without its length."""
+    return marshal.loads(body)
+
+
+def length_of(head):
+    """How many bytes follow the first four."""
+    return int.from_bytes(head[:LENGTH], "big")
