@@ -1,0 +1,153 @@
+"""From what runs measured to what the table says: medians, ratios, spreads, and whether a target is reached."""
+
+from dataclasses import dataclass
+from statistics import median
+
+BEYOND, REACHED, MISSED = "aim", "yes", "no"
+"""How a figure compares with its targets: at the aim, at least at the lower target, below both."""
+
+
+class NoFigure(Exception):
+    """A run gave no figure; the text says why."""
+
+
+class Lost(NoFigure):
+    """Something was lost, came twice or was refused: whatever the run measured must not be quoted."""
+
+
+class Missing(NoFigure):
+    """This machine cannot run a side; the text says what to install."""
+
+
+class Results:
+    """What all runs gave so far, task by task, in the order of rounds."""
+
+    def __init__(self):
+        self._outcomes = {}
+
+    def add(self, task, outcome):
+        """Keep what one run gave.
+
+        :param task: its name.
+        :param outcome: measured values by name, or a :class:`NoFigure`.
+        """
+        self._outcomes.setdefault(task, []).append(outcome)
+
+    def is_missing(self, task):
+        """Whether it is known that a task cannot run here."""
+        return any(isinstance(outcome, Missing) for outcome in self._outcomes.get(task, ()))
+
+    def series(self, metric):
+        """The values of a metric, round by round.
+
+        :param metric: ``(task, name)``.
+        :raises NoFigure: a run of the task gave none, or it was not run.
+        """
+        task, name = metric
+        outcomes = self._outcomes.get(task)
+        if not outcomes:
+            raise NoFigure("not run")
+        failures = [outcome for outcome in outcomes if isinstance(outcome, NoFigure)]
+        if failures:
+            runs = f"{len(failures)} of {len(outcomes)} runs: " if isinstance(failures[0], Lost) and len(outcomes) > 1 else ""
+            raise type(failures[0])(f"{runs}{failures[0]}")
+        return [outcome[name] for outcome in outcomes]
+
+    def as_data(self):
+        """All of it for JSON."""
+        return {
+            task: [{"no figure": str(outcome)} if isinstance(outcome, NoFigure) else outcome for outcome in outcomes]
+            for task, outcomes in self._outcomes.items()
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    :ivar key: its name on the command line; what stands before the first ``-`` is its group.
+    :ivar value: the metric of this server, ``(task, name)``.
+    :ivar unit: of the value.
+    :ivar against: the metric it is divided by; ``None``: the targets are for the value itself.
+    :ivar peer: what the other side is called.
+    :ivar at_least: the lower target, and ``aim`` the higher; ``None`` for a row without targets.
+    :ivar less: whether less is better.
+    """
+
+    key: str
+    title: str
+    value: tuple
+    unit: str
+    against: tuple | None = None
+    peer: str = ""
+    at_least: float | None = None
+    aim: float | None = None
+    less: bool = False
+
+    @property
+    def tasks(self):
+        """The names of the tasks that it needs, its own first."""
+        return [self.value[0], *([self.against[0]] if self.against else [])]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is known of a row after the run.
+
+    :ivar value: the median over rounds; ``None`` when there is no figure.
+    :ivar other: the same of the other side.
+    :ivar ratio: the median of the ratios of each round: both sides ran one after the other, and had the same disturbances.
+    :ivar low: least of the ratios, or of the values without another side; ``high`` the greatest.
+    :ivar verdict: :data:`BEYOND`, :data:`REACHED` or :data:`MISSED`; empty without target or figure.
+    :ivar problem: why there is no figure; else empty.
+    """
+
+    row: Row
+    value: float | None = None
+    other: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    rounds: int = 0
+    verdict: str = ""
+    problem: str = ""
+
+    @property
+    def judged(self):
+        """What the targets are for: the ratio, or the value of a row without another side."""
+        return self.ratio if self.row.against else self.value
+
+
+def work_out(row, results):
+    """Make the figure of a row.
+
+    :returns: a :class:`Figure`; it has no number when a run of either side had a loss.
+    """
+    try:
+        values = results.series(row.value)
+        others = results.series(row.against) if row.against else None
+        if others is None:
+            return _figure(row, values, None, values)
+        return _figure(row, values, others, [value / other for value, other in zip(values, others, strict=False)])
+    except ZeroDivisionError:
+        return Figure(row, problem=f"{row.peer} measured nothing")
+    except Lost as problem:
+        return Figure(row, problem=f"LOSS: {problem}")
+    except NoFigure as problem:
+        return Figure(row, problem=str(problem))
+
+
+def _figure(row, values, others, judged):
+    other, ratio = (median(others), median(judged)) if others else (None, None)
+    verdict = judge(row, median(judged))
+    return Figure(row, median(values), other, ratio, min(judged), max(judged), len(judged), verdict)
+
+
+def judge(row, number):
+    """Compare with the targets of a row."""
+    if row.at_least is None:
+        return ""
+    sign = -1 if row.less else 1
+    if sign * number >= sign * row.aim:
+        return BEYOND
+    return REACHED if sign * number >= sign * row.at_least else MISSED

@@ -1,0 +1,125 @@
+"""What many connections cost: memory and processor of a server that has them, and time to open them."""
+
+import os
+import resource
+import time
+from contextlib import contextmanager
+
+from bench.figures import Lost, Row
+from bench.generator import hive_load
+from bench.plan import Task
+
+PATIENCE = 120
+QUIET = 0.05
+"""Share of a core below which a server has nothing left to do for new connections."""
+
+PING_SECONDS = 31
+"""So long is an idle server watched: it sends every connection a ping in 30 seconds."""
+
+_SPARE_FILES = 200
+
+
+def connections_here(bench):
+    """How many connections this machine allows a server, at most those of the benchmark's size."""
+    return min(bench.sizes.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _SPARE_FILES)
+
+
+def other_devices(count):
+    """The ids of devices that only have subscribers."""
+    return [f"o-{number:06d}" for number in range(count)]
+
+
+@contextmanager
+def crowd(bench, server, count, **options):
+    """Many connections that do nothing, from the moment when all are ready until the end of the block.
+
+    :param options: what they send first, for the generator.
+    :raises Lost: not all came, or not all were still there at the end.
+    """
+    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    with bench.generator.start(
+        server, bench.new_directory(), mode="idle", pubs=0, subs=count, devices=count, hold=3600, **options
+    ) as generator:
+        _wait_until_quiet(server, generator, before + count)
+        yield
+        if not generator.running or len(os.listdir(f"/proc/{server.pid}/fd")) < before + count:
+            raise Lost(f"connections were lost: {generator.log}")
+
+
+def _wait_until_quiet(server, generator, files):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and generator.running:
+        used = server.cpu_seconds()
+        time.sleep(0.5)
+        if len(os.listdir(f"/proc/{server.pid}/fd")) >= files and (server.cpu_seconds() - used) / 0.5 < QUIET:
+            return
+    raise Lost(f"not all connections could be opened: {generator.log}")
+
+
+def subscribers(server):
+    """What connections send first: each has a device of its own to listen to."""
+    load = hive_load(server, device="o-{d}")
+    return {name: load[name] for name in ("path", "sub_setup", "setup_ok")}
+
+
+def _costs(bench, server, count, seconds, **options):
+    memory = server.memory()
+    with crowd(bench, server, count, **options):
+        grown, used = server.memory() - memory, server.cpu_seconds()
+        time.sleep(seconds)
+        return {"kilobytes": grown / count / 1024, "cpu": (server.cpu_seconds() - used) / seconds * 100}
+
+
+def idle_memory(bench):
+    """This server, each connection authenticated with one subscription to a device of its own."""
+    count = connections_here(bench)
+    with bench.hive() as server:
+        server.prepare(other_devices(count))
+        return _costs(bench, server, count, PING_SECONDS if bench.sizes.rounds > 2 else 3, **subscribers(server))
+
+
+def idle_echo(bench):
+    """Autobahn's echo with as many connections, which say nothing."""
+    with bench.echo() as server:
+        return _costs(bench, server, connections_here(bench), 1)
+
+
+def _opens(bench, server, **options):
+    result = bench.generator.run(server, mode="idle", pubs=0, subs=connections_here(bench) // 3, hold=1, **options)
+    return {"opens": result["opens_per_s"]}
+
+
+def opens_memory(bench):
+    """Handshakes with this server, on the port that serves REST as well."""
+    with bench.hive() as server:
+        return _opens(bench, server, path="/api/websocket")
+
+
+def opens_echo(bench):
+    """Handshakes with Autobahn's echo."""
+    with bench.echo() as server:
+        return _opens(bench, server)
+
+
+TASKS = (
+    Task("idle memory", idle_memory, rounds=2),
+    Task("idle echo", idle_echo, rounds=2),
+    Task("opens memory", opens_memory),
+    Task("opens echo", opens_echo),
+)
+
+ROWS = (
+    Row(
+        "idle-memory",
+        "memory per idle connection, authenticated, 1 subscription",
+        ("idle memory", "kilobytes"),
+        "KB",
+        ("idle echo", "kilobytes"),
+        "Autobahn echo",
+        0.8,
+        0.6,
+        less=True,
+    ),
+    Row("idle-cpu", "processor of the server with these connections idle", ("idle memory", "cpu"), "% of a core", less=True),
+    Row("opens", "connections opened, shared port", ("opens memory", "opens"), "opens/s", ("opens echo", "opens"), "Autobahn echo", 1.4, 2),
+)

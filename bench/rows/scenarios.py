@@ -1,0 +1,40 @@
+"""Other shapes of traffic on this server in memory, without a target."""
+
+from bench.figures import Row
+from bench.generator import hive_load
+from bench.plan import Task
+from bench.rows.connections import other_devices
+from bench.rows.throughput import figures
+
+
+def shape(devices=("d1",), **options):
+    """Make the run of a task."""
+
+    def run(bench):
+        with bench.hive() as server:
+            return figures(bench.load(server.prepare(devices), **hive_load(server, **options)))
+
+    return run
+
+
+OWN = 1000
+SLOW = 10
+
+TASKS = (
+    Task("scenario pair", shape(pubs=1, subs=1, window=16), rounds=3),
+    Task("scenario gather", shape(pubs=100, subs=1, window=4), rounds=3),
+    Task("scenario own", shape(other_devices(OWN), device="o-{d}", devices=OWN, pubs=8, subs=OWN, window=16), rounds=3),
+    Task("scenario network", shape(pubs=1, subs=1000, window=2, subscription='"networkIds":[1]'), rounds=3),
+    Task("scenario slow", shape(pubs=1, subs=100, window=4, slow=SLOW, slow_bytes=10_000), rounds=3),
+)
+
+ROWS = tuple(
+    Row(f"scenario-{name}", title, (f"scenario {name}", what), f"{what}/s")
+    for name, title, what in (
+        ("pair", "1 publisher, 1 subscriber, 16 in flight", "inserts"),
+        ("gather", "100 publishers x 4 in flight, 1 subscriber", "inserts"),
+        ("own", "1,000 devices, each with a subscriber of its own", "deliveries"),
+        ("network", "1 publisher, 1,000 subscribers of a network", "deliveries"),
+        ("slow", "100 subscribers, 10 more that read 10 KB/s", "deliveries"),
+    )
+)

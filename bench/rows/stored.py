@@ -1,0 +1,199 @@
+"""What 1,000,000 stored messages and 10,000 other devices cost those who do not want them, and how soon stored ones are found.
+
+The messages were sent over one day, each device's spread over all of it. One in a hundred is of the device that is asked for.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from statistics import median
+
+from bench.client import frame, texts
+from bench.figures import Lost, Row
+from bench.filling import ASKED, Filling
+from bench.generator import hive_load
+from bench.machine import CHECKOUT
+from bench.plan import Task
+from bench.processes import prepare
+from bench.rows.connections import connections_here, crowd, other_devices, subscribers
+from bench.rows.throughput import ONE
+
+NEWEST, REPLAYED = 100, 1000
+MANY = 100
+"""So often each is asked in a run."""
+
+EVENT, LISTED = b'"subscriptionId"', b'"deviceId"'
+
+
+@contextmanager
+def full(bench, storage):
+    """A server with all these messages; filled when it is first asked for.
+
+    That in memory keeps them between runs and is suspended meanwhile; that with a file is started anew.
+    """
+    with (full_memory if storage == "memory:" else full_file)(bench) as server:
+        yield server, bench.found["filling"]
+
+
+@contextmanager
+def full_memory(bench):
+    """The server in memory, filled over the wire."""
+    if "full memory" not in bench.found:
+        directory = bench.keep_directory()
+        server = bench.kept.enter_context(bench.hive("memory:", directory))
+        _prepare(bench, server)
+        with server.connect() as client:
+            client.call_many(bench.found["filling"].requests())
+        bench.found["full memory"] = server
+    server = bench.found["full memory"]
+    server.resume()
+    try:
+        yield server
+    finally:
+        server.suspend()
+
+
+@contextmanager
+def full_file(bench):
+    """A server on the file, filled by its storage provider while no server ran."""
+    directory = full_directory(bench)
+    with bench.hive("file:", directory) as server:
+        yield server.prepare(())
+        # In order, so that the next start has nothing to recover.
+        server.stop()
+
+
+def full_directory(bench):
+    """Make the file; returns its directory."""
+    if "full file" not in bench.found:
+        directory = bench.keep_directory()
+        with bench.hive("file:", directory) as server:
+            _prepare(bench, server)
+            server.stop()
+        filling = bench.found["filling"]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.filling",
+            directory / "devicehive.sqlite",
+            str(filling.begin),
+            str(filling.count),
+            str(filling.devices),
+        ]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, preexec_fn=prepare(bench.cores.everything), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise Lost(f"the file could not be filled: {done.stderr[-300:]}")
+        bench.found["full file"] = directory
+    return bench.found["full file"]
+
+
+def _prepare(bench, server):
+    devices = connections_here(bench)
+    bench.found.setdefault("filling", Filling(int(time.time() * 1000), bench.sizes.stored, devices))
+    server.prepare(["d1", ASKED, *other_devices(devices)])
+
+
+def _cost(bench, server):
+    result = bench.load(server, **hive_load(server, **ONE))
+    return {"microseconds": result["server_cpu"] / result["acks_per_s"] * 1e6, "inserts": result["acks_per_s"]}
+
+
+def load_empty(storage):
+    """Make the run of a task: load on a new server."""
+
+    def run(bench):
+        with bench.hive(storage) as server:
+            return _cost(bench, server.prepare())
+
+    return run
+
+
+def load_full(storage):
+    """Make the run of a task: load on a server with all the messages, devices and their subscribers."""
+
+    def run(bench):
+        with full(bench, storage) as (server, filling), crowd(bench, server, filling.devices, **subscribers(server)):
+            return _cost(bench, server)
+
+    return run
+
+
+def ask(storage):
+    """Make the run of a task: the newest messages of a device, and a subscription that begins with stored ones."""
+
+    def run(bench):
+        with full(bench, storage) as (server, filling), server.connect() as client:
+            listing = frame(json.dumps(_list_request()).encode())
+            # The request has the mark as well, but does not come back.
+            newest = [_timed(client, listing, LISTED, NEWEST, filling.newest(NEWEST)) for _ in range(MANY)]
+            replays = [_replay(client, filling) for _ in range(MANY)]
+            return {"list": median(newest) * 1000, "replay": median(replays) * 1000}
+
+    return run
+
+
+def _list_request():
+    return {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
+
+
+def _replay(client, filling):
+    request = {"action": "notification/subscribe", "deviceId": ASKED, "timestamp": filling.since(REPLAYED)}
+    seconds = _timed(client, frame(json.dumps(request).encode()), EVENT, REPLAYED + 1, filling.newest(REPLAYED))
+    client.call("notification/unsubscribe")
+    return seconds
+
+
+def _timed(client, request, mark, count, expected):
+    """Ask, and wait for all; returns seconds once it is known that exactly those that were expected came."""
+    begin = time.perf_counter()
+    data = client.take(request, mark, count)
+    seconds = time.perf_counter() - begin
+    got = sorted(number for text in texts(data) for number in _numbers(json.loads(text)))
+    if got != expected:
+        raise Lost(f"{len(got)} messages came, not the {len(expected)} that were asked for")
+    return seconds
+
+
+def _numbers(message):
+    """The numbers that the filling has given to the messages in a text."""
+    if "notifications" in message:
+        return [notification["parameters"]["n"] for notification in message["notifications"]]
+    return [message["notification"]["parameters"]["n"]] if "notification" in message else []
+
+
+TASKS = (
+    Task("load empty memory", load_empty("memory:")),
+    Task("load full memory", load_full("memory:"), rounds=3),
+    Task("load empty file", load_empty("file:")),
+    Task("load full file", load_full("file:"), rounds=3),
+    Task("ask memory", ask("memory:")),
+    Task("ask file", ask("file:")),
+)
+
+_CPU = "processor per message: other devices and stored messages"
+
+ROWS = (
+    *(
+        Row(
+            f"load-{name}",
+            f"{_CPU}, {name}",
+            (f"load full {name}", "microseconds"),
+            "us",
+            (f"load empty {name}", "microseconds"),
+            "empty server",
+            1.2,
+            1.05,
+            less=True,
+        )
+        for name in ("memory", "file")
+    ),
+    *(
+        Row(f"{key}-{name}", f"{title}, {name}", (f"ask {name}", key), "ms", at_least=5, aim=1, less=True)
+        for key, title in (("list", "newest 100 of a device with stored messages"), ("replay", "replay of 1,000 with stored messages"))
+        for name in ("memory", "file")
+    ),
+)

@@ -1,0 +1,146 @@
+"""How much goes through, and how soon a reply is there: memory and file beside the echo of Autobahn, and Mosquitto."""
+
+from bench.figures import Row
+from bench.generator import echo_load, hive_load, mqtt_load
+from bench.plan import Task
+
+ONE = {"pubs": 8, "subs": 1, "window": 16}
+SINGLE = {"pubs": 8, "subs": 1, "window": 1}
+DEEP = {"pubs": 8, "subs": 1, "window": 128}
+FAN = {"pubs": 1, "subs": 100, "window": 4}
+STEADY = {"mode": "rate", "rate": 2000, "pubs": 8, "subs": 1}
+ECHO = "Autobahn echo"
+
+
+def figures(result):
+    """What rows need of a run's result."""
+    return {
+        "inserts": result["acks_per_s"],
+        "deliveries": result["deliveries_per_s"],
+        "p50": result["ack_us"]["p50"] / 1000,
+        "p99": result["ack_us"]["p99"] / 1000,
+        "server cpu": result["server_cpu"],
+        "generator cpu": result["gen_cpu"],
+    }
+
+
+def on_hive(storage, options):
+    """Make the run of a task: this server with a new storage."""
+
+    def run(bench):
+        with bench.hive(storage) as server:
+            return figures(bench.load(server.prepare(), **hive_load(server, **options)))
+
+    return run
+
+
+def on_echo(options):
+    """Make the run of a task: Autobahn's echo, which has no subscribers."""
+
+    def run(bench):
+        with bench.echo() as server:
+            return figures(bench.load(server, **echo_load(**options | {"subs": 0})))
+
+    return run
+
+
+def on_mosquitto(options):
+    """Make the run of a task: Mosquitto."""
+
+    def run(bench):
+        with bench.mosquitto() as server:
+            return figures(bench.load(server, **mqtt_load(**options)))
+
+    return run
+
+
+TASKS = (
+    Task("one memory", on_hive("memory:", ONE)),
+    Task("one echo", on_echo(ONE)),
+    Task("one mosquitto", on_mosquitto(ONE)),
+    Task("file 16", on_hive("file:", ONE)),
+    Task("file 128", on_hive("file:", DEEP)),
+    Task("single memory", on_hive("memory:", SINGLE)),
+    Task("single echo", on_echo(SINGLE)),
+    Task("fan memory", on_hive("memory:", FAN)),
+    Task("fan mosquitto", on_mosquitto(FAN)),
+    Task("latency memory", on_hive("memory:", STEADY)),
+    Task("latency mosquitto", on_mosquitto(STEADY)),
+    Task("latency file", on_hive("file:", STEADY)),
+)
+
+ROWS = (
+    Row("one-echo", "8 publishers x 16 in flight, memory", ("one memory", "inserts"), "inserts/s", ("one echo", "inserts"), ECHO, 2.5, 4),
+    Row(
+        "one-mosquitto",
+        "8 publishers x 16 in flight, memory",
+        ("one memory", "inserts"),
+        "inserts/s",
+        ("one mosquitto", "inserts"),
+        "Mosquitto QoS 1",
+        1.3,
+        2,
+    ),
+    Row(
+        "single",
+        "8 publishers x 1 in flight, memory",
+        ("single memory", "inserts"),
+        "inserts/s",
+        ("single echo", "inserts"),
+        ECHO,
+        1.8,
+        2.4,
+    ),
+    Row(
+        "fan",
+        "1 publisher, 100 subscribers, memory",
+        ("fan memory", "deliveries"),
+        "deliveries/s",
+        ("fan mosquitto", "deliveries"),
+        "Mosquitto QoS 1",
+        2.5,
+        4,
+    ),
+    Row(
+        "file-16",
+        "8 publishers x 16 in flight, file",
+        ("file 16", "inserts"),
+        "inserts/s",
+        ("one echo", "inserts"),
+        f"{ECHO} 8 x 16",
+        1.1,
+        2,
+    ),
+    Row(
+        "file-128",
+        "8 publishers x 128 in flight, file",
+        ("file 128", "inserts"),
+        "inserts/s",
+        ("one echo", "inserts"),
+        f"{ECHO} 8 x 16",
+        1.5,
+        2.5,
+    ),
+    Row(
+        "latency-memory",
+        "reply p99 at 2,000 inserts/s, memory",
+        ("latency memory", "p99"),
+        "ms",
+        ("latency mosquitto", "p99"),
+        "Mosquitto QoS 1",
+        2,
+        1.2,
+        less=True,
+    ),
+    Row(
+        "latency-file",
+        "reply p99 at 2,000 inserts/s, file",
+        ("latency file", "p99"),
+        "ms",
+        ("latency mosquitto", "p99"),
+        "Mosquitto QoS 1",
+        2,
+        1.2,
+        less=True,
+    ),
+)
