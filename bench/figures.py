@@ -37,13 +37,11 @@ class Results:
         """Whether it is known that a task cannot run here."""
         return any(isinstance(outcome, Missing) for outcome in self._outcomes.get(task, ()))
 
-    def series(self, metric):
-        """The values of a metric, round by round.
+    def series(self, task, name):
+        """What a task measured under a name, round by round.
 
-        :param metric: ``(task, name)``.
         :raises NoFigure: a run of the task gave none, or it was not run.
         """
-        task, name = metric
         outcomes = self._outcomes.get(task)
         if not outcomes:
             raise NoFigure("not run")
@@ -53,6 +51,10 @@ class Results:
             raise type(failures[0])(f"{runs}{failures[0]}")
         return [outcome[name] for outcome in outcomes]
 
+    def outcomes(self, task):
+        """What its runs measured; nothing of those without a figure."""
+        return [outcome for outcome in self._outcomes.get(task, ()) if not isinstance(outcome, NoFigure)]
+
     def as_data(self):
         """All of it for JSON."""
         return {
@@ -61,33 +63,69 @@ class Results:
         }
 
 
+UNITS = {
+    "inserts": "inserts/s",
+    "deliveries": "deliveries/s",
+    "opens": "opens/s",
+    "p50": "ms",
+    "p99": "ms",
+    "list": "ms",
+    "replay": "ms",
+    "seconds": "s",
+    "kilobytes": "KB",
+    "microseconds": "us",
+    "cpu": "% of a core",
+}
+"""What tasks measure -> its unit. Of rates more is better, of all else less."""
+
+PEERS = {
+    "echo": "Autobahn echo",
+    "mosquitto": "Mosquitto QoS 1",
+    "pgbench": "pgbench, 1 client",
+    "empty": "empty server",
+    "memory": "dhtwisted, memory",
+}
+"""Last word of a task -> what it runs on, when something is compared with it."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table.
 
     :ivar key: its name on the command line; what stands before the first ``-`` is its group.
-    :ivar value: the metric of this server, ``(task, name)``.
-    :ivar unit: of the value.
-    :ivar against: the metric it is divided by; ``None``: the targets are for the value itself.
-    :ivar peer: what the other side is called.
+    :ivar measure: one of :data:`UNITS`.
+    :ivar task: what measures it on this server.
+    :ivar against: the task that measures it on the other side; ``None``: there is none, and targets are for the value itself.
     :ivar at_least: the lower target, and ``aim`` the higher; ``None`` for a row without targets.
-    :ivar less: whether less is better.
     """
 
     key: str
     title: str
-    value: tuple
-    unit: str
-    against: tuple | None = None
-    peer: str = ""
+    measure: str
+    task: str
+    against: str | None = None
     at_least: float | None = None
     aim: float | None = None
-    less: bool = False
 
     @property
     def tasks(self):
-        """The names of the tasks that it needs, its own first."""
-        return [self.value[0], *([self.against[0]] if self.against else [])]
+        """The tasks that it needs, its own first."""
+        return [self.task, *filter(None, [self.against])]
+
+    @property
+    def unit(self):
+        """Of the value."""
+        return UNITS[self.measure]
+
+    @property
+    def less(self):
+        """Whether less is better."""
+        return not self.unit.endswith("s/s")
+
+    @property
+    def peer(self):
+        """What it is compared with; empty without another side."""
+        return PEERS[self.against.split()[-1]] if self.against else ""
 
 
 @dataclass(frozen=True)
@@ -124,8 +162,8 @@ def work_out(row, results):
     :returns: a :class:`Figure`; it has no number when a run of either side had a loss.
     """
     try:
-        values = results.series(row.value)
-        others = results.series(row.against) if row.against else None
+        values = results.series(row.task, row.measure)
+        others = results.series(row.against, row.measure) if row.against else None
         if others is None:
             return _figure(row, values, None, values)
         return _figure(row, values, others, [value / other for value, other in zip(values, others, strict=False)])

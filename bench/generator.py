@@ -14,6 +14,19 @@ SOURCE = Path(__file__).parent / "loadgen"
 LOSS = 3
 """Its exit status when an answer or a delivery was missing, came twice, or was an error."""
 
+LOSSES = (
+    "unanswered",
+    "answered_twice",
+    "undelivered",
+    "delivered_twice",
+    "unknown",
+    "errors",
+    "out_of_order",
+    "answers_out_of_order",
+    "connections_lost",
+)
+"""What it counts that must not be."""
+
 GRACE = 90
 """Seconds that a run may take beyond those that it was asked for: connections must be opened, and what is outstanding is waited for."""
 
@@ -111,10 +124,7 @@ def describe_failure(status, output, errors):
     if status != LOSS:
         return f"the run failed: {said or f'status {status}'}"
     result = json.loads(output)
-    counts = {
-        name: result[name] for name in result if name.startswith(("lost", "double", "twice", "error", "unknown", "wrong")) and result[name]
-    }
-    named = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    named = ", ".join(f"{result[name]} {name.replace('_', ' ')}" for name in LOSSES if result.get(name))
     return "; ".join(filter(None, [named, said])) or "something was lost"
 
 

@@ -55,6 +55,7 @@ class Bench:
     :param sizes: a :class:`Sizes`.
     :ivar kept: an ``ExitStack`` for what one task leaves for another; closed at the end.
     :ivar found: what tasks have left, by name.
+    :ivar versions: of servers that had to be started to know them.
     :ivar kept_directories: those that hold it.
     """
 
@@ -65,6 +66,7 @@ class Bench:
         self.sizes = sizes
         self.kept = ExitStack()
         self.found = {}
+        self.versions = {}
         self.kept_directories = set()
         self._numbers = count(1)
 

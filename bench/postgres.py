@@ -10,7 +10,8 @@ from bench.figures import Lost, Missing
 
 _TABLE = "CREATE TABLE reading (id bigserial PRIMARY KEY, device_id text, at bigint, name text, parameters text)"
 _INSERT = """\
-INSERT INTO reading (device_id, at, name, parameters) VALUES ('d1', 1790000000000, 'temperature', '{"t":20.5,"p":29.92,"ts":1000000000000000}');
+INSERT INTO reading (device_id, at, name, parameters)
+VALUES ('d1', 1790000000000, 'temperature', '{"t":20.5,"p":29.92,"n":1000000000}');
 """
 _RATE = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 

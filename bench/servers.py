@@ -16,6 +16,7 @@ from tests.ports import free_port
 
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 _PASSWORD = "administrator-1"
+_LOGIN = "benchmark"
 _MOSQUITTO_PLACES = "/usr/sbin:/usr/local/sbin"
 MOSQUITTO_SETTINGS = """\
 listener {port} 127.0.0.1
@@ -78,9 +79,7 @@ class DeviceHive(Server):
         :returns: the server.
         """
         with self.connect_as_administrator() as administrator:
-            user = {"login": "benchmark", "password": "benchmark-1", "role": 1, "allDeviceTypesAvailable": True}
-            user_id = administrator.call("user/insert", user=user)["user"]["id"]
-            administrator.call("user/assignNetwork", userId=user_id, networkId=1)
+            user_id = _client(administrator)
             payload = {"userId": user_id, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
             self.token = administrator.call("token/create", payload=payload)["accessToken"]
             administrator.call_many(map(_save_device, devices))
@@ -98,6 +97,17 @@ class DeviceHive(Server):
         client = Client(self.port)
         client.call("authenticate", token=self.token)
         return client
+
+
+def _client(administrator):
+    """The id of a client, made if it is not there yet."""
+    found = administrator.call("user/list", login=_LOGIN)["users"]
+    if found:
+        return found[0]["id"]
+    user = {"login": _LOGIN, "password": "benchmark-1", "role": 1, "allDeviceTypesAvailable": True}
+    user_id = administrator.call("user/insert", user=user)["user"]["id"]
+    administrator.call("user/assignNetwork", userId=user_id, networkId=1)
+    return user_id
 
 
 def _save_device(device_id):

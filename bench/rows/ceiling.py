@@ -9,18 +9,9 @@ def ceiling(bench):
     """The generator against an echo server in C, which comes with it."""
     (core,) = bench.cores.server
     result = bench.load(None, mode="self", echo_cpu=core, pubs=ONE["pubs"], window=ONE["window"])
-    return {"requests": result["acks_per_s"]}
+    return {"inserts": result["acks_per_s"]}
 
 
 TASKS = (Task("ceiling", ceiling, rounds=2),)
 
-ROWS = (
-    Row(
-        "ceiling",
-        "the load generator with an echo in C",
-        ("ceiling", "requests"),
-        "requests/s",
-        ("one memory", "inserts"),
-        "dhtwisted, memory",
-    ),
-)
+ROWS = (Row("ceiling", "the load generator with an echo in C", "inserts", "ceiling", "one memory"),)

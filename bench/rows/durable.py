@@ -27,6 +27,7 @@ def postgres(bench):
         server = Postgres(bench.keep_directory(), bench.cores.everything)
         bench.kept.callback(server.close)
         bench.found[_KEY] = server
+        bench.versions["PostgreSQL"] = server.version
     server = bench.found[_KEY]
     server.resume()
     try:
@@ -57,18 +58,7 @@ TASKS = (
 )
 
 ROWS = (
-    Row(
-        "durable-p50", "insert p50 while 4 x 64 requests read, file, all cores", ("reading file", "p50"), "ms", at_least=3, aim=2, less=True
-    ),
-    Row("durable-p99", "insert p99 while 4 x 64 requests read, file, all cores", ("reading file", "p99"), "ms", less=True),
-    Row(
-        "postgres",
-        "8 publishers x 128 in flight, PostgreSQL",
-        ("postgres 128", "inserts"),
-        "inserts/s",
-        ("postgres pgbench", "inserts"),
-        "pgbench, 1 client",
-        6,
-        12,
-    ),
+    Row("durable-p50", "insert p50 while others read, file, 2 cores", "p50", "reading file", None, 3, 2),
+    Row("durable-p99", "insert p99 while others read, file, 2 cores", "p99", "reading file"),
+    Row("postgres", "8 publishers x 128 in flight, PostgreSQL", "inserts", "postgres 128", "postgres pgbench", 6, 12),
 )

@@ -7,12 +7,12 @@ from bench.rows.connections import other_devices
 from bench.rows.throughput import figures
 
 
-def shape(devices=("d1",), **options):
+def shape(known=("d1",), **options):
     """Make the run of a task."""
 
     def run(bench):
         with bench.hive() as server:
-            return figures(bench.load(server.prepare(devices), **hive_load(server, **options)))
+            return figures(bench.load(server.prepare(known), **hive_load(server, **options)))
 
     return run
 
@@ -24,12 +24,12 @@ TASKS = (
     Task("scenario pair", shape(pubs=1, subs=1, window=16), rounds=3),
     Task("scenario gather", shape(pubs=100, subs=1, window=4), rounds=3),
     Task("scenario own", shape(other_devices(OWN), device="o-{d}", devices=OWN, pubs=8, subs=OWN, window=16), rounds=3),
-    Task("scenario network", shape(pubs=1, subs=1000, window=2, subscription='"networkIds":[1]'), rounds=3),
+    Task("scenario network", shape(pubs=1, subs=1000, window=2, to_all=True, subscription='"networkIds":[1]'), rounds=3),
     Task("scenario slow", shape(pubs=1, subs=100, window=4, slow=SLOW, slow_bytes=10_000), rounds=3),
 )
 
 ROWS = tuple(
-    Row(f"scenario-{name}", title, (f"scenario {name}", what), f"{what}/s")
+    Row(f"scenario-{name}", title, what, f"scenario {name}")
     for name, title, what in (
         ("pair", "1 publisher, 1 subscriber, 16 in flight", "inserts"),
         ("gather", "100 publishers x 4 in flight, 1 subscriber", "inserts"),

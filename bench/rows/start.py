@@ -28,7 +28,8 @@ TASKS = (
     Task("start full", start_full),
 )
 
-ROWS = tuple(
-    Row(f"start-{name}", f"from start to listening, {title}", (f"start {name}", "seconds"), "s", at_least=2, aim=1, less=True)
-    for name, title in (("memory", "memory"), ("file", "file, first start"), ("full", "file with stored messages"))
+ROWS = (
+    Row("start-memory", "from start to listening, memory", "seconds", "start memory", None, 2, 1),
+    Row("start-file", "from start to listening, new file", "seconds", "start file", None, 2, 1),
+    Row("start-full", "from start to listening, file with messages", "seconds", "start full", None, 2, 1),
 )
