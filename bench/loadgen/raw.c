@@ -1,0 +1,31 @@
+/* A stream of frames of one length; each comes back as it was. */
+#include "options.h"
+#include "protocol.h"
+#include "session.h"
+
+static void prepare(struct connection *c) { template_text(&c->request, payload_of(c), c->number); }
+
+static void hello(struct connection *c) { connection_state(c, STATE_OPEN); }
+
+static bool setup(struct connection *c, unsigned step) {
+    (void)c, (void)step;
+    return false;
+}
+
+static size_t parse(struct connection *c, const uint8_t *bytes, size_t length, uint64_t now) {
+    size_t frame = c->request.frame.end, used = 0;
+    for (; frame && length - used >= frame; used += frame) session_message(c, bytes + used, frame, now);
+    return used;
+}
+
+static bool may_send(struct connection *c) {
+    (void)c;
+    return true;
+}
+
+static void request(struct connection *c, uint64_t serial, uint64_t now) {
+    template_fill(&c->request, serial, ledger_device(c->ledger, serial), now);
+    buffer_put(&c->out, c->request.frame.bytes, c->request.frame.end);
+}
+
+const struct protocol raw_protocol = {prepare, hello, setup, parse, may_send, request};

@@ -1,0 +1,19 @@
+/* What a message means: it depends on who receives it, and when. */
+#ifndef SESSION_H
+#define SESSION_H
+
+#include "connection.h"
+
+void session_prepare(void);
+
+/* Send the next setup message, or be ready. */
+void session_setup(struct connection *c);
+
+/* A whole message. */
+void session_message(struct connection *c, const uint8_t *bytes, size_t length, uint64_t now);
+void session_delivery(struct connection *c, const uint8_t *bytes, size_t length, uint64_t now);
+
+/* Show the first few of what went wrong. */
+void session_complain(const struct connection *c, const char *what, const uint8_t *bytes, size_t length);
+
+#endif
