@@ -64,7 +64,7 @@ def _directory(text):
 
 
 def main(arguments=None):
-    """Run the benchmark; returns the exit status: 1 when a row had a loss."""
+    """Run the benchmark; returns the exit status: 1 when a run had a loss, or failed."""
     options = parser().parse_args(arguments)
     if options.list:
         show([f"{row.key:18} {row.title}" for row in ROWS])
@@ -105,7 +105,7 @@ def measure(options, directory):
     notes.append(_extent(bench, begin))
     show(["", *(f"{name}: {text}" for name, text in described.items()), "", *notes, "", *table(figures)])
     save(options, figures, described, notes, sizes, results)
-    return int(any(figure.problem.startswith("LOSS") for figure in figures))
+    return int(any(figure.failed for figure in figures))
 
 
 def _extent(bench, begin):

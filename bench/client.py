@@ -5,8 +5,9 @@ import os
 import socket
 import struct
 from base64 import b64encode
+from itertools import islice
 
-from bench.figures import Lost
+from bench.figures import Failed
 
 SECONDS = 120
 _CHUNK = 1 << 20
@@ -30,7 +31,7 @@ class Client:
             self._read()
         answer, _, self._data = self._data.partition(b"\r\n\r\n")
         if b" 101 " not in answer:
-            raise Lost(f"no WebSocket at port {port}: {answer.decode(errors='replace')}")
+            raise Failed(f"no WebSocket at port {port}: {answer.decode(errors='replace')}")
 
     def __enter__(self):
         return self
@@ -41,7 +42,7 @@ class Client:
     def _read(self):
         chunk = self._socket.recv(_CHUNK)
         if not chunk:
-            raise Lost("the server closed a connection")
+            raise Failed("the server closed a connection")
         self._data += chunk
         return chunk
 
@@ -61,7 +62,7 @@ class Client:
             if opcode == 1:
                 return payload
             if opcode == 8:
-                raise Lost(f"the server closed a connection: {payload!r}")
+                raise Failed(f"the server closed a connection: {payload!r}")
             if opcode == 9:
                 self.send(frame(payload, opcode=10))
 
@@ -70,7 +71,7 @@ class Client:
         self.send(frame(json.dumps({"action": action, "requestId": 1, **members}).encode()))
         reply = json.loads(self.receive())
         if reply.get("status") != "success":
-            raise Lost(f"{action} was refused: {reply}")
+            raise Failed(f"{action} was refused: {reply}")
         return reply
 
     def call_many(self, requests, batch=500):
@@ -79,12 +80,12 @@ class Client:
         :param requests: texts, as bytes; an iterable.
         """
         requests = iter(requests)
-        while frames := [frame(request) for request, _ in zip(requests, range(batch), strict=False)]:
+        while frames := [frame(request) for request in islice(requests, batch)]:
             self.send(b"".join(frames))
             for _ in frames:
                 reply = self.receive()
                 if b'"success"' not in reply:
-                    raise Lost(f"a request was refused: {reply.decode()}")
+                    raise Failed(f"a request was refused: {reply.decode()}")
 
     def take(self, request, mark, count):
         """Send a request, and read until a mark has come so often, which is quicker than to read frames.

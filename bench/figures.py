@@ -14,9 +14,20 @@ class NoFigure(Exception):
 class Lost(NoFigure):
     """Something was lost, came twice or was refused: whatever the run measured must not be quoted."""
 
+    def __str__(self):
+        return f"LOSS, {super().__str__()}"
+
+
+class Failed(NoFigure):
+    """A run could not be done, or not to its end."""
+
 
 class Missing(NoFigure):
     """This machine cannot run a side; the text says what to install."""
+
+
+def _order(problem):
+    return [Lost, Failed, Missing].index(type(problem))
 
 
 class Results:
@@ -44,11 +55,12 @@ class Results:
         """
         outcomes = self._outcomes.get(task)
         if not outcomes:
-            raise NoFigure("not run")
+            raise Failed("not run")
         failures = [outcome for outcome in outcomes if isinstance(outcome, NoFigure)]
         if failures:
-            runs = f"{len(failures)} of {len(outcomes)} runs: " if isinstance(failures[0], Lost) and len(outcomes) > 1 else ""
-            raise type(failures[0])(f"{runs}{failures[0]}")
+            # A loss is the worst of them, and must be seen.
+            worst = min(failures, key=_order)
+            raise type(worst)(str(worst) if isinstance(worst, Missing) else f"{len(failures)} of {len(outcomes)} runs: {worst}")
         return [outcome[name] for outcome in outcomes]
 
     def outcomes(self, task):
@@ -138,6 +150,7 @@ class Figure:
     :ivar low: least of the ratios, or of the values without another side; ``high`` the greatest.
     :ivar verdict: :data:`BEYOND`, :data:`REACHED` or :data:`MISSED`; empty without target or figure.
     :ivar problem: why there is no figure; else empty.
+    :ivar failed: whether that is a loss or a failure, and not only something that is not installed.
     """
 
     row: Row
@@ -149,6 +162,7 @@ class Figure:
     rounds: int = 0
     verdict: str = ""
     problem: str = ""
+    failed: bool = False
 
     @property
     def judged(self):
@@ -168,11 +182,9 @@ def work_out(row, results):
             return _figure(row, values, None, values)
         return _figure(row, values, others, [value / other for value, other in zip(values, others, strict=False)])
     except ZeroDivisionError:
-        return Figure(row, problem=f"{row.peer} measured nothing")
-    except Lost as problem:
-        return Figure(row, problem=f"LOSS: {problem}")
+        return Figure(row, problem=f"{row.peer} measured nothing", failed=True)
     except NoFigure as problem:
-        return Figure(row, problem=str(problem))
+        return Figure(row, problem=str(problem), failed=not isinstance(problem, Missing))
 
 
 def _figure(row, values, others, judged):

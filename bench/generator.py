@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.figures import Lost
+from bench.figures import Failed, Lost
 from bench.processes import Process, prepare
 
 SOURCE = Path(__file__).parent / "loadgen"
@@ -78,16 +78,19 @@ class Generator:
         :param server: a :class:`~bench.servers.Server`; ``None`` for one without.
         :param options: those of the program, with ``_`` for ``-``; a list gives one several times, ``True`` one without value.
         :returns: what it printed, a dict.
-        :raises Lost: anything was lost, came twice or was refused; or the run failed.
+        :raises Lost: anything was lost, came twice or was refused.
+        :raises Failed: the run could not be done.
         """
         command = self._command(server, options)
         seconds = options.get("warm", 1) + options.get("secs", 3) + options.get("hold", 0) + GRACE
         try:
             done = subprocess.run(command, preexec_fn=prepare(self._cores), capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            raise Lost("the load generator did not come to an end") from None
+            raise Failed("the load generator did not come to an end") from None
+        if done.returncode == LOSS:
+            raise Lost(describe_loss(done.stdout, done.stderr))
         if done.returncode:
-            raise Lost(describe_failure(done.returncode, done.stdout, done.stderr))
+            raise Failed(_one_line(done.stderr) or f"the load generator ended with status {done.returncode}")
         return json.loads(done.stdout)
 
     def start(self, server, directory, **options):
@@ -113,19 +116,19 @@ def arguments(options):
                 yield str(one)
 
 
-def describe_failure(status, output, errors):
-    """Say what a run lost, or why there was none.
+def describe_loss(output, errors):
+    """Say what a run lost.
 
-    :param status: exit status of the program.
-    :param output: what it printed, one line of JSON after a loss.
+    :param output: what it printed, one line of JSON.
     :param errors: what it said besides.
     """
-    said = " ".join(errors.split())[:200]
-    if status != LOSS:
-        return f"the run failed: {said or f'status {status}'}"
     result = json.loads(output)
     named = ", ".join(f"{result[name]} {name.replace('_', ' ')}" for name in LOSSES if result.get(name))
-    return "; ".join(filter(None, [named, said])) or "something was lost"
+    return "; ".join(filter(None, [named, _one_line(errors)])) or "something"
+
+
+def _one_line(text):
+    return " ".join(text.split())[:200]
 
 
 def hive_load(server, device="d1", subscription=None, **options):

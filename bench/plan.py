@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from bench.figures import NoFigure
+from bench.figures import Failed, NoFigure
 from bench.machine import IN_MEMORY, file_system
 from bench.servers import DeviceHive, Echo, Mosquitto
 
@@ -139,6 +139,9 @@ def run_one(task, bench):
         return task.run(bench)
     except NoFigure as problem:
         return problem
+    except OSError as error:
+        # A server that went away in the middle.
+        return Failed(f"{type(error).__name__}: {error}")
     finally:
         for directory in set(bench.directory.iterdir()) - before - bench.kept_directories:
             shutil.rmtree(directory)

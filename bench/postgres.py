@@ -6,7 +6,7 @@ import secrets
 import subprocess
 from contextlib import contextmanager
 
-from bench.figures import Lost, Missing
+from bench.figures import Failed, Missing
 
 _TABLE = "CREATE TABLE reading (id bigserial PRIMARY KEY, device_id text, at bigint, name text, parameters text)"
 _INSERT = """\
@@ -84,7 +84,7 @@ class Postgres:
         output, _ = process.communicate()
         found = _RATE.search(output)
         if process.returncode or not found:
-            raise Lost(f"pgbench failed: {' '.join(output.split())[-200:]}")
+            raise Failed(f"pgbench failed: {' '.join(output.split())[-200:]}")
         return float(found[1])
 
 

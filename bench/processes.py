@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.figures import Lost
+from bench.figures import Failed
 
 PATIENCE = 60
 """Seconds after which a server that does not start, or does not stop, is given up."""
@@ -85,16 +85,16 @@ class Process:
     def stop(self):
         """Let it end in order; kill it when it does not.
 
-        :raises Lost: it had failed before, or did not end well.
+        :raises Failed: it had failed before, or did not end well.
         """
         self._process.terminate()
         try:
             status = self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise Lost(f"{self._name} does not stop") from None
+            raise Failed(f"{self._name} does not stop") from None
         if status not in (0, -signal.SIGTERM):
-            raise Lost(f"{self._name} ended with status {status}: {self._last_words()}")
+            raise Failed(f"{self._name} ended with status {status}: {self._last_words()}")
 
     def suspend(self):
         """Let it use no processor until :meth:`resume`."""
@@ -108,13 +108,13 @@ class Process:
         """Wait until it is ready.
 
         :param ready: called again and again until it returns something true, which is returned.
-        :raises Lost: the process ended instead, or is not ready in :data:`PATIENCE` seconds.
+        :raises Failed: the process ended instead, or is not ready in :data:`PATIENCE` seconds.
         """
         end = time.monotonic() + PATIENCE
         while not (answer := ready()):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.kill()
-                raise Lost(f"{self._name} does not start: {self._last_words()}")
+                raise Failed(f"{self._name} does not start: {self._last_words()}")
             time.sleep(0.002)
         return answer
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import sys
@@ -65,7 +66,11 @@ class DeviceHive(Server):
         command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
         paths = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
-        environment = kept | {"DHTWISTED_AUTH_ADMIN_PASSWORD": _PASSWORD, "PYTHONPATH": paths}
+        given = {"DHTWISTED_AUTH_ADMIN_PASSWORD": _PASSWORD, "PYTHONPATH": paths}
+        if storage.startswith("postgres:"):
+            # There is no directory in which the server could keep a key of its own.
+            given["DHTWISTED_AUTH_SECRET"] = secrets.token_urlsafe(32)
+        environment = kept | given
         super().__init__(command, directory / "server.log", cores, cwd=directory, env=environment)
         found = self.wait_for(lambda: _LISTENING.search(self.log))
         self.start_seconds = time.monotonic() - self.started_at

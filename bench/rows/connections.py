@@ -5,7 +5,7 @@ import resource
 import time
 from contextlib import contextmanager
 
-from bench.figures import Lost, Row
+from bench.figures import Failed, Lost, Row
 from bench.generator import hive_load
 from bench.plan import Task
 
@@ -52,7 +52,7 @@ def _wait_until_quiet(server, generator, files):
         time.sleep(0.5)
         if len(os.listdir(f"/proc/{server.pid}/fd")) >= files and (server.cpu_seconds() - used) / 0.5 < QUIET:
             return
-    raise Lost(f"not all connections could be opened: {generator.log}")
+    raise Failed(f"not all connections could be opened: {generator.log}")
 
 
 def subscribers(server):
