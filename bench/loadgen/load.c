@@ -48,7 +48,10 @@ void load_prepare(void) {
     }
 }
 
+bool load_sent_all(void) { return options.requests && publisher_ledger.tally.sent >= (uint64_t)options.requests; }
+
 static bool can_send(struct connection *c) {
+    if (c->role == ROLE_PUBLISHER && load_sent_all()) return false;
     return c->state == STATE_READY && buffer_length(&c->out) < MOST_UNSENT && protocol->may_send(c);
 }
 

@@ -21,6 +21,9 @@ void load_start(void);
 /* One turn of the loop while there is load, or while what is outstanding comes in. */
 void load_turn(void);
 
+/* Whether as many requests were sent as were asked for. */
+bool load_sent_all(void);
+
 /* Answers and deliveries so far: what moves while the server is alive. */
 uint64_t load_progress(void);
 

@@ -37,6 +37,7 @@ static const struct option TABLE[] = {
     {CHOICE, "mode", O(mode), "throughput|rate|idle|self", "closed loop; open loop; open and hold; this generator against its own echo server", 0, 0, mode_names},
     {REAL, "warm", O(warm), "S", "seconds of load that are not measured (1)", 0, 3600, 0},
     {REAL, "secs", O(secs), "S", "seconds that are measured (3)", 0.001, 86400, 0},
+    {NUMBER, "requests", O(requests), "N", "stop sooner, after so many requests of publishers in all, warm-up included", 1, 2e9, 0},
     {REAL, "rate", O(rate), "R", "mode rate: requests per second in all; latency counts from when a request was due", 0.001, 1e7, 0},
     {REAL, "hold", O(hold), "S", "mode idle: seconds for which the connections are held (2)", 0, 86400, 0},
     {REAL, "patience", O(patience), "S", "seconds without any progress after which the run is given up (10)", 0.1, 3600, 0},

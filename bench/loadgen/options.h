@@ -25,7 +25,7 @@ struct options {
     int publishers, subscribers, window, devices;
     bool to_all, any_order;
     double rate, warm, secs, hold, patience, linger;
-    int opening;
+    int opening, requests;
 
     const char *payload, *topic, *sub_topic;
     int qos;

@@ -14,7 +14,15 @@ static bool setup(struct connection *c, unsigned step) {
 
 static size_t parse(struct connection *c, const uint8_t *bytes, size_t length, uint64_t now) {
     size_t frame = c->request.frame.end, used = 0;
-    for (; frame && length - used >= frame; used += frame) session_message(c, bytes + used, frame, now);
+    for (; length - used >= frame; used += frame) {
+        if (!frame || !template_matches(&c->request, bytes + used)) {
+            /* Where the next frame begins is no longer known. */
+            c->ledger->tally.unknown++;
+            connection_lost(c, "what came back is not what was sent");
+            return length;
+        }
+        session_message(c, bytes + used, frame, now);
+    }
     return used;
 }
 

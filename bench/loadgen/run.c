@@ -79,7 +79,7 @@ static bool nothing_outstanding(void) { return ledger_complete(&publisher_ledger
 /* Load until then; false when the server lost a connection or answers nothing any more. */
 static bool load_until(uint64_t end) {
     struct patience patience = {0};
-    while (now_ns() < end) {
+    while (now_ns() < end && !load_sent_all()) {
         load_turn();
         read_slowly();
         if (nothing_outstanding()) patience.since = 0;
@@ -119,10 +119,21 @@ static void drain(void) {
     for (uint64_t end = now_ns() + ns(options.linger); now_ns() < end;) load_turn();
 }
 
+/* The beginning of a message whose end did not come is nothing that was asked for. */
+static void count_remains(void) {
+    for (unsigned i = 0; i < connection_count; i++) {
+        struct connection *c = &connections[i];
+        if (c->state != STATE_READY || c->role == ROLE_SLOW || !buffer_length(&c->in)) continue;
+        c->ledger->tally.unknown++;
+        session_complain(c, "part of a message at the end", buffer_data(&c->in), buffer_length(&c->in));
+    }
+}
+
 static int run_load(void) {
     load_start();
     bool alive = measure();
     drain();
+    count_remains();
     results.memory_after = process_memory(options.pid);
     results.slow_closed = slow_closed();
     results.lost = lost();

@@ -65,6 +65,7 @@ void session_delivery(struct connection *c, const uint8_t *bytes, size_t length,
 }
 
 void session_message(struct connection *c, const uint8_t *bytes, size_t length, uint64_t now) {
+    if (c->state == STATE_OPEN) return; /* a greeting */
     if (c->state == STATE_SETUP) setup_answer(c, bytes, length);
     else if (c->role == ROLE_SUBSCRIBER) session_delivery(c, bytes, length, now);
     else if (c->role != ROLE_SLOW) answer(c, bytes, length, now);

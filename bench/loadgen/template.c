@@ -80,6 +80,16 @@ void template_fill(struct template *t, uint64_t serial, unsigned device, uint64_
     }
 }
 
+bool template_matches(const struct template *t, const uint8_t *bytes) {
+    size_t from = 0;
+    for (unsigned i = 0; i <= t->field_count; i++) {
+        size_t to = i < t->field_count ? t->fields[i].at : t->frame.end;
+        if (memcmp(t->frame.bytes + from, bytes + from, to - from)) return false;
+        if (i < t->field_count) from = to + FIELDS[t->fields[i].kind].digits;
+    }
+    return true;
+}
+
 struct buffer template_once(const char *text, unsigned connection, unsigned device) {
     struct template t = {0};
     template_text(&t, text, connection);

@@ -33,6 +33,9 @@ void template_mask(struct template *t, size_t from, const uint8_t mask[4]);
 
 void template_fill(struct template *t, uint64_t serial, unsigned device, uint64_t now);
 
+/* Whether these bytes, as many as the frame has, are the frame but for its fields. Only without a mask. */
+bool template_matches(const struct template *t, const uint8_t *bytes);
+
 /* Expand a text that is used once; the bytes are the caller's. */
 struct buffer template_once(const char *text, unsigned connection, unsigned device);
 

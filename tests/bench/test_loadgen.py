@@ -1,0 +1,353 @@
+"""The load generator: a server that loses, doubles or swaps one message is found out, a good one is not.
+
+No figure is asserted, only that there are some.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import threads
+from twisted.internet.protocol import Protocol, ServerFactory
+
+from tests.bench import faulty_servers as faulty
+
+SOURCE = Path(__file__).parents[2] / "bench" / "loadgen"
+COMPILER = shlex.split(os.environ.get("CC", "cc"))
+SECONDS = 60
+"""No run takes that long, unless it hangs."""
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which(COMPILER[0]) and shutil.which("make")),
+    reason=f"the load generator is written in C, and {COMPILER[0]} or make is missing",
+)
+
+PAYLOAD = '{"action":"insert","requestId":"{n}","n":{n}}'
+DEVICE_PAYLOAD = '{"action":"insert","requestId":"{n}","device":"{d}","n":{n}}'
+HIVE = {"sub-path": "/subscribe", "error": '"status":"error"', "ack": '"status":"success"', "payload": PAYLOAD}
+CLEAN, NOT_DONE, LOSS = 0, 2, 3
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory):
+    """The generator, compiled for these tests; warnings are errors."""
+    directory = tmp_path_factory.mktemp("loadgen")
+    flags = os.environ.get("CFLAGS", "-O1 -g") + " -Werror"
+    done = subprocess.run(["make", "-s", "-C", SOURCE, f"OUT={directory}", f"CFLAGS={flags}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return directory / "loadgen"
+
+
+class Outcome:
+    """What a run came to: ``status``, ``figures`` (what it printed, or ``None``), ``said``."""
+
+    def __init__(self, done):
+        self.status, self.said = done.returncode, done.stderr
+        self.figures = json.loads(done.stdout) if done.stdout else None
+
+    @property
+    def faults(self):
+        """The counts of what must not be, without those that are nought."""
+        names = "unanswered answered_twice undelivered delivered_twice unknown errors out_of_order answers_out_of_order connections_lost"
+        return {name: self.figures[name] for name in names.split() if self.figures[name]}
+
+
+def start(program, **options):
+    """Run it to its end; options as on the command line, a list gives one several times."""
+    command = [str(program)]
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            command += [f"--{name}"] if one is True else [f"--{name}={one}"]
+    return Outcome(subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False))
+
+
+@pytest_twisted.async_yield_fixture
+async def load(program, reactor):
+    """Runs load on a server: ``await load(factory, **options)``."""
+    ports = []
+
+    async def run(factory, **options):
+        ports.append(reactor.listenTCP(0, factory, interface="127.0.0.1"))
+        port = ports[-1].getHost().port
+        defaults = {"warm": 0, "secs": SECONDS / 2, "requests": 200, "patience": 1.5, "window": 4, "port": port}
+        return await threads.deferToThread(start, program, **defaults | options)
+
+    yield run
+    for port in ports:
+        await port.stopListening()
+
+
+def hive(fault=faulty.none):
+    factory = faulty.Hive()
+    factory.fault = fault
+    return factory
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("flow", ["ack", "deliver", "both"])
+async def test_a_good_server_is_clean(load, flow):
+    outcome = await load(hive(), **HIVE, pubs=3, subs=2, flow=flow)
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    figures = outcome.figures
+    assert figures["sent"] == figures["answered"] == 200
+    assert figures["delivered"] == 2 * figures["sent"]
+    assert figures["acks_per_s"] > 0 and figures["ack_us"]["p99"] > 0 and figures["deliver_us"]["max"] > 0
+
+
+FAULTS = [
+    (faulty.drop("answer"), {"unanswered": 1}),
+    (faulty.drop("delivery"), {"undelivered": 1}),
+    (faulty.double("answer"), {"answered_twice": 1}),
+    (faulty.double("delivery"), {"delivered_twice": 1}),
+    (faulty.swap("answer"), {"answers_out_of_order": 1}),
+    (faulty.swap("delivery"), {"out_of_order": 1}),
+    (faulty.replace("answer", '"success"', '"error"'), {"errors": 1}),
+    (faulty.replace("answer", '"requestId":"1', '"requestId":"9'), {"unanswered": 1, "unknown": 1}),
+    (faulty.replace("delivery", '"n":1', '"n":9'), {"undelivered": 1, "unknown": 1}),
+    (faulty.replace("delivery", '"n":', '"m":'), {"undelivered": 1, "unknown": 1}),
+]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("fault", "faults"), FAULTS, ids=range(len(FAULTS)))
+async def test_one_wrong_message_is_found(load, fault, faults):
+    outcome = await load(hive(fault), **HIVE, flow="both", subs=1)
+    assert (outcome.status, outcome.faults) == (LOSS, faults)
+    assert outcome.figures["acks_per_s"] is None and outcome.figures["ack_us"] is None and outcome.figures["server_cpu"] is None
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("kind", "faults"), [("answer", {"answered_twice": 1}), ("delivery", {"delivered_twice": 1})])
+async def test_what_comes_again_much_later_is_found(load, kind, faults):
+    outcome = await load(hive(faulty.double_much_later(kind)), **HIVE, subs=1, flow="both", requests=faulty.MUCH_LATER + 100)
+    assert (outcome.status, outcome.faults) == (LOSS, faults)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_to_somebody_else_is_found(load):
+    factory = hive()
+    factory.fault = faulty.misdirect("answer", factory)
+    outcome = await load(factory, **HIVE, pubs=2)
+    assert (outcome.status, outcome.faults) == (LOSS, {"unanswered": 1, "unknown": 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_delivery_to_another_subscriber_is_found(load):
+    factory = hive()
+    factory.fault = faulty.misdirect("delivery", factory)
+    outcome = await load(factory, **HIVE, subs=2, flow="both")
+    assert (outcome.status, outcome.faults) == (LOSS, {"undelivered": 1, "delivered_twice": 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_order_may_be_let_pass(load):
+    outcome = await load(hive(faulty.swap("answer")), **HIVE | {"any-order": True})
+    assert (outcome.status, outcome.faults) == (CLEAN, {"answers_out_of_order": 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_ids_are_found_wherever_they_stand(load):
+    factory = hive()
+    factory.reply = '{{ "status" : "success", "n" : {{"requestId": null}}, "requestId" :  {id} }}'
+    factory.wrap = '{{"action": "x", "parameters": {{"b": 1, "n" : NUMBER}}}}'
+    factory.fault = lambda kind, connection, message, count: [(connection, message.replace("NUMBER", str(1_000_000_000 + count)))]
+    outcome = await load(factory, **HIVE, subs=1, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("length", [100, 126, 65_535, 70_000])
+async def test_frames_of_any_length_pieces_and_pings(load, length):
+    factory = hive()
+    factory.wrap = '{{"filler":"' + "x" * length + '","notification":{request}}}'
+
+    def ping_between(kind, connection, message, count):
+        connection.sendPing(b"are you there")
+        connection.pieces = count % 2 and length < 1000
+        return [(connection, message)]
+
+    factory.fault = ping_between
+    outcome = await load(factory, **HIVE, subs=1, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_subscriber_has_its_device(load):
+    options = HIVE | {"payload": DEVICE_PAYLOAD, "sub-setup": "follow {d}", "setup-ok": '"status":"success"'}
+    outcome = await load(hive(), **options, devices=5, subs=10, pubs=2, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["delivered"] == 2 * outcome.figures["sent"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_another_device_sent_is_found(load):
+    outcome = await load(hive(), **HIVE | {"payload": DEVICE_PAYLOAD, "sub-setup": "follow 000001"}, devices=3, subs=3)
+    assert outcome.status == LOSS
+    assert outcome.faults.keys() == {"undelivered", "unknown"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_subscribers_of_everything_have_all_devices(load):
+    options = HIVE | {"payload": DEVICE_PAYLOAD, "to-all": True}
+    outcome = await load(hive(), **options, devices=5, subs=3, flow="both")
+    assert (outcome.status, outcome.figures["delivered"]) == (CLEAN, 3 * outcome.figures["sent"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_readers_are_counted_and_not_missed(load):
+    factory = hive()
+
+    def close_one(kind, connection, message, count):
+        if count == faulty.AT and kind == "delivery":
+            # The last two are the slow ones.
+            factory.subscribers.pop().transport.abortConnection()
+        return [(connection, message)]
+
+    factory.fault = close_one
+    outcome = await load(factory, **HIVE, subs=2, slow=2, flow="both", opening=1)
+    assert (outcome.status, outcome.faults, outcome.figures["slow_closed"]) == (CLEAN, {}, 1)
+    assert outcome.figures["delivered"] == 2 * outcome.figures["sent"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_readers_have_figures_of_their_own(load):
+    readers = {"readers": 2, "reader-window": 3, "reader-payload": '{"action":"info","requestId":"{n}"}'}
+    outcome = await load(hive(), **HIVE | readers, subs=1, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["reader_acks_per_s"] > 0
+    assert outcome.figures["delivered"] < outcome.figures["sent"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_open_loop_sends_by_the_clock(load):
+    outcome = await load(hive(), **HIVE, mode="rate", rate=2000, pubs=2, subs=1)
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["late_us"] is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_idle_connections_are_opened_set_up_and_held(load):
+    setup = [f'{{"action":"setup","requestId":"{number}"}}' for number in range(2)]
+    outcome = await load(hive(), **HIVE, mode="idle", pubs=3, subs=4, hold=0.1, setup=setup, pid=os.getpid())
+    assert (outcome.status, outcome.figures["alive"]) == (CLEAN, 7)
+    assert outcome.figures["handshakes_per_s"] > outcome.figures["opens_per_s"] > 0
+    assert outcome.figures["rss_after_kb"] > 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_falls_silent_is_a_loss(load):
+    factory = hive()
+    factory.mute_after = 20
+    outcome = await load(factory, **HIVE)
+    assert (outcome.status, outcome.faults) == (LOSS, {"unanswered": 4})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_closes_is_a_loss(load):
+    factory = hive()
+    factory.close_after = 20
+    outcome = await load(factory, **HIVE, pubs=2)
+    assert outcome.status == LOSS
+    assert outcome.faults["connections_lost"] == 1
+
+
+class Mute(ServerFactory):
+    protocol = Protocol
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_that_cannot_begin_is_not_done(load):
+    silent = await load(Mute(), **HIVE)
+    assert (silent.status, silent.figures) == (NOT_DONE, None)
+    assert "only 0 of 1 connections were opened" in silent.said
+    refused = await load(hive(), **HIVE, setup='{"action":"x","requestId":"1"}', **{"setup-ok": "welcome"})
+    assert (refused.status, refused.figures) == (NOT_DONE, None)
+    assert "setup message 1" in refused.said
+
+
+BROKEN_BROKERS = [
+    (faulty.none, {}),
+    (faulty.drop("answer"), {"unanswered": 1}),
+    (faulty.double("answer"), {"answered_twice": 1}),
+    (faulty.swap("answer"), {"answers_out_of_order": 1}),
+    (faulty.drop("delivery"), {"undelivered": 1}),
+    (faulty.double("delivery"), {"delivered_twice": 1}),
+    (faulty.swap("delivery"), {"out_of_order": 1}),
+    (faulty.replace("delivery", b'"n":1', b'"n":7'), {"undelivered": 1, "unknown": 1}),
+]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("fault", "faults"), BROKEN_BROKERS, ids=range(len(BROKEN_BROKERS)))
+async def test_mqtt(load, fault, faults):
+    factory = faulty.Broker()
+    factory.fault = fault
+    outcome = await load(factory, proto="mqtt", subs=1, flow="both", payload=PAYLOAD)
+    assert (outcome.status, outcome.faults) == (LOSS if faults else CLEAN, faults)
+
+
+BROKEN_ECHOES = [
+    (faulty.none, {}),
+    (faulty.drop("answer"), {"unanswered": 1}),
+    (faulty.double("answer"), {"answered_twice": 1}),
+    (faulty.swap("answer"), {"answers_out_of_order": 1}),
+    (faulty.replace("answer", b'":"1', b'":"5'), {"unanswered": 1, "unknown": 1}),
+]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("fault", "faults"), BROKEN_ECHOES, ids=range(len(BROKEN_ECHOES)))
+async def test_raw_frames(load, fault, faults):
+    factory = faulty.Echo()
+    factory.fault = fault
+    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n")
+    assert (outcome.status, outcome.faults) == (LOSS if faults else CLEAN, faults)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fault", [faulty.replace("answer", b"insert", b"insect"), faulty.replace("answer", b"\n", b"\n\n")])
+async def test_raw_bytes_that_were_not_sent_are_found(load, fault):
+    factory = faulty.Echo()
+    factory.fault = fault
+    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n")
+    assert outcome.status == LOSS
+    assert outcome.faults["unknown"] == outcome.faults["connections_lost"] == 1
+
+
+@pytest.mark.parametrize("options", [{"pubs": 2}, {"pubs": 1, "subs": 3, "flow": "both"}, {"pubs": 2, "proto": "raw"}])
+def test_it_measures_itself(program, options):
+    outcome = start(program, mode="self", warm=0.05, secs=0.1, **options)
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["messages_per_gen_cpu_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"port": 1, "host": "192.0.2.1"}, "only a loopback address"),
+        ({"port": 1, "host": "example.org"}, "only a loopback address"),
+        ({}, "--port is missing"),
+        ({"port": 1, "pubs": "many"}, "a number from 0 to 100000"),
+        ({"port": 1, "flow": "up"}, "one of ack|deliver|both"),
+        ({"port": 1, "colour": "red"}, "no option --colour"),
+        ({"port": 1, "payload": "{}"}, "no {n} in the payload"),
+        ({"port": 1, "mode": "rate"}, "needs --rate"),
+        ({"port": 1, "proto": "mqtt", "qos": 0}, "nothing is answered"),
+        ({"port": 1, "readers": 1}, "--reader-payload"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(program, options, said):
+    outcome = start(program, **options)
+    assert (outcome.status, outcome.figures) == (NOT_DONE, None)
+    assert said in outcome.said
+
+
+def test_help_names_every_option(program):
+    done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=SECONDS, check=True)
+    for name in ("host", "payload", "sub-setup", "reader-window", "slow-bytes", "any-order"):
+        assert f"--{name} " in done.stdout
