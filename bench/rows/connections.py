@@ -36,23 +36,27 @@ def crowd(bench, server, count, **options):
     :param options: what they send first, for the generator.
     :raises Lost: not all came, or not all were still there at the end.
     """
-    before = len(os.listdir(f"/proc/{server.pid}/fd"))
     options = {"mode": "idle", "pubs": 0, "subs": count, "devices": count, "hold": 3600} | options
     with bench.generator.start(server, bench.new_directory(), **options) as generator:
-        _wait_until_quiet(server, generator, before + count)
+        files = _wait_until_quiet(server, generator, count)
         yield
-        if not generator.running or len(os.listdir(f"/proc/{server.pid}/fd")) < before + count:
-            raise Lost(f"connections were lost: {generator.log}")
+        if not generator.running or _open_files(server) < files:
+            raise Lost(f"{files - _open_files(server)} idle connections; {generator.log}")
 
 
-def _wait_until_quiet(server, generator, files):
+def _open_files(server):
+    return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+
+def _wait_until_quiet(server, generator, count):
+    """Wait until a server has all connections and nothing more to do; returns how many files it has open then."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and generator.running:
-        used = server.cpu_seconds()
+        used, files = server.cpu_seconds(), _open_files(server)
         time.sleep(0.5)
-        if len(os.listdir(f"/proc/{server.pid}/fd")) >= files and (server.cpu_seconds() - used) / 0.5 < QUIET:
-            return
-    raise Failed(f"not all connections could be opened: {generator.log}")
+        if files > count and (server.cpu_seconds() - used) / 0.5 < QUIET:
+            return files
+    raise Failed(f"not all of {count} connections were opened: {generator.log}")
 
 
 def subscribers(server):
