@@ -14,16 +14,19 @@ class NoFigure(Exception):
 class Lost(NoFigure):
     """Something was lost, came twice or was refused: whatever the run measured must not be quoted."""
 
-    def __str__(self):
-        return f"LOSS, {super().__str__()}"
+    kind = "LOSS"
 
 
 class Failed(NoFigure):
     """A run could not be done, or not to its end."""
 
+    kind = "failure"
+
 
 class Missing(NoFigure):
     """This machine cannot run a side; the text says what to install."""
+
+    kind = "missing"
 
 
 def _order(problem):
@@ -36,43 +39,46 @@ class Results:
     def __init__(self):
         self._outcomes = {}
 
-    def add(self, task, outcome):
+    def add(self, task, number, outcome):
         """Keep what one run gave.
 
         :param task: its name.
+        :param number: of the round.
         :param outcome: measured values by name, or a :class:`NoFigure`.
         """
-        self._outcomes.setdefault(task, []).append(outcome)
+        self._outcomes.setdefault(task, {})[number] = outcome
 
     def is_missing(self, task):
         """Whether it is known that a task cannot run here."""
-        return any(isinstance(outcome, Missing) for outcome in self._outcomes.get(task, ()))
+        return any(isinstance(outcome, Missing) for outcome in self._outcomes.get(task, {}).values())
 
     def series(self, task, name):
-        """What a task measured under a name, round by round.
+        """What a task measured under a name, by round.
 
         :raises NoFigure: a run of the task gave none, or it was not run.
         """
         outcomes = self._outcomes.get(task)
         if not outcomes:
             raise Failed("not run")
-        failures = [outcome for outcome in outcomes if isinstance(outcome, NoFigure)]
+        failures = [outcome for outcome in outcomes.values() if isinstance(outcome, NoFigure)]
         if failures:
             # A loss is the worst of them, and must be seen.
             worst = min(failures, key=_order)
-            raise type(worst)(str(worst) if isinstance(worst, Missing) else f"{len(failures)} of {len(outcomes)} runs: {worst}")
-        return [outcome[name] for outcome in outcomes]
+            runs = "" if isinstance(worst, Missing) else f"{worst.kind} in {len(failures)} of {len(outcomes)} runs: "
+            raise type(worst)(f"{runs}{worst}")
+        return {number: outcome[name] for number, outcome in outcomes.items()}
 
-    def outcomes(self, task):
+    def measured(self, task):
         """What its runs measured; nothing of those without a figure."""
-        return [outcome for outcome in self._outcomes.get(task, ()) if not isinstance(outcome, NoFigure)]
+        return [outcome for outcome in self._outcomes.get(task, {}).values() if not isinstance(outcome, NoFigure)]
 
     def as_data(self):
         """All of it for JSON."""
-        return {
-            task: [{"no figure": str(outcome)} if isinstance(outcome, NoFigure) else outcome for outcome in outcomes]
-            for task, outcomes in self._outcomes.items()
-        }
+        return {task: [_as_data(number, outcome) for number, outcome in outcomes.items()] for task, outcomes in self._outcomes.items()}
+
+
+def _as_data(number, outcome):
+    return {"round": number} | ({outcome.kind: str(outcome)} if isinstance(outcome, NoFigure) else outcome)
 
 
 UNITS = {
@@ -180,7 +186,7 @@ def work_out(row, results):
         others = results.series(row.against, row.measure) if row.against else None
         if others is None:
             return _figure(row, values, None, values)
-        return _figure(row, values, others, [value / other for value, other in zip(values, others, strict=False)])
+        return _figure(row, values, others, {number: values[number] / others[number] for number in values.keys() & others.keys()})
     except ZeroDivisionError:
         return Figure(row, problem=f"{row.peer} measured nothing", failed=True)
     except NoFigure as problem:
@@ -188,9 +194,11 @@ def work_out(row, results):
 
 
 def _figure(row, values, others, judged):
-    other, ratio = (median(others), median(judged)) if others else (None, None)
-    verdict = judge(row, median(judged))
-    return Figure(row, median(values), other, ratio, min(judged), max(judged), len(judged), verdict)
+    """Make a figure of values by round."""
+    middle = median(judged.values())
+    other, ratio = (median(others.values()), middle) if others else (None, None)
+    low, high = min(judged.values()), max(judged.values())
+    return Figure(row, median(values.values()), other, ratio, low, high, len(judged), judge(row, middle))
 
 
 def judge(row, number):

@@ -38,12 +38,12 @@ class Task:
     """Something that is run once a round, on one side.
 
     :ivar run: called with the :class:`Bench`; returns what it measured, numbers by name; raises :class:`~bench.figures.NoFigure`.
-    :ivar rounds: at most so many; ``None``: all. For what takes long and varies little.
+    :ivar seldom: run in every second round only: it takes long, or varies little.
     """
 
     name: str
     run: Callable
-    rounds: int | None = None
+    seldom: bool = False
 
 
 class Bench:
@@ -126,10 +126,10 @@ def run_rounds(tasks, rounds, bench, results, say):
     """
     for number in range(rounds):
         for task in reversed(tasks) if number % 2 else tasks:
-            if results.is_missing(task.name) or (task.rounds is not None and number >= task.rounds):
+            if results.is_missing(task.name) or (task.seldom and number % 2):
                 continue
             say(f"round {number + 1} of {rounds}: {task.name}")
-            results.add(task.name, run_one(task, bench))
+            results.add(task.name, number, run_one(task, bench))
 
 
 def run_one(task, bench):

@@ -111,7 +111,7 @@ def as_json(figures, machine, notes, sizes, results):
 def busy_generator(figures, results):
     """Name the rows whose figure may be that of the generator, since its core was full: lower bounds, a line each."""
     for figure in figures:
-        shares = [outcome.get("generator cpu", 0) for outcome in results.outcomes(figure.row.task)]
+        shares = [outcome.get("generator cpu", 0) for outcome in results.measured(figure.row.task)]
         # In an open loop it watches the clock, and is always busy.
         if not figure.problem and figure.row.unit != "ms" and shares and min(shares) > BUSY:
             yield f"{figure.row.key}: the load generator was the limit; the server can do more."
