@@ -38,7 +38,8 @@ static void raise_descriptor_limit(void) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < connection_count + 32)
-        die("%u connections need more open files than the %lu that are allowed: raise ulimit -Hn", connection_count, (unsigned long)limit.rlim_max);
+        die("%u connections need more open files than the %lu that are allowed: raise ulimit -Hn", connection_count,
+            (unsigned long)limit.rlim_max);
 }
 
 void connections_prepare(void) {

@@ -27,7 +27,8 @@ void ledger_prepare(struct ledger *l, uint64_t in_flight) {
     l->next = FIRST_SERIAL;
     while (slots < 4 * in_flight && slots < MOST_SLOTS) slots *= 2;
     allocate(l, slots);
-    if ((uint64_t)l->subscribers * l->owners > (uint64_t)1 << 28) die("too many subscribers times publishers to follow the order of each pair");
+    if ((uint64_t)l->subscribers * l->owners > (uint64_t)1 << 28)
+        die("%u subscribers times %u publishers are too many to follow the order of each pair", l->subscribers, l->owners);
     l->last_answer = need(l->owners, sizeof *l->last_answer);
     l->last_delivery = need((size_t)l->subscribers * l->owners, sizeof *l->last_delivery);
 }

@@ -11,9 +11,9 @@
 int main(int count, char **arguments) {
     options_parse(count, arguments);
     signal(SIGPIPE, SIG_IGN);
-    if (options.mode == MODE_SELF) echo_process_start();
     session_prepare();
     connections_prepare();
+    if (options.mode == MODE_SELF) echo_process_start();
     load_prepare();
     return run();
 }

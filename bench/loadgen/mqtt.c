@@ -9,7 +9,8 @@
 #include "protocol.h"
 #include "session.h"
 
-enum packet { CONNECT = 0x10, CONNACK = 2, PUBLISH = 3, PUBLISH_QOS0 = 0x30, PUBLISH_QOS1 = 0x32, PUBACK = 4, SUBSCRIBE = 0x82, SUBACK = 9 };
+enum kind { CONNACK = 2, PUBLISH = 3, PUBACK = 4, SUBACK = 9 };
+enum first_byte { CONNECT = 0x10, PUBLISH_QOS0 = 0x30, PUBLISH_QOS1 = 0x32, PUBACK_BYTE = 0x40, SUBSCRIBE = 0x82 };
 enum { MOST_IDS = 65535 };
 
 /* Packet ids 1..count; a free one has the serial 0. */
@@ -105,7 +106,7 @@ static void on_publish(struct connection *c, unsigned flags, const uint8_t *byte
         return;
     }
     if (flags & 6) {
-        buffer_put(&c->out, (uint8_t[]){PUBACK << 4, 2, bytes[id], bytes[id + 1]}, 4);
+        buffer_put(&c->out, (uint8_t[]){PUBACK_BYTE, 2, bytes[id], bytes[id + 1]}, 4);
         connection_touch(c);
     }
     session_delivery(c, bytes + at, length - at, now);

@@ -40,7 +40,8 @@ static void quantiles(const char *key, const struct histogram *h) {
         return;
     }
     printf("{\"n\":%llu,\"mean\":%.1f", (unsigned long long)h->count, h->sum / (double)h->count / 1e3);
-    for (unsigned i = 0; i < sizeof PARTS / sizeof *PARTS; i++) printf(",\"%s\":%.1f", PARTS[i].key, histogram_quantile(h, PARTS[i].part) / 1e3);
+    for (unsigned i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+        printf(",\"%s\":%.1f", PARTS[i].key, histogram_quantile(h, PARTS[i].part) / 1e3);
     printf(",\"max\":%.1f}", (double)h->maximum / 1e3);
 }
 

@@ -51,7 +51,8 @@ static void do_setup(void) {
     for (unsigned next = 0; state_count[STATE_READY] < connection_count;) {
         while (next < connection_count && state_count[STATE_SETUP] < (unsigned)options.opening) session_setup(in_opening_order(next++));
         connections_turn(10, NULL);
-        if (exhausted(&patience, setup_progress())) die("only %u of %u connections had their setup messages answered", state_count[STATE_READY], connection_count);
+        if (exhausted(&patience, setup_progress()))
+            die("only %u of %u connections had their setup messages answered", state_count[STATE_READY], connection_count);
     }
     results.open_seconds = results.handshake_seconds + (double)(now_ns() - start) / 1e9;
 }
@@ -137,7 +138,8 @@ static int run_load(void) {
     results.memory_after = process_memory(options.pid);
     results.slow_closed = slow_closed();
     results.lost = lost();
-    results.clean = alive && !results.lost && ledger_clean(&publisher_ledger, options.any_order) && ledger_clean(&reader_ledger, options.any_order);
+    results.clean = alive && !results.lost && ledger_clean(&publisher_ledger, options.any_order)
+                    && ledger_clean(&reader_ledger, options.any_order);
     report_load(&results);
     return results.clean ? EXIT_CLEAN : EXIT_LOSS;
 }

@@ -16,6 +16,7 @@ from twisted.internet import threads
 from twisted.internet.protocol import Protocol, ServerFactory
 
 from tests.bench import faulty_servers as faulty
+from tests.system.process import PASSWORD, Client, ServerProcess
 
 SOURCE = Path(__file__).parents[2] / "bench" / "loadgen"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))
@@ -317,6 +318,38 @@ async def test_raw_bytes_that_were_not_sent_are_found(load, fault):
     outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n")
     assert outcome.status == LOSS
     assert outcome.faults["unknown"] == outcome.faults["connections_lost"] == 1
+
+
+@pytest.fixture
+def server(tmp_path):
+    """This project's server, with the devices of the generator's default payload."""
+    process = ServerProcess(tmp_path, "--storage", "memory:")
+    client = Client(process.url())
+    process.token = client.call("token", login="dhadmin", password=PASSWORD)["accessToken"]
+    client.call("authenticate", token=process.token)
+    for number in range(3):
+        client.call("device/save", deviceId=f"device-{number:06}", device={"name": "d", "networkId": 1})
+    client.close()
+    yield process
+    process.kill()
+
+
+def test_this_server(program, server):
+    authenticate = json.dumps({"action": "authenticate", "requestId": 1, "token": server.token})
+    subscribe = json.dumps({"action": "notification/subscribe", "requestId": 2, "deviceId": "device-{d}"})
+    options = {
+        "setup": authenticate,
+        "sub-setup": [authenticate, subscribe],
+        "setup-ok": '"status":"success"',
+        "deliver": '"subscriptionId"',
+        "reader-payload": '{"action":"server/info","requestId":{n}}',
+    }
+    hive = {"port": server.port, "pid": server.process.pid, "path": "/api/websocket"} | HIVE | options
+    del hive["payload"], hive["sub-path"]
+    outcome = start(program, **hive, pubs=2, subs=6, slow=1, readers=1, devices=3, flow="both", warm=0, requests=300)
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["delivered"] == 600
+    assert outcome.figures["server_cpu"] > 0 and outcome.figures["server_rss_kb"] > 0
 
 
 @pytest.mark.parametrize("options", [{"pubs": 2}, {"pubs": 1, "subs": 3, "flow": "both"}, {"pubs": 2, "proto": "raw"}])
