@@ -6,8 +6,8 @@ from math import log2
 from bench.figures import BEYOND, MISSED, REACHED
 from bench.report import number
 
-WIDTH, LABELS, RIGHT, LINE, BAR = 960, 350, 110, 30, 14
-HEAD, FOOT, BETWEEN = 64, 48, 56
+WIDTH, LABELS, RIGHT, LINE, BAR = 1080, 450, 110, 28, 14
+HEAD, FOOT, BETWEEN = 68, 40, 44
 LEFT, LONG = LABELS + 20, WIDTH - LABELS - 20 - RIGHT
 
 STYLE = """
@@ -20,6 +20,7 @@ STYLE = """
 .aim{fill:#f0f6fc} .spread{stroke:#f0f6fc} .b-aim{fill:#3fb950} .b-yes{fill:#4493f8} .b-no{fill:#f0883e} .b-none{fill:#656c76}}
 """
 COLOURS = {BEYOND: "b-aim", REACHED: "b-yes", MISSED: "b-no", "": "b-none"}
+_MOST_DOUBLINGS = 9
 LEGEND = (("b-aim", "aim reached"), ("b-yes", "at least reached"), ("b-no", "missed"))
 
 
@@ -40,7 +41,7 @@ def chart(figures, title):
     for panel in panels:
         body += panel.draw(top)
         top += panel.height + BETWEEN
-    height = top + FOOT - BETWEEN + 30
+    height = top + FOOT - BETWEEN + 16
     begin = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img">'
     page = f'<rect class="page" x=".5" y=".5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>'
     heading = _text(20, 32, title, "title")
@@ -60,6 +61,8 @@ class Panel:
             value for figure in figures for value in (*_span(figure), figure.row.at_least * _scale(figure), figure.row.aim * _scale(figure))
         ]
         self._low, self._high = log2(min(*values, 1)) - 0.3, log2(max(*values, 1)) + 0.3
+        base = 2.0 if self._high - self._low < _MOST_DOUBLINGS else 10.0
+        self._ticks = [base**power for power in range(-60, 60) if self._low <= log2(base) * power <= self._high]
 
     def draw(self, top):
         """Elements of the picture.
@@ -68,11 +71,10 @@ class Panel:
         """
         bottom = top + LINE * len(self.figures)
         yield _text(LEFT, top - 8, self.text, "small")
-        for power in range(int(self._low) - 1, int(self._high) + 2):
-            if self._low <= power <= self._high:
-                x = self._x(2.0**power)
-                yield f'<line class="{"axis" if power else "one"}" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>'
-                yield _text(x, bottom + 16, f"{2.0**power:g}", "small", "middle")
+        for value in self._ticks:
+            x = self._x(value)
+            yield f'<line class="{"one" if value == 1 else "axis"}" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>'
+            yield _text(x, bottom + 16, f"{value:,g}", "small", "middle")
         for place, figure in enumerate(self.figures):
             yield from self._bar(figure, top + LINE * place + LINE / 2)
 
@@ -98,7 +100,7 @@ class Panel:
 def _label(row):
     if not row.against:
         return row.title
-    return f"{row.title} / {row.peer.partition(',')[0].removesuffix(' QoS 1')}{' <' if row.less else ''}"
+    return f"{row.title} / {row.peer.partition(',')[0].removesuffix(' QoS 1').removesuffix(' echo')}{' <' if row.less else ''}"
 
 
 def _scale(figure):

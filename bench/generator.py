@@ -143,9 +143,9 @@ def hive_load(server, device="d1", subscription=None, **options):
         "path": "/api/websocket",
         "setup": authenticate,
         "sub_setup": [authenticate, f'{{"action":"notification/subscribe","requestId":"s",{members}}}'],
-        "setup_ok": "success",
-        "ack": "success",
-        "error": '"error"',
+        "setup_ok": '"status":"success"',
+        "ack": '"status":"success"',
+        "error": '"status":"error"',
         "deliver": '"subscriptionId"',
         "payload": PAYLOAD.replace("DEVICE", device),
         "flow": "both",
@@ -159,4 +159,4 @@ def echo_load(**options):
 
 def mqtt_load(**options):
     """Options for load on an MQTT broker: each message acknowledged, and delivered with acknowledgement."""
-    return {"proto": "mqtt", "qos": 1, "topic": "dh/d1", "payload": PAYLOAD.replace("DEVICE", "d1"), "flow": "both"} | options
+    return {"proto": "mqtt", "qos": 1, "payload": PAYLOAD.replace("DEVICE", "d1"), "flow": "both"} | options
