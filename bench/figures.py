@@ -7,6 +7,10 @@ BEYOND, REACHED, MISSED = "aim", "yes", "no"
 """How a figure compares with its targets: at the aim, at least at the lower target, below both."""
 
 
+SERVER_CPU = "server cpu"
+"""How tasks call the share of a core that the server had."""
+
+
 class NoFigure(Exception):
     """A run gave no figure; the text says why."""
 
@@ -154,6 +158,8 @@ class Figure:
     :ivar other: the same of the other side.
     :ivar ratio: the median of the ratios of each round: both sides ran one after the other, and had the same disturbances.
     :ivar low: least of the ratios, or of the values without another side; ``high`` the greatest.
+    :ivar by_cpu: the median of the ratios of rates for each second of processor time of the servers, which moves far less on a busy machine;
+        ``None`` where it is not known of both.
     :ivar verdict: :data:`BEYOND`, :data:`REACHED` or :data:`MISSED`; empty without target or figure.
     :ivar problem: why there is no figure; else empty.
     :ivar failed: whether that is a loss or a failure, and not only something that is not installed.
@@ -166,6 +172,7 @@ class Figure:
     low: float | None = None
     high: float | None = None
     rounds: int = 0
+    by_cpu: float | None = None
     verdict: str = ""
     problem: str = ""
     failed: bool = False
@@ -186,19 +193,30 @@ def work_out(row, results):
         others = results.series(row.against, row.measure) if row.against else None
         if others is None:
             return _figure(row, values, None, values)
-        return _figure(row, values, others, {number: values[number] / others[number] for number in values.keys() & others.keys()})
+        return _figure(row, values, others, _divide(values, others), _by_cpu(row, results, values, others))
     except ZeroDivisionError:
         return Figure(row, problem=f"{row.peer} measured nothing", failed=True)
     except NoFigure as problem:
         return Figure(row, problem=str(problem), failed=not isinstance(problem, Missing))
 
 
-def _figure(row, values, others, judged):
+def _divide(values, others):
+    return {number: values[number] / others[number] for number in values.keys() & others.keys()}
+
+
+def _by_cpu(row, results, values, others):
+    if row.less or not all(SERVER_CPU in outcome for task in row.tasks for outcome in results.measured(task)):
+        return None
+    rates = [_divide(side, results.series(task, SERVER_CPU)) for side, task in zip((values, others), row.tasks, strict=True)]
+    return median(_divide(*rates).values())
+
+
+def _figure(row, values, others, judged, by_cpu=None):
     """Make a figure of values by round."""
     middle = median(judged.values())
     other, ratio = (median(others.values()), middle) if others else (None, None)
     low, high = min(judged.values()), max(judged.values())
-    return Figure(row, median(values.values()), other, ratio, low, high, len(judged), judge(row, middle))
+    return Figure(row, median(values.values()), other, ratio, low, high, len(judged), by_cpu, judge(row, middle))
 
 
 def judge(row, number):

@@ -4,7 +4,7 @@ import json
 
 from bench.figures import BEYOND, MISSED, REACHED
 
-HEADINGS = ("row", "this server", "beside", "ratio", "min - max", "at least", "aim", "reached")
+HEADINGS = ("row", "this server", "beside", "ratio", "min - max", "by CPU", "at least", "aim", "reached")
 MARKS = {BEYOND: "aim", REACHED: "yes", MISSED: "NO", "": ""}
 BUSY = 0.95
 """Share of a core above which the generator may have been the limit."""
@@ -17,13 +17,14 @@ def cells(figure):
     row = figure.row
     targets = [_target(row, row.at_least), _target(row, row.aim)]
     if figure.problem:
-        return [row.key, "no figure", "", "", "", *targets, ""]
+        return [row.key, "no figure", "", "", "", "", *targets, ""]
     return [
         row.key,
         f"{number(figure.value)} {row.unit}",
         f"{number(figure.other)} {row.peer}" if row.against else "",
         number(figure.ratio) if row.against else "",
         f"{number(figure.low)} - {number(figure.high)}",
+        number(figure.by_cpu) if figure.by_cpu is not None else "",
         *targets,
         MARKS[figure.verdict],
     ]
@@ -95,6 +96,7 @@ def as_json(figures, machine, notes, sizes, results):
             "ratio": figure.ratio,
             "min": figure.low,
             "max": figure.high,
+            "by_cpu": figure.by_cpu,
             "rounds": figure.rounds,
             "at_least": figure.row.at_least,
             "aim": figure.row.aim,

@@ -1,6 +1,6 @@
 """How much goes through, and how soon a reply is there: memory and file beside the echo of Autobahn, and Mosquitto."""
 
-from bench.figures import Row
+from bench.figures import SERVER_CPU, Row
 from bench.generator import echo_load, hive_load, mqtt_load
 from bench.plan import Task
 
@@ -18,7 +18,7 @@ def figures(result):
         "deliveries": result["deliveries_per_s"],
         "p50": result["ack_us"]["p50"] / 1000,
         "p99": result["ack_us"]["p99"] / 1000,
-        "server cpu": result["server_cpu"],
+        SERVER_CPU: result["server_cpu"],
         "generator cpu": result["gen_cpu"],
     }
 

@@ -87,3 +87,21 @@ def test_raw_results_show_failures_among_figures():
 def test_rates_are_better_when_higher_and_all_else_when_lower():
     assert [Row("r", "t", measure, "mine").less for measure in ("inserts", "deliveries", "opens")] == [False] * 3
     assert [Row("r", "t", measure, "mine").less for measure in ("p99", "seconds", "kilobytes", "cpu", "microseconds")] == [True] * 5
+
+
+def test_rates_are_compared_by_processor_time_as_well():
+    results = Results()
+    for number, (mine, share, other, other_share) in enumerate([(300, 1.0, 100, 1.0), (150, 0.5, 50, 0.5), (60, 0.2, 40, 1.0)]):
+        results.add("mine", number, {"inserts": mine, "server cpu": share})
+        results.add("one echo", number, {"inserts": other, "server cpu": other_share})
+    figure = work_out(RATE, results)
+    assert (figure.ratio, figure.low, figure.high) == (3, 1.5, 3)
+    # 3, 3 and 7.5: the third round was disturbed.
+    assert figure.by_cpu == 3
+
+
+def test_without_the_processor_time_of_both_there_is_no_such_comparison():
+    results = Results()
+    results.add("mine", 0, {"inserts": 3, "server cpu": 1})
+    results.add("one echo", 0, {"inserts": 1})
+    assert work_out(RATE, results).by_cpu is None

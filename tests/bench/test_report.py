@@ -21,17 +21,17 @@ def results():
 
 def test_a_line_has_both_sides_the_ratio_and_the_targets(results):
     line = cells(work_out(RATE, results))
-    assert line == ["one", "61,200 inserts/s", "20,000 Autobahn echo", "3.06", "3.06 - 3.06", "2.5", "4", "yes"]
+    assert line == ["one", "61,200 inserts/s", "20,000 Autobahn echo", "3.06", "3.06 - 3.06", "", "2.5", "4", "yes"]
 
 
 def test_a_line_without_another_side_has_targets_with_a_unit(results):
-    assert cells(work_out(TIME, results)) == ["start", "0.75 s", "", "", "0.75 - 0.75", "<= 2 s", "<= 1 s", "aim"]
+    assert cells(work_out(TIME, results)) == ["start", "0.75 s", "", "", "0.75 - 0.75", "", "<= 2 s", "<= 1 s", "aim"]
 
 
 def test_a_row_with_a_loss_prints_no_figure_but_says_what_was_lost(results):
     row = Row("one", "eight publishers", "inserts", "losing", "one echo", 2.5, 4)
     figure = work_out(row, results)
-    assert cells(figure) == ["one", "no figure", "", "", "", "2.5", "4", ""]
+    assert cells(figure) == ["one", "no figure", "", "", "", "", "2.5", "4", ""]
     text = "\n".join([*table([figure]), *markdown([figure], {}, [])])
     assert "one: LOSS in 1 of 1 runs: 3 undelivered" in text
     assert "20,000" not in text
