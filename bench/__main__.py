@@ -20,6 +20,9 @@ from bench.rows import ROWS, choose, tasks_of
 from bench.servers import mosquitto_version
 
 TITLE = "dhtwisted beside others, and its targets"
+SPARE_FILES = 200
+"""So many files a server may need besides its connections."""
+
 NOTES = (
     "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; none was raised.",
     "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, limits that drop messages lifted, TCP_NODELAY.",
@@ -90,11 +93,9 @@ def measure(options, directory):
     cores = machine.choose_cores()
     described = machine.describe(directory) | {"Mosquitto": mosquitto_version() or "not installed"}
     notes = [*NOTES, *machine.warnings(cores, directory)]
-    sizes = QUICK if options.quick else FULL
-    sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
+    sizes = sizes_here(QUICK if options.quick else FULL, options.rounds)
     rows = choose(options.only)
     os.sched_setaffinity(0, cores.generator)
-    raise_file_limit()
     bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes)
     results = Results()
     with bench.kept:
@@ -106,6 +107,14 @@ def measure(options, directory):
     show(["", *(f"{name}: {text}" for name, text in described.items()), "", *notes, "", *table(figures)])
     save(options, figures, described, notes, sizes, results)
     return int(any(figure.failed for figure in figures))
+
+
+def sizes_here(sizes, rounds):
+    """Fit sizes to what was asked for, and to how many files this machine lets a server open.
+
+    :param rounds: ``None``: as it is.
+    """
+    return replace(sizes, rounds=rounds or sizes.rounds, connections=min(sizes.connections, raise_file_limit() - SPARE_FILES))
 
 
 def _extent(bench, begin):

@@ -158,8 +158,8 @@ class Figure:
     :ivar other: the same of the other side.
     :ivar ratio: the median of the ratios of each round: both sides ran one after the other, and had the same disturbances.
     :ivar low: least of the ratios, or of the values without another side; ``high`` the greatest.
-    :ivar by_cpu: the median of the ratios of rates for each second of processor time of the servers, which moves far less on a busy machine;
-        ``None`` where it is not known of both.
+    :ivar by_cpu: the same of rates for each second of processor time of the servers: it moves less on a busy machine. ``None`` where that
+        time is not known of both.
     :ivar verdict: :data:`BEYOND`, :data:`REACHED` or :data:`MISSED`; empty without target or figure.
     :ivar problem: why there is no figure; else empty.
     :ivar failed: whether that is a loss or a failure, and not only something that is not installed.

@@ -20,6 +20,7 @@ class Sizes:
     :ivar warm: seconds of load before the measured ones, and ``secs`` the measured.
     :ivar connections: how many idle ones, or other devices.
     :ivar stored: how many messages a full storage has.
+    :ivar hold: seconds for which idle connections are watched. A server sends each a ping in 30.
     """
 
     rounds: int
@@ -27,10 +28,11 @@ class Sizes:
     secs: float
     connections: int
     stored: int
+    hold: float
 
 
-FULL = Sizes(rounds=5, warm=0.5, secs=2.0, connections=10_000, stored=1_000_000)
-QUICK = Sizes(rounds=2, warm=0.3, secs=1.0, connections=2_000, stored=100_000)
+FULL = Sizes(rounds=5, warm=0.5, secs=2.0, connections=10_000, stored=1_000_000, hold=31)
+QUICK = Sizes(rounds=2, warm=0.3, secs=1.0, connections=2_000, stored=100_000, hold=3)
 
 
 @dataclass(frozen=True)

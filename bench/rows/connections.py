@@ -1,7 +1,6 @@
 """What many connections cost: memory and processor of a server that has them, and time to open them."""
 
 import os
-import resource
 import time
 from contextlib import contextmanager
 
@@ -12,16 +11,6 @@ from bench.plan import Task
 PATIENCE = 120
 QUIET = 0.05
 """Share of a core below which a server has nothing left to do for new connections."""
-
-PING_SECONDS = 31
-"""So long is an idle server watched: it sends every connection a ping in 30 seconds."""
-
-_SPARE_FILES = 200
-
-
-def connections_here(bench):
-    """How many connections this machine allows a server, at most those of the benchmark's size."""
-    return min(bench.sizes.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _SPARE_FILES)
 
 
 def other_devices(count):
@@ -66,7 +55,7 @@ def subscribers(server):
 
 
 def _idle(bench, server, seconds, **options):
-    count = connections_here(bench)
+    count = bench.sizes.connections
     result = bench.generator.run(server, mode="idle", pubs=0, subs=count, devices=count, hold=seconds, **options)
     return {"kilobytes": result["kb_per_conn"], "cpu": result["server_cpu"] * 100, "opens": result["handshakes_per_s"]}
 
@@ -74,8 +63,8 @@ def _idle(bench, server, seconds, **options):
 def idle_memory(bench):
     """This server, each connection authenticated with one subscription to a device of its own."""
     with bench.hive() as server:
-        server.prepare(other_devices(connections_here(bench)))
-        return _idle(bench, server, PING_SECONDS if bench.sizes.rounds > 2 else 3, **subscribers(server))
+        server.prepare(other_devices(bench.sizes.connections))
+        return _idle(bench, server, bench.sizes.hold, **subscribers(server))
 
 
 def idle_echo(bench):

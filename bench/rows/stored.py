@@ -17,7 +17,7 @@ from bench.generator import hive_load
 from bench.machine import CHECKOUT
 from bench.plan import Task
 from bench.processes import prepare
-from bench.rows.connections import connections_here, crowd, other_devices, subscribers
+from bench.rows.connections import crowd, other_devices, subscribers
 from bench.rows.throughput import ONE
 
 NEWEST, REPLAYED = 100, 1000
@@ -85,7 +85,7 @@ def full_directory(bench):
 
 
 def _prepare(bench, server):
-    devices = connections_here(bench)
+    devices = bench.sizes.connections
     bench.found.setdefault("filling", Filling(int(time.time() * 1000), bench.sizes.stored, devices))
     server.prepare(["d1", ASKED, *other_devices(devices)])
 
