@@ -96,10 +96,10 @@ def measure(options, directory):
     sizes = sizes_here(QUICK if options.quick else FULL, options.rounds)
     rows = choose(options.only)
     os.sched_setaffinity(0, cores.generator)
-    bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes)
+    bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes, progress(begin))
     results = Results()
     with bench.kept:
-        run_rounds(tasks_of(rows), sizes.rounds, bench, results, progress(begin))
+        run_rounds(tasks_of(rows), sizes.rounds, bench, results)
         described |= bench.versions
     figures = [work_out(row, results) for row in rows]
     notes += busy_generator(figures, results)

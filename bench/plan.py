@@ -55,17 +55,19 @@ class Bench:
     :param cores: a :class:`~bench.machine.Cores`.
     :param generator: a :class:`~bench.generator.Generator`.
     :param sizes: a :class:`Sizes`.
+    :param say: called with a line about what is done now.
     :ivar kept: an ``ExitStack`` for what one task leaves for another; closed at the end.
     :ivar found: what tasks have left, by name.
     :ivar versions: of servers that had to be started to know them.
     :ivar kept_directories: those that hold it.
     """
 
-    def __init__(self, directory, cores, generator, sizes):
+    def __init__(self, directory, cores, generator, sizes, say=lambda text: None):
         self.directory = Path(directory)
         self.cores = cores
         self.generator = generator
         self.sizes = sizes
+        self.say = say
         self.kept = ExitStack()
         self.found = {}
         self.versions = {}
@@ -119,18 +121,17 @@ def make_directory(parent=None):
     return directory
 
 
-def run_rounds(tasks, rounds, bench, results, say):
+def run_rounds(tasks, rounds, bench, results):
     """Run every task once a round, in turns, so that what disturbs one side disturbs the others as well.
 
     :param tasks: in the order of the first round; every second goes the other way.
     :param results: a :class:`~bench.figures.Results`.
-    :param say: called with a line before each run.
     """
     for number in range(rounds):
         for task in reversed(tasks) if number % 2 else tasks:
             if results.is_missing(task.name) or (task.seldom and number % 2):
                 continue
-            say(f"round {number + 1} of {rounds}: {task.name}")
+            bench.say(f"round {number + 1} of {rounds}: {task.name}")
             results.add(task.name, number, run_one(task, bench))
 
 

@@ -86,6 +86,7 @@ def full_directory(bench):
 
 def _prepare(bench, server):
     devices = bench.sizes.connections
+    bench.say(f"  filling it with {bench.sizes.stored:,} messages of {devices:,} devices")
     bench.found.setdefault("filling", Filling(int(time.time() * 1000), bench.sizes.stored, devices))
     server.prepare(["d1", ASKED, *other_devices(devices)])
 

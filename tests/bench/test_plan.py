@@ -12,7 +12,8 @@ def bench(tmp_path):
 def run(bench, tasks, rounds):
     """Run them; gives the order, and the results."""
     order, results = [], Results()
-    run_rounds(tasks, rounds, bench, results, lambda text: order.append(text.rpartition(": ")[2]))
+    bench.say = lambda text: order.append(text.rpartition(": ")[2])
+    run_rounds(tasks, rounds, bench, results)
     return order, results
 
 
