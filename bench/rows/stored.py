@@ -24,6 +24,9 @@ NEWEST, REPLAYED = 100, 1000
 MANY = 100
 """So often each is asked in a run."""
 
+REQUESTS = 50_000
+"""So many does a run of load add at most: the storage in memory lets its oldest go for them, and those that are asked for must stay."""
+
 END_OF_LIST, END_OF_EVENT = b"]}", b"}}}"
 """What a reply and an event end with, and what stands nowhere else in them: to look for these costs the client next to nothing."""
 
@@ -92,7 +95,7 @@ def _prepare(bench, server):
 
 
 def _cost(bench, server):
-    result = bench.load(server, **hive_load(server, **ONE))
+    result = bench.load(server, **hive_load(server, **ONE, warm=0.2, requests=REQUESTS))
     return {"microseconds": result["server_cpu"] / result["acks_per_s"] * 1e6, "inserts": result["acks_per_s"]}
 
 
@@ -121,21 +124,22 @@ def ask(storage):
 
     def run(bench):
         with full(bench, storage) as (server, filling), server.connect() as client:
-            listing = frame(json.dumps(_list_request()).encode())
-            newest = [_timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - 1)) for _ in range(MANY)]
-            replays = [_replay(client, filling) for _ in range(MANY)]
+            listing = frame(json.dumps(_LIST).encode())
+            # The server itself tells that a device was added: the newest message, and the first that a full memory forgets.
+            added = NEWEST - len(_numbers(client.take(listing, END_OF_LIST, 1)))
+            newest = [_timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)) for _ in range(MANY)]
+            replays = [_replay(client, filling, REPLAYED - added) for _ in range(MANY)]
             return {"list": median(newest) * 1000, "replay": median(replays) * 1000}
 
     return run
 
 
-def _list_request():
-    return {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
+_LIST = {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
 
 
-def _replay(client, filling):
-    request = {"action": "notification/subscribe", "deviceId": ASKED, "timestamp": filling.since(REPLAYED - 1)}
-    seconds = _timed(client, frame(json.dumps(request).encode()), END_OF_EVENT, REPLAYED, filling.newest(REPLAYED - 1))
+def _replay(client, filling, count):
+    request = {"action": "notification/subscribe", "deviceId": ASKED, "timestamp": filling.since(count)}
+    seconds = _timed(client, frame(json.dumps(request).encode()), END_OF_EVENT, REPLAYED, filling.newest(count))
     client.call("notification/unsubscribe")
     return seconds
 
@@ -145,16 +149,19 @@ def _timed(client, request, mark, count, expected):
     begin = time.perf_counter()
     data = client.take(request, mark, count)
     seconds = time.perf_counter() - begin
-    got = sorted(number for text in texts(data) for number in _numbers(json.loads(text)))
+    got = _numbers(data)
     if got != expected:
         raise Lost(f"{len(got)} messages came, not the {len(expected)} that were asked for")
     return seconds
 
 
-def _numbers(message):
-    """The numbers that the filling has given to the messages in a text. The newest has none: the server told that the device was added."""
-    found = message.get("notifications", [message["notification"]] if "notification" in message else [])
-    return [notification["parameters"]["n"] for notification in found if notification["notification"] == "temperature"]
+def _numbers(data):
+    """The numbers that the filling has given to the messages in some texts, ascending."""
+    messages = [json.loads(text) for text in texts(data)]
+    found = [notification for message in messages for notification in message.get("notifications", [message.get("notification")])]
+    return sorted(
+        notification["parameters"]["n"] for notification in found if notification and notification["notification"] == "temperature"
+    )
 
 
 TASKS = (
