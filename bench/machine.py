@@ -30,6 +30,12 @@ class Cores:
     everything: frozenset
 
     @property
+    def two(self):
+        """For a server that may use two: the second is the generator's only where there is no other."""
+        others = sorted(self.everything - self.server - self.generator) or sorted(self.generator)
+        return self.server | {others[0]}
+
+    @property
     def shared(self):
         """Whether there is but one."""
         return self.server == self.generator

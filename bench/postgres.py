@@ -79,8 +79,12 @@ class Postgres:
         script.chmod(0o644)
         arguments = ["-n", "-M", "prepared", "-c", "1", "-T", str(round(seconds)), "-f", str(script)]
         connection = ["-h", str(self._server.socket_directory), "-p", str(self._server.port), "-U", "postgres", name]
-        with _on(cores):
-            process = self._workplace.spawn("pgbench", *arguments, *connection, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        try:
+            with _on(cores):
+                process = self._workplace.spawn("pgbench", *arguments, *connection, **options)
+        except FileNotFoundError as error:
+            raise Missing("pgbench is not installed (apt install postgresql-contrib)") from error
         output, _ = process.communicate()
         found = _RATE.search(output)
         if process.returncode or not found:

@@ -15,7 +15,7 @@ _KEY = "postgres"
 
 def reading(bench):
     """One insert after the other, durable, while four connections have 64 requests for the server's own state in flight each."""
-    with bench.hive("file:", cores=bench.cores.everything) as server:
+    with bench.hive("file:", cores=bench.cores.two) as server:
         request = '{"action":"server/info","requestId":"{n}"}'
         return figures(bench.load(server.prepare(), **hive_load(server, **WRITER, **READERS, reader_payload=request)))
 

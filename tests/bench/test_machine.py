@@ -21,6 +21,9 @@ def test_server_and_generator_get_cores_of_their_own():
     cores = choose_cores({2, 3, 5}, alone)
     assert (cores.server, cores.generator, cores.everything) == ({2}, {3}, {2, 3, 5})
     assert not cores.shared
+    assert cores.two == {2, 5}
+    assert choose_cores({2, 3}, alone).two == {2, 3}
+    assert choose_cores({2}, alone).two == {2}
 
 
 def test_halves_of_one_core_are_avoided_where_there_is_another():
