@@ -84,7 +84,7 @@ class DeviceHive(Server):
         :returns: the server.
         """
         with self.connect_as_administrator() as administrator:
-            user_id = _client(administrator)
+            user_id = _user_id(administrator)
             payload = {"userId": user_id, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
             self.token = administrator.call("token/create", payload=payload)["accessToken"]
             administrator.call_many(map(_save_device, devices))
@@ -104,7 +104,7 @@ class DeviceHive(Server):
         return client
 
 
-def _client(administrator):
+def _user_id(administrator):
     """The id of a client, made if it is not there yet."""
     found = administrator.call("user/list", login=_LOGIN)["users"]
     if found:

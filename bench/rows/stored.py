@@ -124,7 +124,7 @@ def ask(storage):
 
     def run(bench):
         with full(bench, storage) as (server, filling), server.connect() as client:
-            listing = frame(json.dumps(_LIST).encode())
+            listing = frame(json.dumps(_list_request()).encode())
             # The server itself tells that a device was added: the newest message, and the first that a full memory forgets.
             added = NEWEST - len(_numbers(client.take(listing, END_OF_LIST, 1)))
             newest = [_timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)) for _ in range(MANY)]
@@ -134,7 +134,8 @@ def ask(storage):
     return run
 
 
-_LIST = {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
+def _list_request():
+    return {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
 
 
 def _replay(client, filling, count):
