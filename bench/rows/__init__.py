@@ -21,8 +21,9 @@ def choose(words=()):
 
 
 def tasks_of(rows):
-    """The tasks that rows need: each once, those of a row beside each other."""
-    return [TASKS[name] for name in dict.fromkeys(name for row in rows for name in row.tasks)]
+    """The tasks that rows need, each once, in the order in which they are declared: what is compared stands together there."""
+    needed = {name for row in rows for name in row.tasks}
+    return [task for name, task in TASKS.items() if name in needed]
 
 
 def _is_named(row, word):

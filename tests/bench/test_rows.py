@@ -28,5 +28,5 @@ def test_an_unknown_row_is_refused_with_those_there_are():
 
 
 def test_a_task_of_several_rows_is_run_once_beside_its_other_side():
-    names = [task.name for task in tasks_of(choose(["one", "file-16"]))]
-    assert names == ["one memory", "one echo", "one mosquitto", "file 16"]
+    names = [task.name for task in tasks_of(choose(["one", "fan", "file-16"]))]
+    assert names == ["one memory", "one echo", "one mosquitto", "file 16", "fan memory", "fan mosquitto"]
