@@ -111,11 +111,15 @@ class Process:
         :raises Failed: the process ended instead, or is not ready in :data:`PATIENCE` seconds.
         """
         end = time.monotonic() + PATIENCE
-        while not (answer := ready()):
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.kill()
-                raise Failed(f"{self._name} does not start: {self._last_words()}")
-            time.sleep(0.002)
+        try:
+            while not (answer := ready()):
+                if not self.running or time.monotonic() > end:
+                    raise Failed(f"{self._name} does not start: {self._last_words()}")
+                time.sleep(0.002)
+        except BaseException:
+            # Also at Ctrl-C: nobody has entered its block yet.
+            self.kill()
+            raise
         return answer
 
     def cpu_seconds(self):

@@ -42,6 +42,16 @@ def test_one_that_ends_instead_of_starting_is_a_failure_with_its_last_words(star
         process.wait_for(lambda: False)
 
 
+def test_one_that_is_waited_for_ends_with_an_interruption(start):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    process = start()
+    with pytest.raises(KeyboardInterrupt):
+        process.wait_for(interrupt)
+    assert not is_there(process.pid)
+
+
 def test_it_stops_in_order(start):
     process = start("/bin/sh", "-c", "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done")
     process.wait_for(lambda: "ready" in process.log)
