@@ -1,0 +1,153 @@
+"""The command line: ``python -m bench``."""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from bench import machine
+from bench.chart import chart
+from bench.figures import Results, work_out
+from bench.generator import CannotBuild, Generator, build
+from bench.plan import FULL, QUICK, Bench, make_directory, run_rounds
+from bench.processes import raise_file_limit
+from bench.report import as_json, busy_generator, markdown, table
+from bench.rows import ROWS, choose, tasks_of
+from bench.servers import mosquitto_version
+
+TITLE = "dhtwisted beside others, and its targets"
+SPARE_FILES = 200
+"""So many files a server may need besides its connections."""
+
+NOTES = (
+    "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; none was raised.",
+    "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, limits that drop messages lifted, TCP_NODELAY.",
+    "PostgreSQL: fsync and synchronous_commit on, 128 MB of shared buffers, 1 GB of log before a checkpoint, all cores.",
+)
+
+
+def parser():
+    """Make the parser of the command line."""
+    found = argparse.ArgumentParser(prog="python -m bench", description="Measure this server, and others for comparison, on this machine.")
+    add = found.add_argument
+    add("--quick", action="store_true", help="shorter and fewer runs, fewer connections and messages: about 3 minutes")
+    add("--rounds", type=_positive, help=f"runs of everything (default {FULL.rounds}, with --quick {QUICK.rounds})")
+    add("--only", type=_words, default=[], metavar="ROW,...", help="some rows or groups of rows; see --list")
+    add("--list", action="store_true", help="list the rows, and exit")
+    add("--directory", type=_directory, help="where servers keep their data while they run; must be on a disk (default: TMPDIR)")
+    add("--json", type=Path, metavar="FILE", help="write all figures, and what each run measured")
+    add("--chart", type=Path, metavar="FILE.svg", help="draw the figures that have targets")
+    add("--save", type=Path, metavar="DIRECTORY", help="write benchmark.json, benchmark.svg and README.md there")
+    return found
+
+
+def _positive(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on is wanted, not {text}")
+    return int(text)
+
+
+def _words(text):
+    words = text.split(",")
+    try:
+        choose(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return words
+
+
+def _directory(text):
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"there is no directory {text}")
+    return text
+
+
+def main(arguments=None):
+    """Run the benchmark; returns the exit status: 1 when a run had a loss, or failed."""
+    options = parser().parse_args(arguments)
+    if options.list:
+        show([f"{row.key:18} {row.title}" for row in ROWS])
+        return 0
+    # SIGTERM ends as Ctrl-C does: with everything stopped and removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    directory = make_directory(options.directory)
+    try:
+        return measure(options, directory)
+    except CannotBuild as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted\n")
+        return 130
+    finally:
+        shutil.rmtree(directory)
+
+
+def measure(options, directory):
+    """Run what was asked for, and show it."""
+    begin = time.monotonic()
+    cores = machine.choose_cores()
+    described = machine.describe(directory) | {"Mosquitto": mosquitto_version() or "not installed"}
+    notes = [*NOTES, *machine.warnings(cores, directory)]
+    sizes = sizes_here(QUICK if options.quick else FULL, options.rounds)
+    rows = choose(options.only)
+    os.sched_setaffinity(0, cores.generator)
+    bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes, progress(begin))
+    results = Results()
+    with bench.kept:
+        run_rounds(tasks_of(rows), sizes.rounds, bench, results)
+        described |= bench.versions
+    figures = [work_out(row, results) for row in rows]
+    notes += busy_generator(figures, results)
+    notes.append(_extent(bench, begin))
+    show(["", *(f"{name}: {text}" for name, text in described.items()), "", *notes, "", *table(figures)])
+    save(options, figures, described, notes, sizes, results)
+    return int(any(figure.failed for figure in figures))
+
+
+def sizes_here(sizes, rounds):
+    """Fit sizes to what was asked for, and to how many files this machine lets a server open.
+
+    :param rounds: ``None``: as it is.
+    """
+    return replace(sizes, rounds=rounds or sizes.rounds, connections=min(sizes.connections, raise_file_limit() - SPARE_FILES))
+
+
+def _extent(bench, begin):
+    sizes, minutes = bench.sizes, (time.monotonic() - begin) / 60
+    return (
+        f"{sizes.rounds} rounds of runs of {sizes.secs:g} s, {sizes.connections:,} connections, {sizes.stored:,} stored messages; "
+        f"core {min(bench.cores.server)} for servers, {min(bench.cores.generator)} for the generator; {minutes:.1f} minutes"
+    )
+
+
+def progress(begin):
+    """Make a function that says what is done now, on standard error."""
+    return lambda text: sys.stderr.write(f"{time.monotonic() - begin:6.0f} s  {text}\n")
+
+
+def show(lines):
+    """Write lines."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def save(options, figures, described, notes, sizes, results):
+    """Write the files that were asked for."""
+    data = as_json(figures, described, notes, asdict(sizes), results)
+    picture = chart(figures, TITLE)
+    files = [(options.json, data), (options.chart, picture)]
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
+        page = "\n".join(markdown(figures, described, notes)) + "\n"
+        files += [(options.save / "benchmark.json", data), (options.save / "benchmark.svg", picture), (options.save / "README.md", page)]
+    for path, text in files:
+        if path:
+            path.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The servers that are compared. Each is started anew for a run, in a directory of its own, and ended after it."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+import time
+
+from bench.client import Client
+from bench.figures import Missing
+from bench.machine import CHECKOUT, said_by
+from bench.processes import Process
+from tests.ports import free_port
+
+_LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
+_PASSWORD = "administrator-1"
+_LOGIN = "benchmark"
+_MOSQUITTO_PLACES = "/usr/sbin:/usr/local/sbin"
+MOSQUITTO_SETTINGS = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+# Its defaults drop messages above 20 in flight and 1000 waiting.
+max_inflight_messages 0
+max_queued_messages 0
+# As the others have it.
+set_tcp_nodelay true
+"""
+
+
+class Server(Process):
+    """A server that listens.
+
+    :ivar port: of 127.0.0.1.
+    """
+
+    port = None
+
+    def _wait_until_answering(self):
+        """For one that does not say when it listens."""
+
+        def answers():
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        self.wait_for(answers)
+
+
+class DeviceHive(Server):
+    """This server, as ``python -m dhtwisted`` starts it, with its default settings.
+
+    :param directory: its working directory.
+    :param storage: the provider.
+    :ivar start_seconds: from the start of the process until it listened.
+    :ivar token: of a client with one network; not of the administrator, whose rights would be cheaper to check.
+    """
+
+    def __init__(self, directory, storage, cores):
+        directory.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
+        paths = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
+        given = {"DHTWISTED_AUTH_ADMIN_PASSWORD": _PASSWORD, "PYTHONPATH": paths}
+        if storage.startswith("postgres:"):
+            # There is no directory in which the server could keep a key of its own.
+            given["DHTWISTED_AUTH_SECRET"] = secrets.token_urlsafe(32)
+        environment = kept | given
+        super().__init__(command, directory / "server.log", cores, cwd=directory, env=environment)
+        found = self.wait_for(lambda: _LISTENING.search(self.log))
+        self.start_seconds = time.monotonic() - self.started_at
+        self.port = int(found[1])
+        self.token = ""
+
+    def prepare(self, devices=("d1",)):
+        """Make a client, and devices that it may use; sets :attr:`token`.
+
+        :param devices: their ids.
+        :returns: the server.
+        """
+        with self.connect_as_administrator() as administrator:
+            user_id = _user_id(administrator)
+            payload = {"userId": user_id, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
+            self.token = administrator.call("token/create", payload=payload)["accessToken"]
+            administrator.call_many(map(_save_device, devices))
+        return self
+
+    def connect_as_administrator(self):
+        """A :class:`~bench.client.Client` that may do anything."""
+        client = Client(self.port)
+        token = client.call("token", login="dhadmin", password=_PASSWORD)["accessToken"]
+        client.call("authenticate", token=token)
+        return client
+
+    def connect(self):
+        """A :class:`~bench.client.Client` with :attr:`token`."""
+        client = Client(self.port)
+        client.call("authenticate", token=self.token)
+        return client
+
+
+def _user_id(administrator):
+    """The id of a client, made if it is not there yet."""
+    found = administrator.call("user/list", login=_LOGIN)["users"]
+    if found:
+        return found[0]["id"]
+    user = {"login": _LOGIN, "password": "benchmark-1", "role": 1, "allDeviceTypesAvailable": True}
+    user_id = administrator.call("user/insert", user=user)["user"]["id"]
+    administrator.call("user/assignNetwork", userId=user_id, networkId=1)
+    return user_id
+
+
+def _save_device(device_id):
+    device = {"name": device_id, "networkId": 1, "deviceTypeId": 1}
+    return json.dumps({"action": "device/save", "requestId": 1, "deviceId": device_id, "device": device}).encode()
+
+
+class Echo(Server):
+    """Bare Autobahn: :mod:`bench.echo`."""
+
+    def __init__(self, directory, cores):
+        directory.mkdir(exist_ok=True)
+        self.port = free_port()
+        super().__init__([sys.executable, "-m", "bench.echo", self.port], directory / "echo.log", cores, cwd=CHECKOUT)
+        self._wait_until_answering()
+
+
+class Mosquitto(Server):
+    """The MQTT broker of that name, without persistence, and with no limit at which it would drop messages.
+
+    :raises Missing: it is not installed.
+    """
+
+    def __init__(self, directory, cores):
+        program = find_mosquitto()
+        directory.mkdir(exist_ok=True)
+        self.port = free_port()
+        settings = directory / "mosquitto.conf"
+        # As root it would become another user, and forget to end with the benchmark.
+        user = "user root\n" if os.geteuid() == 0 else ""
+        settings.write_text(user + MOSQUITTO_SETTINGS.format(port=self.port))
+        super().__init__([program, "-c", settings], directory / "mosquitto.log", cores)
+        self._wait_until_answering()
+
+
+def find_mosquitto():
+    """The path of the program.
+
+    :raises Missing: there is none.
+    """
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path=_MOSQUITTO_PLACES)
+    if not found:
+        raise Missing("Mosquitto is not installed (apt install mosquitto)")
+    return found
+
+
+def mosquitto_version():
+    """What it says of itself; empty without it."""
+    try:
+        return said_by(find_mosquitto(), "-h").removeprefix("mosquitto version ")
+    except Missing:
+        return ""
