@@ -130,6 +130,16 @@ class Echo(Server):
         self._wait_until_answering()
 
 
+class RawEcho(Server):
+    """Bare Twisted: :mod:`bench.raw_echo`."""
+
+    def __init__(self, directory, cores):
+        directory.mkdir(exist_ok=True)
+        self.port = free_port()
+        super().__init__([sys.executable, "-m", "bench.raw_echo", self.port], directory / "raw_echo.log", cores, cwd=CHECKOUT)
+        self._wait_until_answering()
+
+
 class Mosquitto(Server):
     """The MQTT broker of that name, without persistence, and with no limit at which it would drop messages.
 

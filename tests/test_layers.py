@@ -44,6 +44,7 @@ BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter"}
 CONFINED = {
     "autobahn": {"transports.websocket", "transports.frames"},
     "jwt": {"auth"},
+    "websockets": {"transports.frames"},
     "sqlite3": {"storage"},
     "txpostgres": {"postgres.connection"},
     "psycopg2": {"postgres", "storage.postgres", "storage.postgres_values", "bus.postgres"},

@@ -88,7 +88,7 @@ def unmask_in_python(payload, mask, read=int.from_bytes):
 
 
 try:
-    # In C, where the `speedups` extra is installed: 0.1 us instead of 0.7 for 200 bytes.
+    # In C, where websockets could be built with it: 0.1 us instead of 0.7 for 200 bytes.
     from websockets.speedups import apply_mask as unmask
 except ImportError:
     unmask = unmask_in_python
