@@ -14,6 +14,7 @@ The replays of one connection take turns, a page each: a thousand of them hold o
 from __future__ import annotations
 
 from bisect import insort
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -90,6 +91,8 @@ class Replay:
         self._forget_above = PAGE
         self._watch_until = None
         self._cancelled = False
+        # What tells the events of a subscription apart, and ascends: of inserts the id, of updates the time.
+        self._mark = attrgetter("last_updated" if subscription.action == COMMAND_UPDATE else "id")
 
     def cancel(self):
         """Send nothing more."""
@@ -171,7 +174,7 @@ class Replay:
         :param complete: nothing sorts behind this page but what is being held.
         """
         # What is left since the last turn is an update of the last message then.
-        self._page = sorted(self._page + page, key=_chronological)
+        self._page = sorted(self._page + page, key=_chronological) if self._page else page
         self._cursor = None if complete else _chronological(page[-1])
         if page:
             size = sum(map(_size, page))
@@ -213,15 +216,17 @@ class Replay:
         self._devices = self._query.device_ids
 
     async def _send_page(self):
-        session = self._subscription.session
-        while self._page and not self._cancelled:
+        subscription, entities, page = self._subscription, self._server.entities, self._page
+        session = subscription.session
+        while page and not self._cancelled:
             if session.congested:
                 await session.drained()
                 continue
-            message = self._page.pop(0)
-            self._position = _chronological(message)
-            if await self._wanted(message) and not self._cancelled:
-                self._send(message, event_body(message))
+            message = page.pop(0)
+            self._position = message.timestamp, message.id
+            device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
+            if self._is_wanted(message, device) and not self._cancelled:
+                session.send_event(subscription.prefix, event_body(message))
 
     def _go_live(self):
         """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the
@@ -238,9 +243,10 @@ class Replay:
         self._horizon = self._server.arrivals.horizon(self._subscription.action)
 
     def _note(self, page):
-        """Remember what of a page may also come as an event."""
-        marks = ((message.id, self._mark(message)) for message in page)
-        self._sent.update((message_id, mark) for message_id, mark in marks if mark > self._horizon)
+        """Remember what of a page may also come as an event: of old messages nothing."""
+        marks = list(map(self._mark, page))
+        if max(marks, default=0) > self._horizon:
+            self._sent.update((message.id, mark) for message, mark in zip(page, marks, strict=True) if mark > self._horizon)
         if len(self._sent) > self._forget_above:
             self._forget_arrived()
             self._forget_above = 2 * len(self._sent) + PAGE
@@ -248,10 +254,6 @@ class Replay:
     def _forget_arrived(self):
         """Remember no longer what has come as an event meanwhile."""
         self._sent = {message_id: mark for message_id, mark in self._sent.items() if mark > self._horizon}
-
-    def _mark(self, message):
-        """What tells the events of a subscription apart, and ascends: of inserts the id, of updates the time."""
-        return message.last_updated if self._subscription.action == COMMAND_UPDATE else message.id
 
     def _is_new(self, message):
         sent = self._sent.get(message.id)
@@ -261,9 +263,11 @@ class Replay:
         return self._cursor is not None and _chronological(message) > self._cursor
 
     async def _wanted(self, message):
+        return self._is_wanted(message, await self._server.entities.get(Device, message.device_id))
+
+    def _is_wanted(self, message, device):
         if type(message) is Command and message.lifetime is not None and message.timestamp + message.lifetime * 1000 < self._now:
             return False
-        device = await self._server.entities.get(Device, message.device_id)
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
 
     def _send(self, message, body):

@@ -53,12 +53,15 @@ def _format_second(second):
     return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+_FRACTIONS = tuple(f".{rest:03d}" for rest in range(1000))
+
+
 @lru_cache(maxsize=64)
 def format_timestamp(milliseconds):
     """Write a timestamp as every client can read it: UTC, exactly three fraction digits, no zone.
 
-    The messages of one commit share their time, and those of one second its text: 0.05 us and 0.25 instead of 2. What lies behind
+    The messages of one commit share their time, and those of one second its text: 0.05 us and 0.2 instead of 2. What lies behind
     :data:`LATEST` is written as that: a command that a client dated there moves on with each update.
     """
-    second, rest = divmod(min(milliseconds, LATEST), 1000)
-    return f"{_format_second(second)}.{rest:03d}"
+    second, rest = divmod(milliseconds if milliseconds < LATEST else LATEST, 1000)
+    return _format_second(second) + _FRACTIONS[rest]
