@@ -8,6 +8,9 @@ import sys
 
 from twisted.internet.error import ReactorNotRunning
 
+COLLECT_ABOVE = 10_000, 20, 20
+"""Objects more than there were at the last look; looks at the young before one at the older, and so on."""
+
 
 class Process:
     """The process, when one server is all that it is for.
@@ -28,9 +31,12 @@ class Process:
         self._reactor.callWhenRunning(self._take_signals)
 
     def started(self):
-        """Keep the collector from looking again at what lives as long as the server: each full collection would visit all of it."""
+        """Keep the collector from looking again at what lives as long as the server: each full collection would visit all of it. And let
+        it look less often: hundreds of requests that wait for the storage are not garbage, but 4 % of the time went into finding that out.
+        """
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECT_ABOVE)
 
     def failed(self):
         """Stop the reactor and make the exit status 1.

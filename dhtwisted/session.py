@@ -224,6 +224,16 @@ class Session:
 
     def _advance(self):
         """Send the replies that are due, then begin what they made way for."""
+        if self._waiting:
+            self._send_and_begin()
+        else:
+            self._send_due()
+        if self._inbox:
+            self._take_held()
+        if self._finished is not None:
+            self._report_finished()
+
+    def _send_and_begin(self):
         self._advancing = True
         try:
             self._send_due()
@@ -231,10 +241,6 @@ class Session:
                 self._send_due()
         finally:
             self._advancing = False
-        if self._inbox:
-            self._take_held()
-        if self._finished is not None:
-            self._report_finished()
 
     def _send_due(self):
         started = self._started

@@ -130,15 +130,24 @@ def serve(path):
     """
     database = Database(path)
     with open(SERVER, "rb", READ_SIZE, closefd=False) as frames:
-        while len(head := frames.read(LENGTH)) == LENGTH:
-            length = length_of(head)
-            if not length:
+        while (body := _receive(frames)) is not None:
+            if not body:
                 database.close()
                 return True
-            body = frames.read(length)
-            if len(body) < length or not _send(frame(database.answer(content_of(body)))):
+            if not _send(frame(database.answer(content_of(body)))):
                 break
     return False
+
+
+def _receive(frames):
+    """The next frame's content, empty for the last one; ``None`` when the server is gone."""
+    try:
+        head = frames.read(LENGTH)
+        length = length_of(head) if len(head) == LENGTH else 0
+        body = frames.read(length)
+    except ConnectionError:
+        return None
+    return body if len(head) == LENGTH and len(body) == length else None
 
 
 def _send(data):
