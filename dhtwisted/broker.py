@@ -27,6 +27,7 @@ class Subscription:
     :ivar principal: on whose behalf: of the request, which may have carried a token of its own, until the next ``authenticate``.
     :ivar is_filtered: whether it has filters besides its devices.
     :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
+    :ivar send: takes prefix and body of an event when nothing stands between this and the client; else ``None``, and the session decides.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Subscription:
         "prefix",
         "principal",
         "replay",
+        "send",
         "session",
     )
 
@@ -58,6 +60,7 @@ class Subscription:
         self.echo = echo
         self.prefix = event_prefix(action, subscription_id)
         self.replay = None
+        self.send = None
         self.is_filtered = names is not None or (device_ids is None and (network_ids is not None or device_type_ids is not None))
 
     def matches(self, message, network_id, device_type_id):
@@ -204,7 +207,10 @@ class Broker:
             session = subscription.session
             if session is inserter:
                 inserter = None
-            session.deliver(subscription, message, body)
+            if subscription.send is not None:
+                subscription.send(subscription.prefix, body)
+            else:
+                session.deliver(subscription, message, body)
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, place, body)
 

@@ -105,7 +105,7 @@ class Replay:
         elif self._is_new(message):
             self._place(message, body)
         if self._watch_until is not None and self._server.now() > max(self._watch_until, self._server.arrivals.cut_at + FRESH):
-            self._subscription.replay = None
+            self._subscription.session.go_live(self._subscription)
 
     async def advance(self):
         """Send a page.
@@ -237,7 +237,7 @@ class Replay:
         if self._sent:
             self._watch_until = self._server.now() + FRESH
         else:
-            self._subscription.replay = None
+            self._subscription.session.go_live(self._subscription)
 
     def _renew_horizon(self):
         self._horizon = self._server.arrivals.horizon(self._subscription.action)

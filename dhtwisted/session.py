@@ -283,9 +283,17 @@ class Session:
         """
         if self._closed:
             return
-        subscription.replay = replay
+        if replay is None:
+            self.go_live(subscription)
+        else:
+            subscription.replay = replay
         self.subscriptions[subscription.id] = subscription
         self._server.broker.add(subscription)
+
+    def go_live(self, subscription):
+        """Let events pass to the client as they come."""
+        subscription.replay = None
+        subscription.send = self.output.send_event
 
     def start_replay(self, subscription):
         """Send what is stored, in turn with other replays of this client: all at once would hold a page each."""
@@ -316,6 +324,7 @@ class Session:
         """End a subscription; nothing of it follows."""
         del self.subscriptions[subscription.id]
         self._server.broker.remove(subscription)
+        subscription.send = None
         if subscription.replay is not None:
             subscription.replay.cancel()
 
