@@ -52,6 +52,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
 
     log = _Silent()
     events = Logger()
+    max_small_frames = MAX_SMALL_FRAMES
 
     def connectionMade(self):
         self.begin_output()
@@ -124,7 +125,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
         frame = self.current_frame
         if frame.length < SMALL_FRAME and (frame.opcode >= FIRST_CONTROL or not frame.fin):
             self._small_frames += 1
-            if self._small_frames > MAX_SMALL_FRAMES:
+            if self._small_frames > self.max_small_frames:
                 self._end_flood()
         super().onFrameBegin()
 
@@ -253,6 +254,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     """
 
     noisy = False
+    protocol_base = DeviceHiveProtocol
 
     def __init__(self, sessions, rest_url, closed):
         server = sessions.server
@@ -282,9 +284,9 @@ class DeviceHiveFactory(WebSocketServerFactory):
         # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
         # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
         # One of them is a function, which must not become a method.
-        options = {name: getattr(self, name) for name in DeviceHiveProtocol.CONFIG_ATTRS}
+        options = {name: getattr(self, name) for name in self.protocol_base.CONFIG_ATTRS}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-        self.protocol = type("ConfiguredProtocol", (DeviceHiveProtocol,), options | {"CONFIG_ATTRS": ()})
+        self.protocol = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
 
     def flush_later(self, protocol):
         """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""
