@@ -53,6 +53,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
     log = _Silent()
     events = Logger()
     max_small_frames = MAX_SMALL_FRAMES
+    _closing_since = None
 
     def connectionMade(self):
         self.begin_output()
@@ -108,17 +109,19 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
             self._dataReceived(data)
             return
         # Autobahn's own buffer holds what is not a whole frame yet, so that either way of reading goes on where the other ended.
-        if self.data:
-            data, self.data = self.data + data, b""
+        held = self.data
+        if held:
+            data, self.data = held + data, b""
         try:
             position, count, waits = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
         except Exception:
             self._session_broken()
             return
         self.factory.traffic.messages_received += count
-        if waits:
+        if waits and (count or not held):
             self.data = data[position:]
         elif position < len(data):
+            # Also a frame that comes in three pieces or more: Autobahn checks each as it comes, without joining and checking all again.
             self._dataReceived(data[position:])
 
     def onFrameBegin(self):
@@ -208,6 +211,9 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
 
     def _closeConnection(self, abort=False):
         self.flush()
+        if not abort:
+            self.leave_all_to_transport()
+        self._closing_since = self.factory.clock.seconds()
         super()._closeConnection(abort)
 
     # What the factory's timer asks
@@ -215,6 +221,11 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
     def check(self, now):
         """End a connection that nobody speaks on, or that takes nothing; called once a second."""
         self._small_frames = 0
+        if self._closing_since is not None:
+            # To Autobahn it is closed, and to the transport when the client has taken the rest, which may be never.
+            if now - self._closing_since > SLOW_SECONDS:
+                self.transport.abortConnection()
+            return
         timeout = self.factory.authenticate_timeout
         if timeout and self.session.principal is None and now - self.opened > timeout:
             self._end(CLOSE_POLICY, "not authenticated in time")

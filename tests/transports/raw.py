@@ -12,9 +12,10 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
 )
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+MASK = b"\x11\x22\x33\x44"
 
 
-def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0):
+def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0, mask=MASK):
     """One frame as a client sends it."""
     if isinstance(payload, str):
         payload = payload.encode()
@@ -28,7 +29,6 @@ def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0):
         head = struct.pack("!BBQ", first, mask_bit | 127, len(payload))
     if not masked:
         return head + payload
-    mask = b"\x11\x22\x33\x44"
     return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
