@@ -8,7 +8,6 @@ in front, so that no pings are sent, and nobody is dropped for silence or slow r
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -41,48 +40,37 @@ def _ignore(protocol):
 
 
 class EchoSession:
-    """Sends back what it receives; while the client does not take it, no more is read."""
+    """Sends back what it receives. While the client does not take it, no more is read: what waits is at most what one read brought."""
+
+    principal = None
 
     def __init__(self, output):
-        self.principal = None
         self._output = output
-        self._held = deque()
-        self._finished = None
 
     def receive(self, text):
         """Take a text message."""
-        self._take(self._output.send, text)
+        self._output.send(text)
+        self._keep_pace()
 
     def receive_binary(self, payload):
         """Take a binary message."""
-        self._take(self._output.send_binary, payload)
+        self._output.send_binary(payload)
+        self._keep_pace()
 
-    def _take(self, send, payload):
-        if self._held or self._output.congested:
-            self._held.append((send, payload))
+    def _keep_pace(self):
+        if self._output.congested:
             self._output.pause()
-        else:
-            send(payload)
 
     def writable(self):
-        """Send what was held back, as far as it is taken now."""
-        while self._held and not self._output.congested:
-            send, payload = self._held.popleft()
-            send(payload)
-        if not self._held:
-            self._output.resume()
-            if self._finished is not None:
-                self._finished()
+        """The client has taken everything."""
+        self._output.resume()
 
     def finish(self, finished):
-        """Call ``finished`` when all has been sent back."""
-        self._finished = finished
-        if not self._held:
-            finished()
+        """Call ``finished`` when all has been answered, which is at once."""
+        finished()
 
     def close(self):
         """The client has gone."""
-        self._held.clear()
 
 
 class EchoSessions:

@@ -1,41 +1,25 @@
-"""The fast reader against Autobahn's own parser: after each chunk the same messages, bytes back, state and counters, up to the first close."""
+"""The fast reader against Autobahn's parser: after each chunk the same messages, bytes back, state and counters, up to the first close."""
 
 import zlib
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
+from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOfferAccept
 from autobahn.websocket.protocol import WebSocketProtocol
 from hypothesis import example, given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
-from dhtwisted.config import Settings
 from dhtwisted.transports import frames as module
 from dhtwisted.transports.frames import INT_XOR_BELOW, take_text_frames, unmask, unmask_in_python
 from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
-from tests.transports.raw import BINARY, CLOSE, HANDSHAKE, MASK, PING, PONG, frame
+from tests.transports.alone import Side
+from tests.transports.raw import BINARY, CLOSE, MASK, PING, PONG, frame
 
 LIMIT = 3000
 COMPRESSED = 4
 """The reserved bit of a compressed message."""
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
-
-
-class Recording:
-    """A session that keeps what it receives."""
-
-    principal = None
-
-    def __init__(self):
-        self.messages = []
-        self.receive = self.messages.append
-
-    def close(self):
-        """The connection has ended."""
 
 
 class Autobahns(DeviceHiveProtocol):
@@ -50,55 +34,26 @@ class AutobahnsFactory(DeviceHiveFactory):
     protocol_base = Autobahns
 
 
-class Transport(StringTransport):
-    """As lenient as a TCP transport."""
-
-    def unregisterProducer(self):
-        self.producer = None
-
-
 class OpenConnection:
     """A connection that nothing ends."""
 
     state = WebSocketProtocol.STATE_OPEN
 
 
-class Side:
-    """A connection that one of the two ways reads.
+def opened(factory_class=DeviceHiveFactory, compressing=False, message_size=LIMIT):
+    """A connection; with ``compressing``, permessage-deflate is offered and accepted."""
+    accept = (lambda offers: PerMessageDeflateOfferAccept(offers[0])) if compressing else None
+    side = Side(factory_class, accept=accept, headers=DEFLATE if compressing else "", message_size=message_size)
+    assert (b"permessage-deflate" in side.transport.value()) == compressing
+    side.transport.clear()
+    return side
 
-    :param compressing: whether permessage-deflate is offered and accepted.
-    """
 
-    def __init__(self, factory_class, compressing=False):
-        clock, session = Clock(), Recording()
-        limits = replace(Settings().limits, message_size=LIMIT)
-        server = SimpleNamespace(reactor=clock, settings=replace(Settings(), limits=limits))
-        sessions = SimpleNamespace(server=server, build=lambda output: session)
-        factory = factory_class(sessions, rest_url=lambda path, headers, secure: "", closed=lambda protocol: None)
-        if compressing:
-            factory.protocol.perMessageCompressionAccept = staticmethod(lambda offers: PerMessageDeflateOfferAccept(offers[0]))
-        self.clock, self.messages, self.traffic = clock, session.messages, factory.traffic
-        self.transport = Transport()
-        self.protocol = factory.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)
-        self.feed(HANDSHAKE.format(path="/client", port=1, headers=DEFLATE if compressing else "").encode())
-        assert (b"permessage-deflate" in self.transport.value()) == compressing
-        self.transport.clear()
-
-    @property
-    def is_open(self):
-        return self.protocol.state == WebSocketProtocol.STATE_OPEN
-
-    def feed(self, data):
-        """Read one chunk, and let the reactor turn end."""
-        self.protocol.dataReceived(data)
-        self.clock.advance(0)
-
-    def picture(self):
-        """All that must be the same."""
-        traffic = self.traffic
-        counters = traffic.messages_received, traffic.octets_received, traffic.octets_sent
-        return list(self.messages), self.transport.value(), self.protocol.state, counters
+def picture(side):
+    """All that must be the same."""
+    traffic = side.traffic
+    counters = traffic.messages_received, traffic.octets_received, traffic.octets_sent
+    return list(side.session.messages), side.transport.value(), side.protocol.state, counters
 
 
 def check_agreement(chunks, compressing=False):
@@ -106,11 +61,11 @@ def check_agreement(chunks, compressing=False):
 
     What is read after that does not count: Autobahn goes on reading what came in the same chunk as the violation, and answers it.
     """
-    ours, autobahns = Side(DeviceHiveFactory, compressing), Side(AutobahnsFactory, compressing)
+    ours, autobahns = opened(DeviceHiveFactory, compressing), opened(AutobahnsFactory, compressing)
     for chunk in chunks:
         ours.feed(chunk)
         autobahns.feed(chunk)
-        assert ours.picture() == autobahns.picture()
+        assert picture(ours) == picture(autobahns)
         if not ours.is_open:
             break
 
@@ -181,11 +136,11 @@ def compressed(deflater, form, payload):
 
 
 def test_compressed_and_plain_messages_arrive():
-    side = Side(DeviceHiveFactory, compressing=True)
+    side = opened(compressing=True)
     deflater = zlib.compressobj(wbits=-15)
     for form in ("compressed", "as it is", "in two", "as it is", "compressed"):
         side.feed(compressed(deflater, form, b"hello, hello"))
-    assert side.messages == [b"hello, hello"] * 5
+    assert side.session.messages == [b"hello, hello"] * 5
 
 
 @given(st.lists(utf8.filter(lambda text: len(text) <= LIMIT), max_size=6), places, masks)
@@ -215,20 +170,19 @@ BAD = b"good \xed\xa0\x80"
 
 @pytest.mark.parametrize("arrived", [frame(BAD + b"x" * 100)[:-50], frame(BAD, fin=False), frame(BAD + b"x" * 70_000)[:100]])
 def test_bad_utf8_is_refused_before_the_message_is_whole(arrived):
-    side = Side(DeviceHiveFactory)
-    side.protocol.maxMessagePayloadSize = 0
+    side = opened(message_size=0)
     side.feed(arrived)
     assert side.transport.value()[2:4] == (1007).to_bytes(2, "big")
 
 
 def test_a_frame_byte_by_byte_is_looked_at_once():
     """Else one of 64 KiB, sent a byte at a time, would cost 2 GB of checking."""
-    side, seen = Side(DeviceHiveFactory), []
+    side, seen = opened(), []
     stream = frame("ü" * 1000)
     for position in range(len(stream)):
         seen.append(len(side.protocol.data))
         side.feed(stream[position : position + 1])
-    assert side.messages == ["ü".encode() * 1000]
+    assert side.session.messages == ["ü".encode() * 1000]
     assert max(seen) < 20
 
 
@@ -259,5 +213,10 @@ def test_both_ways_agree_with_either_unmasking(monkeypatch, implementation):
 
 @pytest.mark.parametrize("name", ["data", "current_frame", "inside_message", "maxMessagePayloadSize", "wasNotCleanReason"])
 def test_the_insides_of_autobahn_that_are_needed_are_there(name):
-    side = Side(AutobahnsFactory)
+    side = opened(AutobahnsFactory)
     assert hasattr(side.protocol, name)
+
+
+@pytest.mark.parametrize("name", ["_dataReceived", "onFrameBegin", "onMessage", "_fail_connection", "dropConnection"])
+def test_the_methods_of_autobahn_that_are_needed_are_there(name):
+    assert callable(getattr(WebSocketServerProtocol, name))
