@@ -157,9 +157,10 @@ async def test_violations_end_with_their_code(listen, sent, code):
     assert await connection.end() == b""
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"\x03\xe8", b"\x03\xe8reason", b"\x0b\xb8", b"\x13\x87" + b"x" * 123], ids=["empty", "1000", "reason", "3000", "4999"]
-)
+CLOSINGS = {"empty": b"", "1000": b"\x03\xe8", "reason": b"\x03\xe8reason", "3000": b"\x0b\xb8", "4999": b"\x13\x87" + b"x" * 123}
+
+
+@pytest.mark.parametrize("payload", CLOSINGS.values(), ids=CLOSINGS)
 @KINDS
 @pytest_twisted.ensureDeferred
 async def test_the_closing_handshake(listen, kind, payload):
@@ -190,6 +191,22 @@ async def test_who_reads_late_gets_everything_in_order_and_the_close_last(listen
     got = [await connection.frame() for _ in expected]
     assert got == expected
     assert await connection.frame() == (CLOSE, (1000).to_bytes(2, "big"))
+    assert await connection.end() == b""
+
+
+@KINDS
+@pytest_twisted.ensureDeferred
+async def test_a_close_that_comes_while_much_is_to_be_sent_loses_nothing(listen, reactor, kind):
+    server = await listen(kind)
+    connection = await server.connect()
+    large = b"x" * (8 * MEBIBYTE)
+    connection.transport.pauseProducing()
+    connection.write(frame(large, mask=NO_MASK) + frame(b"after it") + close_frame(1000))
+    while not any(protocol.state == protocol.STATE_CLOSED for protocol in server.factory.connections):
+        await wait_a_turn(reactor)
+    connection.transport.resumeProducing()
+    got = [await connection.frame() for _ in range(3)]
+    assert got == [(TEXT, large), (TEXT, b"after it"), (CLOSE, (1000).to_bytes(2, "big"))]
     assert await connection.end() == b""
 
 
