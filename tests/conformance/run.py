@@ -5,6 +5,8 @@ The suite's client, ``wstest``, is a program of its own: it needs Python 2, and 
 
 import argparse
 import json
+import shlex
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -98,7 +100,8 @@ async def run(reactor, options):
     spec = options.output / "spec.json"
     spec.write_text(json.dumps(specification(listener.getHost().port, options.group, options.output.resolve())))
     suite = Suite()
-    reactor.spawnProcess(suite, options.wstest, [options.wstest, "-m", "fuzzingclient", "-s", str(spec.resolve())], env=None)
+    command = [*options.wstest, "-m", "fuzzingclient", "-s", str(spec.resolve())]
+    reactor.spawnProcess(suite, command[0], command, env=None)
     await suite.ended
     await listener.stopListening()
     if not report(json.loads((options.output / "index.json").read_text())[AGENT], options.group):
@@ -107,10 +110,12 @@ async def run(reactor, options):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wstest", default="wstest", help="the program of the suite")
+    parser.add_argument("--wstest", type=shlex.split, default=["wstest"], help="the program of the suite, with arguments if need be")
     parser.add_argument("--group", action="append", choices=GROUPS, help="run this group alone; may be repeated")
     parser.add_argument("--output", type=Path, default=None, help="a directory for the suite's reports")
     options = parser.parse_args(arguments)
+    if shutil.which(options.wstest[0]) is None:
+        parser.error(f"there is no program {options.wstest[0]}; docs/conformance.md says where to get it")
     options.group = options.group or GROUPS
     options.output = options.output or Path(tempfile.mkdtemp(prefix="conformance-"))
     return options
