@@ -118,10 +118,10 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
             self._session_broken()
             return
         self.factory.traffic.messages_received += count
-        if waits and (count or not held):
+        if waits and (count or len(data) >= 2 * len(held)):
             self.data = data[position:]
         elif position < len(data):
-            # Also a frame that comes in three pieces or more: Autobahn checks each as it comes, without joining and checking all again.
+            # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
             self._dataReceived(data[position:])
 
     def onFrameBegin(self):
