@@ -102,11 +102,13 @@ def _may_become_utf8(data, start):
     if len(data) <= start:
         # Not even the mask may be whole.
         return True
+    payload = unmask(data[start:], data[start - 4 : start])
     try:
-        utf_8_decode(unmask(data[start:], data[start - 4 : start]), "strict", False)
+        _, whole = utf_8_decode(payload, "strict", False)
     except UnicodeDecodeError:
         return False
-    return True
+    # The decoder waits for the third byte of a surrogate, for the sake of those who allow them.
+    return payload[whole : whole + 1] != b"\xed" or payload[whole + 1 : whole + 2] < b"\xa0"
 
 
 def _is_utf8(payload):

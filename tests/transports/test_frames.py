@@ -175,6 +175,40 @@ def test_bad_utf8_is_refused_before_the_message_is_whole(arrived):
     assert side.transport.value()[2:4] == (1007).to_bytes(2, "big")
 
 
+@pytest.mark.parametrize(
+    "character", [b"\xc2\x80", b"\xe0\xa0\x80", b"\xed\x9f\xbf", b"\xee\x80\x80", b"\xf0\x90\x80\x80", b"\xf4\x8f\xbf\xbf"]
+)
+def test_a_character_may_be_cut(character):
+    for size in range(1, len(character)):
+        stream = frame(b"x" * 20 + character)
+        for chunks in (cut(stream, [26 + size]), cut(stream, [10, 26 + size])):
+            check_agreement(chunks)
+
+
+BAD_BEGINNINGS = [
+    b"\x80",
+    b"\xc0",
+    b"\xc1",
+    b"\xe0\x9f",
+    b"\xed\xa0",
+    b"\xed\xbf",
+    b"\xf0\x8f",
+    b"\xf4\x90",
+    b"\xf5",
+    b"\xe1\x80\x41",
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("bad", BAD_BEGINNINGS)
+def test_the_first_byte_that_is_wrong_is_enough(bad):
+    for size in range(1, len(bad) + 1):
+        check_agreement([frame(b"x" * 20 + bad + b"x" * 50)[: 26 + size]])
+        side = opened()
+    side.feed(frame(b"x" * 20 + bad + b"x" * 50)[: 26 + len(bad)])
+    assert not side.is_open
+
+
 def test_a_frame_byte_by_byte_is_looked_at_once():
     """Else one of 64 KiB, sent a byte at a time, would cost 2 GB of checking."""
     side, seen = opened(), []
