@@ -52,7 +52,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
 
     log = _Silent()
     events = Logger()
-    max_small_frames = MAX_SMALL_FRAMES
+    max_small_frames: float = MAX_SMALL_FRAMES
     _closing_since = None
 
     def connectionMade(self):
