@@ -1,1 +1,12 @@
-"""For tests, ours and strangers': contract suites for providers, a server in memory, and a client of it."""
+"""For tests, ours and strangers': contract suites for providers, a server in memory, a client of it, and a WebSocket echo."""
+
+__all__ = ["echo_factory"]
+
+
+def __getattr__(name):
+    # Found when it is asked for: the suites for providers need no Autobahn, which takes a third of a second to import.
+    if name != "echo_factory":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from dhtwisted.testing.echo import echo_factory
+
+    return echo_factory

@@ -7,6 +7,8 @@ decided in one place. The two ways must agree on any stream cut anywhere; a prop
 
 from __future__ import annotations
 
+from codecs import utf_8_decode
+
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
 
@@ -48,7 +50,8 @@ def take_text_frames(data, limit, receive, connection):
             return position, count, False
         end = start + length
         if end > available:
-            return position, count, True
+            # A violation is told when it is seen, not when the frame is whole.
+            return position, count, _may_become_utf8(data, start)
         payload = unmask(data[start:end], data[start - 4 : start])
         if not (payload.isascii() or _is_utf8(payload)):
             return position, count, False
@@ -92,6 +95,20 @@ try:
     from websockets.speedups import apply_mask as unmask
 except ImportError:
     unmask = unmask_in_python
+
+
+def _may_become_utf8(data, start):
+    """Tell whether the masked bytes from ``start`` on may be the beginning of UTF-8; a character may be cut at their end."""
+    if len(data) <= start:
+        # Not even the mask may be whole.
+        return True
+    payload = unmask(data[start:], data[start - 4 : start])
+    try:
+        _, whole = utf_8_decode(payload, "strict", False)
+    except UnicodeDecodeError:
+        return False
+    # The decoder waits for the third byte of a surrogate, for the sake of those who allow them.
+    return payload[whole : whole + 1] != b"\xed" or payload[whole + 1 : whole + 2] < b"\xa0"
 
 
 def _is_utf8(payload):

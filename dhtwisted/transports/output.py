@@ -121,6 +121,14 @@ class QueuedOutput:
         self.transport.registerProducer(self, False)
         self._subscribed_to_drain = True
 
+    def leave_all_to_transport(self):
+        """Give the transport what waits for it to be empty; to be called before ``loseConnection``, which nothing can follow."""
+        if self._queue:
+            data = b"".join(self._queue)
+            self.drop_queue()
+            self.factory.traffic.octets_sent += len(data)
+            self.transport.write(data)
+
     def _hold_back(self):
         self.congested = True
         self._congested_since = self.factory.clock.seconds()

@@ -13,11 +13,13 @@ class Watch:
     :param ping_interval: seconds between the pings of one connection, 0 for none.
     :param authenticate_timeout: seconds, 0 for any.
     :ivar congested: connections whose client does not take what is sent; they put themselves in and out.
+    :ivar closing: connections that end when their client has taken what is left; they put themselves in.
     :ivar noisy: connections that have sent frames without a message in this second; they put themselves in.
     """
 
     def __init__(self, ping_interval, authenticate_timeout):
         self.congested = set()
+        self.closing = set()
         self.noisy = set()
         self._authenticate_timeout = authenticate_timeout
         # In the order of their opening, so that only those are looked at whose time has come.
@@ -39,6 +41,7 @@ class Watch:
         """Watch a connection no longer."""
         self._strangers.pop(connection, None)
         self.congested.discard(connection)
+        self.closing.discard(connection)
         self.noisy.discard(connection)
         if self._turns:
             self._turns[connection.turn].discard(connection)
@@ -52,6 +55,8 @@ class Watch:
             connection.check_authenticated()
         for connection in list(self.congested):
             connection.check_congestion(now)
+        for connection in list(self.closing):
+            connection.check_closing(now)
         noisy, self.noisy = self.noisy, set()
         for connection in noisy:
             connection.quiet()

@@ -59,6 +59,9 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
 
     log = _Silent()
     events = Logger()
+    max_small_frames: float = MAX_SMALL_FRAMES
+    _closing_since = None
+    turn = 0
 
     def connectionMade(self):
         self.begin_output()
@@ -122,17 +125,19 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
             # What ten thousand idle clients answer to their pings: Autobahn would take 40 us to do nothing with it.
             return
         # Autobahn's own buffer holds what is not a whole frame yet, so that either way of reading goes on where the other ended.
-        if self.data:
-            data, self.data = self.data + data, b""
+        held = self.data
+        if held:
+            data, self.data = held + data, b""
         try:
             position, count, waits = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
         except Exception:
             self._session_broken()
             return
         self.factory.traffic.messages_received += count
-        if waits:
+        if waits and (count or len(data) >= 2 * len(held)):
             self.data = data[position:]
         elif position < len(data):
+            # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
             self._dataReceived(data[position:])
 
     def onFrameBegin(self):
@@ -140,7 +145,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
         if frame.length < SMALL_FRAME and (frame.opcode >= FIRST_CONTROL or not frame.fin):
             self._small_frames += 1
             self.factory.watch.noisy.add(self)
-            if self._small_frames > MAX_SMALL_FRAMES:
+            if self._small_frames > self.max_small_frames:
                 self._end_flood()
         super().onFrameBegin()
 
@@ -226,6 +231,10 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
 
     def _closeConnection(self, abort=False):
         self.flush()
+        if not abort:
+            self.leave_all_to_transport()
+        self._closing_since = self.factory.clock.seconds()
+        self.factory.watch.closing.add(self)
         super()._closeConnection(abort)
 
     # What the factory's watch asks
@@ -241,6 +250,11 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
             self._too_slow("for 10 seconds")
         elif self._is_overfull(0):
             self._too_slow("its queue is full")
+
+    def check_closing(self, now):
+        """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
+        if now - self._closing_since > SLOW_SECONDS:
+            self.transport.abortConnection()
 
     def quiet(self):
         """A second is over: count its small frames anew."""
@@ -279,6 +293,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     """
 
     noisy = False
+    protocol_base = DeviceHiveProtocol
 
     def __init__(self, sessions, rest_url, closed):
         server = sessions.server
@@ -309,9 +324,9 @@ class DeviceHiveFactory(WebSocketServerFactory):
         # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
         # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
         # One of them is a function, which must not become a method.
-        options = {name: getattr(self, name) for name in DeviceHiveProtocol.CONFIG_ATTRS}
+        options = {name: getattr(self, name) for name in self.protocol_base.CONFIG_ATTRS}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-        self.protocol = type("ConfiguredProtocol", (DeviceHiveProtocol,), options | {"CONFIG_ATTRS": ()})
+        self.protocol = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
 
     def flush_later(self, protocol):
         """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""

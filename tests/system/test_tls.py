@@ -4,31 +4,18 @@ import json
 import socket
 import ssl
 import urllib.request
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import websocket
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.certificates import write_certificate
 from tests.system.process import Client
 
 
 @pytest.fixture
 def certificate(tmp_path):
     """A self-signed certificate and its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-    path = tmp_path / "server.pem"
-    path.write_bytes(
-        built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
+    return write_certificate(tmp_path / "server.pem")
 
 
 @pytest.mark.parametrize("protocols", [["http/1.1"], ["h2", "http/1.1"]], ids=",".join)

@@ -12,9 +12,10 @@ HANDSHAKE = (
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
 )
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+MASK = b"\x11\x22\x33\x44"
 
 
-def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0):
+def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0, mask=MASK):
     """One frame as a client sends it."""
     if isinstance(payload, str):
         payload = payload.encode()
@@ -28,7 +29,8 @@ def frame(payload, opcode=TEXT, fin=True, masked=True, rsv=0):
         head = struct.pack("!BBQ", first, mask_bit | 127, len(payload))
     if not masked:
         return head + payload
-    mask = b"\x11\x22\x33\x44"
+    if mask == bytes(4):
+        return head + mask + payload
     return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
@@ -131,6 +133,6 @@ class RawConnection(Protocol):
         return await self.message()
 
 
-async def connect(reactor, port):
-    """Open a TCP connection."""
-    return await connectProtocol(HostnameEndpoint(reactor, "127.0.0.1", port), RawConnection())
+async def connect(reactor, port, endpoint=None):
+    """Open a TCP connection, or one by a given endpoint."""
+    return await connectProtocol(endpoint or HostnameEndpoint(reactor, "127.0.0.1", port), RawConnection())

@@ -17,6 +17,9 @@ class Connection:
     def check_congestion(self, now):
         self.asked.append(f"congested at {now}")
 
+    def check_closing(self, now):
+        self.asked.append(f"closing at {now}")
+
     def quiet(self):
         self.asked.append("quiet")
 
@@ -74,11 +77,21 @@ def test_the_congested_are_asked_while_they_are_and_the_noisy_once():
     assert connection.asked == ["congested at 5", "quiet", "congested at 6"]
 
 
+def test_the_closing_are_asked_until_they_are_gone():
+    watch = Watch(0, 0)
+    connection = Connection(watch, 0)
+    watch.closing.add(connection)
+    watch.tick(5)
+    watch.tick(6)
+    assert connection.asked == ["closing at 5", "closing at 6"]
+
+
 def test_nothing_is_asked_of_one_that_is_gone():
     watch = Watch(1, 1)
     connection = Connection(watch, 0)
     watch.congested.add(connection)
     watch.noisy.add(connection)
+    watch.closing.add(connection)
     watch.discard(connection)
     watch.tick(100)
     assert connection.asked == []

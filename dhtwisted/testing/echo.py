@@ -1,0 +1,110 @@
+"""A WebSocket server that sends every message back, made of the server's own protocol: for conformance tests and for clients' authors.
+
+Frames are read, queued and written by the code that serves DeviceHive clients. What differs is what there is to be served: binary messages
+are welcome, a flood of small frames is not ended, since conformance tests are such floods, and nobody needs to log in. There is no timer
+in front, so that no pings are sent, and nobody is dropped for silence or slow reading.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+from dhtwisted.config import Settings
+from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
+
+MESSAGE_SIZE = 64 * 1024**2
+"""Bytes; the largest message of the Autobahn test suite has a quarter of it."""
+
+
+def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
+    """Make a factory to be listened with, ``reactor.listenTCP(port, echo_factory())``; it answers on every path.
+
+    :param reactor: the global one unless given.
+    :param message_size: the largest message in bytes; a larger one closes its connection with 1009. 0 for any.
+    """
+    if reactor is None:
+        from twisted.internet import reactor
+    limits = replace(Settings().limits, message_size=message_size, authenticate_timeout=0.0)
+    server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits))
+    return EchoFactory(EchoSessions(server), rest_url=_no_rest, closed=_ignore)
+
+
+def _no_rest(path, headers, secure):
+    return ""
+
+
+def _ignore(protocol):
+    """Nobody waits for the end of a connection."""
+
+
+class EchoSession:
+    """Sends back what it receives. While the client does not take it, no more is read: what waits is at most what one read brought."""
+
+    principal = None
+
+    def __init__(self, output):
+        self._output = output
+
+    def receive(self, text):
+        """Take a text message."""
+        self._output.send(text)
+        self._keep_pace()
+
+    def receive_binary(self, payload):
+        """Take a binary message."""
+        self._output.send_binary(payload)
+        self._keep_pace()
+
+    def _keep_pace(self):
+        if self._output.congested:
+            self._output.pause()
+
+    def writable(self):
+        """The client has taken everything."""
+        self._output.resume()
+
+    def finish(self, finished):
+        """Call ``finished`` when all has been answered, which is at once."""
+        finished()
+
+    def close(self):
+        """The client has gone."""
+
+
+class EchoSessions:
+    """Makes sessions, as :class:`~dhtwisted.session.SessionFactory` does."""
+
+    def __init__(self, server):
+        self.server = server
+
+    def build(self, output):
+        return EchoSession(output)
+
+
+class EchoProtocol(DeviceHiveProtocol):
+    """One connection; it takes binary messages too."""
+
+    max_small_frames = math.inf
+
+    def onConnect(self, request):
+        # Nobody logs in here, so that an ``Authorization`` header means nothing.
+        self.address = getattr(self.transport.getPeer(), "host", "")
+
+    def onMessage(self, payload, isBinary):
+        if not isBinary:
+            super().onMessage(payload, isBinary)
+        elif self.state == self.STATE_OPEN:
+            self.factory.traffic.messages_received += 1
+            self.session.receive_binary(payload)
+
+    def send_binary(self, payload):
+        """Send one whole binary message; Autobahn frames it, and :meth:`sendData` has it queued with everything else."""
+        self.sendMessage(payload, isBinary=True)
+
+
+class EchoFactory(DeviceHiveFactory):
+    """Makes the protocols of an echo server; see :func:`echo_factory`."""
+
+    protocol_base = EchoProtocol
