@@ -19,12 +19,15 @@ HEADER = 6
 
 MASKED = 0x80
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
-ANY_LENGTH = 2**64
+ANY_LENGTH = ANY_COUNT = 2**64
+FOR_AUTOBAHN, UNFINISHED, FOR_LATER = "for Autobahn", "unfinished", "for later"
+"""What the rest of a chunk is: something else than plain text frames, or nothing; the beginning of one; what there is after so many."""
+
 INT_XOR_BELOW = 1500
 """Up to so many bytes XOR of two long integers is cheaper than Autobahn's masker object with its fixed 7 us."""
 
 
-def take_text_frames(data, limit, receive, connection):
+def take_text_frames(data, limit, receive, connection, most=ANY_COUNT):
     """Hand over the plain text frames at the start of ``data``, one after the other.
 
     One loop without calls for its steps: they would cost as much as the steps.
@@ -33,33 +36,36 @@ def take_text_frames(data, limit, receive, connection):
     :param limit: the largest payload in bytes, 0 for any.
     :param receive: called with each payload, which is UTF-8.
     :param connection: the loop ends when its ``state`` is not open any more.
-    :returns: ``(position, count, waits)``: where the first frame begins that was not taken, how many were, and whether that one may still
-        become a plain text frame when more bytes arrive. If not, all from there on is for Autobahn.
+    :param most: frames to take at most.
+    :returns: ``(position, count, rest)``: where the first frame begins that was not taken, how many were, and what is to become of all from
+        there on: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
     """
     position, count, available, limit = 0, 0, len(data), limit or ANY_LENGTH
     while available - position >= HEADER:
+        if count == most:
+            return position, count, FOR_LATER
         start = position + HEADER
         length = data[position + 1] - MASKED
         if data[position] != PLAIN_TEXT or length < 0 or length == LONG_LENGTH_FOLLOWS:
-            return position, count, False
+            return position, count, FOR_AUTOBAHN
         if length == LENGTH_FOLLOWS:
             length, start = data[position + 2] << 8 | data[position + 3], start + 2
             if length < LENGTH_FOLLOWS:
-                return position, count, False
+                return position, count, FOR_AUTOBAHN
         if length > limit:
-            return position, count, False
+            return position, count, FOR_AUTOBAHN
         end = start + length
         if end > available:
             # A violation is told when it is seen, not when the frame is whole.
-            return position, count, _may_become_utf8(data, start)
+            return position, count, UNFINISHED if _may_become_utf8(data, start) else FOR_AUTOBAHN
         payload = unmask(data[start:end], data[start - 4 : start])
         if not (payload.isascii() or _is_utf8(payload)):
-            return position, count, False
+            return position, count, FOR_AUTOBAHN
         position, count = end, count + 1
         receive(payload)
         if connection.state != OPEN:
-            return position, count, False
-    return position, count, _may_become_plain(data[position:], limit)
+            return position, count, FOR_AUTOBAHN
+    return position, count, UNFINISHED if _may_become_plain(data[position:], limit) else FOR_AUTOBAHN
 
 
 def _may_become_plain(beginning, limit):

@@ -1,6 +1,7 @@
 """The fast reader against Autobahn's parser: after each chunk the same messages, bytes back, state and counters, up to the first close."""
 
 import zlib
+from unittest.mock import patch
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerProtocol
@@ -10,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dhtwisted.transports import frames as module
-from dhtwisted.transports.frames import INT_XOR_BELOW, take_text_frames, unmask, unmask_in_python
+from dhtwisted.transports import websocket
+from dhtwisted.transports.frames import FOR_AUTOBAHN, FOR_LATER, INT_XOR_BELOW, UNFINISHED, take_text_frames, unmask, unmask_in_python
 from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
 from tests.transports.alone import Side
 from tests.transports.raw import BINARY, CLOSE, MASK, PING, PONG, frame
@@ -127,6 +129,12 @@ def test_both_ways_agree_where_compression_was_negotiated(parts, places):
     check_agreement(cut(stream, places), compressing=True)
 
 
+@given(st.lists(frames | st.builds(frame, st.just(b"more")), max_size=12), places, st.integers(1, 3))
+def test_both_ways_agree_however_few_are_taken_in_a_turn(parts, places, most):
+    with patch.object(websocket, "MESSAGES_IN_TURN", most):
+        check_agreement(cut(b"".join(parts), places))
+
+
 def compressed(deflater, form, payload):
     """Frames of one message. The deflater goes on from message to message, as its counterpart does."""
     if form == "as it is":
@@ -153,18 +161,25 @@ def test_plain_frames_need_no_autobahn(texts, places, mask):
     for chunk in cut(stream, places):
         rest += chunk
         before = len(taken)
-        position, count, waits = take_text_frames(rest, LIMIT, taken.append, OpenConnection)
+        position, count, what = take_text_frames(rest, LIMIT, taken.append, OpenConnection)
         rest = rest[position:]
-        assert waits == bool(rest)
+        assert what == (UNFINISHED if rest else FOR_AUTOBAHN)
         assert count == len(taken) - before
     assert (taken, rest) == (texts, b"")
+
+
+@pytest.mark.parametrize(("most", "taken", "what"), [(1, 1, FOR_LATER), (2, 2, FOR_LATER), (3, 3, FOR_LATER), (4, 3, UNFINISHED)])
+def test_no_more_are_taken_than_asked_for(most, taken, what):
+    data, messages = frame(b"abc") * 3 + frame(b"abc")[:7], []
+    assert take_text_frames(data, 0, messages.append, OpenConnection, most) == (9 * taken, taken, what)
+    assert len(messages) == taken
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1499, 1500, 65535])
 def test_every_length_form(size):
     taken = []
     data = frame(b"x" * size)
-    assert take_text_frames(data, 0, taken.append, OpenConnection) == (len(data), 1, False)
+    assert take_text_frames(data, 0, taken.append, OpenConnection) == (len(data), 1, FOR_AUTOBAHN)
     assert taken == [b"x" * size]
 
 
