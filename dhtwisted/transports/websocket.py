@@ -164,7 +164,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
             self.transport.resumeProducing()
 
     def connectionLost(self, reason):
-        if self._is_over and self.state == self.STATE_OPEN:
+        if self.state == self.STATE_OPEN and (self._is_over or not self._reading):
             self._take_the_rest()
         super().connectionLost(reason)
 
@@ -173,6 +173,7 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
         self._is_direct = self.congested = False
         data, self.data = self.data, b""
         try:
+            self.session.writable()
             take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
         except Exception:
             self.events.failure("the last messages from {address} broke the session", address=self.address)
