@@ -57,7 +57,7 @@ class _Silent:
 
 
 @implementer(IOutput, IPushProducer)
-class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):
+class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
     """One WebSocket connection; hands messages to its session and is the session's output."""
 
     log = _Silent()
