@@ -140,6 +140,10 @@ class QueuedOutput:
             return False
         return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._congested_since > BURST_SECONDS
 
+    def lose_output(self):
+        """There is nobody to send to any more: what is sent from now on goes nowhere, and nobody waits for room."""
+        self._is_direct = self.congested = False
+
     def drop_queue(self):
         """Forget what has not been written."""
         self._queue.clear()

@@ -1,6 +1,6 @@
 """The WebSocket transport on Autobahn: frames into requests, replies and events into frames (WebSocket reference, section 1).
 
-All that leans on Autobahn's insides is in this module:
+What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. Here:
 
 * ``sendData`` (in ``output.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
   goes through the same queue as our frames; a second writer could put its bytes into the middle of a frame.
@@ -9,7 +9,6 @@ All that leans on Autobahn's insides is in this module:
 * ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
 * ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
   not written: a seventh of the cost of opening a connection. It leaves ``peer``, which Autobahn reads.
-* ``dataReceived`` reads ``state``, ``current_frame``, ``inside_message`` and ``data`` to know when the fast way of ``frames.py`` is open.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 
@@ -26,20 +25,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.interfaces import IOutput
-from dhtwisted.transports.frames import FOR_LATER, UNFINISHED, take_text_frames
+from dhtwisted.transports.input import TurnwiseInput
 from dhtwisted.transports.output import QueuedOutput
 from dhtwisted.transports.watch import Watch
 
 EMPTY_PING = b"\x89\x00"
 """The firmware answers exactly these two bytes, and no ping with a payload."""
 
-EMPTY_PONG, MASKED_HEADER = b"\x8a\x80", 6
-
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
 SLOW_SECONDS = 10
-MESSAGES_IN_TURN = 16
-"""Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred, of ten milliseconds."""
-
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
 FIRST_CONTROL = 8
@@ -57,7 +51,7 @@ class _Silent:
 
 
 @implementer(IOutput, IPushProducer)
-class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
+class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
     """One WebSocket connection; hands messages to its session and is the session's output."""
 
     log = _Silent()
@@ -68,11 +62,9 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):  # type: ignore
 
     def connectionMade(self):
         self.begin_output()
-        self._reading = True
-        self._is_over = False
+        self.begin_input()
         self._principal = None
         self.session = None
-        self.silent_intervals = 0
         self._small_frames = 0
         self.opened = self.factory.clock.seconds()
         self.address = self.peer = getattr(self.transport.getPeer(), "host", "")
@@ -119,64 +111,10 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):  # type: ignore
         self.factory.connections.add(self)
         self.factory.watch.add(self)
 
-    def dataReceived(self, data):
-        self.silent_intervals = 0
-        self.factory.traffic.octets_received += len(data)
-        if self.state != self.STATE_OPEN or self.current_frame is not None or self.inside_message:
-            self._dataReceived(data)
-            return
-        if len(data) == MASKED_HEADER and data.startswith(EMPTY_PONG) and not self.data:
-            # What ten thousand idle clients answer to their pings: Autobahn would take 40 us to do nothing with it.
-            return
-        # Autobahn's own buffer holds what is not a whole frame yet, so that either way of reading goes on where the other ended.
-        held = self.data
-        if held:
-            data, self.data = held + data, b""
-        try:
-            position, count, rest = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self, MESSAGES_IN_TURN)
-        except Exception:
-            self._session_broken()
-            return
-        self.factory.traffic.messages_received += count
-        if rest is FOR_LATER:
-            self.data = data[position:]
-            self._go_on_later()
-        elif rest is UNFINISHED and (count or len(data) >= 2 * len(held)):
-            self.data = data[position:]
-        elif position < len(data):
-            # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
-            self._dataReceived(data[position:])
-
-    def _go_on_later(self):
-        """Let others have their turn. Nothing is read meanwhile: the end of the connection would overtake what came before it."""
-        if not self._is_over:
-            self._is_over = True
-            self.transport.pauseProducing()
-        self.factory.go_on_later(self)
-
-    def go_on(self):
-        """Take more of what came in an earlier turn."""
-        if self.state == self.STATE_CLOSED or (self.state == self.STATE_OPEN and not self._reading):
-            return
-        self._is_over = False
-        self.dataReceived(b"")
-        if not self._is_over and self._reading and self.state != self.STATE_CLOSED:
-            self.transport.resumeProducing()
-
     def connectionLost(self, reason):
-        if self.state == self.STATE_OPEN and (self._is_over or not self._reading):
-            self._take_the_rest()
+        self.lose_output()
+        self.take_rest()
         super().connectionLost(reason)
-
-    def _take_the_rest(self):
-        """Take what came before the connection ended. There is nobody to answer any more, and nothing to write to."""
-        self._is_direct = self.congested = False
-        data, self.data = self.data, b""
-        try:
-            self.session.writable()
-            take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
-        except Exception:
-            self.events.failure("the last messages from {address} broke the session", address=self.address)
 
     def onFrameBegin(self):
         frame = self.current_frame
@@ -221,22 +159,6 @@ class DeviceHiveProtocol(QueuedOutput, WebSocketServerProtocol):  # type: ignore
             # They hold each other, and would wait for the garbage collector.
             self.session = None
         self.factory.closed(self)
-
-    # Input
-
-    def pause(self):
-        if self._reading:
-            self._reading = False
-            if not self._is_over:
-                self.transport.pauseProducing()
-
-    def resume(self):
-        if not self._reading and self.state == self.STATE_OPEN:
-            self._reading = True
-            if self._is_over:
-                self.factory.go_on_later(self)
-            else:
-                self.transport.resumeProducing()
 
     # The end
 

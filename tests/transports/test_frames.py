@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dhtwisted.transports import frames as module
-from dhtwisted.transports import websocket
+from dhtwisted.transports import input as turns
 from dhtwisted.transports.frames import FOR_AUTOBAHN, FOR_LATER, INT_XOR_BELOW, UNFINISHED, take_text_frames, unmask, unmask_in_python
 from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
 from tests.transports.alone import Side
@@ -131,7 +131,7 @@ def test_both_ways_agree_where_compression_was_negotiated(parts, places):
 
 @given(st.lists(frames | st.builds(frame, st.just(b"more")), max_size=12), places, st.integers(1, 3))
 def test_both_ways_agree_however_few_are_taken_in_a_turn(parts, places, most):
-    with patch.object(websocket, "MESSAGES_IN_TURN", most):
+    with patch.object(turns, "MESSAGES_IN_TURN", most):
         check_agreement(cut(b"".join(parts), places))
 
 
