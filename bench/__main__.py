@@ -20,6 +20,7 @@ from bench.rows import ROWS, choose, tasks_of
 from bench.servers import mosquitto_version
 
 TITLE = "dhtwisted beside others, and its targets"
+REMOVALS = 20
 SPARE_FILES = 200
 """So many files a server may need besides its connections."""
 
@@ -39,9 +40,9 @@ def parser():
     add("--only", type=_words, default=[], metavar="ROW,...", help="some rows or groups of rows; see --list")
     add("--list", action="store_true", help="list the rows, and exit")
     add("--directory", type=_directory, help="where servers keep their data while they run; must be on a disk (default: TMPDIR)")
-    add("--json", type=Path, metavar="FILE", help="write all figures, and what each run measured")
-    add("--chart", type=Path, metavar="FILE.svg", help="draw the figures that have targets")
-    add("--save", type=Path, metavar="DIRECTORY", help="write benchmark.json, benchmark.svg and README.md there")
+    add("--json", type=_new_file, metavar="FILE", help="write all figures, and what each run measured")
+    add("--chart", type=_new_file, metavar="FILE.svg", help="draw the figures that have targets")
+    add("--save", type=_new_directory, metavar="DIRECTORY", help="write benchmark.json, benchmark.svg and README.md there")
     return found
 
 
@@ -66,6 +67,21 @@ def _directory(text):
     return text
 
 
+def _new_file(text):
+    path = Path(text)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} cannot be written")
+    return path
+
+
+def _new_directory(text):
+    try:
+        Path(text).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be made: {error.strerror}") from error
+    return _new_file(f"{text}/benchmark.json").parent
+
+
 def main(arguments=None):
     """Run the benchmark; returns the exit status: 1 when a run had a loss, or failed."""
     options = parser().parse_args(arguments)
@@ -84,7 +100,17 @@ def main(arguments=None):
         sys.stderr.write("bench: interrupted\n")
         return 130
     finally:
-        shutil.rmtree(directory)
+        remove(directory)
+
+
+def remove(directory):
+    """Remove all that servers wrote; one that is still ending may remove files at the same time."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.1)
+    sys.stderr.write(f"bench: {directory} could not be removed\n")
 
 
 def measure(options, directory):

@@ -103,7 +103,7 @@ class Generator:
 
     def _command(self, server, options):
         if server is not None:
-            options = {"port": server.port, "pid": server.pid} | options
+            options = {"port": server.port, "pid": ",".join(map(str, server.pids))} | options
         return [str(self._program), *arguments(options)]
 
 

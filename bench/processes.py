@@ -62,6 +62,12 @@ class Process:
         return self._process.pid
 
     @property
+    def pids(self):
+        """Its process id and those of its children, which work for it."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [self.pid, *map(int, children.read_text().split())] if children.exists() else [self.pid]
+
+    @property
     def running(self):
         """Whether it has not ended."""
         return self._process.poll() is None
@@ -123,8 +129,9 @@ class Process:
         return answer
 
     def cpu_seconds(self):
-        """Processor time that its threads have used so far."""
-        return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{self.pid}/task").glob("*/schedstat")) / 1e9
+        """Processor time that its threads and its children have used so far."""
+        threads = (path for pid in self.pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 
     def memory(self):
         """Bytes of memory that it has now."""

@@ -5,6 +5,7 @@ Load as in the rows ``one-echo`` and ``file-16``. A first run measures what an i
 calls it.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -74,7 +75,7 @@ def profile(server, generator, options, directory):
     result = generator.run(server, secs=SECONDS, warm=1, **options)
     raw = directory / "stacks.txt"
     command = [
-        "py-spy",
+        find_py_spy(),
         "record",
         "--pid",
         server.pid,
@@ -95,6 +96,11 @@ def profile(server, generator, options, directory):
     return 1e6 * result["server_cpu"] / result["acks_per_s"], shares(raw.read_text())
 
 
+def find_py_spy():
+    """Where the program is: beside this Python, or anywhere; ``None`` when it is not."""
+    return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+
+
 def table(columns):
     """Write what was found, as lines of Markdown.
 
@@ -111,7 +117,8 @@ def table(columns):
 
 def main():
     """Measure, and show the table."""
-    if shutil.which("py-spy") is None:
+    argparse.ArgumentParser(prog="python -m bench.profiling", description="Show where the time of an insert goes.").parse_args()
+    if find_py_spy() is None:
         sys.stderr.write("bench.profiling: py-spy is not there: pip install -e '.[bench]'\n")
         return 2
     cores, directory = machine.choose_cores(), make_directory()

@@ -77,15 +77,20 @@ class FileStorage:
             self._open = False
             # What was to be written is promised; who still waits for a list would only make others wait.
             self._reading.drop()
-            yield self._batcher.drain()
-            yield self._let_go()
+            hangs = True
+            try:
+                yield self._batcher.drain()
+                hangs = False
+            finally:
+                # Whoever waits for this may lose patience. Without an end to the thread and the process the server would stay for ever.
+                yield self._let_go(hangs)
 
     @inlineCallbacks
-    def _let_go(self):
+    def _let_go(self, hangs=False):
         yield self._reading.stop(close_connection, self._read_connection)
         if self._writer is not None:
             # The last one to close the file folds the write-ahead log into it and removes that.
-            yield Deferred.fromCoroutine(self._writer.stop())
+            yield Deferred.fromCoroutine(self._writer.stop(hangs))
         if self._lock is not None:
             self._lock.release()
 

@@ -46,6 +46,7 @@ class Writer:
         self._time = 0
         self._process = None
         self._unanswered = None
+        self._abandoned = False
         self._failed_at = -PAUSE
 
     async def start(self):
@@ -62,10 +63,16 @@ class Writer:
         self._process = process
         process.ended.addCallback(self._ended, process)
 
-    async def stop(self):
-        """Have the process finish, and wait for its end. Nothing is under way."""
+    async def stop(self, hangs=False):
+        """Have the process finish, and wait for its end. Nothing is under way.
+
+        :param hangs: something is under way, and will not be waited for.
+        """
         process, self._process = self._process, None
         if process is not None:
+            if hangs:
+                self._abandoned = True
+                process.kill()
             await process.stop()
 
     def commit(self, operations):
@@ -99,6 +106,9 @@ class Writer:
 
     def _lost(self, failure, batch):
         failure.trap(WriterLost)
+        if self._abandoned:
+            # The lock will be gone: the file is not ours to look at.
+            return failure
         return Deferred.fromCoroutine(self._find_out(batch, failure.value))
 
     async def _find_out(self, batch, error):

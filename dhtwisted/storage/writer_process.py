@@ -14,7 +14,10 @@ from dhtwisted.errors import WriterLost
 from dhtwisted.storage.sqlite_steps import END, LENGTH, content_of, length_of
 
 _PACKAGES = str(Path(__file__).parents[2])
-_PROGRAM = f"import sys; sys.path.append({_PACKAGES!r}); from dhtwisted.storage.sqlite_program import main; main()"
+_PROGRAM = f"""# devicehive: writes the storage file
+import sys; sys.path.append({_PACKAGES!r})
+from dhtwisted.storage.sqlite_program import main; main()
+"""
 COMMAND = (sys.executable or "python3", "-S", "-P", "-c", _PROGRAM)
 """How the program is started. It imports nothing but the standard library and this package: without the other packages it starts in half
 the time, and nothing in the current directory can take the place of a module."""
@@ -67,6 +70,11 @@ class WriterProcess(Protocol):
         if self._process is not None:
             self._write(END)
         return self.ended
+
+    def kill(self):
+        """End the process at once."""
+        if self._process is not None:
+            self._process.kill()
 
     def dataReceived(self, data):
         """Take a part of an answer."""

@@ -7,7 +7,7 @@ import pytest
 from bench.figures import Failed, Lost
 from bench.generator import SOURCE, CannotBuild, Generator, arguments, build, describe_loss, echo_load, hive_load, mqtt_load
 
-SERVER = SimpleNamespace(port=8080, pid=1, token="t")
+SERVER = SimpleNamespace(port=8080, pids=[1], token="t")
 
 
 @pytest.fixture

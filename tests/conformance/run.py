@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import react
 
@@ -102,9 +102,13 @@ async def run(reactor, options):
     suite = Suite()
     command = [*options.wstest, "-m", "fuzzingclient", "-s", str(spec.resolve())]
     reactor.spawnProcess(suite, command[0], command, env=None)
-    await suite.ended
+    try:
+        await suite.ended
+        results = json.loads((options.output / "index.json").read_text())[AGENT]
+    except (ProcessTerminated, OSError, ValueError, KeyError) as error:
+        raise SystemExit(f"the suite did not run to its end: {error}") from error
     await listener.stopListening()
-    if not report(json.loads((options.output / "index.json").read_text())[AGENT], options.group):
+    if not report(results, options.group):
         raise SystemExit(1)
 
 

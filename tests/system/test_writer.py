@@ -93,3 +93,15 @@ def test_a_signal_to_all_of_the_group(serve, path, number):
         report = load.report()
     assert report.faults == {}
     assert report.refused == {}
+
+
+def test_a_server_whose_writer_hangs_can_be_ended(serve, path):
+    server = serve()
+    client = server.connect()
+    client.call("device/save", deviceId="d1", device={})
+    writer = writer_of(path, server.process.pid)
+    writer.suspend()
+    client.send(action="notification/insert", deviceId="d1", notification={"notification": "t"})
+    assert server.terminate() == 0
+    assert has_ended(writer)
+    serve()
