@@ -37,6 +37,7 @@ class Entities:
     :ivar user: ``user(user_id)``: the user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by
         :meth:`get`.
     :ivar device: ``device(device_id)``: the device as it is now, without waiting; ``None`` when it is not at hand.
+    :ivar reading: what is being read now, and who waits for it: ``(kind, key)`` -> Deferreds.
     :ivar users_epoch: grows with every change of a user, for whoever keeps something computed from users.
     """
 
@@ -44,7 +45,7 @@ class Entities:
         self._storage = storage
         self._publish_change = publish_change
         self._known = {User: {}, Device: {}}
-        self._reading = {}
+        self.reading = {}
         self._changes = 0
         self._changed_at = {}
         self._all_changed_at = 0
@@ -59,7 +60,7 @@ class Entities:
         known = self._known.get(kind)
         if known is None:
             return await self._storage.get(kind, key)
-        entity = known.get(key)
+        entity = None if (kind, key) in self.reading else known.get(key)
         return await self._read_shared(kind, key) if entity is None else entity
 
     async def _read_shared(self, kind, key):
@@ -67,18 +68,21 @@ class Entities:
         must not overtake each other because its device was not at hand.
         """
         waiting = Deferred()
-        waiters = self._reading.setdefault((kind, key), [])
+        waiters = self.reading.setdefault((kind, key), [])
         waiters.append(waiting)
         if len(waiters) == 1:
             run(self._read(kind, key), partial(self._tell, (kind, key)))
         return await waiting
 
     def _tell(self, place, entity, error):
-        for waiting in self._reading.pop(place):
+        waiters = self.reading[place]
+        # Whoever asks while they are told is told after them.
+        for waiting in waiters:
             if error is None:
                 waiting.callback(entity)
             else:
                 waiting.errback(Failure(error))
+        del self.reading[place]
 
     async def _read(self, kind, key):
         entity = None

@@ -95,8 +95,10 @@ class Replay:
         self._mark = attrgetter("last_updated" if subscription.action == COMMAND_UPDATE else "id")
 
     def cancel(self):
-        """Send nothing more."""
+        """Send nothing more, and let go of what was to be sent: the subscription and this hold each other."""
         self._cancelled = True
+        self._page.clear()
+        self._sent.clear()
 
     def take(self, message, body):
         """Decide about an event that arrives while the replay goes on, or soon after."""

@@ -422,3 +422,21 @@ def test_every_node_comes_to_know_what_is_stored(steps, remembered):
     for entities in nodes.entities:
         assert entities.user(1) == at_once(nodes.truth.get(User, 1))
         assert entities.device("lamp") in (None, at_once(nodes.truth.get(Device, "lamp")))
+
+
+def test_who_asks_while_others_are_told_is_told_after_them(entities, storage, truth):
+    at_once(truth.insert(device("lamp")))
+    order = []
+
+    async def ask(name):
+        await entities.get(Device, "lamp")
+        order.append(name)
+        if name == "first":
+            begin(ask("last"))
+
+    storage.delay("get")
+    for name in ("first", "second", "third"):
+        begin(ask(name))
+    storage.release()
+    assert order == ["first", "second", "third", "last"]
+    assert not entities.reading

@@ -31,10 +31,12 @@ def check_device_id(device_id):
 def device_at_hand(request, device_id):
     """Find a device that the caller may use, without waiting: what nearly every message needs.
 
-    :returns: ``None`` when it is not at hand, or not for him: :func:`accessible_device` and :func:`writable_device` find out.
+    :returns: ``None`` when it is not at hand, may have to wait for earlier requests, or is not for him: :func:`accessible_device` and
+        :func:`writable_device` find out.
     """
-    device = request.server.entities.device(device_id)
-    if device is None or device.is_blocked or not request.principal.sees(device.network_id, device.device_type_id):
+    entities = request.server.entities
+    device = entities.device(device_id)
+    if device is None or entities.reading or device.is_blocked or not request.principal.sees(device.network_id, device.device_type_id):
         return None
     return device
 
@@ -48,7 +50,7 @@ async def accessible_device(request, device_id):
     """
     check_device_id(device_id)
     principal = request.principal
-    device = request.server.entities.device(device_id) or await request.server.entities.get(Device, device_id)
+    device = await request.server.entities.get(Device, device_id)
     if device is None:
         raise DeviceNotFound(device_id) if principal.unrestricted else AccessDenied()
     if not principal.sees(device.network_id, device.device_type_id):

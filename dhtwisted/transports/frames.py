@@ -17,6 +17,7 @@ PLAIN_TEXT = 0x81
 HEADER = 6
 """Bytes before the payload of a frame of less than 126: two, and four of the mask."""
 
+LONGEST_HEADER = 14
 MASKED = 0x80
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
 ANY_LENGTH = ANY_COUNT = 2**64
@@ -82,6 +83,19 @@ def _may_become_plain(beginning, limit):
         if length < LENGTH_FOLLOWS:
             return False
     return length <= limit
+
+
+def end_of_frame(data, position):
+    """Where a whole masked frame of any sort ends; ``None`` when it is not whole, or not masked."""
+    header = data[position : position + LONGEST_HEADER]
+    if len(header) < 2 or header[1] < MASKED:
+        return None
+    length, start = header[1] - MASKED, position + HEADER
+    if length >= LENGTH_FOLLOWS:
+        size = 2 if length == LENGTH_FOLLOWS else 8
+        length, start = int.from_bytes(header[2 : 2 + size], "big"), start + size
+    end = start + length
+    return end if end <= len(data) else None
 
 
 def unmask_in_python(payload, mask, read=int.from_bytes):

@@ -1,13 +1,22 @@
 """How a connection is read: plain text frames the fast way, everything else by Autobahn, and nobody for long.
 
-This leans on Autobahn's ``state``, ``current_frame``, ``inside_message`` and ``data``, which tell whether it is between two messages, and
-on ``_dataReceived``, which takes bytes from there on. Its buffer ``data`` also holds what is left of ours, so that either way of reading
-goes on where the other ended.
+This leans on Autobahn's ``state``, ``current_frame`` (its ``length``; ``current_frame_masker`` tells how much of it came),
+``inside_message`` and ``data``, and on ``_dataReceived``, which takes bytes from there on. Its buffer ``data`` also holds what is left of
+ours, so that either way of reading goes on where the other ended.
 """
 
 from __future__ import annotations
 
-from dhtwisted.transports.frames import CLOSED, FOR_LATER, OPEN, UNFINISHED, take_text_frames
+from dhtwisted.transports.frames import (
+    ANY_COUNT,
+    CLOSED,
+    FOR_AUTOBAHN,
+    FOR_LATER,
+    OPEN,
+    UNFINISHED,
+    end_of_frame,
+    take_text_frames,
+)
 
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 
@@ -31,29 +40,70 @@ class TurnwiseInput:
     def dataReceived(self, data):
         self.silent_intervals = 0
         self.factory.traffic.octets_received += len(data)
-        if self.state != OPEN or self.current_frame is not None or self.inside_message:
+        if self.state == OPEN:
+            if self.current_frame is None:
+                if len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG) and not self.data:
+                    # What ten thousand idle clients answer to their pings: Autobahn would take 40 us to do nothing with it.
+                    return
+                self._take(data, MESSAGES_IN_TURN)
+            else:
+                self._finish_frame(data)
+        elif self.state != CLOSED:
+            # TLS goes on delivering after the end, and Autobahn would only keep it.
             self._dataReceived(data)
-            return
-        if len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG) and not self.data:
-            # What ten thousand idle clients answer to their pings: Autobahn would take 40 us to do nothing with it.
-            return
+
+    def _finish_frame(self, data):
+        """Give Autobahn the rest of the frame that it is in, and no more."""
+        left = self.current_frame.length - self.current_frame_masker.pointer()
+        self._dataReceived(data[:left])
+        data = data[left:]
+        if data and self.state == OPEN:
+            self._take(data, MESSAGES_IN_TURN)
+        else:
+            self._leave_to_autobahn(data)
+
+    def _take(self, data, most):
+        """Take frames, from the beginning of one on. What is no plain text frame is for Autobahn, one whole frame at a time."""
         held = self.data
         if held:
             data, self.data = held + data, b""
+        while True:
+            position, count, rest = self._take_text_frames(data, most)
+            most -= count
+            if rest is UNFINISHED and (count or len(data) >= 2 * len(held)):
+                self.data = data[position:]
+                return
+            if position == len(data):
+                return
+            if self.state == OPEN and (rest is FOR_LATER or most <= 0):
+                self.data = data[position:]
+                self._go_on_later()
+                return
+            end = end_of_frame(data, position)
+            if end is None or self.state != OPEN:
+                # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
+                self._leave_to_autobahn(data[position:])
+                return
+            self._dataReceived(data[position:end])
+            data, held, most = data[end:], b"", most - 1
+            if not data:
+                return
+
+    def _take_text_frames(self, data, most):
+        if self.inside_message or self.state != OPEN:
+            return 0, 0, FOR_AUTOBAHN
         try:
-            position, count, rest = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self, MESSAGES_IN_TURN)
+            found = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self, most)
         except Exception:
             self._session_broken()
-            return
-        self.factory.traffic.messages_received += count
-        if rest is FOR_LATER:
-            self.data = data[position:]
-            self._go_on_later()
-        elif rest is UNFINISHED and (count or len(data) >= 2 * len(held)):
-            self.data = data[position:]
-        elif position < len(data):
-            # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
-            self._dataReceived(data[position:])
+            return len(data), 0, FOR_AUTOBAHN
+        self.factory.traffic.messages_received += found[1]
+        return found
+
+    def _leave_to_autobahn(self, data):
+        """Have Autobahn go on, unless nothing more is to be read: the connection is closed, or a flood was ended."""
+        if data and self.state != CLOSED and (self.state == OPEN or self._reading):
+            self._dataReceived(data)
 
     def _go_on_later(self):
         """Let others have their turn. Nothing is read meanwhile: the end of the connection would overtake what came before it."""
@@ -75,14 +125,12 @@ class TurnwiseInput:
         """Take what came before the connection ended, if anything had to wait for its turn or for room."""
         if self.state != OPEN or (self._reading and not self._is_over):
             return
-        data, self.data = self.data, b""
         try:
             self.session.writable()
-            _, count, _ = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self)
         except Exception:
             self._session_broken()
-        else:
-            self.factory.traffic.messages_received += count
+        if self.current_frame is None:
+            self._take(b"", ANY_COUNT)
 
     def pause(self):
         """Take no more input until :meth:`resume`."""

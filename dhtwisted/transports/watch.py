@@ -6,6 +6,8 @@ thousand idle clients busy. So each concern has a collection of its own, of thos
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 
 class Watch:
     """The connections of one server, by what is to be looked at.
@@ -25,7 +27,8 @@ class Watch:
         # In the order of their opening, so that only those are looked at whose time has come.
         self._strangers = {}
         # Pings are spread evenly over the interval, whenever the connections were opened.
-        self._turns = [set() for _ in range(int(ping_interval))]
+        self._interval = max(1, int(ping_interval)) if ping_interval else 0
+        self._turns = defaultdict(set)
         self._last_turn = 0
         self._ticks = 0
 
@@ -33,8 +36,8 @@ class Watch:
         """Watch a connection that has been opened."""
         if self._authenticate_timeout:
             self._strangers[connection] = None
-        if self._turns:
-            connection.turn = self._last_turn = (self._last_turn + 1) % len(self._turns)
+        if self._interval:
+            connection.turn = self._last_turn = (self._last_turn + 1) % self._interval
             self._turns[connection.turn].add(connection)
 
     def discard(self, connection):
@@ -43,8 +46,10 @@ class Watch:
         self.congested.discard(connection)
         self.closing.discard(connection)
         self.noisy.discard(connection)
-        if self._turns:
-            self._turns[connection.turn].discard(connection)
+        turn = self._turns.get(connection.turn, set())
+        turn.discard(connection)
+        if not turn:
+            self._turns.pop(connection.turn, None)
 
     def tick(self, now):
         """Do what is due; call it once a second.
@@ -61,8 +66,8 @@ class Watch:
         for connection in noisy:
             connection.quiet()
         self._ticks += 1
-        if self._turns:
-            for connection in list(self._turns[self._ticks % len(self._turns)]):
+        if self._interval:
+            for connection in list(self._turns.get(self._ticks % self._interval, ())):
                 connection.ping()
 
     def _due_strangers(self, now):

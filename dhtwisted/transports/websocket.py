@@ -115,6 +115,9 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.lose_output()
         self.take_rest()
         super().connectionLost(reason)
+        self.data = b""
+        # The second holds its protocol as its result, and both would wait for the garbage collector.
+        self.is_open = self.is_closed = None
 
     def onFrameBegin(self):
         frame = self.current_frame
@@ -149,6 +152,11 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     def _session_broken(self):
         self.events.failure("a message from {address} broke the session", address=self.address)
         self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
+
+    def break_off(self, what):
+        """End a connection of which something went wrong that is no fault of others."""
+        self.events.failure("{what} broke the connection of {address}", what=what, address=self.address)
+        self.transport.abortConnection()
 
     def onClose(self, wasClean, code, reason):
         self.drop_queue()
@@ -271,7 +279,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)
         self.output_queue = limits.output_queue
         self._dirty = []
-        self._interrupted = []
+        self._interrupted = {}
         self.traffic = Traffic()
         self.autobahn_traffic = TrafficStats()
         self.setProtocolOptions(
@@ -302,15 +310,21 @@ class DeviceHiveFactory(WebSocketServerFactory):
     def _flush(self):
         dirty, self._dirty = self._dirty, []
         for protocol in dirty:
-            protocol.flush()
+            try:
+                protocol.flush()
+            except Exception:
+                protocol.break_off("writing")
 
     def go_on_later(self, protocol):
         """Have a protocol go on in the next reactor turn."""
         if not self._interrupted:
             self.clock.callLater(0, self._go_on)
-        self._interrupted.append(protocol)
+        self._interrupted[protocol] = None
 
     def _go_on(self):
-        interrupted, self._interrupted = self._interrupted, []
+        interrupted, self._interrupted = self._interrupted, {}
         for protocol in interrupted:
-            protocol.go_on()
+            try:
+                protocol.go_on()
+            except Exception:
+                protocol.break_off("reading")

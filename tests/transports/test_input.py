@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.transports import input as turns
-from tests.transports.raw import frame
+from tests.transports.alone import Side
+from tests.transports.raw import BINARY, PING, frame
 
 INSERT = {"action": "notification/insert", "deviceId": "d1", "notification": {"notification": "t"}}
 
@@ -63,3 +65,40 @@ async def test_one_that_does_not_read_is_not_read_either_in_its_turns(listen, mo
     connection.transport.resumeProducing()
     for _ in range(sent):
         assert (await connection.message())["status"] == "success"
+
+
+BETWEEN = {
+    "a ping": frame(b"", PING),
+    "a fragmented message": frame(b"ab", fin=False) + frame(b"", PING) + frame(b"c", 0),
+    "a large frame": frame(b"x" * 70_000),
+    "the end of a large frame": None,
+}
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_what_is_for_autobahn_does_not_end_the_turns(monkeypatch, between):
+    monkeypatch.setattr(turns, "MESSAGES_IN_TURN", 4)
+    side = Side()
+    stream = BETWEEN[between]
+    if stream is None:
+        large = frame(b"x" * 70_000)
+        side.protocol.dataReceived(large[:-5])
+        stream = large[-5:]
+    side.protocol.dataReceived(stream + frame(b"m") * 50)
+    assert side.session.messages.count(b"m") <= 4
+    side.clock.advance(0)
+    assert side.session.messages.count(b"m") == 50
+
+
+def test_what_comes_after_the_end_is_not_kept():
+    side = Side()
+    side.feed(frame(b"\x03\xe8", 8))
+    for _ in range(10):
+        side.protocol.dataReceived(b"x" * 1000)
+    assert side.protocol.data == b""
+
+
+def test_behind_a_violation_nothing_is_read():
+    side = Side()
+    side.feed(frame(b"binary", BINARY) + frame(b"m") * 3)
+    assert side.session.messages == []

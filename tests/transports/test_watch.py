@@ -6,6 +6,8 @@ from dhtwisted.transports.watch import Watch
 class Connection:
     """Notes what it is asked."""
 
+    turn = 0
+
     def __init__(self, watch, opened):
         self.opened = opened
         self.asked = []
