@@ -19,8 +19,8 @@ class MemoryStorage:
     """Keeps entities and messages until the process ends.
 
     :param reactor: gives the time.
-    :param max_messages: how many messages to keep, of all kinds together; above it, those that arrived first go. Not those with the
-        oldest ``timestamp``: a client may give one, and one from the future would then outlast everybody else's.
+    :param max_messages: how many messages to keep, of all kinds together; when there are a thousandth more, those that arrived first go.
+        Not those with the oldest ``timestamp``: a client may give one, and one from the future would then outlast everybody else's.
     """
 
     durability = "volatile"
@@ -29,6 +29,8 @@ class MemoryStorage:
     def __init__(self, reactor, max_messages=1_000_000):
         self._reactor = reactor
         self._max_messages = max_messages
+        # Not one for each that comes: looking how many there are costs more than forgetting one.
+        self._forget_above = max_messages + max_messages // 1000
         self._closed = False
         self._tables = entity_tables()
         self._sequences = {}
@@ -74,7 +76,7 @@ class MemoryStorage:
         for message in messages:
             logs[type(message)].add(message, now)
             arrivals.append(message)
-        if len(arrivals) > self._max_messages:
+        if len(arrivals) > self._forget_above:
             self._forget_surplus()
 
     async def update_command(self, device_id, command_id, changes):
@@ -134,7 +136,7 @@ class MemoryStorage:
         ``_arrivals`` also has messages that are gone since, and commands as they were before their updates. It may be twice as long as
         what is kept, so that one old message among forgotten ones does not pin them all.
         """
-        logs = self._logs.values()
-        while sum(map(len, logs)) > self._max_messages or len(self._arrivals) > 2 * self._max_messages:
+        surplus = sum(map(len, self._logs.values())) - self._max_messages
+        while surplus > 0 or len(self._arrivals) > 2 * self._max_messages:
             message = self._arrivals.popleft()
-            self._logs[type(message)].discard(message.id)
+            surplus -= self._logs[type(message)].discard(message.id)

@@ -225,10 +225,11 @@ class MessageLog:
         return len(gone)
 
     def discard(self, message_id):
-        """Remove a message if it is there."""
+        """Remove a message if it is there, and say whether it was."""
         message = self._by_id.get(message_id)
         if message is not None:
             self._remove(message)
+        return message is not None
 
     def _remove(self, message):
         del self._by_id[message.id]
