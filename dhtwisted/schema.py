@@ -48,6 +48,11 @@ class Members(Struct, rename="camel", kw_only=True, gc=False):
     """Base of the objects inside requests."""
 
 
+def milliseconds(timestamp):
+    """The time that a client gave as a plain number, which every storage can keep; ``None`` for none."""
+    return None if timestamp is None else int(timestamp)
+
+
 def decode_hook(kind, value):
     """Build the types of this module that msgspec does not know.
 
@@ -63,6 +68,17 @@ _SIMPLE_BELOW = 200
 """Bytes. A number of fewer digits and an exponent of two is not beyond a double, and nothing is nested deeper than Python's stack."""
 
 _EXPONENTS = bytes.maketrans(b"123456789E", b"000000000e")
+
+
+def check_json(text):
+    """Refuse what :func:`payload` would not keep, and what is no JSON at all: for text that did not come as a part of a request.
+
+    :raises MalformedJson: it cannot be kept.
+    """
+    try:
+        _check(text)
+    except (DecodeError, ValidationError, RecursionError, UnicodeDecodeError):
+        raise MalformedJson() from None
 
 
 def payload(raw):

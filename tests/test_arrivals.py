@@ -189,16 +189,16 @@ def test_an_event_that_cannot_be_delivered_stops_no_other(node, monkeypatch):
     node.save("lamp")
     node.delaying.delay("find")
     bad, good = node.insert("lamp"), node.insert("lamp")
-    send = client.send_event
+    send = client.send
 
-    def send_event(prefix, body):
+    def send_or_break(payload):
         if len(client.events) == 0 and not failed:
             failed.append(True)
             raise RuntimeError("broken")
-        send(prefix, body)
+        send(payload)
 
     failed = []
-    monkeypatch.setattr(client, "send_event", send_event)
+    monkeypatch.setattr(client, "send", send_or_break)
     with capturedLogs() as logs:
         node.delaying.release_all()
     assert ids(client) == [good]

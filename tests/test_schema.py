@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from dhtwisted.errors import BadRequest, MalformedJson
-from dhtwisted.schema import ABSENT, NULL, Timestamp, check_length, decode_hook, exceeds_depth, payload
+from dhtwisted.schema import ABSENT, NULL, Timestamp, check_length, decode_hook, exceeds_depth, milliseconds, payload
 from dhtwisted.testing.strategies import json_texts
 
 
@@ -87,3 +87,8 @@ def test_timestamps_are_the_only_type_of_ours():
     with pytest.raises(TypeError):
         decode_hook(set, [])
     assert msgspec.json.decode(b"5", type=Timestamp, dec_hook=decode_hook) == 5
+
+
+def test_a_time_is_kept_as_a_plain_number():
+    assert type(milliseconds(Timestamp(5))) is int
+    assert milliseconds(None) is None

@@ -19,7 +19,7 @@ from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
 from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, milliseconds, payload
 from dhtwisted.timestamps import format_timestamp
 
 
@@ -81,7 +81,7 @@ async def command_insert(request) -> InsertedCommand:
         lifetime=new.lifetime,
         status=new.status,
         result=payload(new.result),
-        timestamp=new.timestamp,
+        timestamp=milliseconds(new.timestamp),
     )
     await server.messages.append((command,))
     request.session.remember_command(command.id)

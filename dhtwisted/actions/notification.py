@@ -26,7 +26,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Device, Event, Notification
 from dhtwisted.resources import NotificationResource, Resource
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, milliseconds, payload
 from dhtwisted.timestamps import format_timestamp
 
 DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
@@ -83,7 +83,7 @@ async def notification_insert(request) -> InsertedNotification:
         network_id=device.network_id,
         device_type_id=device.device_type_id,
         parameters=payload(new.parameters),
-        timestamp=new.timestamp,
+        timestamp=milliseconds(new.timestamp),
     )
     await request.server.messages.append((notification,))
     request.server.publish((Event(NOTIFICATION_INSERT, notification),))

@@ -14,10 +14,6 @@ from dhtwisted.testing.storage_restoring import MessageRestoring
 from dhtwisted.testing.strategies import ODD_JSON
 
 
-class Milliseconds(int):
-    """As the server reads a time out of a request."""
-
-
 class MessageStorageContract(MessageQueries, MessageRestoring):
     """What the server relies on when it keeps commands and notifications."""
 
@@ -35,14 +31,6 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         assert first.last_updated == first.timestamp, "last_updated of a new command is its timestamp"
         assert await storage.get_message(Command, "a", 1) == first, "what is stored is what the stamps say"
         assert await storage.get_message(Notification, "a", 1) == second, "what is stored is what the stamps say"
-
-    @pytest_twisted.ensureDeferred
-    async def test_a_time_of_a_class_derived_from_int_is_kept(self, storage):
-        given = [command(timestamp=Milliseconds(5)), notification(timestamp=Milliseconds(5))]
-        await storage.append(given)
-        for message in given:
-            found = await storage.get_message(type(message), message.device_id, message.id)
-            assert found is not None and found.timestamp == 5, "times that clients give come as a class derived from int"
 
     @pytest_twisted.ensureDeferred
     async def test_a_time_of_the_clients_own_is_kept(self, storage, clock):

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 from dhtwisted.errors import MalformedJson, TransferError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, User
-from dhtwisted.schema import payload
+from dhtwisted.schema import check_json
 
 LARGEST_ID = 2**53 - 1
 """The largest integer that every client can hold; ids go on above those of the file, and there must be room for them."""
@@ -115,7 +115,7 @@ def _json(name, text):
     """The JSON text of a field, which is sent to clients as it is, and so must be what a client could have sent."""
     try:
         data = text.encode()
-        payload(data)
+        check_json(data)
     except MalformedJson:
         data = b""
     if not data:
