@@ -123,21 +123,19 @@ def _save_device(device_id):
 class Echo(Server):
     """Bare Autobahn: :mod:`bench.echo`."""
 
+    module = "bench.echo"
+
     def __init__(self, directory, cores):
         directory.mkdir(exist_ok=True)
         self.port = free_port()
-        super().__init__([sys.executable, "-m", "bench.echo", self.port], directory / "echo.log", cores, cwd=CHECKOUT)
+        super().__init__([sys.executable, "-m", self.module, self.port], directory / "echo.log", cores, cwd=CHECKOUT)
         self._wait_until_answering()
 
 
-class RawEcho(Server):
+class RawEcho(Echo):
     """Bare Twisted: :mod:`bench.raw_echo`."""
 
-    def __init__(self, directory, cores):
-        directory.mkdir(exist_ok=True)
-        self.port = free_port()
-        super().__init__([sys.executable, "-m", "bench.raw_echo", self.port], directory / "raw_echo.log", cores, cwd=CHECKOUT)
-        self._wait_until_answering()
+    module = "bench.raw_echo"
 
 
 class Mosquitto(Server):

@@ -135,13 +135,10 @@ class Server:
         :param done: called once with ``(request, members, None)`` or ``(request, None, ApiError)``.
         :returns: whether it waits, so that ``done`` will be called later.
         """
-        action, principal = request.action, request.principal
+        action = request.action
         try:
             if request.fields.token is None or action.own_token:
-                if principal is None:
-                    self.check(action, None)
-                elif action.permissions:
-                    principal.require(action.permissions)
+                self.check(action, request.principal)
                 coroutine = action.handler(request)
             else:
                 coroutine = self._execute_with_token(request)

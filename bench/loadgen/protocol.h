@@ -30,4 +30,8 @@ extern const struct protocol *protocol;
 const char *payload_of(const struct connection *c);
 unsigned device_of(const struct connection *c);
 
+/* For protocols whose requests differ in marks alone, and wait for nothing. */
+bool may_always_send(struct connection *c);
+void send_template(struct connection *c, uint64_t serial, uint64_t now);
+
 #endif

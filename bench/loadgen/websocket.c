@@ -124,14 +124,4 @@ static size_t parse(struct connection *c, const uint8_t *bytes, size_t length, u
     return used;
 }
 
-static bool may_send(struct connection *c) {
-    (void)c;
-    return true;
-}
-
-static void request(struct connection *c, uint64_t serial, uint64_t now) {
-    template_fill(&c->request, serial, ledger_device(c->ledger, serial), now);
-    buffer_put(&c->out, c->request.frame.bytes, c->request.frame.end);
-}
-
-const struct protocol websocket_protocol = {prepare, hello, setup, parse, may_send, request};
+const struct protocol websocket_protocol = {prepare, hello, setup, parse, may_always_send, send_template};

@@ -22,7 +22,7 @@ from dhtwisted.storage.worker import Worker
 
 SWITCH_INTERVAL = 0.0001
 """Seconds after which a busy thread is asked to let another run. A query lets go of the interpreter for a moment at each row; with Python's
-5 ms, a busy reactor thread takes it back each time, and a list of a hundred messages would take half a second."""
+5 ms, a busy reactor thread may take it back each time, and a list waits as often as it has messages."""
 
 MOST_WORK = 512
 """Messages in a batch. The costs of a batch beside its rows, half a millisecond, are then nothing against those of the rows."""
@@ -36,7 +36,7 @@ class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm`` and ``.lock`` files appear.
 
     :param path: of the file; its directory must exist.
-    :param reactor: gives the time, and takes answers from the threads.
+    :param reactor: gives the time, and takes answers from the thread and the process.
     """
 
     durability = "durable"

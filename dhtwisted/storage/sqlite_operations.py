@@ -112,9 +112,8 @@ class Append:
         for message in self._messages:
             kind = message.KIND
             message_id = counters[kind] = counters[kind] + 1
-            # Exactly an int: nothing derived from it could be handed to the process that writes.
-            timestamp = now if message.timestamp is None else int(message.timestamp)
-            stamps.append((message, timestamp, message_id))
+            timestamp = message.timestamp
+            stamps.append((message, now if timestamp is None else timestamp, message_id))
 
     def finish(self):
         """Nothing to tell."""

@@ -21,7 +21,7 @@ from dhtwisted.transports.frames import (
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 
 MESSAGES_IN_TURN = 16
-"""Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred, of ten milliseconds."""
+"""Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred."""
 
 
 class TurnwiseInput:
@@ -43,7 +43,7 @@ class TurnwiseInput:
         if self.state == OPEN:
             if self.current_frame is None:
                 if len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG) and not self.data:
-                    # What ten thousand idle clients answer to their pings: Autobahn would take 40 us to do nothing with it.
+                    # What ten thousand idle clients answer to their pings: Autobahn would take 12 us to do nothing with it.
                     return
                 self._take(data, MESSAGES_IN_TURN)
             else:

@@ -34,7 +34,7 @@ def frame_header(length):
 
 
 HEADERS = tuple(map(frame_header, range(2048)))
-"""Those of the usual lengths: packing one costs as much as queueing it."""
+"""Those of the usual lengths, so that none is packed for each message."""
 
 PREPARED = len(HEADERS)
 

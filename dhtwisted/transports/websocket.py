@@ -8,7 +8,7 @@ What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. 
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
 * ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
 * ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
-  not written: a seventh of the cost of opening a connection. It leaves ``peer``, which Autobahn reads.
+  not written, at each connection that is opened. It leaves ``peer``, which Autobahn reads.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 

@@ -16,6 +16,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from dhtwisted.errors import ConfigurationError, Duplicate, Unstorable
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
+from dhtwisted.testing.server import MemoryServer
 from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
 from dhtwisted.testing.storage_base import notification, outcomes
 
@@ -238,3 +239,18 @@ async def test_a_query_with_what_cannot_be_stored(storage):
 async def test_a_busy_reactor_does_not_starve_the_writer(storage):
     await storage.open()
     assert sys.getswitchinterval() <= 0.0001
+
+
+@pytest_twisted.ensureDeferred
+async def test_times_that_clients_give_are_stored(storage, reactor):
+    """They come out of requests as a class derived from int, which not every encoding takes."""
+    await storage.open()
+    server = await MemoryServer.open(reactor, storage=storage, real_time=True, hash_password=False)
+    client = await server.client()
+    await client.call("device/save", deviceId="lamp", device={})
+    for time in ("2026-01-02T03:04:05.678", 1_767_323_045_678):
+        for kind in ("command", "notification"):
+            await client.call(f"{kind}/insert", deviceId="lamp", **{kind: {kind: "on", "timestamp": time}})
+            found = await client.call(f"{kind}/list", deviceId="lamp", **{kind: "on"})
+            assert found[f"{kind}s"][0]["timestamp"] == "2026-01-02T03:04:05.678"
+    await server.close()
