@@ -89,7 +89,9 @@ class Arrivals:
 
     def __init__(self, reactor, entities, broker):
         self._reactor = reactor
+        self._seconds = reactor.seconds
         self._entities = entities
+        self._device = entities.device
         self._broker = broker
         self._ids = {COMMAND_INSERT: ArrivedIds(), NOTIFICATION_INSERT: ArrivedIds()}
         self._heard_at = reactor.seconds()
@@ -101,12 +103,12 @@ class Arrivals:
 
     def receive(self, events):
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        self._heard_at = self._reactor.seconds()
+        self._heard_at = self._seconds()
         if self._busy:
             self._hold(events)
             return
         for position, event in enumerate(events):
-            device = self._entities.device(event.message.device_id)
+            device = self._device(event.message.device_id)
             if device is None and self._broker.may_want(event):
                 self._hold(events[position:])
                 return
@@ -171,14 +173,14 @@ class Arrivals:
 
     def _deliver(self, event, device):
         """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
-        message = event.message
-        if event.action != COMMAND_UPDATE:
-            self._ids[event.action].add(message.id, self._heard_at)
+        ids = self._ids.get(event.action)
+        if ids is not None:
+            ids.add(event.message.id, self._heard_at)
         if device is not None:
             try:
                 self._broker.deliver(event, device)
             except Exception:
-                self._log.failure("{action} {id} could not be delivered", action=event.action, id=message.id)
+                self._log.failure("{action} {id} could not be delivered", action=event.action, id=event.message.id)
 
     def _is_unknown(self, event):
         return self._entities.device(event.message.device_id) is None and self._broker.may_want(event)

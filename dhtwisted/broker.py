@@ -96,12 +96,15 @@ class Subscription:
 class Index:
     """The subscriptions to one sort of event, each in as many places as it names devices, networks or types.
 
+    :param kind: of the messages.
+    :ivar permission: what is needed to read them.
     :ivar wide: how many there are that do not name their devices.
     """
 
-    __slots__ = ("by_device", "by_place", "wide")
+    __slots__ = ("by_device", "by_place", "permission", "wide")
 
-    def __init__(self):
+    def __init__(self, kind):
+        self.permission = READ_PERMISSIONS[kind]
         self.by_device = {}
         self.by_place = {}
         self.wide = 0
@@ -126,12 +129,12 @@ class Index:
     def _entries(self, key):
         return (self.by_device, key[1]) if key[0] == "device_ids" else (self.by_place, key)
 
-    def candidates(self, device_id, network_id, device_type_id):
-        """Those that may want an event; a new list, since a delivery may end a connection and with it its subscriptions."""
-        entries = self.by_device.get(device_id)
+    def candidates(self, device):
+        """Those that may want an event of a device; a new list, since a delivery may end a connection and with it its subscriptions."""
+        entries = self.by_device.get(device.id)
         found = [] if entries is None else list(entries.values())
         if self.wide:
-            for key in (("network_ids", network_id), ("device_type_ids", device_type_id), EVERYTHING):
+            for key in (("network_ids", device.network_id), ("device_type_ids", device.device_type_id), EVERYTHING):
                 entries = self.by_place.get(key)
                 if entries is not None:
                     found += entries.values()
@@ -150,7 +153,7 @@ class Broker:
 
     def __init__(self, updates_to_inserter):
         self._updates_to_inserter = updates_to_inserter
-        self._indexes = {action: Index() for action in EVENT_KINDS}
+        self._indexes = {action: Index(kind) for action, kind in EVENT_KINDS.items()}
         self._inserters = {}
 
     def add(self, subscription):
@@ -193,24 +196,24 @@ class Broker:
 
         :param device: of the message, as it is now.
         """
-        message, network_id, device_type_id = event.message, device.network_id, device.device_type_id
-        inserter = self._inserters.get(message.id) if event.action == COMMAND_UPDATE else None
-        place = READ_PERMISSIONS[type(message)], network_id, device_type_id
+        message, action, index = event.message, event.action, self._indexes[event.action]
+        place = index.permission, device.network_id, device.device_type_id
+        inserter = self._inserters.get(message.id) if action == COMMAND_UPDATE else None
         body = None
-        for subscription in self._indexes[event.action].candidates(device.id, network_id, device_type_id):
-            if subscription.is_filtered and not subscription.lets_through(message, network_id, device_type_id):
+        for subscription in index.candidates(device):
+            if subscription.is_filtered and not subscription.lets_through(message, device.network_id, device.device_type_id):
                 continue
             if not subscription.principal.receives(place):
                 continue
             if body is None:
                 body = event_body(message)
-            session = subscription.session
-            if session is inserter:
+            if inserter is not None and subscription.session is inserter:
                 inserter = None
-            if subscription.send is not None:
-                subscription.send(subscription.prefix, body)
+            send = subscription.send
+            if send is not None:
+                send(subscription.prefix, body)
             else:
-                session.deliver(subscription, message, body)
+                subscription.session.deliver(subscription, message, body)
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, place, body)
 

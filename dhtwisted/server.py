@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
+from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -13,7 +15,7 @@ from twisted.python.failure import Failure
 from dhtwisted.access import Principal
 from dhtwisted.arrivals import Arrivals
 from dhtwisted.broker import Broker
-from dhtwisted.coroutines import resume_after, run
+from dhtwisted.coroutines import Later, resume_after, run
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
     ApiError,
@@ -137,23 +139,41 @@ class Server:
         """
         action = request.action
         try:
-            if request.fields.token is None or action.own_token:
-                self.check(action, request.principal)
-                coroutine = action.handler(request)
+            if request.fields.token is not None and not action.own_token:
+                outcome = self._execute_with_token(request)
             else:
-                coroutine = self._execute_with_token(request)
-            waiting = coroutine.send(None)
-        except StopIteration as stop:
-            members, told = stop.value, None
+                if request.principal is None:
+                    self.check(action, None)
+                elif action.permissions:
+                    request.principal.require(action.permissions)
+                outcome = action.handler(request)
         except Exception as error:
-            members, told = None, self.told(error, action.name)
-        else:
+            done(request, None, self.told(error, action.name))
+            return False
+        sort = type(outcome)
+        if sort is CoroutineType:
+            return self._drive(outcome, request, done)
+        if sort is Later:
             self._under_way += 1
-            return resume_after(waiting, coroutine, partial(self._finished, request, done))
-        done(request, members, told)
+            outcome.run(self._finished, (request, done))
+            return True
+        done(request, outcome, None)
         return False
 
-    def _finished(self, request, done, members, error):
+    def _drive(self, coroutine, request, done):
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration as stop:
+            done(request, stop.value, None)
+        except Exception as error:
+            done(request, None, self.told(error, request.action.name))
+        else:
+            self._under_way += 1
+            return resume_after(waiting, coroutine, partial(self._finished, (request, done)))
+        return False
+
+    def _finished(self, about, members, error):
+        request, done = about
         self._under_way -= 1
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
@@ -163,7 +183,8 @@ class Server:
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
         self.check(request.action, request.principal)
-        return await request.action.handler(request)
+        outcome = request.action.handler(request)
+        return await outcome if isawaitable(outcome) else outcome
 
     @staticmethod
     def check(action, principal):

@@ -129,14 +129,18 @@ class Session:
 
         :param text: bytes, known to be UTF-8.
         """
-        if self._started or self._inbox or self._rate is not None or self.output.congested:
-            self._receive_in_turn(text)
-        elif not self._ended:
-            self._accept(text)
-
-    def _receive_in_turn(self, text):
         if self._ended:
             return
+        if self._inbox or self._rate is not None or self.output.congested or (self._started and self._is_full()):
+            self._receive_in_turn(text)
+        else:
+            self._accept(text)
+
+    def _is_full(self):
+        """Whether as much is under way as may be."""
+        return len(self._started) + len(self._waiting) >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY
+
+    def _receive_in_turn(self, text):
         if self._inbox or self._must_hold():
             self._inbox = _with(self._inbox, text)
             self.output.pause()
@@ -145,7 +149,7 @@ class Session:
 
     def _must_hold(self):
         """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon."""
-        if self.output.congested or len(self._started) + len(self._waiting) >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY:
+        if self.output.congested or self._is_full():
             return True
         if self._rate is None or self._rate.take():
             return False
@@ -174,17 +178,18 @@ class Session:
         try:
             fields = self._decode(text)
         except envelope.Refused as refused:
-            self._answer_refused(envelope.error_reply(refused.error, refused.action, refused.request_id))
+            self._answer_refused(refused)
             return
-        action = ACTIONS_BY_FIELDS[type(fields)]
-        request = Request(self._server, self, action, fields, self.principal, len(text))
+        server, action = self._server, ACTIONS_BY_FIELDS[type(fields)]
+        request = Request(server, self, action, fields, self.principal, len(text))
         if self._started and (self._waiting or self._exclusive or not action.overlaps):
             self._size += request.size
             self._waiting = _with(self._waiting, request)
-        elif self._server.execute(request, self._done):
+        elif server.execute(request, self._done):
             self._put_in_order(request)
 
-    def _answer_refused(self, reply):
+    def _answer_refused(self, refused):
+        reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
         if not self._started:
             self.output.send(reply)
         elif self._waiting:
@@ -211,16 +216,26 @@ class Session:
         else:
             request.then = None
             reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
-        if not self._started:
-            self.output.send(reply)
-            if request.then is not None:
-                request.then()
+        started = self._started
+        if not started:
+            self._send(request, reply)
             return
         request.reply = reply
         if not request.is_queued:
             self._put_in_order(request)
-        elif not self._advancing and self._started[0] is request:
-            self._advance()
+        elif started[0] is request and not self._advancing:
+            if len(started) > 1 and started[1].reply is None and not (self._waiting or self._inbox):
+                # What most come to: it is the oldest, and the only one that is due.
+                del started[0]
+                self._size -= request.size
+                self._send(request, reply)
+            else:
+                self._advance()
+
+    def _send(self, request, reply):
+        self.output.send(reply)
+        if request.then is not None:
+            request.then()
 
     def _advance(self):
         """Send the replies that are due, then begin what they made way for."""
@@ -247,9 +262,7 @@ class Session:
         while started and started[0].reply is not None:
             request = started.popleft()
             self._size -= request.size
-            self.output.send(request.reply)
-            if request.then is not None:
-                request.then()
+            self._send(request, request.reply)
         if not started:
             self._started = NONE
             self._exclusive = False

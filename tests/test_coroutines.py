@@ -2,8 +2,10 @@
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
-from dhtwisted.coroutines import resume_after, run
+from dhtwisted.coroutines import Later, after, resume_after, run
+from dhtwisted.waiter import DONE, Waiter
 
 
 @pytest.fixture
@@ -131,3 +133,78 @@ def test_a_coroutine_that_has_been_begun_is_taken_over(outcomes, done):
     resume_after(coroutine.send(None), coroutine, done)
     waiting.callback(5)
     assert outcomes == [(5, None)]
+
+
+async def nothing():
+    return None
+
+
+def fired(outcome=None):
+    waiter = Waiter()
+    waiter.fire(outcome)
+    return waiter
+
+
+def append_to(subject, result):
+    return [subject, result]
+
+
+def finish(outcome, done):
+    """Have a result, a :class:`Later` or a coroutine end as the server does."""
+    if type(outcome) is Later:
+        outcome.run(lambda about, *result: done(*result), "about")
+    elif isinstance(outcome, list):
+        done(outcome, None)
+    else:
+        run(outcome, done)
+
+
+def test_after_what_is_done_goes_on_at_once():
+    assert after(DONE, append_to, "subject") == ["subject", None]
+
+
+@pytest.mark.parametrize("make", [lambda: DONE, fired, lambda: succeed(None), nothing], ids=["done", "fired", "deferred", "coroutine"])
+def test_after_what_is_there_nothing_waits(outcomes, done, make):
+    finish(after(make(), append_to, "subject"), done)
+    assert outcomes == [(["subject", None], None)]
+
+
+@pytest.mark.parametrize("make, fire", [(Waiter, Waiter.fire), (Deferred, Deferred.callback)])
+def test_after_what_is_to_come_waits_for_it(outcomes, done, make, fire):
+    waiting = make()
+    finish(after(waiting, append_to, "subject"), done)
+    assert outcomes == []
+    fire(waiting, 5)
+    assert outcomes == [(["subject", 5], None)]
+
+
+@pytest.mark.parametrize("make, fire", [(Waiter, Waiter.fire), (Deferred, Deferred.callback)])
+def test_after_may_be_awaited(outcomes, done, make, fire):
+    waiting = make()
+
+    async def work():
+        return await after(waiting, append_to, "subject")
+
+    run(work(), done)
+    fire(waiting, 5)
+    assert outcomes == [(["subject", 5], None)]
+
+
+@pytest.mark.parametrize("make, fire", [(Waiter, Waiter.fire), (Deferred, Deferred.callback)])
+def test_after_a_failure_nothing_goes_on(outcomes, done, make, fire):
+    waiting, error = make(), ValueError("no")
+    finish(after(waiting, append_to, "subject"), done)
+    fire(waiting, Failure(error))
+    assert outcomes == [(None, error)]
+
+
+@pytest.mark.parametrize("make, fire", [(Waiter, Waiter.fire), (Deferred, Deferred.callback)])
+def test_an_error_of_what_goes_on_is_handed_over(outcomes, done, make, fire):
+    waiting, error = make(), ValueError("no")
+
+    def fail_with(subject, result):
+        raise error
+
+    finish(after(waiting, fail_with, "subject"), done)
+    fire(waiting, None)
+    assert outcomes == [(None, error)]

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from dhtwisted.coroutines import resume_after, run
-from dhtwisted.waiter import Waiter
+from dhtwisted.waiter import DONE, Waiter
 
 
 class Ways:
@@ -130,3 +130,13 @@ def test_a_coroutine_that_has_been_begun_is_taken_over():
     resume_after(coroutine.send(None), coroutine, lambda *outcome: outcomes.append(outcome))
     waiter.fire(5)
     assert outcomes == [(("got", 5), None)]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_done_may_be_awaited_by_anybody_at_any_time(times):
+    async def work():
+        return [await DONE for _ in range(times)]
+
+    outcomes = []
+    run(work(), lambda *outcome: outcomes.append(outcome))
+    assert outcomes == [([None] * times, None)]

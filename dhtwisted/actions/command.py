@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from msgspec import Raw
 
 from dhtwisted.access import Permission
@@ -12,10 +14,12 @@ from dhtwisted.actions.common import (
     device_at_hand,
     find_messages,
     message_query,
+    when_found,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
+from dhtwisted.coroutines import after
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
 from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
@@ -62,11 +66,14 @@ class InsertedCommand(Resource):
     rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
     overlaps=True,
 )
-async def command_insert(request) -> InsertedCommand:
+def command_insert(request) -> InsertedCommand | Awaitable:
     """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
-    fields, server = request.fields, request.server
-    device = device_at_hand(request, fields.device_id) or await writable_device(request, fields.device_id)
-    new = fields.command
+    device = device_at_hand(request, request.fields.device_id)
+    return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
+
+
+def _insert(request, device):
+    new = request.fields.command
     if new is None:
         raise MissingCommand()
     check_name(new.command, MissingCommand)
@@ -83,9 +90,13 @@ async def command_insert(request) -> InsertedCommand:
         result=payload(new.result),
         timestamp=milliseconds(new.timestamp),
     )
-    await server.messages.append((command,))
+    return after(request.server.messages.append((command,)), _inserted, (request, command))
+
+
+def _inserted(subject, _):
+    request, command = subject
     request.session.remember_command(command.id)
-    server.publish((Event(COMMAND_INSERT, command),))
+    request.server.publish((Event(COMMAND_INSERT, command),))
     return InsertedCommand(
         command=InsertedCommandResource(
             id=command.id,
@@ -180,10 +191,14 @@ class CommandUpdate(Fields, tag="command/update"):
     rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400),
     overlaps=True,
 )
-async def command_update(request):
+def command_update(request):
     """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
+    device = device_at_hand(request, request.fields.device_id)
+    return when_found(accessible_device, request, _update) if device is None else _update(request, device)
+
+
+def _update(request, device):
     fields = request.fields
-    device = device_at_hand(request, fields.device_id) or await accessible_device(request, fields.device_id)
     if fields.command_id is None:
         raise MissingCommandId()
     if fields.command is None:
@@ -191,7 +206,10 @@ async def command_update(request):
     check_text(fields.command.status)
     changes = {"status": fields.command.status, "result": payload(fields.command.result)}
     changes = {name: value for name, value in changes.items() if value is not None}
-    command = await request.server.messages.update_command(device.id, fields.command_id, changes)
+    return after(request.server.messages.update_command(device.id, fields.command_id, changes), _updated, request)
+
+
+def _updated(request, command):
     if command is None:
-        raise CommandNotFound(fields.command_id)
+        raise CommandNotFound(request.fields.command_id)
     request.server.publish((Event(COMMAND_UPDATE, command),))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import isawaitable
+
 from msgspec.structs import replace
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
@@ -56,6 +58,16 @@ async def accessible_device(request, device_id):
     if not principal.sees(device.network_id, device.device_type_id):
         raise AccessDenied()
     return device
+
+
+async def when_found(find, request, go_on):
+    """Go on when a device that is not at hand is found.
+
+    :param find: :func:`accessible_device` or :func:`writable_device`.
+    :param go_on: called with the request and the device; it returns a result or an awaitable.
+    """
+    outcome = go_on(request, await find(request, request.fields.device_id))
+    return await outcome if isawaitable(outcome) else outcome
 
 
 async def writable_device(request, device_id):

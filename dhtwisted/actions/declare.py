@@ -46,7 +46,8 @@ class Action:
     :ivar name: the wire name, such as ``device/save``.
     :ivar fields: the struct of its request members.
     :ivar permissions: any one of these is needed; empty for an action that works before ``authenticate``.
-    :ivar handler: ``async (request) -> members``: a struct of the reply's own members, or ``None``.
+    :ivar handler: ``async (request) -> members``: a struct of the reply's own members, or ``None``. What is called for most messages
+        is no coroutine function, and returns them as they are when nothing waits.
     :ivar reply: the struct that the handler returns, from its annotation; ``None`` when there is none.
     :ivar answer: the one member of ``reply`` that REST answers alone; ``None`` when it answers the struct as it is.
     :ivar routes: the :class:`Route` objects by which REST offers it.
@@ -103,7 +104,7 @@ def _only_object(reply):
 
 
 def action(fields, *permissions, rest=(), overlaps=False, own_token=False):
-    """Declare the decorated coroutine function as the handler of the action that ``fields`` is tagged with.
+    """Declare the decorated function as the handler of the action that ``fields`` is tagged with.
 
     Its return annotation, a struct, describes the reply.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from msgspec import Raw
 
 from dhtwisted.access import Permission
@@ -12,10 +14,12 @@ from dhtwisted.actions.common import (
     device_at_hand,
     find_messages,
     message_query,
+    when_found,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import NOTIFICATION_INSERT
+from dhtwisted.coroutines import after
 from dhtwisted.errors import (
     DeviceNotFound,
     MissingNotification,
@@ -67,14 +71,19 @@ class InsertedNotification(Resource):
     rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
     overlaps=True,
 )
-async def notification_insert(request) -> InsertedNotification:
+def notification_insert(request) -> InsertedNotification | Awaitable:
     """Send a notification on behalf of a device. The reply leaves when it is stored; subscribers have it by then, or get it now."""
     fields = request.fields
     new = fields.notification
     if new is None:
         raise MissingNotification()
     check_name(new.notification, MissingNotification)
-    device = device_at_hand(request, fields.device_id) or await writable_device(request, fields.device_id)
+    device = device_at_hand(request, fields.device_id)
+    return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
+
+
+def _insert(request, device):
+    new = request.fields.notification
     if new.notification in RESERVED:
         raise ReservedNotification()
     notification = Notification(
@@ -85,7 +94,11 @@ async def notification_insert(request) -> InsertedNotification:
         parameters=payload(new.parameters),
         timestamp=milliseconds(new.timestamp),
     )
-    await request.server.messages.append((notification,))
+    return after(request.server.messages.append((notification,)), _inserted, (request, notification))
+
+
+def _inserted(subject, _):
+    request, notification = subject
     request.server.publish((Event(NOTIFICATION_INSERT, notification),))
     return InsertedNotification(
         notification=InsertedNotificationResource(id=notification.id, timestamp=format_timestamp(notification.timestamp))

@@ -97,6 +97,9 @@ class Batcher:
         if self._suspects:
             self._suspects -= 1
             limit = 1
+        if self._waiting_rows <= limit:
+            batch, self._waiting, self._waiting_rows = self._waiting, deque(), 0
+            return batch
         batch, rows = [], 0
         while self._waiting and rows < limit:
             entry = self._waiting.popleft()

@@ -12,6 +12,7 @@ from dhtwisted.interfaces import IStorage
 from dhtwisted.model import MESSAGE_KINDS, Command
 from dhtwisted.storage.entities import Transaction, entity_tables
 from dhtwisted.storage.message_log import MessageLog
+from dhtwisted.waiter import DONE
 
 
 @implementer(IStorage)
@@ -27,7 +28,7 @@ class MemoryStorage:
     state_directory = None
 
     def __init__(self, reactor, max_messages=1_000_000):
-        self._reactor = reactor
+        self._seconds = reactor.seconds
         self._max_messages = max_messages
         # Not one for each that comes: looking how many there are costs more than forgetting one.
         self._forget_above = max_messages + max_messages // 1000
@@ -36,6 +37,7 @@ class MemoryStorage:
         self._sequences = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
         self._arrivals = deque()
+        self._arrived = self._arrivals.append
         self._server_time = 0
 
     async def open(self):
@@ -69,15 +71,19 @@ class MemoryStorage:
         """Remove an entity, and say whether there was one."""
         return self._change("delete", kind, key)
 
-    async def append(self, messages):
-        """Stamp and keep messages, as the very objects that were handed in."""
-        self._check_open()
-        now, logs, arrivals = self._now(), self._logs, self._arrivals
+    def append(self, messages):
+        """Stamp and keep messages, as the very objects that were handed in: no coroutine, since nearly all that is asked for is this."""
+        if self._closed:
+            self._check_open()
+        now = int(self._seconds() * 1000)
+        if now > self._server_time:
+            self._server_time = now
         for message in messages:
-            logs[type(message)].add(message, now)
-            arrivals.append(message)
-        if len(arrivals) > self._forget_above:
+            self._logs[type(message)].add(message, self._server_time)
+            self._arrived(message)
+        if len(self._arrivals) > self._forget_above:
             self._forget_surplus()
+        return DONE
 
     async def update_command(self, device_id, command_id, changes):
         """Record what became of a command in a new object; the one handed out before stays as it was."""
@@ -125,9 +131,7 @@ class MemoryStorage:
         return result
 
     def _now(self):
-        now = int(self._reactor.seconds() * 1000)
-        if now > self._server_time:
-            self._server_time = now
+        self._server_time = max(self._server_time, int(self._seconds() * 1000))
         return self._server_time
 
     def _forget_surplus(self):

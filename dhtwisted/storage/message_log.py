@@ -107,11 +107,10 @@ class TimeIndex:
             device = self._by_device[message.device_id] = OrderedMessages(self.order)
         device.add(message)
 
-    def add_newest(self, message):
+    def add_newest(self, message, timestamp):
         """The same for one that has a higher id than all others, where the order is that of time: nearly always at the ends."""
-        timestamp = message.timestamp
         device = self._by_device.get(message.device_id)
-        if timestamp < self._latest or device is None:
+        if device is None or timestamp < self._latest:
             self.add(message)
         else:
             self._latest = timestamp
@@ -153,6 +152,8 @@ class MessageLog:
         self._by_id = {}
         self._times = TimeIndex(chronological)
         self._updates = TimeIndex(by_update)
+        self._are_commands = kind is Command
+        self._add_newest = self._times.add_newest
 
     def __len__(self):
         return len(self._by_id)
@@ -163,12 +164,13 @@ class MessageLog:
         :param now: server time in milliseconds, for a message without a time of its own.
         """
         message.id = self.last_id = message_id = self.last_id + 1
-        if message.timestamp is None:
-            message.timestamp = now
-        if self.kind is Command:
-            message.last_updated = message.timestamp
+        timestamp = message.timestamp
+        if timestamp is None:
+            timestamp = message.timestamp = now
+        if self._are_commands:
+            message.last_updated = timestamp
         self._by_id[message_id] = message
-        self._times.add_newest(message)
+        self._add_newest(message, timestamp)
 
     def put(self, message):
         """Keep a message that has its stamps, as when data is read again or restored. No other has its id."""

@@ -5,6 +5,8 @@ times are decided against what is committed plus what the batch did before. Afte
 fails it is forgotten. So the order of commits is the one order of everything, and a failed commit leaves no trace.
 """
 
+from functools import partial
+
 import msgspec
 
 from dhtwisted.errors import Unstorable
@@ -31,7 +33,7 @@ class Batch:
     :ivar now: server time in milliseconds; never before that of an earlier batch.
     :ivar counters: all counters as they will be.
     :ivar entities: the :class:`~dhtwisted.storage.entities.Transaction` of the batch.
-    :ivar stamps: a list of ``(message, timestamp, id)`` for each message to be stored.
+    :ivar stamps: kind -> a list of ``(message, timestamp, id)`` for each message to be stored.
     :ivar asking: the operations that take what their step finds, in the order of these steps.
     """
 
@@ -39,9 +41,10 @@ class Batch:
         self._committed = counters
         self.now = max(now, counters[TIME])
         self.counters = {**counters, TIME: self.now, BATCH: counters[BATCH] + 1}
-        self.entities = Transaction(tables, self.counters, self._encode)
-        self.stamps = []
+        self.stamps = {kind: [] for kind in MESSAGE_TABLES}
         self._bodies = {}
+        # Not a method of this: the two would hold each other, and all the messages with them, until the collector comes.
+        self.entities = Transaction(tables, self.counters, partial(_encode, self._bodies))
         self.asking = []
         self._steps = []
 
@@ -57,7 +60,7 @@ class Batch:
     @property
     def changes_nothing(self):
         """Whether there is nothing to write but the time."""
-        return not (self.stamps or self._steps or self.entities.changes)
+        return not (any(self.stamps.values()) or self._steps or self.entities.changes)
 
     def steps(self):
         """All that is to be done."""
@@ -67,9 +70,9 @@ class Batch:
 
     def _inserts(self):
         steps = []
-        for kind, table in MESSAGE_TABLES.items():
-            stamps = [stamp for stamp in self.stamps if type(stamp[0]) is kind]
+        for kind, stamps in self.stamps.items():
             if stamps:
+                table = MESSAGE_TABLES[kind]
                 steps.append(insert(table.into, table.width, table.values_of_new(*zip(*stamps, strict=True))))
         return steps
 
@@ -80,19 +83,21 @@ class Batch:
 
     def take(self, results):
         """Stamp the messages, and tell the operations what their steps found."""
-        for message, timestamp, message_id in self.stamps:
-            message.id = message_id
-            message.timestamp = timestamp
-            if type(message) is Command:
-                message.last_updated = timestamp
+        for stamps in self.stamps.values():
+            for message, timestamp, message_id in stamps:
+                message.id = message_id
+                message.timestamp = timestamp
+        for command, timestamp, _ in self.stamps[Command]:
+            command.last_updated = timestamp
         for operation, result in zip(self.asking, results, strict=True):
             operation.take(*result)
 
-    def _encode(self, entity):
-        try:
-            self._bodies[type(entity), entity.key] = _BODY.encode(entity)
-        except (UnicodeEncodeError, OverflowError) as error:
-            raise Unstorable(f"a {type(entity).__name__} cannot be kept: {type(error).__name__}") from error
+
+def _encode(bodies, entity):
+    try:
+        bodies[type(entity), entity.key] = _BODY.encode(entity)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise Unstorable(f"a {type(entity).__name__} cannot be kept: {type(error).__name__}") from error
 
 
 class Append:
@@ -108,12 +113,11 @@ class Append:
 
     def prepare(self, batch):
         """Give ids and times."""
-        counters, now, stamps = batch.counters, batch.now, batch.stamps
+        counters = batch.counters
         for message in self._messages:
-            kind = message.KIND
-            message_id = counters[kind] = counters[kind] + 1
-            timestamp = message.timestamp
-            stamps.append((message, now if timestamp is None else timestamp, message_id))
+            kind, timestamp = message.KIND, message.timestamp
+            counters[kind] = message_id = counters[kind] + 1
+            batch.stamps[type(message)].append((message, batch.now if timestamp is None else timestamp, message_id))
 
     def finish(self):
         """Nothing to tell."""

@@ -104,18 +104,22 @@ class _NoPasswords:
         return ""
 
 
-def at_once(coroutine):
-    """The result of a coroutine that has nothing to wait for; for tests that make a server many times over.
+def at_once(awaitable):
+    """The result of a coroutine, or another awaitable, that has nothing to wait for; for tests that make a server many times over.
 
     :raises AssertionError: it waits.
     """
     outcome = []
-    run(coroutine, lambda *result: outcome.append(result))
+    run(_awaited(awaitable), lambda *result: outcome.append(result))
     assert outcome, "this waits for something"
     result, error = outcome[0]
     if error is not None:
         raise error
     return result
+
+
+async def _awaited(awaitable):
+    return await awaitable
 
 
 class _SteppableReactor(Clock):

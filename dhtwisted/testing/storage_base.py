@@ -61,7 +61,11 @@ def begin(awaitable):
 
     :returns: a Deferred of the result.
     """
-    return maybeDeferred(lambda: awaitable)
+    return Deferred.fromCoroutine(_awaited(awaitable))
+
+
+async def _awaited(awaitable):
+    return await awaitable
 
 
 async def outcomes(*awaitables):

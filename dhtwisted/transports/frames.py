@@ -21,6 +21,9 @@ LONGEST_HEADER = 14
 MASKED = 0x80
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
 ANY_LENGTH = ANY_COUNT = 2**64
+PLAIN_LENGTHS = (2 * ANY_LENGTH,) * MASKED + tuple(range(LONG_LENGTH_FOLLOWS)) + (2 * ANY_LENGTH,)
+"""What the second byte of a frame says of its length: for frames without a mask or with a long length it is beyond every limit."""
+
 FOR_AUTOBAHN, UNFINISHED, FOR_LATER = "for Autobahn", "unfinished", "for later"
 """What the rest of a chunk is: something else than plain text frames, or nothing; the beginning of one; what there is after so many."""
 
@@ -42,18 +45,16 @@ def take_text_frames(data, limit, receive, connection, most=ANY_COUNT):
         there on: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
     """
     position, count, available, limit = 0, 0, len(data), limit or ANY_LENGTH
-    while available - position >= HEADER:
+    while (start := position + HEADER) <= available:
         if count == most:
             return position, count, FOR_LATER
-        start = position + HEADER
-        length = data[position + 1] - MASKED
-        if data[position] != PLAIN_TEXT or length < 0 or length == LONG_LENGTH_FOLLOWS:
-            return position, count, FOR_AUTOBAHN
+        length = PLAIN_LENGTHS[data[position + 1]]
         if length == LENGTH_FOLLOWS:
-            length, start = data[position + 2] << 8 | data[position + 3], start + 2
+            length = data[position + 2] << 8 | data[position + 3]
+            start += 2
             if length < LENGTH_FOLLOWS:
                 return position, count, FOR_AUTOBAHN
-        if length > limit:
+        if length > limit or data[position] != PLAIN_TEXT:
             return position, count, FOR_AUTOBAHN
         end = start + length
         if end > available:

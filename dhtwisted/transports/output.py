@@ -65,10 +65,9 @@ class QueuedOutput:
         length, queue = len(payload), self._queue
         if not queue:
             self.factory.flush_later(self)
-        queue.append(HEADERS[length] if length < PREPARED else frame_header(length))
-        queue.append(payload)
-        self.queued += length
-        if self.queued > FLUSH_AT:
+        queue += (HEADERS[length] if length < PREPARED else frame_header(length), payload)
+        self.queued = queued = self.queued + length
+        if queued > FLUSH_AT:
             self.flush()
 
     def send_event(self, prefix, body):
@@ -82,8 +81,8 @@ class QueuedOutput:
         if not queue:
             self.factory.flush_later(self)
         queue += (HEADERS[length] if length < PREPARED else frame_header(length), prefix, body)
-        self.queued += length
-        if self.queued > FLUSH_AT:
+        self.queued = queued = self.queued + length
+        if queued > FLUSH_AT:
             self.flush()
 
     def sendData(self, data, sync=False, chopsize=None):
