@@ -11,6 +11,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.process import Process
 from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
+from dhtwisted.systemd import Supervisor
 
 
 class TransferOptions(usage.Options):
@@ -111,9 +112,16 @@ class Options(usage.Options):
 
     def postOptions(self):
         """Read the configuration, so that what is wrong with it is said before anything is opened."""
-        self.settings = load_settings(self["config"], os.environ, self._overrides())
+        self.settings = self.read_settings()
         if self["check-config"]:
             _say("The configuration is good.")
+
+    def read_settings(self):
+        """The configuration as it is now in the file, under the environment and this command line.
+
+        :raises ConfigurationError: it is wrong.
+        """
+        return load_settings(self["config"], os.environ, self._overrides())
 
     def _overrides(self):
         given = (
@@ -135,7 +143,8 @@ def makeService(options):
     from twisted.internet import reactor
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
-    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), Process(reactor))
+    process = Process(reactor, Supervisor(reactor, os.environ))
+    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), process, options.read_settings)
 
 
 def _is_kept(stream):
