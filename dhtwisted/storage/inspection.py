@@ -1,4 +1,7 @@
-"""A look at a data file from outside, also while a server works on it. Nothing is changed: no lock is kept, no file is made."""
+"""A look at a data file from outside, also while a server works on it.
+
+Nothing is changed: no lock is kept, no file is made. Beside a server, SQLite notes in its shared memory that somebody reads.
+"""
 
 import fcntl
 import os

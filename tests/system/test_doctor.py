@@ -1,13 +1,14 @@
 """``devicehive doctor`` as a command: beside a running server, and with a wrong configuration."""
 
 import os
+import ssl
 import subprocess
 
 import pytest
 
 from tests.certificates import write_certificate
 from tests.ports import free_port
-from tests.system.process import CHECKOUT, DEVICEHIVE
+from tests.system.process import CHECKOUT, DEVICEHIVE, Client
 
 KEY = "DHTWISTED_AUTH_SECRET"
 
@@ -36,7 +37,8 @@ def test_beside_a_running_server(start, tmp_path, scheme):
     endpoint = f"{scheme}:{free_port()}:interface=127.0.0.1"
     environment = {"DHTWISTED_TLS_CERTIFICATE": str(write_certificate(tmp_path / "server.pem", 100)), "DHTWISTED_LIMITS_CONNECTIONS": "100"}
     server = start(endpoint=endpoint, **environment)
-    client = server.connect()
+    client = Client(server.url(scheme="ws" if scheme == "tcp" else "wss"), sslopt={"cert_reqs": ssl.CERT_NONE})
+    client.log_in()
     before = names(tmp_path)
     status, lines = examine(tmp_path, "--listen", endpoint, **environment)
     assert status == 0
