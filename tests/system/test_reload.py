@@ -1,6 +1,7 @@
 """SIGHUP: what can change does, for clients that stay connected; what is wrong changes nothing."""
 
 import signal
+import urllib.request
 
 import pytest
 import websocket
@@ -34,6 +35,13 @@ def reload(server, expected):
     return server.log[before:]
 
 
+def allowed_origin(server, origin):
+    """Which page a browser is told that it may let read the answer."""
+    request = urllib.request.Request(server.url("/api/rest/info", "http"), headers={"Origin": origin, "Connection": "close"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return answer.headers["Access-Control-Allow-Origin"]
+
+
 def test_limits_and_origins_for_clients_that_stay(server, configuration):
     client = server.connect()
     client.call("device/save", deviceId="d1", device={"name": "d1"})
@@ -45,6 +53,8 @@ def test_limits_and_origins_for_clients_that_stay(server, configuration):
     assert client.receive()["status"] == "error"
     with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
         Client(server.url(), origin="https://bad.example")
+    assert allowed_origin(server, "https://bad.example") is None
+    assert allowed_origin(server, "https://good.example") == "https://good.example"
     second = Client(server.url(), origin="https://good.example")
     with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
         Client(server.url())
