@@ -19,9 +19,13 @@ def look(provider, messages=""):
 
 
 def files(directory):
-    """What is there, with time and size. Of the shared memory of SQLite the time does not count: readers sign in there."""
+    """What is there, with time and size, and when something was last made or removed.
+
+    Of the shared memory of SQLite the time does not count: readers sign in there.
+    """
     states = {path.name: path.stat() for path in directory.iterdir()}
-    return {name: (name.endswith("-shm") or state.st_mtime_ns, state.st_size) for name, state in states.items()}
+    made = {".": directory.stat().st_mtime_ns}
+    return made | {name: (name.endswith("-shm") or state.st_mtime_ns, state.st_size) for name, state in states.items()}
 
 
 @pytest.fixture

@@ -137,12 +137,22 @@ def test_without_the_socket_the_start_says_what_is_missing(start):
         start("--storage", "memory:", endpoint="systemd:domain=INET:name=devicehive")
 
 
+def accepts(port):
+    """Whether something listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_client_that_has_connected_and_says_what_it_wants_during_the_stop_is_served(start, supervisor):
     server = start("--storage", "memory:", NOTIFY_SOCKET=supervisor.address)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
         server.connect().close()
         server.process.send_signal(signal.SIGTERM)
         supervisor.until("STOPPING")
+        wait_until(lambda: not accepts(server.port), "the port is still open")
         client.sendall(b"GET /api/rest/info HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 200 ")
     assert server.process.wait(30) == 0
