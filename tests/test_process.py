@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -124,3 +125,17 @@ def test_a_server_ends_with_its_terminal(tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low = ("sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
+    server = ServerProcess(tmp_path, "--storage", "memory:", command=low, DHTWISTED_LIMITS_CONNECTIONS="10")
+    assert f"At most {hard} files may be open (it was 256)" in server.log
+    assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    assert "too few" not in server.log
+    assert server.terminate() == 0
+    lower = ("sh", "-c", 'ulimit -n 200; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
+    server = ServerProcess(tmp_path, "--storage", "memory:", command=lower, DHTWISTED_LIMITS_CONNECTIONS="190")
+    assert "200 open files are too few for 190 connections" in server.log
+    assert server.terminate() == 0
