@@ -1,5 +1,5 @@
-"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or an export or
-import, which is no service and does not need twistd.
+"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or an export,
+import or examination, which is no service and does not need twistd.
 """
 
 import sys
@@ -15,6 +15,10 @@ def main():
     """
     options = Options()
     options.parseOptions(sys.argv[1:])
+    if options.subCommand == "doctor":
+        from dhtwisted.doctor import examination
+
+        examination.run(options)
     if options.subCommand is not None:
         from dhtwisted import transfer_commands
 

@@ -8,29 +8,15 @@ command line.
 import re
 from dataclasses import dataclass, field
 
-from twisted.internet.endpoints import serverFromString
-
 from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
+from dhtwisted.endpoints import check_endpoint
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
-_PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
 _PUBLIC_URL = re.compile(r"(?:https?://[^\s?#]+)?")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
-
-
-def _check_endpoint(description):
-    port = _PORT.match(description)
-    if port is not None and int(port[1]) > 65535:
-        raise ValueError("has a port above 65535")
-    try:
-        serverFromString(None, description)
-    except Exception as error:
-        # The parser of an endpoint may be anybody's plugin, and what it raises depends on the mistake (TypeError for a missing port).
-        reason = "arguments are missing or unknown" if isinstance(error, TypeError) else " ".join(str(error).split())
-        raise ValueError(f"is no endpoint: {reason}") from error
 
 
 def _check_prefix(prefix):
@@ -64,14 +50,15 @@ def _check_password(password):
         raise ValueError("has another length")
 
 
-def option(default, kind, reason, environment_only=False):
+def option(default, kind, reason, environment_only=False, reloads=False):
     """Declare one option of a section.
 
     :param kind: an object of :mod:`dhtwisted.config_kinds`.
     :param reason: one line for the example file.
     :param environment_only: it has no place in a file, since files are copied and shown.
+    :param reloads: a running server takes on its change, see :mod:`dhtwisted.reloading`.
     """
-    metadata = {"kind": kind, "reason": reason, "environment_only": environment_only}
+    metadata = {"kind": kind, "reason": reason, "environment_only": environment_only, "reloads": reloads}
     return field(default=default, repr=not isinstance(kind, Hidden), metadata=metadata)
 
 
@@ -81,8 +68,8 @@ class ServerSettings:
 
     listen: tuple[str, ...] = option(
         ("tcp:8080:interface=127.0.0.1",),
-        List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", _check_endpoint, at_least=1),
-        "Twisted endpoint strings; each serves WebSocket and REST. Other machines reach it at tcp:8080",
+        List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", check_endpoint, at_least=1),
+        "Twisted endpoint strings, for TLS with tls: in front (tls:tcp:8443); each serves WebSocket and REST. Others reach it at tcp:8080",
     )
     prefixes: tuple[str, ...] = option(
         ("", "/api", "/dh"),
@@ -98,9 +85,25 @@ class ServerSettings:
         (),
         List("an origin such as https://console.example.com", _check_origin),
         "web pages that may connect; empty: any, as tokens are no cookies",
+        reloads=True,
     )
     updates_to_inserter: bool = option(True, Flag(), "send command/update to the connection that inserted the command")
-    refuse_blocked_devices: bool = option(False, Flag(), "refuse what blocked devices send; false: isBlocked only informs")
+    refuse_blocked_devices: bool = option(False, Flag(), "refuse what blocked devices send; false: isBlocked only informs", reloads=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsSettings:
+    """The certificate of endpoints with tls: in front. Its files are read again when they change."""
+
+    certificate: str = option("", Text(), "PEM file with the certificate, then those between it and its authority", reloads=True)
+    key: str = option("", Text(), "PEM file with the private key, mode 0600; empty: in the file of the certificate", reloads=True)
+    client_authority: str = option("", Text(), "PEM file with the authorities of clients; empty: clients show no certificate", reloads=True)
+    client_certificate: str = option(
+        "required",
+        Choice("required", "optional"),
+        "optional: clients without a certificate may come; with a wrong one they may not",
+        reloads=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,15 +130,17 @@ class BusSettings:
 class AuthSettings:
     """Who may come in.
 
-    ``secret`` comes from the environment alone and wins over ``secret_file``.
+    ``secret`` comes from the environment, or from systemd when there is no ``secret_file``; the environment wins over the file.
     """
 
     provider: str = option("jwt:", _provider("auth"), "what checks logins and tokens")
-    secret_file: str = option("", Text(), "file with the signing key, mode 0600; empty: made at first start beside the data file")
+    secret_file: str = option(
+        "", Text(), "file with the signing key, mode 0600; empty: systemd's credential auth-secret, or made at first start beside the data"
+    )
     secret: str = option("", Hidden(), "the signing key itself", environment_only=True)
-    access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good")
-    refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good")
-    strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes")
+    access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good", reloads=True)
+    refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good", reloads=True)
+    strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes", reloads=True)
     admin_login: str = option("dhadmin", Text(at_least=1), "first start only: login of the administrator")
     admin_password: str = option(
         "", Hidden("6 to 128 characters", _check_password), "first start only: 6 to 128 characters; empty: a random one, shown once"
@@ -147,23 +152,25 @@ class AuthSettings:
 class LimitSettings:
     """What one client may take from the others; 0 means no limit."""
 
-    connections: int = option(20000, Integer(), "open at once")
-    connections_per_address: int = option(0, Integer(), "open at once from one network address; many devices may share one")
-    message_size: int = option(1024**2, Size(), "of one incoming message")
+    connections: int = option(20000, Integer(), "open at once", reloads=True)
+    connections_per_address: int = option(0, Integer(), "open at once from one network address; many devices may share one", reloads=True)
+    message_size: int = option(1024**2, Size(), "of one incoming message", reloads=True)
     json_depth: int = option(128, Integer(1, 900), "nesting of one incoming message")
-    list_size: int = option(10000, Integer(1), "largest take; more is cut to it")
-    list_bytes: int = option(16 * 1024**2, Size(), "of payloads in one list of messages; what is beyond is left out, and found with skip")
-    output_queue: int = option(
-        512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s"
+    list_size: int = option(10000, Integer(1), "largest take; more is cut to it", reloads=True)
+    list_bytes: int = option(
+        16 * 1024**2, Size(), "of payloads in one list of messages; what is beyond is left out, and found with skip", reloads=True
     )
-    subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching")
-    polls: int = option(10000, Integer(), "long polls that wait at once")
-    requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses")
-    logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429")
-    handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants")
-    body_timeout: float = option(60.0, Duration(), "for the body of an HTTP request to come")
-    authenticate_timeout: float = option(60.0, Duration(), "for a new connection to authenticate")
-    ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone")
+    output_queue: int = option(
+        512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s", reloads=True
+    )
+    subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching", reloads=True)
+    polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
+    requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)
+    logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429", reloads=True)
+    handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants", reloads=True)
+    body_timeout: float = option(60.0, Duration(), "for the body of an HTTP request to come", reloads=True)
+    authenticate_timeout: float = option(60.0, Duration(), "for a new connection to authenticate", reloads=True)
+    ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone", reloads=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,9 +179,9 @@ class CompatibilitySettings:
 
     secret_encoding: str = option("raw", Choice("raw", "base64-lenient"), "base64-lenient shares tokens with a DeviceHive auth service")
     allow_weak_secret: bool = option(False, Flag(), "accept a signing key that is known or shorter than 32 bytes")
-    show_secret: bool = option(False, Flag(), "show the signing key as configuration jwt.secret; false: asterisks")
-    unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user")
-    distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password")
+    show_secret: bool = option(False, Flag(), "show the signing key as configuration jwt.secret; false: asterisks", reloads=True)
+    unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user", reloads=True)
+    distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password", reloads=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +189,7 @@ class Settings:
     """The whole configuration, checked and with its defaults filled in."""
 
     server: ServerSettings = ServerSettings()
+    tls: TlsSettings = TlsSettings()
     storage: StorageSettings = StorageSettings()
     bus: BusSettings = BusSettings()
     auth: AuthSettings = AuthSettings()

@@ -1,16 +1,21 @@
-"""Fill :class:`dhtwisted.config.Settings`: built-in defaults < TOML file < environment < command line.
+"""Fill :class:`dhtwisted.config.Settings`: built-in defaults < TOML file < credentials of systemd < environment < command line.
 
 Every mistake is a :class:`~dhtwisted.errors.ConfigurationError` of one line: where it stands, what is wrong, what is expected.
 """
 
+import os
 import tomllib
 from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from dhtwisted.config import Settings
+from dhtwisted.endpoints import is_tls
 from dhtwisted.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "DHTWISTED_"
+CREDENTIALS = {"auth-secret": ("auth", "secret"), "admin-password": ("auth", "admin_password")}
+"""Name of a systemd credential -> the option that it gives, as a file in ``$CREDENTIALS_DIRECTORY``."""
+
 _DEFAULTS = Settings()
 _SECTIONS = {section.name: getattr(_DEFAULTS, section.name) for section in fields(Settings)}
 _OPTIONS = {name: {option.name: option for option in fields(section)} for name, section in _SECTIONS.items()}
@@ -29,10 +34,14 @@ def load_settings(path=None, environment=None, overrides=()):
     values = {name: {} for name in _SECTIONS}
     if path is not None:
         _read_file(values, path)
+    _read_credentials(values, (environment or {}).get("CREDENTIALS_DIRECTORY"))
     _read_environment(values, environment or {})
     for place, section, key, value in overrides:
         _take(values, place, _OPTIONS[section][key], section, value, as_text=isinstance(value, str))
-    return Settings(**{name: replace(section, **values[name]) for name, section in _SECTIONS.items()})
+    settings = Settings(**{name: replace(section, **values[name]) for name, section in _SECTIONS.items()})
+    if any(map(is_tls, settings.server.listen)) and not settings.tls.certificate:
+        raise ConfigurationError("tls.certificate: an endpoint of server.listen begins with tls:, so it must name a file")
+    return settings
 
 
 def example_file():
@@ -73,6 +82,20 @@ def _read_file(values, path):
                 variable = f"{ENVIRONMENT_PREFIX}{section}_{key}".upper()
                 raise ConfigurationError(f"{path}: {section}.{key}: belongs in a file of its own ({section}.{key}_file) or in {variable}")
             _take(values, f"{path}: {section}.{key}", option, section, value, as_text=False)
+
+
+def _read_credentials(values, directory):
+    """Take what systemd hands over in files. A key file that the configuration names is not passed over for one that it does not."""
+    for name, (section, key) in CREDENTIALS.items() if directory else ():
+        place = os.path.join(directory, name)
+        if not os.path.exists(place) or (key == "secret" and values["auth"].get("secret_file")):
+            continue
+        try:
+            with open(place, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{place}: the credential cannot be read ({type(error).__name__})") from error
+        _take(values, place, _OPTIONS[section][key], section, text.removesuffix("\n").removesuffix("\r"), as_text=True)
 
 
 def _read_environment(values, environment):

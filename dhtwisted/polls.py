@@ -57,11 +57,11 @@ class Poll:
 class Polls:
     """All that wait on one server.
 
-    :param limit: at most so many, 0 for any number.
+    :ivar limit: at most so many, 0 for any number.
     """
 
     def __init__(self, limit):
-        self._limit = limit
+        self.limit = limit
         self._waiting = set()
 
     def __len__(self):
@@ -72,7 +72,7 @@ class Polls:
 
         :raises TooManyRequests: there are enough.
         """
-        if self._limit and len(self._waiting) >= self._limit:
+        if self.limit and len(self._waiting) >= self.limit:
             raise TooManyRequests()
         self._waiting.add(poll)
 

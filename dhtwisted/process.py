@@ -1,42 +1,64 @@
-"""What belongs to the whole process: signals, exit status, garbage collector. A server inside another program leaves it alone."""
+"""What belongs to the whole process: signals, exit status, open files, collector. A server inside another program leaves it alone."""
 
 import atexit
 import gc
 import os
+import resource
 import signal
 import sys
 
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 
 COLLECT_ABOVE = 10_000, 20, 20
 """Objects more than there were at the last look; looks at the young before one at the older, and so on."""
+
+OTHER_FILES = 64
+"""Descriptors that are no connections of clients: log, storage, database, sockets that listen, and some for the moment."""
 
 
 class Process:
     """The process, when one server is all that it is for.
 
     :param reactor: the reactor of that server.
+    :param supervisor: a :class:`~dhtwisted.systemd.Supervisor`.
     """
 
-    def __init__(self, reactor):
-        self._reactor = reactor
-        self._replaced = {}
+    log = Logger()
 
-    def starting(self):
-        """Take SIGTERM and SIGINT, so that both end in a clean stop and exit status 0.
+    def __init__(self, reactor, supervisor):
+        self._reactor = reactor
+        self._supervisor = supervisor
+        self._replaced = {}
+        self._reload = None
+        self._has_terminal = False
+
+    def starting(self, connections, reload):
+        """Take SIGTERM and SIGINT, so that both end in a clean stop and exit status 0, and SIGHUP for a reload.
 
         ``twistd`` would repeat the signal after the stop and so report a failure to whoever supervises it. Twisted installs its own
         handlers while the reactor starts, hence ours come after that.
-        """
-        self._reactor.callWhenRunning(self._take_signals)
 
-    def started(self):
-        """Keep the collector from looking again at what lives as long as the server: each full collection would visit all of it. And let
-        it look less often: hundreds of requests that wait for the storage are not garbage, but 4 % of the time went into finding that out.
+        :param connections: how many clients there may be, 0 for any number.
+        :param reload: called without argument, in the reactor's thread, after a SIGHUP; returns one line that says how the server is.
+        """
+        self._reload = reload
+        self._has_terminal = _terminal_is_there()
+        raise_file_limit(connections)
+        self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(self._supervisor.starting)
+
+    def started(self, status):
+        """Tell the supervisor. And keep the collector from looking again at what lives as long as the server: each full collection would
+        visit all of it. And let it look less often: hundreds of requests that wait for the storage are not garbage, but 4 % of the time
+        went into finding that out.
+
+        :param status: one line that says how the server is.
         """
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECT_ABOVE)
+        self._supervisor.ready(status)
 
     def failed(self):
         """Stop the reactor and make the exit status 1.
@@ -44,11 +66,17 @@ class Process:
         ``twistd`` ends with 0 whatever happened while the reactor ran, and swallows SystemExit there. Leaving from an exit handler is
         late enough for it to have closed its log and removed its PID file.
         """
+        self._supervisor.stopping("Cannot start; the log says why")
         atexit.register(_leave_with_failure)
         self._reactor.callWhenRunning(self._stop_reactor)
 
+    def stopping(self):
+        """Tell the supervisor."""
+        self._supervisor.stopping()
+
     def stopped(self):
         """Give the signals back."""
+        self._supervisor.stopped()
         for number, handler in self._replaced.items():
             signal.signal(number, handler)
         self._replaced.clear()
@@ -56,6 +84,7 @@ class Process:
     def _take_signals(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             self._replaced[number] = signal.signal(number, self._stop_on_signal)
+        self._replaced[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
 
     def _stop_on_signal(self, number, frame):
         if number == signal.SIGINT:
@@ -63,11 +92,55 @@ class Process:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._reactor.callFromThread(self._stop_reactor)
 
+    def _hang_up(self, number, frame):
+        """Reload; but a server that was started from a terminal ends with it."""
+        gone = self._has_terminal and not _terminal_is_there()
+        self._reactor.callFromThread(self._stop_reactor if gone else self._reload_configuration)
+
+    def _reload_configuration(self):
+        self._supervisor.reloading()
+        self._supervisor.ready(self._reload())
+
     def _stop_reactor(self):
         try:
             self._reactor.stop()
         except ReactorNotRunning:
             return  # It is stopping already.
+
+
+def raise_file_limit(connections):
+    """Raise the number of files that this process may have open as far as it may, and log it.
+
+    :param connections: how many clients there may be, 0 for any number.
+    """
+    was, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        # A sandbox may forbid it, and some systems name a hard limit that they do not grant.
+        Process.log.warn("The limit of open files cannot be raised: {error}", error=str(error))
+    now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    Process.log.info("At most {now} files may be open (it was {was})", now=now, was=was)
+    if is_too_few_files(now, connections):
+        line = "{now} open files are too few for {connections} connections: raise the limit (LimitNOFILE=), or lower limits.connections"
+        Process.log.warn(line, now=now, connections=connections)
+
+
+def is_too_few_files(files, connections):
+    """Whether so many open files do not suffice for so many clients.
+
+    :param connections: 0 for any number.
+    """
+    return files != resource.RLIM_INFINITY and files < connections + OTHER_FILES
+
+
+def _terminal_is_there():
+    """Whether a terminal can end this process by going away."""
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _leave_with_failure():

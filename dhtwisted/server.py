@@ -106,6 +106,15 @@ class Server:
         self._refusal_logged_at = 0
         self._idle = None
 
+    def reloadable(self, settings):
+        """See :attr:`~dhtwisted.reloading.Reloading.reloadables`."""
+        return partial(self._take_settings, settings)
+
+    def _take_settings(self, settings):
+        self.settings = settings
+        self.logins.set_limit(settings.limits.logins_per_minute)
+        self.polls.limit = settings.limits.polls
+
     async def start(self):
         """Begin to receive events.
 

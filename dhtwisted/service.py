@@ -10,15 +10,16 @@ from ipaddress import ip_address
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from dhtwisted.bootstrap import bootstrap, print_password, write_password
+from dhtwisted.endpoints import is_clear, is_tls, open_endpoint
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import open_provider
+from dhtwisted.reloading import Reloading
 
 STOP_BOUND = 15.0
 """Seconds from the request to stop until all is closed."""
@@ -40,17 +41,20 @@ class DeviceHiveService(Service):
     :param settings: a :class:`~dhtwisted.config.Settings`.
     :param foreground: somebody sees standard output; otherwise a new password goes to a file.
     :param process: a :class:`~dhtwisted.process.Process`; ``None`` leaves signals, exit status and collector alone.
+    :param read_settings: reads the configuration again for :meth:`reload`; ``None`` for one that cannot change.
+    :ivar reloading: a :class:`~dhtwisted.reloading.Reloading`; what is to be reloaded puts itself there.
     :ivar addresses: ``(host, port)`` of each endpoint once it listens; a Unix socket has its path and ``None``.
     :ivar started: a Deferred; fires with true when the server listens, with false when it cannot and all is closed again.
     """
 
     log = Logger()
 
-    def __init__(self, reactor, settings, foreground=True, process=None):
+    def __init__(self, reactor, settings, foreground=True, process=None, read_settings=None):
         self.addresses = []
         self.started = None
         self._reactor = reactor
         self._settings = settings
+        self.reloading = Reloading(read_settings or (lambda: settings), settings)
         self._foreground = foreground
         self._process = process
         self._opened = AsyncExitStack()
@@ -60,7 +64,7 @@ class DeviceHiveService(Service):
         """Begin to start; :attr:`started` tells the end of it."""
         super().startService()
         if self._process is not None:
-            self._process.starting()
+            self._process.starting(self._settings.limits.connections, self.reload)
         self.started = Deferred.fromCoroutine(self._start_or_give_up())
 
     def stopService(self):
@@ -82,11 +86,27 @@ class DeviceHiveService(Service):
                 self._process.failed()
             return False
         if self._process is not None:
-            self._process.started()
+            self._process.started(self._status())
         return True
+
+    def reload(self):
+        """Read the configuration again, and take on what can be taken on. The log says what came of it.
+
+        :returns: one line that says how the server is.
+        """
+        if not self.running or self.started is None or not self.started.called:
+            self.log.warn("Not reloaded: the server has not started yet, or is about to stop")
+            return "Starting or stopping"
+        is_good = self.reloading.reload()
+        return self._status() if is_good else f"{self._status()}; the configuration has a mistake, see the log"
+
+    def _status(self):
+        return "Listening on " + ", ".join(host if port is None else f"{host}:{port}" for host, port in self.addresses)
 
     async def _stop(self):
         self._deadline = self._reactor.seconds() + STOP_BOUND
+        if self._process is not None:
+            self._process.stopping()
         if self.started is not None:
             await self.started.addTimeout(START_GRACE, self._reactor)
         await self._close_all()
@@ -102,9 +122,12 @@ class DeviceHiveService(Service):
         announce = print_password if self._foreground else partial(write_password, storage.state_directory)
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
-        factory = await self._start_server(context, auth)
+        server, factory = await self._start_server(context, auth)
+        certificates = self._load_certificates()
         for description in settings.server.listen:
-            await self._listen(description, factory)
+            await self._listen(description, certificates.wrap(factory) if is_tls(description) else factory)
+        self._let_reload(server.reloadable)
+        self._let_reload(factory.reloadable)
 
     def _start_retention(self, messages):
         from dhtwisted.retention import Retention
@@ -125,10 +148,22 @@ class DeviceHiveService(Service):
         await server.start()
         factory = PortFactory(server)
         self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
-        return factory
+        return server, factory
+
+    def _load_certificates(self):
+        """The certificates of ``tls:`` endpoints; ``None`` when there is no such endpoint."""
+        if not any(map(is_tls, self._settings.server.listen)):
+            return None
+        from dhtwisted.tls import Certificates
+
+        certificates = Certificates(self._reactor, self._settings.tls)
+        certificates.start()
+        self._at_stop("certificates", certificates.stop)
+        self._let_reload(certificates.reloadable)
+        return certificates
 
     async def _listen(self, description, factory):
-        port = await serverFromString(self._reactor, description).listen(factory)
+        port = await open_endpoint(self._reactor, description).listen(factory)
         self._at_stop("port", port.stopListening)
         address = port.getHost()
         if not hasattr(address, "port"):
@@ -138,14 +173,18 @@ class DeviceHiveService(Service):
             return
         self.addresses.append((address.host, address.port))
         self.log.info("Listening on {host}:{port} ({endpoint})", host=address.host, port=address.port, endpoint=description)
-        if description.startswith("tcp") and not ip_address(address.host).is_loopback:
-            self.log.warn("Port {port} takes passwords and tokens in clear; use an ssl: endpoint or a proxy with TLS", port=address.port)
+        if is_clear(description) and not ip_address(address.host).is_loopback:
+            self.log.warn("Port {port} takes passwords and tokens in clear; use a tls: endpoint or a proxy with TLS", port=address.port)
 
     def _report(self, error):
         if isinstance(error, MENDABLE):
             self.log.critical("Cannot start: {reason}", reason=" ".join(str(error).split()))
         else:
             self.log.failure("Cannot start, by a defect")
+
+    def _let_reload(self, reloadable):
+        self.reloading.reloadables.append(reloadable)
+        self._at_stop("reloading", partial(self.reloading.reloadables.remove, reloadable))
 
     def _at_stop(self, what, close, reserve=0.0):
         """Have something closed, after all that is opened later. ``reserve`` is what it must leave of the bound, in seconds."""

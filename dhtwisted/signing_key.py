@@ -68,7 +68,7 @@ def decode_lenient(secret):
 
 def _find_secret(auth, storage):
     if auth.secret:
-        return "DHTWISTED_AUTH_SECRET", auth.secret.encode()
+        return "DHTWISTED_AUTH_SECRET or credential auth-secret", auth.secret.encode()
     if auth.secret_file:
         return auth.secret_file, _read(Path(auth.secret_file))
     if storage.state_directory is not None:

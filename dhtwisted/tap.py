@@ -11,6 +11,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.process import Process
 from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
+from dhtwisted.systemd import Supervisor
 
 
 class TransferOptions(usage.Options):
@@ -57,6 +58,24 @@ class ImportOptions(TransferOptions):
     )
 
 
+class DoctorOptions(usage.Options):
+    """``devicehive doctor``."""
+
+    longdesc = (
+        "Looks at configuration, ports, storage, signing key, certificates, rights of files, clock, memory and limits, and says in a line "
+        "each what is well (ok), should be otherwise (warning), or does not work (wrong), and how to mend it. It changes nothing, and "
+        "works while the server runs. Run it as the server's user. The exit status is 1 if anything is wrong, else 0, also with warnings."
+    )
+
+    def opt_version(self):
+        """show the version, and exit"""
+        _say(f"dhtwisted {__version__}")
+
+    def getSynopsis(self):
+        """Show where the options of the server stand."""
+        return "Usage: devicehive [--config FILE] [options of the server] doctor\n"
+
+
 class Options(usage.Options):
     """The command line. Whatever is wrong with it ends in one line on standard error and exit status 1."""
 
@@ -73,6 +92,7 @@ class Options(usage.Options):
     subCommands = [
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
+        ["doctor", None, DoctorOptions, "say what is wrong with a server or its machine, and exit"],
     ]
 
     def __init__(self):
@@ -111,9 +131,18 @@ class Options(usage.Options):
 
     def postOptions(self):
         """Read the configuration, so that what is wrong with it is said before anything is opened."""
-        self.settings = load_settings(self["config"], os.environ, self._overrides())
+        if self.subCommand == "doctor":
+            return  # It reads the configuration itself: a mistake there is one of its findings.
+        self.settings = self.read_settings()
         if self["check-config"]:
             _say("The configuration is good.")
+
+    def read_settings(self):
+        """The configuration as it is now in the file, under the environment and this command line.
+
+        :raises ConfigurationError: it is wrong.
+        """
+        return load_settings(self["config"], os.environ, self._overrides())
 
     def _overrides(self):
         given = (
@@ -135,7 +164,8 @@ def makeService(options):
     from twisted.internet import reactor
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
-    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), Process(reactor))
+    process = Process(reactor, Supervisor(reactor, os.environ))
+    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), process, options.read_settings)
 
 
 def _is_kept(stream):

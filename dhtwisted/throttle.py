@@ -25,6 +25,12 @@ class FailureThrottle:
         self._per_minute = per_minute
         self._failures: OrderedDict[tuple, deque] = OrderedDict()
 
+    def set_limit(self, per_minute):
+        """Permit another number; what was counted is forgotten."""
+        if per_minute != self._per_minute:
+            self._per_minute = per_minute
+            self._failures.clear()
+
     def permits(self, *keys):
         """Tell whether another try is permitted under all the keys."""
         if not self._per_minute:

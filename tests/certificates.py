@@ -7,15 +7,50 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+PEM = serialization.Encoding.PEM
 
-def write_certificate(path):
-    """Write a self-signed certificate and its key into one file."""
+
+class Authority:
+    """Signs certificates.
+
+    :param name: its common name.
+    :ivar certificate: its own, in PEM form.
+    """
+
+    def __init__(self, name="authority"):
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        self.certificate = _build(self._name, self._name, self._key.public_key(), 1, self._key, is_authority=True)
+
+    def issue(self, name="localhost", days=1):
+        """Make a certificate and its key, both in PEM form.
+
+        :param days: how long it is good from now on; negative for one that has expired.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _build(_named(name), self._name, key.public_key(), days, self._key), _private(key)
+
+
+def write_certificate(path, days=1):
+    """Write a self-signed certificate and its key into one file, mode 0600."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-    path.write_bytes(
-        built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    path.touch(0o600)
+    path.write_bytes(_build(_named("localhost"), _named("localhost"), key.public_key(), days, key) + _private(key))
     return path
+
+
+def _named(name):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _build(subject, issuer, public_key, days, signing_key, is_authority=False):
+    now = datetime.now(UTC)
+    begin, end = sorted((now - timedelta(minutes=5), now + timedelta(days=days)))
+    builder = x509.CertificateBuilder(issuer, subject, public_key, x509.random_serial_number(), begin, end)
+    if is_authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(signing_key, hashes.SHA256()).public_bytes(PEM)
+
+
+def _private(key):
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -104,7 +104,7 @@ def test_variables_of_others_do_not_matter(variable):
     [
         ("[storage]\nretension = '7d'", "storage.retension", "did you mean retention?"),
         ("[strage]\n", "strage", "did you mean storage?"),
-        ("[zzz]\n", "zzz", "known are server, storage, bus, auth, limits, compatibility"),
+        ("[zzz]\n", "zzz", "known are server, tls, storage, bus, auth, limits, compatibility"),
         ("storage = 1", "storage", "[storage]"),
         ("[storage]\nretention = '7x'", "storage.retention", "'7x' is no duration"),
         ("[storage]\nretention = 7", "storage.retention", "7 is no duration"),
@@ -229,3 +229,24 @@ def test_any_text_is_a_duration_and_a_size_or_a_value_error(text):
             assert kind.from_text(text) >= 0
         except ValueError as error:
             assert str(error).startswith("is ")
+
+
+def test_credentials_of_systemd(write, tmp_path):
+    (tmp_path / "auth-secret").write_text("opensesame\n")
+    (tmp_path / "admin-password").write_text("swordfish")
+    (tmp_path / "another").write_text("ignored")
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    settings = load_settings(environment=environment)
+    assert (settings.auth.secret, settings.auth.admin_password) == ("opensesame", "swordfish")
+    assert load_settings(environment=environment | {"DHTWISTED_AUTH_SECRET": "mine"}).auth.secret == "mine"
+    assert load_settings(write('[auth]\nsecret_file = "key"'), environment).auth.secret == "", "the file that is named wins"
+    (tmp_path / "admin-password").write_text("short")
+    said = complaint(environment=environment)
+    assert f"{tmp_path}/admin-password: the value has another length" in said
+    assert "short" not in said
+
+
+def test_a_tls_endpoint_needs_a_certificate(write):
+    said = complaint(write('[server]\nlisten = ["tls:tcp:8443"]'))
+    assert "tls.certificate" in said
+    assert load_settings(write('[server]\nlisten = ["tls:tcp:8443"]\n[tls]\ncertificate = "c.pem"')).tls.certificate == "c.pem"

@@ -17,10 +17,10 @@ LAYERS = {
     "actions": "actions",
     "session": "session rest reference",
     "backends": "storage bus postgres auth passwords signing_key retention",
-    "configuration": "config config_kinds config_sources providers provider_declaration",
+    "configuration": "config config_kinds config_sources endpoints reloading providers provider_declaration",
     "declarations": "builtin_providers",
     "transfer": "transfer",
-    "outermost": "transports tap service opening process bootstrap command_line transfer_commands __main__",
+    "outermost": "transports tap service opening process systemd tls doctor bootstrap command_line transfer_commands __main__",
     "testing": "testing",
 }
 """Layer -> its modules and packages. A new module belongs to one of them."""

@@ -1,7 +1,10 @@
 """The process: signals end it with status 0, a failed start with status 1, whoever runs it."""
 
 import os
+import pty
 import re
+import resource
+import shutil
 import signal
 import socket
 import stat
@@ -100,4 +103,39 @@ def test_the_first_password_does_not_go_into_the_journal(tmp_path):
     login, password = (tmp_path / "devicehive.password").read_text().split()
     assert login == "dhadmin"
     assert password not in server.log
+    assert server.terminate() == 0
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid of util-linux")
+def test_a_server_ends_with_its_terminal(tmp_path):
+    """Elsewhere SIGHUP reloads; see tests/system/test_reload.py."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"}
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        command = ["setsid", "--ctty", sys.executable, "-m", "dhtwisted", "--storage", "memory:", "--listen", "tcp:0:interface=127.0.0.1"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=theirs, stdout=output, stderr=output)
+    os.close(theirs)
+    try:
+        wait_for(lambda: "Listening on" in log.read_text(), "the server to listen")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "Reloaded" in log.read_text(), "a reload, since the terminal is there")
+        os.close(ours)
+        assert process.wait(START_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low = ("sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
+    server = ServerProcess(tmp_path, "--storage", "memory:", command=low, DHTWISTED_LIMITS_CONNECTIONS="10")
+    assert f"At most {hard} files may be open (it was 256)" in server.log
+    assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    assert "too few" not in server.log
+    assert server.terminate() == 0
+    lower = ("sh", "-c", 'ulimit -n 200; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
+    server = ServerProcess(tmp_path, "--storage", "memory:", command=lower, DHTWISTED_LIMITS_CONNECTIONS="190")
+    assert "200 open files are too few for 190 connections" in server.log
     assert server.terminate() == 0

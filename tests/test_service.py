@@ -74,14 +74,19 @@ class RecordingProcess:
     def __init__(self):
         self.told = []
 
-    def starting(self):
+    def starting(self, connections, reload):
         self.told.append("starting")
+        self.reload = reload
 
-    def started(self):
+    def started(self, status):
         self.told.append("started")
+        self.status = status
 
     def failed(self):
         self.told.append("failed")
+
+    def stopping(self):
+        self.told.append("stopping")
 
     def stopped(self):
         self.told.append("stopped")
@@ -100,7 +105,8 @@ async def test_every_endpoint_listens_until_the_stop(reactor, make_service):
     await service.stopService()
     for address in service.addresses:
         assert not await accepts(reactor, address)
-    assert process.told == ["starting", "started", "stopped"]
+    assert process.told == ["starting", "started", "stopping", "stopped"]
+    assert process.status == "Listening on " + ", ".join(f"{host}:{port}" for host, port in service.addresses)
 
 
 @pytest_twisted.ensureDeferred

@@ -91,3 +91,15 @@ def test_waiting_for_the_delay_is_enough(per_second):
         clock.advance(rate.delay)
         waits += 1
         assert waits < 3
+
+
+def test_another_limit_counts_anew():
+    throttle = FailureThrottle(Clock(), 1)
+    throttle.failed("a")
+    throttle.set_limit(1)
+    assert not throttle.permits("a")
+    throttle.set_limit(2)
+    assert throttle.permits("a")
+    throttle.failed("a")
+    throttle.failed("a")
+    assert not throttle.permits("a")

@@ -18,9 +18,18 @@ def missing_scripts(directory, version, place):
     :returns: a list of ``(number, text)``.
     :raises ConfigurationError: the data has more than there are.
     """
-    scripts = sorted((script for script in directory.iterdir() if script.name.endswith(".sql")), key=lambda script: script.name)
+    scripts = _scripts(directory)
     if version > len(scripts):
         raise ConfigurationError(
             f"{place} has schema {version}, newer than schema {len(scripts)} of this program: install the newer release"
         )
     return [(number, script.read_text("utf-8")) for number, script in enumerate(scripts[version:], version + 1)]
+
+
+def script_count(directory):
+    """How many scripts there are: the newest version that this program knows."""
+    return len(_scripts(directory))
+
+
+def _scripts(directory):
+    return sorted((script for script in directory.iterdir() if script.name.endswith(".sql")), key=lambda script: script.name)

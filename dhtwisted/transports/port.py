@@ -12,7 +12,7 @@ from collections import Counter
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -24,6 +24,8 @@ from dhtwisted.transports.websocket import DeviceHiveFactory
 MAX_HEAD = 16384
 TICK = 1.0
 STOP_SECONDS = 10
+DECISION_SECONDS = 1.0
+DECISION_PAUSE = 0.05
 
 
 class Head:
@@ -133,21 +135,34 @@ class PortFactory(Factory):
     log = Logger()
 
     def __init__(self, server):
-        limits = server.settings.limits
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
-        self.origins = frozenset(server.settings.server.origins)
+        self._set_limits(server.settings)
         self.site = RestSite(server, self.locator)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
         self.undecided = set()
-        self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
-        self._handshake_timeout = limits.handshake_timeout
         self.open_connections = 0
         self._per_address = Counter()
         self._ports = 0
         self._all_closed = None
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
+
+    def _set_limits(self, settings):
+        limits = settings.limits
+        self.origins = frozenset(settings.server.origins)
+        self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
+        self._handshake_timeout = limits.handshake_timeout
+
+    def reloadable(self, settings):
+        """See :attr:`~dhtwisted.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be let in any more."""
+
+        def take():
+            self._set_limits(settings)
+            self.site.set_limits(settings)
+            self.websockets.set_limits(settings.limits)
+
+        return take
 
     # An endpoint each starts and stops its port; the timers and the HTTP side live from the first to the last.
 
@@ -202,8 +217,7 @@ class PortFactory(Factory):
 
     async def close_connections(self):
         """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""
-        for port in list(self.undecided):
-            port.transport.loseConnection()
+        await self._let_decide()
         connections = list(self.websockets.connections)
         if connections:
             self._all_closed = all_closed = Deferred()
@@ -215,6 +229,16 @@ class PortFactory(Factory):
                 limit.cancel()
         if self._timer.running:
             self._timer.stop()
+
+    async def _let_decide(self):
+        """Wait for those who have connected but not said yet what they want, a second at most: with socket activation, a restart then
+        refuses nobody who has begun.
+        """
+        limit = self.clock.seconds() + DECISION_SECONDS
+        while self.undecided and self.clock.seconds() < limit:
+            await deferLater(self.clock, DECISION_PAUSE)
+        for port in list(self.undecided):
+            port.transport.loseConnection()
 
     def _abort_all(self):
         self.log.warn("{count} clients did not go in time", count=len(self.websockets.connections))

@@ -235,14 +235,20 @@ class RestSite(HTTPFactory):
 
     def __init__(self, server, locator):
         super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
-        limits = server.settings.limits
-        self.message_size = limits.message_size
-        self.body_timeout = limits.body_timeout
-        self._per_second = limits.requests_per_second
-        self._origins = server.settings.server.origins
+        self.set_limits(server.settings)
         self._locator = locator
         self._api = RestApi(server)
         self._documents = {}
+
+    def set_limits(self, settings):
+        """Go by other settings, also for connections that are open.
+
+        :param settings: the whole configuration.
+        """
+        self.message_size = settings.limits.message_size
+        self.body_timeout = settings.limits.body_timeout
+        self._per_second = settings.limits.requests_per_second
+        self._origins = settings.server.origins
 
     def startFactory(self):
         """Without Twisted's access log, which has a file and a timer of its own."""

@@ -32,10 +32,26 @@ class Watch:
         self._last_turn = 0
         self._ticks = 0
 
+    def set_times(self, ping_interval, authenticate_timeout, connections):
+        """Go by other times, also for those that are open; whoever must have authenticated already by the old time is not asked again.
+
+        :param connections: all that were added, in the order of their opening.
+        """
+        if not self._authenticate_timeout and authenticate_timeout:
+            self._strangers = dict.fromkeys(connections)
+        self._authenticate_timeout = authenticate_timeout
+        self._interval = max(1, int(ping_interval)) if ping_interval else 0
+        self._turns.clear()
+        for connection in connections:
+            self._give_turn(connection)
+
     def add(self, connection):
         """Watch a connection that has been opened."""
         if self._authenticate_timeout:
             self._strangers[connection] = None
+        self._give_turn(connection)
+
+    def _give_turn(self, connection):
         if self._interval:
             connection.turn = self._last_turn = (self._last_turn + 1) % self._interval
             self._turns[connection.turn].add(connection)

@@ -15,6 +15,7 @@ What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. 
 from __future__ import annotations
 
 from contextlib import suppress
+from operator import attrgetter
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
@@ -282,9 +283,22 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self._interrupted = {}
         self.traffic = Traffic()
         self.autobahn_traffic = TrafficStats()
+        self.trackTimings = False
+        self._configure_protocol(limits.message_size)
+
+    def set_limits(self, limits):
+        """Go by other limits. The size of messages holds for new connections alone.
+
+        :param limits: a :class:`~dhtwisted.config.LimitSettings`.
+        """
+        self.watch.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
+        self.output_queue = limits.output_queue
+        self._configure_protocol(limits.message_size)
+
+    def _configure_protocol(self, message_size):
         self.setProtocolOptions(
             failByDrop=False,
-            maxMessagePayloadSize=limits.message_size,
+            maxMessagePayloadSize=message_size,
             # The port has waited for the whole head already; a timer for each connection would only cost.
             openHandshakeTimeout=0,
             closeHandshakeTimeout=1,
@@ -293,7 +307,6 @@ class DeviceHiveFactory(WebSocketServerFactory):
             allowNullOrigin=True,
             webStatus=False,
         )
-        self.trackTimings = False
         # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
         # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
         # One of them is a function, which must not become a method.

@@ -23,10 +23,11 @@ class ServerProcess:
 
     :param directory: its working directory, where its data is.
     :param arguments: for the command line; ``--listen`` on a free port is added.
+    :param pass_fds: descriptors that it inherits.
     :ivar port: where it listens.
     """
 
-    def __init__(self, directory, *arguments, command=DEVICEHIVE, endpoint="tcp:0:interface=127.0.0.1", **environment):
+    def __init__(self, directory, *arguments, command=DEVICEHIVE, endpoint="tcp:0:interface=127.0.0.1", pass_fds=(), **environment):
         self.log_path = Path(directory, "server.log")
         paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
         values = {"DHTWISTED_AUTH_ADMIN_PASSWORD": PASSWORD, "DHTWISTED_AUTH_PASSWORD_COST": "10", "PYTHONPATH": paths}
@@ -39,6 +40,7 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
         self.port = self._wait_until_listening()
 

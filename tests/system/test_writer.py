@@ -74,7 +74,7 @@ def test_the_next_server_waits_for_a_writer_that_was_left_alone(serve, path):
         serve()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_of_the_group(serve, path, number):
     """As Ctrl-C in a terminal, and as a supervisor does it."""
     server = serve(command=OWN_GROUP)
@@ -85,12 +85,25 @@ def test_a_signal_to_all_of_the_group(serve, path, number):
         server.process.wait(timeout=20)
         wait_until(lambda: has_ended(writer), "the writer goes on without its server", 10)
         assert "The process that writes" not in server.log, "it is there until the server is done"
-        if number != signal.SIGHUP:
-            assert server.process.returncode == 0
-            assert "Traceback" not in server.log
+        assert server.process.returncode == 0
+        assert "Traceback" not in server.log
         serve()
         load.go_on(100)
         report = load.report()
+    assert report.faults == {}
+    assert report.refused == {}
+
+
+def test_a_reload_that_is_signalled_to_all_of_the_group(serve, path):
+    server = serve(command=OWN_GROUP)
+    with Load([server.url()], writers=4) as load:
+        load.go_on(100)
+        writer = writer_of(path, server.process.pid)
+        os.killpg(server.process.pid, signal.SIGHUP)
+        wait_until(lambda: "Reloaded" in server.log, "no reload")
+        load.go_on(100)
+        report = load.report()
+    assert not has_ended(writer)
     assert report.faults == {}
     assert report.refused == {}
 

@@ -107,3 +107,19 @@ def test_one_that_goes_while_others_are_asked_is_no_matter():
         connection.check_congestion = lambda now: [watch.discard(other) for other in connections]
     watch.tick(0)
     assert watch.congested == set()
+
+
+def test_other_times_hold_for_those_that_are_open_too():
+    watch = Watch(0, 0)
+    connections = [Connection(watch, opened) for opened in (1, 2, 3, 4)]
+    watch.set_times(2, 60, connections)
+    for now in range(4):
+        watch.tick(now)
+    assert [connection.asked for connection in connections] == [["ping"] * 2] * 4
+    watch.set_times(0, 30, connections)
+    watch.tick(32)
+    assert [connection.asked[2:] for connection in connections] == [["authenticated"], [], [], []]
+    for connection in connections:
+        watch.discard(connection)
+    watch.tick(1000)
+    assert connections[-1].asked == ["ping"] * 2

@@ -1,0 +1,61 @@
+"""The endpoint strings of ``server.listen``: those of Twisted, and ``tls:`` in front of one.
+
+``tls:tcp:8443`` is ``tcp:8443`` with the certificate of ``[tls]``, which can be renewed while the server runs; the one of an ``ssl:``
+endpoint is read once.
+"""
+
+import re
+
+from twisted.internet.endpoints import serverFromString
+
+from dhtwisted.errors import ConfigurationError
+
+TLS_PREFIX = "tls:"
+_PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
+_SYSTEMD = re.compile(r"systemd:domain=(?:INET6?|UNIX):(?:index=\d+|name=[^:=\s]+)")
+
+
+def is_tls(description):
+    """Whether an endpoint is to have the certificate of ``[tls]``."""
+    return description.startswith(TLS_PREFIX)
+
+
+def is_clear(description):
+    """Whether passwords pass in clear at an endpoint; not at one that a program on this machine alone can reach by a file."""
+    return description.startswith(("tcp", "systemd", "fd"))
+
+
+def check_endpoint(description):
+    """Check a string without listening.
+
+    :raises ValueError: it is no endpoint; the text goes on after the string.
+    """
+    plain = description.removeprefix(TLS_PREFIX)
+    port = _PORT.match(plain)
+    if port is not None and int(port[1]) > 65535:
+        raise ValueError("has a port above 65535")
+    if is_tls(description) and plain.startswith((TLS_PREFIX, "ssl:")):
+        raise ValueError("has TLS twice")
+    if plain.startswith("systemd:"):
+        # Only the process that systemd starts is given the socket, and whoever checks a configuration is another.
+        if _SYSTEMD.fullmatch(plain) is None:
+            raise ValueError("is no endpoint: the form is systemd:domain=INET:name=devicehive (or INET6 or UNIX, or index=0)")
+        return
+    try:
+        serverFromString(None, plain)
+    except Exception as error:
+        # The parser of an endpoint may be anybody's plugin, and what it raises depends on the mistake (TypeError for a missing port).
+        reason = "arguments are missing or unknown" if isinstance(error, TypeError) else " ".join(str(error).split())
+        raise ValueError(f"is no endpoint: {reason}") from error
+
+
+def open_endpoint(reactor, description):
+    """The ``IStreamServerEndpoint`` of a checked string, without its TLS.
+
+    :raises ConfigurationError: systemd has passed no such socket.
+    """
+    plain = description.removeprefix(TLS_PREFIX)
+    try:
+        return serverFromString(reactor, plain)
+    except LookupError as error:
+        raise ConfigurationError(f"server.listen: {plain}: systemd has passed no such socket; is devicehive.socket enabled?") from error

@@ -1,0 +1,72 @@
+"""A look at a database from outside, also while servers work on it. Nothing is changed."""
+
+from contextlib import closing
+from dataclasses import dataclass
+
+import psycopg2
+
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.postgres.connection import OLDEST_SERVER
+from dhtwisted.postgres.dsn import parse
+from dhtwisted.postgres.errors import in_one_line
+from dhtwisted.storage.schema_files import schema_directory, script_count
+
+CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What is known of a database.
+
+    :ivar release: of the server, as it calls itself.
+    :ivar is_old: whether it is older than what is needed.
+    :ivar settings: ``fsync``, ``full_page_writes`` and ``synchronous_commit``, each with its value.
+    :ivar version: of the schema; 0 for none yet.
+    :ivar known_version: the newest schema that this program knows.
+    :ivar newest: the server's time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
+    """
+
+    release: str
+    is_old: bool
+    settings: dict
+    version: int
+    known_version: int
+    newest: int | None
+
+
+def inspect_database(dsn):
+    """Connect and ask. It waits, :data:`CONNECT_SECONDS` at most for each host.
+
+    :param dsn: as in a provider string.
+    :returns: a :class:`DatabaseFacts`.
+    :raises ValueError: there is no connection, or it may not read; the text says why, without a password.
+    """
+    try:
+        parameters = parse(dsn) | {"connect_timeout": str(CONNECT_SECONDS), "fallback_application_name": "devicehive doctor"}
+        with closing(psycopg2.connect(**parameters)) as connection:
+            connection.set_session(readonly=True, autocommit=True)
+            with connection.cursor() as cursor:
+                return _ask(connection, cursor)
+    except (psycopg2.Error, ConfigurationError) as error:
+        raise ValueError(in_one_line(error)) from error
+
+
+def _ask(connection, cursor):
+    def value(sql):
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+    names = ("fsync", "full_page_writes", "synchronous_commit")
+    settings = {name: value(f"SELECT current_setting('{name}')") for name in names}
+    version, newest = 0, None
+    if value("SELECT to_regclass('schema_version') IS NOT NULL"):
+        version = value("SELECT coalesce(max(version), 0) FROM schema_version")
+        newest = value("SELECT nullif(max(server_time), 0) FROM message_counter")
+    return DatabaseFacts(
+        release=value("SELECT current_setting('server_version')"),
+        is_old=connection.server_version < OLDEST_SERVER,
+        settings=settings,
+        version=version,
+        known_version=script_count(schema_directory("postgres")),
+        newest=newest,
+    )

@@ -1,0 +1,74 @@
+"""A look at a data file from outside, also while a server works on it.
+
+Nothing is changed: no lock is kept, no file is made. Beside a server, SQLite notes in its shared memory that somebody reads.
+"""
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from dhtwisted.storage.schema_files import schema_directory, script_count
+
+NEWEST = "SELECT max(timestamp) FROM (SELECT max(timestamp) AS timestamp FROM command UNION ALL SELECT max(timestamp) FROM notification)"
+BUSY_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of stored data.
+
+    :ivar version: of its schema; 0 for none yet.
+    :ivar known_version: the newest schema that this program knows.
+    :ivar newest: the time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
+    """
+
+    version: int
+    known_version: int
+    newest: int | None = None
+
+
+def holder_of(path):
+    """Who works on a data file.
+
+    :param path: of the data file.
+    :returns: the id of the process, as text; ``None`` for nobody.
+    """
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # Shared, and let go of at once: a server that starts at this very moment tries again.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def inspect_file(path):
+    """Read what a data file says of itself.
+
+    :param path: of a file that exists.
+    :returns: a :class:`DataFacts`.
+    :raises ValueError: it is no data file of ours, or cannot be read; the text says why.
+    """
+    known = script_count(schema_directory("file"))
+    # To read beside a server takes its -shm file. Without that nobody writes, and SQLite would make one, unless it is told so.
+    mode = "mode=ro" if os.path.exists(f"{path}-shm") else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if "schema" not in tables:
+                if tables:
+                    raise ValueError("it is the data file of another program")
+                return DataFacts(0, known)
+            (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
+            newest = connection.execute(NEWEST).fetchone()[0] if version else None
+    except (OSError, sqlite3.Error) as error:
+        raise ValueError(str(error)) from error
+    return DataFacts(version, known, newest)

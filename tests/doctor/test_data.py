@@ -1,0 +1,144 @@
+"""What the doctor says of storages."""
+
+import os
+import sqlite3
+
+import pytest
+import pytest_twisted
+
+from dhtwisted.config import Settings, StorageSettings
+from dhtwisted.doctor import data
+from dhtwisted.storage.file import FileStorage
+from dhtwisted.testing.storage_base import notification
+
+
+def look(provider, messages=""):
+    """Level and text of each finding, and the times."""
+    findings, times = data.check_storages(Settings(storage=StorageSettings(provider=provider, messages=messages)))
+    return [(finding.level, finding.text) for finding in findings], times
+
+
+def files(directory):
+    """What is there, with time and size, and when something was last made or removed.
+
+    Of the shared memory of SQLite the time does not count: readers sign in there.
+    """
+    states = {path.name: path.stat() for path in directory.iterdir()}
+    made = {".": directory.stat().st_mtime_ns}
+    return made | {name: (name.endswith("-shm") or state.st_mtime_ns, state.st_size) for name, state in states.items()}
+
+
+@pytest.fixture
+def open_file(reactor):
+    """A function that opens a storage in a file; what a test leaves open is closed after it."""
+    opened = []
+
+    async def open_one(path):
+        opened.append(FileStorage(str(path), reactor))
+        await opened[-1].open()
+        return opened[-1]
+
+    yield open_one
+    for storage in opened:
+        pytest_twisted.blockon(storage.close())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
+    path = tmp_path / "hive.sqlite"
+    (level, text), _ = look(f"file:{path}")[0]
+    assert (level, text) == ("ok", f"{path}: is made at the first start")
+    assert list(tmp_path.iterdir()) == []
+
+    storage = await open_file(path)
+    message = notification()
+    await storage.append((message,))
+    before = files(tmp_path)
+    findings, times = look(f"file:{path}")
+    assert findings[0] == ("ok", f"{path}: schema 2; the server with process id {os.getpid()} works on it")
+    assert times == [message.timestamp]
+    assert files(tmp_path) == before
+    await storage.append((notification(),))
+    await storage.close()
+
+    before = files(tmp_path)
+    findings, times = look(f"file:{path}")
+    assert findings[0] == ("ok", f"{path}: schema 2; no server works on it now")
+    assert len(times) == 1
+    assert {level for level, _ in findings} == {"ok"}
+    assert files(tmp_path) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO schema VALUES (99)")
+    connection.close()
+    path.chmod(0o644)
+    (schema, rights, _), _ = look("memory:", f"file:{path}")[0][-3:], None
+    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 2 of this program; install the newer release")
+    assert rights[0] == "warning"
+    assert f"chmod 600 {path}" in rights[1]
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to be looked at" * 30, b"SQLite format 3\0" + b"\1" * 200])
+def test_a_file_of_another_kind(tmp_path, content):
+    path = tmp_path / "hive.sqlite"
+    path.touch(0o600)
+    path.write_bytes(content)
+    findings, times = look(f"file:{path}")
+    assert findings[0][0] == "wrong"
+    assert "cannot be read" in findings[0][1]
+    assert times == []
+
+
+def test_a_directory_that_is_not_there():
+    ((level, text),), _ = look("file:/nowhere/at/all/hive.sqlite")
+    assert level == "wrong"
+    assert "make it, or name another" in text
+
+
+def test_memory_and_strangers():
+    findings, _ = look("memory:", "mine:x")
+    assert [level for level, _ in findings] == ["warning", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(2 * data.LITTLE_SPACE, "ok"), (data.LITTLE_SPACE - 1, "warning"), (data.NO_SPACE - 1, "wrong")]
+)
+def test_room_on_the_disk(monkeypatch, tmp_path, free, level):
+    usage = data.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(data.shutil, "disk_usage", lambda path: usage._replace(free=free))
+    assert data.check_space("storage", str(tmp_path)).level == level
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database(database, open_storage):
+    (schema, *unsafe), times = look(f"postgres:{database}")
+    assert schema[0] == "ok"
+    assert "schema 0, which the next start brings to" in schema[1]
+    # The database of the tests is allowed to lose everything in a crash, for speed.
+    assert {level for level, text in unsafe if "fsync is off" in text} <= {"wrong"}
+    assert times == []
+    storage = await open_storage()
+    message = notification()
+    await storage.append((message,))
+    findings, times = look(f"postgres:{database}")
+    assert "it answers" in findings[0][1]
+    assert times == [message.timestamp]
+
+
+def test_a_database_that_may_lose_what_was_acknowledged(database):
+    (*_, late), _ = look(f"postgres:{database} options='-c synchronous_commit=off'")
+    assert late[0] == "warning"
+    assert "synchronous_commit is off" in late[1]
+
+
+@pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 password=swordfish", "host=/nowhere", "=what"])
+def test_a_database_out_of_reach(dsn):
+    ((level, text),), _ = look(f"postgres:{dsn}")
+    assert level == "wrong"
+    assert "swordfish" not in text

@@ -1,0 +1,45 @@
+"""What the doctor says of the machine."""
+
+import os
+import resource
+import time
+
+import pytest
+
+from dhtwisted.config import LimitSettings, Settings, StorageSettings
+from dhtwisted.doctor import machine
+
+
+def with_connections(count, directory="."):
+    return Settings(limits=LimitSettings(connections=count), storage=StorageSettings(provider=f"file:{directory}/hive.sqlite"))
+
+
+def test_the_clock(monkeypatch):
+    now = int(time.time() * 1000)
+    assert machine.check_clock([])[0].level == "ok"
+    assert machine.check_clock([now - 5, now + 30_000])[0].level == "ok"
+    assert machine.check_clock([now + 3_600_000])[0].level == "warning"
+    monkeypatch.setattr(machine.time, "time", lambda: 60.0)
+    assert machine.check_clock([])[0].level == "wrong"
+
+
+def test_open_files(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert machine.check_files(with_connections(10, tmp_path))[0].level == "ok"
+    few = machine.check_files(with_connections(hard, tmp_path))[0]
+    assert few.level == ("ok" if hard == resource.RLIM_INFINITY else "warning")
+    assert machine.check_files(with_connections(0, tmp_path))[0].level == "ok"
+
+
+def test_memory():
+    assert machine.check_memory(with_connections(1000))[0].level == "ok"
+    assert machine.check_memory(with_connections(2**31 - 1))[0].level == "warning"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+def test_root_is_not_the_one_to_ask(tmp_path):
+    assert machine.check_user(with_connections(1, tmp_path)) == []
+    os.chown(tmp_path, 12345, 12345)
+    (finding,) = machine.check_user(with_connections(1, tmp_path))
+    assert finding.level == "warning"
+    assert "12345" in finding.text

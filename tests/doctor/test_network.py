@@ -1,0 +1,61 @@
+"""What the doctor says of endpoints."""
+
+import socket
+
+import pytest
+
+from dhtwisted.config import ServerSettings, Settings
+from dhtwisted.doctor import network
+from tests.ports import free_port
+
+
+def look(*endpoints):
+    """Level and text of each finding."""
+    return [(finding.level, finding.text) for finding in network.check_endpoints(Settings(server=ServerSettings(listen=endpoints)))]
+
+
+def test_a_free_port():
+    endpoint = f"tcp:{free_port()}:interface=127.0.0.1"
+    assert look(endpoint) == [("ok", f"{endpoint}: is free")]
+
+
+def test_listening_in_clear_for_everybody():
+    port = free_port()
+    assert [level for level, _ in look(f"tcp:{port}")] == ["ok", "warning"]
+    assert [level for level, _ in look(f"tls:tcp:{port}")] == ["ok"]
+    assert [level for level, _ in look(rf"tcp6:{port}:interface=\:\:1")] == ["ok"]
+
+
+def test_a_port_that_another_program_has():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.settimeout(1)
+        ((level, text),) = look(f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
+    assert level == "wrong"
+    assert "another program" in text
+
+
+def test_an_address_of_another_machine():
+    ((level, text), _) = look("tcp:8080:interface=192.0.2.1")
+    assert level == "wrong"
+    assert "cannot be listened on" in text
+
+
+def test_a_port_that_is_not_permitted(monkeypatch):
+    class Probe(socket.socket):
+        def bind(self, address):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(network.socket, "socket", Probe)
+    ((level, text),) = look("tcp:80:interface=127.0.0.1")
+    assert level == "wrong"
+    assert "CAP_NET_BIND_SERVICE" in text
+
+
+@pytest.mark.parametrize(("directory", "level"), [("", "ok"), ("/none", "wrong")])
+def test_a_unix_socket(tmp_path, directory, level):
+    ((found, _),) = look(f"unix:{tmp_path}{directory}/socket")
+    assert found == level
+
+
+def test_what_systemd_keeps():
+    assert look("systemd:domain=INET:name=devicehive")[0][0] == "ok"
