@@ -167,6 +167,17 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsSettings:
+    """What the operator's own tools may see."""
+
+    listen: tuple[str, ...] = option(
+        (),
+        List("a Twisted endpoint such as tcp:9090:interface=127.0.0.1", _check_endpoint),
+        "Twisted endpoint strings for /health/live, /health/ready and /metrics, without any login: keep them from the public; empty: off",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompatibilitySettings:
     """Ways of the DeviceHive reference server that are weaker than ours; every one is off."""
 
@@ -186,4 +197,5 @@ class Settings:
     bus: BusSettings = BusSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    metrics: MetricsSettings = MetricsSettings()
     compatibility: CompatibilitySettings = CompatibilitySettings()

@@ -58,10 +58,12 @@ class Polls:
     """All that wait on one server.
 
     :param limit: at most so many, 0 for any number.
+    :param refused: called with the name of the limit when one is refused.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit, refused=lambda limit: None):
         self._limit = limit
+        self._refused = refused
         self._waiting = set()
 
     def __len__(self):
@@ -73,6 +75,7 @@ class Polls:
         :raises TooManyRequests: there are enough.
         """
         if self._limit and len(self._waiting) >= self._limit:
+            self._refused("polls")
             raise TooManyRequests()
         self._waiting.add(poll)
 
