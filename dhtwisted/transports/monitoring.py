@@ -1,6 +1,8 @@
 """Health and metrics over HTTP, on endpoints of their own: what they tell is for the operator, not for the public."""
 
 import json
+import os
+import resource
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -112,6 +114,7 @@ class Monitor:
     def render(self):
         """All metrics as text."""
         text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
+        text += _process()
         if self._server is None:
             return text
         server, websockets = self._server, self._factory.websockets
@@ -153,6 +156,18 @@ class Monitor:
 
     async def _metrics(self):
         return 200, CONTENT_TYPE, self.render().encode()
+
+
+def _process():
+    """The numbers of this process; memory and descriptors only where there is a /proc."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    text = family("process_cpu_seconds_total", "counter", "User and system time in seconds.", [({}, used.ru_utime + used.ru_stime)])
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+        text += family("process_resident_memory_bytes", "gauge", "Resident memory.", [({}, pages * resource.getpagesize())])
+        text += family("process_open_fds", "gauge", "Open file descriptors.", [({}, len(os.listdir("/proc/self/fd")))])
+    return text
 
 
 class _Page(Resource):

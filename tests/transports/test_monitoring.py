@@ -1,7 +1,9 @@
 """Health and metrics: what is told of a server that starts, serves and stops, and of a storage that hangs."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -11,7 +13,9 @@ from twisted.internet.task import Clock
 from twisted.web.client import Agent, readBody
 
 from dhtwisted.config import AuthSettings, MetricsSettings, ServerSettings, Settings, StorageSettings
-from dhtwisted.metrics import family
+from dhtwisted.errors import TooManyRequests
+from dhtwisted.metrics import Metrics, family
+from dhtwisted.polls import Poll, Polls
 from dhtwisted.service import DeviceHiveService
 from dhtwisted.transports.monitoring import PROBE_INTERVAL, PROBE_SECONDS, Monitor, Probe
 
@@ -100,3 +104,25 @@ def test_labels_are_escaped():
     text = family("a", "gauge", "A.", [({"b": 'x"\\\n'}, 1)])
     (parsed,) = text_string_to_metric_families(text)
     assert parsed.samples[0].labels == {"b": 'x"\\\n'}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_dashboard_asks_for_nothing_that_is_not_there(reactor, service):
+    dashboard = json.loads((Path(__file__).parents[2] / "conf" / "grafana-dashboard.json").read_text())
+    _, body = await get(reactor, service.monitor_addresses[0], "/metrics")
+    names = set(re.findall(r"^# TYPE (\S+)", body.decode(), re.MULTILINE))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = set(re.findall(r"\b(?:dhtwisted|process)_\w+", " ".join(queries)))
+    assert asked
+    assert asked - names == set()
+    assert {"title", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
+    assert all({"id", "type", "title", "gridPos", "datasource"} <= panel.keys() for panel in dashboard["panels"])
+
+
+def test_a_refused_poll_is_counted():
+    metrics = Metrics()
+    polls = Polls(1, metrics.refused)
+    polls.add(Poll())
+    with pytest.raises(TooManyRequests):
+        polls.add(Poll())
+    assert metrics.refusals == {"polls": 1}
