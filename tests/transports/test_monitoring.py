@@ -17,6 +17,7 @@ from dhtwisted.errors import TooManyRequests
 from dhtwisted.metrics import Metrics, family
 from dhtwisted.polls import Poll, Polls
 from dhtwisted.service import DeviceHiveService
+from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.transports.monitoring import PROBE_INTERVAL, PROBE_SECONDS, Monitor, Probe
 
 LOOPBACK = ("tcp:0:interface=127.0.0.1",)
@@ -126,3 +127,23 @@ def test_a_refused_poll_is_counted():
     with pytest.raises(TooManyRequests):
         polls.add(Poll())
     assert metrics.refusals == {"polls": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_stops_is_not_ready(reactor, service, monkeypatch):
+    closing = Deferred()
+    monkeypatch.setattr(MemoryStorage, "close", lambda self: closing)
+    stopped = service.stopService()
+    status, body = await get(reactor, service.monitor_addresses[0], "/health/ready")
+    closing.callback(None)
+    await stopped
+    assert (status, json.loads(body)["listening"]) == (503, "down")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_storage_that_hangs_makes_the_server_not_ready(reactor, service, monkeypatch):
+    hanging = Deferred()
+    monkeypatch.setattr(MemoryStorage, "get", lambda self, kind, key: hanging)
+    status, body = await get(reactor, service.monitor_addresses[0], "/health/ready")
+    hanging.callback(None)
+    assert (status, json.loads(body)) == (503, {"storage": "down", "listening": "up"})
