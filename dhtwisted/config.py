@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
-from dhtwisted.endpoints import check_endpoint
+from dhtwisted.endpoints import check_endpoint, is_tls
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
 
@@ -17,6 +17,12 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _PUBLIC_URL = re.compile(r"(?:https?://[^\s?#]+)?")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
+
+
+def _check_plain_endpoint(description):
+    check_endpoint(description)
+    if is_tls(description):
+        raise ValueError("cannot have tls: in front, which is for server.listen; ssl: has a certificate of its own")
 
 
 def _check_prefix(prefix):
@@ -174,6 +180,17 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetricsSettings:
+    """What the operator's own tools may see."""
+
+    listen: tuple[str, ...] = option(
+        (),
+        List("a Twisted endpoint such as tcp:9090:interface=127.0.0.1", _check_plain_endpoint),
+        "Twisted endpoint strings for /health/live, /health/ready and /metrics, without any login: keep them from the public; empty: off",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompatibilitySettings:
     """Ways of the DeviceHive reference server that are weaker than ours; every one is off."""
 
@@ -194,4 +211,5 @@ class Settings:
     bus: BusSettings = BusSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    metrics: MetricsSettings = MetricsSettings()
     compatibility: CompatibilitySettings = CompatibilitySettings()

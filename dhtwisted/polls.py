@@ -57,11 +57,13 @@ class Poll:
 class Polls:
     """All that wait on one server.
 
+    :param refused: called with the name of the limit when one is refused.
     :ivar limit: at most so many, 0 for any number.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit, refused=lambda limit: None):
         self.limit = limit
+        self._refused = refused
         self._waiting = set()
 
     def __len__(self):
@@ -73,6 +75,7 @@ class Polls:
         :raises TooManyRequests: there are enough.
         """
         if self.limit and len(self._waiting) >= self.limit:
+            self._refused("polls")
             raise TooManyRequests()
         self._waiting.add(poll)
 

@@ -76,7 +76,7 @@ class NotificationResource(Resource):
             network_id=notification.network_id,
             device_type_id=notification.device_type_id,
             timestamp=format_timestamp(notification.timestamp),
-            parameters=_json(notification.parameters),
+            parameters=NULL if notification.parameters is None else Raw(notification.parameters),
         )
 
 

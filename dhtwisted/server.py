@@ -31,6 +31,7 @@ from dhtwisted.errors import (
     Unauthorized,
     Unstorable,
 )
+from dhtwisted.metrics import Metrics
 from dhtwisted.model import ACTIVE, User
 from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
@@ -83,6 +84,7 @@ class Server:
     :param bus: an ``IMessageBus``, not started.
     :param auth: an ``IAuthProvider``.
     :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
+    :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     """
 
@@ -100,7 +102,8 @@ class Server:
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
-        self.polls = Polls(settings.limits.polls)
+        self.metrics = Metrics()
+        self.polls = Polls(settings.limits.polls, self.metrics.refused)
         self._under_way = 0
         self._refusals = 0
         self._refusal_logged_at = 0

@@ -44,6 +44,7 @@ class DeviceHiveService(Service):
     :param read_settings: reads the configuration again for :meth:`reload`; ``None`` for one that cannot change.
     :ivar reloading: a :class:`~dhtwisted.reloading.Reloading`; what is to be reloaded puts itself there.
     :ivar addresses: ``(host, port)`` of each endpoint once it listens; a Unix socket has its path and ``None``.
+    :ivar monitor_addresses: the same for the endpoints of health and metrics.
     :ivar started: a Deferred; fires with true when the server listens, with false when it cannot and all is closed again.
     """
 
@@ -59,6 +60,8 @@ class DeviceHiveService(Service):
         self._process = process
         self._opened = AsyncExitStack()
         self._deadline = None
+        self._monitor = None
+        self.monitor_addresses = []
 
     def startService(self):
         """Begin to start; :attr:`started` tells the end of it."""
@@ -107,6 +110,8 @@ class DeviceHiveService(Service):
         self._deadline = self._reactor.seconds() + STOP_BOUND
         if self._process is not None:
             self._process.stopping()
+        if self._monitor is not None:
+            self._monitor.is_listening = False
         if self.started is not None:
             await self.started.addTimeout(START_GRACE, self._reactor)
         await self._close_all()
@@ -115,7 +120,10 @@ class DeviceHiveService(Service):
 
     async def _start(self):
         reactor, settings = self._reactor, self._settings
+        await self._start_monitor()
         storage, messages = await open_storages(reactor, settings, self._at_stop)
+        if self._monitor is not None:
+            self._monitor.watch_storages(storage, messages)
         context = ProviderContext(reactor, settings, storage, messages)
         auth = open_provider("auth", settings.auth.provider, context)
         self._at_stop("auth provider", auth.close)
@@ -128,6 +136,24 @@ class DeviceHiveService(Service):
             await self._listen(description, certificates.wrap(factory) if is_tls(description) else factory)
         self._let_reload(server.reloadable)
         self._let_reload(factory.reloadable)
+        if self._monitor is not None:
+            self._monitor.is_listening = self.running
+
+    async def _start_monitor(self):
+        """The first to be opened and the last to be closed, so that it tells of a start and of a stop."""
+        if not self._settings.metrics.listen:
+            return
+        from dhtwisted.transports.monitoring import Monitor
+
+        self._monitor = Monitor(self._reactor)
+        for description in self._settings.metrics.listen:
+            port = await open_endpoint(self._reactor, description).listen(self._monitor.site())
+            self._at_stop("monitor", port.stopListening)
+            address = port.getHost()
+            self.monitor_addresses.append((address.host, address.port) if hasattr(address, "port") else (os.fsdecode(address.name), None))
+            self.log.info("Health and metrics at {endpoint}", endpoint=description)
+            if hasattr(address, "port") and not ip_address(address.host).is_loopback:
+                self.log.warn("Health and metrics at {endpoint} are open to whoever reaches it, without login", endpoint=description)
 
     def _start_retention(self, messages):
         from dhtwisted.retention import Retention
@@ -147,6 +173,8 @@ class DeviceHiveService(Service):
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
         await server.start()
         factory = PortFactory(server)
+        if self._monitor is not None:
+            self._monitor.watch_server(server, factory)
         self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
         return server, factory
 

@@ -218,7 +218,9 @@ class Session:
             reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
         started = self._started
         if not started:
-            self._send(request, reply)
+            self.output.send(reply)
+            if request.then is not None:
+                request.then()
             return
         request.reply = reply
         if not request.is_queued:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions",
+    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics",
     "core": "server broker arrivals access entities replay polls",
     "actions": "actions",
     "session": "session rest reference",

@@ -68,6 +68,7 @@ async def _subscribe(request, event):
     fields, server, session = request.fields, request.server, request.session
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
+        request.server.metrics.refused("subscriptions_per_connection")
         raise TooManyRequests()
     await check_filters(request)
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():

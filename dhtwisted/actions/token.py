@@ -86,6 +86,7 @@ async def token(request) -> Tokens:
         raise InvalidAuthorizationRequest()
     keys = ("login", fields.login[:LONGEST_LOGIN]), ("address", request.session.output.address)
     if not server.logins.permits(*keys):
+        request.server.metrics.refused("logins_per_minute")
         raise TooManyRequests()
     try:
         user = await server.auth.login(fields.login, fields.password)

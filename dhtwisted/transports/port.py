@@ -141,6 +141,7 @@ class PortFactory(Factory):
         self.site = RestSite(server, self.locator)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
         self.undecided = set()
+        self._refused = server.metrics.refused
         self.open_connections = 0
         self._per_address = Counter()
         self._ports = 0
@@ -189,10 +190,17 @@ class PortFactory(Factory):
         host = getattr(addr, "host", "")
         self.open_connections += 1
         self._per_address[host] += 1
-        refused = (self._limit and self.open_connections > self._limit) or (
-            self._limit_per_address and self._per_address[host] > self._limit_per_address
-        )
-        return Port(self, addr, bool(refused))
+        limit = self._exceeded(host)
+        if limit is not None:
+            self._refused(limit)
+        return Port(self, addr, limit is not None)
+
+    def _exceeded(self, host):
+        if self._limit and self.open_connections > self._limit:
+            return "connections"
+        if self._limit_per_address and self._per_address[host] > self._limit_per_address:
+            return "connections_per_address"
+        return None
 
     def lost(self, addr):
         """Count a connection that has ended."""
@@ -212,6 +220,7 @@ class PortFactory(Factory):
         now = self.clock.seconds()
         if self._handshake_timeout:
             for port in [port for port in self.undecided if now - port.opened > self._handshake_timeout]:
+                self._refused("handshake_timeout")
                 port.drop()
         self.websockets.watch.tick(now)
 

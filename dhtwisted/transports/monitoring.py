@@ -1,0 +1,196 @@
+"""Health and metrics over HTTP, on endpoints of their own: what they tell is for the operator, not for the public."""
+
+import json
+import os
+import resource
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from dhtwisted.metrics import family
+from dhtwisted.model import Command, User
+
+PROBE_SECONDS = 2.0
+"""For the storage to answer a check of health."""
+
+PROBE_INTERVAL = 1.0
+"""Seconds for which an answer of the storage is good: however many ask, it is asked no more often."""
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Probe:
+    """Whether a storage answers. One question at a time: one that hangs is not asked again until it has answered.
+
+    :param ask: asks it; returns a Deferred or an awaitable.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock, ask):
+        self._clock = clock
+        self._ask = ask
+        self._asked_at = None
+        self._is_under_way = False
+        self._is_up = False
+        self._waiting = []
+
+    def check(self):
+        """A Deferred; fires with true or false within :data:`PROBE_SECONDS`."""
+        now = self._clock.seconds()
+        if not self._is_under_way:
+            if self._asked_at is not None and now - self._asked_at < PROBE_INTERVAL:
+                return succeed(self._is_up)
+            self._asked_at, self._is_under_way = now, True
+            Deferred.fromCoroutine(self._run())
+        if not self._is_under_way:
+            return succeed(self._is_up)
+        left = self._asked_at + PROBE_SECONDS - now
+        if left <= 0:
+            return succeed(False)
+        waiting = Deferred()
+        self._waiting.append(waiting)
+        waiting.addTimeout(left, self._clock, onTimeoutCancel=lambda result, _: self._gave_up(waiting))
+        return waiting
+
+    def _gave_up(self, waiting):
+        self._waiting = [other for other in self._waiting if other is not waiting]
+        return False
+
+    async def _run(self):
+        try:
+            await self._ask()
+            is_up = True
+        except Exception as error:
+            # Whatever it is, the storage did not answer; providers may raise anything.
+            is_up = False
+            self.log.warn("the storage did not answer a check of health: {error}", error=" ".join(str(error).split()))
+        self._is_up, self._is_under_way = is_up, False
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(is_up)
+
+
+class Monitor:
+    """What is known of one server. It is there before the server and after it.
+
+    :ivar is_listening: whether clients are served: not before the start has ended, nor while stopping.
+    """
+
+    def __init__(self, clock):
+        self.is_listening = False
+        self._clock = clock
+        self._probes = {}
+        self._server = self._factory = None
+
+    def watch_storages(self, storage, messages):
+        """Check these from now on."""
+        self._probes["storage"] = Probe(self._clock, lambda: storage.get(User, 1))
+        if messages is not storage:
+            self._probes["messages"] = Probe(self._clock, lambda: messages.get_message(Command, "health", 1))
+
+    def watch_server(self, server, factory):
+        """Show the numbers of these from now on."""
+        self._server, self._factory = server, factory
+
+    async def readiness(self):
+        """Part -> ``up`` or ``down``."""
+        checks = {name: probe.check() for name, probe in self._probes.items()}
+        parts = {"storage": "down"}
+        for name, check in checks.items():
+            parts[name] = "up" if await check else "down"
+        return parts | {"listening": "up" if self.is_listening else "down"}
+
+    def render(self):
+        """All metrics as text."""
+        text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
+        text += _process()
+        if self._server is None:
+            return text
+        server, websockets = self._server, self._factory.websockets
+        traffic, congested = websockets.traffic, websockets.watch.congested
+        gauges = (
+            ("connections", "Open connections of any kind.", self._factory.open_connections),
+            ("websocket_connections", "Open WebSocket connections.", len(websockets.connections)),
+            ("congested_connections", "Connections whose client does not read.", len(congested)),
+            ("polls_waiting", "Long polls that wait.", len(server.polls)),
+        )
+        counters = (
+            ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
+            ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
+            ("websocket_sent_bytes_total", "Bytes sent by WebSocket.", traffic.octets_sent),
+        )
+        for kind, rows in (("gauge", gauges), ("counter", counters)):
+            text += "".join(family(f"dhtwisted_{name}", kind, about, [({}, value)]) for name, about, value in rows)
+        refusals = [({"limit": limit}, count) for limit, count in sorted(server.metrics.refusals.items())]
+        return text + family("dhtwisted_refusals_total", "counter", "Refusals, by the option of [limits].", refusals)
+
+    def site(self):
+        """The pages, for an endpoint."""
+        root, health = Resource(), Resource()
+        root.putChild(b"health", health)
+        health.putChild(b"live", _Page(self._live))
+        health.putChild(b"ready", _Page(self._ready))
+        root.putChild(b"metrics", _Page(self._metrics))
+        site = Site(root)
+        site.noisy = False
+        # A line for each scrape would bury what matters.
+        site.log = lambda request: None
+        return site
+
+    async def _live(self):
+        return 200, CONTENT_TYPE, b"live\n"
+
+    async def _ready(self):
+        parts = await self.readiness()
+        status = 200 if all(state == "up" for state in parts.values()) else 503
+        return status, b"application/json", json.dumps(parts).encode()
+
+    async def _metrics(self):
+        return 200, CONTENT_TYPE, self.render().encode()
+
+
+def _process():
+    """The numbers of this process; memory and descriptors only where there is a /proc."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    text = family("process_cpu_seconds_total", "counter", "User and system time in seconds.", [({}, used.ru_utime + used.ru_stime)])
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+        text += family("process_resident_memory_bytes", "gauge", "Resident memory.", [({}, pages * resource.getpagesize())])
+        text += family("process_open_fds", "gauge", "Open file descriptors.", [({}, len(os.listdir("/proc/self/fd")))])
+    return text
+
+
+class _Page(Resource):
+    """A page made by a coroutine function that returns status, content type and body."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def render_GET(self, request):
+        gone = []
+        request.notifyFinish().addErrback(gone.append)
+        Deferred.fromCoroutine(self._answer(request, gone)).addErrback(self._failed, request, gone)
+        return NOT_DONE_YET
+
+    async def _answer(self, request, gone):
+        status, content_type, body = await self._make()
+        if not gone:
+            request.setResponseCode(status)
+            request.setHeader(b"content-type", content_type)
+            request.setHeader(b"cache-control", b"no-store")
+            request.write(b"" if request.method == b"HEAD" else body)
+            request.finish()
+
+    def _failed(self, failure, request, gone):
+        self.log.failure("a page of the monitor failed", failure=failure)
+        if not gone:
+            request.setResponseCode(500)
+            request.finish()
