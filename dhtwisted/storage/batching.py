@@ -93,15 +93,17 @@ class Batcher:
 
     def _take(self):
         """Take what goes together: up to ``max_rows``, or a single operation while the culprit of a failed batch is looked for."""
-        limit = self._max_rows
         if self._suspects:
+            # Not what makes one row: operations without rows would come along, and the culprit would never be alone.
             self._suspects -= 1
-            limit = 1
-        if self._waiting_rows <= limit:
+            batch = [self._waiting.popleft()]
+            self._waiting_rows -= batch[0][1]
+            return batch
+        if self._waiting_rows <= self._max_rows:
             batch, self._waiting, self._waiting_rows = self._waiting, deque(), 0
             return batch
         batch, rows = [], 0
-        while self._waiting and rows < limit:
+        while self._waiting and rows < self._max_rows:
             entry = self._waiting.popleft()
             batch.append(entry)
             rows += entry[1]

@@ -119,6 +119,21 @@ def test_the_culprit_of_a_failed_batch_fails_alone(commits):
     assert answers == [("a", "a"), ("b", Unstorable), ("c", "c"), ("d", "d")]
 
 
+def test_nor_does_one_without_rows_keep_it_company(commits):
+    batcher = Batcher(commits)
+    answers = []
+    batcher.submit("first")
+    record(answers, batcher.submit("barrier", rows=0), "barrier")
+    record(answers, batcher.submit("bad"), "bad")
+    commits.end()
+    commits.fail(Unstorable("no"))
+    assert commits.batches[2:] == [["barrier"]]
+    commits.end()
+    commits.fail(Unstorable("no"))
+    assert answers == [("barrier", "barrier"), ("bad", Unstorable)]
+    assert len(commits.batches) == 4
+
+
 def test_when_the_storage_is_away_all_fail_each_with_its_own_error(commits):
     batcher = Batcher(commits)
     errors = []
