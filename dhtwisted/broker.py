@@ -149,12 +149,14 @@ class Broker:
     """Hands each event to the sessions that are to have it.
 
     :param updates_to_inserter: whether ``command/update`` also goes to the connection that inserted the command (section 4.4).
+    :ivar deliveries: how many there were: events, each times those that it was handed to.
     """
 
     def __init__(self, updates_to_inserter):
         self._updates_to_inserter = updates_to_inserter
         self._indexes = {action: Index(kind) for action, kind in EVENT_KINDS.items()}
         self._inserters = {}
+        self.deliveries = 0
 
     def add(self, subscription):
         """Deliver to a subscription from the next event on."""
@@ -199,7 +201,7 @@ class Broker:
         message, action, index = event.message, event.action, self._indexes[event.action]
         place = index.permission, device.network_id, device.device_type_id
         inserter = self._inserters.get(message.id) if action == COMMAND_UPDATE else None
-        body = None
+        body, count = None, 0
         for subscription in index.candidates(device):
             if subscription.is_filtered and not subscription.lets_through(message, device.network_id, device.device_type_id):
                 continue
@@ -207,6 +209,7 @@ class Broker:
                 continue
             if body is None:
                 body = event_body(message)
+            count += 1
             if inserter is not None and subscription.session is inserter:
                 inserter = None
             send = subscription.send
@@ -214,6 +217,7 @@ class Broker:
                 send(subscription.prefix, body)
             else:
                 subscription.session.deliver(subscription, message, body)
+        self.deliveries += count
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, place, body)
 
@@ -225,4 +229,5 @@ class Broker:
 
     def _deliver_to_inserter(self, session, message, place, body):
         if session.principal is not None and session.principal.receives(place):
+            self.deliveries += 1
             session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))

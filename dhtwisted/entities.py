@@ -55,6 +55,10 @@ class Entities:
         self.find = storage.find
         self.count = storage.count
 
+    def sizes(self):
+        """How many entities the cache holds, by the name of their kind."""
+        return {kind.__name__.lower(): len(known) for kind, known in self._known.items()}
+
     async def get(self, kind, key):
         """Find one entity; ``None`` when there is none."""
         known = self._known.get(kind)

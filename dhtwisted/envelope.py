@@ -14,7 +14,7 @@ import msgspec
 from msgspec import DecodeError, Raw
 
 from dhtwisted.coercion import coerce
-from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, UnknownEndpoint
+from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
 from dhtwisted.schema import NULL, decode_hook, exceeds_depth
 
 encode = msgspec.json.Encoder().encode
@@ -96,9 +96,9 @@ class RequestDecoder:
         try:
             members = _members(text)
         except (DecodeError, RecursionError, UnicodeDecodeError):
-            return Refused(MalformedJson())
+            return Refused(TooDeep())
         action, request_id = (bytes(members.get(name, NULL)) for name in ("action", "requestId"))
-        return Refused(MalformedJson(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
+        return Refused(TooDeep(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
 
 
 def _echo(value):

@@ -44,6 +44,10 @@ class MalformedJson(BadRequest):
     rest_text = BadRequest.text
 
 
+class TooDeep(MalformedJson):
+    """JSON nested deeper than ``limits.json_depth``."""
+
+
 class UnknownEndpoint(BadRequest):
     """``action`` is missing, empty, or no string."""
 

@@ -25,6 +25,7 @@ from dhtwisted.errors import (
     MissingBody,
     NoSuchPath,
     TokenExpired,
+    TooDeep,
     Unauthorized,
     UnparseableTimestamp,
     UnsupportedMediaType,
@@ -173,7 +174,7 @@ def _checked_body(call, depth):
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise UnsupportedMediaType()
     if depth and exceeds_depth(body, depth):
-        raise MalformedJson()
+        raise TooDeep()
     try:
         # What stays raw JSON is not looked into by the decoder.
         body.decode()
@@ -267,7 +268,9 @@ class RestApi:
 
         def prepared(request, error):
             if error is not None:
-                refuse(self._server.told(error, "/".join(call.segments)))
+                told = self._server.told(error, "/".join(call.segments))
+                self._server.metrics.refused_request(told)
+                refuse(told)
             else:
                 self._server.execute(request, finished)
 

@@ -150,6 +150,7 @@ class Server:
         :returns: whether it waits, so that ``done`` will be called later.
         """
         action = request.action
+        self.metrics.requests[action.name] += 1
         try:
             if request.fields.token is not None and not action.own_token:
                 outcome = self._execute_with_token(request)
@@ -160,7 +161,7 @@ class Server:
                     request.principal.require(action.permissions)
                 outcome = action.handler(request)
         except Exception as error:
-            done(request, None, self.told(error, action.name))
+            done(request, None, self._failed(error, action.name))
             return False
         sort = type(outcome)
         if sort is CoroutineType:
@@ -178,7 +179,7 @@ class Server:
         except StopIteration as stop:
             done(request, stop.value, None)
         except Exception as error:
-            done(request, None, self.told(error, request.action.name))
+            done(request, None, self._failed(error, request.action.name))
         else:
             self._under_way += 1
             return resume_after(waiting, coroutine, partial(self._finished, (request, done)))
@@ -190,7 +191,12 @@ class Server:
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
             self._idle = None
-        done(request, members, None if error is None else self.told(error, request.action.name))
+        done(request, members, None if error is None else self._failed(error, request.action.name))
+
+    def _failed(self, error, name):
+        told = self.told(error, name)
+        self.metrics.errors[name, told.code] += 1
+        return told
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)

@@ -154,6 +154,7 @@ class Session:
         if self._rate is None or self._rate.take():
             return False
         if self._rate_call is None:
+            self._server.metrics.refused("requests_per_second")
             self._rate_call = self._server.reactor.callLater(self._rate.delay, self._rate_passed)
         return True
 
@@ -189,6 +190,7 @@ class Session:
             self._put_in_order(request)
 
     def _answer_refused(self, refused):
+        self._server.metrics.refused_request(refused.error)
         reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
         if not self._started:
             self.output.send(reply)

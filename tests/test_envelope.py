@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from dhtwisted.actions import ACTIONS
 from dhtwisted.envelope import Refused, RequestDecoder, error_reply, reply
-from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, UnknownEndpoint
+from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Timestamp
 from dhtwisted.testing.requests import NESTED_TOO_DEEP, nested, requests, texts_of_any_kind
@@ -67,7 +67,7 @@ def test_the_request_id_is_kept_as_text_on_both_ways(request_id, device_id):
 )
 def test_what_is_no_json_object_has_nothing_to_echo(text):
     refused = refusal(text)
-    assert type(refused.error) is MalformedJson
+    assert isinstance(refused.error, MalformedJson)
     assert refused.action is None
     assert json.loads(error_reply(refused.error, refused.action)) == {"status": "error", "code": 400, "error": "Malformed Json received."}
 
@@ -105,13 +105,13 @@ def test_an_action_that_nobody_has(action, name):
 )
 def test_json_that_cannot_be_kept_is_refused_with_action_and_request_id(text):
     refused = refusal(text)
-    assert type(refused.error) is MalformedJson
+    assert isinstance(refused.error, MalformedJson)
     assert (json.loads(refused.action), refused.request_id) == (json.loads(text.partition(",")[0] + "}")["action"], b"4")
 
 
 def test_nesting_is_counted_from_the_request_on():
     assert decode(b'{"action":"server/info","more":%b}' % nested(DEPTH - 1)) is not None
-    assert type(refusal(b'{"action":"server/info","more":%b}' % nested(DEPTH)).error) is MalformedJson
+    assert type(refusal(b'{"action":"server/info","more":%b}' % nested(DEPTH)).error) is TooDeep
 
 
 def test_a_request_id_that_is_too_deep_is_not_sent_back():
@@ -120,7 +120,7 @@ def test_a_request_id_that_is_too_deep_is_not_sent_back():
 
 
 def test_nesting_too_deep_for_any_reader_is_refused():
-    assert type(refusal(NESTED_TOO_DEEP).error) is MalformedJson
+    assert type(refusal(NESTED_TOO_DEEP).error) is TooDeep
 
 
 def test_the_reply_is_strict_json_even_for_an_infinite_request_id():

@@ -12,6 +12,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from dhtwisted.config import Settings
+from dhtwisted.metrics import Metrics
 from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
 
 MESSAGE_SIZE = 64 * 1024**2
@@ -27,7 +28,7 @@ def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
     if reactor is None:
         from twisted.internet import reactor
     limits = replace(Settings().limits, message_size=message_size, authenticate_timeout=0.0)
-    server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits))
+    server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits), metrics=Metrics())
     return EchoFactory(EchoSessions(server), rest_url=_no_rest, closed=_ignore)
 
 

@@ -11,6 +11,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from dhtwisted.metrics import family
 from dhtwisted.model import Command, User
+from dhtwisted.transports.scrape import build_info, render_server
 
 PROBE_SECONDS = 2.0
 """For the storage to answer a check of health."""
@@ -106,26 +107,8 @@ class Monitor:
     def render(self):
         """All metrics as text."""
         text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
-        text += _process()
-        if self._server is None:
-            return text
-        server, websockets = self._server, self._factory.websockets
-        traffic, congested = websockets.traffic, websockets.watch.congested
-        gauges = (
-            ("connections", "Open connections of any kind.", self._factory.open_connections),
-            ("websocket_connections", "Open WebSocket connections.", len(websockets.connections)),
-            ("congested_connections", "Connections whose client does not read.", len(congested)),
-            ("polls_waiting", "Long polls that wait.", len(server.polls)),
-        )
-        counters = (
-            ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
-            ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
-            ("websocket_sent_bytes_total", "Bytes sent by WebSocket.", traffic.octets_sent),
-        )
-        for kind, rows in (("gauge", gauges), ("counter", counters)):
-            text += "".join(family(f"dhtwisted_{name}", kind, about, [({}, value)]) for name, about, value in rows)
-        refusals = [({"limit": limit}, count) for limit, count in sorted(server.metrics.refusals.items())]
-        return text + family("dhtwisted_refusals_total", "counter", "Refusals, by the option of [limits].", refusals)
+        text += build_info() + _process()
+        return text if self._server is None else text + render_server(self._server, self._factory)
 
     def site(self):
         """The pages, for an endpoint."""

@@ -76,7 +76,7 @@ class QueuedOutput:
             return
         length, queue = len(prefix) + len(body), self._queue
         if self.congested and self._is_overfull(length):
-            self._too_slow("its queue is full")
+            self._too_slow("queue_full")
             return
         if not queue:
             self.factory.flush_later(self)

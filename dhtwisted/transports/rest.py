@@ -142,6 +142,7 @@ class HttpRequest(Request):
     def _refuse(self, error):
         """Answer without having read it all, and close: what is left cannot be told from a next request."""
         self._refused = True
+        self.channel.factory.metrics.refused("body_timeout" if isinstance(error, RequestTimeout) else "message_size")
         self.channel.refuse(error)
 
     def _stop_timer(self):
@@ -236,6 +237,7 @@ class RestSite(HTTPFactory):
     def __init__(self, server, locator):
         super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
         self.set_limits(server.settings)
+        self.metrics = server.metrics
         self._locator = locator
         self._api = RestApi(server)
         self._documents = {}
@@ -278,6 +280,7 @@ class RestSite(HTTPFactory):
         if channel.rate.take():
             self._process(request)
         else:
+            self.metrics.refused("requests_per_second")
             self.reactor.callLater(channel.rate.delay, self.process, request)
 
     def _process(self, request):

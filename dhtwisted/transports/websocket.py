@@ -9,6 +9,7 @@ What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. 
 * ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
 * ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
   not written, at each connection that is opened. It leaves ``peer``, which Autobahn reads.
+* ``_max_message_size_exceeded`` is overridden to count.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 
@@ -35,6 +36,9 @@ EMPTY_PING = b"\x89\x00"
 
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
 SLOW_SECONDS = 10
+SLOW = {"queue_full": "its queue is full", "not_reading": f"for {SLOW_SECONDS} seconds"}
+"""How a client is too slow: as it is counted, and as it is told in the log."""
+
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
 FIRST_CONTROL = 8
@@ -132,6 +136,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     def _end_flood(self):
         """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
         if self.state == self.STATE_OPEN:
+            self.factory.metrics.ended("flood")
             self.events.info("closing {address}: a flood of frames that bring no message", address=self.address)
         self._end(CLOSE_POLICY, "too many small frames")
         self.data = b""
@@ -169,6 +174,10 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self.session = None
         self.factory.closed(self)
 
+    def _max_message_size_exceeded(self, msg_size, max_msg_size, reason):
+        self.factory.metrics.refused("message_size")
+        super()._max_message_size_exceeded(msg_size, max_msg_size, reason)
+
     # The end
 
     def abort(self, reason):
@@ -177,7 +186,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     def _too_slow(self, reason):
         # Events go on arriving until the connection is gone.
         if self.state == self.STATE_OPEN:
-            self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=reason)
+            self.factory.metrics.ended(reason)
+            self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=SLOW[reason])
             self._end(CLOSE_POLICY, "too slow")
 
     def _end(self, code, reason):
@@ -214,15 +224,16 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def check_authenticated(self):
         """End a connection that has had its time to authenticate."""
-        if self.session.principal is None:
+        if self.session.principal is None and self.state == self.STATE_OPEN:
+            self.factory.metrics.ended("unauthenticated")
             self._end(CLOSE_POLICY, "not authenticated in time")
 
     def check_congestion(self, now):
         """End a connection that takes nothing."""
         if now - self._congested_since > SLOW_SECONDS:
-            self._too_slow("for 10 seconds")
+            self._too_slow("not_reading")
         elif self._is_overfull(0):
-            self._too_slow("its queue is full")
+            self._too_slow("queue_full")
 
     def check_closing(self, now):
         """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
@@ -238,6 +249,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         if self._reading:
             self.silent_intervals += 1
         if self.silent_intervals > MISSED_INTERVALS:
+            self.factory.metrics.ended("silent")
             self.wasNotCleanReason = "silent"
             self.dropConnection(abort=True)
         else:
@@ -276,6 +288,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.rest_url = rest_url
         self.closed = closed
         self.clock = server.reactor
+        self.metrics = server.metrics
         self.connections = set()
         self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)
         self.output_queue = limits.output_queue

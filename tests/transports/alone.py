@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from dhtwisted.config import Settings
+from dhtwisted.metrics import Metrics
 from dhtwisted.transports.websocket import DeviceHiveFactory
 from tests.transports.raw import HANDSHAKE
 
@@ -52,7 +53,9 @@ class Side:
         self.clock = clock or Clock()
         self.session = Recording()
         settings = replace(Settings(), limits=replace(Settings().limits, **limits))
-        sessions = SimpleNamespace(server=SimpleNamespace(reactor=self.clock, settings=settings), build=lambda output: self.session)
+        sessions = SimpleNamespace(
+            server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics()), build=lambda output: self.session
+        )
         self.factory = factory_class(sessions, rest_url=lambda path, headers, secure: "", closed=lambda protocol: None)
         if accept is not None:
             self.factory.protocol.perMessageCompressionAccept = staticmethod(accept)

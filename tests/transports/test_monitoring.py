@@ -126,7 +126,7 @@ def test_a_refused_poll_is_counted():
     polls.add(Poll())
     with pytest.raises(TooManyRequests):
         polls.add(Poll())
-    assert metrics.refusals == {"polls": 1}
+    assert +metrics.refusals == {"polls": 1}
 
 
 @pytest_twisted.ensureDeferred

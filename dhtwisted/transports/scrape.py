@@ -1,0 +1,72 @@
+"""What is told at a scrape of a server: its counters as they are, and its sizes, which are added up now."""
+
+import platform
+
+from dhtwisted import __version__
+from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.metrics import family
+
+
+def build_info():
+    """Which program this is."""
+    labels = {"version": __version__, "python": platform.python_version()}
+    return family("dhtwisted_build_info", "gauge", "Always 1; version of the server and of Python.", [(labels, 1)])
+
+
+def render_server(server, factory):
+    """All metrics of a server as text.
+
+    :param server: a :class:`~dhtwisted.server.Server`.
+    :param factory: its :class:`~dhtwisted.transports.port.PortFactory`.
+    """
+    return _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
+
+
+def _sizes(server, factory):
+    websockets = factory.websockets
+    queued = [connection.queued for connection in websockets.connections]
+    rows = (
+        ("connections", "Open connections of any kind.", factory.open_connections),
+        ("websocket_connections", "Open WebSocket connections.", len(queued)),
+        ("congested_connections", "Connections whose client does not read.", len(websockets.watch.congested)),
+        ("queued_bytes", "Bytes that wait for clients to read, of all connections.", sum(queued)),
+        ("queued_bytes_max", "Bytes that wait in the connection that has most.", max(queued, default=0)),
+        ("polls_waiting", "Long polls that wait.", len(server.polls)),
+    )
+    text = "".join(family(f"dhtwisted_{name}", "gauge", about, [({}, value)]) for name, about, value in rows)
+    cached = [({"kind": kind}, size) for kind, size in server.entities.sizes().items()]
+    return text + family("dhtwisted_cached_entities", "gauge", "Entities in memory, by kind.", cached)
+
+
+def _traffic(server, traffic):
+    rows = (
+        ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
+        ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
+        ("websocket_sent_bytes_total", "Bytes sent by WebSocket.", traffic.octets_sent),
+        ("deliveries_total", "Events handed to subscribers, each time counted.", server.broker.deliveries),
+    )
+    return "".join(family(f"dhtwisted_{name}", "counter", about, [({}, value)]) for name, about, value in rows)
+
+
+def _requests(metrics):
+    names = sorted(ACTIONS.keys() | REST_ONLY.keys())
+    rows = (
+        ("requests_total", "Requests begun, by action.", [({"action": name}, metrics.requests[name]) for name in names]),
+        (
+            "request_errors_total",
+            "Requests that ended in an error, by action and code.",
+            [({"action": name, "code": str(code)}, count) for (name, code), count in sorted(metrics.errors.items())],
+        ),
+        (
+            "requests_unread_total",
+            "Requests refused before any action was begun, by code.",
+            [({"code": str(code)}, count) for code, count in sorted(metrics.unread.items())],
+        ),
+        ("refusals_total", "Refusals, by the option of [limits].", [({"limit": name}, count) for name, count in metrics.refusals.items()]),
+        (
+            "ended_connections_total",
+            "WebSocket connections ended by the server.",
+            [({"reason": name}, n) for name, n in metrics.ends.items()],
+        ),
+    )
+    return "".join(family(f"dhtwisted_{name}", "counter", about, samples) for name, about, samples in rows)
