@@ -1,6 +1,6 @@
 """What a server counts for its operator, and the Prometheus text format (0.0.4). Counting is one addition; all else is done at a scrape."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from dhtwisted.errors import TooDeep
 
@@ -44,7 +44,8 @@ class Metrics:
     def __init__(self):
         self.refusals = Counter(dict.fromkeys(LIMITS, 0))
         self.ends = Counter(dict.fromkeys(ENDS, 0))
-        self.requests = Counter()
+        # Counted for every message: a Counter takes 50 ns more.
+        self.requests = defaultdict(int)
         self.errors = Counter()
         self.unread = Counter()
 

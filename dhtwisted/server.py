@@ -103,6 +103,7 @@ class Server:
         self.publish = bus.publish
         self._last_subscription_id = 0
         self.metrics = Metrics()
+        self._requests = self.metrics.requests
         self.polls = Polls(settings.limits.polls, self.metrics.refused)
         self._under_way = 0
         self._refusals = 0
@@ -150,7 +151,7 @@ class Server:
         :returns: whether it waits, so that ``done`` will be called later.
         """
         action = request.action
-        self.metrics.requests[action.name] += 1
+        self._requests[action.name] += 1
         try:
             if request.fields.token is not None and not action.own_token:
                 outcome = self._execute_with_token(request)
