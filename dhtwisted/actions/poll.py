@@ -149,13 +149,14 @@ async def _poll(request, event):
     if fields.limit is not None and fields.limit < 0:
         raise InvalidLimit()
     fields.device_id = fields.device_id or None
+    from_now = fields.timestamp is None
+    position = server.now() if from_now else fields.timestamp
     await check_filters(request)
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
-    position = server.now() if fields.timestamp is None else fields.timestamp
-    poll = Poll(await _known(server, event, position))
+    poll = Poll(await _known(server, event, position, from_now))
     with _waiting(request, event, poll, **filters(fields)) as subscription:
-        history = _History(server, poll, subscription, position, fields.timestamp is None, fields.limit)
+        history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
         if not found:
             await poll.wait(server.reactor, seconds)
@@ -171,18 +172,20 @@ def _time(subscription, message):
     return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
 
 
-async def _known(server, event, position):
+async def _known(server, event, position, from_now):
     """Find out which events are late: their messages were stored before now, so what is later than ``position`` will be found there, and
     the client has had the rest, from another node perhaps. A message that is stored from now on is none of these, whatever its client dates
     it.
 
+    :param from_now: the position is now: what has this very millisecond may have been stored after the poll came, and before the storage
+        is asked here. It counts as not known.
     :returns: a function of a message.
     """
     if event == COMMAND_UPDATE:
         now = server.now()
         # Both, since the storage's clock may be behind ours, or the client's ahead.
         return lambda command: command.last_updated <= position and command.last_updated < now
-    newest = MessageQuery(before=position + 1, descending=True, take=1)
+    newest = MessageQuery(before=position + (not from_now), descending=True, take=1)
     last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
     return lambda message: message.id <= last_id
 

@@ -294,6 +294,19 @@ async def test_nothing_of_a_millisecond_is_lost_while_it_is_being_stored(server,
     assert names(await poll, "notification") == ["first", "second"]
 
 
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest_twisted.ensureDeferred
+async def test_a_message_of_the_millisecond_in_which_the_poll_came_is_not_missed(server, admin, kind):
+    server.server.messages = storage = DelayingStorage(server.storage)
+    storage.delay("find_messages", late=True)
+    poll = client(server).send("GET", f"/device/{kind}/poll?deviceId=pump")
+    await insert(admin, "same", kind)
+    storage.prompt()
+    storage.release_all()
+    later(server)
+    assert names(await poll, kind) == ["same"]
+
+
 @pytest_twisted.ensureDeferred
 async def test_waiting_for_a_command(server, admin):
     command = await insert(admin, "a")
@@ -415,3 +428,17 @@ async def test_updates_are_delivered_though_the_client_is_ahead(node):
     node.tell(node.update("pump", command.id))
     later(node)
     assert [command["status"] for command in (await poll)[1]] == ["done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_stored_while_the_device_of_a_poll_is_looked_up_is_not_missed(node):
+    node.delaying.delay("get", late=True)
+    poll = client(node.server).send("GET", "/device/notification/poll?deviceId=pump&waitTimeout=1")
+    later(node)
+    assert node.delaying.waiting
+    node.store("pump")
+    later(node)
+    node.delaying.prompt()
+    node.delaying.release_all()
+    later(node)
+    assert [message["id"] for message in (await answered(node, poll))[1]] == [1]
