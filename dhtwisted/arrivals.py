@@ -40,10 +40,14 @@ class ArrivedIds:
 
     Ids count upwards without a hole. So one that is passed over is on its way, by another node perhaps, or it never comes: its node died
     before it could tell.
+
+    :ivar highest: the highest id that came. Who sees that an event has the next one may raise it himself, which saves a call.
     """
 
+    __slots__ = ("_missing", "_unsure_until", "highest")
+
     def __init__(self):
-        self._highest = 0
+        self.highest = 0
         self._missing = {}
         self._unsure_until = 0
 
@@ -52,13 +56,13 @@ class ArrivedIds:
 
         :param seconds: the time of the reactor.
         """
-        if message_id == self._highest + 1:
-            self._highest = message_id
-        elif message_id <= self._highest:
+        if message_id == self.highest + 1:
+            self.highest = message_id
+        elif message_id <= self.highest:
             self._missing.pop(message_id, None)
         else:
-            self._pass_over(range(self._highest + 1, message_id), int(seconds * 1000) + FRESH)
-            self._highest = message_id
+            self._pass_over(range(self.highest + 1, message_id), int(seconds * 1000) + FRESH)
+            self.highest = message_id
 
     def _pass_over(self, ids, until):
         if len(self._missing) + len(ids) > MAX_MISSING:
@@ -73,7 +77,7 @@ class ArrivedIds:
         if now < self._unsure_until:
             return 0
         self._missing = {message_id: until for message_id, until in self._missing.items() if until > now}
-        return min(self._missing, default=self._highest + 1) - 1
+        return min(self._missing, default=self.highest + 1) - 1
 
 
 class Arrivals:
@@ -175,7 +179,11 @@ class Arrivals:
         """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
         ids = self._ids.get(event.action)
         if ids is not None:
-            ids.add(event.message.id, self._heard_at)
+            message_id = event.message.id
+            if message_id == ids.highest + 1:
+                ids.highest = message_id
+            else:
+                ids.add(message_id, self._heard_at)
         if device is not None:
             try:
                 self._broker.deliver(event, device)

@@ -201,15 +201,18 @@ class Broker:
         message, action, index = event.message, event.action, self._indexes[event.action]
         place = index.permission, device.network_id, device.device_type_id
         inserter = self._inserters.get(message.id) if action == COMMAND_UPDATE else None
-        body, count = None, 0
-        for subscription in index.candidates(device):
+        body = None
+        candidates = index.candidates(device)
+        self.deliveries += len(candidates)
+        for subscription in candidates:
             if subscription.is_filtered and not subscription.lets_through(message, device.network_id, device.device_type_id):
+                self.deliveries -= 1
                 continue
             if not subscription.principal.receives(place):
+                self.deliveries -= 1
                 continue
             if body is None:
                 body = event_body(message)
-            count += 1
             if inserter is not None and subscription.session is inserter:
                 inserter = None
             send = subscription.send
@@ -217,7 +220,6 @@ class Broker:
                 send(subscription.prefix, body)
             else:
                 subscription.session.deliver(subscription, message, body)
-        self.deliveries += count
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, place, body)
 

@@ -152,6 +152,12 @@ class IStorage(IEntityStorage, IMessageStorage):
         """Finish what was accepted, then let go of everything (async). Every call after this raises ``StorageUnavailable``."""
 
 
+class IMeasuredStorage(Interface):
+    """A storage that tells how it fares; it need not."""
+
+    statistics = Attribute("A ``statistics.StorageStatistics``, shown in ``/metrics``.")
+
+
 class IMessageBus(Interface):
     """Makes several servers ("nodes") on one storage behave as one: carries events from the node where a message was stored to every node,
     its own included, and tells every node that entities were changed on another.
@@ -187,6 +193,13 @@ class IMessageBus(Interface):
 
     def stop():
         """End (async), also when :meth:`start` failed. Neither ``receive`` nor ``changed`` is called after this completes."""
+
+
+class IObservedBus(Interface):
+    """A bus that tells how it fares; it need not."""
+
+    up = Attribute("Whether it hears of the other nodes now. ``/health/ready`` tells it.")
+    lag = Attribute("Seconds for which the oldest of what it has not yet handed over has waited, 0.0 for nothing. ``/metrics`` tells it.")
 
 
 class IAuthProvider(Interface):

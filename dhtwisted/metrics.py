@@ -1,6 +1,6 @@
 """What a server counts for its operator, and the Prometheus text format (0.0.4). Counting is one addition; all else is done at a scrape."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 from dhtwisted.errors import TooDeep
 
@@ -44,8 +44,8 @@ class Metrics:
     def __init__(self):
         self.refusals = Counter(dict.fromkeys(LIMITS, 0))
         self.ends = Counter(dict.fromkeys(ENDS, 0))
-        # Counted for every message: a Counter takes 50 ns more.
-        self.requests = defaultdict(int)
+        # Counted for every message: of any other sort of dictionary each would take 50 ns more.
+        self.requests = {}
         self.errors = Counter()
         self.unread = Counter()
 
@@ -86,6 +86,23 @@ def family(name, kind, text, samples):
     for labels, value in samples:
         inner = ",".join(f'{label}="{_escape(content)}"' for label, content in labels.items())
         lines.append(f"{name}{{{inner}}} {value}\n" if inner else f"{name} {value}\n")
+    return "".join(lines)
+
+
+def histograms(name, text, samples):
+    """Render one metric that is a histogram.
+
+    :param samples: pairs of labels, a dict of texts, and a :class:`~dhtwisted.statistics.Histogram`.
+    :returns: its lines, each with its end.
+    """
+    lines = [f"# HELP {name} {text}\n", f"# TYPE {name} histogram\n"]
+    for labels, histogram in samples:
+        inner = "".join(f'{label}="{_escape(content)}",' for label, content in labels.items())
+        total = 0
+        for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
+            total += count
+            lines.append(f'{name}_bucket{{{inner}le="{bound}"}} {total}\n')
+        lines += [f"{name}_sum{{{inner[:-1]}}} {histogram.sum}\n", f"{name}_count{{{inner[:-1]}}} {total}\n"]
     return "".join(lines)
 
 

@@ -101,7 +101,7 @@ def payload(raw):
             _check(text)
         except (DecodeError, ValidationError, RecursionError, UnicodeDecodeError):
             raise MalformedJson() from None
-    return None if text.strip() == b"null" else text
+    return None if text == b"null" else text
 
 
 def _has_large_exponent(text):

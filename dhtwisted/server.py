@@ -151,7 +151,10 @@ class Server:
         :returns: whether it waits, so that ``done`` will be called later.
         """
         action = request.action
-        self._requests[action.name] += 1
+        try:
+            self._requests[action.name] += 1
+        except KeyError:
+            self._requests[action.name] = 1
         try:
             if request.fields.token is not None and not action.own_token:
                 outcome = self._execute_with_token(request)

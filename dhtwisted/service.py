@@ -174,6 +174,7 @@ class DeviceHiveService(Service):
         await server.start()
         factory = PortFactory(server)
         if self._monitor is not None:
+            self._monitor.watch_bus(bus)
             self._monitor.watch_server(server, factory)
         self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
         return server, factory

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics",
+    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics "
+    "statistics",
     "core": "server broker arrivals access entities replay polls",
     "actions": "actions",
     "session": "session rest reference",
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     "testing": set(LAYERS),
 }
 
-BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter"}
+BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics"}
 """Of the ground, what a backend may know: a stranger's has no more."""
 
 CONFINED = {

@@ -3,12 +3,14 @@
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.interfaces import IMessageBus
+from dhtwisted.interfaces import IMessageBus, IObservedBus
 
 
-@implementer(IMessageBus)
+@implementer(IMessageBus, IObservedBus)
 class LocalBus:
-    """Hands events over within :meth:`publish`."""
+    """Hands events over within :meth:`publish`, so it is never late."""
+
+    up, lag = True, 0.0
 
     _log = Logger()
 

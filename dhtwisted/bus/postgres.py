@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
-from dhtwisted.interfaces import IMessageBus
+from dhtwisted.interfaces import IMessageBus, IObservedBus
 from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, ENTITY_KINDS, NOTIFICATION_INSERT, Command, Device, Event, Notification
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
@@ -42,13 +42,13 @@ _AT_FIRST = {"status": "inserted_status", "result": "inserted_result::text", "la
 _AFTER_UPDATE = {"status": "u.status", "result": "u.result::text", "last_updated": "u.last_updated", "updated": "true"}
 """Fields of a command that are not what its row says now, and where they are read."""
 
-Messages = namedtuple("Messages", "node heads")
-"""A commit of messages: by whom, and the :class:`~dhtwisted.storage.postgres_writer.Heads` after it."""
+Messages = namedtuple("Messages", "heard_at node heads")
+"""A commit of messages: when it was heard of, by whom, and the :class:`~dhtwisted.storage.postgres_writer.Heads` after it."""
 
-Entity = namedtuple("Entity", "key")
+Entity = namedtuple("Entity", "heard_at key")
 """A change of an entity: ``(kind, key)``; ``None`` when it is not known which."""
 
-Cut = namedtuple("Cut", "")
+Cut = namedtuple("Cut", "heard_at")
 """The connection was made anew: notifications may have been missed before."""
 
 
@@ -66,7 +66,7 @@ def _read_statement(stream):
 _READ = {stream: _read_statement(stream) for stream in _STREAMS}
 
 
-@implementer(IMessageBus)
+@implementer(IMessageBus, IObservedBus)
 class PostgresBus:
     """Hears of what all nodes store in one database.
 
@@ -116,6 +116,18 @@ class PostgresBus:
             self._storage.writer.listener = None
         await self._connection.close()
 
+    @property
+    def up(self):
+        """Whether the connection that listens is there."""
+        return self._connection.up
+
+    @property
+    def lag(self):
+        """Seconds since the oldest commit that was heard of, or made here, and that is not delivered yet; 0.0 when there is none."""
+        waiting = [item.heard_at for item in islice(self._items, 1)]
+        waiting += [stored_at for _, _, stored_at in islice(self._own.values(), 1)]
+        return max(0.0, self._reactor.seconds() - min(waiting)) if waiting else 0.0
+
     async def _listen(self, execute):
         """Make a new connection hear, and find out how far the tables have come."""
         try:
@@ -126,7 +138,7 @@ class PostgresBus:
             raise ConfigurationError(f"bus.provider: {self._place} is not where messages are stored; give it the DSN of the storage")
         if self._done is not None:
             # Ahead of all that is heard from now on.
-            self._enqueue(Cut())
+            self._enqueue(Cut(self._reactor.seconds()))
         await execute(f'LISTEN "{self._storage.channel}"')
         if self._done is None:
             (heads,) = await execute(_HEADS)
@@ -134,12 +146,13 @@ class PostgresBus:
 
     def _notified(self, payload):
         what, *rest = payload.split(" ", 2)
+        now = self._reactor.seconds()
         if what == "messages":
             node, heads = rest
-            self._enqueue(Messages(node, Heads(*map(int, heads.split()))))
+            self._enqueue(Messages(now, node, Heads(*map(int, heads.split()))))
         elif what == "entity":
             kind, *key = rest
-            self._enqueue(Entity((ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
+            self._enqueue(Entity(now, (ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
 
     def _wrote(self, batch, heads):
         """Keep what this node stored until its turn comes, if it is not too much and the turn will come."""
@@ -150,7 +163,7 @@ class PostgresBus:
         events = [Event(COMMAND_INSERT, command) for command in batch.commands]
         events += [Event(NOTIFICATION_INSERT, notification) for notification in batch.notifications]
         events += [Event(COMMAND_UPDATE, update.outcome) for update in batch.updates if update.outcome is not None]
-        self._own[heads] = counts, events
+        self._own[heads] = counts, events, self._reactor.seconds()
 
     def _enqueue(self, item):
         if len(self._items) > MOST_AT_HAND and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
@@ -226,7 +239,7 @@ class PostgresBus:
                 await deferLater(self._reactor, 0)
                 continue
             heads = item.heads
-            counts, events = self._own.get(heads, (None, None))
+            counts, events, _ = self._own.get(heads, (None, None, None))
             if events is not None and all(self._done[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS):
                 self._done = heads._asdict()
                 self._deliver(events)
@@ -256,7 +269,7 @@ class PostgresBus:
 
     def _forget_own(self, heads):
         while self._own and next(iter(self._own)) <= heads:
-            counts, _ = self._own.pop(next(iter(self._own)))
+            counts, _, _ = self._own.pop(next(iter(self._own)))
             self._own_count -= sum(counts)
 
     async def _read_up_to(self, heads):

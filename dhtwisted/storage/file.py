@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
-from dhtwisted.interfaces import IStorage
+from dhtwisted.interfaces import IMeasuredStorage, IStorage
+from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.sqlite_database import FileLock, close_connection
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
@@ -31,7 +32,7 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
-@implementer(IStorage)
+@implementer(IStorage, IMeasuredStorage)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm`` and ``.lock`` files appear.
 
@@ -45,6 +46,7 @@ class FileStorage:
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._open = False
+        self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
 
     @inlineCallbacks
@@ -61,7 +63,7 @@ class FileStorage:
         except BaseException:
             yield self._let_go()
             raise
-        self._batcher = Batcher(self._writer.commit, max_rows=MOST_WORK)
+        self._batcher = Batcher(self._commit, max_rows=MOST_WORK)
         self._open = True
 
     async def _start_writer(self):
@@ -154,6 +156,9 @@ class FileStorage:
         self._check_open()
         return self._tables[kind]
 
+    def _commit(self, operations):
+        return self.statistics.measure_commit(self._writer.commit(operations), len(operations))
+
     def _write(self, operation, rows=1):
         try:
             if not self._open:
@@ -164,7 +169,7 @@ class FileStorage:
 
     def _read(self, kind, sql, parameters):
         self._check_open()
-        return self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters)
+        return self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters))
 
 
 def _work(messages):

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IStorage
+from dhtwisted.interfaces import IMeasuredStorage, IStorage
 from dhtwisted.model import Command, Notification
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
@@ -21,6 +21,7 @@ from dhtwisted.postgres.errors import taken_value, unique_field
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
 from dhtwisted.postgres.pool import Pool
+from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.postgres_entities import ENTITY_TABLES
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
@@ -53,7 +54,7 @@ TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
 _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
-@implementer(IStorage)
+@implementer(IStorage, IMeasuredStorage)
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 
@@ -76,6 +77,7 @@ class PostgresStorage:
         self.store_id = None
         self._reactor = reactor
         self._open = False
+        self.statistics = StorageStatistics(reactor.seconds)
         self._connections = []
         self._updating = {}
         self._tidying = LoopingCall(lambda: Deferred.fromCoroutine(self._tidy()))
@@ -103,7 +105,7 @@ class PostgresStorage:
             raise
         self._pool = Pool(self._reactor, pool)
         self.writer = Writer(self._reactor, writing, self.channel, self.node)
-        self._batcher = Batcher(self.writer.commit, MAX_ROWS, patient=False)
+        self._batcher = Batcher(self._commit, MAX_ROWS, patient=False)
         self._open = True
         self._tidying.start(TIDY_INTERVAL, now=False)
 
@@ -236,9 +238,12 @@ class PostgresStorage:
         except StorageUnavailable:
             return fail()
 
+    def _commit(self, operations):
+        return self.statistics.measure_commit(Deferred.fromCoroutine(self.writer.commit(operations)), len(operations))
+
     async def _run(self, sql, values):
         self._check_open()
-        return await self._pool.run(sql, values)
+        return await self.statistics.measure_read(Deferred.fromCoroutine(self._pool.run(sql, values)))
 
     async def _find(self, kind, sql, values):
         return list(map(MESSAGE_TABLES[kind].message, await self._run(sql, values)))

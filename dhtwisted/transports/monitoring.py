@@ -9,9 +9,10 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from dhtwisted.interfaces import IMeasuredStorage, IObservedBus
 from dhtwisted.metrics import family
 from dhtwisted.model import Command, User
-from dhtwisted.transports.scrape import build_info, render_server
+from dhtwisted.transports.scrape import build_info, render_bus, render_server, render_storages
 
 PROBE_SECONDS = 2.0
 """For the storage to answer a check of health."""
@@ -84,13 +85,20 @@ class Monitor:
         self.is_listening = False
         self._clock = clock
         self._probes = {}
-        self._server = self._factory = None
+        self._measured = {}
+        self._server = self._factory = self._bus = None
 
     def watch_storages(self, storage, messages):
         """Check these from now on."""
         self._probes["storage"] = Probe(self._clock, lambda: storage.get(User, 1))
         if messages is not storage:
             self._probes["messages"] = Probe(self._clock, lambda: messages.get_message(Command, "health", 1))
+        self._measured = {"storage": storage} if messages is storage else {"storage": storage, "messages": messages}
+        self._measured = {name: each.statistics for name, each in self._measured.items() if IMeasuredStorage.providedBy(each)}
+
+    def watch_bus(self, bus):
+        """Tell of a bus from now on, if it tells of itself."""
+        self._bus = bus if IObservedBus.providedBy(bus) else None
 
     def watch_server(self, server, factory):
         """Show the numbers of these from now on."""
@@ -102,12 +110,16 @@ class Monitor:
         parts = {"storage": "down"}
         for name, check in checks.items():
             parts[name] = "up" if await check else "down"
+        if self._bus is not None:
+            parts["bus"] = "up" if self._bus.up else "down"
         return parts | {"listening": "up" if self.is_listening else "down"}
 
     def render(self):
         """All metrics as text."""
         text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
-        text += build_info() + _process()
+        text += build_info() + _process() + render_storages(self._measured)
+        if self._bus is not None:
+            text += render_bus(self._bus)
         return text if self._server is None else text + render_server(self._server, self._factory)
 
     def site(self):

@@ -4,7 +4,7 @@ import platform
 
 from dhtwisted import __version__
 from dhtwisted.actions import ACTIONS, REST_ONLY
-from dhtwisted.metrics import family
+from dhtwisted.metrics import family, histograms
 
 
 def build_info():
@@ -20,6 +20,31 @@ def render_server(server, factory):
     :param factory: its :class:`~dhtwisted.transports.port.PortFactory`.
     """
     return _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
+
+
+def render_storages(measured):
+    """What storages tell of themselves.
+
+    :param measured: name of the storage's part -> its :class:`~dhtwisted.statistics.StorageStatistics`.
+    """
+    rows = (
+        ("commit_seconds", "Seconds from the begin of a commit until it was safe, or had failed."),
+        ("commit_operations", "Operations that shared a commit."),
+        ("read_seconds", "Seconds from a question to the storage until its answer."),
+    )
+    return "".join(
+        histograms(f"dhtwisted_storage_{name}", about, [({"storage": part}, getattr(each, name)) for part, each in measured.items()])
+        for name, about in rows
+    )
+
+
+def render_bus(bus):
+    """What a bus tells of itself.
+
+    :param bus: an :class:`~dhtwisted.interfaces.IObservedBus`.
+    """
+    lag = family("dhtwisted_bus_lag_seconds", "gauge", "How long the oldest event has waited that is not delivered yet.", [({}, bus.lag)])
+    return family("dhtwisted_bus_up", "gauge", "1 while other nodes are heard.", [({}, int(bus.up))]) + lag
 
 
 def _sizes(server, factory):
@@ -51,7 +76,7 @@ def _traffic(server, traffic):
 def _requests(metrics):
     names = sorted(ACTIONS.keys() | REST_ONLY.keys())
     rows = (
-        ("requests_total", "Requests begun, by action.", [({"action": name}, metrics.requests[name]) for name in names]),
+        ("requests_total", "Requests begun, by action.", [({"action": name}, metrics.requests.get(name, 0)) for name in names]),
         (
             "request_errors_total",
             "Requests that ended in an error, by action and code.",

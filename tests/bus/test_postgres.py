@@ -3,6 +3,7 @@
 import pytest
 import pytest_twisted
 from psycopg2.extensions import parse_dsn
+from twisted.internet.task import deferLater
 
 from dhtwisted.builtin_providers import postgres_bus
 from dhtwisted.bus.postgres import PostgresBus
@@ -13,7 +14,7 @@ from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.bus import SharedBusContract
 from dhtwisted.testing.bus_base import Receiver, some_turns
 from dhtwisted.testing.storage_base import command, notification, results
-from tests.proxy import FaultProxy
+from tests.proxy import PATIENCE, FaultProxy
 
 CHANGES = {
     User: lambda key: User(id=key, login=f"user {key}"),
@@ -69,9 +70,18 @@ async def cut_node(open_storage, proxy, database, reactor):
     mine, other = await open_storage(), await open_storage()
     bus = PostgresBus(proxy.dsn(database), reactor, mine)
     receiver = Receiver()
+    receiver.bus = bus
     await bus.start(receiver.receive, receiver.changed)
     yield receiver, mine, other
     await bus.stop()
+
+
+async def until(condition, reactor):
+    """Wait until something is so that nobody is told of."""
+    end = reactor.seconds() + PATIENCE
+    while not condition():
+        assert reactor.seconds() < end
+        await deferLater(reactor, 0.01)
 
 
 @pytest.mark.parametrize("damage", ["cut", "refuse"])
@@ -98,6 +108,32 @@ async def test_what_was_missed_during_a_cut_is_caught_up(cut_node, proxy, damage
     assert names == ["before", *map(str, range(700))]
     assert [event.message.status for event in receiver.events if event.action == COMMAND_UPDATE] == ["1", "2"]
     assert None in receiver.begun, "any entity may have changed meanwhile"
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_tells_whether_it_hears_the_others(cut_node, proxy, reactor):
+    receiver, _, _ = cut_node
+    assert receiver.bus.up
+    proxy.refuse()
+    proxy.cut()
+    await until(lambda: not receiver.bus.up, reactor)
+    proxy.accept()
+    await until(lambda: receiver.bus.up, reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_tells_how_late_it_is(cut_node, proxy):
+    receiver, mine, _ = cut_node
+    assert receiver.bus.lag == 0.0
+    proxy.freeze()
+    await mine.append([notification()])
+    await some_turns()
+    assert len(receiver.events) == 0
+    assert receiver.bus.lag > 0.0, "what was stored here is not delivered before its notification comes"
+    proxy.thaw()
+    await receiver.expect(1)
+    await some_turns()
+    assert receiver.bus.lag == 0.0
 
 
 @pytest_twisted.ensureDeferred

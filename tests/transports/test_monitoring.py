@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.web.client import Agent, readBody
+from zope.interface import implementer
 
 from dhtwisted.config import AuthSettings, MetricsSettings, ServerSettings, Settings, StorageSettings
 from dhtwisted.errors import TooManyRequests
+from dhtwisted.interfaces import IObservedBus
 from dhtwisted.metrics import Metrics, family
+from dhtwisted.model import MessageQuery, Notification
 from dhtwisted.polls import Poll, Polls
 from dhtwisted.service import DeviceHiveService
+from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing.storage_base import notification
 from dhtwisted.transports.monitoring import PROBE_INTERVAL, PROBE_SECONDS, Monitor, Probe
 
 LOOPBACK = ("tcp:0:interface=127.0.0.1",)
@@ -48,7 +53,7 @@ async def test_a_server_that_serves_is_ready(reactor, service):
     (address,) = service.monitor_addresses
     assert await get(reactor, address, "/health/live") == (200, b"live\n")
     status, body = await get(reactor, address, "/health/ready")
-    assert (status, json.loads(body)) == (200, {"storage": "up", "listening": "up"})
+    assert (status, json.loads(body)) == (200, {"storage": "up", "bus": "up", "listening": "up"})
 
 
 @pytest_twisted.ensureDeferred
@@ -101,6 +106,60 @@ def test_a_storage_that_hangs_is_asked_once_and_is_down_in_time():
     assert answers[-1] is True
 
 
+@pytest_twisted.ensureDeferred
+async def test_messages_that_are_kept_elsewhere_are_asked_for_themselves():
+    clock, storage, messages = Clock(), MemoryStorage(Clock()), MemoryStorage(Clock())
+    await storage.open()
+    await messages.open()
+    monitor = Monitor(clock)
+    monitor.watch_storages(storage, messages)
+    assert await monitor.readiness() == {"storage": "up", "messages": "up", "listening": "down"}
+    await messages.close()
+    clock.advance(PROBE_INTERVAL)
+    assert await monitor.readiness() == {"storage": "up", "messages": "down", "listening": "down"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_commits_and_reads_of_a_storage_that_measures_them(reactor, tmp_path):
+    storage = FileStorage(str(tmp_path / "hive.sqlite"), reactor)
+    await storage.open()
+    monitor = Monitor(reactor)
+    monitor.watch_storages(storage, storage)
+    await gatherResults([storage.append([notification()]) for _ in range(3)])
+    await storage.find_messages(Notification, MessageQuery())
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for each in text_string_to_metric_families(monitor.render())
+        for sample in each.samples
+    }
+    await storage.close()
+    # The first is committed alone, the others wait for that and share the next commit.
+    assert samples["dhtwisted_storage_commit_operations_sum", "storage"] == 3
+    assert samples["dhtwisted_storage_commit_operations_bucket", "storage", "1"] == 1
+    assert samples["dhtwisted_storage_commit_operations_bucket", "storage", "2"] == 2
+    assert samples["dhtwisted_storage_commit_seconds_count", "storage"] == 2
+    assert samples["dhtwisted_storage_commit_seconds_bucket", "storage", "+Inf"] == 2
+    assert samples["dhtwisted_storage_read_seconds_count", "storage"] == 1
+
+
+@implementer(IObservedBus)
+class ToldBus:
+    """A bus that says of itself what a test wants."""
+
+    up, lag = True, 0.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bus_that_does_not_hear_the_others_makes_the_server_not_ready():
+    monitor, bus = Monitor(Clock()), ToldBus()
+    monitor.watch_bus(bus)
+    assert (await monitor.readiness())["bus"] == "up"
+    bus.up, bus.lag = False, 2.5
+    assert (await monitor.readiness())["bus"] == "down"
+    families = {each.name: each.samples[0].value for each in text_string_to_metric_families(monitor.render()) if each.samples}
+    assert (families["dhtwisted_bus_up"], families["dhtwisted_bus_lag_seconds"]) == (0, 2.5)
+
+
 def test_labels_are_escaped():
     text = family("a", "gauge", "A.", [({"b": 'x"\\\n'}, 1)])
     (parsed,) = text_string_to_metric_families(text)
@@ -112,6 +171,11 @@ async def test_the_dashboard_asks_for_nothing_that_is_not_there(reactor, service
     dashboard = json.loads((Path(__file__).parents[2] / "conf" / "grafana-dashboard.json").read_text())
     _, body = await get(reactor, service.monitor_addresses[0], "/metrics")
     names = set(re.findall(r"^# TYPE (\S+)", body.decode(), re.MULTILINE))
+    names |= {
+        f"{name}_{part}"
+        for name in re.findall(r"^# TYPE (\S+) histogram", body.decode(), re.MULTILINE)
+        for part in ("bucket", "sum", "count")
+    }
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked = set(re.findall(r"\b(?:dhtwisted|process)_\w+", " ".join(queries)))
     assert asked
@@ -146,4 +210,4 @@ async def test_a_storage_that_hangs_makes_the_server_not_ready(reactor, service,
     monkeypatch.setattr(MemoryStorage, "get", lambda self, kind, key: hanging)
     status, body = await get(reactor, service.monitor_addresses[0], "/health/ready")
     hanging.callback(None)
-    assert (status, json.loads(body)) == (503, {"storage": "down", "listening": "up"})
+    assert (status, json.loads(body)) == (503, {"storage": "down", "bus": "up", "listening": "up"})
