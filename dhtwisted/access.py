@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from dhtwisted.errors import AccessDenied, TokenExpired, Unauthorized
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
+from dhtwisted.model import ADMINISTRATOR, Claims, User
 
 
 class Permission(IntEnum):
@@ -118,7 +118,7 @@ class Principal:
         """Let through who has one of the permissions.
 
         :param permissions: a frozenset.
-        :raises Unauthorized: the user is gone or not active, or the token has expired under strict expiry.
+        :raises Unauthorized: the user is gone or not active, the token was revoked, or it has expired under strict expiry.
         :raises AccessDenied: the token has none of them.
         """
         if self._epoch != self._entities.users_epoch:
@@ -128,7 +128,7 @@ class Principal:
         if self.expired:
             raise TokenExpired()
         user = self.user
-        if user is None or user.status != ACTIVE:
+        if user is None or not user.accepts(self.claims):
             raise Unauthorized()
         if self._permissions.isdisjoint(permissions):
             raise AccessDenied()
@@ -137,7 +137,7 @@ class Principal:
     def permits(self, permission):
         """Tell whether the token has the permission and still counts; for deliveries, where nobody can be told."""
         user = self.user
-        return permission in self._permissions and user is not None and user.status == ACTIVE and not self.expired
+        return permission in self._permissions and user is not None and user.accepts(self.claims) and not self.expired
 
     def receives(self, place):
         """Tell whether events of a place are for him. Answers are kept until a user changes: 0.1 us a delivery.

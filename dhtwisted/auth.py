@@ -1,7 +1,8 @@
 """Tokens and logins: JSON Web Tokens in DeviceHive's layout, and the passwords of the users in the storage.
 
 The whole content of a token is one claim, ``payload`` (auth reference, section 1), so none of the checks that a JWT library makes of
-standard claims applies to it: what it holds is checked here, member by member.
+standard claims applies to it: what it holds is checked here, member by member. One member is ours, ``vf`` ("valid from"): a copy of the
+user's ``valid_from``, by which tokens are revoked (section 8, row 5). Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
 """
 
 import warnings
@@ -9,6 +10,7 @@ from functools import lru_cache
 
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
+from msgspec.structs import replace
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -69,6 +71,8 @@ class JWTAuth:
             payload["n"] = sorted(claims.network_ids)
         if claims.device_type_ids is not None:
             payload["dt"] = sorted(claims.device_type_ids)
+        if claims.valid_from:
+            payload["vf"] = claims.valid_from
         payload |= {"e": claims.expires, "t": 0 if claims.refresh else 1}
         return jwt.encode({"payload": payload}, self._key, ALGORITHM)
 
@@ -103,7 +107,11 @@ class JWTAuth:
     async def _upgrade(self, user, password):
         record = await self._hasher.hash(password)
         try:
-            return await self._storage.update(User, user.id, {"password": record})
+            now = await self._storage.get(User, user.id)
+            if now is None or now.password != user.password:
+                return user  # It was changed meanwhile, and what is new must stay.
+            upgraded = await self._storage.update(User, user.id, {"password": record})
+            return replace(upgraded, valid_from=user.valid_from)
         except StorageError as error:
             # The login itself is good; the record is tried again at the next one.
             self.log.warn("The password record of user {id} could not be renewed: {error}", id=user.id, error=error)
@@ -124,6 +132,7 @@ class JWTAuth:
             device_type_ids=_ids(payload.get("dt")),
             expires=_integer(payload.get("e")),
             refresh=_integer(payload.get("t"), 0, 1) == 0,
+            valid_from=_integer(payload.get("vf", 0), 0),
         )
 
     def _actions(self, value):

@@ -53,7 +53,8 @@ class IEntityStorage(Interface):
         """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
 
         :param changes: field name -> new value; never the key. The new value of a set may be ``model.With`` or ``model.Without``, so that
-            concurrent changes of its elements all take effect too; ``model.changed`` works any of them out.
+            concurrent changes of its elements all take effect too; that of a number may be ``model.Raised``, which never lowers it.
+            ``model.changed`` works any of them out.
         :returns: the entity as it is now.
         :raises Missing: there is no such entity.
         :raises Duplicate: a unique field would agree with another entity's; nothing was changed.
@@ -219,7 +220,8 @@ class IAuthProvider(Interface):
         """
 
     def issue(claims):
-        """Make a token whose :meth:`verify` gives equal claims.
+        """Make a token whose :meth:`verify` gives equal claims. ``valid_from`` is among them: without it no token can be revoked, and none
+        is good once the user's number has been raised.
 
         :returns: text.
         """
@@ -227,7 +229,7 @@ class IAuthProvider(Interface):
     def login(login, password):
         """Check a password (async), in about the same time whether the login exists or not.
 
-        :returns: the ``model.User`` as the storage has him.
+        :returns: the ``model.User`` as the storage had him when the password was checked: a new token takes ``valid_from`` of him.
         :raises UnknownLogin: no such login. The server tells the client only ``Invalid credentials``.
         :raises InvalidCredentials: wrong password.
         :raises UserLocked: right password, but the user is not active.

@@ -32,7 +32,10 @@ ACTIVE, LOCKED_OUT, DISABLED = 0, 1, 2
 
 
 class User(Entity, frozen=True, kw_only=True):
-    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server."""
+    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server.
+
+    :ivar valid_from: tokens that carry a lower number are no good any more. 0 at first; raised by :class:`Raised`, never lowered.
+    """
 
     KIND: ClassVar[str] = "user"
     UNIQUE: ClassVar[tuple[str, ...]] = ("login",)
@@ -48,6 +51,11 @@ class User(Entity, frozen=True, kw_only=True):
     all_device_types_available: bool = True
     network_ids: frozenset[int] = frozenset()
     device_type_ids: frozenset[int] = frozenset()
+    valid_from: int = 0
+
+    def accepts(self, claims: Claims) -> bool:
+        """Tell whether a token of his still counts: he is active, and has not taken it back since it was made."""
+        return self.status == ACTIVE and claims.valid_from >= self.valid_from
 
 
 class Network(Entity, frozen=True, kw_only=True):
@@ -109,10 +117,18 @@ class Without(Struct, frozen=True):
     elements: frozenset
 
 
+class Raised(Struct, frozen=True):
+    """As the new value of a field that holds a number: ``to``, but in any case more than it has. However many raise it at once, it never
+    falls, and each of them raises it.
+    """
+
+    to: int
+
+
 def changed(entity, changes):
     """Make the entity that a change leads to; every storage can update by this.
 
-    :param changes: field name -> new value, :class:`With` or :class:`Without`.
+    :param changes: field name -> new value, :class:`With`, :class:`Without` or :class:`Raised`.
     """
     return replace(entity, **{name: _value(getattr(entity, name), change) for name, change in changes.items()})
 
@@ -120,6 +136,8 @@ def changed(entity, changes):
 def _value(old, change):
     if isinstance(change, With):
         return old | change.elements
+    if isinstance(change, Raised):
+        return max(old + 1, change.to)
     return old - change.elements if isinstance(change, Without) else change
 
 
@@ -239,6 +257,7 @@ class Claims(Struct, frozen=True, kw_only=True):
     :ivar device_type_ids: member ``dt``: the same.
     :ivar expires: member ``e``: milliseconds.
     :ivar refresh: member ``t``: true for a refresh token.
+    :ivar valid_from: member ``vf``: the user's ``valid_from`` when it was made; 0 for a token that does not have it.
     """
 
     user_id: int
@@ -247,3 +266,4 @@ class Claims(Struct, frozen=True, kw_only=True):
     device_type_ids: frozenset[str] | None
     expires: int
     refresh: bool = False
+    valid_from: int = 0

@@ -32,7 +32,7 @@ from dhtwisted.errors import (
     Unstorable,
 )
 from dhtwisted.metrics import Metrics
-from dhtwisted.model import ACTIVE, User
+from dhtwisted.model import User
 from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
 
@@ -256,7 +256,7 @@ class Server:
 
         :returns: a :class:`~dhtwisted.access.Principal`.
         :raises Unauthorized: no token.
-        :raises InvalidCredentials: not good, a refresh token, or of a user who is unknown or not active.
+        :raises InvalidCredentials: not good, a refresh token, revoked, or of a user who is unknown or not active.
         :raises TokenExpired: past its time.
         """
         if not token:
@@ -267,7 +267,7 @@ class Server:
         if claims.expires <= self.now():
             raise TokenExpired()
         user = await self.entities.get(User, claims.user_id)
-        if user is None or user.status != ACTIVE:
+        if user is None or not user.accepts(claims):
             raise InvalidCredentials()
         return Principal(claims, self.entities, self.reactor if self.settings.auth.strict_expiry else None)
 

@@ -98,9 +98,11 @@ async def token(request) -> Tokens:
         if server.settings.compatibility.distinct_login_errors:
             raise
         raise InvalidCredentials() from None
+    # The number is that of the record whose password was right: if it was changed since then, this login comes too late.
+    valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
     server.note_login(user)
-    return _issue(server, _login_claims(user))
+    return _issue(server, msgspec.structs.replace(_login_claims(user), valid_from=valid_from))
 
 
 def _login_claims(user):
@@ -139,7 +141,7 @@ async def token_refresh(request) -> AccessToken:
     if claims.expires <= server.now():
         raise RefreshTokenExpired()
     user = await server.entities.get(User, claims.user_id)
-    if user is None or user.status != ACTIVE:
+    if user is None or not user.accepts(claims):
         raise Unauthorized()
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
     access = msgspec.structs.replace(claims, expires=expires, refresh=False)
@@ -174,6 +176,8 @@ async def token_create(request) -> Tokens:
         network_ids=_as_set(payload.network_ids),
         device_type_ids=_as_set(payload.device_type_ids),
         expires=0,
+        # What was made with a token ends with it, also when it is revoked at this moment.
+        valid_from=principal.claims.valid_from if user.id == principal.user_id else user.valid_from,
     )
     expires, refresh_expires = payload.expiration, _or(payload.refresh_expiration, payload.expiration)
     if not free:

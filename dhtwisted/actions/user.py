@@ -30,7 +30,7 @@ from dhtwisted.errors import (
     OwnUserDeleted,
     UserNotFound,
 )
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, Raised, User
 from dhtwisted.resources import Count, GroupResource, InsertedUserResource, Resource, UserResource, UserWithNetworks
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
@@ -258,12 +258,20 @@ async def _update(request, user):
     if change.password:
         _check_password(change.password)
         changes["password"] = await request.server.auth.hash_password(change.password)
+    if _ends_tokens(change, user):
+        changes["valid_from"] = Raised(request.server.now())
     try:
         await request.server.entities.update(User, user.id, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:
         raise UserNotFound(user.id) from None
+
+
+def _ends_tokens(change, user):
+    """Whether tokens that were made before are no good after a change. A client may send role and status along as they are."""
+    is_locked = change.status is not None and change.status != ACTIVE
+    return bool(change.password) or is_locked or change.role not in (None, user.role)
 
 
 class UserDelete(Fields, tag="user/delete"):

@@ -2,7 +2,7 @@
 
 from msgspec.structs import asdict
 
-from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceType, Network, User, With, Without
+from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceType, Network, Raised, User, With, Without
 from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint
 
 _NAMES = {User: "users", Network: "networks", DeviceType: "device_types", Device: "devices", Configuration: "configurations"}
@@ -89,6 +89,8 @@ class EntityTable:
             return f"{field} = ARRAY(SELECT DISTINCT unnest({self.name}.{field} || %({field})s::bigint[]))"
         if isinstance(value, Without):
             return f"{field} = ARRAY(SELECT unnest({self.name}.{field}) EXCEPT SELECT unnest(%({field})s::bigint[]))"
+        if isinstance(value, Raised):
+            return f"{field} = greatest({self.name}.{field} + 1, %({field})s)"
         return f"{field} = %({field})s"
 
     def _conditions(self, query):
@@ -125,6 +127,8 @@ def _parameter(value):
     """What stands for the value of a field."""
     if isinstance(value, (With, Without)):
         value = value.elements
+    if isinstance(value, Raised):
+        return value.to
     if isinstance(value, frozenset):
         return f"{{{','.join(map(str, value))}}}"
     return value.decode() if isinstance(value, bytes) else value

@@ -78,10 +78,16 @@ class AuthContract:
             sample_claims(actions=frozenset({0}), network_ids=frozenset({"*"})),
             sample_claims(network_ids=frozenset(), device_type_ids=frozenset()),
             sample_claims(user_id=2**53 + 1, expires=2**53 + 1),
+            sample_claims(valid_from=2**53 + 1, refresh=True),
         ],
     )
     def test_a_token_says_what_was_issued(self, auth, claims):
         assert auth.verify(auth.issue(claims)) == claims, "absent and empty members must stay apart, numbers exact"
+
+    def test_a_token_carries_the_number_by_which_it_is_revoked(self, auth):
+        claims = auth.verify(auth.issue(sample_claims(valid_from=1_767_323_045_678)))
+        assert claims.valid_from, "Claims.valid_from was dropped: after a user's first change of password no new token of his would be good"
+        assert auth.verify(auth.issue(sample_claims())).valid_from == 0, "0 is a number like others"
 
     def test_a_token_is_text_that_fits_into_a_header(self, auth):
         token = auth.issue(sample_claims())

@@ -81,7 +81,8 @@ class MemoryServer:
     def token(self, user=None, refresh=False, lifetime=1800, **claims):
         """A token for a user, with all permissions, networks and device types unless ``claims`` say otherwise."""
         user = user or self.administrator
-        values = {"actions": frozenset({Permission.ANY}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING} | claims
+        values = {"actions": frozenset({Permission.ANY}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING}
+        values |= {"valid_from": user.valid_from} | claims
         expires = self.server.now() + int(lifetime * 1000)
         return self.auth.issue(Claims(user_id=user.id, expires=expires, refresh=refresh, **values))
 

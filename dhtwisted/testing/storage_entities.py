@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, User, With, Without
+from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, Raised, User, With, Without
 from dhtwisted.testing.storage_base import StorageContract, outcomes, results
 from dhtwisted.testing.storage_model import EntityModel
 from dhtwisted.testing.strategies import descriptions, entities, names, network_queries
@@ -110,6 +110,17 @@ class EntityStorageContract(StorageContract):
         both = await storage.update(User, user.id, {"network_ids": Without(frozenset(range(20))), "device_type_ids": With(frozenset({5}))})
         assert (both.network_ids, both.device_type_ids) == (frozenset({101}), frozenset({5})), "several sets in one update"
         assert await storage.get(User, user.id) == both, "what update returns is what is stored, not the change"
+
+    @pytest_twisted.ensureDeferred
+    async def test_concurrent_raises_of_one_number_all_take_effect(self, storage):
+        user = await storage.insert(User(login="a"))
+        raised = await results(*(storage.update(User, user.id, {"valid_from": Raised(to)}) for to in (5, 1000, 7, 3, 900)))
+        numbers = [entity.valid_from for entity in raised]
+        assert len(set(numbers)) == 5, "each of several that raise a number at once makes it higher than it was: model.Raised"
+        assert max(numbers) >= 1000, "a number becomes at least what it is raised to"
+        assert (await storage.get(User, user.id)).valid_from == max(numbers), (
+            "and never falls: tokens that were revoked would be good again"
+        )
 
     @pytest_twisted.ensureDeferred
     async def test_update_replaces_what_it_names(self, storage):

@@ -57,6 +57,7 @@ users = st.builds(
     all_device_types_available=st.booleans(),
     network_ids=id_sets,
     device_type_ids=id_sets,
+    valid_from=st.just(0) | timestamps,
 )
 networks = st.builds(Network, name=names, description=descriptions)
 device_types = st.builds(DeviceType, name=names, description=descriptions)

@@ -27,7 +27,14 @@ END = "end"
 
 _Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-_TYPES = {"id": {int: _Id}, "timestamp": {int | None: _Time}, "last_updated": {int | None: _Time}, "last_login": {int | None: _Time | None}}
+_Raisable = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
+_TYPES = {
+    "id": {int: _Id},
+    "timestamp": {int | None: _Time},
+    "last_updated": {int | None: _Time},
+    "last_login": {int | None: _Time | None},
+    "valid_from": {int: _Raisable},
+}
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None
 

@@ -40,9 +40,8 @@ async def events_after(hive, *changes):
         (("user/unassignNetwork", {"networkId": 2}), ("user/assignNetwork", {"networkId": 2})),
         (("user/unassignDeviceType", {"deviceTypeId": 2}), ("user/assignDeviceType", {"deviceTypeId": 2})),
         (("user/disallowAllDeviceTypes", {}), ("user/allowAllDeviceTypes", {})),
-        (("user/update", {"user": {"status": 2}}), ("user/update", {"user": {"status": 0}})),
     ],
-    ids=["network", "device type", "all device types", "status"],
+    ids=["network", "device type", "all device types"],
 )
 @pytest_twisted.ensureDeferred
 async def test_an_open_subscription_follows(hive, take, give):

@@ -1,0 +1,2 @@
+-- Users have valid_from, which needs no column. A program that does not know it would forget it, and revoked tokens would be good again: so
+-- this is a schema that such a program refuses.
