@@ -171,7 +171,8 @@ class HttpRequest(Request):
     def caller(self, locator, prefix):
         """Who asks, for the handlers; told when the connection is lost."""
         headers = {name: value for name in ("host", "x-forwarded-proto") if (value := self.header(name))}
-        self._caller = Caller(getattr(self.client, "host", ""), locator.websocket_url(prefix, headers, self.isSecure()))
+        websocket_url = locator.websocket_url(prefix, headers, self.isSecure())
+        self._caller = Caller(getattr(self.client, "host", ""), websocket_url, self.channel.number)
         return self._caller
 
     def answer(self, status, body, headers=b"", content_type=JSON):
@@ -213,6 +214,7 @@ class HttpChannel(HTTPChannel):
 
     requestFactory = HttpRequest
     rate = None
+    number = 0
 
     def refuse(self, error):
         """Answer what is no request, or too large a one, and close."""
