@@ -4,7 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 
-from twisted.logger import formatEvent
+from twisted.logger import LogLevel, formatEvent
 
 from dhtwisted.masking import MASK, encodable, escaped, is_secret_name, mask
 
@@ -15,6 +15,7 @@ LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """As syslog and the journal number them."""
 
+_LEVEL = type(LogLevel.info)
 LONGEST_FIELD = 1024
 _LEGACY = frozenset({"message", "time", "system", "format", "isError", "failure", "why"})
 """What ``twisted.python.log`` adds to events of its own, which says nothing that the others do not."""
@@ -36,7 +37,8 @@ class TextLines:
         """Write an event, without an end of line."""
         level = level_of(event)
         head = f"<{PRIORITIES[level]}>" if self._has_priority else ""
-        whose = " ".join(f"{name}={_text(event[name])}" for name in IDENTITY if event.get(name) not in (None, ""))
+        fields = ((name, _text(event[name])) for name in IDENTITY if event.get(name) is not None)
+        whose = " ".join(f"{name}={text}" for name, text in fields if text)
         trace = _traceback(event)
         parts = [moment(event), f"{level:<5}", _short_name(event), f"[{whose}]" if whose else "", message(event), trace and f"| {trace}"]
         return head + " ".join(escaped(part) for part in parts if part)
@@ -61,8 +63,8 @@ class JsonLines:
 
 def level_of(event):
     """Name the level; ``info`` for one that is none."""
-    name = getattr(event.get("log_level"), "name", None)
-    return name if isinstance(name, str) and name in LEVELS else "info"
+    level = event.get("log_level")
+    return level.name if isinstance(level, _LEVEL) and level.name in LEVELS else "info"
 
 
 def moment(event):
@@ -75,8 +77,12 @@ def moment(event):
 
 
 def message(event):
-    """Write what happened. Never raises: ``formatEvent`` does not, whatever the objects of an event do."""
-    text = formatEvent(event)
+    """Write what happened."""
+    try:
+        text = formatEvent(event)
+    except Exception:
+        # It is said not to raise. But the objects of an event may do anything, and the line must come.
+        text = "(the message cannot be written)"
     if not text and "log_failure" in event:
         text = "a failure without a message"
     return mask(text).strip()
@@ -94,7 +100,8 @@ def _traceback(event):
 
 
 def _namespace(event):
-    return _text(event.get("log_namespace") or "-")
+    namespace = event.get("log_namespace")
+    return (_text(namespace) if namespace is not None else "") or "-"
 
 
 def _short_name(event):

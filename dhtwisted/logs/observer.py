@@ -66,7 +66,12 @@ class LineObserver:
         self._destination.reopen()
 
     def _write(self, event):
-        self._destination.write(self._lines.line(event).encode(errors="backslashreplace"))
+        try:
+            line = self._lines.line(event).encode(errors="backslashreplace")
+        except Exception as error:
+            # Of objects that nobody has thought of. An observer that raises would be silenced, or lose the event.
+            line = f"an event cannot be written ({type(error).__name__})".encode()
+        self._destination.write(line)
 
 
 def _kind(event, level):
