@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
 
+NULL = b"null"
 LONGEST_REQUEST_ID = 64
 """Bytes of a request's id in a log line; clients may send any JSON."""
 
@@ -300,7 +301,7 @@ def _identity(output, request):
         return fields
     if request.principal is not None:
         fields["user"] = request.principal.user_id
-    return fields | {
-        "action": request.action.name,
-        "request": bytes(request.fields.request_id)[:LONGEST_REQUEST_ID].decode(errors="replace"),
-    }
+    request_id = bytes(request.fields.request_id)
+    if request_id != NULL:
+        fields["request"] = request_id[:LONGEST_REQUEST_ID].decode(errors="replace")
+    return fields | {"action": request.action.name}

@@ -12,6 +12,8 @@ from dhtwisted.access import Permission
 from dhtwisted.audit import Audit
 from dhtwisted.line_limit import LINES_PER_WINDOW, WINDOW
 from dhtwisted.testing.server import PASSWORD
+from tests.rest_api import RestClient
+from tests.rest_api import client as rest_client
 
 WHO = {"user": 1, "login": "dhadmin", "address": "192.0.2.1", "connection": 1}
 
@@ -255,3 +257,22 @@ def test_without_a_file_nothing_is_recorded():
     audit.reopen()
     audit.close()
     assert not audit.is_on
+
+
+@pytest_twisted.ensureDeferred
+async def test_rest_is_recorded_by_the_same_names(audited, lines):
+    anna = rest_client(audited, await audited.add_user("anna"), actions=frozenset({Permission.GET_DEVICE}))
+    del lines.records[:]
+    assert (await rest_client(audited).send("POST", "network", {"name": "Garden"}))[0] == 201
+    assert (await anna.send("POST", "network", {"name": "Yard"}))[0] == 403
+    assert (await RestClient(audited).send("DELETE", "user/1"))[0] == 401
+    assert (await RestClient(audited, "Bearer eyJ.no.token").send("GET", "device"))[0] == 401
+    assert (await RestClient(audited, "Bearer eyJ.no.token").send("GET", "nowhere"))[0] == 401
+    assert (await RestClient(audited).send("GET", "nowhere"))[0] == 404
+    assert [(record["event"], record["result"], record.get("login")) for record in lines.records] == [
+        ("network/insert", "success", "dhadmin"),
+        ("network/insert", "refused", "anna"),
+        ("user/delete", "refused", None),
+        ("authenticate", "refused", None),
+        ("authenticate", "refused", None),
+    ]
