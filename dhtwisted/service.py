@@ -75,7 +75,11 @@ class DeviceHiveService(Service):
     def setServiceParent(self, parent):
         """Become a part of an application; then the log is as the configuration says."""
         if self._process_log is not None:
-            self._process_log.install(parent)
+            try:
+                self._process_log.install(parent)
+            except ConfigurationError as error:
+                # There is no log yet that could tell it.
+                raise SystemExit(f"devicehive: {error}") from error
         super().setServiceParent(parent)
 
     def startService(self):

@@ -6,11 +6,11 @@ Only the action is asked of the token, never its lists (auth reference, section 
 from __future__ import annotations
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.devicetype import DEVICE_TYPES
 from dhtwisted.actions.network import NETWORKS
 from dhtwisted.actions.user import find_user
-from dhtwisted.audit import Written
 from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
 from dhtwisted.model import DeviceType, EntityQuery, User, With, Without
 from dhtwisted.resources import GroupResource, Resource

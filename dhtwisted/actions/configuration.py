@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text
 from dhtwisted.actions.declare import WHOLE, Route, action
-from dhtwisted.audit import Written
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,

@@ -54,7 +54,7 @@ class Action:
     :ivar overlaps: may be begun while others of this sort from the same connection are under way.
     :ivar own_token: its ``token`` member is its own, and not an authorization of this one request.
     :ivar waits: it is a long poll: it may take a minute, and errors are held back from clients that repeat at once.
-    :ivar audit: what the audit log records of it, one of the declarations of :mod:`dhtwisted.audit`; ``None`` for nothing.
+    :ivar audit: what the audit log records of it, one of the declarations of :mod:`dhtwisted.actions.audited`; ``None`` for nothing.
     :ivar documentation: what it does, for the reference.
     :ivar reply_head: the beginning of its replies, up to the request's id.
     """

@@ -7,10 +7,10 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission, intersect
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import accessible_device, check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
-from dhtwisted.audit import Written
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.envelope import encode
 from dhtwisted.errors import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from operator import attrgetter
 
 from dhtwisted.access import Permission, Principal
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
-from dhtwisted.audit import Written
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
 from dhtwisted.model import DeviceType
 from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dhtwisted.actions.audited import Refusals
 from dhtwisted.actions.declare import action
-from dhtwisted.audit import Refusals
 from dhtwisted.schema import Fields
 
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
-from dhtwisted.audit import MadeTokens
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,

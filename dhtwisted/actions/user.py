@@ -12,9 +12,9 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
-from dhtwisted.audit import Written
 from dhtwisted.errors import (
     AdministratorRequired,
     BadRequest,

@@ -183,3 +183,29 @@ def test_an_audit_log_that_cannot_be_written_refuses_the_start(tmp_path):
     )
     assert done.returncode == 1
     assert "Cannot start: log.audit_file: nowhere/audit.log cannot be written (No such file or directory)" in done.stdout
+
+
+def test_a_log_that_cannot_be_written_refuses_the_start_in_one_line(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_LOG_FILE": "nowhere/hive.log"}
+    done = subprocess.run(
+        [*DEVICEHIVE, "--storage", "memory:"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "devicehive: log.file: nowhere/hive.log cannot be written (No such file or directory)\n"
+
+
+def test_a_daemon_logs_to_the_file_of_the_configuration(tmp_path):
+    log = tmp_path / "hive.log"
+    values = {"DHTWISTED_LOG_FILE": "hive.log", "DHTWISTED_LOG_FORMAT": "json", "DHTWISTED_AUTH_PASSWORD_COST": "10"}
+    command = [*TWISTD[:3], "--pidfile=pid", "devicehive", "--storage", "memory:", "--listen", "tcp:0:interface=127.0.0.1"]
+    # A start of a daemon on memory storage has nowhere to leave a password.
+    values |= {"DHTWISTED_AUTH_ADMIN_PASSWORD": PASSWORD, "PYTHONPATH": str(CHECKOUT)}
+    subprocess.run(command, cwd=tmp_path, env=os.environ | values, check=True, timeout=60)
+    try:
+        wait_until(lambda: log.exists() and "Listening on" in log.read_text(), "no log")
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    wait_until(lambda: "Server Shut Down" in log.read_text(), "no stop")
+    assert all(json.loads(line) for line in log.read_text().splitlines())
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+    assert not (tmp_path / "twistd.log").exists()
