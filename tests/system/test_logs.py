@@ -159,9 +159,13 @@ def test_the_log_file_of_twistd(tmp_path):
     process = subprocess.Popen(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"})
     try:
         wait_until(lambda: log.exists() and "Listening on" in log.read_text(), "no log")
+        log.rename(tmp_path / "moved.log")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log.exists() and "Reloaded" in (tmp_path / "moved.log").read_text(), "no new file")
     finally:
         process.terminate()
         process.wait(timeout=30)
+    assert "Server Shut Down" in log.read_text()
     assert all(LINE.fullmatch(line) for line in log.read_text().splitlines())
 
 
