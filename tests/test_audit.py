@@ -70,8 +70,14 @@ async def test_users(client, lines):
     created = {"role": 1, "status": 0, "networkIds": [], "deviceTypeIds": [], "allDeviceTypesAvailable": True}
     assert [about(record) for record in lines.records] == [
         {"event": "user/insert", **what, "change": "created", "values": created},
-        {"event": "user/update", **what, "change": "changed", "changed": ["password", "role", "data"], "values": {"role": [1, 0]}},
-        {"event": "user/update", **what, "change": "changed", "changed": ["status"], "values": {"status": [0, 1]}},
+        {
+            "event": "user/update",
+            **what,
+            "change": "changed",
+            "changed": ["password", "role", "data", "validFrom"],
+            "values": {"role": [1, 0]},
+        },
+        {"event": "user/update", **what, "change": "changed", "changed": ["status", "validFrom"], "values": {"status": [0, 1]}},
         {"event": "user/delete", **what, "change": "deleted"},
     ]
     assert all(record.items() >= WHO.items() for record in lines.records)
