@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import syslog
 
 from twisted.python.logfile import LogFile
 
@@ -24,6 +25,23 @@ class Stream:
         self._stream.flush()
         self._stream.buffer.write(line + b"\n")
         self._stream.buffer.flush()
+
+    def reopen(self):
+        """There is nothing to be opened again."""
+
+
+class Syslog:
+    """What ``twistd --syslog`` asks for.
+
+    :param prefix: the name of the program in each line.
+    """
+
+    def __init__(self, prefix):
+        syslog.openlog(prefix, 0, syslog.LOG_DAEMON)
+
+    def write(self, line):
+        """Write a line, given as bytes without its end."""
+        syslog.syslog(syslog.LOG_INFO, line.decode())
 
     def reopen(self):
         """There is nothing to be opened again."""
@@ -61,6 +79,8 @@ def open_destination(twistd_options, configured):
     :raises ConfigurationError: it cannot be opened.
     """
     options = twistd_options or {}
+    if options.get("syslog"):
+        return Syslog(options.get("prefix") or "devicehive")
     given = options.get("logfile") or ""
     is_foreground = bool(options.get("nodaemon", True))
     if given == "-" and not is_foreground:

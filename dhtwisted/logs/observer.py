@@ -97,12 +97,12 @@ class ProcessLog:
     def install(self, application):
         """Have twistd begin to log by this. What was logged before is kept by Twisted until then, and comes first.
 
-        With ``twistd --logger`` or ``--syslog`` these say how the log looks, and where it goes.
+        With ``twistd --logger`` that one says how the log looks, and where it goes.
 
         :param application: what twistd makes of the service.
         :raises ConfigurationError: the file cannot be opened.
         """
-        if not isinstance(application, Componentized) or self._options.get("logger") or self._options.get("syslog"):
+        if not isinstance(application, Componentized) or self._options.get("logger"):
             return
         settings = self._settings.log
         destination = open_destination(self._options, settings.file)

@@ -2,13 +2,14 @@
 
 import io
 import os
+import subprocess
 import sys
 
 import pytest
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.logs.append_file import AppendFile
-from dhtwisted.logs.destinations import RotatingFile, Stream, is_journal, is_kept, open_destination
+from dhtwisted.logs.destinations import RotatingFile, Stream, Syslog, is_journal, is_kept, open_destination
 
 
 def test_a_stream_gets_bytes_whatever_its_encoding_is():
@@ -40,6 +41,7 @@ def test_a_file_that_rotates(tmp_path):
         (None, "", Stream),
         ({"nodaemon": 1}, "", Stream),
         ({"nodaemon": 1, "logfile": "-"}, "a.log", Stream),
+        ({"nodaemon": 1, "syslog": 1, "prefix": "hive"}, "a.log", Syslog),
         ({"nodaemon": 1}, "a.log", AppendFile),
         ({"nodaemon": 0}, "a.log", AppendFile),
         ({"nodaemon": 0}, "", RotatingFile),
@@ -67,3 +69,14 @@ def test_the_journal_is_known_by_device_and_inode(tmp_path, monkeypatch):
         assert is_journal(Stream(stream))
         assert not is_journal(AppendFile(tmp_path / "a.log", 0o600))
     assert not is_kept(None)
+
+
+SYSLOG = """
+from dhtwisted.logs.destinations import Syslog
+Syslog("hive").write("Grüße".encode())
+"""
+
+
+def test_syslog_takes_a_line_also_where_nobody_listens():
+    done = subprocess.run([sys.executable, "-c", SYSLOG], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -116,9 +116,8 @@ def test_twistd_finds_the_observer_and_its_file(tmp_path):
     assert "no more" not in path.read_text() + (tmp_path / "b.log").read_text()
 
 
-@pytest.mark.parametrize("option", ["logger", "syslog"])
-def test_what_twistd_is_told_of_another_log_holds(option):
-    assert application(ProcessLog(with_log(), {option: "x", "nodaemon": 1})) is None
+def test_what_twistd_is_told_of_another_log_holds():
+    assert application(ProcessLog(with_log(), {"logger": "x", "nodaemon": 1})) is None
 
 
 def test_the_log_file_of_the_command_line_wins(tmp_path):
