@@ -50,7 +50,7 @@ class Audit:
         """
         self._record(request.action.name, SUCCESS, _who(request.session, request.principal) | details)
 
-    def failed(self, action, session, error, request=None):
+    def failed(self, action, session, error, request=None, has_token=False):
         """Record an action that did not succeed, if it is one that is recorded, or a token that was not good. Many of a kind are counted
         and not written: strangers can cause them.
 
@@ -58,12 +58,13 @@ class Audit:
         :param session: whose it was, a ``Session`` or what stands for it.
         :param error: the ``ApiError`` that the client is told.
         :param request: the :class:`~dhtwisted.server.Request`; ``None`` when it was not read.
+        :param has_token: whether a token came with what was not read.
         """
         principal = session.principal if request is None else request.principal
         if action is not None and action.audit is not None:
             details = {} if request is None else action.audit.about(request)
             self._refused(action.name, _who(session, principal) | details, error)
-        elif isinstance(error, Unauthorized) and (request is None or request.fields.token is not None):
+        elif isinstance(error, Unauthorized) and (has_token if request is None else request.fields.token is not None):
             self.failed_authentication(session.output, error)
 
     def failed_authentication(self, output, error):

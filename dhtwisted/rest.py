@@ -276,7 +276,7 @@ class RestApi:
                 told = self._server.told(error, "a request" if action is None else action.name, call.caller)
                 self._server.metrics.refused_request(told)
                 if self._server.audit.is_on:
-                    self._server.audit.failed(action, call.caller, told)
+                    self._server.audit.failed(action, call.caller, told, has_token=call.authorization is not None)
                 refuse(told)
             else:
                 self._server.execute(request, finished)

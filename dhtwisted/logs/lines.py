@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from math import isfinite
 
 from twisted.logger import LogLevel, formatEvent
 
@@ -115,7 +116,7 @@ def _value(value):
     plain = type(value)
     if value is None or plain is bool or (plain is int and value in _INTEGERS):
         return value
-    if plain is float and value - value == 0:
+    if plain is float and isfinite(value):
         return value
     return _text(value)
 

@@ -178,6 +178,7 @@ async def test_rest_is_recorded_by_the_same_names(audited, audit_lines):
     assert (await RestClient(audited, "Bearer eyJ.no.token").send("GET", "device"))[0] == 401
     assert (await RestClient(audited, "Bearer eyJ.no.token").send("GET", "nowhere"))[0] == 401
     assert (await RestClient(audited).send("GET", "nowhere"))[0] == 404
+    assert (await RestClient(audited).send("GET", "device"))[0] == 401
     assert [(record["event"], record["result"], record.get("login")) for record in audit_lines.records] == [
         ("network/insert", "success", "dhadmin"),
         ("network/insert", "refused", "anna"),

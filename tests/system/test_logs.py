@@ -100,6 +100,7 @@ def test_no_secret_at_any_level_and_one_line_for_each_event(start, tmp_path, for
     assert {"token", "token/create", "token/refresh", "user/insert", "user/updateCurrent", "configuration/put", "authenticate"} <= set(
         events
     )
+    assert events.count("authenticate") == 5
     assert stat.S_IMODE(audit.stat().st_mode) == 0o600
 
 
