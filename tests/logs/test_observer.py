@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.application.service import Application
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, LogLevel
@@ -13,6 +15,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.line_limit import LINES_PER_WINDOW, WINDOW
 from dhtwisted.logs.lines import JsonLines, TextLines
 from dhtwisted.logs.observer import LineObserver, ProcessLog
+from tests.logs.test_lines import events
 
 
 class Written:
@@ -75,6 +78,15 @@ def test_what_is_left_out_at_the_end_is_said(observer, written):
     observer.tell_left_out(at_once=True)
     assert written.lines[-1]["level"] == "warn"
     assert "1 more lines like this" in messages(written)[-1]
+
+
+@given(st.lists(events, max_size=5))
+def test_no_event_breaks_it_and_each_has_a_line(given_events):
+    written = Written()
+    observer = LineObserver(JsonLines(), written, "debug", Clock().seconds)
+    for event in given_events:
+        observer(event)
+    assert len(written.lines) == len(given_events)
 
 
 class Broken:
