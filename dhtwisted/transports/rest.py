@@ -10,9 +10,20 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
+from twisted.logger import Logger
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, HeadTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
+from dhtwisted.errors import (
+    ApiError,
+    BadRequest,
+    BodyTooLarge,
+    HeadTooLarge,
+    InternalError,
+    MalformedHttp,
+    MethodNotAllowed,
+    NoSuchPath,
+    RequestTimeout,
+)
 from dhtwisted.reference import openapi
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
 from dhtwisted.server import API_VERSION
@@ -235,6 +246,7 @@ class RestSite(HTTPFactory):
 
     protocol: Any = HttpChannel
     noisy = False
+    events = Logger()
 
     def __init__(self, server, locator):
         super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
@@ -292,6 +304,12 @@ class RestSite(HTTPFactory):
             self._route(request)
         except ApiError as error:
             request.answer(*error_answer(error))
+        except Exception:
+            # Twisted would log it without a word of whose request it was, and drop the connection.
+            address = getattr(request.client, "host", "")
+            self.events.failure("an HTTP request failed", connection=request.channel.number, address=address)
+            if not request.startedWriting:
+                request.answer(*error_answer(InternalError()))
 
     def _route(self, request):
         target, _, query = request.uri.partition(b"?")
