@@ -32,3 +32,16 @@ def test_the_number_of_kinds_is_bounded():
     admitted = sum(limit.admits((number, "info"), "info") for number in range(MAX_KINDS * 3))
     assert admitted == MAX_KINDS + LINES_PER_WINDOW
     assert limit.left_out(at_once=True) == [(None, 2 * MAX_KINDS - LINES_PER_WINDOW)]
+
+
+def test_a_clock_that_is_set_back_does_not_make_the_window_longer():
+    clock = Clock()
+    clock.advance(10**6)
+    limit = LineLimit(clock.seconds)
+    flood(limit, LINES_PER_WINDOW + 1)
+    clock.rightNow = 5.0
+    assert limit.left_out() == [(("a", "info"), 1)]
+    assert flood(limit, 1) == 1
+    clock.advance(WINDOW)
+    assert not limit.left_out()
+    assert flood(limit, LINES_PER_WINDOW) == LINES_PER_WINDOW
