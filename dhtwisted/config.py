@@ -191,6 +191,18 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogSettings:
+    """What the server says of itself, and what of others."""
+
+    format: str = option("text", Choice("text", "json"), "a line of text for each event, or an object of JSON in a line")
+    level: str = option("info", Choice("debug", "info", "warn", "error"), "the least important that is logged", reloads=True)
+    file: str = option("", Text(), "where to; empty: standard output, or twistd.log of a daemon; twistd --logfile wins")
+    audit_file: str = option(
+        "", Text(), "file to which JSON lines are appended of logins, tokens, refusals, and every change of an entity; empty: none"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompatibilitySettings:
     """Ways of the DeviceHive reference server that are weaker than ours; every one is off."""
 
@@ -212,4 +224,5 @@ class Settings:
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
     compatibility: CompatibilitySettings = CompatibilitySettings()

@@ -290,7 +290,8 @@ class IOutput(Interface):
 
     congested = Attribute("True while the client does not take what is sent: the session then accepts no more requests and paces replays.")
     rest_url = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
-    address = Attribute("The client's network address, for limits.")
+    address = Attribute("The client's network address, for limits and logs.")
+    number = Attribute("The number of the connection among all that this process has served, for logs.")
 
     def send(payload):
         """Send one whole message, JSON as bytes. A reply always leaves, however large."""

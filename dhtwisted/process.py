@@ -122,8 +122,11 @@ def raise_file_limit(connections):
     now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     Process.log.info("At most {now} files may be open (it was {was})", now=now, was=was)
     if is_too_few_files(now, connections):
-        line = "{now} open files are too few for {connections} connections: raise the limit (LimitNOFILE=), or lower limits.connections"
-        Process.log.warn(line, now=now, connections=connections)
+        Process.log.warn(
+            "{now} open files are too few for {connections} connections: raise the limit (LimitNOFILE=), or lower limits.connections",
+            now=now,
+            connections=connections,
+        )
 
 
 def is_too_few_files(files, connections):

@@ -17,6 +17,7 @@ class Reloading:
     :param read_settings: gives the :class:`~dhtwisted.config.Settings` as they are configured now; raises ``ConfigurationError``.
     :param settings: those of the start.
     :ivar settings: those that hold now.
+    :ivar changed: the options that the last reload has changed.
     :ivar reloadables: who takes on a change, in this order. Each is a function of the new settings that raises ``ConfigurationError`` when
         they cannot be used, and changes nothing: it returns a function that does, and cannot fail. To have a part of the server reloaded,
         append its function here.
@@ -27,6 +28,7 @@ class Reloading:
     def __init__(self, read_settings, settings):
         self._read_settings = read_settings
         self.settings = settings
+        self.changed = []
         self.reloadables = []
 
     def reload(self):
@@ -34,6 +36,7 @@ class Reloading:
 
         :returns: whether the configuration was good.
         """
+        self.changed = []
         try:
             wanted = self._read_settings()
             settings, changed, fixed = merge(self.settings, wanted)
@@ -41,7 +44,7 @@ class Reloading:
         except ConfigurationError as error:
             self.log.error("Not reloaded, all stays as it was: {reason}", reason=" ".join(str(error).split()))
             return False
-        self.settings = settings
+        self.settings, self.changed = settings, changed
         for change in changes:
             change()
         self.log.info("Reloaded; changed: {options}", options=", ".join(changed) or "no option")

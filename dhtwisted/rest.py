@@ -53,16 +53,20 @@ Call = namedtuple("Call", "method segments query body content_type authorization
 class Caller:
     """The client of one request, where a handler asks for its session and for the way to it.
 
-    :ivar address: its network address, for limits.
+    :ivar address: its network address, for limits and logs.
+    :ivar number: that of its connection, for logs.
+    :ivar principal: who it is, when that is known.
     :ivar websocket_url: where it finds the WebSocket, for ``info``.
     :ivar waiting: what is to be ended when the client goes away: it has an ``end`` method.
     """
 
-    __slots__ = ("address", "waiting", "websocket_url")
+    __slots__ = ("address", "number", "principal", "waiting", "websocket_url")
     conventions = REST
 
-    def __init__(self, address, websocket_url):
+    def __init__(self, address, websocket_url, number=0):
         self.address = address
+        self.number = number
+        self.principal = None
         self.websocket_url = websocket_url
         self.waiting = None
 
@@ -268,8 +272,11 @@ class RestApi:
 
         def prepared(request, error):
             if error is not None:
-                told = self._server.told(error, "/".join(call.segments))
+                action = None if endpoint is None else endpoint.action
+                told = self._server.told(error, "a request" if action is None else action.name, call.caller)
                 self._server.metrics.refused_request(told)
+                if self._server.audit.is_on:
+                    self._server.audit.failed(action, call.caller, told, has_token=call.authorization is not None)
                 refuse(told)
             else:
                 self._server.execute(request, finished)
@@ -278,7 +285,7 @@ class RestApi:
 
     async def _prepare(self, call, found, endpoint):
         """Who asks comes before what there is, and whether he may before what he says (REST reference, sections 3.1 and 7)."""
-        principal = None if call.authorization is None else await self._identify(call.authorization)
+        principal = call.caller.principal = None if call.authorization is None else await self._identify(call.authorization)
         if found is None:
             raise NoSuchPath()
         if endpoint is None:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from dhtwisted.access import Principal
 from dhtwisted.arrivals import Arrivals
+from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
 from dhtwisted.coroutines import Later, resume_after, run
 from dhtwisted.entities import Entities
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 
 API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
+
+NULL = b"null"
+LONGEST_REQUEST_ID = 64
+"""Bytes of a request's id in a log line; clients may send any JSON."""
 
 LAST_LOGIN_INTERVAL = 1000
 REFUSAL_INTERVAL = 1000
@@ -83,6 +88,7 @@ class Server:
     :param messages: an opened ``IMessageStorage``; often the same object.
     :param bus: an ``IMessageBus``, not started.
     :param auth: an ``IAuthProvider``.
+    :param audit: an :class:`~dhtwisted.audit.Audit`; ``None`` for one that records nothing.
     :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
@@ -90,7 +96,7 @@ class Server:
 
     log = Logger()
 
-    def __init__(self, reactor, settings, storage, messages, bus, auth):
+    def __init__(self, reactor, settings, storage, messages, bus, auth, audit=None):
         self.reactor = reactor
         self.settings = settings
         self.messages = messages
@@ -103,6 +109,7 @@ class Server:
         self.publish = bus.publish
         self._last_subscription_id = 0
         self.metrics = Metrics()
+        self.audit = audit or Audit()
         self._requests = self.metrics.requests
         self.polls = Polls(settings.limits.polls, self.metrics.refused)
         self._under_way = 0
@@ -165,7 +172,7 @@ class Server:
                     request.principal.require(action.permissions)
                 outcome = action.handler(request)
         except Exception as error:
-            done(request, None, self._failed(error, action.name))
+            done(request, None, self._failed(error, request))
             return False
         sort = type(outcome)
         if sort is CoroutineType:
@@ -183,7 +190,7 @@ class Server:
         except StopIteration as stop:
             done(request, stop.value, None)
         except Exception as error:
-            done(request, None, self._failed(error, request.action.name))
+            done(request, None, self._failed(error, request))
         else:
             self._under_way += 1
             return resume_after(waiting, coroutine, partial(self._finished, (request, done)))
@@ -195,11 +202,14 @@ class Server:
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
             self._idle = None
-        done(request, members, None if error is None else self._failed(error, request.action.name))
+        done(request, members, None if error is None else self._failed(error, request))
 
-    def _failed(self, error, name):
-        told = self.told(error, name)
-        self.metrics.errors[name, told.code] += 1
+    def _failed(self, error, request):
+        action, session = request.action, request.session
+        told = error if isinstance(error, ApiError) else self.told(error, action.name, session.output, request)
+        self.metrics.errors[action.name, told.code] += 1
+        if self.audit.is_on:
+            self.audit.failed(action, session, told, request)
         return told
 
     async def _execute_with_token(self, request):
@@ -221,10 +231,12 @@ class Server:
                 raise Unauthorized()
             principal.require(action.permissions)
 
-    def told(self, error, what):
+    def told(self, error, what, output, request=None):
         """What a client is told of an error; what it is not told goes to the log.
 
-        :param what: what was being done, for the log.
+        :param what: what was being done, for the log; nothing that a client made up.
+        :param output: the way to the client, an ``IOutput``.
+        :param request: the :class:`Request`, if it was read.
         :returns: an :class:`~dhtwisted.errors.ApiError`.
         """
         if isinstance(error, ApiError):
@@ -236,7 +248,7 @@ class Server:
             return ObjectChanged()
         if isinstance(error, Unstorable):
             return BadRequest()
-        self.log.failure("{what} failed", failure=Failure(error), what=what)
+        self.log.failure("{what} failed", failure=Failure(error), what=what, **_identity(output, request))
         return InternalError()
 
     def _log_refusal(self, what, error):
@@ -280,3 +292,16 @@ class Server:
     def _noted(self, _, error):
         if error is not None:
             self.log.warn("the time of a login was not kept: {error}", error=str(error))
+
+
+def _identity(output, request):
+    """Fields of a log line that say whose request it was."""
+    fields = {"connection": output.number, "address": output.address}
+    if request is None:
+        return fields
+    if request.principal is not None:
+        fields["user"] = request.principal.user_id
+    request_id = bytes(request.fields.request_id)
+    if request_id != NULL:
+        fields["request"] = request_id[:LONGEST_REQUEST_ID].decode(errors="replace")
+    return fields | {"action": request.action.name}

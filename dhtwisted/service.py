@@ -4,6 +4,7 @@ Whatever is opened is put on a stack together with the way to close it. Stopping
 """
 
 import os
+import time
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_address
@@ -13,10 +14,13 @@ from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
+from dhtwisted import __version__
+from dhtwisted.audit import Audit
 from dhtwisted.bootstrap import bootstrap, print_password, write_password
 from dhtwisted.endpoints import is_clear, is_tls, open_endpoint
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
+from dhtwisted.logs.append_file import AppendFile
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import open_provider
 from dhtwisted.reloading import Reloading
@@ -30,6 +34,8 @@ START_GRACE = 5.0
 CLOSING_RESERVE = 2.0
 """Seconds of the bound that are kept for storages: what was accepted must reach the disk however slow the clients are."""
 
+AUDIT_MODE = 0o600
+
 MENDABLE = (ConfigurationError, StorageError, CannotListenError, OSError)
 """Failures that somebody can mend: one line in the log. Anything else is a defect, and its traceback is wanted."""
 
@@ -42,6 +48,7 @@ class DeviceHiveService(Service):
     :param foreground: somebody sees standard output; otherwise a new password goes to a file.
     :param process: a :class:`~dhtwisted.process.Process`; ``None`` leaves signals, exit status and collector alone.
     :param read_settings: reads the configuration again for :meth:`reload`; ``None`` for one that cannot change.
+    :param process_log: a :class:`~dhtwisted.logs.observer.ProcessLog`; ``None`` leaves the log to others.
     :ivar reloading: a :class:`~dhtwisted.reloading.Reloading`; what is to be reloaded puts itself there.
     :ivar addresses: ``(host, port)`` of each endpoint once it listens; a Unix socket has its path and ``None``.
     :ivar monitor_addresses: the same for the endpoints of health and metrics.
@@ -50,7 +57,7 @@ class DeviceHiveService(Service):
 
     log = Logger()
 
-    def __init__(self, reactor, settings, foreground=True, process=None, read_settings=None):
+    def __init__(self, reactor, settings, foreground=True, process=None, read_settings=None, process_log=None):
         self.addresses = []
         self.started = None
         self._reactor = reactor
@@ -58,10 +65,22 @@ class DeviceHiveService(Service):
         self.reloading = Reloading(read_settings or (lambda: settings), settings)
         self._foreground = foreground
         self._process = process
+        self._process_log = process_log
+        self._audit = Audit()
         self._opened = AsyncExitStack()
         self._deadline = None
         self._monitor = None
         self.monitor_addresses = []
+
+    def setServiceParent(self, parent):
+        """Become a part of an application; then the log is as the configuration says."""
+        if self._process_log is not None:
+            try:
+                self._process_log.install(parent)
+            except ConfigurationError as error:
+                # There is no log yet that could tell it.
+                raise SystemExit(f"devicehive: {error}") from error
+        super().setServiceParent(parent)
 
     def startService(self):
         """Begin to start; :attr:`started` tells the end of it."""
@@ -101,10 +120,23 @@ class DeviceHiveService(Service):
             self.log.warn("Not reloaded: the server has not started yet, or is about to stop")
             return "Starting or stopping"
         is_good = self.reloading.reload()
+        self._reopen_logs()
+        self._audit.reloaded(is_good, self.reloading.changed)
         return self._status() if is_good else f"{self._status()}; the configuration has a mistake, see the log"
 
+    def _reopen_logs(self):
+        """Go on in new files, where logrotate has moved the old ones."""
+        for log in filter(None, (self._process_log, self._audit)):
+            try:
+                log.reopen()
+            except OSError as error:
+                self.log.error("A file of the log cannot be opened again, the old one goes on: {error}", error=str(error))
+
     def _status(self):
-        return "Listening on " + ", ".join(host if port is None else f"{host}:{port}" for host, port in self.addresses)
+        return "Listening on " + ", ".join(self._places())
+
+    def _places(self):
+        return [host if port is None else f"{host}:{port}" for host, port in self.addresses]
 
     async def _stop(self):
         self._deadline = self._reactor.seconds() + STOP_BOUND
@@ -120,6 +152,7 @@ class DeviceHiveService(Service):
 
     async def _start(self):
         reactor, settings = self._reactor, self._settings
+        self._start_logs()
         await self._start_monitor()
         storage, messages = await open_storages(reactor, settings, self._at_stop)
         if self._monitor is not None:
@@ -136,8 +169,23 @@ class DeviceHiveService(Service):
             await self._listen(description, certificates.wrap(factory) if is_tls(description) else factory)
         self._let_reload(server.reloadable)
         self._let_reload(factory.reloadable)
+        self._audit.started(version=__version__, process=os.getpid(), addresses=self._places())
         if self._monitor is not None:
             self._monitor.is_listening = self.running
+
+    def _start_logs(self):
+        """The audit log is the last to be closed, so that it has all that happens while stopping."""
+        if self._process_log is not None:
+            self._let_reload(self._process_log.reloadable)
+            self._at_stop("log", self._process_log.finish)
+        path = self._settings.log.audit_file
+        if path:
+            try:
+                file = AppendFile(path, AUDIT_MODE)
+            except OSError as error:
+                raise ConfigurationError(f"log.audit_file: {path} cannot be written ({error.strerror}); name another, or none") from error
+            self._audit = Audit(file, time.time)
+            self._at_stop("audit log", self._audit.close)
 
     async def _start_monitor(self):
         """The first to be opened and the last to be closed, so that it tells of a start and of a stop."""
@@ -169,7 +217,7 @@ class DeviceHiveService(Service):
         from dhtwisted.transports.port import PortFactory
 
         bus = open_provider("bus", self._settings.bus.provider, context)
-        server = Server(self._reactor, self._settings, context.storage, context.messages, bus, auth)
+        server = Server(self._reactor, self._settings, context.storage, context.messages, bus, auth, self._audit)
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
         await server.start()
         factory = PortFactory(server)

@@ -292,6 +292,8 @@ class Session:
         self.principal = principal
         for subscription in self.subscriptions.values():
             subscription.principal = principal
+        if self._server.settings.log.level == "debug":
+            self.log.debug("authenticated", connection=self.output.number, address=self.output.address, user=principal.user_id)
 
     def subscribe(self, subscription, replay=None):
         """Begin a subscription; its events follow the reply to the request under way.
@@ -334,7 +336,13 @@ class Session:
             return
         # The client was promised all messages since its timestamp: without them it must not go on as if it had them.
         reason = "storage unavailable" if isinstance(error, StorageUnavailable) else "replay failed"
-        self.log.error("a subscription ends, {reason}: {error}", reason=reason, error=str(error))
+        self.log.error(
+            "a subscription ends, {reason}: {error}",
+            reason=reason,
+            error=str(error),
+            connection=self.output.number,
+            address=self.output.address,
+        )
         self.output.abort(reason)
 
     def unsubscribe(self, subscription):

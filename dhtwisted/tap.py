@@ -8,6 +8,8 @@ from twisted.python import usage
 from dhtwisted import __version__
 from dhtwisted.config_sources import example_file, load_settings
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.logs.destinations import is_kept
+from dhtwisted.logs.observer import ProcessLog
 from dhtwisted.process import Process
 from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
@@ -165,16 +167,10 @@ def makeService(options):
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
     process = Process(reactor, Supervisor(reactor, os.environ))
-    return DeviceHiveService(reactor, options.settings, foreground and not _is_kept(sys.__stdout__), process, options.read_settings)
-
-
-def _is_kept(stream):
-    """Whether systemd takes a stream into its journal: no place for a password. It names the journal's end by device and inode."""
-    try:
-        status = os.fstat(stream.fileno())
-    except (AttributeError, OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    # The journal is no place for a password.
+    foreground = foreground and not is_kept(sys.__stdout__)
+    log = ProcessLog(options.settings, options.parent)
+    return DeviceHiveService(reactor, options.settings, foreground, process, options.read_settings, log)
 
 
 def _say(text):

@@ -39,6 +39,30 @@ async def server(open_server):
     yield await open_server()
 
 
+@pytest.fixture
+def audit_lines():
+    """What :func:`audited` records."""
+    from tests.auditing import Lines
+
+    return Lines()
+
+
+@pytest_twisted.async_yield_fixture
+async def audited(open_server, audit_lines):
+    """A server with an audit log, at which passwords can be used."""
+    from dhtwisted.audit import Audit
+
+    memory = await open_server(hash_password=True)
+    memory.server.audit = Audit(audit_lines, memory.clock.seconds)
+    yield memory
+
+
+@pytest_twisted.async_yield_fixture
+async def administrator(audited):
+    """A client of :func:`audited`, authenticated as the administrator."""
+    yield await audited.client()
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """The PostgreSQL server that tests share; those that stop it take :func:`own_postgres`."""

@@ -104,7 +104,7 @@ def test_variables_of_others_do_not_matter(variable):
     [
         ("[storage]\nretension = '7d'", "storage.retension", "did you mean retention?"),
         ("[strage]\n", "strage", "did you mean storage?"),
-        ("[zzz]\n", "zzz", "known are server, tls, storage, bus, auth, limits, metrics, compatibility"),
+        ("[zzz]\n", "zzz", "known are server, tls, storage, bus, auth, limits, metrics, log, compatibility"),
         ("storage = 1", "storage", "[storage]"),
         ("[storage]\nretention = '7x'", "storage.retention", "'7x' is no duration"),
         ("[storage]\nretention = 7", "storage.retention", "7 is no duration"),

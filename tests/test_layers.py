@@ -13,8 +13,9 @@ PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics "
-    "statistics",
-    "core": "server broker arrivals access entities replay polls",
+    "masking line_limit statistics",
+    "core": "server broker arrivals access entities replay polls audit",
+    "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",
     "backends": "storage bus postgres auth passwords signing_key retention",
@@ -29,13 +30,14 @@ LAYERS = {
 MAY_IMPORT = {
     "ground": {"ground"},
     "core": {"ground", "core"},
+    "logs": {"ground", "logs"},
     "actions": {"ground", "core", "actions"},
     "session": {"ground", "core", "actions"},
     "backends": {"ground", "backends"},
     "configuration": {"ground", "configuration", "declarations"},
     "declarations": {"ground", "backends", "configuration"},
     "transfer": {"ground", "transfer"},
-    "outermost": {"ground", "core", "actions", "session", "backends", "configuration", "transfer", "outermost"},
+    "outermost": {"ground", "core", "actions", "session", "backends", "configuration", "transfer", "logs", "outermost"},
     "testing": set(LAYERS),
 }
 

@@ -4,13 +4,15 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, globalLogPublisher
 
 from dhtwisted.actions import ACTIONS
 from dhtwisted.errors import Duplicate, ServiceUnavailable, Unstorable
-from dhtwisted.model import DISABLED, LOCKED_OUT, Device, User
+from dhtwisted.logs.lines import TextLines
+from dhtwisted.model import DISABLED, LOCKED_OUT, Device, Network, User
 from dhtwisted.storage.memory import MemoryStorage
 from tests.delaying import DelayingStorage
+from tests.rest_api import client as rest_client
 
 ANONYMOUS = {"authenticate", "token", "token/refresh", "server/info", "server/cacheInfo", "cluster/info"}
 
@@ -233,3 +235,35 @@ async def test_stop_waits_for_what_is_under_way(failing):
     assert stopped == [True]
     for reply in replies:
         await reply
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_defect_is_logged_with_whose_request_it_was_and_told_to_nobody(open_server):
+    class BrokenStorage(MemoryStorage):
+        """Fails in a way that no storage may."""
+
+        async def count(self, kind, query):
+            if kind is Network:
+                raise ZeroDivisionError("token=hunter22")
+            return await super().count(kind, query)
+
+    storage = BrokenStorage(Clock())
+    await storage.open()
+    server = await open_server(storage=storage)
+    client = await server.client()
+    with capturedLogs() as logs:
+        client.send_text('{"action": "network/count", "requestId": "' + "x" * 500 + '"}')
+        rest = await rest_client(server).send("GET", "network/count")
+    reply = client.messages[-1]
+    assert (reply["code"], reply["error"]) == (500, "Internal server error")
+    assert rest == (500, {"error": 500, "message": "Internal server error"})
+    by_websocket, by_rest = logs
+    whose = {"connection": 1, "address": "192.0.2.1", "user": 1, "action": "network/count", "what": "network/count"}
+    assert by_websocket.items() >= (whose | {"request": '"' + "x" * 63}).items()
+    assert by_rest.items() >= (whose | {"connection": 0}).items()
+    assert "request" not in by_rest
+    line = TextLines().line(by_websocket)
+    assert "[connection=1 address=192.0.2.1 user=1 action=network/count request=" in line
+    assert "network/count failed | Traceback" in line
+    assert "ZeroDivisionError" in line
+    assert "hunter22" not in line

@@ -66,6 +66,13 @@ def test_credentials_that_the_unit_shows_are_those_that_are_read():
     assert set(shown) == set(CREDENTIALS)
 
 
+def test_the_audit_log_is_rotated_where_the_service_may_write_it():
+    service = unit("devicehive.service")["Service"]
+    (path,) = re.findall(r"^(/\S+) \{$", (CONF / "devicehive.logrotate").read_text(), re.MULTILINE)
+    assert path == f"/var/log/{service['LogsDirectory']}/audit.log"
+    assert f'log.audit_file = "{path}"' in (CONF / "devicehive.service").read_text()
+
+
 def test_the_socket_has_the_name_that_its_endpoint_asks_for():
     text = (CONF / "devicehive.socket").read_text()
     name = unit("devicehive.socket")["Socket"]["FileDescriptorName"]

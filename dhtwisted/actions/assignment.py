@@ -6,6 +6,7 @@ Only the action is asked of the token, never its lists (auth reference, section 
 from __future__ import annotations
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.devicetype import DEVICE_TYPES
 from dhtwisted.actions.network import NETWORKS
@@ -75,7 +76,7 @@ class UserAssignNetwork(Fields, tag="user/assignNetwork"):
     network_id: Integer | None = None
 
 
-@action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK))
+@action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK), audit=Written(User, "fields.user_id"))
 async def user_assign_network(request):
     """Assign a network to a user; also if he has it already."""
     user = await find_user(request, request.fields.user_id)
@@ -90,7 +91,7 @@ class UserUnassignNetwork(Fields, tag="user/unassignNetwork"):
     network_id: Integer | None = None
 
 
-@action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK))
+@action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK), audit=Written(User, "fields.user_id"))
 async def user_unassign_network(request):
     """Take a network from a user; also if he does not have it."""
     user = await find_user(request, request.fields.user_id)
@@ -158,7 +159,7 @@ class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):
     device_type_id: Integer | None = None
 
 
-@action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE))
+@action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
 async def user_assign_device_type(request):
     """Assign a device type to a user who does not have all; also if he has it already."""
     await _change_device_types(request, With)
@@ -171,7 +172,7 @@ class UserUnassignDeviceType(Fields, tag="user/unassignDeviceType"):
     device_type_id: Integer | None = None
 
 
-@action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE))
+@action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
 async def user_unassign_device_type(request):
     """Take a device type from a user who does not have all; also if he does not have it."""
     await _change_device_types(request, Without)
@@ -191,7 +192,7 @@ class UserAllowAllDeviceTypes(Fields, tag="user/allowAllDeviceTypes"):
     user_id: Integer | None = None
 
 
-@action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES))
+@action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id"))
 async def user_allow_all_device_types(request):
     """Give a user every device type, those to come too. His single ones are dropped."""
     user = await find_user(request, request.fields.user_id)
@@ -204,7 +205,9 @@ class UserDisallowAllDeviceTypes(Fields, tag="user/disallowAllDeviceTypes"):
     user_id: Integer | None = None
 
 
-@action(UserDisallowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", ALL_DEVICE_TYPES))
+@action(
+    UserDisallowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id")
+)
 async def user_disallow_all_device_types(request):
     """Take every device type from a user; he has none until some are assigned."""
     user = await find_user(request, request.fields.user_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.errors import (
@@ -71,7 +72,12 @@ class ConfigurationPut(Fields, tag="configuration/put"):
     value: str | None = None
 
 
-@action(ConfigurationPut, Permission.MANAGE_CONFIGURATION, rest=Route("PUT", PATH, body=WHOLE))
+@action(
+    ConfigurationPut,
+    Permission.MANAGE_CONFIGURATION,
+    rest=Route("PUT", PATH, body=WHOLE),
+    audit=Written(Configuration, "fields.name", "name"),
+)
 async def configuration_put(request) -> OneConfiguration:
     """Create or replace one."""
     fields, entities = request.fields, request.server.entities
@@ -100,7 +106,9 @@ class ConfigurationDelete(Fields, tag="configuration/delete"):
     name: str | None = None
 
 
-@action(ConfigurationDelete, Permission.MANAGE_CONFIGURATION, rest=Route("DELETE", PATH))
+@action(
+    ConfigurationDelete, Permission.MANAGE_CONFIGURATION, rest=Route("DELETE", PATH), audit=Written(Configuration, "fields.name", "name")
+)
 async def configuration_delete(request):
     """Delete one."""
     _check_name(request.fields.name)

@@ -54,12 +54,14 @@ class Action:
     :ivar overlaps: may be begun while others of this sort from the same connection are under way.
     :ivar own_token: its ``token`` member is its own, and not an authorization of this one request.
     :ivar waits: it is a long poll: it may take a minute, and errors are held back from clients that repeat at once.
+    :ivar audit: what the audit log records of it, one of the declarations of :mod:`dhtwisted.actions.audited`; ``None`` for nothing.
     :ivar documentation: what it does, for the reference.
     :ivar reply_head: the beginning of its replies, up to the request's id.
     """
 
     __slots__ = (
         "answer",
+        "audit",
         "documentation",
         "fields",
         "handler",
@@ -73,15 +75,16 @@ class Action:
         "waits",
     )
 
-    def __init__(self, fields, handler, permissions, routes, overlaps, own_token, waits):
+    def __init__(self, fields, handler, permissions, routes, overlaps, own_token, waits, audit):
         self.name = fields.__struct_config__.tag
         self.fields = fields
-        self.handler = handler
+        self.handler = handler if audit is None else audit.wrap(handler)
         self.permissions = frozenset(permissions)
         self.routes = routes
         self.overlaps = overlaps
         self.own_token = own_token
         self.waits = waits
+        self.audit = audit
         self.documentation = inspect.getdoc(handler) or ""
         self.reply_head = b'{"action":%b,"requestId":' % msgspec.json.encode(self.name)
         self.reply = _returned(handler)
@@ -103,20 +106,21 @@ def _only_object(reply):
     return fields[0].name if plain is list or issubclass(plain, msgspec.Struct) else None
 
 
-def action(fields, *permissions, rest=(), overlaps=False, own_token=False):
+def action(fields, *permissions, rest=(), overlaps=False, own_token=False, audit=None):
     """Declare the decorated function as the handler of the action that ``fields`` is tagged with.
 
     Its return annotation, a struct, describes the reply.
 
     :param rest: a :class:`Route`, or several.
+    :param audit: what the audit log records of it. Whatever writes entities or makes tokens has to say; tests/actions/test_table.py asks.
     :raises ValueError: the action is declared already.
     """
-    return _declare(ACTIONS, fields, permissions, rest, overlaps=overlaps, own_token=own_token, waits=False)
+    return _declare(ACTIONS, fields, permissions, rest, overlaps=overlaps, own_token=own_token, waits=False, audit=audit)
 
 
 def endpoint(fields, *permissions, rest, waits=False):
     """The same for what only REST has; ``fields`` is tagged with a name of our own."""
-    return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, waits=waits)
+    return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, waits=waits, audit=None)
 
 
 def _declare(table, fields, permissions, rest, **properties):

@@ -7,6 +7,7 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission, intersect
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import accessible_device, check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
@@ -125,7 +126,12 @@ class DeviceSave(Fields, tag="device/save"):
     device: DeviceFields | None = None
 
 
-@action(DeviceSave, Permission.REGISTER_DEVICE, rest=Route("PUT", "/device/{deviceId}", body="device"))
+@action(
+    DeviceSave,
+    Permission.REGISTER_DEVICE,
+    rest=Route("PUT", "/device/{deviceId}", body="device"),
+    audit=Written(Device, "fields.device_id", only_changes=True),
+)
 async def device_save(request):
     """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` follows.
 
@@ -249,7 +255,7 @@ class DeviceDelete(Fields, tag="device/delete"):
     device_id: str | None = None
 
 
-@action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"))
+@action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"), audit=Written(Device, "fields.device_id"))
 async def device_delete(request):
     """Delete a device and its stored messages. Subscriptions to this one device get nothing more (section 4.5)."""
     device = await accessible_device(request, request.fields.device_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 from dhtwisted.access import Permission, Principal
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
@@ -90,7 +91,12 @@ class InsertedDeviceType(Resource):
     device_type: IdResource
 
 
-@action(DeviceTypeInsert, Permission.MANAGE_DEVICE_TYPE, rest=Route("POST", "/devicetype", body="deviceType", status=201))
+@action(
+    DeviceTypeInsert,
+    Permission.MANAGE_DEVICE_TYPE,
+    rest=Route("POST", "/devicetype", body="deviceType", status=201),
+    audit=Written(DeviceType),
+)
 async def devicetype_insert(request) -> InsertedDeviceType:
     """Make a device type. It is assigned to nobody."""
     return InsertedDeviceType(device_type=IdResource(id=(await DEVICE_TYPES.insert(request, request.fields.device_type)).id))
@@ -103,7 +109,12 @@ class DeviceTypeUpdate(Fields, tag="devicetype/update"):
     device_type: GroupChange | None = None
 
 
-@action(DeviceTypeUpdate, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType"))
+@action(
+    DeviceTypeUpdate,
+    Permission.MANAGE_DEVICE_TYPE,
+    rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType"),
+    audit=Written(DeviceType, "fields.device_type_id"),
+)
 async def devicetype_update(request):
     """Change the given members of a device type."""
     await DEVICE_TYPES.update(request, request.fields.device_type_id, request.fields.device_type)
@@ -116,7 +127,12 @@ class DeviceTypeDelete(Fields, tag="devicetype/delete"):
     force: bool | None = None
 
 
-@action(DeviceTypeDelete, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", "/devicetype/{deviceTypeId}"))
+@action(
+    DeviceTypeDelete,
+    Permission.MANAGE_DEVICE_TYPE,
+    rest=Route("DELETE", "/devicetype/{deviceTypeId}"),
+    audit=Written(DeviceType, "fields.device_type_id"),
+)
 async def devicetype_delete(request):
     """Delete a device type; one that has devices only with ``force``, and then they go with all their messages."""
     await DEVICE_TYPES.delete(request, request.fields.device_type_id, request.fields.force)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 
 from dhtwisted.access import Permission, Principal
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
 from dhtwisted.errors import MissingNetwork, MissingNetworkId, NetworkNameTaken, NetworkNotEmpty, NetworkNotFound
@@ -90,7 +91,7 @@ class InsertedNetwork(Resource):
     network: IdResource
 
 
-@action(NetworkInsert, Permission.MANAGE_NETWORK, rest=Route("POST", "/network", body="network", status=201))
+@action(NetworkInsert, Permission.MANAGE_NETWORK, rest=Route("POST", "/network", body="network", status=201), audit=Written(Network))
 async def network_insert(request) -> InsertedNetwork:
     """Make a network. It is assigned to nobody."""
     return InsertedNetwork(network=IdResource(id=(await NETWORKS.insert(request, request.fields.network)).id))
@@ -103,7 +104,12 @@ class NetworkUpdate(Fields, tag="network/update"):
     network: GroupChange | None = None
 
 
-@action(NetworkUpdate, Permission.MANAGE_NETWORK, rest=Route("PUT", "/network/{networkId}", body="network"))
+@action(
+    NetworkUpdate,
+    Permission.MANAGE_NETWORK,
+    rest=Route("PUT", "/network/{networkId}", body="network"),
+    audit=Written(Network, "fields.network_id"),
+)
 async def network_update(request):
     """Change the given members of a network."""
     await NETWORKS.update(request, request.fields.network_id, request.fields.network)
@@ -116,7 +122,7 @@ class NetworkDelete(Fields, tag="network/delete"):
     force: bool | None = None
 
 
-@action(NetworkDelete, Permission.MANAGE_NETWORK, rest=Route("DELETE", "/network/{networkId}"))
+@action(NetworkDelete, Permission.MANAGE_NETWORK, rest=Route("DELETE", "/network/{networkId}"), audit=Written(Network, "fields.network_id"))
 async def network_delete(request):
     """Delete a network; one that has devices only with ``force``, and then they go with all their messages."""
     await NETWORKS.delete(request, request.fields.network_id, request.fields.force)

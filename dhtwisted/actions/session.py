@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dhtwisted.actions.audited import Refusals
 from dhtwisted.actions.declare import action
 from dhtwisted.schema import Fields
 
@@ -10,7 +11,7 @@ class Authenticate(Fields, tag="authenticate"):
     """``token``: an access token. The firmware adds a ``deviceId``, which is ignored."""
 
 
-@action(Authenticate, own_token=True)
+@action(Authenticate, own_token=True, audit=Refusals())
 async def authenticate(request):
     """Take on the identity of an access token. It replaces an earlier one; subscriptions stay, and are held to the new rights.
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.errors import (
     AccessDenied,
@@ -74,7 +75,7 @@ class AccessToken(Resource):
     access_token: str
 
 
-@action(Token, rest=Route("POST", "/token", body=WHOLE, status=201))
+@action(Token, rest=Route("POST", "/token", body=WHOLE, status=201), audit=MadeTokens())
 async def token(request) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
@@ -93,7 +94,10 @@ async def token(request) -> Tokens:
     except (UnknownLogin, InvalidCredentials):
         server.logins.failed(*keys)
         server.log.info(
-            "a login failed: {login!r} from {address}", login=fields.login[:LONGEST_LOGIN], address=request.session.output.address
+            "a login failed: {login!r}",
+            login=fields.login[:LONGEST_LOGIN],
+            address=request.session.output.address,
+            connection=request.session.output.number,
         )
         if server.settings.compatibility.distinct_login_errors:
             raise
@@ -126,7 +130,7 @@ def _or(value, default):
     return default if value is None else value
 
 
-@action(TokenRefresh, rest=Route("POST", "/token/refresh", body=WHOLE, status=201))
+@action(TokenRefresh, rest=Route("POST", "/token/refresh", body=WHOLE, status=201), audit=MadeTokens())
 async def token_refresh(request) -> AccessToken:
     """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
     server, text = request.server, request.fields.refresh_token
@@ -148,7 +152,7 @@ async def token_refresh(request) -> AccessToken:
     return AccessToken(access_token=server.auth.issue(access))
 
 
-@action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201))
+@action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())
 async def token_create(request) -> Tokens:
     """Make tokens with chosen rights. Only an administrator with all permissions may go beyond his own; what others ask for beyond theirs
     is left out of the result.

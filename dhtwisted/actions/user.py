@@ -12,6 +12,7 @@ import re
 from msgspec import Raw
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.errors import (
@@ -184,7 +185,7 @@ class InsertedUser(Resource):
     user: InsertedUserResource
 
 
-@action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201))
+@action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201), audit=Written(User))
 async def user_insert(request) -> InsertedUser:
     """Make a user, with no network and, unless told otherwise, every device type."""
     new = request.fields.user
@@ -220,7 +221,7 @@ class UserUpdate(Fields, tag="user/update"):
     user: UserChange | None = None
 
 
-@action(UserUpdate, Permission.MANAGE_USER, rest=Route("PUT", "/user/{userId}", body="user"))
+@action(UserUpdate, Permission.MANAGE_USER, rest=Route("PUT", "/user/{userId}", body="user"), audit=Written(User, "fields.user_id"))
 async def user_update(request):
     """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator."""
     user = await find_user(request, request.fields.user_id)
@@ -235,7 +236,12 @@ class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
     user: UserChange | None = None
 
 
-@action(UserUpdateCurrent, Permission.UPDATE_CURRENT_USER, rest=Route("PUT", "/user/current", body="user"))
+@action(
+    UserUpdateCurrent,
+    Permission.UPDATE_CURRENT_USER,
+    rest=Route("PUT", "/user/current", body="user"),
+    audit=Written(User, "principal.user_id"),
+)
 async def user_update_current(request):
     """Change the given members of oneself; login, role and status only as an administrator."""
     await _update(request, _current(request))
@@ -280,7 +286,7 @@ class UserDelete(Fields, tag="user/delete"):
     user_id: Integer | None = None
 
 
-@action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"))
+@action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"), audit=Written(User, "fields.user_id"))
 async def user_delete(request):
     """Delete a user, but not oneself. What he is connected with ends at once: his requests and deliveries."""
     user = await find_user(request, request.fields.user_id)

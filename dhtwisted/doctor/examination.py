@@ -2,7 +2,7 @@
 
 import sys
 
-from dhtwisted.doctor import data, keys, machine, network
+from dhtwisted.doctor import data, keys, logs, machine, network
 from dhtwisted.doctor.findings import WARNING, WRONG, ok, wrong
 from dhtwisted.errors import ConfigurationError
 
@@ -41,6 +41,7 @@ def examine(read_settings, path=None):
         *keys.check_secret(settings),
         *keys.check_password_file(settings),
         *keys.check_certificates(settings),
+        *logs.check_logs(settings),
         *machine.check_clock(times),
         *machine.check_files(settings),
         *machine.check_memory(settings),

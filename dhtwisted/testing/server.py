@@ -155,6 +155,7 @@ class MemoryClient:
     """
 
     rest_url = "http://localhost/rest"
+    number = 1
 
     def __init__(self, server, address="192.0.2.1"):
         self.address = address

@@ -69,9 +69,11 @@ class Port(Protocol):
         self._refused = refused
         self._received = b""
         self._target = None
+        self.number = factory.next_number()
         self.opened = factory.clock.seconds()
 
     def connectionMade(self):
+        self._debug("a connection is open")
         if self._refused:
             self._refuse(ServiceUnavailable())
         else:
@@ -101,12 +103,18 @@ class Port(Protocol):
         self.factory.undecided.discard(self)
         self._received = b""
         self._target = factory.buildProtocol(self._address)
+        self._target.number = self.number
         self._target.makeConnection(self.transport)
         # From here on the transport calls the target without a step in between.
         self.dataReceived = self._target.dataReceived
         self._target.dataReceived(data)
 
+    def _debug(self, line, **fields):
+        if self.factory.is_debugging:
+            self.factory.log.debug(line, connection=self.number, address=getattr(self._address, "host", ""), **fields)
+
     def _refuse(self, error):
+        self._debug("the connection is refused: {reason}", reason=error.text)
         self.factory.undecided.discard(self)
         self.dataReceived = lambda data: None
         self.transport.write(refusal(error))
@@ -117,6 +125,7 @@ class Port(Protocol):
         self._refuse(RequestTimeout())
 
     def connectionLost(self, reason):
+        self._debug("the connection has ended")
         self.factory.undecided.discard(self)
         self.factory.lost(self._address)
         if self._target is not None:
@@ -129,6 +138,7 @@ class PortFactory(Factory):
 
     :param server: a started :class:`~dhtwisted.server.Server`.
     :ivar open_connections: how many there are, of any sort.
+    :ivar is_debugging: whether the log takes lines about each connection.
     """
 
     noisy = False
@@ -143,6 +153,7 @@ class PortFactory(Factory):
         self.undecided = set()
         self._refused = server.metrics.refused
         self.open_connections = 0
+        self._last_number = 0
         self._per_address = Counter()
         self._ports = 0
         self._all_closed = None
@@ -151,6 +162,7 @@ class PortFactory(Factory):
 
     def _set_limits(self, settings):
         limits = settings.limits
+        self.is_debugging = settings.log.level == "debug"
         self.origins = frozenset(settings.server.origins)
         self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
         self._handshake_timeout = limits.handshake_timeout
@@ -162,6 +174,7 @@ class PortFactory(Factory):
             self._set_limits(settings)
             self.site.set_limits(settings)
             self.websockets.set_limits(settings.limits)
+            self.websockets.is_debugging = self.is_debugging
 
         return take
 
@@ -201,6 +214,11 @@ class PortFactory(Factory):
         if self._limit_per_address and self._per_address[host] > self._limit_per_address:
             return "connections_per_address"
         return None
+
+    def next_number(self):
+        """The number of a new connection, by which log lines name it."""
+        self._last_number += 1
+        return self._last_number
 
     def lost(self, addr):
         """Count a connection that has ended."""

@@ -10,9 +10,20 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
+from twisted.logger import Logger
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
 
-from dhtwisted.errors import ApiError, BadRequest, BodyTooLarge, HeadTooLarge, MalformedHttp, MethodNotAllowed, NoSuchPath, RequestTimeout
+from dhtwisted.errors import (
+    ApiError,
+    BadRequest,
+    BodyTooLarge,
+    HeadTooLarge,
+    InternalError,
+    MalformedHttp,
+    MethodNotAllowed,
+    NoSuchPath,
+    RequestTimeout,
+)
 from dhtwisted.reference import openapi
 from dhtwisted.rest import Call, Caller, RestApi, error_answer
 from dhtwisted.server import API_VERSION
@@ -171,7 +182,8 @@ class HttpRequest(Request):
     def caller(self, locator, prefix):
         """Who asks, for the handlers; told when the connection is lost."""
         headers = {name: value for name in ("host", "x-forwarded-proto") if (value := self.header(name))}
-        self._caller = Caller(getattr(self.client, "host", ""), locator.websocket_url(prefix, headers, self.isSecure()))
+        websocket_url = locator.websocket_url(prefix, headers, self.isSecure())
+        self._caller = Caller(getattr(self.client, "host", ""), websocket_url, self.channel.number)
         return self._caller
 
     def answer(self, status, body, headers=b"", content_type=JSON):
@@ -213,6 +225,7 @@ class HttpChannel(HTTPChannel):
 
     requestFactory = HttpRequest
     rate = None
+    number = 0
 
     def refuse(self, error):
         """Answer what is no request, or too large a one, and close."""
@@ -233,6 +246,7 @@ class RestSite(HTTPFactory):
 
     protocol: Any = HttpChannel
     noisy = False
+    events = Logger()
 
     def __init__(self, server, locator):
         super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
@@ -290,6 +304,12 @@ class RestSite(HTTPFactory):
             self._route(request)
         except ApiError as error:
             request.answer(*error_answer(error))
+        except Exception:
+            # Twisted would log it without a word of whose request it was, and drop the connection.
+            address = getattr(request.client, "host", "")
+            self.events.failure("an HTTP request failed", connection=request.channel.number, address=address)
+            if not request.startedWriting:
+                request.answer(*error_answer(InternalError()))
 
     def _route(self, request):
         target, _, query = request.uri.partition(b"?")

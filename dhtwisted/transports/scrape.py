@@ -68,6 +68,7 @@ def _traffic(server, traffic):
         ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
         ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
         ("websocket_sent_bytes_total", "Bytes sent by WebSocket.", traffic.octets_sent),
+        ("audit_lost_total", "Events that the audit log lacks, since it could not be written.", server.audit.lost),
         ("deliveries_total", "Events handed to subscribers, each time counted.", server.broker.deliveries),
     )
     return "".join(family(f"dhtwisted_{name}", "counter", about, [({}, value)]) for name, about, value in rows)

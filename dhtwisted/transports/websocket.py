@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from dhtwisted.errors import Unauthorized
 from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.input import TurnwiseInput
 from dhtwisted.transports.output import QueuedOutput
@@ -64,6 +65,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     max_small_frames: float = MAX_SMALL_FRAMES
     _closing_since = None
     turn = 0
+    number = 0
 
     def connectionMade(self):
         self.begin_output()
@@ -93,7 +95,10 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self._principal = await self.factory.sessions.server.authenticate(token.strip())
         except Exception as error:
             # Autobahn would send the text of an error that it does not know.
-            told = self.factory.sessions.server.told(error, "handshake")
+            server = self.factory.sessions.server
+            told = server.told(error, "handshake", self)
+            if server.audit.is_on and told.code == Unauthorized.code:
+                server.audit.failed_authentication(self, told)
             raise ConnectionDeny(told.code, told.text) from None
         if self.state != self.STATE_CONNECTING:
             raise ConnectionDeny(401, "The client has gone")
@@ -103,7 +108,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             super().succeedHandshake(res)
         except Exception:
             # It would vanish into a Deferred, and the client would wait for ever.
-            self.events.failure("the handshake of {address} failed", address=self.address)
+            self.events.failure("the handshake failed", **self._identity())
             self.dropConnection(abort=True)
 
     def onOpen(self):
@@ -115,6 +120,13 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.session.principal = self._principal
         self.factory.connections.add(self)
         self.factory.watch.add(self)
+        if self.factory.is_debugging:
+            self.events.debug("a WebSocket is open", **self._identity())
+
+    def _identity(self):
+        """Fields of a log line that say whose connection it is."""
+        principal = self._principal if self.session is None else self.session.principal
+        return {"connection": self.number, "address": self.address} | ({} if principal is None else {"user": principal.user_id})
 
     def connectionLost(self, reason):
         self.lose_output()
@@ -137,7 +149,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended("flood")
-            self.events.info("closing {address}: a flood of frames that bring no message", address=self.address)
+            self.events.info("closed: a flood of frames that bring no message", **self._identity())
         self._end(CLOSE_POLICY, "too many small frames")
         self.data = b""
         self.pause()
@@ -156,15 +168,17 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self._session_broken()
 
     def _session_broken(self):
-        self.events.failure("a message from {address} broke the session", address=self.address)
+        self.events.failure("a message broke the session", **self._identity())
         self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
 
     def break_off(self, what):
         """End a connection of which something went wrong that is no fault of others."""
-        self.events.failure("{what} broke the connection of {address}", what=what, address=self.address)
+        self.events.failure("{what} broke the connection", what=what, **self._identity())
         self.transport.abortConnection()
 
     def onClose(self, wasClean, code, reason):
+        if self.factory.is_debugging:
+            self.events.debug("the WebSocket is closed, code {code}: {reason}", code=code, reason=reason, **self._identity())
         self.drop_queue()
         self.factory.connections.discard(self)
         self.factory.watch.discard(self)
@@ -187,7 +201,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         # Events go on arriving until the connection is gone.
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended(reason)
-            self.events.info("closing {address}: it does not read what is sent, {reason}", address=self.address, reason=SLOW[reason])
+            self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
             self._end(CLOSE_POLICY, "too slow")
 
     def _end(self, code, reason):
@@ -272,6 +286,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     :param rest_url: ``(path, headers, secure) -> text``: where a client that came by this path finds the REST API.
     :param closed: called with each protocol whose connection has ended.
     :ivar connections: those that are open, a set.
+    :ivar is_debugging: whether the log takes lines about each connection.
     :ivar watch: what is to be looked at once a second, a :class:`~dhtwisted.transports.watch.Watch`.
     :ivar traffic: what all connections have sent and received, a :class:`Traffic`.
     :ivar autobahn_traffic: Autobahn's counters, which know only what its own parser reads and writes.
@@ -289,6 +304,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.closed = closed
         self.clock = server.reactor
         self.metrics = server.metrics
+        self.is_debugging = server.settings.log.level == "debug"
         self.connections = set()
         self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)
         self.output_queue = limits.output_queue

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from dhtwisted.access import Permission
-from dhtwisted.actions import ACTIONS
+from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.declare import action
 from dhtwisted.schema import Fields
 from tests.transcript import transcripts
@@ -123,3 +123,30 @@ def test_an_action_is_declared_once():
 
     with pytest.raises(ValueError, match="server/info is declared twice"):
         action(Again)(None)
+
+
+READING = {"get", "list", "count", "info", "cacheInfo", "getCurrent", "getNetwork", "getDeviceType", "getDeviceTypes"}
+"""The last word of an action that changes nothing."""
+
+ABOUT_MESSAGES = {
+    "command/insert",
+    "command/update",
+    "notification/insert",
+    "command/subscribe",
+    "command/unsubscribe",
+    "notification/subscribe",
+    "notification/unsubscribe",
+}
+"""What is about messages, of which there are thousands in a second."""
+
+
+@each_action
+def test_what_writes_entities_or_makes_tokens_is_audited(declared):
+    """A new action has to say what is recorded of it, or to be called as one that reads is."""
+    is_audited = declared.name not in ABOUT_MESSAGES and declared.name.rpartition("/")[2] not in READING
+    assert (declared.audit is not None) == is_audited
+
+
+def test_what_only_rest_has_reads():
+    assert {declared.name for declared in REST_ONLY.values() if declared.audit is not None} == set()
+    assert all(declared.waits or declared.name.endswith("info") for declared in REST_ONLY.values())

@@ -35,6 +35,14 @@ SETTINGS = Settings(
 
 
 @pytest.fixture
+def closing(monkeypatch):
+    """What the end of a storage waits for. It stands before the service in a test: a start notes how to close what it opens."""
+    closing = Deferred()
+    monkeypatch.setattr(MemoryStorage, "close", lambda self: closing)
+    return closing
+
+
+@pytest.fixture
 def service(reactor):
     service = DeviceHiveService(reactor, SETTINGS)
     service.startService()
@@ -194,9 +202,7 @@ def test_a_refused_poll_is_counted():
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_server_that_stops_is_not_ready(reactor, service, monkeypatch):
-    closing = Deferred()
-    monkeypatch.setattr(MemoryStorage, "close", lambda self: closing)
+async def test_a_server_that_stops_is_not_ready(reactor, closing, service):
     stopped = service.stopService()
     status, body = await get(reactor, service.monitor_addresses[0], "/health/ready")
     closing.callback(None)

@@ -4,6 +4,9 @@ import json
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs
+
+from dhtwisted.logs.lines import TextLines
 
 
 async def exchange(server, head, body=b""):
@@ -278,3 +281,20 @@ async def test_cors_follows_the_list_of_origins(listen):
     assert headers["access-control-allow-origin"] == "https://console.example"
     _, headers, _ = await exchange(server, "GET /info HTTP/1.1\r\nHost: h\r\nOrigin: https://elsewhere.example")
     assert "access-control-allow-origin" not in headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_defect_is_answered_and_logged_with_its_connection(listen, monkeypatch):
+    server = await listen()
+
+    def broken(path):
+        raise ZeroDivisionError(path)
+
+    monkeypatch.setattr(server.factory.locator, "resource", broken)
+    with capturedLogs() as logs:
+        await exchange(server, "GET /first HTTP/1.1\r\nHost: h")
+        status, _, body = await exchange(server, "GET /api/rest/info?access_token=hunter22 HTTP/1.1\r\nHost: h")
+    assert (status, json.loads(body)) == (500, {"error": 500, "message": "Internal server error"})
+    failed = [event for event in logs if "log_failure" in event]
+    assert [(event["connection"], event["address"]) for event in failed] == [(1, "127.0.0.1"), (2, "127.0.0.1")]
+    assert "hunter22" not in TextLines().line(failed[1])

@@ -1,0 +1,152 @@
+"""The audit log: who did what to users, networks, device types, devices, configuration and tokens, and who was refused.
+
+What of an action is recorded is declared with it, see :mod:`dhtwisted.actions.audited`. The values of passwords, payloads and texts are
+never recorded, nor are tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from twisted.logger import Logger
+
+from dhtwisted.errors import Unauthorized
+from dhtwisted.line_limit import LineLimit
+from dhtwisted.masking import encodable, mask
+from dhtwisted.timestamps import format_timestamp
+
+LONGEST = 128
+"""Characters of a login, a name or an id that a client made up."""
+
+SUCCESS, FAILED, REFUSED = "success", "failed", "refused"
+REFUSALS = (401, 403, 429)
+
+
+class Audit:
+    """Writes the records of one server; without a file, none.
+
+    :param file: its ``write(line)`` takes bytes and raises ``OSError``.
+    :param clock: gives the time in seconds.
+    :ivar is_on: whether there is a file.
+    :ivar lost: how many records could not be written.
+    """
+
+    log = Logger()
+
+    def __init__(self, file=None, clock=time.time):
+        self.is_on = file is not None
+        self.lost = 0
+        self._file = file
+        self._clock = clock
+        self._limit = LineLimit(clock)
+        self._is_failing = False
+        self._has_started = False
+
+    def succeeded(self, request, details):
+        """Record what a request did.
+
+        :param details: members of the record.
+        """
+        self._record(request.action.name, SUCCESS, _who(request.session, request.principal) | details)
+
+    def failed(self, action, session, error, request=None, has_token=False):
+        """Record an action that did not succeed, if it is one that is recorded, or a token that was not good. Many of a kind are counted
+        and not written: strangers can cause them.
+
+        :param action: the ``Action``; ``None`` for a request that names none.
+        :param session: whose it was, a ``Session`` or what stands for it.
+        :param error: the ``ApiError`` that the client is told.
+        :param request: the :class:`~dhtwisted.server.Request`; ``None`` when it was not read.
+        :param has_token: whether a token came with what was not read.
+        """
+        principal = session.principal if request is None else request.principal
+        if action is not None and action.audit is not None:
+            details = {} if request is None else action.audit.about(request)
+            self._refused(action.name, _who(session, principal) | details, error)
+        elif isinstance(error, Unauthorized) and (has_token if request is None else request.fields.token is not None):
+            self.failed_authentication(session.output, error)
+
+    def failed_authentication(self, output, error):
+        """Record a token that was not good.
+
+        :param output: the way to the client, an ``IOutput``.
+        """
+        self._refused("authenticate", _where(output), error)
+
+    def started(self, **details):
+        """Record that the server serves clients."""
+        self._has_started = True
+        self._record("server/start", SUCCESS, details)
+
+    def reloaded(self, is_good, changed):
+        """Record that the configuration was read again.
+
+        :param changed: names of the options that it changed.
+        """
+        self._record("server/reload", SUCCESS if is_good else FAILED, {"changed": list(changed)})
+
+    def reopen(self):
+        """Go on in the file that has the path now.
+
+        :raises OSError: it cannot be opened; the old one goes on.
+        """
+        if self.is_on:
+            self._file.reopen()
+
+    def close(self):
+        """Record the end, and let go of the file."""
+        if not self.is_on:
+            return
+        self._tell_left_out(at_once=True)
+        if self._has_started:
+            self._record("server/stop", SUCCESS, {})
+        self.is_on = False
+        self._file.close()
+
+    def _refused(self, event, details, error):
+        if not self.is_on:
+            return
+        self._tell_left_out()
+        if self._limit.admits((event, details.get("user")), None):
+            self._record(
+                event,
+                REFUSED if error.code in REFUSALS else FAILED,
+                details | {"code": error.code, "error": mask(error.text[: 2 * LONGEST])},
+            )
+
+    def _tell_left_out(self, at_once=False):
+        for kind, count in self._limit.left_out(at_once):
+            event, user = kind or ("of various kinds", None)
+            self._record("audit/limited", FAILED, {"of": event, "count": count} | ({} if user is None else {"user": user}))
+
+    def _record(self, event, result, details):
+        if not self.is_on:
+            return
+        members = {"time": f"{format_timestamp(int(self._clock() * 1000))}Z", "event": event, "result": result} | details
+        line = json.dumps({name: encodable(value) if isinstance(value, str) else value for name, value in members.items()})
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            # The operator's disk must not take the server from its clients; but he has to know.
+            self.lost += 1
+            if not self._is_failing:
+                self._is_failing = True
+                self.log.error("The audit log cannot be written, the server goes on without it: {error}", error=str(error))
+            return
+        if self._is_failing:
+            self._is_failing = False
+            self.log.warn("The audit log is written again; it lacks {count} events since the start of the server", count=self.lost)
+            self._record("audit/lost", FAILED, {"count": self.lost})
+
+
+def _who(session, principal):
+    """Members about the client and its user."""
+    if principal is None:
+        return _where(session.output)
+    user = principal.user
+    return {"user": principal.user_id} | ({} if user is None else {"login": user.login}) | _where(session.output)
+
+
+def _where(output):
+    return {"address": output.address, "connection": output.number}

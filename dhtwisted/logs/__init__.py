@@ -1,0 +1,1 @@
+"""The log of the process: one event is one line."""

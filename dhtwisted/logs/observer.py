@@ -1,0 +1,132 @@
+"""The log of this process: takes the events of ``twisted.logger``, and writes a line for each one that is wanted."""
+
+import time
+from functools import partial
+
+from twisted.logger import ILogObserver, LogLevel
+from twisted.python.components import Componentized
+from zope.interface import implementer
+
+from dhtwisted.line_limit import LineLimit
+from dhtwisted.logs.destinations import is_journal, open_destination
+from dhtwisted.logs.lines import LEVELS, JsonLines, TextLines, level_of
+
+LEFT_OUT = "{count} more lines like this were left out within a minute: {line}"
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes a line for each event, whatever is in it.
+
+    :param lines: how they look: its ``line(event)`` returns text.
+    :param destination: where they go: its ``write(line)`` takes bytes.
+    :param level: the lowest that is wanted: ``debug``, ``info``, ``warn`` or ``error``.
+    :param clock: gives the time in seconds.
+    """
+
+    def __init__(self, lines, destination, level, clock=time.monotonic):
+        self._lines = lines
+        self._destination = destination
+        self._limit = LineLimit(clock)
+        self.set_level(level)
+
+    def set_level(self, level):
+        """Write what is at least as important from now on."""
+        self._lowest = LEVELS[level]
+
+    def __call__(self, event):
+        level = level_of(event)
+        if LEVELS[level] < self._lowest:
+            return
+        self.tell_left_out()
+        kind = _kind(event, level)
+        if self._limit.admits(kind, level):
+            self._write(event)
+
+    def tell_left_out(self, at_once=False):
+        """Say how many lines there were too many of a kind, when their minute is over.
+
+        :param at_once: also before it is.
+        """
+        for kind, count in self._limit.left_out(at_once):
+            namespace, level, line = kind or ("", "info", "of various kinds")
+            self._write(
+                {
+                    "log_level": LogLevel.levelWithName(level),
+                    "log_namespace": namespace,
+                    "log_time": time.time(),
+                    "log_format": LEFT_OUT,
+                    "count": count,
+                    "line": line,
+                }
+            )
+
+    def reopen(self):
+        """Go on in the file that has the path now, after somebody has moved the other one."""
+        self._destination.reopen()
+
+    def _write(self, event):
+        try:
+            line = self._lines.line(event).encode(errors="backslashreplace")
+        except Exception as error:
+            # Of objects that nobody has thought of. An observer that raises would be silenced, or lose the event.
+            line = f"an event cannot be written ({type(error).__name__})".encode()
+        self._destination.write(line)
+
+
+def _kind(event, level):
+    """What lines have in common that differ only in their values."""
+    namespace, form = event.get("log_namespace"), event.get("log_format")
+    if not isinstance(form, str) or form in ("{log_text}", "{text}", "{log_io}"):
+        form = ""
+    return namespace if isinstance(namespace, str) else "", level, form
+
+
+class ProcessLog:
+    """The log of a process that is one server.
+
+    :param settings: the whole configuration.
+    :param twistd_options: those of twistd's command line; ``None`` where there are none.
+    """
+
+    def __init__(self, settings, twistd_options=None):
+        self._settings = settings
+        self._options = twistd_options or {}
+        self._observer = None
+
+    def install(self, application):
+        """Have twistd begin to log by this. What was logged before is kept by Twisted until then, and comes first.
+
+        With ``twistd --logger`` that one says how the log looks, and where it goes.
+
+        :param application: what twistd makes of the service.
+        :raises ConfigurationError: the file cannot be opened.
+        """
+        if not isinstance(application, Componentized) or self._options.get("logger"):
+            return
+        settings = self._settings.log
+        destination = open_destination(self._options, settings.file)
+        lines = JsonLines() if settings.format == "json" else TextLines(is_journal(destination))
+        self._observer = LineObserver(lines, destination, settings.level)
+        application.setComponent(ILogObserver, self._observer)
+
+    def reloadable(self, settings):
+        """See :attr:`~dhtwisted.reloading.Reloading.reloadables`."""
+        return partial(self._take_settings, settings)
+
+    def _take_settings(self, settings):
+        if self._observer is not None:
+            self._observer.set_level(settings.log.level)
+
+    def reopen(self):
+        """Go on in the file that has the path now.
+
+        :raises OSError: it cannot be opened; the log goes on in the old one.
+        """
+        if self._observer is not None:
+            self._observer.reopen()
+
+    def finish(self):
+        """Say what is still to be said, at the end."""
+        if self._observer is not None:
+            self._observer.tell_left_out(at_once=True)
