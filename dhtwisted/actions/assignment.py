@@ -30,6 +30,12 @@ async def _find(request, grouping, group_id):
     return group
 
 
+def _asks_of_another(request):
+    """Whether somebody who is no administrator asks what another user has: by its name and description he would know what is not his."""
+    user_id, principal = request.fields.user_id, request.principal
+    return user_id is not None and user_id != principal.user_id and not principal.is_administrator
+
+
 async def _change(request, user, changes):
     try:
         await request.server.entities.update(User, user.id, changes)
@@ -58,8 +64,10 @@ class OneNetworkOfUser(Resource):
 
 @action(UserGetNetwork, Permission.GET_NETWORK, rest=Route("GET", NETWORK))
 async def user_get_network(request) -> OneNetworkOfUser:
-    """Read a network that is assigned to a user."""
+    """Read a network that is assigned to a user. A caller with the client's role is told of his own alone."""
     network_id = request.fields.network_id
+    if _asks_of_another(request):
+        raise UserNetworkNotFound(network_id, request.fields.user_id)
     user = await find_user(request, request.fields.user_id)
     if network_id is None:
         raise NETWORKS.missing_id()
@@ -120,8 +128,10 @@ class OneDeviceTypeOfUser(Resource):
 
 @action(UserGetDeviceType, Permission.GET_DEVICE_TYPE, rest=Route("GET", DEVICE_TYPE))
 async def user_get_device_type(request) -> OneDeviceTypeOfUser:
-    """Read a device type that a user has, by assignment or because he has all."""
+    """Read a device type that a user has, by assignment or because he has all. A caller with the client's role is told of his own alone."""
     device_type_id = request.fields.device_type_id
+    if _asks_of_another(request):
+        raise UserDeviceTypeNotFound(device_type_id, request.fields.user_id)
     user = await find_user(request, request.fields.user_id)
     if device_type_id is None:
         raise DEVICE_TYPES.missing_id()

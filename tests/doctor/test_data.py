@@ -55,7 +55,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
     await storage.append((message,))
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 2; the server with process id {os.getpid()} works on it")
+    assert findings[0] == ("ok", f"{path}: schema 3; the server with process id {os.getpid()} works on it")
     assert times == [message.timestamp]
     assert files(tmp_path) == before
     await storage.append((notification(),))
@@ -63,7 +63,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
 
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 2; no server works on it now")
+    assert findings[0] == ("ok", f"{path}: schema 3; no server works on it now")
     assert len(times) == 1
     assert {level for level, _ in findings} == {"ok"}
     assert files(tmp_path) == before
@@ -79,7 +79,7 @@ async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
     connection.close()
     path.chmod(0o644)
     (schema, rights, _), _ = look("memory:", f"file:{path}")[0][-3:], None
-    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 2 of this program; install the newer release")
+    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 3 of this program; install the newer release")
     assert rights[0] == "warning"
     assert f"chmod 600 {path}" in rights[1]
 
