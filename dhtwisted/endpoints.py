@@ -11,7 +11,12 @@ from twisted.internet.endpoints import serverFromString
 from dhtwisted.errors import ConfigurationError
 
 TLS_PREFIX = "tls:"
+BACKLOG = 4096
+"""Clients that may wait to be accepted, if the kernel allows so many (``net.core.somaxconn``). Twisted's 50 are there within some
+milliseconds when clients come back together, and each that finds no room comes again after a second, then two, then four.
+"""
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
+_BACKLOGGED = re.compile(r"(?:tcp6?|ssl|unix):")
 _SYSTEMD = re.compile(r"systemd:domain=(?:INET6?|UNIX):(?:index=\d+|name=[^:=\s]+)")
 
 
@@ -49,13 +54,16 @@ def check_endpoint(description):
         raise ValueError(f"is no endpoint: {reason}") from error
 
 
-def open_endpoint(reactor, description):
-    """The ``IStreamServerEndpoint`` of a checked string, without its TLS.
+def open_endpoint(reactor, description, option="server.listen"):
+    """The ``IStreamServerEndpoint`` of a checked string, without its TLS; :data:`BACKLOG` clients may wait there unless it says otherwise.
 
+    :param option: where it is configured, for the error.
     :raises ConfigurationError: systemd has passed no such socket.
     """
     plain = description.removeprefix(TLS_PREFIX)
+    if _BACKLOGGED.match(plain) and ":backlog=" not in plain:
+        plain += f":backlog={BACKLOG}"
     try:
         return serverFromString(reactor, plain)
     except LookupError as error:
-        raise ConfigurationError(f"server.listen: {plain}: systemd has passed no such socket; is devicehive.socket enabled?") from error
+        raise ConfigurationError(f"{option}: {plain}: systemd has passed no such socket; is devicehive.socket enabled?") from error

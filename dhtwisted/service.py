@@ -195,7 +195,7 @@ class DeviceHiveService(Service):
 
         self._monitor = Monitor(self._reactor)
         for description in self._settings.metrics.listen:
-            port = await open_endpoint(self._reactor, description).listen(self._monitor.site())
+            port = await open_endpoint(self._reactor, description, "metrics.listen").listen(self._monitor.site())
             self._at_stop("monitor", port.stopListening)
             address = port.getHost()
             self.monitor_addresses.append((address.host, address.port) if hasattr(address, "port") else (os.fsdecode(address.name), None))

@@ -2,8 +2,10 @@
 
 import pytest
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactor
 
-from dhtwisted.endpoints import check_endpoint, is_clear, is_tls, open_endpoint
+from dhtwisted.endpoints import BACKLOG, check_endpoint, is_clear, is_tls, open_endpoint
 from dhtwisted.errors import ConfigurationError
 
 
@@ -53,6 +55,17 @@ def test_tls_is_in_front_of_an_endpoint_of_its_own():
     assert isinstance(open_endpoint(None, "tls:tcp:8443"), TCP4ServerEndpoint)
 
 
+@pytest.mark.parametrize(
+    ("description", "backlog"), [("tcp:1", BACKLOG), ("tls:tcp:1:interface=127.0.0.1", BACKLOG), ("tcp:1:backlog=7:interface=127.0.0.1", 7)]
+)
+def test_many_clients_may_wait_to_be_accepted(description, backlog):
+    ports = MemoryReactor()
+    open_endpoint(ports, description).listen(Factory())
+    assert ports.tcpServers[0][2] == backlog
+
+
 def test_a_socket_that_systemd_has_not_passed():
-    with pytest.raises(ConfigurationError, match=r"devicehive\.socket"):
+    with pytest.raises(ConfigurationError, match=r"server\.listen: .*devicehive\.socket"):
         open_endpoint(None, "tls:systemd:domain=INET:name=devicehive")
+    with pytest.raises(ConfigurationError, match=r"metrics\.listen: "):
+        open_endpoint(None, "systemd:domain=INET:name=devicehive", "metrics.listen")

@@ -1,0 +1,5 @@
+"""Servers as processes."""
+
+from tests.system.conftest import start
+
+__all__ = ["start"]
