@@ -10,6 +10,8 @@ import sys
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from dhtwisted.clock_guard import ClockGuard
+
 COLLECT_ABOVE = 10_000, 20, 20
 """Objects more than there were at the last look; looks at the young before one at the older, and so on."""
 
@@ -32,6 +34,7 @@ class Process:
         self._replaced = {}
         self._reload = None
         self._has_terminal = False
+        self._clock_guard = ClockGuard(reactor)
 
     def starting(self, connections, reload):
         """Take SIGTERM and SIGINT, so that both end in a clean stop and exit status 0, and SIGHUP for a reload.
@@ -47,6 +50,7 @@ class Process:
         raise_file_limit(connections)
         self._reactor.callWhenRunning(self._take_signals)
         self._reactor.callWhenRunning(self._supervisor.starting)
+        self._reactor.callWhenRunning(self._clock_guard.start)
 
     def started(self, status):
         """Tell the supervisor. And keep the collector from looking again at what lives as long as the server: each full collection would
@@ -77,6 +81,7 @@ class Process:
     def stopped(self):
         """Give the signals back."""
         self._supervisor.stopped()
+        self._clock_guard.stop()
         for number, handler in self._replaced.items():
             signal.signal(number, handler)
         self._replaced.clear()

@@ -254,7 +254,7 @@ class Server:
     def _log_refusal(self, what, error):
         """Log that the storage could not do it: at most once in a second, since thousands may be refused in one."""
         self._refusals += 1
-        if self.now() - self._refusal_logged_at >= REFUSAL_INTERVAL:
+        if abs(self.now() - self._refusal_logged_at) >= REFUSAL_INTERVAL:
             self.log.warn(
                 "{what} refused, storage unavailable: {error} ({count} since the last such line)",
                 what=what,

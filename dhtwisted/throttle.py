@@ -35,8 +35,8 @@ class FailureThrottle:
         """Tell whether another try is permitted under all the keys."""
         if not self._per_minute:
             return True
-        horizon = self._clock.seconds() - WINDOW
-        return all(self._recent(key, horizon) < self._per_minute for key in keys)
+        now = self._clock.seconds()
+        return all(self._recent(key, now) < self._per_minute for key in keys)
 
     def failed(self, *keys):
         """Count a failure under each of the keys."""
@@ -49,11 +49,12 @@ class FailureThrottle:
             if len(self._failures) > MAX_KEYS:
                 self._failures.popitem(last=False)
 
-    def _recent(self, key, horizon):
+    def _recent(self, key, now):
         times = self._failures.get(key)
         if times is None:
             return 0
-        while times and times[0] <= horizon:
+        # A time that is yet to come is of before the clock was set back: it would lock for as long.
+        while times and not now - WINDOW < times[0] <= now:
             times.popleft()
         if not times:
             del self._failures[key]

@@ -103,3 +103,14 @@ def test_another_limit_counts_anew():
     throttle.failed("a")
     throttle.failed("a")
     assert not throttle.permits("a")
+
+
+def test_a_clock_that_is_set_back_locks_nobody():
+    clock = Clock()
+    clock.advance(7200)
+    throttle = FailureThrottle(clock, 2)
+    for _ in range(2):
+        throttle.failed("a")
+    assert not throttle.permits("a")
+    clock.rightNow -= 3600
+    assert throttle.permits("a")

@@ -102,7 +102,7 @@ async def command_wait(request) -> OneCommand | None:
             return None if command is None else OneCommand(command=CommandResource.of(command))
         deadline = server.reactor.seconds() + seconds
         while not poll.ended:
-            await poll.wait(server.reactor, deadline - server.reactor.seconds())
+            await poll.wait(server.reactor, min(seconds, deadline - server.reactor.seconds()))
             if not poll.events:
                 return None
             events, poll.events = poll.events, []

@@ -43,7 +43,7 @@ class Probe:
         """A Deferred; fires with true or false within :data:`PROBE_SECONDS`."""
         now = self._clock.seconds()
         if not self._is_under_way:
-            if self._asked_at is not None and now - self._asked_at < PROBE_INTERVAL:
+            if self._asked_at is not None and 0 <= now - self._asked_at < PROBE_INTERVAL:
                 return succeed(self._is_up)
             self._asked_at, self._is_under_way = now, True
             Deferred.fromCoroutine(self._run())

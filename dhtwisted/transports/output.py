@@ -44,6 +44,7 @@ class QueuedOutput:
 
     :ivar factory: has ``flush_later``, ``clock``, ``output_queue``, ``watch`` and ``traffic``.
     :ivar queued: bytes that wait in the queue.
+    :ivar congested_since: when that began, in seconds of the clock.
     :ivar congested: true while the transport has something to write, since the client does not take what is sent.
     """
 
@@ -52,7 +53,7 @@ class QueuedOutput:
         self._queue = []
         self.queued = 0
         self.congested = False
-        self._congested_since = 0.0
+        self.congested_since = 0.0
         self._subscribed_to_drain = False
         self._is_direct = isinstance(self.transport, Connection) and not self.transport.TLS
         if not self._is_direct:
@@ -130,14 +131,14 @@ class QueuedOutput:
 
     def _hold_back(self):
         self.congested = True
-        self._congested_since = self.factory.clock.seconds()
+        self.congested_since = self.factory.clock.seconds()
         self.factory.watch.congested.add(self)
 
     def _is_overfull(self, more):
         limit = self.factory.output_queue
         if not limit or self.queued + more <= limit:
             return False
-        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self._congested_since > BURST_SECONDS
+        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self.congested_since > BURST_SECONDS
 
     def lose_output(self):
         """There is nobody to send to any more: what is sent from now on goes nowhere, and nobody waits for room."""

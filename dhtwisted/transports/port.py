@@ -157,6 +157,7 @@ class PortFactory(Factory):
         self._per_address = Counter()
         self._ports = 0
         self._all_closed = None
+        self._ticked_at = server.reactor.seconds()
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
 
@@ -236,11 +237,21 @@ class PortFactory(Factory):
     def _tick(self):
         """Once a second for all connections: a timer for each would cost memory and a heap operation for each message."""
         now = self.clock.seconds()
+        if now < self._ticked_at:
+            self._clock_set_back(now - self._ticked_at)
+        self._ticked_at = now
         if self._handshake_timeout:
             for port in [port for port in self.undecided if now - port.opened > self._handshake_timeout]:
                 self._refused("handshake_timeout")
                 port.drop()
         self.websockets.watch.tick(now)
+
+    def _clock_set_back(self, step):
+        """Reckon by the new time: who has connected in an hour that is yet to come would have that hour."""
+        for connection in (*self.undecided, *self.websockets.connections):
+            connection.opened += step
+        for connection in self.websockets.watch.congested:
+            connection.congested_since += step
 
     async def close_connections(self):
         """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""

@@ -244,7 +244,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def check_congestion(self, now):
         """End a connection that takes nothing."""
-        if now - self._congested_since > SLOW_SECONDS:
+        if now - self.congested_since > SLOW_SECONDS:
             self._too_slow("not_reading")
         elif self._is_overfull(0):
             self._too_slow("queue_full")
