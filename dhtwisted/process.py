@@ -128,9 +128,11 @@ def raise_file_limit(connections):
     Process.log.info("At most {now} files may be open (it was {was})", now=now, was=was)
     if is_too_few_files(now, connections):
         Process.log.warn(
-            "{now} open files are too few for {connections} connections: raise the limit (LimitNOFILE=), or lower limits.connections",
+            "{now} open files are too few for {connections} connections, so {most} are let in: "
+            "raise the limit (LimitNOFILE=), or lower limits.connections",
             now=now,
             connections=connections,
+            most=most_connections(connections),
         )
 
 
@@ -140,6 +142,19 @@ def is_too_few_files(files, connections):
     :param connections: 0 for any number.
     """
     return files != resource.RLIM_INFINITY and files < connections + OTHER_FILES
+
+
+def most_connections(connections):
+    """How many clients are let in: no more than there are files for, since without :data:`OTHER_FILES` the storage could not read any more.
+
+    :param connections: how many there may be, 0 for any number.
+    :returns: a number, 0 for any.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return connections
+    most = max(1, files - OTHER_FILES)
+    return min(connections, most) if connections else most
 
 
 def _terminal_is_there():

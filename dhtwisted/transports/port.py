@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import AccessDenied, HeadTooLarge, NoSuchPath, RequestTimeout, ServiceUnavailable
+from dhtwisted.process import most_connections
 from dhtwisted.session import SessionFactory
 from dhtwisted.transports.rest import Locator, RestSite, refusal
 from dhtwisted.transports.websocket import DeviceHiveFactory
@@ -165,7 +166,7 @@ class PortFactory(Factory):
         limits = settings.limits
         self.is_debugging = settings.log.level == "debug"
         self.origins = frozenset(settings.server.origins)
-        self._limit, self._limit_per_address = limits.connections, limits.connections_per_address
+        self._limit, self._limit_per_address = most_connections(limits.connections), limits.connections_per_address
         self._handshake_timeout = limits.handshake_timeout
 
     def reloadable(self, settings):

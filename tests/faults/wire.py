@@ -34,6 +34,11 @@ class Wire:
             assert line, f"no handshake: {self.head}"
             self.head += line
 
+    @property
+    def is_open(self):
+        """Whether the server agreed to the handshake."""
+        return self.head.startswith(b"HTTP/1.1 101 ")
+
     def send_text(self, text):
         """Send a message as it is."""
         self.socket.sendall(frame(text))
