@@ -1,5 +1,5 @@
 """The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or an export,
-import or examination, which is no service and does not need twistd.
+import, examination or work on users, which is no service and does not need twistd.
 """
 
 import sys
@@ -19,6 +19,10 @@ def main():
         from dhtwisted.doctor import examination
 
         examination.run(options)
+    if options.subCommand in ("user", "token"):
+        from dhtwisted import account_commands
+
+        account_commands.run(options)
     if options.subCommand is not None:
         from dhtwisted import transfer_commands
 

@@ -606,5 +606,9 @@ class TransferError(Exception):
     """An export or import cannot be done, or not be finished; the text is one line that names the place and the reason."""
 
 
+class AccountError(Exception):
+    """What was asked for a user or his tokens from the shell cannot be done; the text is one line that says why."""
+
+
 class ProviderError(ConfigurationError):
     """A provider string names something unknown, broken, or found twice."""

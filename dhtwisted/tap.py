@@ -6,6 +6,7 @@ import sys
 from twisted.python import usage
 
 from dhtwisted import __version__
+from dhtwisted.account_options import TokenOptions, UserOptions
 from dhtwisted.config_sources import example_file, load_settings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.logs.destinations import is_kept
@@ -94,6 +95,8 @@ class Options(usage.Options):
     subCommands = [
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
+        ["user", None, UserOptions, "work on users: list, add, passwd, disable, enable, role, delete"],
+        ["token", None, TokenOptions, "work on tokens: create, revoke, show"],
         ["doctor", None, DoctorOptions, "say what is wrong with a server or its machine, and exit"],
     ]
 

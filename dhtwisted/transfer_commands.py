@@ -31,7 +31,7 @@ def run(options):
 
     :param options: a parsed :class:`~dhtwisted.tap.Options` with a subcommand.
     """
-    _show_warnings()
+    show_warnings()
     react(_run, (options.settings, options.subCommand, options.subOptions))
 
 
@@ -42,7 +42,7 @@ async def _run(reactor, settings, name, options):
         line = await work(reactor, settings, watch, **options)
     except (TransferError, *MENDABLE) as error:
         watch.clear()
-        raise SystemExit(f"devicehive: cannot {name}: {_in_one_line(error)}") from error
+        raise SystemExit(f"devicehive: cannot {name}: {in_one_line(error)}") from error
     watch.clear()
     sys.stderr.write(f"{line}\n")
 
@@ -55,7 +55,7 @@ async def export_file(reactor, settings, watch, file, force):
     :param force: whether it may be there already.
     :returns: a line that says what was written.
     """
-    async with _opened(reactor, settings, watch) as (storage, messages):
+    async with opened(reactor, settings, watch) as (storage, messages):
         if not await storage.count(User, EntityQuery()):
             raise TransferError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")
         with open_output(file, force) as output:
@@ -73,7 +73,7 @@ async def import_file(reactor, settings, watch, file):
     """
     with open_input(file) as source:
         reader = Reader(source)
-        async with _opened(reactor, settings, watch) as storages:
+        async with opened(reactor, settings, watch) as storages:
             if any(storage.durability == "volatile" for storage in storages):
                 raise TransferError("the storage would forget everything when this command ends: name another with --storage")
             importing = Import(*storages, reader, lambda: watch.look(reader.counts))
@@ -148,14 +148,14 @@ class Watch:
 
 
 @asynccontextmanager
-async def _opened(reactor, settings, watch):
+async def opened(reactor, settings, watch):
     """Have the storages open in a block; what was accepted is finished at its end, however it ends."""
     async with AsyncExitStack() as stack:
         opening = open_storages(reactor, settings, lambda role, close: stack.push_async_callback(close))
         yield await watch.wait_for(Deferred.fromCoroutine(opening))
 
 
-def _show_warnings():
+def show_warnings():
     """Have what the storages warn of, and the traceback of a defect, written to standard error."""
     levels = LogLevelFilterPredicate(LogLevel.critical)
     levels.setLogLevelForNamespace("dhtwisted", LogLevel.warn)
@@ -167,7 +167,8 @@ def _told(counts):
     return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
 
 
-def _in_one_line(error):
+def in_one_line(error):
+    """The text of an error as one line that a terminal can show."""
     text = " ".join(str(error).split())
     text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
     return text if text.isprintable() else ascii(text)

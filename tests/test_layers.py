@@ -22,7 +22,8 @@ LAYERS = {
     "configuration": "config config_kinds config_sources endpoints reloading providers provider_declaration",
     "declarations": "builtin_providers",
     "transfer": "transfer",
-    "outermost": "transports tap service opening process clock_guard systemd tls doctor bootstrap command_line transfer_commands __main__",
+    "outermost": "transports tap service opening process clock_guard systemd tls doctor bootstrap "
+    "accounts account_commands account_options command_line transfer_commands __main__",
     "testing": "testing",
 }
 """Layer -> its modules and packages. A new module belongs to one of them."""

@@ -191,8 +191,8 @@ async def user_insert(request) -> InsertedUser:
     new = request.fields.user
     if new is None:
         raise MissingUser()
-    login = _checked_login(new.login or "")
-    _check_password(new.password or "")
+    login = checked_login(new.login or "")
+    check_password(new.password or "")
     if new.role not in ROLES:
         raise InvalidRole()
     _check_status(new.status)
@@ -258,11 +258,11 @@ async def _update(request, user):
         raise InvalidRole()
     _check_status(change.status)
     if change.login is not None:
-        changes["login"] = _checked_login(change.login)
+        changes["login"] = checked_login(change.login)
     if change.data:
         changes["data"] = payload(change.data)
     if change.password:
-        _check_password(change.password)
+        check_password(change.password)
         changes["password"] = await request.server.auth.hash_password(change.password)
     if _ends_tokens(change, user):
         changes["valid_from"] = Raised(request.server.now())
@@ -298,7 +298,11 @@ async def user_delete(request):
         raise UserNotFound(user.id)
 
 
-def _checked_login(login):
+def checked_login(login):
+    """A login without the spaces around it.
+
+    :raises BadRequest: it is too short or too long, or has other characters.
+    """
     login = login.strip()
     if not 3 <= len(login) <= 128:
         raise InvalidLogin()
@@ -307,7 +311,11 @@ def _checked_login(login):
     return login
 
 
-def _check_password(password):
+def check_password(password):
+    """Refuse a password that is too short or too long.
+
+    :raises InvalidPassword: it is.
+    """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidPassword()
 

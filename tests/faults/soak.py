@@ -167,8 +167,9 @@ def main():
         seen = run(directory, seconds, lambda text: sys.stdout.write(f"{text}\n"))
     counts = ", ".join(f"{name} {count}" for name, count in sorted(seen.rounds.items()))
     sys.stdout.write(
-        f"{sum(seen.rounds.values())} clients ({counts});\nmemory {min(seen.samples):.1f} to {max(seen.samples):.1f} MB, medians of the second "
-        f"third {seen.second_third:.1f}, of the last {seen.last_third:.1f}; open files {seen.files[0]} before, {seen.files[1]} after\n"
+        f"{sum(seen.rounds.values())} clients ({counts});\n"
+        f"memory {min(seen.samples):.1f} to {max(seen.samples):.1f} MB, medians of the second third {seen.second_third:.1f}, "
+        f"of the last {seen.last_third:.1f}; open files {seen.files[0]} before, {seen.files[1]} after\n"
     )
     sys.exit(seen.last_third - seen.second_third > GROWTH)
 

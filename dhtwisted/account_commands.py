@@ -1,0 +1,235 @@
+"""Does what ``devicehive user`` and ``devicehive token`` say: opens the storage as the server does, changes it, and ends."""
+
+import getpass
+import json
+import os
+import secrets
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from twisted.internet.task import react
+
+from dhtwisted.accounts import Accounts
+from dhtwisted.config_kinds import Duration
+from dhtwisted.errors import AccountError, InvalidCredentials
+from dhtwisted.interfaces import ProviderContext
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, User
+from dhtwisted.providers import open_provider
+from dhtwisted.service import MENDABLE
+from dhtwisted.signing_key import FILE_NAME
+from dhtwisted.timestamps import format_timestamp
+from dhtwisted.transfer_commands import Watch, in_one_line, opened, show_warnings
+
+STATUSES = ("active", "locked", "disabled")
+RANDOM_BYTES = 15
+NO_KEY = "the server's signing key is not here; give it as DHTWISTED_AUTH_SECRET or auth.secret_file"
+
+
+def run(options):
+    """Do what the command says, and end the process: with status 0, or with 1 after one line on standard error.
+
+    :param options: a parsed :class:`~dhtwisted.tap.Options` with the subcommand ``user`` or ``token``.
+    """
+    show_warnings()
+    name, command = f"{options.subCommand} {options.subOptions.subCommand}", options.subOptions.subOptions
+    try:
+        given = _given(name, command)
+        settings = _as_owner(options.settings)
+    except (AccountError, *MENDABLE) as error:
+        raise SystemExit(_failure(name, error)) from error
+    react(_run, (settings, name, command, given))
+
+
+def _failure(name, error):
+    return f"devicehive: cannot {name}: {in_one_line(error)}"
+
+
+def _given(name, command):
+    """What a command takes from elsewhere, before anything is opened: a password, or a token."""
+    if name in ("user add", "user passwd"):
+        return _password(command)
+    return sys.stdin.readline().strip() if name == "token show" else None
+
+
+def _password(command):
+    if command["random"]:
+        return secrets.token_urlsafe(RANDOM_BYTES)
+    if command["password-file"] is not None:
+        with sys.stdin if command["password-file"] == "-" else open(command["password-file"], encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise AccountError("there is no terminal to ask for a password; say --password-file - or --random")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise AccountError("these are two passwords")
+    return password
+
+
+def _as_owner(settings):
+    """Work as the owner of the data: files that root makes beside them the server could not open.
+
+    :returns: the settings, with a key where the server's is neither given nor beside the data: none is made here, and hashes need none.
+    """
+    from twisted.internet import reactor
+
+    storage = open_provider("storage", settings.storage.provider, ProviderContext(reactor, settings))
+    if storage.durability == "volatile":
+        raise AccountError("this storage is in the memory of a server, which nobody else can reach; use the API")
+    directory = storage.state_directory
+    if directory is not None and os.path.isdir(directory) and os.geteuid() == 0:
+        owner = os.stat(directory)
+        if owner.st_uid:
+            os.setgroups([])
+            os.setgid(owner.st_gid)
+            os.setuid(owner.st_uid)
+    auth = settings.auth
+    if not auth.secret and not auth.secret_file and (directory is None or not Path(directory, FILE_NAME).exists()):
+        return replace(settings, auth=replace(auth, secret=secrets.token_hex(32), secret_file=NO_KEY))
+    return settings
+
+
+async def _run(reactor, settings, name, command, given):
+    try:
+        async with opened(reactor, settings, Watch(reactor)) as (storage, messages):
+            auth = open_provider("auth", settings.auth.provider, ProviderContext(reactor, settings, storage, messages))
+            try:
+                if not await storage.count(User, EntityQuery()):
+                    raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
+                accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
+                line = await COMMANDS[name](accounts, command, given, settings, auth)
+            finally:
+                await auth.close()
+    except (AccountError, *MENDABLE) as error:
+        raise SystemExit(_failure(name, error)) from error
+    if line:
+        sys.stderr.write(f"{line}\n")
+
+
+async def _list(accounts, command, *_):
+    users = await accounts.all()
+    if command["json"]:
+        for user in users:
+            sys.stdout.write(json.dumps(_shown(user)) + "\n")
+        return
+    for user in users:
+        shown = _shown(user)
+        sys.stdout.write(f"{user.id:>6} {shown['role']:<13} {shown['status']:<8} {shown['lastLogin'] or 'never':<23} {user.login}\n")
+
+
+def _shown(user):
+    return {
+        "id": user.id,
+        "login": user.login,
+        "role": "administrator" if user.role == ADMINISTRATOR else "client",
+        "status": STATUSES[user.status],
+        "lastLogin": None if user.last_login is None else format_timestamp(user.last_login),
+        "networks": sorted(user.network_ids),
+        "deviceTypes": "all" if user.all_device_types_available else sorted(user.device_type_ids),
+    }
+
+
+def _made_up(command, password):
+    """Show a password that nobody has seen yet: on standard output, by itself."""
+    if command["random"]:
+        sys.stdout.write(f"{password}\n")
+
+
+async def _add(accounts, command, password, *_):
+    user = await accounts.add(command["login"], password, bool(command["admin"]), command.get("networks", ()), command.get("device_types"))
+    _made_up(command, password)
+    return f"Made user {user.id}, {user.login}."
+
+
+async def _passwd(accounts, command, password, *_):
+    await accounts.set_password(command["login"], password)
+    _made_up(command, password)
+    return f"{command['login']} has another password; his tokens are no good any more."
+
+
+async def _disable(accounts, command, *_):
+    await accounts.disable(command["login"], command["force"])
+    return f"{command['login']} is disabled; his tokens are no good any more."
+
+
+async def _enable(accounts, command, *_):
+    await accounts.enable(command["login"])
+    return f"{command['login']} may log in."
+
+
+async def _role(accounts, command, *_):
+    await accounts.set_role(command["login"], command["role"] == "admin", command["force"])
+    return f"{command['login']} is {command['role']} now; his tokens are no good any more."
+
+
+async def _delete(accounts, command, *_):
+    user = await accounts.delete(command["login"], command["force"])
+    return f"Deleted user {user.id}, {user.login}."
+
+
+async def _create(accounts, command, given, settings, auth):
+    if settings.auth.secret_file == NO_KEY:
+        raise AccountError(NO_KEY)
+    lifetime = settings.auth.refresh_lifetime if command["refresh"] else settings.auth.access_lifetime
+    if command["expires"] is not None:
+        try:
+            lifetime = Duration(lowest=1).from_text(command["expires"])
+        except ValueError:
+            raise AccountError(f"--expires {command['expires']!r} is no duration such as 30m, 12h or 30d") from None
+    token = await accounts.token(
+        command["login"],
+        accounts.now + int(lifetime * 1000),
+        bool(command["refresh"]),
+        command.get("actions", ()),
+        command.get("networks"),
+        command.get("device_types"),
+    )
+    sys.stdout.write(f"{token}\n")
+
+
+async def _revoke(accounts, command, *_):
+    await accounts.revoke(command["login"])
+    return f"All tokens of {command['login']} are no good any more."
+
+
+async def _show(accounts, command, token, settings, auth):
+    if settings.auth.secret_file == NO_KEY:
+        raise AccountError(NO_KEY)
+    try:
+        claims = auth.verify(token)
+    except InvalidCredentials:
+        raise AccountError("this is no token, or not signed with this server's key") from None
+    users = [user for user in await accounts.all() if user.id == claims.user_id]
+    told = {
+        "user": users[0].login if users else None,
+        "userId": claims.user_id,
+        "sort": "refresh" if claims.refresh else "access",
+        "expires": format_timestamp(claims.expires),
+        "actions": None if claims.actions is None else sorted(claims.actions),
+        "networks": None if claims.network_ids is None else sorted(claims.network_ids),
+        "deviceTypes": None if claims.device_type_ids is None else sorted(claims.device_type_ids),
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
+    for problem, words in (
+        (not users, "its user is deleted"),
+        (users and users[0].status != ACTIVE, "its user is not active"),
+        (users and claims.valid_from < users[0].valid_from, "it was revoked"),
+        (claims.expires <= accounts.now, "it has expired"),
+    ):
+        if problem:
+            raise AccountError(f"the server does not accept this token: {words}")
+    return "The server accepts this token."
+
+
+COMMANDS = {
+    "user list": _list,
+    "user add": _add,
+    "user passwd": _passwd,
+    "user disable": _disable,
+    "user enable": _enable,
+    "user role": _role,
+    "user delete": _delete,
+    "token create": _create,
+    "token revoke": _revoke,
+    "token show": _show,
+}

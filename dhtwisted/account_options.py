@@ -1,0 +1,203 @@
+"""``devicehive user`` and ``devicehive token``: what they understand."""
+
+import sys
+
+from twisted.python import usage
+
+from dhtwisted import __version__
+
+
+class _Command(usage.Options):
+    """One command.
+
+    :ivar words: how it is written behind ``devicehive``.
+    """
+
+    words = ""
+
+    def opt_version(self):
+        """show the version, and exit"""
+        sys.stdout.write(f"dhtwisted {__version__}\n")
+        raise SystemExit(0)
+
+    def getSynopsis(self):
+        """Show where the options of the server stand."""
+        return f"Usage: devicehive [--config FILE] [--storage PROVIDER] {self.words}\n"
+
+    def postOptions(self):
+        """Take nothing for granted."""
+
+
+class _OfLogin(_Command):
+    """A command about one user."""
+
+    def parseArgs(self, *arguments):
+        """Take the login."""
+        if len(arguments) != 1:
+            raise usage.UsageError(f"one LOGIN is needed: {self.words}")
+        (self["login"],) = arguments
+
+
+class _Lists:
+    """Options that may be given several times."""
+
+    def _add(self, name, value, kind=int):
+        try:
+            self.setdefault(name, []).append(kind(value))
+        except ValueError:
+            raise usage.UsageError(f"{value!r} is no id: {self.words}") from None
+
+
+FORCE = ["force", None, "also the last active administrator"]
+PASSWORD_FILE = ["password-file", None, None, "read the password from the first line of FILE, - for standard input; else it is asked for"]
+RANDOM = ["random", None, "make a password up, and show it"]
+
+
+class ListUsers(_Command):
+    """``user list``."""
+
+    words = "user list [--json]"
+    optFlags = [["json", None, "as lines of JSON"]]
+
+
+class AddUser(_Lists, _OfLogin):
+    """``user add``."""
+
+    words = "user add [--admin] [--network ID]... [--device-type ID]... [--random | --password-file FILE] LOGIN"
+    longdesc = "Makes a user. Without --device-type he may use all device types."
+    optFlags = [["admin", None, "an administrator"], RANDOM]
+    optParameters = [PASSWORD_FILE]
+
+    def opt_network(self, value):
+        """a network of his; may be given several times"""
+        self._add("networks", value)
+
+    def opt_device_type(self, value):
+        """a device type of his; may be given several times"""
+        self._add("device_types", value)
+
+
+class SetPassword(_OfLogin):
+    """``user passwd``."""
+
+    words = "user passwd [--random | --password-file FILE] LOGIN"
+    longdesc = "Gives a user another password. All his tokens end."
+    optFlags = [RANDOM]
+    optParameters = [PASSWORD_FILE]
+
+
+class Disable(_OfLogin):
+    """``user disable``."""
+
+    words = "user disable [--force] LOGIN"
+    longdesc = "Lets a user in no more. All his tokens end."
+    optFlags = [FORCE]
+
+
+class Enable(_OfLogin):
+    """``user enable``."""
+
+    words = "user enable LOGIN"
+    longdesc = "Lets a user in again, by his password."
+
+
+class Delete(_OfLogin):
+    """``user delete``."""
+
+    words = "user delete --yes [--force] LOGIN"
+    longdesc = "Deletes a user."
+    optFlags = [["yes", None, "he is really to be deleted"], FORCE]
+
+    def postOptions(self):
+        """Ask for certainty."""
+        if not self["yes"]:
+            raise usage.UsageError(f"a user who is deleted does not come back: say --yes, or disable him: {self.words}")
+
+
+class SetRole(_Command):
+    """``user role``."""
+
+    words = "user role [--force] LOGIN admin|client"
+    longdesc = "Makes a user an administrator, or a client. All his tokens end."
+    optFlags = [FORCE]
+
+    def parseArgs(self, *arguments):
+        """Take the login and the role."""
+        if len(arguments) != 2 or arguments[1] not in ("admin", "client"):
+            raise usage.UsageError(f"a LOGIN and a role are needed: {self.words}")
+        self["login"], self["role"] = arguments
+
+
+class _Group(_Command):
+    """Commands under one name."""
+
+    def postOptions(self):
+        """Insist on a command."""
+        if self.subCommand is None:
+            raise usage.UsageError(f"a command is needed: {', '.join(command[0] for command in self.subCommands)}")
+
+
+class UserOptions(_Group):
+    """``devicehive user``."""
+
+    words = "user COMMAND"
+    longdesc = (
+        "Works on the users of the configured storage. A file must not be in use by a server; a database may be. As root it works as the "
+        "owner of the data."
+    )
+    subCommands = [
+        ["list", None, ListUsers, "show all users"],
+        ["add", None, AddUser, "make a user"],
+        ["passwd", None, SetPassword, "give a user another password"],
+        ["disable", None, Disable, "let a user in no more"],
+        ["enable", None, Enable, "let a user in again"],
+        ["role", None, SetRole, "make a user an administrator, or a client"],
+        ["delete", None, Delete, "delete a user"],
+    ]
+
+
+class CreateToken(_Lists, _OfLogin):
+    """``token create``."""
+
+    words = "token create [--expires DURATION] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
+    longdesc = "Writes a token to standard output. Without --action, --network and --device-type it has the rights that a login gives."
+    optFlags = [["refresh", None, "a refresh token, which gives access tokens"]]
+    optParameters = [["expires", None, None, "for how long it is good, such as 30m, 12h or 30d; else as the configuration says"]]
+
+    def opt_action(self, value):
+        """an action that it permits, such as GetDevice; may be given several times"""
+        self._add("actions", value, str)
+
+    def opt_network(self, value):
+        """a network that it opens; may be given several times"""
+        self._add("networks", value)
+
+    def opt_device_type(self, value):
+        """a device type that it opens; may be given several times"""
+        self._add("device_types", value)
+
+
+class RevokeTokens(_OfLogin):
+    """``token revoke``."""
+
+    words = "token revoke LOGIN"
+    longdesc = "Ends all tokens of a user, who may log in again."
+
+
+class ShowToken(_Command):
+    """``token show``."""
+
+    words = "token show"
+    longdesc = "Reads a token from standard input, and says whose it is, what it opens, and whether the server accepts it."
+
+
+class TokenOptions(_Group):
+    """``devicehive token``."""
+
+    words = "token COMMAND"
+    longdesc = UserOptions.longdesc
+    subCommands = [
+        ["create", None, CreateToken, "make a token"],
+        ["revoke", None, RevokeTokens, "end all tokens of a user"],
+        ["show", None, ShowToken, "say what a token is"],
+    ]

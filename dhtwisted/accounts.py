@@ -1,0 +1,153 @@
+"""Users and their tokens without a server: what an operator does to a storage from the shell."""
+
+from msgspec.structs import replace
+
+from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
+from dhtwisted.errors import AccountError, ApiError, Duplicate
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceType, EntityQuery, Network, Raised, User
+
+
+class Accounts:
+    """The users of an opened storage.
+
+    :param storage: an opened ``IEntityStorage``.
+    :param auth: an ``IAuthProvider``, for hashes and tokens.
+    :ivar now: milliseconds since 1970 UTC, as handed in.
+    """
+
+    def __init__(self, storage, auth, now):
+        self._storage = storage
+        self._auth = auth
+        self.now = now
+
+    async def all(self):
+        """All users, by id."""
+        return await self._storage.find(User, EntityQuery())
+
+    async def find(self, login):
+        """The user of a login.
+
+        :raises AccountError: nobody has it.
+        """
+        found = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
+        if not found:
+            raise AccountError(f"there is no user {login!r}; see: devicehive user list")
+        return found[0]
+
+    async def add(self, login, password, is_administrator=False, network_ids=(), device_type_ids=None):
+        """Make a user.
+
+        :param device_type_ids: ``None`` for all.
+        :returns: him.
+        :raises AccountError: the login is taken, something is not as it must be, or there is no such network or device type.
+        """
+        await self._check_groups(network_ids, device_type_ids)
+        user = User(
+            login=_checked(checked_login, login, "a login has 3 to 128 letters, digits and _ @ . -"),
+            password=await self._hashed(password),
+            role=ADMINISTRATOR if is_administrator else CLIENT,
+            all_device_types_available=device_type_ids is None,
+            network_ids=frozenset(network_ids),
+            device_type_ids=frozenset(device_type_ids or ()),
+        )
+        try:
+            return await self._storage.insert(user)
+        except Duplicate:
+            raise AccountError(f"the login {login!r} is taken") from None
+
+    async def set_password(self, login, password):
+        """Give a user another password; his tokens end."""
+        user, record = await self.find(login), await self._hashed(password)
+        return await self._change(user, password=record, valid_from=Raised(self.now))
+
+    async def disable(self, login, force=False):
+        """Let a user in no more; his tokens end, also for later.
+
+        :param force: also the last administrator who could enable him.
+        """
+        user = await self.find(login)
+        await self._check_administrators(user, force)
+        return await self._change(user, status=DISABLED, valid_from=Raised(self.now))
+
+    async def enable(self, login):
+        """Let a user in again, by his password."""
+        return await self._change(await self.find(login), status=ACTIVE)
+
+    async def set_role(self, login, is_administrator, force=False):
+        """Make a user an administrator, or a client; his tokens end."""
+        user = await self.find(login)
+        if not is_administrator:
+            await self._check_administrators(user, force)
+        return await self._change(user, role=ADMINISTRATOR if is_administrator else CLIENT, valid_from=Raised(self.now))
+
+    async def delete(self, login, force=False):
+        """Delete a user."""
+        user = await self.find(login)
+        await self._check_administrators(user, force)
+        await self._storage.delete(User, user.id)
+        return user
+
+    async def revoke(self, login):
+        """End all tokens of a user; he logs in anew."""
+        return await self._change(await self.find(login), valid_from=Raised(self.now))
+
+    async def token(self, login, expires, refresh=False, actions=(), network_ids=None, device_type_ids=None):
+        """Make a token of a user.
+
+        :param expires: milliseconds.
+        :param actions: names such as ``GetDevice``; none for those that a login gives.
+        :param network_ids: ``None`` for those that a login gives; likewise the next.
+        :raises AccountError: he is not active, or there is no such action.
+        """
+        user = await self.find(login)
+        if user.status != ACTIVE:
+            raise AccountError(f"{login!r} is not active, so nobody would accept a token of his; see: devicehive user enable")
+        everything = user.role == ADMINISTRATOR
+        networks = EVERYTHING if everything else frozenset(map(str, user.network_ids))
+        types = EVERYTHING if everything or user.all_device_types_available else frozenset(map(str, user.device_type_ids))
+        defaults = frozenset({Permission.ANY}) if everything else CLIENT_PERMISSIONS
+        claims = Claims(
+            user_id=user.id,
+            actions=frozenset(map(_permission, actions)) or defaults,
+            network_ids=networks if network_ids is None else frozenset(map(str, network_ids)),
+            device_type_ids=types if device_type_ids is None else frozenset(map(str, device_type_ids)),
+            expires=expires,
+            refresh=refresh,
+        )
+        return self._auth.issue(replace(claims, valid_from=user.valid_from))
+
+    async def _change(self, user, **changes):
+        return await self._storage.update(User, user.id, changes)
+
+    async def _hashed(self, password):
+        _checked(check_password, password, f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+        return await self._auth.hash_password(password)
+
+    async def _check_groups(self, network_ids, device_type_ids):
+        for kind, ids, what in ((Network, network_ids, "network"), (DeviceType, device_type_ids or (), "device type")):
+            for key in ids:
+                if await self._storage.get(kind, key) is None:
+                    raise AccountError(f"there is no {what} {key}")
+
+    async def _check_administrators(self, user, force):
+        """Leave one administrator who can log in: he alone can mend what is wrong with others."""
+        query = EntityQuery(equal={"role": ADMINISTRATOR, "status": ACTIVE})
+        others = [other for other in await self._storage.find(User, query) if other.id != user.id]
+        if not others and not force and user.role == ADMINISTRATOR:
+            raise AccountError(f"{user.login!r} is the last active administrator, without whom nobody manages the server; --force does it")
+
+
+def _checked(check, value, rule):
+    try:
+        return check(value)
+    except ApiError:
+        raise AccountError(rule) from None
+
+
+def _permission(name):
+    permission = PERMISSIONS_BY_NAME.get(name.lower())
+    if permission is None:
+        known = ", ".join(sorted(permission.wire_name for permission in Permission if permission > Permission.NONE))
+        raise AccountError(f"there is no action {name!r}; known are * and {known}")
+    return permission

@@ -1,0 +1,154 @@
+"""``devicehive user`` and ``devicehive token``: the operator who is locked out, and what he does beside a server that runs."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client, Refused
+
+STORAGE = ("--storage", "file:hive.sqlite")
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A function that runs a command in the server's directory."""
+
+    def run(*arguments, given="", storage=STORAGE, **environment):
+        values = {"DHTWISTED_AUTH_PASSWORD_COST": "10", "PYTHONPATH": str(CHECKOUT)} | environment
+        return subprocess.run(
+            [*DEVICEHIVE, *storage, *arguments],
+            cwd=tmp_path,
+            env=os.environ | values,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def done(result):
+    """The output of a command that must succeed."""
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def failed(result):
+    """The one line of a command that must fail."""
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def log_in(server, login, password):
+    """The token that a login gives."""
+    client = Client(server.url())
+    try:
+        return client.call("token", login=login, password=password)["accessToken"]
+    finally:
+        client.close()
+
+
+def test_who_has_lost_the_administrators_password(start, shell):
+    start(*STORAGE).terminate()
+    done(shell("user", "passwd", "--password-file", "-", "dhadmin", given="a-new-password\n"))
+    server = start(*STORAGE)
+    with pytest.raises(Refused, match="401"):
+        log_in(server, "dhadmin", PASSWORD)
+    assert log_in(server, "dhadmin", "a-new-password")
+
+
+def test_a_random_password_is_good_and_shown_once(start, shell, tmp_path):
+    start(*STORAGE).terminate()
+    password = done(shell("user", "add", "--random", "--admin", "anna")).strip()
+    server = start(*STORAGE)
+    client = Client(server.url())
+    client.call("authenticate", token=log_in(server, "anna", password))
+    assert client.call("user/count")["count"] == 2
+    assert password not in server.log
+
+
+def test_a_disabled_user_does_not_get_in_and_an_enabled_one_does(start, shell):
+    start(*STORAGE).terminate()
+    done(shell("user", "add", "--password-file", "-", "anna", given=f"{PASSWORD}\n"))
+    done(shell("user", "disable", "anna"))
+    server = start(*STORAGE)
+    with pytest.raises(Refused):
+        log_in(server, "anna", PASSWORD)
+    server.terminate()
+    done(shell("user", "enable", "anna"))
+    assert log_in(start(*STORAGE), "anna", PASSWORD)
+
+
+def test_tokens_are_made_shown_and_revoked(start, shell):
+    start(*STORAGE).terminate()
+    token = done(shell("token", "create", "--expires", "1h", "--action", "GetDevice", "dhadmin")).strip()
+    shown = json.loads(done(shell("token", "show", given=token)))
+    assert (shown["user"], shown["actions"], shown["sort"]) == ("dhadmin", [3], "access")
+    server = start(*STORAGE)
+    client = Client(server.url())
+    client.call("authenticate", token=token)
+    client.call("device/list")
+    with pytest.raises(Refused, match="403"):
+        client.call("user/list")
+    server.terminate()
+    done(shell("token", "revoke", "dhadmin"))
+    revoked = shell("token", "show", given=token)
+    assert revoked.returncode == 1
+    assert "it was revoked" in revoked.stderr
+    with pytest.raises(Refused, match="401"):
+        Client(start(*STORAGE).url()).call("authenticate", token=token)
+
+
+def test_beside_a_server_that_has_the_file(start, shell):
+    server = start(*STORAGE)
+    line = failed(shell("user", "passwd", "--random", "dhadmin"))
+    assert f"in use by process {server.process.pid}: stop that server" in line
+    assert log_in(server, "dhadmin", PASSWORD)
+
+
+def test_beside_a_server_on_a_database(start, shell, database):
+    """It hears of the change, as other nodes do."""
+    storage = ("--storage", f"postgres:{database}")
+    server = start(*storage, DHTWISTED_BUS_PROVIDER=f"postgres:{database}", DHTWISTED_AUTH_SECRET="s" * 40)
+    client = server.connect()
+    client.call("device/list")
+    token = log_in(server, "dhadmin", PASSWORD)
+    done(shell("token", "revoke", "dhadmin", storage=storage))
+    with pytest.raises(Refused, match="401"):
+        Client(server.url()).call("authenticate", token=token)
+    with pytest.raises(Refused, match="401"):
+        client.call("device/list")
+    assert log_in(server, "dhadmin", PASSWORD)
+    keyless = shell("token", "create", "dhadmin", storage=storage)
+    assert (keyless.returncode, keyless.stdout) == (1, "")
+    assert "signing key is not here" in keyless.stderr
+    made = done(shell("token", "create", "dhadmin", storage=storage, DHTWISTED_AUTH_SECRET="s" * 40)).strip()
+    Client(server.url()).call("authenticate", token=made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("user",), "a command is needed: list, add"),
+        (("user", "passwd"), "one LOGIN is needed"),
+        (("user", "passwd", "dhadmin"), "no terminal to ask"),
+        (("user", "delete", "dhadmin"), "--yes"),
+        (("user", "delete", "--yes", "dhadmin"), "last active administrator"),
+        (("user", "role", "dhadmin", "chief"), "a LOGIN and a role"),
+        (("user", "disable", "nobody"), "no user 'nobody'"),
+        (("token", "create", "--expires", "soon", "dhadmin"), "no duration"),
+        (("token", "show"), "no token"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(start, shell, arguments, words):
+    start(*STORAGE).terminate()
+    assert words in failed(shell(*arguments))
+
+
+def test_a_storage_without_users_and_one_in_memory(shell):
+    assert "start it first" in failed(shell("user", "list"))
+    assert "use the API" in failed(shell("user", "list", storage=("--storage", "memory:")))
