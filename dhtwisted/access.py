@@ -49,6 +49,19 @@ PERMISSIONS_BY_NAME = {permission.wire_name.lower(): permission for permission i
 
 EVERYTHING = frozenset({"*"})
 
+DEVICE_PERMISSIONS = frozenset(
+    {
+        Permission.GET_DEVICE,
+        Permission.GET_DEVICE_NOTIFICATION,
+        Permission.GET_DEVICE_COMMAND,
+        Permission.REGISTER_DEVICE,
+        Permission.CREATE_DEVICE_COMMAND,
+        Permission.UPDATE_DEVICE_COMMAND,
+        Permission.CREATE_DEVICE_NOTIFICATION,
+    }
+)
+"""What a token for one device can permit at most: what is about devices."""
+
 
 def _ids(texts):
     """Ids of a token's list; ``None`` for all. Entries that are no number name nothing."""
@@ -148,7 +161,7 @@ class Principal:
             self._forget_answers()
         answer = self._seen.get(place)
         if answer is None:
-            answer = self._seen[place] = self.permits(place[0]) and self.sees(*place[1:])
+            answer = self._seen[place] = self.permits(place[0]) and self._sees_place(*place[1:])
         return answer and (self._clock is None or not self.expired)
 
     def _forget_answers(self):
@@ -198,14 +211,59 @@ class Principal:
         """True when every network and device type is his: he is told 404 where others are told 403."""
         return self.networks() is None and self.device_types() is None
 
-    def sees(self, network_id, device_type_id):
-        """Tell whether devices of this network and type are his. Answers are kept until a user changes."""
+    @property
+    def device_id(self) -> str | None:
+        """The only device that is his; ``None`` when there is no such limit."""
+        return None
+
+    def sees(self, network_id, device_type_id, device_id):
+        """Tell whether a device, of this network and type, is his. Answers are kept until a user changes."""
         if self._epoch != self._entities.users_epoch:
             self._forget_answers()
         key = (network_id, device_type_id)
         answer = self._seen.get(key)
         if answer is None:
-            networks, types = self.networks(), self.device_types()
-            answer = (networks is None or network_id in networks) and (types is None or device_type_id in types)
-            self._seen[key] = answer
+            answer = self._seen[key] = self._sees_place(network_id, device_type_id)
         return answer
+
+    def _sees_place(self, network_id, device_type_id):
+        networks, types = self.networks(), self.device_types()
+        return (networks is None or network_id in networks) and (types is None or device_type_id in types)
+
+
+class DevicePrincipal(Principal):
+    """A user as a token presents him that is good for one device alone, and while its :class:`~dhtwisted.model.DeviceToken` is there.
+
+    Its subscriptions name that device, so :meth:`receives` need not ask for it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, claims: Claims, entities, clock=None):
+        super().__init__(claims, entities, clock)
+        self._permissions &= DEVICE_PERMISSIONS
+
+    @property
+    def device_id(self):
+        """The device."""
+        return self.claims.device_id
+
+    @property
+    def user(self) -> User | None:
+        """The user as he is now; ``None`` when he was deleted, or the token was revoked."""
+        record = self._entities.device_token(self.claims.token_id)
+        return super().user if record is not None and is_record_of(record, self.claims) else None
+
+    @property
+    def unrestricted(self):
+        """Never: most devices are not his."""
+        return False
+
+    def sees(self, network_id, device_type_id, device_id):
+        """Tell whether this is his device, and where he may use it."""
+        return device_id == self.claims.device_id and super().sees(network_id, device_type_id, device_id)
+
+
+def is_record_of(record, claims):
+    """Tell whether a :class:`~dhtwisted.model.DeviceToken` is that of a token."""
+    return (record.id, record.device_id, record.user_id) == (claims.token_id, claims.device_id, claims.user_id)

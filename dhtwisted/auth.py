@@ -1,8 +1,9 @@
 """Tokens and logins: JSON Web Tokens in DeviceHive's layout, and the passwords of the users in the storage.
 
 The whole content of a token is one claim, ``payload`` (auth reference, section 1), so none of the checks that a JWT library makes of
-standard claims applies to it: what it holds is checked here, member by member. One member is ours, ``vf`` ("valid from"): a copy of the
-user's ``valid_from``, by which tokens are revoked (section 8, row 5). Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
+standard claims applies to it: what it holds is checked here, member by member. Three members are ours: ``vf`` ("valid from"), a copy of the
+user's ``valid_from``, by which tokens are revoked (section 8, row 5); ``d`` and ``id``, of tokens for one device alone: which, and by what
+record. Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
 """
 
 import warnings
@@ -73,6 +74,8 @@ class JWTAuth:
             payload["dt"] = sorted(claims.device_type_ids)
         if claims.valid_from:
             payload["vf"] = claims.valid_from
+        if claims.device_id is not None:
+            payload |= {"d": claims.device_id, "id": claims.token_id}
         payload |= {"e": claims.expires, "t": 0 if claims.refresh else 1}
         return jwt.encode({"payload": payload}, self._key, ALGORITHM)
 
@@ -133,6 +136,7 @@ class JWTAuth:
             expires=_integer(payload.get("e")),
             refresh=_integer(payload.get("t"), 0, 1) == 0,
             valid_from=_integer(payload.get("vf", 0), 0),
+            **_bond(payload),
         )
 
     def _actions(self, value):
@@ -157,6 +161,16 @@ def _integer(value, lowest=_LOWEST, highest=_HIGHEST):
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise InvalidCredentials()
     return value
+
+
+def _bond(payload):
+    """The device that a token is good for, and its record."""
+    if "d" not in payload and "id" not in payload:
+        return {}
+    device_id = payload.get("d")
+    if not isinstance(device_id, str) or not device_id:
+        raise InvalidCredentials()
+    return {"device_id": device_id, "token_id": _integer(payload.get("id"), 1)}
 
 
 def _ids(value):

@@ -15,9 +15,12 @@ from twisted.python.failure import Failure
 
 from dhtwisted.coroutines import run
 from dhtwisted.errors import Unstorable
-from dhtwisted.model import Device, EntityQuery, User
+from dhtwisted.model import Device, DeviceToken, EntityQuery, User
 
 MAX_DEVICES = 100_000
+
+LASTING = (User, DeviceToken)
+"""Kinds that stay in the cache once they were asked for, and by which answers about rights are reckoned."""
 
 MAX_KEYS = 500
 """Entities that are asked for in one query."""
@@ -27,29 +30,31 @@ MAX_REMEMBERED = 10_000
 
 
 class Entities:
-    """Users and devices as they are now. All of the server's entity reads and writes pass here.
+    """Users, tokens of devices, and devices as they are now. All of the server's entity reads and writes pass here.
 
-    Users once asked for stay in the cache, since open connections are checked against them without waiting; devices make room for others
+    :data:`LASTING` ones stay in the cache, since open connections are checked against them without waiting; devices make room for others
     above :data:`MAX_DEVICES`, the longest known first.
 
     :param storage: an opened ``IEntityStorage``.
     :param publish_change: called with kind and key of what was written here, as ``IMessageBus.publish_change``.
     :ivar user: ``user(user_id)``: the user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by
         :meth:`get`.
+    :ivar device_token: the same for a :class:`~dhtwisted.model.DeviceToken`.
     :ivar device: ``device(device_id)``: the device as it is now, without waiting; ``None`` when it is not at hand.
     :ivar reading: what is being read now, and who waits for it: ``(kind, key)`` -> Deferreds.
-    :ivar users_epoch: grows with every change of a user, for whoever keeps something computed from users.
+    :ivar users_epoch: grows with every change of a user or a device's token, for whoever keeps something computed from them.
     """
 
     def __init__(self, storage, publish_change):
         self._storage = storage
         self._publish_change = publish_change
-        self._known = {User: {}, Device: {}}
+        self._known = {User: {}, DeviceToken: {}, Device: {}}
         self.reading = {}
         self._changes = 0
         self._changed_at = {}
         self._all_changed_at = 0
         self.user = self._known[User].get
+        self.device_token = self._known[DeviceToken].get
         self.device = self._known[Device].get
         self.users_epoch = 0
         self.find = storage.find
@@ -103,7 +108,7 @@ class Entities:
     async def fetch(self, kind, keys):
         """Have the cache say of these what the storage says now. What is in the cache stays there until the storage has answered.
 
-        :param kind: ``User`` or ``Device``.
+        :param kind: one that the cache has.
         :returns: a list of those keys that are no entities.
         """
         keys, missing = list(keys), []
@@ -148,22 +153,24 @@ class Entities:
         return deleted
 
     async def changed(self, keys):
-        """Take account of changes made on other nodes. Users are read again, and stay in the cache meanwhile; devices leave it, and are
-        read when they are next asked for.
+        """Take account of changes made on other nodes. Lasting kinds are read again, and stay in the cache meanwhile; devices leave it, and
+        are read when they are next asked for.
 
         :param keys: a sequence of ``(kind, key)``; ``None`` when anything may have changed.
         """
         if keys is None:
             self._note_all_changed()
             self._known[Device].clear()
-            await self.fetch(User, list(self._known[User]))
+            for kind in LASTING:
+                await self.fetch(kind, list(self._known[kind]))
             return
         for kind, key in keys:
             if kind in self._known:
                 self._note_changed(kind, key)
             if kind is Device:
                 self._known[Device].pop(key, None)
-        await self.fetch(User, {key for kind, key in keys if kind is User and key in self._known[User]})
+        for lasting in LASTING:
+            await self.fetch(lasting, {key for kind, key in keys if kind is lasting and key in self._known[lasting]})
 
     async def _written(self, kind, key, entity, begun_at):
         """Keep what was written here, unless the storage's answer may be older than what was heard meanwhile."""
@@ -174,8 +181,8 @@ class Entities:
             self._keep(kind, key, entity)
             return
         self._note_changed(kind, key)
-        if kind is User:
-            await self.fetch(User, [key])
+        if kind in LASTING:
+            await self.fetch(kind, [key])
         else:
             self._known[kind].pop(key, None)
 
@@ -183,13 +190,13 @@ class Entities:
         """Have the cache say what a key stands for; ``None`` for nothing."""
         self._note_changed(kind, key)
         known = self._known[kind]
+        # A token that is asked for the first time changes nobody's answers, and after a restart thousands are.
+        self.users_epoch += kind is User or (kind is DeviceToken and key in known)
         if entity is None:
             known.pop(key, None)
         else:
             known[key] = entity
-        if kind is User:
-            self.users_epoch += 1
-        elif len(known) > MAX_DEVICES:
+        if kind is Device and len(known) > MAX_DEVICES:
             del known[next(iter(known))]
 
     def _note_changed(self, kind, key):

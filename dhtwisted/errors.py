@@ -407,6 +407,25 @@ class UnseenDeviceNotFound(DeviceNotFound):
     rest_text = AccessDenied.text
 
 
+class DeviceTokenNotFound(NotFound):
+    """No tokens of a device have this id, or they are another user's."""
+
+    def __init__(self, token_id):
+        super().__init__(f"Token with id = {token_id} not found")
+
+
+class DeviceTokensUnsupported(BadRequest):
+    """The auth provider does not carry a token's device."""
+
+    text = "Tokens for one device are not supported by this server's auth provider"
+
+
+class MissingTokenId(BadRequest):
+    """``tokenId`` is missing."""
+
+    text = "Token id is wrong or empty"
+
+
 class CommandNotFound(NotFound):
     """The device has no command with this id, or it has expired."""
 

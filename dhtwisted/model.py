@@ -105,6 +105,24 @@ class Configuration(Entity, frozen=True, kw_only=True):
     id: int = 0
 
 
+class DeviceToken(Entity, frozen=True, kw_only=True):
+    """That tokens were made which are good for one device alone. They are good while this is there.
+
+    :ivar user_id: whose rights they have, cut down to that device.
+    :ivar label: what their maker calls them.
+    :ivar expires: when the last of them ends.
+    """
+
+    KIND: ClassVar[str] = "devicetoken"
+
+    device_id: str
+    user_id: int
+    created: int
+    expires: int
+    label: str | None = None
+    id: int = 0
+
+
 class With(Struct, frozen=True):
     """As the new value of a field that holds a set: what it has, and these."""
 
@@ -141,7 +159,7 @@ def _value(old, change):
     return old - change.elements if isinstance(change, Without) else change
 
 
-ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration)}
+ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration, DeviceToken)}
 
 
 class Command(Struct, gc=False, kw_only=True):
@@ -258,6 +276,8 @@ class Claims(Struct, frozen=True, kw_only=True):
     :ivar expires: member ``e``: milliseconds.
     :ivar refresh: member ``t``: true for a refresh token.
     :ivar valid_from: member ``vf``: the user's ``valid_from`` when it was made; 0 for a token that does not have it.
+    :ivar device_id: member ``d``: the only device that it is good for; ``None`` for any.
+    :ivar token_id: member ``id``, of a token for one device: the :class:`DeviceToken` without which it is no good; else 0.
     """
 
     user_id: int
@@ -267,3 +287,5 @@ class Claims(Struct, frozen=True, kw_only=True):
     expires: int
     refresh: bool = False
     valid_from: int = 0
+    device_id: str | None = None
+    token_id: int = 0

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dhtwisted.access import Principal
+from dhtwisted.access import DevicePrincipal, Principal, is_record_of
 from dhtwisted.arrivals import Arrivals
 from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
@@ -33,7 +33,7 @@ from dhtwisted.errors import (
     Unstorable,
 )
 from dhtwisted.metrics import Metrics
-from dhtwisted.model import User
+from dhtwisted.model import DeviceToken, User
 from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
 
@@ -278,10 +278,22 @@ class Server:
             raise InvalidCredentials()
         if claims.expires <= self.now():
             raise TokenExpired()
+        await self.check_claims(claims)
+        kind = Principal if claims.device_id is None else DevicePrincipal
+        return kind(claims, self.entities, self.reactor if self.settings.auth.strict_expiry else None)
+
+    async def check_claims(self, claims):
+        """Let through a token, of any sort, whose user takes it now.
+
+        :raises InvalidCredentials: its user is unknown or not active, or it was revoked.
+        """
         user = await self.entities.get(User, claims.user_id)
         if user is None or not user.accepts(claims):
             raise InvalidCredentials()
-        return Principal(claims, self.entities, self.reactor if self.settings.auth.strict_expiry else None)
+        if claims.device_id is not None:
+            record = await self.entities.get(DeviceToken, claims.token_id)
+            if record is None or not is_record_of(record, claims):
+                raise InvalidCredentials()
 
     def note_login(self, user):
         """Keep when a user was last seen, at most once a second. Nobody waits for it."""

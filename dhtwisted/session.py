@@ -290,10 +290,21 @@ class Session:
     def authenticated(self, principal):
         """Take on an identity; the subscriptions are on its behalf from now on."""
         self.principal = principal
+        if principal.device_id is not None:
+            self._keep_to(principal.device_id)
         for subscription in self.subscriptions.values():
             subscription.principal = principal
         if self._server.settings.log.level == "debug":
             self.log.debug("authenticated", connection=self.output.number, address=self.output.address, user=principal.user_id)
+
+    def _keep_to(self, device_id):
+        """Forget what was asked for under another identity, and is not of this device alone."""
+        for subscription in list(self.subscriptions.values()):
+            if subscription.device_ids != {device_id}:
+                self.unsubscribe(subscription)
+        for command_id in self._commands:
+            self._server.broker.forget_inserter(command_id)
+        self._commands = NONE
 
     def subscribe(self, subscription, replay=None):
         """Begin a subscription; its events follow the reply to the request under way.

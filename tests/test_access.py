@@ -98,12 +98,12 @@ def test_a_user_who_is_not_active_has_nothing_from_now_on(status):
 
 def test_a_user_who_was_deleted_has_nothing():
     principal, entities = make(role=ADMINISTRATOR)
-    assert principal.sees(1, 1)
+    assert principal.sees(1, 1, "pump")
     at_once(entities.delete(User, 1))
     with pytest.raises(Unauthorized):
         principal.require(frozenset({Permission.GET_DEVICE}))
     assert not principal.permits(Permission.GET_DEVICE)
-    assert not principal.sees(1, 1)
+    assert not principal.sees(1, 1, "pump")
     assert not principal.unrestricted
     assert (principal.networks(), principal.device_types()) == (frozenset(), frozenset())
 
@@ -179,21 +179,21 @@ def test_unrestricted_means_all_on_both_sides(fields, unrestricted):
 
 def test_a_change_of_assignments_acts_at_once():
     principal, entities = make(networks=frozenset({1}))
-    assert principal.sees(1, 9)
-    assert not principal.sees(2, 9)
+    assert principal.sees(1, 9, "pump")
+    assert not principal.sees(2, 9, "pump")
     at_once(
         entities.update(User, 1, {"network_ids": frozenset({2}), "all_device_types_available": False, "device_type_ids": frozenset({9})})
     )
-    assert not principal.sees(1, 9)
-    assert principal.sees(2, 9)
-    assert not principal.sees(2, 8)
+    assert not principal.sees(1, 9, "pump")
+    assert principal.sees(2, 9, "pump")
+    assert not principal.sees(2, 8, "pump")
     at_once(entities.update(User, 1, {"role": ADMINISTRATOR}))
-    assert principal.sees(1, 8)
+    assert principal.sees(1, 8, "pump")
 
 
 def test_a_user_whom_nobody_knows_sees_nothing():
     principal, _ = make(user=False)
-    assert not principal.sees(1, 1)
+    assert not principal.sees(1, 1, "pump")
 
 
 def test_entries_that_are_no_number_name_nothing():

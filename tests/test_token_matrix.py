@@ -28,6 +28,8 @@ TABLE = {
     "token": (None, {"login": "dhadmin", "password": PASSWORD}, ALLOWED),
     "token/refresh": (None, {"refreshToken": ...}, ALLOWED),
     "token/create": ("ManageToken", {"payload": {"userId": ...}}, ALLOWED),
+    "token/list": ("ManageToken", {}, ALLOWED),
+    "token/revoke": ("ManageToken", {"tokenId": 1}, UNKNOWN),
     "server/info": (None, {}, ALLOWED),
     "server/cacheInfo": (None, {}, ALLOWED),
     "cluster/info": (None, {}, ALLOWED),
@@ -121,6 +123,7 @@ class World:
         await admin.call("command/update", deviceId="pump", commandId=1, command={"status": "done"})
         await admin.call("notification/insert", deviceId="pump", notification={"notification": "wet"})
         await admin.call("configuration/put", name="colour", value="blue")
+        await admin.call("token/create", payload={"userId": 1, "deviceId": "pump"})
         self.outsider = await server.add_user("berta", all_device_types_available=False)
         self.tokens = await self._tokens({Permission.NONE} if permission is None else set(map(named, permission.split())))
         return self

@@ -16,11 +16,22 @@ from dhtwisted.access import Permission
 from dhtwisted.audit import LONGEST
 from dhtwisted.errors import InvalidCredentials, StorageError
 from dhtwisted.masking import encodable
-from dhtwisted.model import EntityQuery, User
+from dhtwisted.model import EntityQuery
 from dhtwisted.timestamps import format_timestamp
 
 WITH_VALUES = frozenset(
-    {"role", "status", "network_ids", "device_type_ids", "all_device_types_available", "network_id", "device_type_id", "is_blocked"}
+    {
+        "role",
+        "status",
+        "network_ids",
+        "device_type_ids",
+        "all_device_types_available",
+        "network_id",
+        "device_type_id",
+        "is_blocked",
+        "device_id",
+        "user_id",
+    }
 )
 """Fields of entities whose values are recorded, since they are rights or give rights."""
 
@@ -92,7 +103,7 @@ def _rights(claims):
         "networks": _sorted(claims.network_ids),
         "deviceTypes": _sorted(claims.device_type_ids),
         "expires": f"{format_timestamp(max(claims.expires, 0))}Z",
-    }
+    } | ({} if claims.device_id is None else {"device": claims.device_id[:LONGEST], "token": claims.token_id})
 
 
 class Written(_Recorded):
@@ -147,7 +158,7 @@ def _difference(before, after):
     entity = after or before
     if entity is None:
         return {}
-    label = entity.login if isinstance(entity, User) else entity.name
+    label = next((getattr(entity, name) for name in ("login", "name", "label") if hasattr(entity, name)), None)
     members = {"id": _cut(entity.key), "name": _cut(label)}
     new = {} if after is None else asdict(after)
     if before is None:

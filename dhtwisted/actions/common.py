@@ -38,7 +38,12 @@ def device_at_hand(request, device_id):
     """
     entities = request.server.entities
     device = entities.device(device_id)
-    if device is None or entities.reading or device.is_blocked or not request.principal.sees(device.network_id, device.device_type_id):
+    if (
+        device is None
+        or entities.reading
+        or device.is_blocked
+        or not request.principal.sees(device.network_id, device.device_type_id, device_id)
+    ):
         return None
     return device
 
@@ -55,7 +60,7 @@ async def accessible_device(request, device_id):
     device = await request.server.entities.get(Device, device_id)
     if device is None:
         raise DeviceNotFound(device_id) if principal.unrestricted else AccessDenied()
-    if not principal.sees(device.network_id, device.device_type_id):
+    if not principal.sees(device.network_id, device.device_type_id, device_id):
         raise AccessDenied()
     return device
 

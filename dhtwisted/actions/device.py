@@ -101,7 +101,8 @@ async def _conditions(request):
     if fields.network_name is not None:
         named = await request.server.entities.find(Network, EntityQuery(equal={"name": fields.network_name}))
         networks = intersect(networks, frozenset(network.id for network in named))
-    within = {"network_id": networks, "device_type_id": principal.device_types()}
+    own = None if principal.device_id is None else frozenset({principal.device_id})
+    within = {"network_id": networks, "device_type_id": principal.device_types(), "id": own}
     return {
         "equal": {} if fields.name is None else {"name": fields.name},
         "like": {} if fields.name_pattern is None else {"name": fields.name_pattern},
@@ -146,6 +147,8 @@ async def device_save(request):
         raise MissingDevice()
     check_length(fields.name, 1, 128, "name")
     check_text(fields.name)
+    if request.principal.device_id not in (None, device_id):
+        raise NoAccessToDevice()
     device = await request.server.entities.get(Device, device_id)
     if device is None:
         try:

@@ -155,7 +155,7 @@ async def _poll(request, event):
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
     poll = Poll(await _known(server, event, position, from_now))
-    with _waiting(request, event, poll, **filters(fields)) as subscription:
+    with _waiting(request, event, poll, **filters(request)) as subscription:
         history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
         if not found:

@@ -78,7 +78,7 @@ async def _subscribe(request, event):
         request.principal,
         server.next_subscription_id(),
         event,
-        **filters(fields),
+        **filters(request),
         # Without the members that are views into the message, which would be kept as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
     )
@@ -90,10 +90,13 @@ async def _subscribe(request, event):
     return Subscribed(subscription_id=subscription.id)
 
 
-def filters(fields):
-    """The conditions of a subscription or poll as the broker takes them; an empty list is none."""
+def filters(request):
+    """The conditions of a subscription or poll as the broker takes them; an empty list is none. A caller to whom one device alone belongs
+    gets what is of that device, whatever else he names.
+    """
+    fields, own = request.fields, request.principal.device_id
     given = {
-        "device_ids": [fields.device_id] if fields.device_id is not None else fields.device_ids,
+        "device_ids": [own] if own is not None else [fields.device_id] if fields.device_id is not None else fields.device_ids,
         "network_ids": fields.network_ids,
         "device_type_ids": fields.device_type_ids,
         "names": fields.names,

@@ -8,6 +8,7 @@ from msgspec import Raw
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
+from dhtwisted.actions.device_token import bind, check_bond, fill_for_device
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
@@ -46,7 +47,11 @@ class TokenRefresh(Fields, tag="token/refresh"):
 
 
 class TokenPayload(Members):
-    """Rights of a token to be made. Actions are names or numbers; ``*`` in a list means all. ``expiration`` holds for both tokens."""
+    """Rights of a token to be made. Actions are names or numbers; ``*`` in a list means all. ``expiration`` holds for both tokens.
+
+    Our own are ``deviceId``: the tokens are good for this one device, which need not exist yet, and can be revoked by ``token/revoke``; and
+    ``label``, what they are called in ``token/list``.
+    """
 
     user_id: Integer | None = None
     actions: list[Raw] | None = None
@@ -54,6 +59,8 @@ class TokenPayload(Members):
     device_type_ids: list[str] | None = None
     expiration: Timestamp | None = None
     refresh_expiration: Timestamp | None = None
+    device_id: str | None = None
+    label: str | None = None
 
 
 class TokenCreate(Fields, tag="token/create"):
@@ -144,9 +151,10 @@ async def token_refresh(request) -> AccessToken:
         raise InvalidTokenType()
     if claims.expires <= server.now():
         raise RefreshTokenExpired()
-    user = await server.entities.get(User, claims.user_id)
-    if user is None or not user.accepts(claims):
-        raise Unauthorized()
+    try:
+        await server.check_claims(claims)
+    except InvalidCredentials:
+        raise Unauthorized() from None
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
     access = msgspec.structs.replace(claims, expires=expires, refresh=False)
     return AccessToken(access_token=server.auth.issue(access))
@@ -155,7 +163,7 @@ async def token_refresh(request) -> AccessToken:
 @action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())
 async def token_create(request) -> Tokens:
     """Make tokens with chosen rights. Only an administrator with all permissions may go beyond his own; what others ask for beyond theirs
-    is left out of the result.
+    is left out of the result. With ``deviceId``, lists that are absent mean all that may be.
 
     Auth reference, section 4. ``compatibility.unrestricted_token_create`` lets everybody make any token, as the reference server does.
     """
@@ -174,6 +182,8 @@ async def token_create(request) -> Tokens:
         raise UserNotFound(payload.user_id)
     if user.status != ACTIVE:
         raise UserInactive()
+    if payload.device_id is not None:
+        fill_for_device(payload)
     claims = Claims(
         user_id=user.id,
         actions=_requested_actions(payload.actions),
@@ -188,7 +198,12 @@ async def token_create(request) -> Tokens:
         claims = _cut(claims, principal.claims)
         latest = server.now() + int(server.settings.auth.refresh_lifetime * 1000)
         expires, refresh_expires = (None if value is None else min(value, latest) for value in (expires, refresh_expires))
-    return _issue(server, claims, expires, refresh_expires)
+    if payload.device_id is None:
+        return _issue(server, claims, expires, refresh_expires)
+    claims = await bind(request, claims, _or(refresh_expires, server.now() + int(server.settings.auth.refresh_lifetime * 1000)))
+    tokens = _issue(server, claims, expires, refresh_expires)
+    await check_bond(server, claims, tokens)
+    return tokens
 
 
 def _as_set(ids):

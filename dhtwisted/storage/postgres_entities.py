@@ -2,10 +2,17 @@
 
 from msgspec.structs import asdict
 
-from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceType, Network, Raised, User, With, Without
+from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceToken, DeviceType, Network, Raised, User, With, Without
 from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint
 
-_NAMES = {User: "users", Network: "networks", DeviceType: "device_types", Device: "devices", Configuration: "configurations"}
+_NAMES = {
+    User: "users",
+    Network: "networks",
+    DeviceType: "device_types",
+    Device: "devices",
+    Configuration: "configurations",
+    DeviceToken: "device_tokens",
+}
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
 LONGEST_KEY = 4000

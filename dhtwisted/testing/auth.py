@@ -79,6 +79,7 @@ class AuthContract:
             sample_claims(network_ids=frozenset(), device_type_ids=frozenset()),
             sample_claims(user_id=2**53 + 1, expires=2**53 + 1),
             sample_claims(valid_from=2**53 + 1, refresh=True),
+            sample_claims(device_id="pump-4", token_id=7),
         ],
     )
     def test_a_token_says_what_was_issued(self, auth, claims):
@@ -88,6 +89,12 @@ class AuthContract:
         claims = auth.verify(auth.issue(sample_claims(valid_from=1_767_323_045_678)))
         assert claims.valid_from, "Claims.valid_from was dropped: after a user's first change of password no new token of his would be good"
         assert auth.verify(auth.issue(sample_claims())).valid_from == 0, "0 is a number like others"
+
+    def test_a_token_carries_the_only_device_that_it_is_good_for(self, auth):
+        claims = auth.verify(auth.issue(sample_claims(device_id="pump-4", token_id=2**53 + 1)))
+        assert (claims.device_id, claims.token_id) == ("pump-4", 2**53 + 1), (
+            "Claims.device_id or token_id was dropped: it would open everything"
+        )
 
     def test_a_token_is_text_that_fits_into_a_header(self, auth):
         token = auth.issue(sample_claims())

@@ -33,6 +33,8 @@ _TYPES = {
     "timestamp": {int | None: _Time},
     "last_updated": {int | None: _Time},
     "last_login": {int | None: _Time | None},
+    "created": {int: _Time},
+    "expires": {int: _Time},
     "valid_from": {int: _Raisable},
 }
 _REQUIRED = ("id", "timestamp", "last_updated")

@@ -15,6 +15,9 @@ NEEDED = {
     "token": set(),
     "token/refresh": set(),
     "token/create": {Permission.MANAGE_TOKEN},
+    # Our own.
+    "token/list": {Permission.MANAGE_TOKEN},
+    "token/revoke": {Permission.MANAGE_TOKEN},
     "server/info": set(),
     "server/cacheInfo": set(),
     "cluster/info": set(),

@@ -351,7 +351,7 @@ def test_nobody_gets_more_than_he_has(reactor, user, own_actions, own_networks, 
     assert made.permissions - {Permission.NONE} <= maker.permissions
     for network in (1, 2, 3):
         for kind in (1, 2, 3):
-            assert maker.sees(network, kind) or not made.sees(network, kind)
+            assert maker.sees(network, kind, "pump") or not made.sees(network, kind, "pump")
     second = server.connect()
     at_once(second.call("authenticate", token=token))
     assert at_once(try_everything(server, second)) <= at_once(try_everything(server, caller))

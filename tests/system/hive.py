@@ -101,6 +101,7 @@ class Hive:
             "commandId": self._command,
             "notificationId": self._notification,
             "name": self._configuration,
+            "tokenId": self._device_token,
         }
 
     def _user(self, places):
@@ -133,6 +134,11 @@ class Hive:
 
     def _notification(self, places):
         return self._call("POST", f"/device/{places['deviceId']}/notification", {"notification": "opened"})["id"]
+
+    def _device_token(self, places):
+        device_id = self._device({})
+        self._call("POST", "/token/create", {"userId": 1, "deviceId": device_id})
+        return self._call("GET", f"/token?deviceId={device_id}")[0]["id"]
 
     def _configuration(self, places):
         name = self._unused("color")

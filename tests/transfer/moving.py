@@ -3,7 +3,7 @@
 import io
 
 from dhtwisted.errors import Duplicate
-from dhtwisted.model import ADMINISTRATOR, Configuration, Device, DeviceType, EntityQuery, MessageQuery, Network, User
+from dhtwisted.model import ADMINISTRATOR, Configuration, Device, DeviceToken, DeviceType, EntityQuery, MessageQuery, Network, User
 from dhtwisted.testing.storage_base import command, notification
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.importing import Import
@@ -19,6 +19,7 @@ ENTITIES = [
     Device(id="d-1", name="lamp", network_id=3, device_type_id=4, data=b'{"price": 1.10}', is_blocked=True),
     Device(id="D-2", name="", network_id=9, device_type_id=4),
     Configuration(name="colour", value="red", entity_version=7, id=2),
+    DeviceToken(id=8, device_id="d-1", user_id=5, created=1234, expires=2**40, label="shed"),
     User(id=5, login="anna", password="$scrypt$...", role=ADMINISTRATOR, data=b" {} ", network_ids=frozenset({3, 9})),
     User(
         id=6, login="Bob", status=1, intro_reviewed=True, last_login=1234, all_device_types_available=False, device_type_ids=frozenset({4})

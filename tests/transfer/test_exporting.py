@@ -48,6 +48,7 @@ def test_everything_is_there_in_order(storage):
         "devicetype",
         "device",
         "configuration",
+        "devicetoken",
         "command",
         "notification",
         "user",

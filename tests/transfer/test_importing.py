@@ -211,7 +211,7 @@ def test_another_export_does_not_go_on(data, storage):
             b'"description":"B"',
             "line 2: network 3: there is a Network with id = 3 already, and it is not the same",
         ),
-        (b'"lifetime":60', b'"lifetime":61', "line 8: command 7: there is a Command with id = 7 already, and it is not the same"),
+        (b'"lifetime":60', b'"lifetime":61', "line 9: command 7: there is a Command with id = 7 already, and it is not the same"),
     ],
 )
 def test_what_is_there_and_different_is_named(data, storage, old, new, words):
@@ -265,7 +265,7 @@ def test_a_message_that_comes_twice_is_named(monkeypatch, data, storage, again, 
         at_once(imported_until(data, storage, "command"))
     monkeypatch.setattr(importing, "MESSAGES_AT_ONCE", messages_at_once)
     twice = changed(data, b'"updated":false,"id":2}', b'"updated":false,"id":7}')
-    assert "line 9: command 7: " in refusal(twice, storage)
+    assert "line 10: command 7: " in refusal(twice, storage)
 
 
 @pytest_twisted.ensureDeferred
@@ -274,7 +274,7 @@ async def test_a_message_that_cannot_be_kept_is_named(tmp_path, reactor, data):
     await storage.open()
     bad = changed(data, b'"network_id":9,"device_type_id":4,"parameters"', b'"network_id":%d,"device_type_id":4,"parameters"' % 2**70)
     try:
-        with pytest.raises(TransferError, match="line 12: notification 30: a value cannot be kept"):
+        with pytest.raises(TransferError, match="line 13: notification 30: a value cannot be kept"):
             await imported(bad, storage)
         assert [m.id for m in await storage.find_messages(Notification, MessageQuery())] == [1], "those of lower ids are kept"
         await imported(data, storage)
@@ -286,12 +286,12 @@ async def test_a_message_that_cannot_be_kept_is_named(tmp_path, reactor, data):
 def test_an_entity_that_cannot_be_kept_is_named(data):
     class ParticularStorage(MemoryStorage):
         async def insert(self, entity):
-            if entity in ENTITIES[6:7]:
+            if entity in ENTITIES[7:8]:
                 raise Unstorable("not this one")
             return await super().insert(entity)
 
     storage = ParticularStorage(Clock())
-    assert refusal(data, storage) == "line 13: user 5: not this one"
+    assert refusal(data, storage) == "line 14: user 5: not this one"
     assert [user.login for user in at_once(contents(storage))[User]] == ["Bob"], "its neighbours are kept"
 
 

@@ -23,13 +23,13 @@ ITEMS = [
     *sorted(ENTITIES[:2], key=lambda e: e.key),
     ENTITIES[2],
     *sorted(ENTITIES[3:5], key=lambda e: e.key),
-    ENTITIES[5],
+    *ENTITIES[5:7],
     *sorted(MESSAGES[:2], key=lambda m: (m.timestamp, m.id)),
     *sorted(MESSAGES[2:], key=lambda m: (m.timestamp, m.id)),
-    *ENTITIES[6:],
+    *ENTITIES[7:],
 ]
 
-COUNTS = {"network": 2, "devicetype": 1, "device": 2, "configuration": 1, "command": 2, "notification": 3, "user": 2}
+COUNTS = {"network": 2, "devicetype": 1, "device": 2, "configuration": 1, "devicetoken": 1, "command": 2, "notification": 3, "user": 2}
 
 
 def written(items=ITEMS):

@@ -1,0 +1,143 @@
+"""Tokens that are good for one device alone: how they are made, ``token/list`` and ``token/revoke``. All of it is our own: DeviceHive has
+nothing of the kind.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw
+from msgspec.structs import replace
+
+from dhtwisted.access import DEVICE_PERMISSIONS, Permission
+from dhtwisted.actions.audited import Written
+from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.device import DEVICE_ID
+from dhtwisted.errors import (
+    AccessDenied,
+    DeviceTokenNotFound,
+    DeviceTokensUnsupported,
+    InvalidCredentials,
+    InvalidDeviceId,
+    MissingTokenId,
+)
+from dhtwisted.model import Device, DeviceToken, EntityQuery
+from dhtwisted.resources import Resource
+from dhtwisted.schema import Fields, Integer, check_length
+from dhtwisted.timestamps import format_timestamp
+
+_ALL = Raw(b'"*"')
+
+
+def fill_for_device(payload):
+    """Fill in what a request for a device's token leaves out: who names the device means all that may be done with it."""
+    if payload.actions is None:
+        payload.actions = [_ALL]
+    if payload.network_ids is None:
+        payload.network_ids = ["*"]
+    if payload.device_type_ids is None:
+        payload.device_type_ids = ["*"]
+
+
+async def bind(request, claims, expires):
+    """Make claims those of one device, and keep a record of it.
+
+    :param expires: milliseconds: when the last token of these claims ends.
+    :raises AccessDenied: it is another's device.
+    """
+    server, payload, entities = request.server, request.fields.payload, request.server.entities
+    device_id = payload.device_id
+    if DEVICE_ID.fullmatch(device_id) is None:
+        raise InvalidDeviceId()
+    check_length(payload.label, 1, 128, "label")
+    device = await entities.get(Device, device_id)
+    if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
+        raise AccessDenied()
+    await _forget_expired(server, device_id)
+    record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=server.now(), expires=expires, label=payload.label)
+    record = await entities.insert(record)
+    actions = DEVICE_PERMISSIONS if Permission.ANY in claims.actions else claims.actions & DEVICE_PERMISSIONS
+    return replace(claims, device_id=device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
+
+
+async def _forget_expired(server, device_id):
+    now = server.now()
+    for record in await server.entities.find(DeviceToken, EntityQuery(equal={"device_id": device_id})):
+        if record.expires <= now:
+            await server.entities.delete(DeviceToken, record.id)
+
+
+async def check_bond(server, claims, tokens):
+    """See that the auth provider carries the bond: a token without it would be good for everything.
+
+    :raises DeviceTokensUnsupported: it does not.
+    """
+    try:
+        found = [server.auth.verify(token) for token in (tokens.access_token, tokens.refresh_token)]
+    except InvalidCredentials:
+        found = []
+    if [(each.device_id, each.token_id) for each in found] != [(claims.device_id, claims.token_id)] * 2:
+        await server.entities.delete(DeviceToken, claims.token_id)
+        raise DeviceTokensUnsupported()
+
+
+class TokenList(Fields, tag="token/list"):
+    """``deviceId``: of this device alone."""
+
+    device_id: str | None = None
+
+
+class DeviceTokenResource(Resource):
+    """What is kept of a pair of tokens for one device; never the tokens themselves."""
+
+    id: int
+    device_id: str
+    user_id: int
+    label: str | None
+    created: str
+    expires: str
+
+    @classmethod
+    def of(cls, record: DeviceToken):
+        """Present a record."""
+        return cls(
+            id=record.id,
+            device_id=record.device_id,
+            user_id=record.user_id,
+            label=record.label,
+            created=format_timestamp(record.created),
+            expires=format_timestamp(record.expires),
+        )
+
+
+class DeviceTokens(Resource):
+    """The reply's member."""
+
+    tokens: list[DeviceTokenResource]
+
+
+@action(TokenList, Permission.MANAGE_TOKEN, rest=Route("GET", "/token"))
+async def token_list(request) -> DeviceTokens:
+    """List the tokens of devices: of those who made them for themselves; an administrator is told of all."""
+    limit = request.server.settings.limits.list_size
+    equal = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
+    if not request.principal.is_administrator:
+        equal["user_id"] = request.principal.user_id
+    found = await request.server.entities.find(DeviceToken, EntityQuery(equal=equal, take=limit or None))
+    return DeviceTokens(tokens=[DeviceTokenResource.of(record) for record in found])
+
+
+class TokenRevoke(Fields, tag="token/revoke"):
+    """``tokenId``, as ``token/list`` has it."""
+
+    token_id: Integer | None = None
+
+
+@action(TokenRevoke, Permission.MANAGE_TOKEN, rest=Route("DELETE", "/token/{tokenId}"), audit=Written(DeviceToken, "fields.token_id"))
+async def token_revoke(request):
+    """Revoke the tokens of one record, at once and for good, on open connections too."""
+    token_id, principal = request.fields.token_id, request.principal
+    if token_id is None:
+        raise MissingTokenId()
+    record = await request.server.entities.get(DeviceToken, token_id)
+    if record is None or (record.user_id != principal.user_id and not principal.is_administrator):
+        raise DeviceTokenNotFound(token_id)
+    await request.server.entities.delete(DeviceToken, token_id)
