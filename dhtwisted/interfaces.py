@@ -221,8 +221,8 @@ class IAuthProvider(Interface):
 
     def issue(claims):
         """Make a token whose :meth:`verify` gives equal claims. ``valid_from`` is among them: without it no token can be revoked, and none
-        is good once the user's number has been raised. So are ``device_id`` and ``token_id``: the server makes no token for one device if they
-        do not come back.
+        is good once the user's number has been raised. So are ``device_id`` and ``token_id``: the server makes no token for one device
+        if they do not come back.
 
         :returns: text.
         """

@@ -8,7 +8,7 @@ import json
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dhtwisted.model import Command, Configuration, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification, User
+from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, EntityQuery, MessageQuery, Network, Notification, User
 
 ODD_JSON = (
     b"{}",
@@ -71,8 +71,9 @@ devices = st.builds(
     is_blocked=st.booleans(),
 )
 configurations = st.builds(Configuration, name=names, value=texts, entity_version=st.integers(1, 2**31))
+device_tokens = st.builds(DeviceToken, device_id=device_ids, user_id=small_ids, created=timestamps, expires=timestamps, label=descriptions)
 
-entities = st.one_of(users, networks, device_types, devices, configurations)
+entities = st.one_of(users, networks, device_types, devices, configurations, device_tokens)
 """Any entity, without an integer key: the storage gives it."""
 
 _ADDRESSED = {"name": names, "device_id": device_ids, "network_id": small_ids, "device_type_id": small_ids}

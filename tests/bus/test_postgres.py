@@ -9,7 +9,7 @@ from dhtwisted.builtin_providers import postgres_bus
 from dhtwisted.bus.postgres import PostgresBus
 from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.interfaces import ProviderContext
-from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceType, Event, Network, User
+from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceToken, DeviceType, Event, Network, User
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.bus import SharedBusContract
 from dhtwisted.testing.bus_base import Receiver, some_turns
@@ -22,6 +22,7 @@ CHANGES = {
     DeviceType: lambda key: DeviceType(id=key, name=f"type {key}"),
     Device: lambda key: Device(id=key, name=key, network_id=1, device_type_id=1),
     Configuration: lambda key: Configuration(id=key, name=f"name {key}", value=""),
+    DeviceToken: lambda key: DeviceToken(id=key, device_id="a", user_id=1, created=1, expires=2),
 }
 
 
