@@ -183,11 +183,23 @@ async def _create(accounts, command, given, settings, auth):
         command.get("actions", ()),
         command.get("networks"),
         command.get("device_types"),
+        command["device"],
+        command["label"],
     )
     sys.stdout.write(f"{token}\n")
 
 
+async def _list_tokens(accounts, command, *_):
+    for record in await accounts.device_tokens(command["device"]):
+        shown = {"id": record.id, "device": record.device_id, "user": record.user_id, "label": record.label}
+        shown |= {"created": format_timestamp(record.created), "expires": format_timestamp(record.expires)}
+        sys.stdout.write(json.dumps(shown) + "\n")
+
+
 async def _revoke(accounts, command, *_):
+    if command["id"] is not None:
+        await accounts.revoke_device_token(command["id"])
+        return f"The tokens of record {command['id']} are no good any more."
     await accounts.revoke(command["login"])
     return f"All tokens of {command['login']} are no good any more."
 
@@ -205,12 +217,15 @@ async def _show(accounts, command, token, settings, auth):
         "userId": claims.user_id,
         "sort": "refresh" if claims.refresh else "access",
         "expires": format_timestamp(claims.expires),
+        "device": claims.device_id,
         "actions": None if claims.actions is None else sorted(claims.actions),
         "networks": None if claims.network_ids is None else sorted(claims.network_ids),
         "deviceTypes": None if claims.device_type_ids is None else sorted(claims.device_type_ids),
     }
     sys.stdout.write(json.dumps(told) + "\n")
+    records = () if claims.device_id is None else await accounts.device_tokens(claims.device_id)
     for problem, words in (
+        (claims.device_id is not None and claims.token_id not in [record.id for record in records], "it was revoked"),
         (not users, "its user is deleted"),
         (users and users[0].status != ACTIVE, "its user is not active"),
         (users and claims.valid_from < users[0].valid_from, "it was revoked"),
@@ -230,6 +245,7 @@ COMMANDS = {
     "user role": _role,
     "user delete": _delete,
     "token create": _create,
+    "token list": _list_tokens,
     "token revoke": _revoke,
     "token show": _show,
 }

@@ -159,10 +159,14 @@ class UserOptions(_Group):
 class CreateToken(_Lists, _OfLogin):
     """``token create``."""
 
-    words = "token create [--expires DURATION] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
+    words = "token create [--device ID] [--expires DURATION] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
     longdesc = "Writes a token to standard output. Without --action, --network and --device-type it has the rights that a login gives."
     optFlags = [["refresh", None, "a refresh token, which gives access tokens"]]
-    optParameters = [["expires", None, None, "for how long it is good, such as 30m, 12h or 30d; else as the configuration says"]]
+    optParameters = [
+        ["expires", None, None, "for how long it is good, such as 30m, 12h or 30d; else as the configuration says"],
+        ["device", None, None, "good for this device alone, and revoked by its id"],
+        ["label", None, None, "what a device's token is called in the list"],
+    ]
 
     def opt_action(self, value):
         """an action that it permits, such as GetDevice; may be given several times"""
@@ -177,11 +181,26 @@ class CreateToken(_Lists, _OfLogin):
         self._add("device_types", value)
 
 
-class RevokeTokens(_OfLogin):
+class RevokeTokens(_Command):
     """``token revoke``."""
 
-    words = "token revoke LOGIN"
-    longdesc = "Ends all tokens of a user, who may log in again."
+    words = "token revoke LOGIN | --id ID"
+    longdesc = "Ends all tokens of a user, who may log in again; or those of one record of a device's tokens, as token list shows them."
+    optParameters = [["id", None, None, "of a device's token", int]]
+
+    def parseArgs(self, *arguments):
+        """Take the login."""
+        if len(arguments) != (self["id"] is None):
+            raise usage.UsageError(f"either a LOGIN or an ID is needed: {self.words}")
+        self["login"] = arguments[0] if arguments else None
+
+
+class ListTokens(_Command):
+    """``token list``."""
+
+    words = "token list [--device ID]"
+    longdesc = "Shows what is kept of tokens that are good for one device alone, as lines of JSON; never the tokens themselves."
+    optParameters = [["device", None, None, "of this device alone"]]
 
 
 class ShowToken(_Command):
@@ -198,6 +217,7 @@ class TokenOptions(_Group):
     longdesc = UserOptions.longdesc
     subCommands = [
         ["create", None, CreateToken, "make a token"],
-        ["revoke", None, RevokeTokens, "end all tokens of a user"],
+        ["list", None, ListTokens, "show the tokens of devices"],
+        ["revoke", None, RevokeTokens, "end all tokens of a user, or one of a device"],
         ["show", None, ShowToken, "say what a token is"],
     ]

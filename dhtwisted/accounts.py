@@ -3,9 +3,11 @@
 from msgspec.structs import replace
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.device import DEVICE_ID
+from dhtwisted.actions.device_token import claims_of
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
 from dhtwisted.errors import AccountError, ApiError, Duplicate
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceType, EntityQuery, Network, Raised, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
 
 
 class Accounts:
@@ -92,12 +94,29 @@ class Accounts:
         """End all tokens of a user; he logs in anew."""
         return await self._change(await self.find(login), valid_from=Raised(self.now))
 
-    async def token(self, login, expires, refresh=False, actions=(), network_ids=None, device_type_ids=None):
+    async def device_tokens(self, device_id=None):
+        """The records of tokens that are good for one device, by id.
+
+        :param device_id: of this one alone.
+        """
+        return await self._storage.find(DeviceToken, EntityQuery(equal={} if device_id is None else {"device_id": device_id}))
+
+    async def revoke_device_token(self, token_id):
+        """End the tokens of one record.
+
+        :raises AccountError: there is none.
+        """
+        if not await self._storage.delete(DeviceToken, token_id):
+            raise AccountError(f"there is no token of a device with id {token_id}; see: devicehive token list")
+
+    async def token(self, login, expires, refresh=False, actions=(), network_ids=None, device_type_ids=None, device_id=None, label=None):
         """Make a token of a user.
 
         :param expires: milliseconds.
         :param actions: names such as ``GetDevice``; none for those that a login gives.
         :param network_ids: ``None`` for those that a login gives; likewise the next.
+        :param device_id: the only device that it is good for; ``None`` for any.
+        :param label: what the record of a device's token is called.
         :raises AccountError: he is not active, or there is no such action.
         """
         user = await self.find(login)
@@ -115,7 +134,19 @@ class Accounts:
             expires=expires,
             refresh=refresh,
         )
-        return self._auth.issue(replace(claims, valid_from=user.valid_from))
+        claims = replace(claims, valid_from=user.valid_from)
+        return self._auth.issue(claims) if device_id is None else await self._device_token(claims, device_id, label)
+
+    async def _device_token(self, claims, device_id, label):
+        if DEVICE_ID.fullmatch(device_id) is None:
+            raise AccountError("the id of a device has 1 to 48 letters, digits and -")
+        record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=self.now, expires=claims.expires, label=label)
+        record = await self._storage.insert(record)
+        token = self._auth.issue(claims_of(record, claims))
+        if self._auth.verify(token).token_id != record.id:
+            await self._storage.delete(DeviceToken, record.id)
+            raise AccountError("this auth provider does not carry the device of a token")
+        return token
 
     async def _change(self, user, **changes):
         return await self._storage.update(User, user.id, changes)

@@ -54,8 +54,13 @@ async def bind(request, claims, expires):
     await _forget_expired(server, device_id)
     record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=server.now(), expires=expires, label=payload.label)
     record = await entities.insert(record)
+    return claims_of(record, claims)
+
+
+def claims_of(record, claims):
+    """Claims cut down to the device of a record."""
     actions = DEVICE_PERMISSIONS if Permission.ANY in claims.actions else claims.actions & DEVICE_PERMISSIONS
-    return replace(claims, device_id=device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
+    return replace(claims, device_id=record.device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
 
 
 async def _forget_expired(server, device_id):

@@ -103,6 +103,28 @@ def test_tokens_are_made_shown_and_revoked(start, shell):
         Client(start(*STORAGE).url()).call("authenticate", token=token)
 
 
+def test_a_token_for_one_device_is_listed_and_revoked_by_its_id(start, shell):
+    start(*STORAGE).terminate()
+    lost, kept = (done(shell("token", "create", "--device", "pump", "--label", label, "dhadmin")).strip() for label in ("lost", "kept"))
+    server = start(*STORAGE)
+    for token in (lost, kept):
+        client = Client(server.url())
+        client.call("authenticate", token=token)
+        client.call("device/save", deviceId="pump", device={})
+        with pytest.raises(Refused, match="403"):
+            client.call("device/save", deviceId="other", device={})
+    server.terminate()
+    (record,) = [json.loads(line) for line in done(shell("token", "list", "--device", "pump")).splitlines() if "lost" in line]
+    done(shell("token", "revoke", "--id", str(record["id"])))
+    assert "it was revoked" in shell("token", "show", given=lost).stderr
+    done(shell("token", "show", given=kept))
+    assert "no token of a device" in failed(shell("token", "revoke", "--id", str(record["id"])))
+    server = start(*STORAGE)
+    with pytest.raises(Refused, match="401"):
+        Client(server.url()).call("authenticate", token=lost)
+    Client(server.url()).call("authenticate", token=kept)
+
+
 def test_beside_a_server_that_has_the_file(start, shell):
     server = start(*STORAGE)
     line = failed(shell("user", "passwd", "--random", "dhadmin"))
@@ -142,6 +164,9 @@ def test_beside_a_server_on_a_database(start, shell, database):
         (("user", "disable", "nobody"), "no user 'nobody'"),
         (("token", "create", "--expires", "soon", "dhadmin"), "no duration"),
         (("token", "show"), "no token"),
+        (("token", "revoke"), "either a LOGIN or an ID"),
+        (("token", "revoke", "--id", "x"), "invalid"),
+        (("token", "create", "--device", "a b", "dhadmin"), "1 to 48 letters"),
     ],
 )
 def test_mistakes_are_told_in_one_line(start, shell, arguments, words):
