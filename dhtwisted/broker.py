@@ -202,7 +202,12 @@ class Broker:
         place = index.permission, device.network_id, device.device_type_id
         inserter = self._inserters.get(message.id) if action == COMMAND_UPDATE else None
         body = None
-        candidates = index.candidates(device)
+        if index.wide:
+            candidates = index.candidates(device)
+        else:
+            # The same, without a call.
+            entries = index.by_device.get(device.id)
+            candidates = () if entries is None else list(entries.values())
         self.deliveries += len(candidates)
         for subscription in candidates:
             if subscription.is_filtered and not subscription.lets_through(message, device.network_id, device.device_type_id):

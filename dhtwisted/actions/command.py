@@ -25,6 +25,7 @@ from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, milliseconds, payload
 from dhtwisted.timestamps import format_timestamp
+from dhtwisted.waiter import DONE
 
 
 class NewCommand(Members):
@@ -90,7 +91,9 @@ def _insert(request, device):
         result=payload(new.result),
         timestamp=milliseconds(new.timestamp),
     )
-    return after(request.server.messages.append((command,)), _inserted, (request, command))
+    stored = request.server.messages.append((command,))
+    subject = request, command
+    return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)
 
 
 def _inserted(subject, _):

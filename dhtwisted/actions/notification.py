@@ -32,6 +32,7 @@ from dhtwisted.model import Device, Event, Notification
 from dhtwisted.resources import NotificationResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, milliseconds, payload
 from dhtwisted.timestamps import format_timestamp
+from dhtwisted.waiter import DONE
 
 DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
 RESERVED = frozenset({DEVICE_ADD, DEVICE_UPDATE})
@@ -94,7 +95,9 @@ def _insert(request, device):
         parameters=payload(new.parameters),
         timestamp=milliseconds(new.timestamp),
     )
-    return after(request.server.messages.append((notification,)), _inserted, (request, notification))
+    stored = request.server.messages.append((notification,))
+    subject = request, notification
+    return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)
 
 
 def _inserted(subject, _):
