@@ -109,7 +109,7 @@ async def test_literal_parts_win_but_only_where_they_lead_somewhere(server):
 def test_methods_of_a_path(server):
     api = RestApi(server.server)
     assert api.methods(["device", "x"]) == ["DELETE", "GET", "HEAD", "OPTIONS", "PUT"]
-    assert api.methods(["token"]) == ["OPTIONS", "POST"]
+    assert api.methods(["token"]) == ["GET", "HEAD", "OPTIONS", "POST"]
     assert api.methods(["nothing"]) is None
 
 

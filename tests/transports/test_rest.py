@@ -165,7 +165,7 @@ async def test_preflights_need_no_token(listen):
     server = await listen()
     for path, methods in (
         ("/api/rest/device/x", "DELETE, GET, HEAD, OPTIONS, PUT"),
-        ("/token", "OPTIONS, POST"),
+        ("/token", "GET, HEAD, OPTIONS, POST"),
         ("/api/rest", "GET, HEAD, OPTIONS"),
     ):
         status, headers, content = await server.http("OPTIONS", path, "Authorization: Bearer bad\r\nOrigin: https://a.example\r\n")
