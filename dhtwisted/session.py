@@ -124,17 +124,29 @@ class Session:
 
     # Requests
 
-    def receive(self, text):
+    def receive(self, text, is_held=False):
         """Take one message from the client.
 
         :param text: bytes, known to be UTF-8.
+        :param is_held: it has waited for its turn, which is now.
         """
         if self._ended:
             return
-        if self._inbox or self._rate is not None or self.output.congested or (self._started and self._is_full()):
+        if not is_held and (self._inbox or self._rate is not None or self.output.congested or (self._started and self._is_full())):
             self._receive_in_turn(text)
-        else:
-            self._accept(text)
+            return
+        try:
+            fields = self._decode(text)
+        except envelope.Refused as refused:
+            self._answer_refused(refused)
+            return
+        server, action = self._server, ACTIONS_BY_FIELDS[type(fields)]
+        request = Request(server, self, action, fields, self.principal, len(text))
+        if self._started and (self._waiting or self._exclusive or not action.overlaps):
+            self._size += request.size
+            self._waiting = _with(self._waiting, request)
+        elif server.execute(request, self._done):
+            self._put_in_order(request)
 
     def _is_full(self):
         """Whether as much is under way as may be."""
@@ -145,7 +157,7 @@ class Session:
             self._inbox = _with(self._inbox, text)
             self.output.pause()
         else:
-            self._accept(text)
+            self.receive(text, True)
 
     def _must_hold(self):
         """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon."""
@@ -169,25 +181,11 @@ class Session:
         self._busy = True
         try:
             while self._inbox and not self._must_hold():
-                self._accept(self._inbox.popleft())
+                self.receive(self._inbox.popleft(), True)
         finally:
             self._busy = False
         if not self._inbox and not self._closed:
             self.output.resume()
-
-    def _accept(self, text):
-        try:
-            fields = self._decode(text)
-        except envelope.Refused as refused:
-            self._answer_refused(refused)
-            return
-        server, action = self._server, ACTIONS_BY_FIELDS[type(fields)]
-        request = Request(server, self, action, fields, self.principal, len(text))
-        if self._started and (self._waiting or self._exclusive or not action.overlaps):
-            self._size += request.size
-            self._waiting = _with(self._waiting, request)
-        elif server.execute(request, self._done):
-            self._put_in_order(request)
 
     def _answer_refused(self, refused):
         self._server.metrics.refused_request(refused.error)

@@ -90,51 +90,44 @@ class TimeIndex:
     """Messages of one kind in one order: all together, and of each device.
 
     :param order: see :class:`OrderedMessages`.
+    :ivar all: an :class:`OrderedMessages`.
+    :ivar by_device: id of a device -> :class:`OrderedMessages`.
+    :ivar latest: no message has a higher ``timestamp``.
     """
 
     def __init__(self, order):
         self.order = order
-        self._all = OrderedMessages(order)
-        self._by_device = {}
-        self._latest = 0
+        self.all = OrderedMessages(order)
+        self.by_device = {}
+        self.latest = 0
 
     def add(self, message):
         """Take a message in."""
-        self._latest = max(self._latest, message.timestamp)
-        self._all.add(message)
-        device = self._by_device.get(message.device_id)
+        self.latest = max(self.latest, message.timestamp)
+        self.all.add(message)
+        device = self.by_device.get(message.device_id)
         if device is None:
-            device = self._by_device[message.device_id] = OrderedMessages(self.order)
+            device = self.by_device[message.device_id] = OrderedMessages(self.order)
         device.add(message)
-
-    def add_newest(self, message, timestamp):
-        """The same for one that has a higher id than all others, where the order is that of time: nearly always at the ends."""
-        device = self._by_device.get(message.device_id)
-        if device is None or timestamp < self._latest:
-            self.add(message)
-        else:
-            self._latest = timestamp
-            self._all.items.append(message)
-            device.items.append(message)
 
     def remove(self, message):
         """Take a message out; it must be in."""
-        self._all.remove(message)
-        device = self._by_device[message.device_id]
+        self.all.remove(message)
+        device = self.by_device[message.device_id]
         device.remove(message)
         if not device:
-            del self._by_device[message.device_id]
+            del self.by_device[message.device_id]
 
     def replace(self, old, new):
         """Put a changed message into the place of the old one; its place in the order is the same."""
-        self._all.replace(old, new)
-        self._by_device[old.device_id].replace(old, new)
+        self.all.replace(old, new)
+        self.by_device[old.device_id].replace(old, new)
 
     def walk(self, query):
         """Go through the messages of a query's devices and times, in its direction."""
         if query.device_ids is None:
-            return self._all.between(query)
-        devices = [self._by_device[device_id] for device_id in set(query.device_ids) if device_id in self._by_device]
+            return self.all.between(query)
+        devices = [self.by_device[device_id] for device_id in set(query.device_ids) if device_id in self.by_device]
         if len(devices) == 1:
             return devices[0].between(query)
         return merge(*(device.between(query) for device in devices), key=self.order, reverse=query.descending)
@@ -153,7 +146,6 @@ class MessageLog:
         self._times = TimeIndex(chronological)
         self._updates = TimeIndex(by_update)
         self._are_commands = kind is Command
-        self._add_newest = self._times.add_newest
 
     def __len__(self):
         return len(self._by_id)
@@ -170,7 +162,15 @@ class MessageLog:
         if self._are_commands:
             message.last_updated = timestamp
         self._by_id[message_id] = message
-        self._add_newest(message, timestamp)
+        times = self._times
+        device = times.by_device.get(message.device_id)
+        if device is None or timestamp < times.latest:
+            times.add(message)
+        else:
+            # Nearly always: it goes to the ends.
+            times.latest = timestamp
+            times.all.items.append(message)
+            device.items.append(message)
 
     def put(self, message):
         """Keep a message that has its stamps, as when data is read again or restored. No other has its id."""
