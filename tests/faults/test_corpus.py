@@ -13,10 +13,11 @@ import pytest
 
 from dhtwisted.actions import ACTIONS
 from tests.faults.corpus import frames, http_requests, texts
+from tests.faults.measures import raise_own_file_limit
 from tests.faults.wire import CLOSE, Wire
 
 TEXTS, FRAMES, REQUESTS = 7000, 2500, 2500
-AT_ONCE, CONNECTIONS = 50, 1250
+AT_ONCE, CONNECTIONS = 50, min(1250, raise_own_file_limit() // 2)
 SECONDS = 20
 SHORT = {f"DHTWISTED_LIMITS_{name}_TIMEOUT": "1s" for name in ("AUTHENTICATE", "BODY", "HANDSHAKE")}
 """For who says nothing more: what is only the beginning of something ends there."""

@@ -1,10 +1,9 @@
 """Too few open files for the clients that come (Access 5)."""
 
-import resource
 import time
 
 from dhtwisted.process import OTHER_FILES
-from tests.faults.measures import cpu_seconds
+from tests.faults.measures import cpu_seconds, raise_own_file_limit
 from tests.faults.wire import Wire
 from tests.system.process import DEVICEHIVE, Client
 from tests.waiting import wait_until
@@ -27,7 +26,7 @@ def try_to_connect(server):
 
 
 def test_those_beyond_are_refused_and_the_others_do_not_notice(start):
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * CLIENTS, "of this test's own"
+    assert raise_own_file_limit() > 2 * CLIENTS
     server = start("--storage", "file:hive.sqlite", command=LIMITED)
     first = server.connect()
     first.call("device/save", deviceId="pump", device={"name": "Pump", "networkId": 1, "deviceTypeId": 1})
