@@ -1,8 +1,8 @@
 """Does what ``devicehive user`` and ``devicehive token`` say: opens the storage as the server does, changes it, and ends."""
 
-import getpass
 import json
 import os
+import pwd
 import secrets
 import sys
 from dataclasses import replace
@@ -10,9 +10,11 @@ from pathlib import Path
 
 from twisted.internet.task import react
 
+from dhtwisted.access import Permission
+from dhtwisted.account_input import expiry, given_to
 from dhtwisted.accounts import Accounts
-from dhtwisted.config_kinds import Duration
-from dhtwisted.errors import AccountError, InvalidCredentials
+from dhtwisted.doctor.data import file_path
+from dhtwisted.errors import AccountError, InvalidCredentials, TransferError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, User
 from dhtwisted.providers import open_provider
@@ -22,7 +24,7 @@ from dhtwisted.timestamps import format_timestamp
 from dhtwisted.transfer_commands import Watch, in_one_line, opened, show_warnings
 
 STATUSES = ("active", "locked", "disabled")
-RANDOM_BYTES = 15
+ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
 NO_KEY = "the server's signing key is not here; give it as DHTWISTED_AUTH_SECRET or auth.secret_file"
 
 
@@ -34,7 +36,7 @@ def run(options):
     show_warnings()
     name, command = f"{options.subCommand} {options.subOptions.subCommand}", options.subOptions.subOptions
     try:
-        given = _given(name, command)
+        given = given_to(name, command)
         settings = _as_owner(options.settings)
     except (AccountError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
@@ -43,27 +45,6 @@ def run(options):
 
 def _failure(name, error):
     return f"devicehive: cannot {name}: {in_one_line(error)}"
-
-
-def _given(name, command):
-    """What a command takes from elsewhere, before anything is opened: a password, or a token."""
-    if name in ("user add", "user passwd"):
-        return _password(command)
-    return sys.stdin.readline().strip() if name == "token show" else None
-
-
-def _password(command):
-    if command["random"]:
-        return secrets.token_urlsafe(RANDOM_BYTES)
-    if command["password-file"] is not None:
-        with sys.stdin if command["password-file"] == "-" else open(command["password-file"], encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
-    if not sys.stdin.isatty():
-        raise AccountError("there is no terminal to ask for a password; say --password-file - or --random")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Again: ") != password:
-        raise AccountError("these are two passwords")
-    return password
 
 
 def _as_owner(settings):
@@ -77,16 +58,31 @@ def _as_owner(settings):
     if storage.durability == "volatile":
         raise AccountError("this storage is in the memory of a server, which nobody else can reach; use the API")
     directory = storage.state_directory
-    if directory is not None and os.path.isdir(directory) and os.geteuid() == 0:
-        owner = os.stat(directory)
-        if owner.st_uid:
-            os.setgroups([])
-            os.setgid(owner.st_gid)
-            os.setuid(owner.st_uid)
+    if directory is not None and os.path.isdir(directory):
+        _become_owner(directory, file_path(settings.storage.provider))
     auth = settings.auth
     if not auth.secret and not auth.secret_file and (directory is None or not Path(directory, FILE_NAME).exists()):
         return replace(settings, auth=replace(auth, secret=secrets.token_hex(32), secret_file=NO_KEY))
     return settings
+
+
+def _become_owner(directory, path):
+    """Be who has the data file, or the directory of one that is still to be made."""
+    owner = os.stat(path if path is not None and os.path.exists(path) else directory)
+    if os.geteuid() == 0 and owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    elif os.geteuid() != owner.st_uid and not os.access(directory, os.W_OK | os.X_OK):
+        name = _account(owner.st_uid)
+        raise AccountError(f"{directory} belongs to {name}: run it as root or as that user, such as: sudo -u {name} devicehive ...")
+
+
+def _account(number):
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"'#{number}'"  # As sudo takes it, and a shell no comment.
 
 
 async def _run(reactor, settings, name, command, given):
@@ -100,7 +96,7 @@ async def _run(reactor, settings, name, command, given):
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
             finally:
                 await auth.close()
-    except (AccountError, *MENDABLE) as error:
+    except (AccountError, TransferError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
     if line:
         sys.stderr.write(f"{line}\n")
@@ -171,14 +167,9 @@ async def _create(accounts, command, given, settings, auth):
     if settings.auth.secret_file == NO_KEY:
         raise AccountError(NO_KEY)
     lifetime = settings.auth.refresh_lifetime if command["refresh"] else settings.auth.access_lifetime
-    if command["expires"] is not None:
-        try:
-            lifetime = Duration(lowest=1).from_text(command["expires"])
-        except ValueError:
-            raise AccountError(f"--expires {command['expires']!r} is no duration such as 30m, 12h or 30d") from None
     token = await accounts.token(
         command["login"],
-        accounts.now + int(lifetime * 1000),
+        expiry(command["expires"], accounts.now, lifetime),
         bool(command["refresh"]),
         command.get("actions", ()),
         command.get("networks"),
@@ -218,7 +209,7 @@ async def _show(accounts, command, token, settings, auth):
         "sort": "refresh" if claims.refresh else "access",
         "expires": format_timestamp(claims.expires),
         "device": claims.device_id,
-        "actions": None if claims.actions is None else sorted(claims.actions),
+        "actions": None if claims.actions is None else [ACTIONS.get(action, action) for action in sorted(claims.actions)],
         "networks": None if claims.network_ids is None else sorted(claims.network_ids),
         "deviceTypes": None if claims.device_type_ids is None else sorted(claims.device_type_ids),
     }

@@ -1,5 +1,6 @@
 """``devicehive user`` and ``devicehive token``: what they understand."""
 
+import getopt
 import sys
 
 from twisted.python import usage
@@ -14,6 +15,19 @@ class _Command(usage.Options):
     """
 
     words = ""
+
+    def parseOptions(self, options=None):
+        """Parse, with options behind the arguments as well: Twisted would take those for arguments."""
+        if not getattr(self, "subCommands", None):
+            options = self._options_first(options)
+        super().parseOptions(options)
+
+    def _options_first(self, options):
+        try:
+            found, arguments = getopt.gnu_getopt(options, self.shortOpt, self.longOpt)
+        except getopt.GetoptError as error:
+            raise usage.UsageError(str(error)) from error
+        return [f"{name}={value}" if f"{name[2:]}=" in self.longOpt else name for name, value in found] + ["--", *arguments]
 
     def opt_version(self):
         """show the version, and exit"""
@@ -38,19 +52,40 @@ class _OfLogin(_Command):
         (self["login"],) = arguments
 
 
+def _id(text):
+    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
+        raise ValueError(text)
+    return int(text)
+
+
 class _Lists:
     """Options that may be given several times."""
 
-    def _add(self, name, value, kind=int):
+    def _add(self, name, value, kind=_id):
         try:
             self.setdefault(name, []).append(kind(value))
         except ValueError:
             raise usage.UsageError(f"{value!r} is no id: {self.words}") from None
 
 
+LONGEST_ID = 18
+"""Digits of an id: what is longer, or has a sign, would make a token that opens nothing."""
+
 FORCE = ["force", None, "also the last active administrator"]
 PASSWORD_FILE = ["password-file", None, None, "read the password from the first line of FILE, - for standard input; else it is asked for"]
 RANDOM = ["random", None, "make a password up, and show it"]
+
+
+class _WithPassword(_OfLogin):
+    """A command that takes a password."""
+
+    optFlags = [RANDOM]
+    optParameters = [PASSWORD_FILE]
+
+    def postOptions(self):
+        """Refuse two passwords."""
+        if self["random"] and self["password-file"] is not None:
+            raise usage.UsageError(f"either --random or --password-file: {self.words}")
 
 
 class ListUsers(_Command):
@@ -60,13 +95,12 @@ class ListUsers(_Command):
     optFlags = [["json", None, "as lines of JSON"]]
 
 
-class AddUser(_Lists, _OfLogin):
+class AddUser(_Lists, _WithPassword):
     """``user add``."""
 
     words = "user add [--admin] [--network ID]... [--device-type ID]... [--random | --password-file FILE] LOGIN"
     longdesc = "Makes a user. Without --device-type he may use all device types."
-    optFlags = [["admin", None, "an administrator"], RANDOM]
-    optParameters = [PASSWORD_FILE]
+    optFlags = [["admin", None, "an administrator"]]
 
     def opt_network(self, value):
         """a network of his; may be given several times"""
@@ -77,13 +111,11 @@ class AddUser(_Lists, _OfLogin):
         self._add("device_types", value)
 
 
-class SetPassword(_OfLogin):
+class SetPassword(_WithPassword):
     """``user passwd``."""
 
     words = "user passwd [--random | --password-file FILE] LOGIN"
     longdesc = "Gives a user another password. All his tokens end."
-    optFlags = [RANDOM]
-    optParameters = [PASSWORD_FILE]
 
 
 class Disable(_OfLogin):
@@ -104,14 +136,9 @@ class Enable(_OfLogin):
 class Delete(_OfLogin):
     """``user delete``."""
 
-    words = "user delete --yes [--force] LOGIN"
-    longdesc = "Deletes a user."
-    optFlags = [["yes", None, "he is really to be deleted"], FORCE]
-
-    def postOptions(self):
-        """Ask for certainty."""
-        if not self["yes"]:
-            raise usage.UsageError(f"a user who is deleted does not come back: say --yes, or disable him: {self.words}")
+    words = "user delete [--yes] [--force] LOGIN"
+    longdesc = "Deletes a user; asks before, unless told --yes."
+    optFlags = [["yes", None, "do not ask"], FORCE]
 
 
 class SetRole(_Command):
@@ -159,11 +186,13 @@ class UserOptions(_Group):
 class CreateToken(_Lists, _OfLogin):
     """``token create``."""
 
-    words = "token create [--device ID] [--expires DURATION] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
+    words = (
+        "token create [--device ID] [--expires DURATION|TIME] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
+    )
     longdesc = "Writes a token to standard output. Without --action, --network and --device-type it has the rights that a login gives."
     optFlags = [["refresh", None, "a refresh token, which gives access tokens"]]
     optParameters = [
-        ["expires", None, None, "for how long it is good, such as 30m, 12h or 30d; else as the configuration says"],
+        ["expires", None, None, "how long it is good, such as 12h or 30d, or until when, such as 2030-01-01T00:00:00; else as configured"],
         ["device", None, None, "good for this device alone, and revoked by its id"],
         ["label", None, None, "what a device's token is called in the list"],
     ]

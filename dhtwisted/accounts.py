@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.device import DEVICE_ID
-from dhtwisted.actions.device_token import claims_of
+from dhtwisted.actions.device_token import check_label, claims_of
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
 from dhtwisted.errors import AccountError, ApiError, Duplicate
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
@@ -140,6 +140,7 @@ class Accounts:
     async def _device_token(self, claims, device_id, label):
         if DEVICE_ID.fullmatch(device_id) is None:
             raise AccountError("the id of a device has 1 to 48 letters, digits and -")
+        _checked(check_label, label, "a label has 1 to 128 characters")
         record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=self.now, expires=claims.expires, label=label)
         record = await self._storage.insert(record)
         token = self._auth.issue(claims_of(record, claims))

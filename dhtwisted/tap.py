@@ -96,7 +96,7 @@ class Options(usage.Options):
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
         ["user", None, UserOptions, "work on users: list, add, passwd, disable, enable, role, delete"],
-        ["token", None, TokenOptions, "work on tokens: create, revoke, show"],
+        ["token", None, TokenOptions, "work on tokens: create, list, revoke, show"],
         ["doctor", None, DoctorOptions, "say what is wrong with a server or its machine, and exit"],
     ]
 

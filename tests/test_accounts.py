@@ -105,6 +105,9 @@ async def test_a_token_has_the_rights_of_a_login_or_those_that_are_named(hive):
 async def test_tokens_that_cannot_be_made(hive):
     await hive.accounts.add("anna", PASSWORD)
     assert "GetDevice," in await refusal(hive.accounts.token("anna", 1, actions=["Fly"]))
+    for label in ("", "x" * 129):
+        assert "1 to 128" in await refusal(hive.accounts.token("anna", 1, device_id="pump", label=label))
+    assert await hive.accounts.device_tokens() == []
     await hive.accounts.disable("anna")
     assert "not active" in await refusal(hive.accounts.token("anna", 1))
     assert "no user 'nobody'" in await refusal(hive.accounts.token("nobody", 1))

@@ -47,7 +47,7 @@ async def bind(request, claims, expires):
     device_id = payload.device_id
     if DEVICE_ID.fullmatch(device_id) is None:
         raise InvalidDeviceId()
-    check_length(payload.label, 1, 128, "label")
+    check_label(payload.label)
     device = await entities.get(Device, device_id)
     if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
         raise AccessDenied()
@@ -55,6 +55,14 @@ async def bind(request, claims, expires):
     record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=server.now(), expires=expires, label=payload.label)
     record = await entities.insert(record)
     return claims_of(record, claims)
+
+
+def check_label(label):
+    """Hold what a device's token is called to its length; ``None`` passes.
+
+    :raises BadRequest: too short or too long.
+    """
+    check_length(label, 1, 128, "label")
 
 
 def claims_of(record, claims):

@@ -1,5 +1,7 @@
 """The official Python client, from PyPI, unmodified, over ``ws://`` and ``http://``."""
 
+import os
+import subprocess
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from devicehive import ApiResponseError, DeviceHive, Handler
 
-from tests.system.process import PASSWORD
+from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD
 
 SECONDS = 30
 WEBSOCKETS = [("ws", "/dh/websocket"), ("ws", "/api/websocket"), ("ws", "/client"), ("ws", "/device")]
@@ -305,3 +307,18 @@ def test_subscriptions_of_networks_and_device_types(start, address):
     seen = run(url_of(server, address), act, act_on, login="dhadmin", password=PASSWORD)
     assert {thing.notification for kind, thing in seen if kind == "notification"} == {"of network"}
     assert [thing.status for kind, thing in seen if kind == "update"] == ["done"]
+
+
+@pytest.mark.parametrize("address", [WEBSOCKETS[1], RESTS[0]], ids="{0[0]}".format)
+def test_a_token_that_was_made_in_the_shell(start, tmp_path, address):
+    storage = ("--storage", "file:hive.sqlite")
+    start(*storage).terminate()
+    command = [*DEVICEHIVE, *storage, "token", "create", "dhadmin", "--expires", "1h"]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    made = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+    def act(client):
+        client.seen.append(client.api.put_device("pump-4", name="Pump 4").name)
+        client.api.disconnect()
+
+    assert run(url_of(start(*storage), address), act, None, access_token=made.stdout.strip()) == ["Pump 4"]

@@ -87,7 +87,7 @@ def test_tokens_are_made_shown_and_revoked(start, shell):
     start(*STORAGE).terminate()
     token = done(shell("token", "create", "--expires", "1h", "--action", "GetDevice", "dhadmin")).strip()
     shown = json.loads(done(shell("token", "show", given=token)))
-    assert (shown["user"], shown["actions"], shown["sort"]) == ("dhadmin", [3], "access")
+    assert (shown["user"], shown["actions"], shown["sort"]) == ("dhadmin", ["GetDevice"], "access")
     server = start(*STORAGE)
     client = Client(server.url())
     client.call("authenticate", token=token)
@@ -162,7 +162,10 @@ def test_beside_a_server_on_a_database(start, shell, database):
         (("user", "delete", "--yes", "dhadmin"), "last active administrator"),
         (("user", "role", "dhadmin", "chief"), "a LOGIN and a role"),
         (("user", "disable", "nobody"), "no user 'nobody'"),
-        (("token", "create", "--expires", "soon", "dhadmin"), "no duration"),
+        (("token", "create", "--expires", "soon", "dhadmin"), "neither a duration"),
+        (("token", "create", "--expires", "2020-01-01", "dhadmin"), "is past"),
+        (("token", "create", "--network", "-1", "dhadmin"), "no id"),
+        (("user", "add", "--random", "--password-file", "-", "anna"), "either --random or"),
         (("token", "show"), "no token"),
         (("token", "revoke"), "either a LOGIN or an ID"),
         (("token", "revoke", "--id", "x"), "invalid"),

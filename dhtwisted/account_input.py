@@ -1,0 +1,90 @@
+"""What ``devicehive user`` and ``devicehive token`` take from a person or a script: passwords, tokens, a yes, a time."""
+
+import getpass
+import secrets
+import sys
+
+from dhtwisted.config_kinds import Duration
+from dhtwisted.errors import AccountError
+from dhtwisted.timestamps import parse_timestamp
+
+RANDOM_BYTES = 15
+
+
+def given_to(name, command):
+    """Read what a command takes from elsewhere, before anything is opened.
+
+    :param name: such as ``user passwd``.
+    :param command: its parsed options.
+    :returns: a password, a token, or ``None``.
+    :raises AccountError: it is not given, or no text, or a signal came instead.
+    :raises OSError: its file cannot be read.
+    """
+    try:
+        if name in ("user add", "user passwd"):
+            return _password(command)
+        if name == "user delete" and not command["yes"]:
+            _ask_for_certainty(command["login"])
+        return sys.stdin.readline().strip() if name == "token show" else None
+    except KeyboardInterrupt:
+        # The reactor, which has its own way with signals, does not run yet.
+        raise AccountError("ended by a signal") from None
+    except EOFError:
+        raise AccountError("there was no answer") from None
+    except UnicodeError:
+        raise AccountError("what was given is no text in UTF-8") from None
+
+
+def _password(command):
+    if command["random"]:
+        return secrets.token_urlsafe(RANDOM_BYTES)
+    if command["password-file"] is not None:
+        with sys.stdin.buffer if command["password-file"] == "-" else open(command["password-file"], "rb") as file:
+            return file.readline().decode().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise AccountError("there is no terminal to ask for a password; say --password-file - or --random")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Again: ") != password:
+        raise AccountError("these are two passwords")
+    # A terminal hands over what is no UTF-8 as well.
+    password.encode()
+    return password
+
+
+def _ask_for_certainty(login):
+    """Ask on a terminal whether a user is to be deleted.
+
+    :raises AccountError: he is not, or there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise AccountError("a user who is deleted does not come back: say --yes, or disable him")
+    sys.stderr.write(f"Delete {login!r} for good? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise AccountError("nothing was deleted")
+
+
+def expiry(text, now, lifetime):
+    """When a token ends.
+
+    :param text: a duration, a time as clients send it, or ``None``.
+    :param now: milliseconds.
+    :param lifetime: seconds, of a token for which nothing is said.
+    :returns: milliseconds.
+    :raises AccountError: the text is neither, or a time that is past.
+    """
+    if text is None:
+        return now + int(lifetime * 1000)
+    try:
+        return now + int(Duration(lowest=1).from_text(text) * 1000)
+    except ValueError:
+        pass
+    try:
+        expires = parse_timestamp(text)
+    except ValueError:
+        raise AccountError(
+            f"--expires {text!r} is neither a duration such as 30m, 12h or 30d nor a time such as 2030-01-01T00:00:00"
+        ) from None
+    if expires <= now:
+        raise AccountError(f"--expires {text!r} is past")
+    return expires
