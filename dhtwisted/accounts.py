@@ -6,7 +6,7 @@ from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME
 from dhtwisted.actions.device import DEVICE_ID
 from dhtwisted.actions.device_token import check_label, claims_of
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
-from dhtwisted.errors import AccountError, ApiError, Duplicate
+from dhtwisted.errors import AccountError, ApiError, Duplicate, InvalidCredentials
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
 
 
@@ -144,10 +144,17 @@ class Accounts:
         record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=self.now, expires=claims.expires, label=label)
         record = await self._storage.insert(record)
         token = self._auth.issue(claims_of(record, claims))
-        if self._auth.verify(token).token_id != record.id:
+        if not self._is_bound(token, record):
             await self._storage.delete(DeviceToken, record.id)
             raise AccountError("this auth provider does not carry the device of a token")
         return token
+
+    def _is_bound(self, token, record):
+        try:
+            claims = self._auth.verify(token)
+        except InvalidCredentials:
+            return False
+        return (claims.device_id, claims.token_id) == (record.device_id, record.id)
 
     async def _change(self, user, **changes):
         return await self._storage.update(User, user.id, changes)

@@ -112,7 +112,7 @@ class Audit:
             self._record(
                 event,
                 REFUSED if error.code in REFUSALS else FAILED,
-                details | {"code": error.code, "error": mask(error.text[: 2 * LONGEST])},
+                details | {"code": error.code, "error": mask(error.text)[: 2 * LONGEST]},
             )
 
     def _tell_left_out(self, at_once=False):

@@ -235,6 +235,8 @@ class Broker:
             session.lose(reason)
 
     def _deliver_to_inserter(self, session, message, place, body):
-        if session.principal is not None and session.principal.receives(place):
+        principal = session.principal
+        # A command may have been inserted with another token than that of the connection.
+        if principal is not None and principal.device_id in (None, message.device_id) and principal.receives(place):
             self.deliveries += 1
             session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))

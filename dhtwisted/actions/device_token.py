@@ -18,11 +18,15 @@ from dhtwisted.errors import (
     InvalidCredentials,
     InvalidDeviceId,
     MissingTokenId,
+    TooManyRequests,
 )
 from dhtwisted.model import Device, DeviceToken, EntityQuery
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, check_length
 from dhtwisted.timestamps import format_timestamp
+
+MOST_OF_A_USER = 100_000
+"""Records of tokens that have not expired."""
 
 _ALL = Raw(b'"*"')
 
@@ -51,7 +55,8 @@ async def bind(request, claims, expires):
     device = await entities.get(Device, device_id)
     if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
         raise AccessDenied()
-    await _forget_expired(server, device_id)
+    await _forget_expired(server, {"device_id": device_id})
+    await _check_room(server, claims.user_id)
     record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=server.now(), expires=expires, label=payload.label)
     record = await entities.insert(record)
     return claims_of(record, claims)
@@ -71,11 +76,29 @@ def claims_of(record, claims):
     return replace(claims, device_id=record.device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
 
 
-async def _forget_expired(server, device_id):
+async def _forget_expired(server, equal):
     now = server.now()
-    for record in await server.entities.find(DeviceToken, EntityQuery(equal={"device_id": device_id})):
+    for record in await server.entities.find(DeviceToken, EntityQuery(equal=equal)):
         if record.expires <= now:
             await server.entities.delete(DeviceToken, record.id)
+
+
+async def _check_room(server, user_id):
+    """Refuse a user who has very many already: each is kept, and in memory once it was used.
+
+    :raises TooManyRequests: he has :data:`MOST_OF_A_USER` that have not expired.
+    """
+    equal = {"user_id": user_id}
+    if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
+        await _forget_expired(server, equal)
+        if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
+            raise TooManyRequests()
+
+
+async def forget_tokens_of(server, user_id):
+    """Delete the records of a user who is no more."""
+    for record in await server.entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id})):
+        await server.entities.delete(DeviceToken, record.id)
 
 
 async def check_bond(server, claims, tokens):

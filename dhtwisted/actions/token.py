@@ -126,10 +126,16 @@ def _login_claims(user):
     )
 
 
-def _issue(server, claims, expires=None, refresh_expires=None):
+def _ends(server, expires, refresh_expires):
+    """When an access token and a refresh token end, with the configured lifetimes where nothing else was asked for."""
     settings, now = server.settings.auth, server.now()
-    access = msgspec.structs.replace(claims, expires=_or(expires, now + int(settings.access_lifetime * 1000)), refresh=False)
-    refresh = msgspec.structs.replace(claims, expires=_or(refresh_expires, now + int(settings.refresh_lifetime * 1000)), refresh=True)
+    return _or(expires, now + int(settings.access_lifetime * 1000)), _or(refresh_expires, now + int(settings.refresh_lifetime * 1000))
+
+
+def _issue(server, claims, expires=None, refresh_expires=None):
+    access_ends, refresh_ends = _ends(server, expires, refresh_expires)
+    access = msgspec.structs.replace(claims, expires=access_ends, refresh=False)
+    refresh = msgspec.structs.replace(claims, expires=refresh_ends, refresh=True)
     return Tokens(access_token=server.auth.issue(access), refresh_token=server.auth.issue(refresh))
 
 
@@ -156,6 +162,9 @@ async def token_refresh(request) -> AccessToken:
     except InvalidCredentials:
         raise Unauthorized() from None
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
+    if claims.device_id is not None:
+        # Its record goes some time after its end.
+        expires = min(expires, server.entities.device_token(claims.token_id).expires)
     access = msgspec.structs.replace(claims, expires=expires, refresh=False)
     return AccessToken(access_token=server.auth.issue(access))
 
@@ -200,7 +209,7 @@ async def token_create(request) -> Tokens:
         expires, refresh_expires = (None if value is None else min(value, latest) for value in (expires, refresh_expires))
     if payload.device_id is None:
         return _issue(server, claims, expires, refresh_expires)
-    claims = await bind(request, claims, _or(refresh_expires, server.now() + int(server.settings.auth.refresh_lifetime * 1000)))
+    claims = await bind(request, claims, max(_ends(server, expires, refresh_expires)))
     tokens = _issue(server, claims, expires, refresh_expires)
     await check_bond(server, claims, tokens)
     return tokens

@@ -15,6 +15,7 @@ from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.device_token import forget_tokens_of
 from dhtwisted.errors import (
     AdministratorRequired,
     BadRequest,
@@ -296,6 +297,7 @@ async def user_delete(request):
         raise AdministratorRequired()
     if not await request.server.entities.delete(User, user.id):
         raise UserNotFound(user.id)
+    await forget_tokens_of(request.server, user.id)
 
 
 def checked_login(login):

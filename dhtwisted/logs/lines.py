@@ -124,6 +124,7 @@ def _value(value):
 def _text(value):
     """A field as a text of bounded length. Anything may happen in a ``__str__``."""
     try:
-        return mask(f"{value}"[:LONGEST_FIELD])
+        # Masked first: of a secret that is cut off nobody knows that it is one.
+        return mask(f"{value}")[:LONGEST_FIELD]
     except Exception:
         return f"(a {type(value).__name__} that cannot be written)"

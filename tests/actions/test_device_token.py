@@ -5,7 +5,7 @@ import pytest_twisted
 from msgspec.structs import replace
 
 from dhtwisted.access import DEVICE_PERMISSIONS, Permission
-from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.actions import ACTIONS, REST_ONLY, device_token
 from dhtwisted.auth import JWTAuth
 from dhtwisted.model import Device, DeviceToken, EntityQuery, Network, User
 from tests.rest_api import RestClient
@@ -216,3 +216,44 @@ async def test_on_another_node_it_ends_when_that_hears_of_it(server):
     await server.server.entities.changed([(DeviceToken, 1)])
     assert await client.refused("device/list") == (401, "Unauthorized")
     assert await server.storage.get(User, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_updates_of_what_was_inserted_with_another_token_do_not_come_to_its_connection(server):
+    client = await connected(server, (await bound(server))[0])
+    command = (await client.call("command/insert", token=server.token(), deviceId="lamp", command={"command": "c"}))["command"]
+    own = (await client.call("command/insert", deviceId="pump", command={"command": "c"}))["command"]
+    for device_id, inserted in (("lamp", command), ("pump", own)):
+        await server.admin.call("command/update", deviceId=device_id, commandId=inserted["id"], command={"status": "done"})
+    assert [event["command"]["deviceId"] for event in client.events] == ["pump"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_record_lasts_as_long_as_the_last_of_its_tokens(server):
+    access, _ = await bound(server, expiration="2026-01-02T04:00:00", refreshExpiration="2026-01-02T03:04:10")
+    server.clock.advance(60)
+    await bound(server)
+    await connected(server, access)
+    _, refresh = await bound(server, expiration="2026-01-02T03:10:00")
+    refreshed = (await server.connect().call("token/refresh", refreshToken=refresh))["accessToken"]
+    assert server.auth.verify(refreshed).expires == server.auth.verify(refresh).expires
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_user_has_no_more_than_so_many_that_have_not_expired(server, monkeypatch):
+    monkeypatch.setattr(device_token, "MOST_OF_A_USER", 2)
+    await bound(server, "a", expiration="2026-01-02T03:05:00")
+    await bound(server, "b")
+    assert (await server.admin.refused("token/create", payload={"userId": 1, "deviceId": "c"}))[0] == 429
+    server.clock.advance(120)
+    await bound(server, "c")
+    assert [record["deviceId"] for record in (await server.admin.call("token/list"))["tokens"]] == ["b", "c"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_go_with_their_user(server):
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    await bound(server, "pump", anna)
+    await bound(server)
+    await server.admin.call("user/delete", userId=anna.id)
+    assert [record["userId"] for record in (await server.admin.call("token/list"))["tokens"]] == [1]

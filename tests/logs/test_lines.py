@@ -10,7 +10,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
-from dhtwisted.logs.lines import JsonLines, TextLines
+from dhtwisted.logs.lines import LONGEST_FIELD, JsonLines, TextLines
 
 TIME = 1_767_323_045.678
 
@@ -166,3 +166,9 @@ def test_an_event_as_it_is_made():
     said = []
     Logger("a.b.C", observer=said.append).error("x {y}", y=1)
     assert TextLines().line(said[0])[24:] == " error a.b x 1"
+
+
+def test_a_secret_that_a_field_of_bounded_length_cuts_off_is_masked_all_the_same():
+    long = "x" * (LONGEST_FIELD - 24) + " ://user:swordfish" + "y" * 100 + "@host/db"
+    assert "swordf" not in TextLines().line({"log_format": "cannot connect: {reason}", "reason": long})
+    assert "swordf" not in JsonLines().line({"log_format": "cannot connect", "reason": long})
