@@ -4,9 +4,9 @@ from msgspec.structs import replace
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.device import DEVICE_ID
-from dhtwisted.actions.device_token import check_label, claims_of
+from dhtwisted.actions.device_token import check_label, claims_of, forget_tokens_of, is_bound
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
-from dhtwisted.errors import AccountError, ApiError, Duplicate, InvalidCredentials
+from dhtwisted.errors import AccountError, ApiError, Duplicate
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
 
 
@@ -84,10 +84,11 @@ class Accounts:
         return await self._change(user, role=ADMINISTRATOR if is_administrator else CLIENT, valid_from=Raised(self.now))
 
     async def delete(self, login, force=False):
-        """Delete a user."""
+        """Delete a user, and the records of his tokens for devices."""
         user = await self.find(login)
         await self._check_administrators(user, force)
         await self._storage.delete(User, user.id)
+        await forget_tokens_of(self._storage, user.id)
         return user
 
     async def revoke(self, login):
@@ -143,18 +144,12 @@ class Accounts:
         _checked(check_label, label, "a label has 1 to 128 characters")
         record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=self.now, expires=claims.expires, label=label)
         record = await self._storage.insert(record)
-        token = self._auth.issue(claims_of(record, claims))
-        if not self._is_bound(token, record):
+        claims = claims_of(record, claims)
+        token = self._auth.issue(claims)
+        if not is_bound(self._auth, token, claims):
             await self._storage.delete(DeviceToken, record.id)
             raise AccountError("this auth provider does not carry the device of a token")
         return token
-
-    def _is_bound(self, token, record):
-        try:
-            claims = self._auth.verify(token)
-        except InvalidCredentials:
-            return False
-        return (claims.device_id, claims.token_id) == (record.device_id, record.id)
 
     async def _change(self, user, **changes):
         return await self._storage.update(User, user.id, changes)

@@ -81,6 +81,14 @@ class Subscription:
             self.device_type_ids is None or device_type_id in self.device_type_ids
         )
 
+    @property
+    def names_devices(self):
+        """Whether the client asked for devices; if not, its token permits only those of :attr:`device_ids`. Polls, which end soon, count as
+        if it did.
+        """
+        echo = self.echo
+        return echo is None or echo.device_id is not None or bool(echo.device_ids)
+
     def index_keys(self):
         """Where the broker files it: under its devices, else its networks, else its types, else under everything.
 
@@ -167,9 +175,14 @@ class Broker:
         self._indexes[subscription.action].remove(subscription)
 
     def drop_device(self, device_id):
-        """End what subscriptions name of a device that was deleted; they stay listed, and a new device of this name is another one."""
+        """End what subscriptions name of a device that was deleted; they stay listed, and a new device of this name is another one. Those
+        that did not name it, since their callers have no other, go on with the new one.
+        """
         for index in self._indexes.values():
-            index.by_device.pop(device_id, None)
+            found = index.by_device.pop(device_id, {})
+            kept = {key: subscription for key, subscription in found.items() if not subscription.names_devices}
+            if kept:
+                index.by_device[device_id] = kept
 
     def names_device(self, device_id):
         """Tell whether a subscription names this device."""

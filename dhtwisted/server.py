@@ -287,13 +287,14 @@ class Server:
 
         :raises InvalidCredentials: its user is unknown or not active, or it was revoked.
         """
-        user = await self.entities.get(User, claims.user_id)
-        if user is None or not user.accepts(claims):
+        entities, is_bound = self.entities, claims.device_id is not None
+        await entities.get(User, claims.user_id)
+        if is_bound:
+            await entities.get(DeviceToken, claims.token_id)
+        # As they are now: of those who waited for the same answer one may have gone on before, and deleted what it was about.
+        user, record = entities.user(claims.user_id), entities.device_token(claims.token_id)
+        if user is None or not user.accepts(claims) or (is_bound and (record is None or not is_record_of(record, claims))):
             raise InvalidCredentials()
-        if claims.device_id is not None:
-            record = await self.entities.get(DeviceToken, claims.token_id)
-            if record is None or not is_record_of(record, claims):
-                raise InvalidCredentials()
 
     def note_login(self, user):
         """Keep when a user was last seen, at most once a second. Nobody waits for it."""

@@ -111,3 +111,13 @@ async def test_tokens_that_cannot_be_made(hive):
     await hive.accounts.disable("anna")
     assert "not active" in await refusal(hive.accounts.token("anna", 1))
     assert "no user 'nobody'" in await refusal(hive.accounts.token("nobody", 1))
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_of_tokens_for_devices_go_with_their_user(hive):
+    expires = hive.server.now() + 60_000
+    for login in ("anna", "berta"):
+        await hive.accounts.add(login, PASSWORD)
+        await hive.accounts.token(login, expires, device_id="pump", label=login)
+    await hive.accounts.delete("anna")
+    assert [record.label for record in await hive.accounts.device_tokens()] == ["berta"]

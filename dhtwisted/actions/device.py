@@ -23,6 +23,7 @@ from dhtwisted.errors import (
     NoAccessToDeviceType,
     NoAccessToNetwork,
     ObjectChanged,
+    Unauthorized,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.resources import Count, DeviceResource, Resource
@@ -213,7 +214,11 @@ def _saving_networks(principal):
 async def _network(request, network_id):
     networks = _saving_networks(request.principal)
     if network_id is None:
-        own = intersect(networks, request.principal.user.network_ids)
+        user = request.principal.user
+        if user is None:
+            # Deleted, or the token revoked, since the request began.
+            raise Unauthorized()
+        own = intersect(networks, user.network_ids)
         if not own:
             raise NoAccessToNetwork()
         return min(own)

@@ -95,22 +95,32 @@ async def _check_room(server, user_id):
             raise TooManyRequests()
 
 
-async def forget_tokens_of(server, user_id):
-    """Delete the records of a user who is no more."""
-    for record in await server.entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id})):
-        await server.entities.delete(DeviceToken, record.id)
+async def forget_tokens_of(entities, user_id):
+    """Delete the records of a user who is no more.
+
+    :param entities: the server's, or a storage.
+    """
+    for record in await entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id})):
+        await entities.delete(DeviceToken, record.id)
+
+
+def is_bound(auth, token, claims):
+    """Tell whether an auth provider reads the device and the record of claims from the token that it made of them: without them it would be
+    good for everything.
+    """
+    try:
+        found = auth.verify(token)
+    except InvalidCredentials:
+        return False
+    return (found.device_id, found.token_id) == (claims.device_id, claims.token_id)
 
 
 async def check_bond(server, claims, tokens):
-    """See that the auth provider carries the bond: a token without it would be good for everything.
+    """See that new tokens carry the bond, and forget their record otherwise.
 
-    :raises DeviceTokensUnsupported: it does not.
+    :raises DeviceTokensUnsupported: they do not.
     """
-    try:
-        found = [server.auth.verify(token) for token in (tokens.access_token, tokens.refresh_token)]
-    except InvalidCredentials:
-        found = []
-    if [(each.device_id, each.token_id) for each in found] != [(claims.device_id, claims.token_id)] * 2:
+    if not all(is_bound(server.auth, token, claims) for token in (tokens.access_token, tokens.refresh_token)):
         await server.entities.delete(DeviceToken, claims.token_id)
         raise DeviceTokensUnsupported()
 

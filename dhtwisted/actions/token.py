@@ -8,10 +8,11 @@ from msgspec import Raw
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
-from dhtwisted.actions.device_token import bind, check_bond, fill_for_device
+from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
+    DeviceTokensUnsupported,
     InvalidAuthorizationRequest,
     InvalidCredentials,
     InvalidTokenType,
@@ -165,8 +166,10 @@ async def token_refresh(request) -> AccessToken:
     if claims.device_id is not None:
         # Its record goes some time after its end.
         expires = min(expires, server.entities.device_token(claims.token_id).expires)
-    access = msgspec.structs.replace(claims, expires=expires, refresh=False)
-    return AccessToken(access_token=server.auth.issue(access))
+    token = server.auth.issue(msgspec.structs.replace(claims, expires=expires, refresh=False))
+    if claims.device_id is not None and not is_bound(server.auth, token, claims):
+        raise DeviceTokensUnsupported()
+    return AccessToken(access_token=token)
 
 
 @action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())

@@ -297,7 +297,7 @@ async def user_delete(request):
         raise AdministratorRequired()
     if not await request.server.entities.delete(User, user.id):
         raise UserNotFound(user.id)
-    await forget_tokens_of(request.server, user.id)
+    await forget_tokens_of(request.server.entities, user.id)
 
 
 def checked_login(login):

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 from devicehive import ApiResponseError, DeviceHive, Handler
 
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD
@@ -322,3 +323,41 @@ def test_a_token_that_was_made_in_the_shell(start, tmp_path, address):
         client.api.disconnect()
 
     assert run(url_of(start(*storage), address), act, None, access_token=made.stdout.strip()) == ["Pump 4"]
+
+
+@each_transport
+def test_a_token_for_one_device(start, address):
+    """The device registers with it and works; a subscription without a device is to this one."""
+    server, kept = start("--storage", "memory:"), {}
+
+    def make(client):
+        # The client has no call for it: deviceId is an extension.
+        payload = {"userId": 1, "deviceId": "pump-7"}
+        headers = {"Authorization": f"Bearer {client.api.token.access_token}"}
+        made = requests.post(server.url("/api/rest/token/create", "http"), json=payload, headers=headers, timeout=SECONDS)
+        kept["token"] = made.json()["refreshToken"]
+        client.api.put_device("pump-8")
+        client.api.disconnect()
+
+    run(url_of(server, address), make, None, login="dhadmin", password=PASSWORD)
+
+    def act(client):
+        client.api.subscribe_insert_commands()
+        device = client.api.put_device("pump-7", name="Pump 7")
+        device.subscribe_notifications(names=["t"])
+        assert [found.id for found in client.api.list_devices()] == ["pump-7"]
+        with pytest.raises(ApiResponseError) as caught:
+            client.api.get_device("pump-8")
+        assert caught.value.code == 403
+        device.send_notification("t")
+        device.send_command("go")
+
+    def act_on(client, kind, thing):
+        if kind == "command":
+            thing.status = "done"
+            thing.save()
+        if {kind for kind, _ in client.seen} == {"command", "notification"}:
+            client.api.disconnect()
+
+    seen = dict(run(url_of(server, address), act, act_on, refresh_token=kept["token"]))
+    assert (seen["command"].device_id, seen["notification"].device_id) == ("pump-7", "pump-7")
