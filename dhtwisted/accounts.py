@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.device import DEVICE_ID
-from dhtwisted.actions.device_token import check_label, claims_of, forget_tokens_of, is_bound
+from dhtwisted.actions.device_token import check_label, claims_of, forget_tokens_of, is_bound, new_record
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
 from dhtwisted.errors import AccountError, ApiError, Duplicate
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
@@ -96,11 +96,13 @@ class Accounts:
         return await self._change(await self.find(login), valid_from=Raised(self.now))
 
     async def device_tokens(self, device_id=None):
-        """The records of tokens that are good for one device, by id.
+        """The records of tokens that are good for one device, the oldest first.
 
         :param device_id: of this one alone.
         """
-        return await self._storage.find(DeviceToken, EntityQuery(equal={} if device_id is None else {"device_id": device_id}))
+        return await self._storage.find(
+            DeviceToken, EntityQuery(equal={} if device_id is None else {"device_id": device_id}, sort="created")
+        )
 
     async def revoke_device_token(self, token_id):
         """End the tokens of one record.
@@ -142,8 +144,7 @@ class Accounts:
         if DEVICE_ID.fullmatch(device_id) is None:
             raise AccountError("the id of a device has 1 to 48 letters, digits and -")
         _checked(check_label, label, "a label has 1 to 128 characters")
-        record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=self.now, expires=claims.expires, label=label)
-        record = await self._storage.insert(record)
+        record = await self._storage.insert(new_record(device_id, claims.user_id, self.now, claims.expires, label))
         claims = claims_of(record, claims)
         token = self._auth.issue(claims)
         if not is_bound(self._auth, token, claims):

@@ -108,6 +108,7 @@ class Configuration(Entity, frozen=True, kw_only=True):
 class DeviceToken(Entity, frozen=True, kw_only=True):
     """That tokens were made which are good for one device alone. They are good while this is there.
 
+    :ivar id: made up by whoever makes the record, so that it never comes again.
     :ivar user_id: whose rights they have, cut down to that device.
     :ivar label: what their maker calls them.
     :ivar expires: when the last of them ends.

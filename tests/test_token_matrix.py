@@ -29,7 +29,7 @@ TABLE = {
     "token/refresh": (None, {"refreshToken": ...}, ALLOWED),
     "token/create": ("ManageToken", {"payload": {"userId": ...}}, ALLOWED),
     "token/list": ("ManageToken", {}, ALLOWED),
-    "token/revoke": ("ManageToken", {"tokenId": 1}, UNKNOWN),
+    "token/revoke": ("ManageToken", {"tokenId": ...}, UNKNOWN),
     "server/info": (None, {}, ALLOWED),
     "server/cacheInfo": (None, {}, ALLOWED),
     "cluster/info": (None, {}, ALLOWED),
@@ -124,6 +124,7 @@ class World:
         await admin.call("notification/insert", deviceId="pump", notification={"notification": "wet"})
         await admin.call("configuration/put", name="colour", value="blue")
         await admin.call("token/create", payload={"userId": 1, "deviceId": "pump"})
+        self.token_id = (await admin.call("token/list"))["tokens"][0]["id"]
         self.outsider = await server.add_user("berta", all_device_types_available=False)
         self.tokens = await self._tokens({Permission.NONE} if permission is None else set(map(named, permission.split())))
         return self
@@ -157,7 +158,7 @@ class World:
     def members(self, members, kind):
         """The members of a request, with what belongs to the caller."""
         user = self.outsider if kind == "outsider" else self.server.administrator
-        own = {"userId": user.id, "refreshToken": self.server.token(refresh=True)}
+        own = {"userId": user.id, "refreshToken": self.server.token(refresh=True), "tokenId": self.token_id}
         return {
             name: own[name] if value is ... else self.members(value, kind) if isinstance(value, dict) else value
             for name, value in members.items()

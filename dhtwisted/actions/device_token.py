@@ -4,6 +4,8 @@ nothing of the kind.
 
 from __future__ import annotations
 
+import secrets
+
 from msgspec import Raw
 from msgspec.structs import replace
 
@@ -27,6 +29,9 @@ from dhtwisted.timestamps import format_timestamp
 
 MOST_OF_A_USER = 100_000
 """Records of tokens that have not expired."""
+
+LARGEST_ID = 2**53 - 1
+"""JavaScript holds no larger integer."""
 
 _ALL = Raw(b'"*"')
 
@@ -57,9 +62,16 @@ async def bind(request, claims, expires):
         raise AccessDenied()
     await _forget_expired(server, {"device_id": device_id})
     await _check_room(server, claims.user_id)
-    record = DeviceToken(device_id=device_id, user_id=claims.user_id, created=server.now(), expires=expires, label=payload.label)
-    record = await entities.insert(record)
+    record = await entities.insert(new_record(device_id, claims.user_id, server.now(), expires, payload.label))
     return claims_of(record, claims)
+
+
+def new_record(device_id, user_id, created, expires, label):
+    """A record with an id that none had: the storage counts, and after an export and import it would give those at the end again, so that
+    a token whose record was deleted would be good for the next one.
+    """
+    token_id = secrets.randbelow(LARGEST_ID) + 1
+    return DeviceToken(id=token_id, device_id=device_id, user_id=user_id, created=created, expires=expires, label=label)
 
 
 def check_label(label):
@@ -167,7 +179,7 @@ async def token_list(request) -> DeviceTokens:
     equal = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
     if not request.principal.is_administrator:
         equal["user_id"] = request.principal.user_id
-    found = await request.server.entities.find(DeviceToken, EntityQuery(equal=equal, take=limit or None))
+    found = await request.server.entities.find(DeviceToken, EntityQuery(equal=equal, sort="created", take=limit or None))
     return DeviceTokens(tokens=[DeviceTokenResource.of(record) for record in found])
 
 

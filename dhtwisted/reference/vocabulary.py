@@ -49,7 +49,7 @@ MEMBERS = {
     "TokenPayload.label": _says("what `token/list` calls them; only together with `deviceId`", **LABEL),
     "TokenList.deviceId": _says("of this device. Absent: of any"),
     "TokenRevoke.tokenId": _says("an id that `token/list` gives"),
-    "DeviceTokens.tokens": _says("what is kept of tokens for one device, by id"),
+    "DeviceTokens.tokens": _says("what is kept of tokens for one device, the oldest first"),
     "DeviceTokenResource.id": _says("for `token/revoke`"),
     "DeviceTokenResource.label": _says("what their maker calls them"),
     "DeviceTokenResource.created": _says("when they were made", **WRITTEN_TIMESTAMP),

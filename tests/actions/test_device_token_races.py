@@ -31,6 +31,12 @@ def begin(coroutine):
     return Deferred.fromCoroutine(coroutine)
 
 
+async def only_id(server):
+    """The id of the only record that there is."""
+    (record,) = await server.storage.find(DeviceToken, EntityQuery())
+    return record.id
+
+
 async def notify(server):
     await server.admin.call("notification/insert", deviceId="pump", notification={"notification": "n"})
 
@@ -80,7 +86,7 @@ async def test_a_subscription_that_goes_on_is_not_heard_by_a_token_that_was_revo
     client = await connected(server, (await bound(server))[0])
     await client.call("notification/subscribe")
     await make_anew(server)
-    await server.admin.call("token/revoke", tokenId=1)
+    await server.admin.call("token/revoke", tokenId=await only_id(server))
     before = len(client.events)
     await notify(server)
     assert len(client.events) == before
@@ -90,7 +96,7 @@ async def test_a_subscription_that_goes_on_is_not_heard_by_a_token_that_was_revo
 async def test_a_poll_hears_nothing_after_its_token_was_revoked(server):
     rest = RestClient(server, f"Bearer {(await bound(server))[0]}")
     poll = rest.send("GET", "/device/notification/poll?waitTimeout=2")
-    await server.admin.call("token/revoke", tokenId=1)
+    await server.admin.call("token/revoke", tokenId=await only_id(server))
     await notify(server)
     server.clock.advance(0.01)
     server.clock.advance(2)
@@ -103,7 +109,7 @@ async def test_revoked_while_its_device_is_being_saved(server):
     server.storage.delay("get")
     saving = begin(client.request("device/save", deviceId="new", device={}))
     assert server.storage.waiting == ["get"]
-    revoking = begin(server.admin.request("token/revoke", tokenId=1))
+    revoking = begin(server.admin.request("token/revoke", tokenId=await only_id(server)))
     server.storage.prompt()
     assert (await revoking)["status"] == "success"
     server.storage.release_all()
@@ -127,7 +133,7 @@ async def test_revoked_while_its_record_is_being_read(server, open_server, reque
     server = await restarted(server, open_server)
     await server.server.entities.get(User, 1)
     server.storage.delay("get")
-    revoking = begin(server.admin.request("token/revoke", tokenId=1))
+    revoking = begin(server.admin.request("token/revoke", tokenId=await only_id(server)))
     members = {"token": access} if request_name == "authenticate" else {"refreshToken": refresh}
     asking = begin(server.connect().request(request_name, **members))
     assert server.storage.waiting == ["get"]
