@@ -25,7 +25,7 @@ from dhtwisted.transfer_commands import Watch, in_one_line, opened, show_warning
 
 STATUSES = ("active", "locked", "disabled")
 ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
-NO_KEY = "the server's signing key is not here; give it as DHTWISTED_AUTH_SECRET or auth.secret_file"
+NEED_KEY = ("token create", "token show")
 
 
 def run(options):
@@ -37,7 +37,8 @@ def run(options):
     name, command = f"{options.subCommand} {options.subOptions.subCommand}", options.subOptions.subOptions
     try:
         given = given_to(name, command)
-        settings = _as_owner(options.settings)
+        directory = _become_owner(options.settings)
+        settings = _with_key(options.settings, directory, is_needed=name in NEED_KEY)
     except (AccountError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
     react(_run, (settings, name, command, given))
@@ -47,10 +48,10 @@ def _failure(name, error):
     return f"devicehive: cannot {name}: {in_one_line(error)}"
 
 
-def _as_owner(settings):
+def _become_owner(settings):
     """Work as the owner of the data: files that root makes beside them the server could not open.
 
-    :returns: the settings, with a key where the server's is neither given nor beside the data: none is made here, and hashes need none.
+    :returns: their directory, ``None`` when they are in none.
     """
     from twisted.internet import reactor
 
@@ -59,14 +60,24 @@ def _as_owner(settings):
         raise AccountError("this storage is in the memory of a server, which nobody else can reach; use the API")
     directory = storage.state_directory
     if directory is not None and os.path.isdir(directory):
-        _become_owner(directory, file_path(settings.storage.provider))
+        _become_owner_of(directory, file_path(settings.storage.provider))
+    return directory
+
+
+def _with_key(settings, directory, is_needed):
+    """The settings, with some key where the server's is neither given nor beside the data: none is made there, and hashes need none.
+
+    :param is_needed: it must be the server's.
+    """
     auth = settings.auth
-    if not auth.secret and not auth.secret_file and (directory is None or not Path(directory, FILE_NAME).exists()):
-        return replace(settings, auth=replace(auth, secret=secrets.token_hex(32), secret_file=NO_KEY))
-    return settings
+    if auth.secret or auth.secret_file or (directory is not None and Path(directory, FILE_NAME).exists()):
+        return settings
+    if is_needed:
+        raise AccountError("the server's signing key is not here; give it as DHTWISTED_AUTH_SECRET or auth.secret_file")
+    return replace(settings, auth=replace(auth, secret=secrets.token_hex(32)))
 
 
-def _become_owner(directory, path):
+def _become_owner_of(directory, path):
     """Be who has the data file, or the directory of one that is still to be made."""
     owner = os.stat(path if path is not None and os.path.exists(path) else directory)
     if os.geteuid() == 0 and owner.st_uid:
@@ -164,8 +175,6 @@ async def _delete(accounts, command, *_):
 
 
 async def _create(accounts, command, given, settings, auth):
-    if settings.auth.secret_file == NO_KEY:
-        raise AccountError(NO_KEY)
     lifetime = settings.auth.refresh_lifetime if command["refresh"] else settings.auth.access_lifetime
     token = await accounts.token(
         command["login"],
@@ -196,15 +205,13 @@ async def _revoke(accounts, command, *_):
 
 
 async def _show(accounts, command, token, settings, auth):
-    if settings.auth.secret_file == NO_KEY:
-        raise AccountError(NO_KEY)
     try:
         claims = auth.verify(token)
     except InvalidCredentials:
         raise AccountError("this is no token, or not signed with this server's key") from None
-    users = [user for user in await accounts.all() if user.id == claims.user_id]
+    user = next((user for user in await accounts.all() if user.id == claims.user_id), None)
     told = {
-        "user": users[0].login if users else None,
+        "user": user and user.login,
         "userId": claims.user_id,
         "sort": "refresh" if claims.refresh else "access",
         "expires": format_timestamp(claims.expires),
@@ -214,17 +221,24 @@ async def _show(accounts, command, token, settings, auth):
         "deviceTypes": None if claims.device_type_ids is None else sorted(claims.device_type_ids),
     }
     sys.stdout.write(json.dumps(told) + "\n")
-    records = () if claims.device_id is None else await accounts.device_tokens(claims.device_id)
-    for problem, words in (
-        (claims.device_id is not None and claims.token_id not in [record.id for record in records], "it was revoked"),
-        (not users, "its user is deleted"),
-        (users and users[0].status != ACTIVE, "its user is not active"),
-        (users and claims.valid_from < users[0].valid_from, "it was revoked"),
-        (claims.expires <= accounts.now, "it has expired"),
-    ):
-        if problem:
-            raise AccountError(f"the server does not accept this token: {words}")
+    is_bound = claims.device_id is not None
+    is_gone = is_bound and claims.token_id not in [record.id for record in await accounts.device_tokens(claims.device_id)]
+    _refuse_dead(claims, user, is_gone, accounts.now)
     return "The server accepts this token."
+
+
+def _refuse_dead(claims, user, is_gone, now):
+    if user is None:
+        words = "its user is deleted"
+    elif user.status != ACTIVE:
+        words = "its user is not active"
+    elif is_gone or not user.accepts(claims):
+        words = "it was revoked"
+    elif claims.expires <= now:
+        words = "it has expired"
+    else:
+        return
+    raise AccountError(f"the server does not accept this token: {words}")
 
 
 COMMANDS = {

@@ -1,20 +1,14 @@
 """``devicehive user`` and ``devicehive token``: what they understand."""
 
 import getopt
-import sys
 
 from twisted.python import usage
 
-from dhtwisted import __version__
+from dhtwisted.command_options import Command
 
 
-class _Command(usage.Options):
-    """One command.
-
-    :ivar words: how it is written behind ``devicehive``.
-    """
-
-    words = ""
+class _Command(Command):
+    """One command."""
 
     def parseOptions(self, options=None):
         """Parse, with options behind the arguments as well: Twisted would take those for arguments."""
@@ -28,18 +22,6 @@ class _Command(usage.Options):
         except getopt.GetoptError as error:
             raise usage.UsageError(str(error)) from error
         return [f"{name}={value}" if f"{name[2:]}=" in self.longOpt else name for name, value in found] + ["--", *arguments]
-
-    def opt_version(self):
-        """show the version, and exit"""
-        sys.stdout.write(f"dhtwisted {__version__}\n")
-        raise SystemExit(0)
-
-    def getSynopsis(self):
-        """Show where the options of the server stand."""
-        return f"Usage: devicehive [--config FILE] [--storage PROVIDER] {self.words}\n"
-
-    def postOptions(self):
-        """Take nothing for granted."""
 
 
 class _OfLogin(_Command):

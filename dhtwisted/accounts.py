@@ -2,12 +2,13 @@
 
 from msgspec.structs import replace
 
-from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.access import PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.device import DEVICE_ID
 from dhtwisted.actions.device_token import check_label, claims_of, forget_tokens_of, is_bound, new_record
+from dhtwisted.actions.token import login_claims
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
 from dhtwisted.errors import AccountError, ApiError, Duplicate
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, Claims, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
 
 
 class Accounts:
@@ -125,19 +126,16 @@ class Accounts:
         user = await self.find(login)
         if user.status != ACTIVE:
             raise AccountError(f"{login!r} is not active, so nobody would accept a token of his; see: devicehive user enable")
-        everything = user.role == ADMINISTRATOR
-        networks = EVERYTHING if everything else frozenset(map(str, user.network_ids))
-        types = EVERYTHING if everything or user.all_device_types_available else frozenset(map(str, user.device_type_ids))
-        defaults = frozenset({Permission.ANY}) if everything else CLIENT_PERMISSIONS
-        claims = Claims(
-            user_id=user.id,
-            actions=frozenset(map(_permission, actions)) or defaults,
-            network_ids=networks if network_ids is None else frozenset(map(str, network_ids)),
-            device_type_ids=types if device_type_ids is None else frozenset(map(str, device_type_ids)),
+        claims = login_claims(user)
+        claims = replace(
+            claims,
+            actions=frozenset(map(_permission, actions)) or claims.actions,
+            network_ids=claims.network_ids if network_ids is None else frozenset(map(str, network_ids)),
+            device_type_ids=claims.device_type_ids if device_type_ids is None else frozenset(map(str, device_type_ids)),
             expires=expires,
             refresh=refresh,
+            valid_from=user.valid_from,
         )
-        claims = replace(claims, valid_from=user.valid_from)
         return self._auth.issue(claims) if device_id is None else await self._device_token(claims, device_id, label)
 
     async def _device_token(self, claims, device_id, label):

@@ -5,8 +5,8 @@ import sys
 
 from twisted.python import usage
 
-from dhtwisted import __version__
 from dhtwisted.account_options import TokenOptions, UserOptions
+from dhtwisted.command_options import Command, say, say_version
 from dhtwisted.config_sources import example_file, load_settings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.logs.destinations import is_kept
@@ -17,21 +17,10 @@ from dhtwisted.service import DeviceHiveService
 from dhtwisted.systemd import Supervisor
 
 
-class TransferOptions(usage.Options):
-    """What the commands that move everything have in common: they work on one file.
+class TransferOptions(Command):
+    """What the commands that move everything have in common: they work on one file."""
 
-    :ivar words: how the command is written.
-    """
-
-    words = ""
-
-    def opt_version(self):
-        """show the version, and exit"""
-        _say(f"dhtwisted {__version__}")
-
-    def getSynopsis(self):
-        """Show where the options of the server stand."""
-        return f"Usage: devicehive [--config FILE] [--storage PROVIDER] [--messages PROVIDER] {self.words}\n"
+    before = "[--config FILE] [--storage PROVIDER] [--messages PROVIDER]"
 
     def parseArgs(self, *arguments):
         """Take the file."""
@@ -45,8 +34,9 @@ class ExportOptions(TransferOptions):
 
     words = "export [--force] FILE"
     longdesc = (
-        "Writes users, networks, device types, devices, configuration, commands and notifications to FILE, as lines of JSON: compressed if "
-        "its name ends in .gz, to standard output if it is -. The file has the hashes of passwords, and only its owner may read it."
+        "Writes users, networks, device types, devices, their tokens' records, configuration, commands and notifications to FILE, as lines "
+        "of JSON: compressed if its name ends in .gz, to standard output if it is -. The file has the hashes of passwords, and only its "
+        "owner may read it."
     )
     optFlags = [["force", "f", "replace FILE if it is there already"]]
 
@@ -61,22 +51,17 @@ class ImportOptions(TransferOptions):
     )
 
 
-class DoctorOptions(usage.Options):
+class DoctorOptions(Command):
     """``devicehive doctor``."""
+
+    words = "doctor"
+    before = "[--config FILE] [options of the server]"
 
     longdesc = (
         "Looks at configuration, ports, storage, signing key, certificates, rights of files, clock, memory and limits, and says in a line "
         "each what is well (ok), should be otherwise (warning), or does not work (wrong), and how to mend it. It changes nothing, and "
         "works while the server runs. Run it as the server's user. The exit status is 1 if anything is wrong, else 0, also with warnings."
     )
-
-    def opt_version(self):
-        """show the version, and exit"""
-        _say(f"dhtwisted {__version__}")
-
-    def getSynopsis(self):
-        """Show where the options of the server stand."""
-        return "Usage: devicehive [--config FILE] [options of the server] doctor\n"
 
 
 class Options(usage.Options):
@@ -111,15 +96,15 @@ class Options(usage.Options):
 
     def opt_help_providers(self):
         """list what --storage, --messages and the configuration may name, and exit"""
-        _say(describe_all())
+        say(describe_all())
 
     def opt_example_config(self):
         """write a configuration file with every option and its default, and exit"""
-        _say(example_file().rstrip())
+        say(example_file().rstrip())
 
     def opt_version(self):
         """show the version, and exit"""
-        _say(f"dhtwisted {__version__}")
+        say_version()
 
     def getSynopsis(self):
         """Show both ways to start; twistd knows but one."""
@@ -140,7 +125,7 @@ class Options(usage.Options):
             return  # It reads the configuration itself: a mistake there is one of its findings.
         self.settings = self.read_settings()
         if self["check-config"]:
-            _say("The configuration is good.")
+            say("The configuration is good.")
 
     def read_settings(self):
         """The configuration as it is now in the file, under the environment and this command line.
@@ -174,8 +159,3 @@ def makeService(options):
     foreground = foreground and not is_kept(sys.__stdout__)
     log = ProcessLog(options.settings, options.parent)
     return DeviceHiveService(reactor, options.settings, foreground, process, options.read_settings, log)
-
-
-def _say(text):
-    sys.stdout.write(f"{text}\n")
-    raise SystemExit(0)

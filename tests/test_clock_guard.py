@@ -98,3 +98,14 @@ def test_it_looks_by_itself_and_ends(clock):
     guard.stop()
     guard._thread.join(30)
     assert not guard._thread.is_alive()
+
+
+def test_nothing_is_left_behind_by_several_steps_between_two_looks(clock, guard):
+    happened = []
+    clock.callLater(0, happened.append, "before")
+    for _ in range(3):
+        clock.step(-HOUR)
+        clock.callLater(0, happened.append, "between")
+    guard.look()
+    clock.advance(0)
+    assert sorted(happened) == ["before", "between", "between", "between"]

@@ -114,11 +114,11 @@ async def token(request) -> Tokens:
     valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
     server.note_login(user)
-    return _issue(server, msgspec.structs.replace(_login_claims(user), valid_from=valid_from))
+    return _issue(server, msgspec.structs.replace(login_claims(user), valid_from=valid_from))
 
 
-def _login_claims(user):
-    """All that the user may do, without times."""
+def login_claims(user):
+    """All that a user may do, without times."""
     if user.role == ADMINISTRATOR:
         return Claims(user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0)
     types = EVERYTHING if user.all_device_types_available else frozenset(map(str, user.device_type_ids))

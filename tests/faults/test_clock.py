@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.wire import Wire
+from tests.system.process import PASSWORD
 from tests.waiting import wait_until
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
@@ -80,6 +81,10 @@ def test_replies_and_time_limits_go_on_after_a_step_back(server, set_clock):
     """Under load, since it would be one turn of the reactor whose replies are never sent."""
     stranger = Wire(server.port)
     busy = [Wire(server.port) for _ in range(8)]
+    token = server.client.call("token", login="dhadmin", password=PASSWORD)["accessToken"]
+    for wire in busy:
+        wire.say(action="authenticate", token=token)
+        assert b"success" in wire.read_text()
     for number in range(40):
         set_clock(-HOUR * number)
         for wire in busy:
