@@ -13,6 +13,7 @@ from twisted.internet.task import react
 from dhtwisted.access import Permission
 from dhtwisted.account_input import expiry, given_to
 from dhtwisted.accounts import Accounts
+from dhtwisted.audit_file import open_audit
 from dhtwisted.doctor.data import file_path
 from dhtwisted.errors import AccountError, InvalidCredentials, TransferError
 from dhtwisted.interfaces import ProviderContext
@@ -26,6 +27,8 @@ from dhtwisted.transfer_commands import Watch, in_one_line, opened, show_warning
 STATUSES = ("active", "locked", "disabled")
 ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
 NEED_KEY = ("token create", "token show")
+CHANGING = ("user add", "user passwd", "user disable", "user enable", "user role", "user delete", "token create", "token revoke")
+"""What the audit log records."""
 
 
 def run(options):
@@ -36,12 +39,12 @@ def run(options):
     show_warnings()
     name, command = f"{options.subCommand} {options.subOptions.subCommand}", options.subOptions.subOptions
     try:
-        given = given_to(name, command)
+        given, operator = given_to(name, command), _account(os.getuid())
         directory = _become_owner(options.settings)
         settings = _with_key(options.settings, directory, is_needed=name in NEED_KEY)
     except (AccountError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
-    react(_run, (settings, name, command, given))
+    react(_run, (settings, name, command, given, operator))
 
 
 def _failure(name, error):
@@ -96,8 +99,9 @@ def _account(number):
         return f"'#{number}'"  # As sudo takes it, and a shell no comment.
 
 
-async def _run(reactor, settings, name, command, given):
+async def _run(reactor, settings, name, command, given, operator):
     try:
+        audit = open_audit(settings.log.audit_file if name in CHANGING else "")
         async with opened(reactor, settings, Watch(reactor)) as (storage, messages):
             auth = open_provider("auth", settings.auth.provider, ProviderContext(reactor, settings, storage, messages))
             try:
@@ -105,8 +109,11 @@ async def _run(reactor, settings, name, command, given):
                     raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
                 accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
+                about = {key: command.get(key) for key in ("login", "role", "device", "label", "id")}
+                audit.done_by_shell(name, operator=operator, **about)
             finally:
                 await auth.close()
+                audit.close()
     except (AccountError, TransferError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
     if line:

@@ -86,6 +86,14 @@ class Audit:
         """
         self._record("server/reload", SUCCESS if is_good else FAILED, {"changed": list(changed)})
 
+    def done_by_shell(self, command, **details):
+        """Record what an operator did by a command, without a server.
+
+        :param command: such as ``user passwd``.
+        :param details: members of the record; ``None`` for what does not apply.
+        """
+        self._record(f"shell/{command}", SUCCESS, {name: value for name, value in details.items() if value is not None})
+
     def reopen(self):
         """Go on in the file that has the path now.
 

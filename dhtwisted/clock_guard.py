@@ -61,6 +61,6 @@ class ClockGuard:
         )
         if step < 0:
             for call in self._reactor.getDelayedCalls():
-                # What was asked for since the step comes at once, such as the end of a long poll. It cannot be told apart for sure, as there
+                # What was asked for since the step comes at once, such as the end of a long poll. It cannot be told apart for sure: there
                 # may have been several steps, and what is left behind would wait for hours.
                 call.delay(step)

@@ -4,7 +4,6 @@ Whatever is opened is put on a stack together with the way to close it. Stopping
 """
 
 import os
-import time
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_address
@@ -16,11 +15,11 @@ from twisted.logger import Logger
 
 from dhtwisted import __version__
 from dhtwisted.audit import Audit
+from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, print_password, write_password
 from dhtwisted.endpoints import is_clear, is_tls, open_endpoint
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
-from dhtwisted.logs.append_file import AppendFile
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import open_provider
 from dhtwisted.reloading import Reloading
@@ -33,8 +32,6 @@ START_GRACE = 5.0
 
 CLOSING_RESERVE = 2.0
 """Seconds of the bound that are kept for storages: what was accepted must reach the disk however slow the clients are."""
-
-AUDIT_MODE = 0o600
 
 MENDABLE = (ConfigurationError, StorageError, CannotListenError, OSError)
 """Failures that somebody can mend: one line in the log. Anything else is a defect, and its traceback is wanted."""
@@ -178,14 +175,8 @@ class DeviceHiveService(Service):
         if self._process_log is not None:
             self._let_reload(self._process_log.reloadable)
             self._at_stop("log", self._process_log.finish)
-        path = self._settings.log.audit_file
-        if path:
-            try:
-                file = AppendFile(path, AUDIT_MODE)
-            except OSError as error:
-                raise ConfigurationError(f"log.audit_file: {path} cannot be written ({error.strerror}); name another, or none") from error
-            self._audit = Audit(file, time.time)
-            self._at_stop("audit log", self._audit.close)
+        self._audit = open_audit(self._settings.log.audit_file)
+        self._at_stop("audit log", self._audit.close)
 
     async def _start_monitor(self):
         """The first to be opened and the last to be closed, so that it tells of a start and of a stop."""

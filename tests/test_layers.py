@@ -23,7 +23,7 @@ LAYERS = {
     "declarations": "builtin_providers",
     "transfer": "transfer",
     "outermost": "transports tap service opening process clock_guard systemd tls doctor bootstrap "
-    "accounts account_commands account_input account_options command_options command_line transfer_commands __main__",
+    "audit_file accounts account_commands account_input account_options command_options command_line transfer_commands __main__",
     "testing": "testing",
 }
 """Layer -> its modules and packages. A new module belongs to one of them."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 
 import pytest
@@ -123,6 +124,20 @@ def test_a_token_for_one_device_is_listed_and_revoked_by_its_id(start, shell):
     with pytest.raises(Refused, match="401"):
         Client(server.url()).call("authenticate", token=lost)
     Client(server.url()).call("authenticate", token=kept)
+
+
+def test_what_is_done_is_in_the_audit_log_without_any_secret(start, shell, tmp_path):
+    start(*STORAGE).terminate()
+    audit = {"DHTWISTED_LOG_AUDIT_FILE": "audit.log"}
+    password = done(shell("user", "add", "--random", "anna", **audit)).strip()
+    token = done(shell("token", "create", "--device", "pump", "anna", **audit)).strip()
+    done(shell("user", "list", **audit))
+    failed(shell("user", "disable", "dhadmin", **audit))
+    text = (tmp_path / "audit.log").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
+    assert [record["event"] for record in records] == ["shell/user add", "shell/token create"]
+    assert records[1] | {"login": "anna", "device": "pump", "operator": pwd.getpwuid(os.getuid()).pw_name} == records[1]
+    assert password not in text and token not in text
 
 
 def test_beside_a_server_that_has_the_file(start, shell):
