@@ -109,7 +109,7 @@ async def _run(reactor, settings, name, command, given, operator):
                     raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
                 accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
-                about = {key: command.get(key) for key in ("login", "role", "device", "label", "id")}
+                about = {key: command.get(key) for key in ("login", "admin", "role", "device", "label", "id")}
                 audit.done_by_shell(name, operator=operator, **about)
             finally:
                 await auth.close()
