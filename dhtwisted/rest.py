@@ -57,7 +57,7 @@ class Caller:
     :ivar number: that of its connection, for logs.
     :ivar principal: who it is, when that is known.
     :ivar websocket_url: where it finds the WebSocket, for ``info``.
-    :ivar waiting: what is to be ended when the client goes away: it has an ``end`` method.
+    :ivar waiting: what is to be answered at once when the client goes away: it has an ``end`` method.
     """
 
     __slots__ = ("address", "number", "principal", "waiting", "websocket_url")
@@ -79,7 +79,7 @@ class Caller:
         """There is no way back to this client, so nothing is remembered for it."""
 
     def close(self):
-        """The client is gone."""
+        """The client is gone, or has closed its side."""
         if self.waiting is not None:
             self.waiting.end()
 
@@ -91,9 +91,9 @@ class _HeldError:
         self._call = reactor.callLater(HELD_ERROR, answer)
 
     def end(self):
-        """Nobody wants it any more."""
+        """Wait no longer."""
         if self._call.active():
-            self._call.cancel()
+            self._call.reset(0)
 
 
 class Endpoint:

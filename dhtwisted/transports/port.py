@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocolNegotiationFactory
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import AccessDenied, HeadTooLarge, NoSuchPath, RequestTimeout, ServiceUnavailable
+from dhtwisted.errors import AccessDenied, HeadTooLarge, MalformedHttp, NoSuchPath, RequestTimeout, ServiceUnavailable
 from dhtwisted.process import most_connections
 from dhtwisted.session import SessionFactory
 from dhtwisted.transports.rest import Locator, RestSite, refusal
@@ -124,6 +124,22 @@ class Port(Protocol):
     def drop(self):
         """End a connection that did not say in time what it wants."""
         self._refuse(RequestTimeout())
+
+    def __conform__(self, interface):
+        """Be asked by Twisted, at the end of what a client sends, who goes on with half a connection: HTTP does, WebSockets do not."""
+        if interface is not IHalfCloseableProtocol:
+            return None
+        return self if self._target is None else IHalfCloseableProtocol(self._target, None)
+
+    def readConnectionLost(self):
+        """The client has closed its side before it is known what it wants."""
+        if self in self.factory.undecided and self._received:
+            self._refuse(MalformedHttp())
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self):
+        """Never: the server does not close one side."""
 
     def connectionLost(self, reason):
         self._debug("the connection has ended")

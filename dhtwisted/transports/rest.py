@@ -10,8 +10,10 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
+from zope.interface import implementer
 
 from dhtwisted.errors import (
     ApiError,
@@ -142,9 +144,13 @@ class HttpRequest(Request):
 
     def connectionLost(self, reason):
         self._stop_timer()
+        super().connectionLost(reason)
+        self.end_waiting()
+
+    def end_waiting(self):
+        """Answer a poll now, with what it has."""
         if self._caller is not None:
             self._caller.close()
-        super().connectionLost(reason)
 
     def _exceeds(self, length):
         limit = self.channel.factory.message_size
@@ -220,17 +226,43 @@ def refusal(error):
     return _head(status, body, JSON) + b"Connection: close\r\n\r\n" + body
 
 
+@implementer(IHalfCloseableProtocol)
 class HttpChannel(HTTPChannel):
     """One connection."""
 
     requestFactory = HttpRequest
     rate = None
     number = 0
+    _has_all = False
 
     def refuse(self, error):
         """Answer what is no request, or too large a one, and close."""
         self.transport.write(refusal(error))
         self.loseConnection()
+
+    def readConnectionLost(self):
+        """The client has closed its side: what it has asked is still answered, then the connection closes. Whoever is gone altogether looks
+        the same, so a poll that waits is answered at once. Twisted calls it again whenever it resumes reading.
+        """
+        self._has_all = True
+        if self._handlingRequest:
+            self.requests[0].end_waiting()
+        else:
+            self._close_after_all()
+
+    def writeConnectionLost(self):
+        """Never: the server does not close one side."""
+
+    def requestDone(self, request):
+        super().requestDone(request)
+        if self._has_all and not self._handlingRequest:
+            self._close_after_all()
+
+    def _close_after_all(self):
+        if self.requests or self.clearLineBuffer():
+            self.refuse(MalformedHttp())
+        else:
+            self.loseConnection()
 
     def _respondToBadRequestAndDisconnect(self):
         # Twisted answers broken HTTP without a body, and every error of this API has one.
