@@ -19,7 +19,7 @@ ANSWERED_WITHIN = 10
 BACK_WITHIN = 15
 """Seconds until any request is answered, and until inserts go on after the database is back."""
 
-STOPPED = float(os.environ.get("DHTWISTED_STOPPED_SECONDS", "30"))
+STOPPED = float(os.environ.get("DHTWISTED_STOPPED_SECONDS", "20"))
 """Seconds for which the database hangs in one of the tests."""
 
 CUTS = int(os.environ.get("DHTWISTED_CUTS", "3"))

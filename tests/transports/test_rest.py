@@ -230,11 +230,9 @@ async def test_requests_of_one_connection_are_answered_in_order(listen, nothing_
     server = await listen()
     connection = await server.connect()
     bearer = f"Host: h\r\nAuthorization: Bearer {server.memory.token()}\r\n"
-    connection.write(
-        f'PUT /device/x HTTP/1.1\r\n{bearer}Content-Length: 13\r\n\r\n{{"name":"one"}}GET /device/x HTTP/1.1\r\n{bearer}\r\n'.replace(
-            "13", "14"
-        ).encode()
-    )
+    body = '{"name":"one"}'
+    put = f"PUT /device/x HTTP/1.1\r\n{bearer}Content-Length: {len(body)}\r\n\r\n{body}"
+    connection.write(f"{put}GET /device/x HTTP/1.1\r\n{bearer}\r\n".encode())
     connection.write(f"GET /device/command/poll?waitTimeout=0 HTTP/1.1\r\n{bearer}\r\nGET /info HTTP/1.0\r\n{bearer}\r\n".encode())
     answers = (await connection.end()).split(b"HTTP/1.1 ")[1:]
     assert [answer[:3] for answer in answers] == [b"204", b"200", b"200", b"200"]
