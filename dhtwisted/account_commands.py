@@ -52,7 +52,8 @@ def _failure(name, error):
 
 
 def _become_owner(settings):
-    """Work as the owner of the data: files that root makes beside them the server could not open.
+    """Work as the owner of the data, or of the audit log's folder where the data are in no file: files that root makes the server could not
+    open.
 
     :returns: their directory, ``None`` when they are in none.
     """
@@ -64,6 +65,8 @@ def _become_owner(settings):
     directory = storage.state_directory
     if directory is not None and os.path.isdir(directory):
         _become_owner_of(directory, file_path(settings.storage.provider))
+    elif directory is None and settings.log.audit_file:
+        _leave_root(os.path.dirname(os.path.abspath(settings.log.audit_file)))
     return directory
 
 
@@ -82,14 +85,23 @@ def _with_key(settings, directory, is_needed):
 
 def _become_owner_of(directory, path):
     """Be who has the data file, or the directory of one that is still to be made."""
-    owner = os.stat(path if path is not None and os.path.exists(path) else directory)
+    owner = _leave_root(path if path is not None and os.path.exists(path) else directory)
+    if os.geteuid() != owner and not os.access(directory, os.W_OK | os.X_OK):
+        name = _account(owner)
+        raise AccountError(f"{directory} belongs to {name}: run it as root or as that user, such as: sudo -u {name} devicehive ...")
+
+
+def _leave_root(path):
+    """Be the owner of a file or directory, if this is root.
+
+    :returns: the owner's number; root's for what is not there.
+    """
+    owner = os.stat(path) if os.path.exists(path) else os.stat("/")
     if os.geteuid() == 0 and owner.st_uid:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-    elif os.geteuid() != owner.st_uid and not os.access(directory, os.W_OK | os.X_OK):
-        name = _account(owner.st_uid)
-        raise AccountError(f"{directory} belongs to {name}: run it as root or as that user, such as: sudo -u {name} devicehive ...")
+    return owner.st_uid
 
 
 def _account(number):
@@ -109,8 +121,7 @@ async def _run(reactor, settings, name, command, given, operator):
                     raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
                 accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
-                about = {key: command.get(key) for key in ("login", "admin", "role", "device", "label", "id")}
-                audit.done_by_shell(name, operator=operator, **about)
+                audit.done_by_shell(name, operator=operator, **_about(name, command))
             finally:
                 await auth.close()
                 audit.close()
@@ -118,6 +129,14 @@ async def _run(reactor, settings, name, command, given, operator):
         raise SystemExit(_failure(name, error)) from error
     if line:
         sys.stderr.write(f"{line}\n")
+
+
+def _about(name, command):
+    """Members of the record of a change."""
+    about = {key: command.get(key) for key in ("login", "role", "device", "label", "id")}
+    if name == "user add":
+        about["role"] = "admin" if command["admin"] else "client"
+    return about
 
 
 async def _list(accounts, command, *_):

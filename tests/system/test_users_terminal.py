@@ -1,5 +1,6 @@
 """``devicehive user`` on a terminal: what it asks, and how it ends when it is interrupted. And whose the files are afterwards."""
 
+import json
 import os
 import pty
 import pwd
@@ -146,6 +147,21 @@ def test_root_works_as_the_owner_of_the_data(service, owns_directory):
     assert done.returncode == 0, done.stderr
     assert {path.name: path.stat().st_uid for path in directory.iterdir() if path.stat().st_uid != account.pw_uid} == {}
     assert (directory / "hive.sqlite.lock").exists()
+
+
+def test_root_leaves_an_audit_log_that_the_server_can_write(service, database):
+    account, directory = service
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    storage = ("--storage", f"postgres:{database}")
+    ServerProcess(directory, *storage, DHTWISTED_AUTH_SECRET="s" * 40).terminate()
+    audit = directory / "audit.log"
+    command = [*DEVICEHIVE, *storage, "user", "add", "--random", "anna"]
+    environment = os.environ | VALUES | {"DHTWISTED_LOG_AUDIT_FILE": str(audit)}
+    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    assert audit.stat().st_uid == account.pw_uid
+    (record,) = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert (record["event"], record["operator"]) == ("shell/user add", pwd.getpwuid(os.getuid()).pw_name)
 
 
 def test_another_account_is_told_whose_the_data_are(service):
