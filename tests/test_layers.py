@@ -18,7 +18,7 @@ LAYERS = {
     "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",
-    "backends": "storage bus postgres auth passwords signing_key retention",
+    "backends": "storage bus postgres auth passwords signing_key retention patient_clock",
     "configuration": "config config_kinds config_sources endpoints reloading providers provider_declaration",
     "declarations": "builtin_providers",
     "transfer": "transfer",

@@ -52,7 +52,7 @@ def storage(clock):
 
 @pytest.fixture
 def retention(clock, storage):
-    retention = Retention(clock, storage, HOUR * 1000)
+    retention = Retention(clock, storage, HOUR * 1000, clock.seconds)
     yield retention
     retention.stop()
 
@@ -74,7 +74,7 @@ async def test_deletes_what_is_too_old_at_once_and_later(clock, storage, retenti
 
 @pytest_twisted.ensureDeferred
 async def test_deletes_in_slices_with_pauses(clock, storage, retention):
-    await storage.append([notification(timestamp=n) for n in range(2 * SLICE + 1)])
+    await storage.append([notification(timestamp=n) for n in range(2 * SLICE + 1)] + [notification("young")])
     retention.start()
     assert storage.deleted == [0, SLICE], "commands, and one slice of notifications"
     clock.advance(PAUSE / 2)
@@ -89,7 +89,7 @@ async def test_deletes_in_slices_with_pauses(clock, storage, retention):
 @pytest.mark.parametrize("error", [StorageUnavailable("disk full"), RuntimeError("defect")])
 @pytest_twisted.ensureDeferred
 async def test_a_failure_is_logged_and_tried_again(clock, storage, retention, error):
-    await storage.append([notification("old", timestamp=5)])
+    await storage.append([notification("old", timestamp=5), notification("young")])
     storage.error = error
     logged = []
     globalLogPublisher.addObserver(logged.append)
@@ -98,15 +98,15 @@ async def test_a_failure_is_logged_and_tried_again(clock, storage, retention, er
     finally:
         globalLogPublisher.removeObserver(logged.append)
     assert [str(entry.get("reason") or entry["log_failure"].value) for entry in logged] == [str(error)]
-    assert await left(storage) == ["old"]
+    assert await left(storage) == ["old", "young"]
     storage.error = None
     clock.advance(INTERVAL)
-    assert await left(storage) == []
+    assert await left(storage) == ["young"]
 
 
 @pytest_twisted.ensureDeferred
 async def test_stops_after_the_slice_under_way(clock, storage, retention):
-    await storage.append([command(timestamp=n) for n in range(2 * SLICE)])
+    await storage.append([command(timestamp=n) for n in range(2 * SLICE)] + [command("young")])
     storage.gate = Deferred()
     retention.start()
     stopped = retention.stop()
@@ -130,6 +130,30 @@ async def test_a_lifetime_of_zero_keeps_for_ever(clock, storage):
     await retention.stop()
     assert await left(storage) == ["old"]
     assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_clock_that_is_ahead_for_less_than_a_day_deletes_nothing(storage):
+    wrong = Clock()
+    wrong.advance(200 * HOUR)
+    steady = Clock()
+    await storage.append([notification("n")])
+    retention = Retention(wrong, storage, 30 * HOUR * 1000, steady.seconds)
+    logged = []
+    globalLogPublisher.addObserver(logged.append)
+    try:
+        retention.start()
+        for _ in range(23):
+            steady.advance(HOUR)
+            wrong.advance(HOUR)
+    finally:
+        globalLogPublisher.removeObserver(logged.append)
+    assert [entry["ahead"] for entry in logged] == ["4 days, 4:00:00"], "it is said once"
+    assert await left(storage) == ["n"]
+    steady.advance(HOUR)
+    wrong.advance(HOUR)
+    assert await left(storage) == []
+    await retention.stop()
 
 
 @pytest_twisted.ensureDeferred

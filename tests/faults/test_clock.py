@@ -36,6 +36,7 @@ def server(start, tmp_path, set_clock):
         "--storage",
         "file:hive.sqlite",
         DHTWISTED_LIMITS_AUTHENTICATE_TIMEOUT="2s",
+        DHTWISTED_STORAGE_RETENTION="1h",
         LD_PRELOAD=str(FAKETIME[0]),
         FAKETIME_TIMESTAMP_FILE=str(tmp_path / "offset"),
         FAKETIME_NO_CACHE="1",
@@ -75,6 +76,15 @@ def test_times_do_not_step_back_and_nothing_is_missed(server, set_clock, step):
     assert [event["notification"]["id"] for event in again.events] == since
     assert server.terminate() == 0
     assert "Traceback" not in server.log
+
+
+def test_a_clock_that_is_a_day_ahead_deletes_nothing(server, set_clock):
+    insert(server, 3)
+    for days, seen in [(1, "The clock is 1 day, 0:00:0"), (2, "The clock is 2 days, 0:00:0")]:
+        # With the second look, the first has come to its end.
+        set_clock(days * DAY)
+        wait_until(lambda: seen in server.log, "that it is ahead is not seen")
+    assert server.client.call("notification/list", deviceId="pump")["notifications"]
 
 
 def test_replies_and_time_limits_go_on_after_a_step_back(server, set_clock):
