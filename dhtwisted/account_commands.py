@@ -96,7 +96,7 @@ def _leave_root(path):
 
     :returns: the owner's number; root's for what is not there.
     """
-    owner = os.stat(path) if os.path.exists(path) else os.stat("/")
+    owner = os.stat(path if os.path.exists(path) else "/")
     if os.geteuid() == 0 and owner.st_uid:
         os.setgroups([])
         os.setgid(owner.st_gid)
