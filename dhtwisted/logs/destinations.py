@@ -1,6 +1,7 @@
 """Where the lines of the log go: what the command line of twistd says, else what the configuration says, else standard output."""
 
 import os
+import re
 import signal
 import sys
 import syslog
@@ -12,6 +13,7 @@ from dhtwisted.logs.append_file import AppendFile
 
 FILE_MODE = 0o640
 TWISTD_LOG = "twistd.log"
+_PRIORITY = re.compile(rb"(?:<([0-7])>)?(.*)", re.DOTALL)
 
 
 class Stream:
@@ -40,8 +42,9 @@ class Syslog:
         syslog.openlog(prefix, 0, syslog.LOG_DAEMON)
 
     def write(self, line):
-        """Write a line, given as bytes without its end."""
-        syslog.syslog(syslog.LOG_INFO, line.decode())
+        """Write a line, given as bytes without its end, with its priority in front as the journal has it."""
+        priority, text = _PRIORITY.fullmatch(line).groups()
+        syslog.syslog(syslog.LOG_INFO if priority is None else int(priority), text.decode())
 
     def reopen(self):
         """There is nothing to be opened again."""
@@ -95,13 +98,13 @@ def open_destination(twistd_options, configured):
         raise ConfigurationError(f"{place}: {path} cannot be written ({error.strerror})") from error
 
 
-def is_journal(destination):
-    """Whether systemd takes what is written there into its journal. It names the journal's end by device and inode."""
-    return isinstance(destination, Stream) and is_kept(sys.__stdout__)
+def takes_priority(destination):
+    """Whether lines are to begin with their priority: for syslog, and where systemd takes what is written into its journal."""
+    return isinstance(destination, Syslog) or (isinstance(destination, Stream) and is_kept(sys.__stdout__))
 
 
 def is_kept(stream):
-    """Whether systemd takes a stream into its journal."""
+    """Whether systemd takes a stream into its journal. It names the journal's end by device and inode."""
     try:
         status = os.fstat(stream.fileno())
     except (AttributeError, OSError, ValueError):

@@ -13,9 +13,6 @@ IDENTITY = ("connection", "address", "user", "action", "request")
 """Fields that say whose event it is; a line of text has them in front."""
 
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
-PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
-"""As syslog and the journal number them."""
-
 _LEVEL = type(LogLevel.info)
 LONGEST_FIELD = 1024
 _LEGACY = frozenset({"message", "time", "system", "format", "isError", "failure", "why"})
@@ -26,23 +23,16 @@ _INTEGERS = range(-(2**63), 2**63)
 
 
 class TextLines:
-    """``2026-01-02T03:04:05.678Z warn  server [connection=12 user=3] what happened | Traceback ...``.
-
-    :param has_priority: begin each line with ``<4>`` and the like, by which journald knows its level.
-    """
-
-    def __init__(self, has_priority=False):
-        self._has_priority = has_priority
+    """``2026-01-02T03:04:05.678Z warn  server [connection=12 user=3] what happened | Traceback ...``."""
 
     def line(self, event):
         """Write an event, without an end of line."""
         level = level_of(event)
-        head = f"<{PRIORITIES[level]}>" if self._has_priority else ""
         fields = ((name, _text(event[name])) for name in IDENTITY if event.get(name) is not None)
         whose = " ".join(f"{name}={text}" for name, text in fields if text)
         trace = _traceback(event)
         parts = [moment(event), f"{level:<5}", _short_name(event), f"[{whose}]" if whose else "", message(event), trace and f"| {trace}"]
-        return head + " ".join(escaped(part) for part in parts if part)
+        return " ".join(escaped(part) for part in parts if part)
 
 
 class JsonLines:

@@ -8,8 +8,11 @@ from twisted.python.components import Componentized
 from zope.interface import implementer
 
 from dhtwisted.line_limit import LineLimit
-from dhtwisted.logs.destinations import is_journal, open_destination
+from dhtwisted.logs.destinations import open_destination, takes_priority
 from dhtwisted.logs.lines import LEVELS, JsonLines, TextLines, level_of
+
+PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
+"""As syslog and the journal number them."""
 
 LEFT_OUT = "{count} more lines like this were left out within a minute: {line}"
 
@@ -22,9 +25,11 @@ class LineObserver:
     :param destination: where they go: its ``write(line)`` takes bytes.
     :param level: the lowest that is wanted: ``debug``, ``info``, ``warn`` or ``error``.
     :param clock: gives the time in seconds.
+    :param has_priority: begin each line with ``<4>`` and the like, by which journald and ``Syslog`` know its level.
     """
 
-    def __init__(self, lines, destination, level, clock=time.monotonic):
+    def __init__(self, lines, destination, level, clock=time.monotonic, has_priority=False):
+        self._has_priority = has_priority
         self._lines = lines
         self._destination = destination
         self._limit = LineLimit(clock)
@@ -71,7 +76,7 @@ class LineObserver:
         except Exception as error:
             # Of objects that nobody has thought of. An observer that raises would be silenced, or lose the event.
             line = f"an event cannot be written ({type(error).__name__})".encode()
-        self._destination.write(line)
+        self._destination.write(b"<%d>%b" % (PRIORITIES[level_of(event)], line) if self._has_priority else line)
 
 
 def _kind(event, level):
@@ -106,8 +111,8 @@ class ProcessLog:
             return
         settings = self._settings.log
         destination = open_destination(self._options, settings.file)
-        lines = JsonLines() if settings.format == "json" else TextLines(is_journal(destination))
-        self._observer = LineObserver(lines, destination, settings.level)
+        lines = JsonLines() if settings.format == "json" else TextLines()
+        self._observer = LineObserver(lines, destination, settings.level, has_priority=takes_priority(destination))
         application.setComponent(ILogObserver, self._observer)
 
     def reloadable(self, settings):

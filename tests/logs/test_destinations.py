@@ -9,7 +9,7 @@ import pytest
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.logs.append_file import AppendFile
-from dhtwisted.logs.destinations import RotatingFile, Stream, Syslog, is_journal, is_kept, open_destination
+from dhtwisted.logs.destinations import RotatingFile, Stream, Syslog, is_kept, open_destination, takes_priority
 
 
 def test_a_stream_gets_bytes_whatever_its_encoding_is():
@@ -66,14 +66,15 @@ def test_the_journal_is_known_by_device_and_inode(tmp_path, monkeypatch):
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         assert is_kept(stream)
         monkeypatch.setattr(sys, "__stdout__", stream)
-        assert is_journal(Stream(stream))
-        assert not is_journal(AppendFile(tmp_path / "a.log", 0o600))
+        assert takes_priority(Stream(stream))
+        assert not takes_priority(AppendFile(tmp_path / "a.log", 0o600))
     assert not is_kept(None)
 
 
 SYSLOG = """
 from dhtwisted.logs.destinations import Syslog
-Syslog("hive").write("Grüße".encode())
+for line in ("Grüße", "<4>Grüße", "<9>"):
+    Syslog("hive").write(line.encode())
 """
 
 

@@ -107,7 +107,6 @@ def test_text():
     assert TextLines().line(said) == (
         '2026-01-02T03:04:05.678Z warn  server [connection=12 address=192.0.2.1 user=3 action=device/save request="7"] it broke'
     )
-    assert TextLines(has_priority=True).line(event("x")) == "<4>2026-01-02T03:04:05.678Z warn  server x"
 
 
 def test_json():

@@ -162,3 +162,13 @@ def test_a_line_of_text_is_written_as_it_is(clock):
     written.write = kept.append
     LineObserver(TextLines(), written, "info", clock.seconds)({"log_format": "Grüße \ud800", "log_time": 0.0})
     assert kept == ["1970-01-01T00:00:00.000Z info  - Grüße \\ud800".encode()]
+
+
+@pytest.mark.parametrize(("level", "priority"), [("debug", 7), ("info", 6), ("warn", 4), ("error", 3), ("critical", 2)])
+def test_the_priority_stands_in_front_where_it_is_wanted(clock, level, priority):
+    kept = []
+    written = Written()
+    written.write = kept.append
+    observer = LineObserver(JsonLines(), written, "debug", clock.seconds, has_priority=True)
+    observer({"log_format": "x", "log_level": LogLevel.levelWithName(level)})
+    assert kept[0].startswith(b'<%d>{"time": ' % priority)
