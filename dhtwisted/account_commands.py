@@ -52,8 +52,7 @@ def _failure(name, error):
 
 
 def _become_owner(settings):
-    """Work as the owner of the data, or of the audit log's folder where the data are in no file: files that root makes the server could not
-    open.
+    """Work as the owner of the data, if they are in a file: nothing here needs root.
 
     :returns: their directory, ``None`` when they are in none.
     """
@@ -65,8 +64,6 @@ def _become_owner(settings):
     directory = storage.state_directory
     if directory is not None and os.path.isdir(directory):
         _become_owner_of(directory, file_path(settings.storage.provider))
-    elif directory is None and settings.log.audit_file:
-        _leave_root(os.path.dirname(os.path.abspath(settings.log.audit_file)))
     return directory
 
 
@@ -85,23 +82,14 @@ def _with_key(settings, directory, is_needed):
 
 def _become_owner_of(directory, path):
     """Be who has the data file, or the directory of one that is still to be made."""
-    owner = _leave_root(path if path is not None and os.path.exists(path) else directory)
-    if os.geteuid() != owner and not os.access(directory, os.W_OK | os.X_OK):
-        name = _account(owner)
-        raise AccountError(f"{directory} belongs to {name}: run it as root or as that user, such as: sudo -u {name} devicehive ...")
-
-
-def _leave_root(path):
-    """Be the owner of a file or directory, if this is root.
-
-    :returns: the owner's number; root's for what is not there.
-    """
-    owner = os.stat(path if os.path.exists(path) else "/")
+    owner = os.stat(path if path is not None and os.path.exists(path) else directory)
     if os.geteuid() == 0 and owner.st_uid:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-    return owner.st_uid
+    elif os.geteuid() != owner.st_uid and not os.access(directory, os.W_OK | os.X_OK):
+        name = _account(owner.st_uid)
+        raise AccountError(f"{directory} belongs to {name}: run it as root or as that user, such as: sudo -u {name} devicehive ...")
 
 
 def _account(number):

@@ -12,6 +12,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.private_files import give_to_owner_of
 
 SHORTEST_KEY = 32
 FILE_NAME = "devicehive.secret"
@@ -103,6 +104,7 @@ def _make(path):
         descriptor, unfinished = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=path.parent)
         try:
             with open(descriptor, "wb") as file:
+                give_to_owner_of(path.parent, descriptor)
                 file.write(_new_secret() + b"\n")
                 file.flush()
                 os.fsync(descriptor)

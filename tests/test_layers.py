@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics "
-    "masking line_limit statistics",
+    "masking line_limit statistics private_files",
     "core": "server broker arrivals access entities replay polls audit",
     "logs": "logs",
     "actions": "actions",
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "testing": set(LAYERS),
 }
 
-BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics"}
+BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics", "private_files"}
 """Of the ground, what a backend may know: a stranger's has no more."""
 
 CONFINED = {

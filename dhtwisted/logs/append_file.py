@@ -2,6 +2,8 @@
 
 import os
 
+from dhtwisted.private_files import open_or_make
+
 
 class AppendFile:
     """Each line is one write at the end of the file, so that lines of several processes do not get mixed. It blocks as long as the disk
@@ -48,7 +50,7 @@ class AppendFile:
         os.close(self._descriptor)
 
     def _open(self):
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, self._mode)
+        return open_or_make(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY, self._mode)
 
     def _is_moved(self):
         try:

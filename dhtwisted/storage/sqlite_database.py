@@ -6,6 +6,7 @@ import sqlite3
 import time
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.private_files import open_or_make
 from dhtwisted.storage.schema_files import missing_scripts, schema_directory
 from dhtwisted.storage.sqlite_transaction import connect, transaction
 
@@ -35,7 +36,7 @@ class FileLock:
         if not os.path.isdir(directory):
             raise ConfigurationError(f"cannot use storage file {path}: there is no directory {directory}: make it, or name another")
         try:
-            self.descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.descriptor = open_or_make(lock_path, os.O_RDWR)
         except OSError as error:
             raise ConfigurationError(f"cannot use storage file {path}: {error.strerror}: {lock_path}") from error
         try:
@@ -82,8 +83,8 @@ def connect_writer(path):
     :raises ConfigurationError: it is no file of ours, or newer than this program.
     """
     try:
-        # SQLite makes its own files with the mode of this one; it holds password hashes.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # SQLite makes its own files with the owner and mode of this one; it holds password hashes.
+        os.close(open_or_make(path, os.O_RDWR))
         connection = connect(path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"cannot open storage file {path}: {error}") from error

@@ -164,6 +164,17 @@ def test_root_leaves_an_audit_log_that_the_server_can_write(service, database):
     assert (record["event"], record["operator"]) == ("shell/user add", pwd.getpwuid(os.getuid()).pw_name)
 
 
+def test_what_root_imports_the_server_can_open(service):
+    account, directory = service
+    ServerProcess(directory, "--storage", f"file:{directory}/hive.sqlite").terminate()
+    assert run_as(directory, "export", f"{directory}/all.jsonl").returncode == 0
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    for name in ("hive.sqlite", "hive.sqlite.lock"):
+        (directory / name).unlink()
+    assert run_as(directory, "import", f"{directory}/all.jsonl").returncode == 0
+    assert {path.stat().st_uid for path in directory.glob("hive.sqlite*")} == {account.pw_uid}
+
+
 def test_another_account_is_told_whose_the_data_are(service):
     account, directory = service
     ServerProcess(directory, "--storage", f"file:{directory}/hive.sqlite").terminate()
