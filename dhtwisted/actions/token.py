@@ -27,7 +27,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
 from dhtwisted.resources import Resource
-from dhtwisted.schema import Fields, Integer, Members, Timestamp
+from dhtwisted.schema import Fields, Integer, Members, Timestamp, milliseconds
 
 LONGEST_LOGIN = 128
 LONGEST_ID = 18
@@ -205,7 +205,7 @@ async def token_create(request) -> Tokens:
         # What was made with a token ends with it, also when it is revoked at this moment.
         valid_from=principal.claims.valid_from if user.id == principal.user_id else user.valid_from,
     )
-    expires, refresh_expires = payload.expiration, _or(payload.refresh_expiration, payload.expiration)
+    expires, refresh_expires = map(milliseconds, (payload.expiration, _or(payload.refresh_expiration, payload.expiration)))
     if not free:
         claims = _cut(claims, principal.claims)
         latest = server.now() + int(server.settings.auth.refresh_lifetime * 1000)

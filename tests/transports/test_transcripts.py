@@ -1,4 +1,4 @@
-"""The conversations of ``tests/transcripts`` over real sockets: WebSockets with Autobahn's client, and REST."""
+"""The conversations of ``tests/transcripts`` over real sockets: WebSockets with Autobahn's client on a data file, and REST."""
 
 import pytest
 import pytest_twisted
@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import HostnameEndpoint
 
 from dhtwisted.actions import ACTIONS
+from dhtwisted.storage.file import FileStorage
 from tests.transcript import Connection, transcripts
 from tests.transports.rest_client import RestConnection
 from tests.world import furnish
@@ -46,10 +47,19 @@ class WebSocketConnection(WebSocketClientProtocol, Connection):
         self.sendClose(1000)
 
 
+@pytest_twisted.async_yield_fixture
+async def file_storage(reactor, tmp_path):
+    """An opened storage whose data are in a file, which takes no other types than JSON has."""
+    storage = FileStorage(str(tmp_path / "hive.sqlite"), reactor)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
 @pytest.mark.parametrize("transcript", transcripts(), ids=lambda transcript: transcript.name)
 @pytest_twisted.ensureDeferred
-async def test_over_websocket(transcript, listen, nothing_logged, reactor):
-    server = await listen()
+async def test_over_websocket(transcript, listen, nothing_logged, reactor, file_storage):
+    server = await listen(storage=file_storage)
     factory = WebSocketClientFactory(f"ws://127.0.0.1:{server.port}/api/websocket", reactor=reactor)
     factory.noisy = False
     factory.protocol = WebSocketConnection
