@@ -89,6 +89,7 @@ def connect_writer(path):
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"cannot open storage file {path}: {error}") from error
     try:
+        _refuse_foreign(connection, path)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise sqlite3.NotSupportedError("its file system has no shared memory, which write-ahead logging needs")
@@ -101,6 +102,12 @@ def connect_writer(path):
         connection.close()
         raise
     return connection
+
+
+def _refuse_foreign(connection, path):
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "schema" not in tables:
+        raise ConfigurationError(f"storage file {path} is the data file of another program; name another file")
 
 
 def connect_reader(path):

@@ -107,6 +107,16 @@ async def test_a_newer_schema_is_refused_and_left_alone(storage, path, reactor):
     await storage.open()
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_database_of_another_program_is_refused_and_left_alone(storage, path):
+    change_file(path, "CREATE TABLE customer (name)")
+    with open(path, "rb") as file:
+        content = file.read()
+    assert "is the data file of another program" in await refusal(storage)
+    with open(path, "rb") as file:
+        assert file.read() == content
+
+
 @pytest.mark.parametrize(
     "content", [b"this is no database, and long enough to be taken for one" * 100, b"SQLite format 3\0" + b"\xff" * 4096]
 )
