@@ -16,11 +16,16 @@ from dhtwisted.private_files import give_to_owner_of
 
 SHORTEST_KEY = 32
 FILE_NAME = "devicehive.secret"
+GIVEN = "DHTWISTED_AUTH_SECRET or credential auth-secret"
 _KNOWN_SECRETS = (b"secret", b"devicehive")
-_CURE = f"make one with: (umask 077; head -c {SHORTEST_KEY} /dev/urandom | base64 > {FILE_NAME})"
 _ALPHABET = {character: value for value, character in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 _PADDING = 127
 _ALPHABET[ord("=")] = _PADDING
+
+
+def _cure(place=FILE_NAME):
+    made = f"head -c {SHORTEST_KEY} /dev/urandom | base64"
+    return f"make one with: {made}" if place == GIVEN else f"make one with: (umask 077; {made} > {place})"
 
 
 class SigningKey(bytes):
@@ -48,7 +53,7 @@ def find_key(settings, storage):
     lenient = settings.compatibility.secret_encoding == "base64-lenient"
     key = decode_lenient(secret) if lenient else secret
     if not key:
-        raise ConfigurationError(f"{place}: the key is empty; {_CURE}")
+        raise ConfigurationError(f"{place}: the key is empty; {_cure(place)}")
     if not settings.compatibility.allow_weak_secret:
         _refuse_weak(place, secret, key)
     return SigningKey(key, secret)
@@ -69,7 +74,7 @@ def decode_lenient(secret):
 
 def _find_secret(auth, storage):
     if auth.secret:
-        return "DHTWISTED_AUTH_SECRET or credential auth-secret", auth.secret.encode()
+        return GIVEN, auth.secret.encode()
     if auth.secret_file:
         return auth.secret_file, _read(Path(auth.secret_file))
     if storage.state_directory is not None:
@@ -79,7 +84,7 @@ def _find_secret(auth, storage):
         return str(path), _read(path)
     if storage.durability == "volatile":
         return "the key of this process", _new_secret()
-    raise ConfigurationError(f"auth.secret_file: this storage has no directory for a key, so it must be given; {_CURE}")
+    raise ConfigurationError(f"auth.secret_file: this storage has no directory for a key, so it must be given; {_cure()}")
 
 
 def _read(path):
@@ -87,8 +92,11 @@ def _read(path):
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigurationError(f"{path}: others may read or change the signing key; run: chmod 600 {path}")
         secret = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path}: the signing key is not there; {_cure(path)}") from error
     except OSError as error:
-        raise ConfigurationError(f"{path}: the signing key cannot be read ({error.strerror}); {_CURE}") from error
+        cure = "name another in auth.secret_file" if path.is_dir() else "chown it to the server's user, or run this as that user"
+        raise ConfigurationError(f"{path}: the signing key cannot be read ({error.strerror}); {cure}") from error
     # An editor or a shell ends the line; the line end is no part of the key.
     return secret.removesuffix(b"\n").removesuffix(b"\r")
 
@@ -129,7 +137,7 @@ def _link(unfinished, path):
 
 def _refuse_weak(place, secret, key):
     if secret in _KNOWN_SECRETS:
-        raise ConfigurationError(f"{place}: everybody knows this key; {_CURE}, or set compatibility.allow_weak_secret")
+        raise ConfigurationError(f"{place}: everybody knows this key; {_cure(place)}, or set compatibility.allow_weak_secret")
     if len(key) < SHORTEST_KEY:
         reason = f"the key has {len(key)} bytes, less than {SHORTEST_KEY}"
-        raise ConfigurationError(f"{place}: {reason}; {_CURE}, or set compatibility.allow_weak_secret")
+        raise ConfigurationError(f"{place}: {reason}; {_cure(place)}, or set compatibility.allow_weak_secret")

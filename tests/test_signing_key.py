@@ -119,7 +119,15 @@ def test_a_file_that_others_reach_is_refused_with_the_cure(tmp_path, mode):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert str(tmp_path / "absent") in refusal(with_secret(secret_file=tmp_path / "absent"))
+    assert f"base64 > {tmp_path}/absent)" in refusal(with_secret(secret_file=tmp_path / "absent"))
+
+
+def test_a_key_that_cannot_be_read_is_not_to_be_made_anew(tmp_path):
+    """It would end all tokens."""
+    (tmp_path / "key").mkdir(0o700)
+    text = refusal(with_secret(secret_file=tmp_path / "key"))
+    assert "cannot be read (Is a directory); name another" in text
+    assert "make one" not in text
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):

@@ -5,7 +5,7 @@ import shutil
 import stat
 
 from dhtwisted.doctor.findings import ok, warning, wrong
-from dhtwisted.storage.inspection import holder_of, inspect_file
+from dhtwisted.storage.inspection import damage_of, holder_of, inspect_file
 
 LITTLE_SPACE, NO_SPACE = 1024**3, 64 * 1024**2
 """Bytes."""
@@ -17,12 +17,21 @@ def file_path(specification):
     return os.path.realpath(argument) if name == "file" else None
 
 
+def is_served(settings):
+    """Whether a server works on the data; ``None`` when none of them is in a file."""
+    paths = [path for path in map(file_path, (settings.storage.provider, settings.storage.messages)) if path]
+    return any(holder_of(path) is not None for path in paths) if paths else None
+
+
 def check_storages(settings):
     """Look at what ``[storage]`` names.
 
     :returns: findings, and the times of the newest messages in milliseconds.
     """
     findings, times = [], []
+    paths = list(filter(None, map(file_path, (settings.storage.provider, settings.storage.messages))))
+    if len(set(paths)) < len(paths):
+        findings.append(wrong("messages", f"{paths[0]}: is the file of the storage; leave storage.messages empty, or name another"))
     for topic, specification in (("storage", settings.storage.provider), ("messages", settings.storage.messages)):
         name, _, argument = specification.partition(":")
         if name == "file":
@@ -56,11 +65,10 @@ def check_file(topic, path):
     if not os.path.exists(path):
         yield ok(topic, f"{path}: is made at the first start"), None
     else:
-        yield _check_content(topic, path, holder)
-        if not os.access(path, os.R_OK | os.W_OK):
-            yield wrong(topic, f"{path}: this user may not read and write it; chown it to the server's user"), None
-        if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-            yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
+        yield from _check_content(topic, path, holder)
+    for file in (path, f"{path}.lock"):
+        if os.path.exists(file) and not os.access(file, os.R_OK | os.W_OK):
+            yield wrong(topic, f"{file}: this user may not read and write it; chown it to the server's user"), None
     yield check_space(topic, directory), None
 
 
@@ -69,9 +77,15 @@ def _check_content(topic, path, holder):
         facts = inspect_file(path)
     except ValueError as error:
         cure = "run this as the server's user" if not os.access(path, os.R_OK) else "restore a backup, or name another file"
-        return wrong(topic, f"{path}: cannot be read ({error}); {cure}"), None
+        yield wrong(topic, f"{path}: cannot be read ({error}); {cure}"), None
+        return
+    damage = damage_of(path) if holder is None else None
+    if damage is not None:
+        yield wrong(topic, f"{path}: is damaged ({damage}); restore it from a backup"), None
     state = "no server works on it now" if holder is None else f"the server with process id {holder} works on it"
-    return _check_schema(topic, path, facts, state), facts.newest
+    yield _check_schema(topic, path, facts, state), facts.newest
+    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
 
 
 def _check_schema(topic, place, facts, state):

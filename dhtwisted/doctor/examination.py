@@ -36,7 +36,7 @@ def examine(read_settings, path=None):
         ok("configuration", f"{path or 'no file'}: is good"),
         *keys.check_configuration_file(settings, path),
         *machine.check_user(settings),
-        *network.check_endpoints(settings),
+        *network.check_endpoints(settings, data.is_served(settings)),
         *stored,
         *keys.check_secret(settings),
         *keys.check_password_file(settings),

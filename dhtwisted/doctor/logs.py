@@ -14,7 +14,7 @@ def check_logs(settings):
         if path:
             findings += _check_file(topic, os.path.abspath(path))
     path = settings.log.audit_file
-    if path and os.path.exists(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+    if path and os.path.isfile(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         findings.append(warning("audit log", f"{path}: others may read it, and it has logins and addresses; run: chmod 600 {path}"))
     return findings
 
@@ -23,7 +23,9 @@ def _check_file(topic, path):
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
         return [wrong(topic, f"{path}: there is no directory {directory}; make it, or name another")]
-    if os.path.exists(path) and (os.path.isdir(path) or not os.access(path, os.W_OK)):
+    if os.path.isdir(path):
+        return [wrong(topic, f"{path}: is a directory; name a file in it")]
+    if os.path.exists(path) and not os.access(path, os.W_OK):
         return [wrong(topic, f"{path}: this user may not write it; chown it to the server's user")]
     if not os.access(directory, os.W_OK | os.X_OK):
         return [wrong(topic, f"{directory}: this user may not make a file there; chown it to the server's user")]

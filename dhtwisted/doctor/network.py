@@ -12,65 +12,113 @@ from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.endpoints import TLS_PREFIX, is_clear, is_tls
 
 SECONDS = 3
+LOOPBACK = frozenset({"::1", "localhost"})
 _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
 _UNIX = re.compile(r"unix:(?:address=)?((?:[^:\\]|\\.)*)")
 
 
-def check_endpoints(settings):
-    """Look at each endpoint of ``server.listen``."""
-    findings = []
-    for description in settings.server.listen:
-        plain = description.removeprefix(TLS_PREFIX)
-        tcp, unix = _TCP.match(plain), _UNIX.match(plain)
-        if tcp is not None:
-            findings += _check_tcp(settings, description, *tcp.groups())
-        elif unix is not None:
-            findings.append(_check_directory(description, os.path.dirname(os.path.abspath(re.sub(r"\\(.)", r"\1", unix[1])))))
-        elif plain.startswith("systemd:"):
-            findings.append(ok("port", f"{description}: systemd keeps it, see: systemctl status devicehive.socket"))
-        else:
-            findings.append(ok("port", f"{description}: was not looked at"))
+def check_endpoints(settings, is_running=None):
+    """Look at each endpoint of ``server.listen`` and ``metrics.listen``.
+
+    :param is_running: whether a server works on the data of these settings; ``None`` when that is not known.
+    """
+    findings, seen = [], set()
+    for topic, descriptions in (("port", settings.server.listen), ("metrics port", settings.metrics.listen)):
+        for description in descriptions:
+            findings += _Endpoint(settings, topic, description, is_running).findings(seen)
     return findings
 
 
-def _check_tcp(settings, description, kind, port, arguments):
-    port = int(port)
-    given = _INTERFACE.search(arguments)
-    host = re.sub(r"\\(.)", r"\1", given[1]) if given else ("::" if kind == "tcp6" else "0.0.0.0")
-    is_secure = kind == "ssl" or is_tls(description)
-    yield _check_bind(settings, description, host, port, is_secure)
-    if is_clear(description) and not host.startswith("127.") and host != "::1":
-        yield warning(
-            "port", f"{description}: takes passwords and tokens in clear; use tls: or a proxy with TLS, see docs/operation-service.md"
-        )
+class _Endpoint:
+    """One of them.
+
+    :param topic: what its findings begin with.
+    """
+
+    def __init__(self, settings, topic, description, is_running):
+        self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
+        plain = description.removeprefix(TLS_PREFIX)
+        self._tcp, self._unix = _TCP.match(plain), _UNIX.match(plain)
+        self._is_of_systemd = plain.startswith("systemd:")
+        self._is_secure = is_tls(description) or plain.startswith("ssl:")
+
+    def findings(self, seen):
+        """Look at it.
+
+        :param seen: host and port of those before, to which this one is added.
+        """
+        if self._tcp is not None:
+            yield from self._check_tcp(seen)
+        elif self._unix is not None:
+            yield self._check_directory(os.path.dirname(os.path.abspath(_unescaped(self._unix[1]))))
+        elif self._is_of_systemd:
+            yield self._says(ok, "systemd keeps it, see: systemctl status devicehive.socket")
+        else:
+            yield self._says(ok, "was not looked at")
+
+    def _says(self, level, text):
+        return level(self._topic, f"{self._description}: {text}")
+
+    def _check_tcp(self, seen):
+        kind, port, arguments = self._tcp.groups()
+        given = _INTERFACE.search(arguments)
+        host = _unescaped(given[1]) if given else ("::" if kind == "tcp6" else "0.0.0.0")
+        place = (host, int(port))
+        if place in seen and place[1]:
+            yield self._says(wrong, "stands here twice; remove one")
+            return
+        seen.add(place)
+        yield self._check_bind(*place)
+        if host.startswith("127.") or host in LOOPBACK:
+            return
+        if self._topic != "port":
+            yield self._says(warning, "is open to whoever reaches it, without login; listen on 127.0.0.1 or in a network of your own")
+        elif is_clear(self._description):
+            yield self._says(warning, "takes passwords and tokens in clear; use tls: or a proxy with TLS, see docs/operation-service.md")
+
+    def _check_bind(self, host, port):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return self._check_taken({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+            if error.errno == errno.EACCES:
+                cure = "take a port from 1024 on, devicehive.socket, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
+                return self._says(wrong, f"this user may not listen there; {cure}")
+            return self._says(wrong, f"cannot be listened on ({error.strerror}); see ip address for what this machine has")
+        return self._says(ok, "is free")
+
+    def _check_taken(self, host, port):
+        cure = "end it, or take another port (ss -ltnp shows who it is)"
+        if self._is_running is False:
+            return self._says(wrong, f"another program listens there, since no server works on the data of this one; {cure}")
+        if self._topic == "port":
+            answers, asks_certificates = is_hive(host, port, self._is_secure, self._settings.server.prefixes[0]), self._is_secure
+        else:
+            answers, asks_certificates = is_monitor(host, port), False
+        if answers:
+            return self._says(ok, "a DeviceHive server answers there")
+        if asks_certificates and self._settings.tls.client_authority:
+            level = ok if self._is_running else warning
+            return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
+        return self._says(wrong, f"another program listens there; {cure}")
+
+    def _check_directory(self, directory):
+        if not os.access(directory, os.W_OK | os.X_OK):
+            return self._says(wrong, f"this user may make no socket in {directory}; make the directory, or chown it")
+        return self._says(ok, "a socket can be made there")
 
 
-def _check_bind(settings, description, host, port, is_secure):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            return _check_taken(settings, description, host, port, is_secure)
-        if error.errno == errno.EACCES:
-            cure = "take a port from 1024 on, devicehive.socket, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
-            return wrong("port", f"{description}: this user may not listen there; {cure}")
-        return wrong("port", f"{description}: cannot be listened on ({error.strerror}); see ip address for what this machine has")
-    return ok("port", f"{description}: is free")
-
-
-def _check_taken(settings, description, host, port, is_secure):
-    where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    if is_hive(where, port, is_secure, settings.server.prefixes[0]):
-        return ok("port", f"{description}: a DeviceHive server answers there")
-    return wrong("port", f"{description}: another program listens there; end it, or take another port (ss -ltnp shows who it is)")
+def _unescaped(text):
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def is_hive(host, port, is_secure, prefix):
-    """Ask whoever listens who he is. With certificates of clients, a server that does not answer this one is taken for another program.
+    """Ask whoever listens who he is.
 
     :param is_secure: with TLS; the certificate does not matter here.
     :param prefix: of the paths.
@@ -88,7 +136,13 @@ def is_hive(host, port, is_secure, prefix):
         connection.close()
 
 
-def _check_directory(description, directory):
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return wrong("port", f"{description}: this user may make no socket in {directory}; make the directory, or chown it")
-    return ok("port", f"{description}: a socket can be made there")
+def is_monitor(host, port):
+    """Ask whoever listens whether he tells of a server's health."""
+    connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
+    try:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

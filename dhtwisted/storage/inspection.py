@@ -6,6 +6,7 @@ Nothing is changed: no lock is kept, no file is made. Beside a server, SQLite no
 import fcntl
 import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from dhtwisted.storage.schema_files import schema_directory, script_count
 
 NEWEST = "SELECT max(timestamp) FROM (SELECT max(timestamp) AS timestamp FROM command UNION ALL SELECT max(timestamp) FROM notification)"
 BUSY_SECONDS = 5
+SEARCH_SECONDS = 5.0
+STEPS_BETWEEN_LOOKS = 10_000
+"""Instructions of SQLite's machine."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,8 @@ def inspect_file(path):
     :raises ValueError: it is no data file of ours, or cannot be read; the text says why.
     """
     known = script_count(schema_directory("file"))
-    # To read beside a server takes its -shm file. Without that nobody writes, and SQLite would make one, unless it is told so.
-    mode = "mode=ro" if os.path.exists(f"{path}-shm") else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"{Path(path).absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)) as connection:
+        with closing(_connect(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "schema" not in tables:
                 if tables:
@@ -72,3 +74,27 @@ def inspect_file(path):
     except (OSError, sqlite3.Error) as error:
         raise ValueError(str(error)) from error
     return DataFacts(version, known, newest)
+
+
+def damage_of(path):
+    """Look for damage, in a large file not in all of it.
+
+    :param path: of a file that :func:`inspect_file` can read, and that no server works on.
+    :returns: what is damaged, in a few words; ``None`` for nothing that was found in :data:`SEARCH_SECONDS`.
+    """
+    with closing(_connect(path)) as connection:
+        end = time.monotonic() + SEARCH_SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            return None if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else str(error)
+        except sqlite3.Error as error:
+            return str(error)
+    return None if found == "ok" else found
+
+
+def _connect(path):
+    # To read beside a server takes its -shm file. Without that nobody writes, and SQLite would make one, unless it is told so.
+    mode = "mode=ro" if os.path.exists(f"{path}-shm") else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)

@@ -8,6 +8,7 @@ import pytest_twisted
 
 from dhtwisted.config import Settings, StorageSettings
 from dhtwisted.doctor import data
+from dhtwisted.storage import inspection
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage_base import notification
 
@@ -82,6 +83,43 @@ async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
     assert schema == ("wrong", f"{path}: has schema 99, newer than schema 3 of this program; install the newer release")
     assert rights[0] == "warning"
     assert f"chmod 600 {path}" in rights[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_file(tmp_path, open_file):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.append([notification(f"n{number}") for number in range(500)])
+    await storage.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(b"\xaa" * 12_000)
+    damaged = look(f"file:{path}")[0][0]
+    assert damaged[0] == "wrong"
+    assert "is damaged" in damaged[1] and "restore it from a backup" in damaged[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_file_is_searched_for_a_while_alone(tmp_path, open_file, monkeypatch):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.append([notification(f"n{number}") for number in range(500)])
+    await storage.close()
+    monkeypatch.setattr(inspection, "SEARCH_SECONDS", -1.0)
+    monkeypatch.setattr(inspection, "STEPS_BETWEEN_LOOKS", 1)
+    assert inspection.damage_of(path) is None
+
+
+def test_one_file_for_both(tmp_path):
+    (level, text), *_ = look(f"file:{tmp_path}/hive.sqlite", f"file:{tmp_path}/x/../hive.sqlite")[0]
+    assert level == "wrong"
+    assert "is the file of the storage" in text
+
+
+def test_a_foreign_file_is_not_said_to_have_passwords(tmp_path):
+    path = tmp_path / "run.sh"
+    path.write_text("#!/bin/sh\n" * 100)
+    assert not any("chmod" in text for _, text in look(f"file:{path}")[0])
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be looked at" * 30, b"SQLite format 3\0" + b"\1" * 200])

@@ -30,6 +30,8 @@ def test_files_that_can_be_written(tmp_path):
 def test_files_that_cannot_be_written(tmp_path):
     assert check(audit_file=str(tmp_path / "nowhere" / "audit.log")) == [("wrong", "audit log")]
     assert check(file=str(tmp_path)) == [("wrong", "log")]
+    (finding,) = check_logs(Settings(log=LogSettings(audit_file=str(tmp_path))))
+    assert "is a directory" in finding.text and "chmod" not in finding.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")

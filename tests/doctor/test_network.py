@@ -4,14 +4,15 @@ import socket
 
 import pytest
 
-from dhtwisted.config import ServerSettings, Settings
+from dhtwisted.config import MetricsSettings, ServerSettings, Settings, TlsSettings
 from dhtwisted.doctor import network
 from tests.ports import free_port
 
 
-def look(*endpoints):
+def look(*endpoints, metrics=(), is_running=None, **sections):
     """Level and text of each finding."""
-    return [(finding.level, finding.text) for finding in network.check_endpoints(Settings(server=ServerSettings(listen=endpoints)))]
+    settings = Settings(server=ServerSettings(listen=endpoints), metrics=MetricsSettings(listen=metrics), **sections)
+    return [(finding.level, finding.text) for finding in network.check_endpoints(settings, is_running)]
 
 
 def test_a_free_port():
@@ -32,6 +33,32 @@ def test_a_port_that_another_program_has():
         ((level, text),) = look(f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
     assert level == "wrong"
     assert "another program" in text
+
+
+@pytest.mark.parametrize(("is_running", "level"), [(True, "ok"), (None, "warning"), (False, "wrong")])
+def test_a_server_that_asks_for_certificates(is_running, level):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.settimeout(1)
+        endpoint = f"tls:tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        tls = TlsSettings(certificate="c.pem", client_authority="ca.pem")
+        assert [found for found, _ in look(endpoint, is_running=is_running, tls=tls)] == [level]
+
+
+def test_metrics():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert look(metrics=[f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"], is_running=False)[0][0] == "wrong"
+    assert [level for level, _ in look(metrics=[f"tcp:{free_port()}"])] == ["ok", "warning"]
+
+
+def test_one_endpoint_twice():
+    endpoint = f"tcp:{free_port()}:interface=127.0.0.1"
+    assert [level for level, _ in look(endpoint, endpoint)] == ["ok", "wrong"]
+    assert [level for level, _ in look(endpoint, metrics=[endpoint])] == ["ok", "wrong"]
+    assert [level for level, _ in look("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1")] == ["ok", "ok"]
+
+
+def test_localhost_is_this_machine():
+    assert [level for level, _ in look(f"tcp:{free_port()}:interface=localhost")] == ["ok"]
 
 
 def test_an_address_of_another_machine():

@@ -35,7 +35,12 @@ def names(directory):
 @pytest.mark.parametrize("scheme", ["tcp", "tls:tcp"])
 def test_beside_a_running_server(start, tmp_path, scheme):
     endpoint = f"{scheme}:{free_port()}:interface=127.0.0.1"
-    environment = {"DHTWISTED_TLS_CERTIFICATE": str(write_certificate(tmp_path / "server.pem", 100)), "DHTWISTED_LIMITS_CONNECTIONS": "100"}
+    metrics = f"tcp:{free_port()}:interface=127.0.0.1"
+    environment = {
+        "DHTWISTED_TLS_CERTIFICATE": str(write_certificate(tmp_path / "server.pem", 100)),
+        "DHTWISTED_LIMITS_CONNECTIONS": "100",
+        "DHTWISTED_METRICS_LISTEN": metrics,
+    }
     server = start(endpoint=endpoint, **environment)
     client = Client(server.url(scheme="ws" if scheme == "tcp" else "wss"), sslopt={"cert_reqs": ssl.CERT_NONE})
     client.log_in()
@@ -45,10 +50,20 @@ def test_beside_a_running_server(start, tmp_path, scheme):
     assert [line for line in lines if not line.startswith("ok ")] == [lines[-1]]
     assert lines[-1].endswith("0 of them wrong, 0 warnings")
     assert f"ok       port: {endpoint}: a DeviceHive server answers there" in lines
+    assert f"ok       metrics port: {metrics}: a DeviceHive server answers there" in lines
     assert any(f"the server with process id {server.process.pid} works on it" in line for line in lines)
     assert names(tmp_path) == before
     client.call("device/save", deviceId="d1", device={"name": "d1"})
     assert server.terminate() == 0
+
+
+def test_beside_a_server_that_has_other_data(start, tmp_path):
+    endpoint = f"tcp:{free_port()}:interface=127.0.0.1"
+    start(endpoint=endpoint)
+    (tmp_path / "other").mkdir()
+    status, lines = examine(tmp_path / "other", "--listen", endpoint)
+    assert status == 1
+    assert any(line.startswith(f"wrong    port: {endpoint}: another program listens there") for line in lines)
 
 
 def test_an_empty_directory_stays_empty(tmp_path):
