@@ -1,14 +1,17 @@
 """The first start on an empty storage: a network, a device type, and an administrator whom somebody can be."""
 
+import json
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, Duplicate
 from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User
+from dhtwisted.timestamps import format_timestamp
 from dhtwisted.transfer.unfinished import refuse_unfinished
 
 FILE_NAME = "devicehive.password"
@@ -64,12 +67,25 @@ async def _insert(storage, entity):
     return True
 
 
-def print_password(login, password):
-    """Show a new password to the person in front of the terminal, past the log, which may be kept."""
-    sys.__stdout__.write(
-        f"First start: log in as {login} with the password {password} (shown only now, and good even if the start fails)\n"
-    )
+def print_password(form, login, password):
+    """Show a new password to the person in front of the terminal, past the log, which may be kept.
+
+    :param form: ``text``, or ``json`` where that is the form of the log, which is shown there as well.
+    """
+    line = f"First start: log in as {login} with the password {password} (shown only now, and good even if the start fails)"
+    if form == "json":
+        members = {"level": "info", "logger": __name__, "message": line, "login": login, "password": password}
+        line = json.dumps({"time": f"{format_timestamp(int(time.time() * 1000))}Z"} | members)
+    sys.__stdout__.write(f"{line}\n")
     sys.__stdout__.flush()
+
+
+def is_discarded(stream):
+    """Whether nobody sees what is written to a stream."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def write_password(directory, login, password):

@@ -4,9 +4,11 @@
 endpoint is read once.
 """
 
+import errno
 import re
 
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 
 from dhtwisted.errors import ConfigurationError
 
@@ -17,6 +19,16 @@ milliseconds when clients come back together, and each that finds no room comes 
 """
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
 _BACKLOGGED = re.compile(r"(?:tcp6?|ssl|unix):")
+TAKEN = "another program listens there; end it, or take another port (ss -ltnp shows who it is)"
+FORBIDDEN = (
+    "this user may not listen there; take a port from 1024 on, devicehive.socket, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
+)
+_REASONS = {
+    errno.EADDRINUSE: TAKEN,
+    errno.EACCES: FORBIDDEN,
+    errno.EADDRNOTAVAIL: "this machine has no such address; see: ip address",
+    errno.ENOENT: "there is no such directory; make it, or name another",
+}
 _SYSTEMD = re.compile(r"systemd:domain=(?:INET6?|UNIX):(?:index=\d+|name=[^:=\s]+)")
 
 
@@ -67,3 +79,18 @@ def open_endpoint(reactor, description, option="server.listen"):
         return serverFromString(reactor, plain)
     except LookupError as error:
         raise ConfigurationError(f"{option}: {plain}: systemd has passed no such socket; is devicehive.socket enabled?") from error
+
+
+async def listen(reactor, description, factory, option="server.listen"):
+    """Listen at the endpoint of a checked string, without its TLS.
+
+    :param option: where it is configured, for the error.
+    :returns: the ``IListeningPort``.
+    :raises ConfigurationError: that cannot be; the text says how to mend it.
+    """
+    endpoint = open_endpoint(reactor, description, option)
+    try:
+        return await endpoint.listen(factory)
+    except (CannotListenError, OSError) as error:
+        number = getattr(getattr(error, "socketError", error), "errno", None)
+        raise ConfigurationError(f"{option}: {description}: {_REASONS.get(number) or error}") from error

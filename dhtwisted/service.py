@@ -4,6 +4,7 @@ Whatever is opened is put on a stack together with the way to close it. Stopping
 """
 
 import os
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import ip_address
@@ -16,8 +17,8 @@ from twisted.logger import Logger
 from dhtwisted import __version__
 from dhtwisted.audit import Audit
 from dhtwisted.audit_file import open_audit
-from dhtwisted.bootstrap import bootstrap, print_password, write_password
-from dhtwisted.endpoints import is_clear, is_tls, open_endpoint
+from dhtwisted.bootstrap import bootstrap, is_discarded, print_password, write_password
+from dhtwisted.endpoints import is_clear, is_tls, listen
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.opening import open_storages
@@ -157,7 +158,7 @@ class DeviceHiveService(Service):
         context = ProviderContext(reactor, settings, storage, messages)
         auth = open_provider("auth", settings.auth.provider, context)
         self._at_stop("auth provider", auth.close)
-        announce = print_password if self._foreground else partial(write_password, storage.state_directory)
+        announce = self._way_to_tell(storage.state_directory)
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
         server, factory = await self._start_server(context, auth)
@@ -186,13 +187,19 @@ class DeviceHiveService(Service):
 
         self._monitor = Monitor(self._reactor)
         for description in self._settings.metrics.listen:
-            port = await open_endpoint(self._reactor, description, "metrics.listen").listen(self._monitor.site())
+            port = await listen(self._reactor, description, self._monitor.site(), "metrics.listen")
             self._at_stop("monitor", port.stopListening)
             address = port.getHost()
             self.monitor_addresses.append((address.host, address.port) if hasattr(address, "port") else (os.fsdecode(address.name), None))
             self.log.info("Health and metrics at {endpoint}", endpoint=description)
             if hasattr(address, "port") and not ip_address(address.host).is_loopback:
                 self.log.warn("Health and metrics at {endpoint} are open to whoever reaches it, without login", endpoint=description)
+
+    def _way_to_tell(self, directory):
+        """How somebody gets to see the first password."""
+        if self._foreground and (directory is None or not is_discarded(sys.__stdout__)):
+            return partial(print_password, self._settings.log.format)
+        return partial(write_password, directory)
 
     def _start_retention(self, messages):
         from dhtwisted.retention import Retention
@@ -231,7 +238,7 @@ class DeviceHiveService(Service):
         return certificates
 
     async def _listen(self, description, factory):
-        port = await open_endpoint(self._reactor, description).listen(factory)
+        port = await listen(self._reactor, description, factory)
         self._at_stop("port", port.stopListening)
         address = port.getHost()
         if not hasattr(address, "port"):

@@ -134,7 +134,7 @@ async def test_of_two_servers_that_start_at_once_one_makes_the_administrator(sto
 
 
 def test_a_terminal_sees_the_password(capfd):
-    print_password("dhadmin", "swordfish")
+    print_password("text", "dhadmin", "swordfish")
     line = capfd.readouterr().out
     assert line.count("\n") == 1
     assert "dhadmin" in line

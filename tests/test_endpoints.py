@@ -1,11 +1,12 @@
 """Endpoint strings: which are taken, which are in clear, and what is said of others."""
 
 import pytest
+import pytest_twisted
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 
-from dhtwisted.endpoints import BACKLOG, check_endpoint, is_clear, is_tls, open_endpoint
+from dhtwisted.endpoints import BACKLOG, check_endpoint, is_clear, is_tls, listen, open_endpoint
 from dhtwisted.errors import ConfigurationError
 
 
@@ -69,3 +70,16 @@ def test_a_socket_that_systemd_has_not_passed():
         open_endpoint(None, "tls:systemd:domain=INET:name=devicehive")
     with pytest.raises(ConfigurationError, match=r"metrics\.listen: "):
         open_endpoint(None, "systemd:domain=INET:name=devicehive", "metrics.listen")
+
+
+@pytest.mark.parametrize(
+    ("description", "words"),
+    [
+        ("tcp:0:interface=192.0.2.1", "this machine has no such address"),
+        ("unix:/nowhere/at/all", "there is no such directory"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_where_nobody_can_listen(reactor, description, words):
+    with pytest.raises(ConfigurationError, match=f"^metrics.listen: {description}: {words}"):
+        await listen(reactor, description, Factory(), "metrics.listen")

@@ -1,5 +1,6 @@
 """The process: signals end it with status 0, a failed start with status 1, whoever runs it."""
 
+import json
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import CHECKOUT, START_SECONDS, ServerProcess
+from tests.system.process import CHECKOUT, START_SECONDS, Client, ServerProcess
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 both_commands = pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_a_failed_start_is_status_1_and_one_line(tmp_path, command):
         )
     assert done.returncode == 1
     (line,) = [line for line in done.stdout.splitlines() if "Cannot start" in line]
-    assert "Address already in use" in line
+    assert "another program listens there" in line
     assert "Traceback" not in done.stdout + done.stderr
     assert "Unhandled" not in done.stdout + done.stderr
 
@@ -138,4 +139,24 @@ def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
     lower = ("sh", "-c", 'ulimit -n 200; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
     server = ServerProcess(tmp_path, "--storage", "memory:", command=lower, DHTWISTED_LIMITS_CONNECTIONS="190")
     assert "200 open files are too few for 190 connections, so 136 are let in" in server.log
+    assert server.terminate() == 0
+
+
+def test_the_first_password_is_kept_where_standard_output_is_discarded(tmp_path):
+    command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1"]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for((tmp_path / "devicehive.password").exists, "the password")
+        finally:
+            process.terminate()
+
+
+def test_the_first_password_among_lines_of_json(tmp_path):
+    server = ServerProcess(tmp_path, DHTWISTED_AUTH_ADMIN_PASSWORD="", DHTWISTED_LOG_FORMAT="json")
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    (told,) = [line for line in lines if "password" in line]
+    client = Client(server.url())
+    assert client.call("token", login=told["login"], password=told["password"])["accessToken"]
+    client.close()
     assert server.terminate() == 0

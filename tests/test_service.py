@@ -136,7 +136,7 @@ async def test_a_taken_port_closes_everything_again(reactor, make_service, tmp_p
         with capturedLogs() as logs:
             assert not await start(service)
     (line,) = criticals(logs)
-    assert "Address already in use" in line["reason"]
+    assert line["reason"].startswith(f"server.listen: {endpoint}: another program listens there; end it, or take another port")
     assert "\n" not in line["reason"]
     assert not await accepts(reactor, service.addresses[0])
     assert process.told == ["starting", "failed"]

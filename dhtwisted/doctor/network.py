@@ -9,7 +9,7 @@ import socket
 import ssl
 
 from dhtwisted.doctor.findings import ok, warning, wrong
-from dhtwisted.endpoints import TLS_PREFIX, is_clear, is_tls
+from dhtwisted.endpoints import FORBIDDEN, TAKEN, TLS_PREFIX, is_clear, is_tls
 
 SECONDS = 3
 LOOPBACK = frozenset({"::1", "localhost"})
@@ -87,15 +87,13 @@ class _Endpoint:
             if error.errno == errno.EADDRINUSE:
                 return self._check_taken({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
             if error.errno == errno.EACCES:
-                cure = "take a port from 1024 on, devicehive.socket, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit"
-                return self._says(wrong, f"this user may not listen there; {cure}")
+                return self._says(wrong, FORBIDDEN)
             return self._says(wrong, f"cannot be listened on ({error.strerror}); see ip address for what this machine has")
         return self._says(ok, "is free")
 
     def _check_taken(self, host, port):
-        cure = "end it, or take another port (ss -ltnp shows who it is)"
         if self._is_running is False:
-            return self._says(wrong, f"another program listens there, since no server works on the data of this one; {cure}")
+            return self._says(wrong, f"{TAKEN}; no server works on the data of this one")
         if self._topic == "port":
             answers, asks_certificates = is_hive(host, port, self._is_secure, self._settings.server.prefixes[0]), self._is_secure
         else:
@@ -105,7 +103,7 @@ class _Endpoint:
         if asks_certificates and self._settings.tls.client_authority:
             level = ok if self._is_running else warning
             return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
-        return self._says(wrong, f"another program listens there; {cure}")
+        return self._says(wrong, TAKEN)
 
     def _check_directory(self, directory):
         if not os.access(directory, os.W_OK | os.X_OK):
