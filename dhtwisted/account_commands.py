@@ -22,7 +22,7 @@ from dhtwisted.providers import open_provider
 from dhtwisted.service import MENDABLE
 from dhtwisted.signing_key import FILE_NAME
 from dhtwisted.timestamps import format_timestamp
-from dhtwisted.transfer_commands import Watch, in_one_line, opened, show_warnings
+from dhtwisted.transfer_commands import NO_FILE, Watch, in_one_line, opened, show_warnings
 
 STATUSES = ("active", "locked", "disabled")
 ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
@@ -62,8 +62,11 @@ def _become_owner(settings):
     if storage.durability == "volatile":
         raise AccountError("this storage is in the memory of a server, which nobody else can reach; use the API")
     directory = storage.state_directory
+    path = file_path(settings.storage.provider)
+    if path is not None and not os.path.exists(path):
+        raise AccountError(NO_FILE.format(path=path))
     if directory is not None and os.path.isdir(directory):
-        _become_owner_of(directory, file_path(settings.storage.provider))
+        _become_owner_of(directory, path)
     return directory
 
 
@@ -207,7 +210,9 @@ async def _list_tokens(accounts, command, *_):
     for record in await accounts.device_tokens(command["device"]):
         shown = {"id": record.id, "device": record.device_id, "user": record.user_id, "label": record.label}
         shown |= {"created": format_timestamp(record.created), "expires": format_timestamp(record.expires)}
-        sys.stdout.write(json.dumps(shown) + "\n")
+        text = "{id:>16} {created} {expires} user {user:<6} {device}".format_map(shown)
+        line = json.dumps(shown) if command["json"] else f"{text} {record.label or ''}".rstrip()
+        sys.stdout.write(f"{line if line.isprintable() else ascii(line)}\n")
 
 
 async def _revoke(accounts, command, *_):

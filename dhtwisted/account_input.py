@@ -86,5 +86,6 @@ def expiry(text, now, lifetime):
             f"--expires {text!r} is neither a duration such as 30m, 12h or 30d nor a time such as 2030-01-01T00:00:00"
         ) from None
     if expires <= now:
-        raise AccountError(f"--expires {text!r} is past")
+        unit = "; a duration has a unit, such as 30m, 12h or 30d" if text.isdigit() else ""
+        raise AccountError(f"--expires {text!r} is past{unit}")
     return expires

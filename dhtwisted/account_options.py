@@ -20,7 +20,7 @@ class _Command(Command):
         try:
             found, arguments = getopt.gnu_getopt(options, self.shortOpt, self.longOpt)
         except getopt.GetoptError as error:
-            raise usage.UsageError(str(error)) from error
+            raise usage.UsageError(self.place(str(error))) from error
         return [f"{name}={value}" if f"{name[2:]}=" in self.longOpt else name for name, value in found] + ["--", *arguments]
 
 
@@ -36,7 +36,7 @@ class _OfLogin(_Command):
 
 def _id(text):
     if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
-        raise ValueError(text)
+        raise ValueError(f"{text!r} is no id")
     return int(text)
 
 
@@ -169,7 +169,8 @@ class CreateToken(_Lists, _OfLogin):
     """``token create``."""
 
     words = (
-        "token create [--device ID] [--expires DURATION|TIME] [--refresh] [--action NAME]... [--network ID]... [--device-type ID]... LOGIN"
+        "token create [--device ID [--label TEXT]] [--expires DURATION|TIME] [--refresh] [--action NAME]... [--network ID]... "
+        "[--device-type ID]... LOGIN"
     )
     longdesc = "Writes a token to standard output. Without --action, --network and --device-type it has the rights that a login gives."
     optFlags = [["refresh", None, "a refresh token, which gives access tokens"]]
@@ -197,7 +198,7 @@ class RevokeTokens(_Command):
 
     words = "token revoke LOGIN | --id ID"
     longdesc = "Ends all tokens of a user, who may log in again; or those of one record of a device's tokens, as token list shows them."
-    optParameters = [["id", None, None, "of a device's token", int]]
+    optParameters = [["id", None, None, "of a device's token", _id]]
 
     def parseArgs(self, *arguments):
         """Take the login."""
@@ -209,8 +210,9 @@ class RevokeTokens(_Command):
 class ListTokens(_Command):
     """``token list``."""
 
-    words = "token list [--device ID]"
-    longdesc = "Shows what is kept of tokens that are good for one device alone, as lines of JSON; never the tokens themselves."
+    words = "token list [--device ID] [--json]"
+    longdesc = "Shows what is kept of tokens that are good for one device alone; never the tokens themselves."
+    optFlags = [["json", None, "as lines of JSON"]]
     optParameters = [["device", None, None, "of this device alone"]]
 
 

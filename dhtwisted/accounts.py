@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from dhtwisted.access import PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.device import DEVICE_ID
-from dhtwisted.actions.device_token import check_label, claims_of, forget_tokens_of, is_bound, new_record
+from dhtwisted.actions.device_token import check_label, claims_of, forget, is_bound, new_record, records_of
 from dhtwisted.actions.token import login_claims
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
 from dhtwisted.errors import AccountError, ApiError, Duplicate
@@ -62,7 +62,7 @@ class Accounts:
     async def set_password(self, login, password):
         """Give a user another password; his tokens end."""
         user, record = await self.find(login), await self._hashed(password)
-        return await self._change(user, password=record, valid_from=Raised(self.now))
+        return await self._end_tokens(user, password=record)
 
     async def disable(self, login, force=False):
         """Let a user in no more; his tokens end, also for later.
@@ -71,7 +71,7 @@ class Accounts:
         """
         user = await self.find(login)
         await self._check_administrators(user, force)
-        return await self._change(user, status=DISABLED, valid_from=Raised(self.now))
+        return await self._end_tokens(user, status=DISABLED)
 
     async def enable(self, login):
         """Let a user in again, by his password."""
@@ -82,19 +82,19 @@ class Accounts:
         user = await self.find(login)
         if not is_administrator:
             await self._check_administrators(user, force)
-        return await self._change(user, role=ADMINISTRATOR if is_administrator else CLIENT, valid_from=Raised(self.now))
+        return await self._end_tokens(user, role=ADMINISTRATOR if is_administrator else CLIENT)
 
     async def delete(self, login, force=False):
         """Delete a user, and the records of his tokens for devices."""
         user = await self.find(login)
         await self._check_administrators(user, force)
         await self._storage.delete(User, user.id)
-        await forget_tokens_of(self._storage, user.id)
+        await forget(self._storage, await records_of(self._storage, user.id))
         return user
 
     async def revoke(self, login):
         """End all tokens of a user; he logs in anew."""
-        return await self._change(await self.find(login), valid_from=Raised(self.now))
+        return await self._end_tokens(await self.find(login))
 
     async def device_tokens(self, device_id=None):
         """The records of tokens that are good for one device, the oldest first.
@@ -121,15 +121,18 @@ class Accounts:
         :param network_ids: ``None`` for those that a login gives; likewise the next.
         :param device_id: the only device that it is good for; ``None`` for any.
         :param label: what the record of a device's token is called.
-        :raises AccountError: he is not active, or there is no such action.
+        :raises AccountError: he is not active, there is no such action, network or device type, or it is more than he may.
         """
         user = await self.find(login)
         if user.status != ACTIVE:
             raise AccountError(f"{login!r} is not active, so nobody would accept a token of his; see: devicehive user enable")
         claims = login_claims(user)
+        permitted = frozenset(map(_permission, actions))
+        await self._check_groups(network_ids or (), device_type_ids)
+        _check_rights(user, claims, permitted, network_ids or (), device_type_ids or ())
         claims = replace(
             claims,
-            actions=frozenset(map(_permission, actions)) or claims.actions,
+            actions=permitted or claims.actions,
             network_ids=claims.network_ids if network_ids is None else frozenset(map(str, network_ids)),
             device_type_ids=claims.device_type_ids if device_type_ids is None else frozenset(map(str, device_type_ids)),
             expires=expires,
@@ -150,6 +153,12 @@ class Accounts:
             raise AccountError("this auth provider does not carry the device of a token")
         return token
 
+    async def _end_tokens(self, user, **changes):
+        dead = await records_of(self._storage, user.id)
+        changed = await self._change(user, valid_from=Raised(self.now), **changes)
+        await forget(self._storage, dead)
+        return changed
+
     async def _change(self, user, **changes):
         return await self._storage.update(User, user.id, changes)
 
@@ -169,6 +178,21 @@ class Accounts:
         others = [other for other in await self._storage.find(User, query) if other.id != user.id]
         if not others and not force and user.role == ADMINISTRATOR:
             raise AccountError(f"{user.login!r} is the last active administrator, without whom nobody manages the server; --force does it")
+
+
+def _check_rights(user, claims, actions, network_ids, device_type_ids):
+    """Refuse a token that would open nothing, or more than a login does."""
+    if user.role == ADMINISTRATOR:
+        return
+    beyond = sorted(action.wire_name if action is not Permission.ANY else "*" for action in actions - claims.actions)
+    if beyond:
+        raise AccountError(f"{user.login!r} is a client, who may not {', '.join(beyond)}; see: devicehive user role")
+    for ids, his, what in ((network_ids, user.network_ids, "network"), (device_type_ids, user.device_type_ids, "device type")):
+        if what == "device type" and user.all_device_types_available:
+            continue
+        for key in ids:
+            if key not in his:
+                raise AccountError(f"{user.login!r} may not use {what} {key}; an administrator assigns it to him")
 
 
 def _checked(check, value, rule):

@@ -18,6 +18,9 @@ def say_version():
     say(f"dhtwisted {__version__}")
 
 
+OF_SERVER = frozenset({"--config", "--storage", "--messages", "--listen"})
+
+
 class Command(usage.Options):
     """One subcommand.
 
@@ -27,6 +30,19 @@ class Command(usage.Options):
 
     words = ""
     before = "[--config FILE] [--storage PROVIDER]"
+
+    def parseOptions(self, options=None):
+        """Parse; an option of the server is told its place."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise usage.UsageError(self.place(str(error))) from error
+
+    def place(self, reason):
+        """Say more about an option that is not known here."""
+        if reason.endswith(" not recognized") and reason.split()[1] in OF_SERVER:
+            return f"{reason} here; it stands before: devicehive {self.before} {self.words}"
+        return reason
 
     def opt_version(self):
         """show the version, and exit"""

@@ -1,5 +1,6 @@
 """``devicehive export FILE`` and ``devicehive import FILE``: open the storages as the server does, move everything, and end."""
 
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from twisted.internet.task import react
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner, textFileLogObserver
 
 from dhtwisted import __version__
+from dhtwisted.doctor.data import file_path
 from dhtwisted.errors import TransferError
 from dhtwisted.model import EntityQuery, User
 from dhtwisted.opening import open_storages
@@ -22,6 +24,7 @@ from dhtwisted.transfer.stream import Reader, Writer
 PATIENCE = 30
 """Seconds until a storage must be open."""
 
+NO_FILE = "there is no data file {path}: start a server first, or name the right one with --storage or --config"
 LONGEST_REASON = 500
 """Characters of an error: it may quote from a file that holds anything."""
 
@@ -55,6 +58,9 @@ async def export_file(reactor, settings, watch, file, force):
     :param force: whether it may be there already.
     :returns: a line that says what was written.
     """
+    path = file_path(settings.storage.provider)
+    if path is not None and not os.path.exists(path):
+        raise TransferError(NO_FILE.format(path=path))
     async with opened(reactor, settings, watch) as (storage, messages):
         if not await storage.count(User, EntityQuery()):
             raise TransferError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")

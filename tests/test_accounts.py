@@ -5,7 +5,7 @@ import pytest_twisted
 
 from dhtwisted.accounts import Accounts
 from dhtwisted.errors import AccountError
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
 from dhtwisted.testing.server import PASSWORD
 
 NEW_PASSWORD = "another-one"
@@ -50,6 +50,42 @@ async def test_a_user_who_is_added_can_log_in(hive):
 async def test_who_cannot_be_added(hive, login, password, groups, words):
     assert words in await refusal(hive.accounts.add(login, password, **groups))
     assert len(await hive.accounts.all()) == 1
+
+
+@pytest.mark.parametrize(
+    ("rights", "words"),
+    [
+        ({"actions": ["ManageUser"]}, "'anna' is a client, who may not ManageUser"),
+        ({"actions": ["*"]}, "may not *"),
+        ({"network_ids": [2]}, "may not use network 2"),
+        ({"network_ids": [99]}, "there is no network 99"),
+        ({"device_type_ids": [2]}, "may not use device type 2"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_token_opens_no_more_than_its_user_may(hive, rights, words):
+    await hive.storage.insert(Network(id=2, name="two"))
+    await hive.storage.insert(DeviceType(id=2, name="two"))
+    await hive.accounts.add("anna", PASSWORD, network_ids=[1], device_type_ids=[1])
+    expires = hive.server.now() + 60_000
+    assert words in await refusal(hive.accounts.token("anna", expires, **rights))
+    await hive.accounts.token("anna", expires, actions=["GetDevice"], network_ids=[1], device_type_ids=[1])
+    if "99" not in words:
+        await hive.accounts.token("dhadmin", expires, **rights)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("set_password", (NEW_PASSWORD,)), ("disable", ()), ("set_role", (True,)), ("revoke", ()), ("delete", ())],
+)
+@pytest_twisted.ensureDeferred
+async def test_dead_tokens_are_not_listed(hive, method, arguments):
+    await hive.accounts.add("anna", PASSWORD)
+    expires = hive.server.now() + 60_000
+    for login in ("anna", "anna", "dhadmin"):
+        await hive.accounts.token(login, expires, device_id="pump")
+    await getattr(hive.accounts, method)("anna", *arguments)
+    assert [record.user_id for record in await hive.accounts.device_tokens()] == [1]
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,11 @@ def test_an_export_that_cannot_be_made_leaves_everything_as_it_was(source, tmp_p
     assert "a.jsonl is there already: name another file, or replace it with --force" in refusal(
         devicehive(tmp_path, "one", "export", "a.jsonl")
     )
+    (tmp_path / "empty.sqlite").touch()
     assert "has no users" in refusal(devicehive(tmp_path, "empty", "export", "--force", "a.jsonl"))
-    assert "there is no directory" in refusal(devicehive(tmp_path, "missing/one", "export", "--force", "a.jsonl"))
+    for name in ("typo", "missing/one"):
+        assert "there is no data file" in refusal(devicehive(tmp_path, name, "export", "--force", "a.jsonl"))
+    assert not list(tmp_path.glob("typo*"))
     assert (tmp_path / "a.jsonl").read_text() == "old"
     assert devicehive(tmp_path, "one", "export", "--force", "a.jsonl").returncode == 0
     assert (tmp_path / "a.jsonl").read_text().startswith("{")

@@ -8,6 +8,7 @@ import secrets
 
 from msgspec import Raw
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.access import DEVICE_PERMISSIONS, Permission
 from dhtwisted.actions.audited import Written
@@ -27,6 +28,7 @@ from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, check_length
 from dhtwisted.timestamps import format_timestamp
 
+AT_A_TIME = 100
 MOST_OF_A_USER = 100_000
 """Records of tokens that have not expired."""
 
@@ -107,13 +109,22 @@ async def _check_room(server, user_id):
             raise TooManyRequests()
 
 
-async def forget_tokens_of(entities, user_id):
-    """Delete the records of a user who is no more.
+async def records_of(entities, user_id):
+    """The records of a user's tokens.
 
     :param entities: the server's, or a storage.
     """
-    for record in await entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id})):
-        await entities.delete(DeviceToken, record.id)
+    return await entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id}))
+
+
+async def forget(entities, records):
+    """Delete records whose tokens are no good any more, many at a time: storages commit them together.
+
+    :param entities: the server's, or a storage.
+    """
+    for start in range(0, len(records), AT_A_TIME):
+        portion = records[start : start + AT_A_TIME]
+        await gatherResults([Deferred.fromCoroutine(entities.delete(DeviceToken, record.id)) for record in portion], consumeErrors=True)
 
 
 def is_bound(auth, token, claims):

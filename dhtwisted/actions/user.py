@@ -15,7 +15,7 @@ from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.device_token import forget_tokens_of
+from dhtwisted.actions.device_token import forget, records_of
 from dhtwisted.errors import (
     AdministratorRequired,
     BadRequest,
@@ -265,14 +265,17 @@ async def _update(request, user):
     if change.password:
         check_password(change.password)
         changes["password"] = await request.server.auth.hash_password(change.password)
+    dead = []
     if _ends_tokens(change, user):
         changes["valid_from"] = Raised(request.server.now())
+        dead = await records_of(request.server.entities, user.id)
     try:
         await request.server.entities.update(User, user.id, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:
         raise UserNotFound(user.id) from None
+    await forget(request.server.entities, dead)
 
 
 def _ends_tokens(change, user):
@@ -297,7 +300,7 @@ async def user_delete(request):
         raise AdministratorRequired()
     if not await request.server.entities.delete(User, user.id):
         raise UserNotFound(user.id)
-    await forget_tokens_of(request.server.entities, user.id)
+    await forget(request.server.entities, await records_of(request.server.entities, user.id))
 
 
 def checked_login(login):

@@ -174,8 +174,10 @@ async def test_a_refreshed_token_is_good_for_the_same_device(server):
 async def test_what_ends_all_tokens_of_its_user_ends_it_too(server, change):
     anna = await server.add_user("anna", network_ids=frozenset({1}))
     token, _ = await bound(server, "pump", anna)
+    await bound(server, "lamp")
     await server.admin.call("user/update", userId=anna.id, user=change)
     assert (await server.connect().refused("authenticate", token=token))[0] == 401
+    assert [record["deviceId"] for record in (await server.admin.call("token/list"))["tokens"]] == ["lamp"]
 
 
 @pytest_twisted.ensureDeferred

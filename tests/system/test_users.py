@@ -115,7 +115,8 @@ def test_a_token_for_one_device_is_listed_and_revoked_by_its_id(start, shell):
         with pytest.raises(Refused, match="403"):
             client.call("device/save", deviceId="other", device={})
     server.terminate()
-    (record,) = [json.loads(line) for line in done(shell("token", "list", "--device", "pump")).splitlines() if "lost" in line]
+    (record,) = [json.loads(line) for line in done(shell("token", "list", "--json", "--device", "pump")).splitlines() if "lost" in line]
+    assert any(str(record["id"]) in line and line.endswith("pump lost") for line in done(shell("token", "list")).splitlines())
     done(shell("token", "revoke", "--id", str(record["id"])))
     assert "it was revoked" in shell("token", "show", given=lost).stderr
     done(shell("token", "show", given=kept))
@@ -184,7 +185,10 @@ def test_beside_a_server_on_a_database(start, shell, database):
         (("user", "add", "--random", "--password-file", "-", "anna"), "either --random or"),
         (("token", "show"), "no token"),
         (("token", "revoke"), "either a LOGIN or an ID"),
-        (("token", "revoke", "--id", "x"), "invalid"),
+        (("token", "revoke", "--id", "x"), "'x' is no id"),
+        (("user", "list", "--config", "x"), "it stands before: devicehive [--config FILE]"),
+        (("doctor", "--config", "x"), "it stands before: devicehive [--config FILE]"),
+        (("token", "create", "--expires", "5", "dhadmin"), "a duration has a unit"),
         (("token", "create", "--device", "a b", "dhadmin"), "1 to 48 letters"),
     ],
 )
@@ -193,6 +197,9 @@ def test_mistakes_are_told_in_one_line(start, shell, arguments, words):
     assert words in failed(shell(*arguments))
 
 
-def test_a_storage_without_users_and_one_in_memory(shell):
+def test_a_storage_without_users_and_one_in_memory(shell, tmp_path):
+    assert "hive.sqlite: start a server first" in failed(shell("user", "list"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "hive.sqlite").touch()
     assert "start it first" in failed(shell("user", "list"))
     assert "use the API" in failed(shell("user", "list", storage=("--storage", "memory:")))
