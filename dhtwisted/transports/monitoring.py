@@ -6,6 +6,7 @@ import resource
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -124,7 +125,7 @@ class Monitor:
 
     def site(self):
         """The pages, for an endpoint."""
-        root, health = Resource(), Resource()
+        root, health = _Folder(), _Folder()
         root.putChild(b"health", health)
         health.putChild(b"live", _Page(self._live))
         health.putChild(b"ready", _Page(self._ready))
@@ -157,6 +158,13 @@ def _process():
         text += family("process_resident_memory_bytes", "gauge", "Resident memory.", [({}, pages * resource.getpagesize())])
         text += family("process_open_fds", "gauge", "Open file descriptors.", [({}, len(os.listdir("/proc/self/fd")))])
     return text
+
+
+class _Folder(Resource):
+    """Holds pages, and is none."""
+
+    def render(self, request):
+        return notFound(message="There are /health/live, /health/ready and /metrics.").render(request)
 
 
 class _Page(Resource):

@@ -73,6 +73,13 @@ async def test_metrics_can_be_parsed(reactor, service):
     assert families["dhtwisted_connections"].samples[0].value == 0
 
 
+@pytest.mark.parametrize(("path", "words"), [("/", "/health/live"), ("/health", "/health/ready"), ("/nothing", "")])
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_page_is_not_found(reactor, service, path, words):
+    status, body = await get(reactor, service.monitor_addresses[0], path)
+    assert (status, words in body.decode()) == (404, True)
+
+
 @pytest_twisted.ensureDeferred
 async def test_clients_do_not_find_metrics_on_their_port(reactor, service):
     status, _ = await get(reactor, service.addresses[0], "/metrics")
