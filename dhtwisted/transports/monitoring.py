@@ -163,6 +163,9 @@ def _process():
 class _Folder(Resource):
     """Holds pages, and is none."""
 
+    def getChild(self, path, request):
+        return self
+
     def render(self, request):
         return notFound(message="There are /health/live, /health/ready and /metrics.").render(request)
 

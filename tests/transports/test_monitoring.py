@@ -73,7 +73,7 @@ async def test_metrics_can_be_parsed(reactor, service):
     assert families["dhtwisted_connections"].samples[0].value == 0
 
 
-@pytest.mark.parametrize(("path", "words"), [("/", "/health/live"), ("/health", "/health/ready"), ("/nothing", "")])
+@pytest.mark.parametrize(("path", "words"), [("/", "/health/live"), ("/health", "/health/ready"), ("/nothing/at/all", "/metrics")])
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_page_is_not_found(reactor, service, path, words):
     status, body = await get(reactor, service.monitor_addresses[0], path)
