@@ -53,7 +53,8 @@ class IEntityStorage(Interface):
         """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
 
         :param changes: field name -> new value; never the key. The new value of a set may be ``model.With`` or ``model.Without``, so that
-            concurrent changes of its elements all take effect too; that of a number may be ``model.Raised``, which never lowers it.
+            concurrent changes of its elements all take effect too; that of a number may be ``model.Raised``, which never lowers it, and may
+            depend on whether another field changes.
             ``model.changed`` works any of them out.
         :returns: the entity as it is now.
         :raises Missing: there is no such entity.

@@ -139,9 +139,14 @@ class Without(Struct, frozen=True):
 class Raised(Struct, frozen=True):
     """As the new value of a field that holds a number: ``to``, but in any case more than it has. However many raise it at once, it never
     falls, and each of them raises it.
+
+    :ivar to: what it becomes at least.
+    :ivar when: the name of another field in the same change: the number is raised only if that field had another value than it gets. Empty:
+        in any case.
     """
 
     to: int
+    when: str = ""
 
 
 def changed(entity, changes):
@@ -149,14 +154,16 @@ def changed(entity, changes):
 
     :param changes: field name -> new value, :class:`With`, :class:`Without` or :class:`Raised`.
     """
-    return replace(entity, **{name: _value(getattr(entity, name), change) for name, change in changes.items()})
+    return replace(entity, **{name: _value(entity, name, changes) for name in changes})
 
 
-def _value(old, change):
+def _value(entity, name, changes):
+    old, change = getattr(entity, name), changes[name]
     if isinstance(change, With):
         return old | change.elements
     if isinstance(change, Raised):
-        return max(old + 1, change.to)
+        is_raised = not change.when or changes[change.when] != getattr(entity, change.when)
+        return max(old + 1, change.to) if is_raised else old
     return old - change.elements if isinstance(change, Without) else change
 
 

@@ -202,7 +202,7 @@ async def user_insert(request) -> InsertedUser:
     data = payload(new.data)
     user = User(
         login=login,
-        password=await request.server.auth.hash_password(new.password),
+        password=await _hashed(request, new.password),
         role=new.role,
         status=ACTIVE if new.status is None else new.status,
         data=data,
@@ -264,24 +264,28 @@ async def _update(request, user):
         changes["data"] = payload(change.data)
     if change.password:
         check_password(change.password)
-        changes["password"] = await request.server.auth.hash_password(change.password)
-    dead = []
-    if _ends_tokens(change, user):
+        changes["password"] = await _hashed(request, change.password)
+    if change.password or change.status not in (None, ACTIVE):
         changes["valid_from"] = Raised(request.server.now())
-        dead = await records_of(request.server.entities, user.id)
+    elif change.role is not None:
+        # A client may send the role along as it is.
+        changes["valid_from"] = Raised(request.server.now(), when="role")
+    records = await records_of(request.server.entities, user.id) if "valid_from" in changes else []
     try:
-        await request.server.entities.update(User, user.id, changes)
+        after = await request.server.entities.update(User, user.id, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:
         raise UserNotFound(user.id) from None
-    await forget(request.server.entities, dead)
+    if after.valid_from != user.valid_from:
+        await forget(request.server.entities, [record for record in records if record.created <= after.valid_from])
 
 
-def _ends_tokens(change, user):
-    """Whether tokens that were made before are no good after a change. A client may send role and status along as they are."""
-    is_locked = change.status is not None and change.status != ACTIVE
-    return bool(change.password) or is_locked or change.role not in (None, user.role)
+async def _hashed(request, password):
+    """The record of a password. Many wait for theirs at times, for seconds: whoever asks must still be permitted to, afterwards."""
+    record = await request.server.auth.hash_password(password)
+    request.server.check(request.action, request.principal)
+    return record
 
 
 class UserDelete(Fields, tag="user/delete"):

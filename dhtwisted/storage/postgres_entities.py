@@ -97,7 +97,12 @@ class EntityTable:
         if isinstance(value, Without):
             return f"{field} = ARRAY(SELECT unnest({self.name}.{field}) EXCEPT SELECT unnest(%({field})s::bigint[]))"
         if isinstance(value, Raised):
-            return f"{field} = greatest({self.name}.{field} + 1, %({field})s)"
+            raised = f"greatest({self.name}.{field} + 1, %({field})s)"
+            if not value.when:
+                return f"{field} = {raised}"
+            self._check(value.when)
+            differs = f"{self.name}.{value.when} IS DISTINCT FROM %({value.when})s"
+            return f"{field} = CASE WHEN {differs} THEN {raised} ELSE {self.name}.{field} END"
         return f"{field} = %({field})s"
 
     def _conditions(self, query):

@@ -1,5 +1,7 @@
 """The contract of an entity storage."""
 
+from itertools import pairwise
+
 import pytest
 import pytest_twisted
 from hypothesis import strategies as st
@@ -121,6 +123,22 @@ class EntityStorageContract(StorageContract):
         assert (await storage.get(User, user.id)).valid_from == max(numbers), (
             "and never falls: tokens that were revoked would be good again"
         )
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_number_is_raised_only_when_another_field_changes(self, storage):
+        user = await storage.insert(User(login="a", role=1, valid_from=7))
+        same = await storage.update(User, user.id, {"role": 1, "valid_from": Raised(1000, when="role")})
+        assert (same.role, same.valid_from) == (1, 7), "Raised with when: the field had this value, so the number stays"
+        other = await storage.update(User, user.id, {"role": 0, "valid_from": Raised(1000, when="role")})
+        assert (other.role, other.valid_from) == (0, 1000), "Raised with when: the field had another value, so the number is raised"
+        roles = (1, 0) * 5
+        raised = await results(*(storage.update(User, user.id, {"role": role, "valid_from": Raised(5, when="role")}) for role in roles))
+        numbers = {entity.valid_from: entity.role for entity in raised}
+        assert all(numbers[entity.valid_from] == entity.role for entity in raised), (
+            "what the field had is what is stored at that moment, however many come at once: a number belongs to one role"
+        )
+        ascending = [numbers[number] for number in sorted(numbers)]
+        assert all(one != next_one for one, next_one in pairwise(ascending)), "and it is raised with each change of the field alone"
 
     @pytest_twisted.ensureDeferred
     async def test_update_replaces_what_it_names(self, storage):

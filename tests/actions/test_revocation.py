@@ -5,7 +5,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from dhtwisted.errors import InvalidCredentials
-from dhtwisted.model import ADMINISTRATOR, CLIENT, User
+from dhtwisted.model import ADMINISTRATOR, CLIENT, EntityQuery, User
 from dhtwisted.testing.server import PASSWORD
 from tests.rest_api import client as rest_client
 
@@ -119,6 +119,37 @@ class SlowHashes:
         right = await self._hasher.verify(password, record)
         await self.checked
         return right
+
+
+class SlowRecords(SlowHashes):
+    """The same for the record of a new password."""
+
+    async def hash(self, password):
+        record = await self._hasher.hash(password)
+        await self.checked
+        return record
+
+
+@pytest.mark.parametrize(
+    ("action", "members"),
+    [
+        ("user/updateCurrent", {"user": {"password": NEW_PASSWORD}}),
+        ("user/update", {"userId": 1, "user": {"password": NEW_PASSWORD}}),
+        ("user/insert", {"user": {"login": "thief", "password": NEW_PASSWORD, "role": 0}}),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_who_is_disabled_while_a_password_is_hashed_changes_nothing(open_server, action, members):
+    server = await open_server(hash_password=True)
+    anna = await server.add_user("anna", role=0)
+    client = await server.client(anna)
+    server.auth._hasher = slow = SlowRecords(server.auth._hasher)
+    request = ensureDeferred(client.refused(action, **members))
+    await (await server.client()).call("user/update", userId=anna.id, user={"status": 2})
+    before = await server.server.entities.find(User, EntityQuery())
+    slow.checked.callback(None)
+    assert (await request)[0] == 401
+    assert await server.server.entities.find(User, EntityQuery()) == before
 
 
 @pytest_twisted.ensureDeferred
