@@ -112,7 +112,7 @@ async def _run(reactor, settings, name, command, given, operator):
                     raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
                 accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
-                audit.done_by_shell(name, operator=operator, **_about(name, command))
+                audit.done_by_shell(name, operator=operator, **_about(name, command) | accounts.recorded)
             finally:
                 await auth.close()
                 audit.close()

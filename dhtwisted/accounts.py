@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from dhtwisted.access import PERMISSIONS_BY_NAME, Permission
+from dhtwisted.actions.audited import rights_of
 from dhtwisted.actions.device import DEVICE_ID
 from dhtwisted.actions.device_token import check_label, claims_of, forget, is_bound, new_record, records_of
 from dhtwisted.actions.token import login_claims
@@ -17,12 +18,14 @@ class Accounts:
     :param storage: an opened ``IEntityStorage``.
     :param auth: an ``IAuthProvider``, for hashes and tokens.
     :ivar now: milliseconds since 1970 UTC, as handed in.
+    :ivar recorded: what the audit log is to say of the rights that were given.
     """
 
     def __init__(self, storage, auth, now):
         self._storage = storage
         self._auth = auth
         self.now = now
+        self.recorded = {}
 
     async def all(self):
         """All users, by id."""
@@ -53,7 +56,9 @@ class Accounts:
             all_device_types_available=device_type_ids is None,
             network_ids=frozenset(network_ids),
             device_type_ids=frozenset(device_type_ids or ()),
+            valid_from=self.now,
         )
+        self.recorded = {"networks": sorted(user.network_ids), "deviceTypes": "*" if device_type_ids is None else sorted(device_type_ids)}
         try:
             return await self._storage.insert(user)
         except Duplicate:
@@ -139,6 +144,7 @@ class Accounts:
             refresh=refresh,
             valid_from=user.valid_from,
         )
+        self.recorded = rights_of(claims)
         return self._auth.issue(claims) if device_id is None else await self._device_token(claims, device_id, label)
 
     async def _device_token(self, claims, device_id, label):
@@ -147,6 +153,7 @@ class Accounts:
         _checked(check_label, label, "a label has 1 to 128 characters")
         record = await self._storage.insert(new_record(device_id, claims.user_id, self.now, claims.expires, label))
         claims = claims_of(record, claims)
+        self.recorded = rights_of(claims)
         token = self._auth.issue(claims)
         if not is_bound(self._auth, token, claims):
             await self._storage.delete(DeviceToken, record.id)

@@ -63,7 +63,9 @@ class Audit:
         principal = session.principal if request is None else request.principal
         if action is not None and action.audit is not None:
             details = {} if request is None else action.audit.about(request)
-            self._refused(action.name, _who(session, principal) | details, error)
+            # Who fails to log in is nobody, whoever has the connection.
+            who = _where(session.output) if "login" in details else _who(session, principal)
+            self._refused(action.name, who | details, error)
         elif isinstance(error, Unauthorized) and (has_token if request is None else request.fields.token is not None):
             self.failed_authentication(session.output, error)
 

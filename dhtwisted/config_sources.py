@@ -69,7 +69,8 @@ def _read_file(values, path):
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); name a file that this user may read") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Not only what tomllib itself says: numbers of thousands of digits, and lists in lists without end, too.
         raise ConfigurationError(f"{path}: is not valid TOML ({error}); devicehive --example-config shows the form") from error
     for section, table in document.items():
         if section not in _SECTIONS:

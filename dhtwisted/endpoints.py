@@ -5,6 +5,7 @@ endpoint is read once.
 """
 
 import errno
+import os
 import re
 
 from twisted.internet.endpoints import serverFromString
@@ -18,6 +19,9 @@ BACKLOG = 4096
 milliseconds when clients come back together, and each that finds no room comes again after a second, then two, then four.
 """
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
+_UNIX = re.compile(r"unix:(?:address=)?((?:[^:\\]|\\.)*)")
+LONGEST_PATH = 107
+"""Bytes of the path of a Unix socket, which Linux has no more room for."""
 _BACKLOGGED = re.compile(r"(?:tcp6?|ssl|unix):")
 TAKEN = "another program listens there; end it, or take another port (ss -ltnp shows who it is)"
 FORBIDDEN = (
@@ -48,6 +52,11 @@ def check_endpoint(description):
     :raises ValueError: it is no endpoint; the text goes on after the string.
     """
     plain = description.removeprefix(TLS_PREFIX)
+    if not description.isprintable():
+        raise ValueError("has a character that cannot be printed")
+    unix = _UNIX.match(plain)
+    if unix is not None and len(os.fsencode(unix[1])) > LONGEST_PATH:
+        raise ValueError(f"has a path of more than {LONGEST_PATH} bytes")
     port = _PORT.match(plain)
     if port is not None and int(port[1]) > 65535:
         raise ValueError("has a port above 65535")

@@ -104,7 +104,12 @@ class Process:
 
     def _reload_configuration(self):
         self._supervisor.reloading()
-        self._supervisor.ready(self._reload())
+        status = "The reload has failed by a defect; the log has it"
+        try:
+            status = self._reload()
+        finally:
+            # systemd waits for it, whatever happens.
+            self._supervisor.ready(status)
 
     def _stop_reactor(self):
         try:

@@ -177,9 +177,10 @@ def test_a_missing_file_is_named(tmp_path):
     assert complaint(str(tmp_path / "absent.toml")).startswith(f"{tmp_path}/absent.toml: cannot be read")
 
 
-def test_a_binary_file_is_no_toml(tmp_path):
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = " + b"1" * 5000, b"a = " + b"[" * 5000])
+def test_what_is_no_toml(tmp_path, content):
     path = tmp_path / "devicehive.toml"
-    path.write_bytes(b"\xff\xfe\x00")
+    path.write_bytes(content)
     assert "is not valid TOML" in complaint(str(path))
 
 

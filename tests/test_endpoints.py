@@ -36,6 +36,8 @@ def test_good_ones(description):
         ("systemd:", "domain=INET:name=devicehive"),
         ("systemd:domain=INET", "domain=INET:name=devicehive"),
         ("tcp:", "is no endpoint"),
+        ("tcp:0:interface=a\0b", "cannot be printed"),
+        (f"unix:/{'x' * 107}", "a path of more than 107 bytes"),
         ("carrier-pigeon:1", "is no endpoint"),
     ],
 )

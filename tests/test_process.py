@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 
+from dhtwisted.process import Process
 from tests.system.process import CHECKOUT, START_SECONDS, Client, ServerProcess
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
@@ -160,3 +162,32 @@ def test_the_first_password_among_lines_of_json(tmp_path):
     assert client.call("token", login=told["login"], password=told["password"])["accessToken"]
     client.close()
     assert server.terminate() == 0
+
+
+def test_systemd_hears_of_the_end_of_a_reload_that_fails():
+    class Told:
+        def __init__(self):
+            self.words = []
+
+        def starting(self):
+            self.words.append("starting")
+
+        def reloading(self):
+            self.words.append("reloading")
+
+        def ready(self, status):
+            self.words.append(status)
+
+        def stopped(self):
+            self.words.append("stopped")
+
+    told, clock = Told(), Clock()
+    clock.callWhenRunning = clock.callFromThread = lambda function: function()
+    process = Process(clock, told)
+    process.starting(0, lambda: 1 / 0)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        process.stopped()
+    assert told.words == ["starting", "reloading", "The reload has failed by a defect; the log has it", "stopped"]

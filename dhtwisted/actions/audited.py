@@ -17,6 +17,7 @@ from dhtwisted.audit import LONGEST
 from dhtwisted.errors import InvalidCredentials, StorageError
 from dhtwisted.masking import encodable
 from dhtwisted.model import EntityQuery
+from dhtwisted.schema import Members
 from dhtwisted.timestamps import format_timestamp
 
 WITH_VALUES = frozenset(
@@ -77,10 +78,12 @@ class MadeTokens(_Recorded):
             claims = request.server.auth.verify(members.access_token)
         except InvalidCredentials:
             # A provider may have tokens that it only takes elsewhere. What is known is recorded.
-            details = {}
+            details = self.about(request)
         else:
-            details = _rights(claims) | ({} if request.principal is not None else self._owner(request, claims.user_id))
-        request.server.audit.succeeded(request, self.about(request) | details)
+            about = self.about(request)
+            is_login = request.principal is None or bool(about)
+            details = about | rights_of(claims) | (self._owner(request, claims.user_id) if is_login else {})
+        request.server.audit.succeeded(request, details)
         return members
 
     def about(self, request):
@@ -94,7 +97,8 @@ class MadeTokens(_Recorded):
         return {"user": user_id} | ({} if user is None else {"login": user.login})
 
 
-def _rights(claims):
+def rights_of(claims):
+    """Members of a record that say what a token opens."""
     rights = claims.actions
     names = None if rights is None else "*" if Permission.ANY in rights else sorted(Permission(right).wire_name for right in rights)
     return {
@@ -127,6 +131,8 @@ class Written(_Recorded):
         key = self._key(request) if self._key is not None else getattr(members, members.__struct_fields__[0]).id
         after = await self._find(request, key)
         details = {"kind": self._kind.KIND} | _difference(before, after)
+        if details.get("change") == "changed" and (asked := _asked(request.fields, details["values"])):
+            details["asked"] = asked
         if details.get("changed") != [] or not self._only_changes:
             request.server.audit.succeeded(request, details)
         return members
@@ -147,6 +153,16 @@ class Written(_Recorded):
         except StorageError:
             return None
         return found[0] if found else None
+
+
+def _asked(fields, values):
+    """Rights that a request has asked for and that are not seen to have changed to that: another request may have come between."""
+    asked = {}
+    for part in (getattr(fields, name) for name in fields.__struct_fields__):
+        if isinstance(part, Members):
+            given = ((name, getattr(part, name)) for name in part.__struct_fields__ if name in WITH_VALUES)
+            asked |= {_wire(name): value for name, value in given if value is not None}
+    return {name: value for name, value in asked.items() if name not in values or values[name][1] != value}
 
 
 async def _result(outcome):

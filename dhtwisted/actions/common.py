@@ -161,10 +161,13 @@ def payload_size(message):
 async def find_messages(request, kind, query):
     """The messages of a list, up to ``limits.list_bytes`` of payload: ten thousand of a megabyte each would be too much for anybody.
 
-    They are read in portions, of which the first has the usual length, and each next one a length reckoned from the last.
+    They are read in portions, of which the first is as long as it may be with the largest messages, and each next one has a length reckoned
+    from the last.
     """
-    most, find = request.server.settings.limits.list_bytes, request.server.messages.find_messages
-    found, size, take = [], 0, DEFAULT_TAKE
+    limits, find = request.server.settings.limits, request.server.messages.find_messages
+    most = limits.list_bytes
+    largest = limits.message_size or most
+    found, size, take = [], 0, min(DEFAULT_TAKE, max(1, most // largest)) if most else DEFAULT_TAKE
     while len(found) < query.take:
         take = min(take, query.take - len(found))
         page = await find(kind, replace(query, skip=query.skip + len(found), take=take))

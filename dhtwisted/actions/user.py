@@ -208,6 +208,8 @@ async def user_insert(request) -> InsertedUser:
         data=data,
         intro_reviewed=new.intro_reviewed or False,
         all_device_types_available=new.all_device_types_available is not False,
+        # Tokens of a deleted user whose id comes again, as it may after a move, are older.
+        valid_from=request.server.now(),
     )
     try:
         return InsertedUser(user=InsertedUserResource.of(await request.server.entities.insert(user)))

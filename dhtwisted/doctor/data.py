@@ -62,6 +62,9 @@ def check_file(topic, path):
     if not os.access(directory, os.W_OK | os.X_OK):
         yield wrong(topic, f"{directory}: this user may not write there; chown it to the server's user"), None
     holder = holder_of(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield wrong(topic, f"{path}: is no file; name another"), None
+        return
     if not os.path.exists(path):
         yield ok(topic, f"{path}: is made at the first start"), None
     else:

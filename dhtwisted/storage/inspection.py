@@ -14,6 +14,7 @@ from pathlib import Path
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
 NEWEST = "SELECT max(timestamp) FROM (SELECT max(timestamp) AS timestamp FROM command UNION ALL SELECT max(timestamp) FROM notification)"
+TABLES = frozenset({"entity", "counter", "command", "notification"})
 BUSY_SECONDS = 5
 SEARCH_SECONDS = 5.0
 STEPS_BETWEEN_LOOKS = 10_000
@@ -70,6 +71,10 @@ def inspect_file(path):
                     raise ValueError("it is the data file of another program")
                 return DataFacts(0, known)
             (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
+            if not isinstance(version, int) or (not version and len(tables) > 1):
+                raise ValueError("the version of its schema is not there: it is damaged")
+            if version and not tables >= TABLES:
+                raise ValueError(f"it lacks the table {min(TABLES - tables)}: it is damaged")
             newest = connection.execute(NEWEST).fetchone()[0] if version else None
     except (OSError, sqlite3.Error) as error:
         raise ValueError(str(error)) from error

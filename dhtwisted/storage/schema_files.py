@@ -19,6 +19,8 @@ def missing_scripts(directory, version, place):
     :raises ConfigurationError: the data has more than there are.
     """
     scripts = _scripts(directory)
+    if not isinstance(version, int):
+        raise ConfigurationError(f"{place} has a schema whose version is no number: it is damaged; restore it from a backup")
     if version > len(scripts):
         raise ConfigurationError(
             f"{place} has schema {version}, newer than schema {len(scripts)} of this program: install the newer release"

@@ -35,6 +35,8 @@ class FileLock:
         directory = os.path.dirname(lock_path)
         if not os.path.isdir(directory):
             raise ConfigurationError(f"cannot use storage file {path}: there is no directory {directory}: make it, or name another")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ConfigurationError(f"cannot use storage file {path}: it is no file; name another")
         try:
             self.descriptor = open_or_make(lock_path, os.O_RDWR)
         except OSError as error:

@@ -4,6 +4,7 @@ import json
 
 import jwt
 import pytest_twisted
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from dhtwisted.access import Permission
 from dhtwisted.testing.server import PASSWORD
@@ -116,6 +117,36 @@ async def test_logins(audited, audit_lines):
     assert wrong["login"] == "dhadmin"
     assert unknown["login"] == "x" * 128
     assert "hunter" not in json.dumps(audit_lines.records)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_on_the_connection_of_another(audited, administrator, audit_lines):
+    anna = await audited.add_user("anna")
+    await administrator.call("token", login="anna", password=PASSWORD)
+    await administrator.refused("token", login="anna", password="hunter22")
+    success, failure = audit_lines.records
+    assert (success["user"], success["login"], success["for"]) == (anna.id, "anna", anna.id)
+    assert failure["login"] == "anna" and "user" not in failure
+
+
+@pytest_twisted.ensureDeferred
+async def test_rights_that_another_request_took_over(audited, administrator, audit_lines):
+    """Neither sees the other's state before or after; both say what they have asked for."""
+    anna = await audited.add_user("anna", role=1)
+    gate, update = Deferred(), audited.storage.update
+
+    async def slow_update(*arguments):
+        entity = await update(*arguments)
+        await gate
+        return entity
+
+    audited.storage.update = slow_update
+    requests = [ensureDeferred(administrator.call("user/update", userId=anna.id, user={"role": role})) for role in (0, 1)]
+    gate.callback(None)
+    for request in requests:
+        await request
+    asked = [record.get("asked") or {"role": record["values"]["role"][1]} for record in audit_lines.records]
+    assert asked == [{"role": 0}, {"role": 1}]
 
 
 @pytest_twisted.ensureDeferred

@@ -153,6 +153,17 @@ async def test_no_page_is_too_large(people, action, take, skip):
     await people["administrator"].call(action, deviceId="d", take=take, skip=skip)
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_bound_holds_for_few_large_messages(open_server):
+    server = await open_server(limits={"list_bytes": 300_000, "message_size": 100_000})
+    admin = await server.client()
+    await admin.call("device/save", deviceId="pump", device={})
+    for number in range(20):
+        await admin.call("notification/insert", deviceId="pump", notification={"notification": str(number), "parameters": "x" * 90_000})
+    found = (await admin.call("notification/list", deviceId="pump", sortField="notification", sortOrder="DESC"))["notifications"]
+    assert 3 <= len(found) <= 6
+
+
 @pytest.mark.parametrize("kind", ["command", "notification"])
 @pytest_twisted.ensureDeferred
 async def test_a_list_has_a_bound_in_bytes(open_server, kind):

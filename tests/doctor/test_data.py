@@ -110,6 +110,33 @@ async def test_a_large_file_is_searched_for_a_while_alone(tmp_path, open_file, m
     assert inspection.damage_of(path) is None
 
 
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DROP TABLE entity", "lacks the table entity"),
+        ("DELETE FROM schema", "the version of its schema is not there"),
+        (
+            "CREATE TABLE s AS SELECT 'x' AS version; DROP TABLE schema; ALTER TABLE s RENAME TO schema",
+            "the version of its schema is not there",
+        ),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_lacks_what_it_must_have(tmp_path, open_file, sql, words):
+    path = tmp_path / "hive.sqlite"
+    await (await open_file(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(sql)
+    connection.close()
+    (level, text), *_ = look(f"file:{path}")[0]
+    assert (level, words in text) == ("wrong", True)
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "hive.sqlite")
+    assert look(f"file:{tmp_path}/hive.sqlite")[0] == [("wrong", f"{tmp_path}/hive.sqlite: is no file; name another")]
+
+
 def test_one_file_for_both(tmp_path):
     (level, text), *_ = look(f"file:{tmp_path}/hive.sqlite", f"file:{tmp_path}/x/../hive.sqlite")[0]
     assert level == "wrong"

@@ -108,6 +108,22 @@ async def test_a_newer_schema_is_refused_and_left_alone(storage, path, reactor):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_schema_whose_version_is_no_number_is_refused(storage, path, reactor):
+    await storage.open()
+    await storage.close()
+    change_file(path, "DROP TABLE schema")
+    change_file(path, "CREATE TABLE schema (version)")
+    change_file(path, "INSERT INTO schema VALUES ('x')")
+    assert "whose version is no number" in await refusal(FileStorage(path, reactor))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_file_is_refused(storage, path):
+    os.mkfifo(path)
+    assert "it is no file" in await refusal(storage)
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_database_of_another_program_is_refused_and_left_alone(storage, path):
     change_file(path, "CREATE TABLE customer (name)")
     with open(path, "rb") as file:

@@ -137,7 +137,10 @@ def test_what_is_done_is_in_the_audit_log_without_any_secret(start, shell, tmp_p
     text = (tmp_path / "audit.log").read_text()
     records = [json.loads(line) for line in text.splitlines()]
     assert [record["event"] for record in records] == ["shell/user add", "shell/token create"]
-    assert (records[0]["login"], records[0]["role"]) == ("anna", "client")
+    assert (records[0]["login"], records[0]["role"], records[0]["networks"], records[0]["deviceTypes"]) == ("anna", "client", [], "*")
+    (kept,) = [json.loads(line) for line in done(shell("token", "list", "--json")).splitlines()]
+    assert (records[1]["token"], records[1]["expires"]) == (kept["id"], kept["expires"] + "Z")
+    assert records[1]["rights"]
     assert records[1] | {"login": "anna", "device": "pump", "operator": pwd.getpwuid(os.getuid()).pw_name} == records[1]
     assert password not in text and token not in text
 
