@@ -110,7 +110,7 @@ async def _run(reactor, settings, name, command, given, operator):
             try:
                 if not await storage.count(User, EntityQuery()):
                     raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
-                accounts = Accounts(storage, auth, int(reactor.seconds() * 1000))
+                accounts = Accounts(storage, auth, int(reactor.seconds() * 1000), settings)
                 line = await COMMANDS[name](accounts, command, given, settings, auth)
                 audit.done_by_shell(name, operator=operator, **_about(name, command) | accounts.recorded)
             finally:

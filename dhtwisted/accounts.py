@@ -7,7 +7,7 @@ from dhtwisted.actions.audited import rights_of
 from dhtwisted.actions.device import DEVICE_ID
 from dhtwisted.actions.device_token import check_label, claims_of, forget, is_bound, new_record, records_of
 from dhtwisted.actions.token import login_claims
-from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login
+from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login, first_valid_from
 from dhtwisted.errors import AccountError, ApiError, Duplicate
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
 
@@ -17,14 +17,16 @@ class Accounts:
 
     :param storage: an opened ``IEntityStorage``.
     :param auth: an ``IAuthProvider``, for hashes and tokens.
+    :param settings: the whole configuration.
     :ivar now: milliseconds since 1970 UTC, as handed in.
     :ivar recorded: what the audit log is to say of the rights that were given.
     """
 
-    def __init__(self, storage, auth, now):
+    def __init__(self, storage, auth, now, settings):
         self._storage = storage
         self._auth = auth
         self.now = now
+        self._settings = settings
         self.recorded = {}
 
     async def all(self):
@@ -56,7 +58,7 @@ class Accounts:
             all_device_types_available=device_type_ids is None,
             network_ids=frozenset(network_ids),
             device_type_ids=frozenset(device_type_ids or ()),
-            valid_from=self.now,
+            valid_from=first_valid_from(self._settings, self.now),
         )
         self.recorded = {"networks": sorted(user.network_ids), "deviceTypes": "*" if device_type_ids is None else sorted(device_type_ids)}
         try:

@@ -15,7 +15,7 @@ NEW_PASSWORD = "another-one"
 async def hive(open_server):
     """A server, and the accounts of its storage."""
     hive = await open_server(hash_password=True)
-    hive.accounts = Accounts(hive.storage, hive.auth, hive.server.now())
+    hive.accounts = Accounts(hive.storage, hive.auth, hive.server.now(), hive.settings)
     yield hive
 
 

@@ -208,13 +208,19 @@ async def user_insert(request) -> InsertedUser:
         data=data,
         intro_reviewed=new.intro_reviewed or False,
         all_device_types_available=new.all_device_types_available is not False,
-        # Tokens of a deleted user whose id comes again, as it may after a move, are older.
-        valid_from=request.server.now(),
+        valid_from=first_valid_from(request.server.settings, request.server.now()),
     )
     try:
         return InsertedUser(user=InsertedUserResource.of(await request.server.entities.insert(user)))
     except Duplicate:
         raise LoginTaken() from None
+
+
+def first_valid_from(settings, now):
+    """From when on tokens of a new user are good: tokens of a deleted one whose id comes again, as it may after a move, are older. A
+    DeviceHive auth service whose tokens are shared knows nothing of it.
+    """
+    return 0 if settings.compatibility.secret_encoding == "base64-lenient" else now
 
 
 class UserUpdate(Fields, tag="user/update"):

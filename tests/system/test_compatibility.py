@@ -21,9 +21,9 @@ def switched(start, name, on, **environment):
     return start("--storage", "memory:", **switch, **environment)
 
 
-def signed(key):
-    """An access token of the administrator."""
-    payload = {"a": [0], "e": int(time.time() + 600) * 1000, "t": 1, "u": 1, "n": ["*"], "dt": ["*"]}
+def signed(key, user_id=1):
+    """An access token of the administrator, or another user, as a DeviceHive auth service makes it."""
+    payload = {"a": [0], "e": int(time.time() + 600) * 1000, "t": 1, "u": user_id, "n": ["*"], "dt": ["*"]}
     return jwt.encode({"payload": payload}, key, "HS256")
 
 
@@ -55,6 +55,10 @@ def test_secret_encoding(start, on):
     for key, valid in ((KEY, on), (BASE64_KEY, not on)):
         assert over_rest(server, signed(key), "GET", "/user/current")[0] is valid
         assert over_websocket(server, signed(key), "user/getCurrent")[0] is valid
+    administrator = log_in(server)["accessToken"]
+    user_id = over_rest(server, administrator, "POST", "/user", login="anna", password=PASSWORD, role=1)[1]["id"]
+    # Where none is shared, a token without a number may be of another user, who had this id before.
+    assert over_rest(server, signed(KEY if on else BASE64_KEY, user_id), "GET", "/user/current")[0] is on
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
