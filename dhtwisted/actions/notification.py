@@ -21,6 +21,7 @@ from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import NOTIFICATION_INSERT
 from dhtwisted.coroutines import after
 from dhtwisted.errors import (
+    AccessDenied,
     DeviceNotFound,
     MissingNotification,
     MissingNotificationId,
@@ -109,8 +110,12 @@ def _inserted(subject, _):
 
 
 async def readable_device(request, device_id):
-    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1)."""
+    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1). But a token
+    for one device does not tell which others there are.
+    """
     check_device_id(device_id)
+    if request.principal.claims.device_id not in (None, device_id):
+        raise AccessDenied()
     if await request.server.entities.get(Device, device_id) is None:
         raise DeviceNotFound(device_id) if request.principal.unrestricted else UnseenDeviceNotFound(device_id)
     return await accessible_device(request, device_id)

@@ -79,6 +79,15 @@ async def heard(server, client):
     return [event["notification"]["deviceId"] for event in client.events[before:]]
 
 
+@pytest.mark.parametrize("action", ["device/get", "device/delete", "notification/list", "command/list"])
+@pytest_twisted.ensureDeferred
+async def test_it_does_not_tell_which_devices_there_are(server, action):
+    await server.admin.call("device/save", deviceId="lamp", device={})
+    client = await connected(server, (await bound(server))[0])
+    answers = [await client.refused(action, deviceId=device_id) for device_id in ("lamp", "nowhere")]
+    assert answers[0] == answers[1] == (403, "Access is denied")
+
+
 @pytest.mark.parametrize("members", [{}, {"networkIds": [1, 2]}, {"deviceTypeIds": [1]}, {"names": ["n"]}, {"deviceId": "pump"}])
 @pytest_twisted.ensureDeferred
 async def test_a_subscription_is_to_its_device_whatever_it_names(server, members):
