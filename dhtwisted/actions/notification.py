@@ -110,8 +110,8 @@ def _inserted(subject, _):
 
 
 async def readable_device(request, device_id):
-    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1). But a token
-    for one device does not tell which others there are.
+    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1). But a
+    token for one device does not tell which others there are.
     """
     check_device_id(device_id)
     if request.principal.claims.device_id not in (None, device_id):
