@@ -13,7 +13,7 @@ import secrets
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from dhtwisted.errors import BadRequest, ServiceUnavailable
+from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
 
 THREADS = 2
 QUEUE_BOUND = 64
@@ -42,7 +42,7 @@ class PasswordHasher:
         """Make a record of a new password.
 
         :raises BadRequest: the password is no encodable text.
-        :raises ServiceUnavailable: too many hashes are waiting already.
+        :raises TooManyRequests: too many hashes are waiting already.
         """
         return await self._in_thread(make_record, password, self._cost)
 
@@ -51,7 +51,7 @@ class PasswordHasher:
 
         :param record: ``User.password``; ``None`` for a user who does not exist.
         :returns: true or false; false for a record that cannot be read.
-        :raises ServiceUnavailable: too many hashes are waiting already.
+        :raises TooManyRequests: too many hashes are waiting already.
         """
         return await self._in_thread(_verify, _encode(password), record, self._decoy)
 
@@ -67,8 +67,10 @@ class PasswordHasher:
             await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
 
     async def _in_thread(self, function, *arguments):
-        if self._closed or self._under_way >= QUEUE_BOUND:
+        if self._closed:
             raise ServiceUnavailable()
+        if self._under_way >= QUEUE_BOUND:
+            raise TooManyRequests()
         if not self._pool.started:
             self._pool.start()
         self._under_way += 1

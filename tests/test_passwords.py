@@ -7,7 +7,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 
-from dhtwisted.errors import BadRequest, ServiceUnavailable
+from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
 from dhtwisted.passwords import QUEUE_BOUND, PasswordHasher
 
 COST = 10
@@ -104,7 +104,7 @@ async def test_a_lone_surrogate_is_refused(hasher):
 @pytest_twisted.ensureDeferred
 async def test_too_many_at_once_are_told_to_come_back(hasher):
     jobs = [Deferred.fromCoroutine(hasher.hash("secret")) for _ in range(QUEUE_BOUND)]
-    with pytest.raises(ServiceUnavailable):
+    with pytest.raises(TooManyRequests):
         await hasher.hash("secret")
     assert all(success for success, _ in await DeferredList(jobs))
     assert await hasher.hash("secret")
