@@ -32,6 +32,8 @@ PAYLOAD = '{"action":"insert","requestId":"{n}","n":{n}}'
 DEVICE_PAYLOAD = '{"action":"insert","requestId":"{n}","device":"{d}","n":{n}}'
 HIVE = {"sub-path": "/subscribe", "error": '"status":"error"', "ack": '"status":"success"', "payload": PAYLOAD}
 CLEAN, NOT_DONE, LOSS = 0, 2, 3
+LOST_AFTER = 0.7
+"""Seconds for which the generator waits where something is lost on purpose; the servers are in this process, and quick."""
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +119,7 @@ FAULTS = [
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize(("fault", "faults"), FAULTS, ids=range(len(FAULTS)))
 async def test_one_wrong_message_is_found(load, fault, faults):
-    outcome = await load(hive(fault), **HIVE, flow="both", subs=1)
+    outcome = await load(hive(fault), **HIVE, flow="both", subs=1, patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS, faults)
     assert outcome.figures["acks_per_s"] is None and outcome.figures["ack_us"] is None and outcome.figures["server_cpu"] is None
 
@@ -133,7 +135,7 @@ async def test_what_comes_again_much_later_is_found(load, kind, faults):
 async def test_an_answer_to_somebody_else_is_found(load):
     factory = hive()
     factory.fault = faulty.misdirect("answer", factory)
-    outcome = await load(factory, **HIVE, pubs=2)
+    outcome = await load(factory, **HIVE, pubs=2, patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS, {"unanswered": 1, "unknown": 1})
 
 
@@ -141,7 +143,7 @@ async def test_an_answer_to_somebody_else_is_found(load):
 async def test_a_delivery_to_another_subscriber_is_found(load):
     factory = hive()
     factory.fault = faulty.misdirect("delivery", factory)
-    outcome = await load(factory, **HIVE, subs=2, flow="both")
+    outcome = await load(factory, **HIVE, subs=2, flow="both", patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS, {"undelivered": 1, "delivered_twice": 1})
 
 
@@ -187,7 +189,7 @@ async def test_each_subscriber_has_its_device(load):
 
 @pytest_twisted.ensureDeferred
 async def test_what_another_device_sent_is_found(load):
-    outcome = await load(hive(), **HIVE | {"payload": DEVICE_PAYLOAD, "sub-setup": "follow 000001"}, devices=3, subs=3)
+    outcome = await load(hive(), **HIVE | {"payload": DEVICE_PAYLOAD, "sub-setup": "follow 000001"}, devices=3, subs=3, patience=LOST_AFTER)
     assert outcome.status == LOSS
     assert outcome.faults.keys() == {"undelivered", "unknown"}
 
@@ -244,7 +246,7 @@ async def test_idle_connections_are_opened_set_up_and_held(load):
 async def test_a_server_that_falls_silent_is_a_loss(load):
     factory = hive()
     factory.mute_after = 20
-    outcome = await load(factory, **HIVE)
+    outcome = await load(factory, **HIVE, patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS, {"unanswered": 4})
 
 
@@ -252,7 +254,7 @@ async def test_a_server_that_falls_silent_is_a_loss(load):
 async def test_a_server_that_closes_is_a_loss(load):
     factory = hive()
     factory.close_after = 20
-    outcome = await load(factory, **HIVE, pubs=2)
+    outcome = await load(factory, **HIVE, pubs=2, patience=LOST_AFTER)
     assert outcome.status == LOSS
     assert outcome.faults["connections_lost"] == 1
 
@@ -288,7 +290,7 @@ BROKEN_BROKERS = [
 async def test_mqtt(load, fault, faults):
     factory = faulty.Broker()
     factory.fault = fault
-    outcome = await load(factory, proto="mqtt", subs=1, flow="both", payload=PAYLOAD)
+    outcome = await load(factory, proto="mqtt", subs=1, flow="both", payload=PAYLOAD, patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS if faults else CLEAN, faults)
 
 
@@ -306,7 +308,7 @@ BROKEN_ECHOES = [
 async def test_raw_frames(load, fault, faults):
     factory = faulty.Echo()
     factory.fault = fault
-    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n")
+    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n", patience=LOST_AFTER)
     assert (outcome.status, outcome.faults) == (LOSS if faults else CLEAN, faults)
 
 
@@ -315,7 +317,7 @@ async def test_raw_frames(load, fault, faults):
 async def test_raw_bytes_that_were_not_sent_are_found(load, fault):
     factory = faulty.Echo()
     factory.fault = fault
-    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n")
+    outcome = await load(factory, proto="raw", payload=PAYLOAD + "\n", patience=LOST_AFTER)
     assert outcome.status == LOSS
     assert outcome.faults["unknown"] == outcome.faults["connections_lost"] == 1
 
