@@ -22,7 +22,7 @@ from dhtwisted.providers import open_provider
 from dhtwisted.service import MENDABLE
 from dhtwisted.signing_key import FILE_NAME
 from dhtwisted.timestamps import format_timestamp
-from dhtwisted.transfer_commands import NO_FILE, Watch, in_one_line, opened, show_warnings
+from dhtwisted.transfer_commands import Watch, in_one_line, need_file, opened, show_warnings
 
 STATUSES = ("active", "locked", "disabled")
 ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
@@ -42,7 +42,7 @@ def run(options):
         given, operator = given_to(name, command), _account(os.getuid())
         directory = _become_owner(options.settings)
         settings = _with_key(options.settings, directory, is_needed=name in NEED_KEY)
-    except (AccountError, *MENDABLE) as error:
+    except (AccountError, TransferError, *MENDABLE) as error:
         raise SystemExit(_failure(name, error)) from error
     react(_run, (settings, name, command, given, operator))
 
@@ -62,11 +62,9 @@ def _become_owner(settings):
     if storage.durability == "volatile":
         raise AccountError("this storage is in the memory of a server, which nobody else can reach; use the API")
     directory = storage.state_directory
-    path = file_path(settings.storage.provider)
-    if path is not None and not os.path.exists(path):
-        raise AccountError(NO_FILE.format(path=path))
     if directory is not None and os.path.isdir(directory):
-        _become_owner_of(directory, path)
+        _become_owner_of(directory, file_path(settings.storage.provider))
+    need_file(settings)
     return directory
 
 

@@ -24,7 +24,6 @@ from dhtwisted.transfer.stream import Reader, Writer
 PATIENCE = 30
 """Seconds until a storage must be open."""
 
-NO_FILE = "there is no data file {path}: start a server first, or name the right one with --storage or --config"
 LONGEST_REASON = 500
 """Characters of an error: it may quote from a file that holds anything."""
 
@@ -58,9 +57,7 @@ async def export_file(reactor, settings, watch, file, force):
     :param force: whether it may be there already.
     :returns: a line that says what was written.
     """
-    path = file_path(settings.storage.provider)
-    if path is not None and not os.path.exists(path):
-        raise TransferError(NO_FILE.format(path=path))
+    need_file(settings)
     async with opened(reactor, settings, watch) as (storage, messages):
         if not await storage.count(User, EntityQuery()):
             raise TransferError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")
@@ -68,6 +65,22 @@ async def export_file(reactor, settings, watch, file, force):
             writer = Writer(output.write, __version__, format_timestamp(int(reactor.seconds() * 1000)))
             await export_all(storage, messages, writer, lambda: watch.look(writer.counts))
     return f"Exported to {file}: {_told(writer.counts)}."
+
+
+def need_file(settings):
+    """Make no data file where one is misspelt.
+
+    :raises TransferError: there is none.
+    """
+    path = file_path(settings.storage.provider)
+    if path is None:
+        return
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        raise TransferError(
+            f"there is no data file {path}: start a server first, or name the right one with --storage or --config"
+        ) from error
 
 
 async def import_file(reactor, settings, watch, file):
