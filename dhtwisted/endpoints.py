@@ -19,7 +19,7 @@ BACKLOG = 4096
 milliseconds when clients come back together, and each that finds no room comes again after a second, then two, then four.
 """
 _PORT = re.compile(r"(?:tcp6?|ssl):(?:port=)?(\d+)")
-_UNIX = re.compile(r"unix:(?:address=)?((?:[^:\\]|\\.)*)")
+UNIX = re.compile(r"unix:(?:address=)?((?:[^:\\]|\\.)*)")
 LONGEST_PATH = 107
 """Bytes of the path of a Unix socket, which Linux has no more room for."""
 _BACKLOGGED = re.compile(r"(?:tcp6?|ssl|unix):")
@@ -54,7 +54,7 @@ def check_endpoint(description):
     plain = description.removeprefix(TLS_PREFIX)
     if not description.isprintable():
         raise ValueError("has a character that cannot be printed")
-    unix = _UNIX.match(plain)
+    unix = UNIX.match(plain)
     if unix is not None and len(os.fsencode(unix[1])) > LONGEST_PATH:
         raise ValueError(f"has a path of more than {LONGEST_PATH} bytes")
     port = _PORT.match(plain)

@@ -9,13 +9,12 @@ import socket
 import ssl
 
 from dhtwisted.doctor.findings import ok, warning, wrong
-from dhtwisted.endpoints import FORBIDDEN, TAKEN, TLS_PREFIX, is_clear, is_tls
+from dhtwisted.endpoints import FORBIDDEN, TAKEN, TLS_PREFIX, UNIX, is_clear, is_tls
 
 SECONDS = 3
 LOOPBACK = frozenset({"::1", "localhost"})
 _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
-_UNIX = re.compile(r"unix:(?:address=)?((?:[^:\\]|\\.)*)")
 
 
 def check_endpoints(settings, is_running=None):
@@ -39,7 +38,7 @@ class _Endpoint:
     def __init__(self, settings, topic, description, is_running):
         self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
         plain = description.removeprefix(TLS_PREFIX)
-        self._tcp, self._unix = _TCP.match(plain), _UNIX.match(plain)
+        self._tcp, self._unix = _TCP.match(plain), UNIX.match(plain)
         self._is_of_systemd = plain.startswith("systemd:")
         self._is_secure = is_tls(description) or plain.startswith("ssl:")
 
