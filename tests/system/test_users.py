@@ -3,11 +3,12 @@
 import json
 import os
 import pwd
+import shutil
 import subprocess
 
 import pytest
 
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client, Refused
+from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client, Refused, ServerProcess
 
 STORAGE = ("--storage", "file:hive.sqlite")
 
@@ -172,6 +173,14 @@ def test_beside_a_server_on_a_database(start, shell, database):
     Client(server.url()).call("authenticate", token=made)
 
 
+@pytest.fixture(scope="module")
+def used(tmp_path_factory):
+    """The directory of a server that has started once."""
+    directory = tmp_path_factory.mktemp("used")
+    ServerProcess(directory, *STORAGE).terminate()
+    return directory
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -195,8 +204,8 @@ def test_beside_a_server_on_a_database(start, shell, database):
         (("token", "create", "--device", "a b", "dhadmin"), "1 to 48 letters"),
     ],
 )
-def test_mistakes_are_told_in_one_line(start, shell, arguments, words):
-    start(*STORAGE).terminate()
+def test_mistakes_are_told_in_one_line(used, tmp_path, shell, arguments, words):
+    shutil.copytree(used, tmp_path, dirs_exist_ok=True)
     assert words in failed(shell(*arguments))
 
 
