@@ -16,6 +16,11 @@ EVERYTHING = MessageQuery()
 
 
 class TestPostgresStorage(EntityStorageContract, MessageStorageContract, DurableStorageContract):
+    @pytest.fixture(autouse=True)
+    def database_is_there(self, tmp_path):
+        """A process that a test starts would make one of its own, were it the first to ask for it."""
+        database_for(tmp_path)
+
     def make_storage(self, reactor, directory):
         return PostgresStorage(database_for(directory), reactor)
 
