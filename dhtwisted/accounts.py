@@ -196,12 +196,11 @@ def _check_rights(user, claims, actions, network_ids, device_type_ids):
     beyond = sorted(action.wire_name if action is not Permission.ANY else "*" for action in actions - claims.actions)
     if beyond:
         raise AccountError(f"{user.login!r} is a client, who may not {', '.join(beyond)}; see: devicehive user role")
-    for ids, his, what in ((network_ids, user.network_ids, "network"), (device_type_ids, user.device_type_ids, "device type")):
-        if what == "device type" and user.all_device_types_available:
-            continue
-        for key in ids:
-            if key not in his:
-                raise AccountError(f"{user.login!r} may not use {what} {key}; an administrator assigns it to him")
+    others = [f"network {key}" for key in network_ids if key not in user.network_ids]
+    if not user.all_device_types_available:
+        others += [f"device type {key}" for key in device_type_ids if key not in user.device_type_ids]
+    if others:
+        raise AccountError(f"{user.login!r} may not use {', '.join(others)}; an administrator assigns it to him")
 
 
 def _checked(check, value, rule):

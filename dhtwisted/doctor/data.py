@@ -17,9 +17,13 @@ def file_path(specification):
     return os.path.realpath(argument) if name == "file" else None
 
 
+def _file_paths(settings):
+    return [path for path in map(file_path, (settings.storage.provider, settings.storage.messages)) if path is not None]
+
+
 def is_served(settings):
     """Whether a server works on the data; ``None`` when none of them is in a file."""
-    paths = [path for path in map(file_path, (settings.storage.provider, settings.storage.messages)) if path]
+    paths = _file_paths(settings)
     return any(holder_of(path) is not None for path in paths) if paths else None
 
 
@@ -29,7 +33,7 @@ def check_storages(settings):
     :returns: findings, and the times of the newest messages in milliseconds.
     """
     findings, times = [], []
-    paths = list(filter(None, map(file_path, (settings.storage.provider, settings.storage.messages))))
+    paths = _file_paths(settings)
     if len(set(paths)) < len(paths):
         findings.append(wrong("messages", f"{paths[0]}: is the file of the storage; leave storage.messages empty, or name another"))
     for topic, specification in (("storage", settings.storage.provider), ("messages", settings.storage.messages)):
