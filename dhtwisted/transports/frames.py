@@ -18,7 +18,7 @@ HEADER = 6
 """Bytes before the payload of a frame of less than 126: two, and four of the mask."""
 
 LONGEST_HEADER = 14
-MASKED = 0x80
+MASKED, CONTROL_BIT = 0x80, 0x08
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
 ANY_LENGTH = ANY_COUNT = 2**64
 PLAIN_LENGTHS = (2 * ANY_LENGTH,) * MASKED + tuple(range(LONG_LENGTH_FOLLOWS)) + (2 * ANY_LENGTH,)
@@ -87,10 +87,13 @@ def _may_become_plain(beginning, limit):
 
 
 def end_of_frame(data, position):
-    """Where a whole masked frame of any sort ends; ``None`` when it is not whole, or not masked."""
+    """Where a whole frame of any sort ends; ``None`` when it is not whole, or is not masked and no short control frame."""
     header = data[position : position + LONGEST_HEADER]
-    if len(header) < 2 or header[1] < MASKED:
+    if len(header) < 2:
         return None
+    if header[1] < MASKED:
+        end = position + 2 + header[1]
+        return end if header[0] & CONTROL_BIT and header[1] < LENGTH_FOLLOWS and end <= len(data) else None
     length, start = header[1] - MASKED, position + HEADER
     if length >= LENGTH_FOLLOWS:
         size = 2 if length == LENGTH_FOLLOWS else 8

@@ -19,6 +19,7 @@ from dhtwisted.transports.frames import (
 )
 
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
+FIRMWARE_PONG = b"\x8a\x00"
 
 MESSAGES_IN_TURN = 16
 """Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred."""
@@ -42,7 +43,7 @@ class TurnwiseInput:
         self.factory.traffic.octets_received += len(data)
         if self.state == OPEN:
             if self.current_frame is None:
-                if len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG) and not self.data:
+                if not self.data and (data == FIRMWARE_PONG or (len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG))):
                     # What ten thousand idle clients answer to their pings: Autobahn would take 12 us to do nothing with it.
                     return
                 self._take(data, MESSAGES_IN_TURN)

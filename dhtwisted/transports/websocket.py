@@ -10,6 +10,8 @@ What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. 
 * ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
   not written, at each connection that is opened. It leaves ``peer``, which Autobahn reads.
 * ``_max_message_size_exceeded`` is overridden to count.
+* ``requireMaskedClientFrames``, which Autobahn asks at the beginning of each frame, looks at that frame in ``data``: the ESP8266 firmware
+  masks neither its pong nor its close.
 * ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
 """
 
@@ -28,6 +30,7 @@ from zope.interface import implementer
 
 from dhtwisted.errors import Unauthorized
 from dhtwisted.interfaces import IOutput
+from dhtwisted.transports.frames import CONTROL_BIT
 from dhtwisted.transports.input import TurnwiseInput
 from dhtwisted.transports.output import QueuedOutput
 from dhtwisted.transports.watch import Watch
@@ -42,9 +45,12 @@ SLOW = {"queue_full": "its queue is full", "not_reading": f"for {SLOW_SECONDS} s
 
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
-FIRST_CONTROL = 8
 MAX_SMALL_FRAMES = 500
 """Pings, pongs and small fragments that one connection may send in a second. Each costs 40 us, and a client could send 30 MB of them."""
+
+
+OWN_OPTIONS = frozenset({"requireMaskedClientFrames"})
+"""Options of Autobahn's that the protocol answers itself."""
 
 
 class _Silent:
@@ -136,9 +142,14 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         # The second holds its protocol as its result, and both would wait for the garbage collector.
         self.is_open = self.is_closed = None
 
+    @property
+    def requireMaskedClientFrames(self):
+        """Whether the frame that now begins must be masked: control frames need not be (section 1.3)."""
+        return self.data[0] & CONTROL_BIT == 0
+
     def onFrameBegin(self):
         frame = self.current_frame
-        if frame.length < SMALL_FRAME and (frame.opcode >= FIRST_CONTROL or not frame.fin):
+        if frame.length < SMALL_FRAME and (frame.opcode & CONTROL_BIT or not frame.fin):
             self._small_frames += 1
             self.factory.watch.noisy.add(self)
             if self._small_frames > self.max_small_frames:
@@ -339,7 +350,8 @@ class DeviceHiveFactory(WebSocketServerFactory):
         # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
         # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
         # One of them is a function, which must not become a method.
-        options = {name: getattr(self, name) for name in self.protocol_base.CONFIG_ATTRS}
+        names = [name for name in self.protocol_base.CONFIG_ATTRS if name not in OWN_OPTIONS]
+        options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
         self.protocol = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
 

@@ -1,6 +1,7 @@
 """The fast reader against Autobahn's parser: after each chunk the same messages, bytes back, state and counters, up to the first close."""
 
 import zlib
+from typing import ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -93,6 +94,7 @@ frames = st.one_of(
     st.builds(frame, payloads, fin=st.just(False), mask=masks),
     st.builds(frame, payloads, st.just(0), fin=st.booleans(), mask=masks),
     st.builds(frame, payloads, masked=st.just(False)),
+    st.builds(frame, st.binary(max_size=130), st.sampled_from([PING, PONG, CLOSE, 11]), masked=st.just(False)),
     st.builds(frame, payloads, rsv=st.integers(0, 7), mask=masks),
     st.just(b"\x81\xfe\x00\x05\x01\x02\x03\x04hello"),
     st.just(b"\x81\xff" + (70000).to_bytes(8, "big") + b"\x01\x02\x03\x04"),
@@ -114,6 +116,7 @@ places = st.lists(st.integers(0, 10**6), max_size=12)
 @example([frame(b"ab" * 30), frame(b"", PONG), frame(b"z")], [66, 72])
 @example([b"\x81\x87\0\0\0\0a\x8a\x80bcde", frame(b"z")], [7, 13])
 @example([frame(b"x", fin=False), frame(b"", PONG), frame(b"z", 0)], [7, 13])
+@example([frame(b"x", fin=False), frame(b"", PONG, masked=False), frame(b"z", 0), frame(b"z")], [7, 8])
 @example([frame(b"x" * 500, fin=False), frame(b"p", PING), frame(b"y", 0), frame(b"z")], [3, 700])
 @example([frame(b"\xf4\x90" + b"x" * 2000)], [10])
 @example([frame(b"x" * 1000 + b"\xed\xa0" + b"x" * 1000)], [100, 1010, 1020])
@@ -152,6 +155,52 @@ def test_compressed_and_plain_messages_arrive():
     for form in ("compressed", "as it is", "in two", "as it is", "compressed"):
         side.feed(compressed(deflater, form, b"hello, hello"))
     assert side.session.messages == [b"hello, hello"] * 5
+
+
+between = st.lists(st.tuples(st.sampled_from([PING, PONG]), st.binary(max_size=125)), max_size=3)
+short_texts = utf8.map(lambda text: text[:900]).filter(lambda text: not text or text.isascii())
+
+
+@given(st.lists(st.tuples(between, short_texts, between), max_size=5), places, st.booleans())
+@example([([(PONG, b"")], b"text", [(PONG, b"")])], [1, 3, 9], False)
+def test_control_frames_need_no_mask(parts, places, ended):
+    """The firmware masks none of its own (WebSocket reference, section 1.3). Each message here is in two fragments."""
+    side, stream, pongs = opened(), b"", b""
+    for before, text, within in parts:
+        first, second = ([frame(payload, opcode, masked=False) for opcode, payload in group] for group in (before, within))
+        stream += b"".join([*first, frame(text[:3], fin=False), *second, frame(text[3:], 0)])
+        pongs += b"".join(frame(payload, PONG, masked=False) for opcode, payload in before + within if opcode == PING)
+    if ended:
+        stream += frame(b"\x03\xe8", CLOSE, masked=False)
+        pongs += frame(b"\x03\xe8", CLOSE, masked=False)
+    for chunk in cut(stream, places):
+        side.feed(chunk)
+    assert side.session.messages == [text for _, text, _ in parts]
+    assert (side.transport.value(), side.is_open) == (pongs, not ended)
+
+
+@pytest.mark.parametrize("opcode", [0, 1, 2, 3, 7])
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 70_000])
+def test_data_frames_need_a_mask(opcode, length):
+    side = opened()
+    if opcode == 0:
+        side.feed(frame(b"x", fin=False))
+    side.feed(frame(b"x" * length, opcode, masked=False)[:20])
+    assert side.transport.value()[2:4] == (1002).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG, CLOSE])
+def test_control_frames_keep_their_length_without_a_mask(opcode):
+    side = opened()
+    side.feed(frame(b"\x03\xe8" + b"x" * 124, opcode, masked=False))
+    assert side.transport.value()[2:4] == (1002).to_bytes(2, "big")
+
+
+def test_what_follows_a_pong_without_a_mask_is_read_the_fast_way():
+    side = opened()
+    with patch.object(side.protocol, "onMessage", None):
+        side.feed(frame(b"", PONG, masked=False) + frame(b"one") + frame(b"p", PONG, masked=False) + frame(b"two"))
+    assert side.session.messages == [b"one", b"two"]
 
 
 @given(st.lists(utf8.filter(lambda text: len(text) <= LIMIT), max_size=6), places, masks)
@@ -261,6 +310,25 @@ def test_both_ways_agree_with_either_unmasking(monkeypatch, implementation):
         stream = frame("ü" * (size // 2) + "x" * (size % 2)) + frame(b"p", PING) + frame(BAD * 30)
         for place in (1, 2, 3, 5, 6, 7, 8, 9, size // 2, size + 3):
             check_agreement(cut(stream, [place, place + size]))
+
+
+def test_autobahn_asks_at_each_frame_whether_it_must_be_masked():
+    """When its bytes are in ``data``; an option that it has read before would be of no use."""
+
+    class Asked(Autobahns):
+        asked: ClassVar[list] = []
+
+        @property
+        def requireMaskedClientFrames(self):
+            self.asked.append(self.data[0])
+            return super().requireMaskedClientFrames
+
+    side = opened(type("AskedFactory", (DeviceHiveFactory,), {"protocol_base": Asked}))
+    assert "requireMaskedClientFrames" in WebSocketServerProtocol.CONFIG_ATTRS
+    side.feed(b"\x8a")
+    side.feed(b"\x00" + frame(b"x") + frame(b"", PONG))
+    assert Asked.asked == [0x8A, 0x81, 0x8A]
+    assert side.is_open
 
 
 @pytest.mark.parametrize("name", ["data", "current_frame", "inside_message", "maxMessagePayloadSize", "wasNotCleanReason"])
