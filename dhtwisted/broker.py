@@ -12,6 +12,10 @@ NOTIFICATION_INSERT = "notification/insert"
 EVENT_KINDS = {COMMAND_INSERT: Command, COMMAND_UPDATE: Command, NOTIFICATION_INSERT: Notification}
 """What there are events of, and the kind of message of each."""
 
+DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
+SERVER_MADE = frozenset({DEVICE_ADD, DEVICE_UPDATE})
+"""Names of the notifications that the server makes itself, when a device is saved."""
+
 READ_PERMISSIONS = {Command: Permission.GET_DEVICE_COMMAND, Notification: Permission.GET_DEVICE_NOTIFICATION}
 
 INDEXED = ("device_ids", "network_ids", "device_type_ids")
@@ -21,11 +25,15 @@ EVERYTHING = ("all", None)
 class Subscription:
     """One subscription of one session.
 
+    :param names_places: whether the client named devices, networks or types.
     :ivar action: the events that it wants: one of the three above.
     :ivar device_ids: given devices; networks and types do not narrow them. ``None`` when not given, like the next three.
     :ivar echo: the filter as the client gave it, for ``subscription/list``.
     :ivar principal: on whose behalf: of the request, which may have carried a token of its own, until the next ``authenticate``.
     :ivar is_filtered: whether it has filters besides its devices.
+    :ivar wants_server_made: whether it takes notifications of :data:`SERVER_MADE` names, if its filters let them through. Who names
+        devices, networks or types is not told, unless by ``names``: clients ask for messages of devices, stumble over others, and one that
+        saves its device at each notification would never end (section 4.6).
     :ivar replay: takes the events while stored messages are still being sent; ``None`` when live.
     :ivar send: takes prefix and body of an event when nothing stands between this and the client; else ``None``, and the session decides.
     """
@@ -45,9 +53,12 @@ class Subscription:
         "replay",
         "send",
         "session",
+        "wants_server_made",
     )
 
-    def __init__(self, session, principal, subscription_id, action, device_ids, network_ids, device_type_ids, names, echo):
+    def __init__(
+        self, session, principal, subscription_id, action, device_ids, network_ids, device_type_ids, names, names_places=True, echo=None
+    ):
         self.session = session
         self.principal = principal
         self.id = subscription_id
@@ -61,19 +72,22 @@ class Subscription:
         self.prefix = event_prefix(action, subscription_id)
         self.replay = None
         self.send = None
+        self.wants_server_made = names is not None or not names_places or self.kind is not Notification
         self.is_filtered = names is not None or (device_ids is None and (network_ids is not None or device_type_ids is not None))
 
     def matches(self, message, network_id, device_type_id):
         """Tell whether a message of a device that is now in this network and of this type is wanted, and still permitted."""
         if self.device_ids is not None and message.device_id not in self.device_ids:
             return False
-        if self.is_filtered and not self.lets_through(message, network_id, device_type_id):
+        if not self.lets_through(message, network_id, device_type_id):
             return False
         return self.principal.receives((READ_PERMISSIONS[self.kind], network_id, device_type_id))
 
     def lets_through(self, message, network_id, device_type_id):
         """Tell whether its other filters want a message of a device that it names, if it names any."""
         if self.names is not None and message.name not in self.names:
+            return False
+        if not self.wants_server_made and message.name in SERVER_MADE:
             return False
         if self.device_ids is not None:
             return True
@@ -214,7 +228,7 @@ class Broker:
         message, action, index = event.message, event.action, self._indexes[event.action]
         place = index.permission, device.network_id, device.device_type_id
         inserter = self._inserters.get(message.id) if action == COMMAND_UPDATE else None
-        body = None
+        body, server_made = None, message.name in SERVER_MADE
         if index.wide:
             candidates = index.candidates(device)
         else:
@@ -223,7 +237,9 @@ class Broker:
             candidates = () if entries is None else list(entries.values())
         self.deliveries += len(candidates)
         for subscription in candidates:
-            if subscription.is_filtered and not subscription.lets_through(message, device.network_id, device.device_type_id):
+            if (subscription.is_filtered or server_made) and not subscription.lets_through(
+                message, device.network_id, device.device_type_id
+            ):
                 self.deliveries -= 1
                 continue
             if not subscription.principal.receives(place):

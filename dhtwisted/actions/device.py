@@ -10,8 +10,7 @@ from dhtwisted.access import Permission, intersect
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import accessible_device, check_text, entity_query
 from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.notification import DEVICE_ADD, DEVICE_UPDATE
-from dhtwisted.broker import NOTIFICATION_INSERT
+from dhtwisted.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.envelope import encode
 from dhtwisted.errors import (
     BadRequest,
@@ -135,7 +134,8 @@ class DeviceSave(Fields, tag="device/save"):
     audit=Written(Device, "fields.device_id", only_changes=True),
 )
 async def device_save(request):
-    """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` follows.
+    """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` is stored, and
+    sent to those who subscribe to everything that is theirs, or to it by name.
 
     Absent on creation: the name is the id, the network the lowest one assigned to the user, the device type the lowest permitted one.
     """

@@ -18,7 +18,7 @@ from dhtwisted.actions.common import (
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
-from dhtwisted.broker import NOTIFICATION_INSERT
+from dhtwisted.broker import NOTIFICATION_INSERT, SERVER_MADE
 from dhtwisted.coroutines import after
 from dhtwisted.errors import (
     AccessDenied,
@@ -34,9 +34,6 @@ from dhtwisted.resources import NotificationResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, milliseconds, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE
-
-DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
-RESERVED = frozenset({DEVICE_ADD, DEVICE_UPDATE})
 
 
 class NewNotification(Members):
@@ -86,7 +83,7 @@ def notification_insert(request) -> InsertedNotification | Awaitable:
 
 def _insert(request, device):
     new = request.fields.notification
-    if new.notification in RESERVED:
+    if new.notification in SERVER_MADE:
         raise ReservedNotification()
     notification = Notification(
         name=new.notification,

@@ -71,7 +71,10 @@ async def command_poll(request) -> Commands:
     waits=True,
 )
 async def notification_poll(request) -> Notifications:
-    """Wait for notifications of a device, of networks, of device types, or all accessible ones. An empty list when none came in time."""
+    """Wait for notifications of a device, of networks, of device types, or all accessible ones. An empty list when none came in time.
+
+    ``$device-add`` and ``$device-update`` are among them as in ``notification/subscribe``.
+    """
     notifications = await _poll(request, NOTIFICATION_INSERT)
     return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])
 

@@ -41,7 +41,7 @@ class NotificationSubscribe(Fields, tag="notification/subscribe"):
 
 
 class CommandSubscribe(NotificationSubscribe, tag="command/subscribe"):
-    """The same; ``returnUpdatedCommands``: only updates instead of only inserts."""
+    """Which commands, as in ``notification/subscribe``; ``returnUpdatedCommands``: only updates instead of only inserts."""
 
     return_updated_commands: bool | None = None
 
@@ -60,7 +60,11 @@ async def command_subscribe(request) -> Subscribed:
 
 @action(NotificationSubscribe, Permission.GET_DEVICE_NOTIFICATION)
 async def notification_subscribe(request) -> Subscribed:
-    """Subscribe to notifications, of a device, of networks, of device types, or all that are accessible."""
+    """Subscribe to notifications, of a device, of networks, of device types, or all that are accessible.
+
+    ``$device-add`` and ``$device-update``, which the server makes when a device is saved, come only to subscriptions that name neither
+    device, network nor device type, and to those that list them in ``names``.
+    """
     return await _subscribe(request, NOTIFICATION_INSERT)
 
 
@@ -92,7 +96,7 @@ async def _subscribe(request, event):
 
 def filters(request):
     """The conditions of a subscription or poll as the broker takes them; an empty list is none. A caller to whom one device alone belongs
-    gets what is of that device, whatever else he names.
+    gets what is of that device, whatever else they name.
     """
     fields, own = request.fields, request.principal.device_id
     given = {
@@ -101,7 +105,8 @@ def filters(request):
         "device_type_ids": fields.device_type_ids,
         "names": fields.names,
     }
-    return {name: frozenset(values) if values else None for name, values in given.items()}
+    names_places = bool(fields.device_id is not None or fields.device_ids or fields.network_ids or fields.device_type_ids)
+    return {name: frozenset(values) if values else None for name, values in given.items()} | {"names_places": names_places}
 
 
 async def check_filters(request):

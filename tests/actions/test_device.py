@@ -161,7 +161,7 @@ async def test_an_existing_device_must_be_the_callers(world, claims):
 @pytest_twisted.ensureDeferred
 async def test_subscribers_are_told_with_the_place_filled_in(world):
     watcher, client = await world.client(), await world.client()
-    await watcher.call("notification/subscribe", networkIds=[2], deviceTypeIds=[2])
+    await watcher.call("notification/subscribe", networkIds=[2], deviceTypeIds=[2], names=["$device-add", "$device-update"])
     await save(client, **PUMP)
     await save(client, name="New")
     added, updated = [event["notification"] for event in watcher.events]

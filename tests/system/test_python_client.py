@@ -108,6 +108,30 @@ def test_device_commands_results_and_notifications(start, storage, address):
 
 
 @each_transport
+def test_a_device_that_is_saved_at_each_notification(start, address):
+    """The client is handed what its device says, and not that it was saved: else each saving would lead to the next."""
+    server = start("--storage", "memory:")
+
+    def act(client):
+        client.device = client.api.put_device("pump-7", name="Pump 7", data={"told": 0})
+        client.device.subscribe_notifications()
+        client.device.send_notification("first")
+
+    def act_on(client, kind, thing):
+        client.device.data = {"told": len(client.seen)}
+        client.device.save()
+        if thing.notification == "first":
+            client.device.send_notification("second")
+        elif thing.notification == "second":
+            client.device.send_notification("last")
+        else:
+            client.api.disconnect()
+
+    seen = run(url_of(server, address), act, act_on, login="dhadmin", password=PASSWORD)
+    assert [thing.notification for _, thing in seen] == ["first", "second", "last"]
+
+
+@each_transport
 def test_lists_and_single_objects(start, address):
     server = start("--storage", "memory:")
     before = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%S.%f")
