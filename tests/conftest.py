@@ -4,6 +4,8 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 
+pytest_plugins = ["tests.time_limit"]
+
 # A slow machine must not fail a test: what takes long is measured elsewhere.
 settings.register_profile("dhtwisted", deadline=None)
 settings.load_profile("dhtwisted")
