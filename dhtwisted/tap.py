@@ -3,11 +3,12 @@
 import os
 import sys
 
+from twisted.logger import Logger
 from twisted.python import usage
 
 from dhtwisted.account_options import TokenOptions, UserOptions
 from dhtwisted.command_options import Command, say, say_version
-from dhtwisted.config_sources import example_file, load_settings
+from dhtwisted.config_sources import example_file, load_configuration
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.logs.destinations import is_kept
 from dhtwisted.logs.observer import ProcessLog
@@ -15,6 +16,8 @@ from dhtwisted.process import Process
 from dhtwisted.providers import describe_all
 from dhtwisted.service import DeviceHiveService
 from dhtwisted.systemd import Supervisor
+
+log = Logger()
 
 
 class TransferOptions(Command):
@@ -88,6 +91,7 @@ class Options(usage.Options):
     def __init__(self):
         super().__init__()
         self.settings = None
+        self.strangers = ()
         self._listen = []
 
     def opt_listen(self, endpoint):
@@ -123,16 +127,22 @@ class Options(usage.Options):
         """Read the configuration, so that what is wrong with it is said before anything is opened."""
         if self.subCommand == "doctor":
             return  # It reads the configuration itself: a mistake there is one of its findings.
-        self.settings = self.read_settings()
+        configuration = self.read_configuration()
+        self.settings, self.strangers = configuration.settings, configuration.strangers
         if self["check-config"]:
-            say("The configuration is good.")
+            say("\n".join([*self.strangers, "The configuration is good."]))
 
-    def read_settings(self):
+    def read_configuration(self):
         """The configuration as it is now in the file, under the environment and this command line.
 
+        :returns: a :class:`~dhtwisted.config_sources.Configuration`.
         :raises ConfigurationError: it is wrong.
         """
-        return load_settings(self["config"], os.environ, self._overrides())
+        return load_configuration(self["config"], os.environ, self._overrides())
+
+    def read_settings(self):
+        """The :class:`~dhtwisted.config.Settings` of :meth:`read_configuration`."""
+        return self.read_configuration().settings
 
     def _overrides(self):
         given = (
@@ -153,9 +163,11 @@ def makeService(options):
         raise SystemExit(f"devicehive: {options.subCommand} is no service: run it as devicehive {options.subCommand}, without twistd")
     from twisted.internet import reactor
 
+    for line in options.strangers:
+        log.warn("{line}", line=line)
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
     process = Process(reactor, Supervisor(reactor, os.environ))
     # The journal is no place for a password.
     foreground = foreground and not is_kept(sys.__stdout__)
-    log = ProcessLog(options.settings, options.parent)
-    return DeviceHiveService(reactor, options.settings, foreground, process, options.read_settings, log)
+    process_log = ProcessLog(options.settings, options.parent)
+    return DeviceHiveService(reactor, options.settings, foreground, process, options.read_settings, process_log)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dhtwisted.config import Settings
 from dhtwisted.config_kinds import Duration, Size
-from dhtwisted.config_sources import example_file, load_settings
+from dhtwisted.config_sources import example_file, load_configuration, load_settings
 from dhtwisted.errors import ConfigurationError
 
 ROOT = Path(__file__).parent.parent
@@ -94,9 +94,94 @@ def test_secret_in_the_file_is_sent_elsewhere(write):
     assert "DHTWISTED_AUTH_SECRET" in complaint(write('[auth]\nsecret = "opensesame"'))
 
 
-@pytest.mark.parametrize("variable", ["DHTWISTED_SERVICE_HOST", "DHTWISTED_PORT_8080_TCP", "DHTWISTEDX", "PATH"])
-def test_variables_of_others_do_not_matter(variable):
-    assert load_settings(environment={variable: "x"}) == Settings()
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DHTWISTED_SERVICE_HOST", "10.0.0.1"),
+        ("DHTWISTED_SERVICE_PORT", "8080"),
+        ("DHTWISTED_SERVICE_PORT_HTTP", "8080"),
+        ("DHTWISTED_PORT", "tcp://10.0.0.1:8080"),
+        ("DHTWISTED_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("DHTWISTED_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        # Of a service that is named dhtwisted-metrics.
+        ("DHTWISTED_METRICS_SERVICE_HOST", "10.0.0.1"),
+        ("DHTWISTED_METRICS_PORT", "tcp://10.0.0.1:9090"),
+        ("DEVICEHIVE_HOME", "/srv"),
+        ("PATH", "/bin"),
+    ],
+)
+def test_variables_of_others_do_not_matter(variable, value):
+    configuration = load_configuration(environment={variable: value})
+    assert (configuration.settings, configuration.strangers) == (Settings(), ())
+
+
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("DHTWISTED_RETENTION", "DHTWISTED_STORAGE_RETENTION"),
+        ("dhtwisted_storage_provider", "DHTWISTED_STORAGE_PROVIDER"),
+        ("DHTWISTED__STORAGE__PROVIDER", "DHTWISTED_STORAGE_PROVIDER"),
+        ("DHTWISTEDSTORAGE_RETENTION", "DHTWISTED_STORAGE_RETENTION"),
+        ("DEVICEHIVE_AUTH_SECRET", "DHTWISTED_AUTH_SECRET"),
+        ("DHTWISTED_COLOUR", None),
+    ],
+)
+def test_a_variable_that_looks_like_an_option_and_is_none_is_named(variable, right):
+    configuration = load_configuration(environment={variable: "swordfish"})
+    assert configuration.settings == Settings()
+    (line,) = configuration.strangers
+    assert line.startswith(f"{variable}: is no option of the server, and is left out; ")
+    assert line.endswith(f"did you mean {right}?" if right else "devicehive --example-config lists all")
+    assert "swordfish" not in line
+
+
+def test_where_each_value_comes_from(write, tmp_path):
+    path = write('[storage]\nprovider = "file:one"\nretention = "1d"\n[limits]\npolls = 5\n[auth]\nadmin_password = "swordfish"')
+    (tmp_path / "admin-password").write_text("opensesame")
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path), "DHTWISTED_STORAGE_RETENTION": "2d", "DHTWISTED_STORAGE_PROVIDER": "file:two"}
+    found = load_configuration(path, environment, [("--storage", "storage", "provider", "file:three")])
+    assert found.place("storage.provider") == "--storage"
+    assert [source.kind for source in found.sources["storage.provider"]] == ["file", "environment", "command line"]
+    assert found.place("storage.retention") == "DHTWISTED_STORAGE_RETENTION"
+    assert found.place("limits.polls") == f"limits.polls in {path}"
+    assert found.place("auth.admin_password") == f"{tmp_path}/admin-password"
+    assert (found.place("limits.connections"), found.source("limits.connections")) == ("limits.connections", None)
+
+
+EDITORS = {
+    "a mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "ends of lines of Windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "both": lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(),
+}
+
+
+@pytest.mark.parametrize("saved", EDITORS.values(), ids=EDITORS)
+def test_a_file_of_an_editor_on_windows(tmp_path, saved):
+    path = tmp_path / "devicehive.toml"
+    path.write_bytes(saved('# Größe\n[storage]\nretention = "1d"\n'))
+    (tmp_path / "admin-password").write_bytes(saved("swordfish\n"))
+    settings = load_settings(str(path), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (settings.storage.retention, settings.auth.admin_password) == (86400, "swordfish")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_named(tmp_path, encoding):
+    path = tmp_path / "devicehive.toml"
+    path.write_bytes('[storage]\nretention = "1d"\n'.encode(encoding))
+    assert complaint(str(path)) == f"{path}: is in UTF-16, which some editors call Unicode; save it as UTF-8"
+    (tmp_path / "admin-password").write_bytes("swordfish".encode(encoding))
+    assert "the credential is in UTF-16" in complaint(environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+def test_another_encoding_is_named_with_its_line(tmp_path):
+    path = tmp_path / "devicehive.toml"
+    path.write_bytes("[storage]\n# Größe\n".encode("latin-1"))
+    assert complaint(str(path)) == f"{path}: is not text in UTF-8 (line 2); save it as UTF-8"
+
+
+def test_a_mark_before_a_key_is_no_part_of_it_and_is_not_dropped(tmp_path):
+    (tmp_path / "auth-secret").write_bytes(b"\xef\xbb\xbf" + b"k" * 40)
+    assert "byte order mark" in complaint(environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 @pytest.mark.parametrize(
@@ -177,7 +262,7 @@ def test_a_missing_file_is_named(tmp_path):
     assert complaint(str(tmp_path / "absent.toml")).startswith(f"{tmp_path}/absent.toml: cannot be read")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a = " + b"1" * 5000, b"a = " + b"[" * 5000])
+@pytest.mark.parametrize("content", [b"a = \0", b"a = " + b"1" * 5000, b"a = " + b"[" * 5000])
 def test_what_is_no_toml(tmp_path, content):
     path = tmp_path / "devicehive.toml"
     path.write_bytes(content)
@@ -187,8 +272,10 @@ def test_what_is_no_toml(tmp_path, content):
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("DHTWISTED_LIMITS_CONECTIONS", "5", "did you mean connections?"),
-        ("DHTWISTED_STORGE_PROVIDER", "memory:", "did you mean storage?"),
+        ("DHTWISTED_LIMITS_CONECTIONS", "5", "did you mean DHTWISTED_LIMITS_CONNECTIONS?"),
+        ("DHTWISTED_STORAGE_RETENTOIN", "7d", "did you mean DHTWISTED_STORAGE_RETENTION?"),
+        ("DHTWISTED_STORAGE", "file:x", "did you mean DHTWISTED_STORAGE_PROVIDER?"),
+        ("DHTWISTED_STORGE_PROVIDER", "memory:", "did you mean DHTWISTED_STORAGE_PROVIDER?"),
         ("DHTWISTED_LIMITS_CONNECTIONS", "many", "no whole number"),
         ("DHTWISTED_AUTH_STRICT_EXPIRY", "yes", "true or false"),
         ("DHTWISTED_AUTH_ACCESS_LIFETIME", "30", "is no duration"),

@@ -13,13 +13,13 @@ PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics "
-    "masking line_limit statistics private_files",
+    "masking line_limit statistics private_files edited_text",
     "core": "server broker arrivals access entities replay polls audit",
     "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",
     "backends": "storage bus postgres auth passwords signing_key retention patient_clock",
-    "configuration": "config config_kinds config_sources endpoints reloading providers provider_declaration",
+    "configuration": "config config_environment config_kinds config_sources endpoints reloading providers provider_declaration",
     "declarations": "builtin_providers",
     "transfer": "transfer",
     "outermost": "transports tap service opening process clock_guard systemd tls doctor bootstrap "
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "testing": set(LAYERS),
 }
 
-BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics", "private_files"}
+BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics", "private_files", "edited_text"}
 """Of the ground, what a backend may know: a stranger's has no more."""
 
 CONFINED = {

@@ -125,4 +125,4 @@ def test_a_mistake_is_one_line_on_standard_error_and_status_1(tmp_path, command,
 def test_a_mistake_in_the_environment_is_one_line_too(tmp_path):
     done = run(tmp_path, DHTWISTED_LIMITS_CONECTIONS="5")
     assert done.returncode == 1
-    assert done.stderr == "devicehive: DHTWISTED_LIMITS_CONECTIONS: is no option; did you mean connections?\n"
+    assert done.stderr == "devicehive: DHTWISTED_LIMITS_CONECTIONS: is no option; did you mean DHTWISTED_LIMITS_CONNECTIONS?\n"
