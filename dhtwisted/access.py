@@ -106,7 +106,7 @@ class Principal:
         actions = claims.actions or frozenset()
         self._permissions = ALL_PERMISSIONS if Permission.ANY in actions else frozenset(actions)
         self._token_networks = _ids(claims.network_ids or ())
-        self._token_types = None if claims.device_type_ids is None else _ids(claims.device_type_ids)
+        self._token_types = _ids(claims.device_type_ids or ())
         self._seen: dict[tuple[int, ...], bool] = {}
         self._sufficient: set[frozenset[Permission]] = set()
         self._epoch = -1
@@ -181,7 +181,11 @@ class Principal:
 
     @property
     def token_device_types(self):
-        """Ids of the device types that the token names, whether he has them or not; ``None`` for all."""
+        """Ids of the device types that the token names, whether the user has them or not; ``None`` for all. A token without such a list
+        names all for a user who may use all, for others none (auth reference, section 5).
+        """
+        if self.claims.device_type_ids is None and self.assigned_device_types() is None:
+            return None
         return self._token_types
 
     def networks(self):
@@ -190,7 +194,7 @@ class Principal:
 
     def device_types(self):
         """Ids of the device types that he may use now; ``None`` for all."""
-        return intersect(self._token_types, self.assigned_device_types())
+        return intersect(self.token_device_types, self.assigned_device_types())
 
     def assigned_networks(self):
         """The user's own networks, whatever the token says; ``None`` for all."""

@@ -153,11 +153,15 @@ def test_networks_are_the_tokens_within_the_users(role, assigned, token, named):
 @pytest.mark.parametrize("assigned", [frozenset(), frozenset({2, 3})])
 @pytest.mark.parametrize(("token", "named"), LISTS)
 def test_device_types_are_the_tokens_within_the_users(role, every, assigned, token, named):
-    """An absent list of a token is all (section 5)."""
+    """An absent list of a token is all for who may use all, else none (section 5)."""
     principal, _ = make(role=role, types=assigned, all_device_types_available=every, device_type_ids=token)
     own = None if role == ADMINISTRATOR or every else assigned
-    every_type = named is None or named == "*"
-    expected = own if every_type else intersect(named, own)
+    if named is None and own is not None:
+        expected = frozenset()
+    elif named in (None, "*"):
+        expected = own
+    else:
+        expected = intersect(named, own)
     assert principal.device_types() == expected
     assert principal.assigned_device_types() == own
 

@@ -174,8 +174,9 @@ async def token_refresh(request) -> AccessToken:
 
 @action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())
 async def token_create(request) -> Tokens:
-    """Make tokens with chosen rights. Only an administrator with all permissions may go beyond his own; what others ask for beyond theirs
-    is left out of the result. With ``deviceId``, lists that are absent mean all that may be.
+    """Make tokens with chosen rights. Only an administrator with all permissions may go beyond their own; what others ask for beyond
+    theirs is left out of the result. Absent ``networkIds`` are no network; absent ``deviceTypeIds`` are all of a user who may use all, else
+    none. With ``deviceId``, lists that are absent mean all that may be.
 
     Auth reference, section 4. ``compatibility.unrestricted_token_create`` lets everybody make any token, as the reference server does.
     """
@@ -207,7 +208,7 @@ async def token_create(request) -> Tokens:
     )
     expires, refresh_expires = map(milliseconds, (payload.expiration, _or(payload.refresh_expiration, payload.expiration)))
     if not free:
-        claims = _cut(claims, principal.claims)
+        claims = _cut(claims, principal)
         latest = server.now() + int(server.settings.auth.refresh_lifetime * 1000)
         expires, refresh_expires = (None if value is None else min(value, latest) for value in (expires, refresh_expires))
     if payload.device_id is None:
@@ -248,8 +249,9 @@ def _primitive(raw):
         raise MalformedJson() from None
 
 
-def _cut(claims, own):
-    """Take from a request for rights what the caller does not have himself."""
+def _cut(claims, principal):
+    """Take from a request for rights what the caller does not have."""
+    own = principal.claims
     own_actions = own.actions or frozenset()
     actions = claims.actions
     if Permission.ANY not in own_actions:
@@ -258,7 +260,7 @@ def _cut(claims, own):
         claims,
         actions=frozenset(actions) or NO_PERMISSION,
         network_ids=_cut_networks(claims.network_ids, own.network_ids),
-        device_type_ids=_cut_types(claims.device_type_ids, own.device_type_ids),
+        device_type_ids=_cut_types(claims.device_type_ids, principal),
     )
 
 
@@ -275,8 +277,9 @@ def _cut_networks(asked, own):
     return _cut_ids(asked, own or frozenset())
 
 
-def _cut_types(asked, own):
-    """Here an absent list means all that the user may use."""
+def _cut_types(asked, principal):
+    """Here an absent list means all for a user who may use all, and for others none."""
+    own = principal.claims.device_type_ids
     if own is None:
-        return asked
+        return asked if asked is None or principal.token_device_types is None else frozenset()
     return own if asked is None else _cut_ids(asked, own)
