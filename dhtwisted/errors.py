@@ -91,10 +91,22 @@ class MissingDevice(BadRequest):
     text = "Device is empty"
 
 
+class MissingBody(BadRequest):
+    """A REST request without the body that it needs."""
+
+    text = "Error! Validation failed: Object is null"
+
+
 class MissingCommand(BadRequest):
     """A command action without a usable ``command`` object."""
 
     text = "Command is required"
+
+
+class MissingCommandChange(MissingCommand):
+    """``command/update`` without a ``command``."""
+
+    rest_text = MissingBody.text
 
 
 class MissingCommandId(BadRequest):
@@ -120,12 +132,6 @@ class InvalidNotificationId(BadRequest):
     """``notificationId`` is no integer: the one type error with a text of its own."""
 
     text = "Notification id should be an integer value."
-
-
-class MissingBody(BadRequest):
-    """A REST request without the body that it needs."""
-
-    text = "Error! Validation failed: Object is null"
 
 
 class UnparseableTimestamp(BadRequest):
@@ -175,6 +181,7 @@ class MissingNetwork(BadRequest):
     """A network action without a ``network`` object."""
 
     text = "Network is required"
+    rest_text = MissingBody.text
 
 
 class MissingDeviceTypeId(BadRequest):
@@ -187,6 +194,7 @@ class MissingDeviceType(BadRequest):
     """A device type action without a ``deviceType`` object."""
 
     text = "Device type is required"
+    rest_text = MissingBody.text
 
 
 class NetworkNotEmpty(BadRequest):
@@ -217,6 +225,7 @@ class MissingUser(BadRequest):
     """A user action without a ``user`` object."""
 
     text = "User is required"
+    rest_text = MissingBody.text
 
 
 class InvalidLogin(BadRequest):

@@ -150,6 +150,8 @@ class Endpoint:
             raise (UnparseableTimestamp if reader.kind is Timestamp else BadRequest)() from None
 
     def _read_body(self, call, depth):
+        if self.route.object_first and _is_missing(call.body.strip()):
+            return None
         body = _checked_body(call, depth)
         try:
             value = self._decode_body(body)
@@ -170,9 +172,13 @@ def _with_plus(text):
     return text.replace(" ", "+") if "T" in text else text
 
 
+def _is_missing(body):
+    return not body or body == b"null"
+
+
 def _checked_body(call, depth):
     body = call.body.strip()
-    if not body or body == b"null":
+    if _is_missing(body):
         raise MissingBody()
     content_type = (call.content_type or "application/json").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):

@@ -187,6 +187,46 @@ async def test_a_body_that_is_missing(server, body):
         assert await client(server).send(method, path, body, "text/plain") == missing
 
 
+UPDATES = {
+    "/network/{}": (1, 404, "Network with id = 999999 not found"),
+    "/devicetype/{}": (1, 404, "Device type with id = 999999 not found"),
+    "/user/{}": (1, 404, "User with id = 999999 not found"),
+    "/device/pump/command/{}": (None, 404, "Command with id = 999999 not found"),
+}
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"  "])
+@pytest.mark.parametrize("path", UPDATES)
+@pytest_twisted.ensureDeferred
+async def test_an_update_without_a_body_looks_for_the_object_first(server, path, body):
+    admin = client(server)
+    await admin.send("PUT", "/device/pump", {})
+    known, status, text = UPDATES[path]
+    if known is None:
+        known = (await admin.send("POST", "/device/pump/command", {"command": "on"}))[1]["id"]
+    assert await admin.send("PUT", path.format(999999), body) == (status, {"error": status, "message": text})
+    missing = (400, {"error": 400, "message": "Error! Validation failed: Object is null"})
+    assert await admin.send("PUT", path.format(known), body) == missing
+    assert (await admin.send("PUT", path.format(known), {}))[0] == 204
+    assert (await admin.send("PUT", path.format(999999), {}))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/device/none/command"), ("POST", "/device/none/notification"), ("PUT", "/device/none")]
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_made_is_looked_at_before_its_place(server, method, path):
+    missing = (400, {"error": 400, "message": "Error! Validation failed: Object is null"})
+    assert await client(server).send(method, path, b"") == missing
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_update_of_a_command_without_a_change_is_refused_before_it_is_looked_for_by_websocket(server):
+    admin = await server.client()
+    await admin.call("device/save", deviceId="pump", device={})
+    assert await admin.refused("command/update", deviceId="pump", commandId=999999) == (400, "Command is required")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -20,7 +20,7 @@ from dhtwisted.actions.common import (
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.coroutines import after
-from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandId
+from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, milliseconds, payload
@@ -191,7 +191,7 @@ class CommandUpdate(Fields, tag="command/update"):
 @action(
     CommandUpdate,
     Permission.UPDATE_DEVICE_COMMAND,
-    rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400),
+    rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400, object_first=True),
     overlaps=True,
 )
 def command_update(request):
@@ -205,11 +205,19 @@ def _update(request, device):
     if fields.command_id is None:
         raise MissingCommandId()
     if fields.command is None:
-        raise MissingCommand()
+        return _refuse(request, device)
     check_text(fields.command.status)
     changes = {"status": fields.command.status, "result": payload(fields.command.result)}
     changes = {name: value for name, value in changes.items() if value is not None}
     return after(request.server.messages.update_command(device.id, fields.command_id, changes), _updated, request)
+
+
+async def _refuse(request, device):
+    """Refuse an update without a change; REST is told before when there is no such command."""
+    command_id = request.fields.command_id
+    if request.session.conventions.object_first and await request.server.messages.get_message(Command, device.id, command_id) is None:
+        raise CommandNotFound(command_id)
+    raise MissingCommandChange()
 
 
 def _updated(request, command):

@@ -26,15 +26,17 @@ class Route:
     :ivar body: the member that the request's body is; :data:`WHOLE` when it is all members together; ``None`` when a body is not read, and
         the members that the path does not give come from the query.
     :ivar status: of a success with an answer; one without is 204.
+    :ivar object_first: that there is no body is left to the handler to tell, after it has looked for the object of the path.
     :ivar bad_id: what a path is answered whose last place is no id, though it should be: 404 like any unknown path, or 400.
     """
 
-    __slots__ = ("bad_id", "body", "method", "path", "places", "status")
+    __slots__ = ("bad_id", "body", "method", "object_first", "path", "places", "status")
 
-    def __init__(self, method, path, body=None, status=200, bad_id=404):
+    def __init__(self, method, path, body=None, status=200, bad_id=404, object_first=False):
         self.method = method
         self.path = path
         self.body = body
+        self.object_first = object_first
         self.status = status
         self.bad_id = bad_id
         self.places = tuple(_PLACE.findall(path))

@@ -112,7 +112,7 @@ class DeviceTypeUpdate(Fields, tag="devicetype/update"):
 @action(
     DeviceTypeUpdate,
     Permission.MANAGE_DEVICE_TYPE,
-    rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType"),
+    rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType", object_first=True),
     audit=Written(DeviceType, "fields.device_type_id"),
 )
 async def devicetype_update(request):

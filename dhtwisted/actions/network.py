@@ -107,7 +107,7 @@ class NetworkUpdate(Fields, tag="network/update"):
 @action(
     NetworkUpdate,
     Permission.MANAGE_NETWORK,
-    rest=Route("PUT", "/network/{networkId}", body="network"),
+    rest=Route("PUT", "/network/{networkId}", body="network", object_first=True),
     audit=Written(Network, "fields.network_id"),
 )
 async def network_update(request):

@@ -230,7 +230,12 @@ class UserUpdate(Fields, tag="user/update"):
     user: UserChange | None = None
 
 
-@action(UserUpdate, Permission.MANAGE_USER, rest=Route("PUT", "/user/{userId}", body="user"), audit=Written(User, "fields.user_id"))
+@action(
+    UserUpdate,
+    Permission.MANAGE_USER,
+    rest=Route("PUT", "/user/{userId}", body="user", object_first=True),
+    audit=Written(User, "fields.user_id"),
+)
 async def user_update(request):
     """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator."""
     user = await find_user(request, request.fields.user_id)
