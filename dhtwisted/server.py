@@ -108,6 +108,7 @@ class Server:
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
+        self._noting: set[int] = set()
         self.metrics = Metrics()
         self.audit = audit or Audit()
         self._requests = self.metrics.requests
@@ -297,12 +298,17 @@ class Server:
             raise InvalidCredentials()
 
     def note_login(self, user):
-        """Keep when a user was last seen, at most once a second. Nobody waits for it."""
-        now = self.now()
-        if user.last_login is None or now - user.last_login > LAST_LOGIN_INTERVAL:
-            run(self.entities.update(User, user.id, {"last_login": now}), self._noted)
+        """Keep when a user was last seen, at most once a second. Nobody waits for it.
 
-    def _noted(self, _, error):
+        Of those who come while it is being written none writes it again: a thousand devices may be one user's, and come together.
+        """
+        now = self.now()
+        if user.id not in self._noting and (user.last_login is None or now - user.last_login > LAST_LOGIN_INTERVAL):
+            self._noting.add(user.id)
+            run(self.entities.update(User, user.id, {"last_login": now}), lambda _, error: self._noted(user.id, error))
+
+    def _noted(self, user_id, error):
+        self._noting.discard(user_id)
         if error is not None:
             self.log.warn("the time of a login was not kept: {error}", error=str(error))
 

@@ -12,6 +12,7 @@ from dhtwisted.logs.lines import TextLines
 from dhtwisted.model import DISABLED, LOCKED_OUT, Device, Network, User
 from dhtwisted.storage.memory import MemoryStorage
 from tests.delaying import DelayingStorage
+from tests.rest_api import RestClient
 from tests.rest_api import client as rest_client
 
 ANONYMOUS = {"authenticate", "token", "token/refresh", "server/info", "server/cacheInfo", "cluster/info"}
@@ -120,12 +121,29 @@ async def test_under_strict_expiry_it_does_not_until_it_authenticates_again(open
     assert [(event["subscriptionId"], event["notification"]["notification"]) for event in client.events] == [(subscription, "on")]
 
 
+async def by_authenticate(server, user):
+    await server.client(user)
+
+
+async def by_refresh(server, user):
+    await server.connect().call("token/refresh", refreshToken=server.token(user, refresh=True))
+
+
+async def by_refresh_over_rest(server, user):
+    answer = await RestClient(server).send("POST", "/token/refresh", {"refreshToken": server.token(user, refresh=True)})
+    assert answer[0] == 201
+
+
+each_login = pytest.mark.parametrize("log_in", [by_authenticate, by_refresh, by_refresh_over_rest])
+
+
+@each_login
 @pytest_twisted.ensureDeferred
-async def test_the_last_login_is_kept_at_most_once_a_second(server):
+async def test_the_last_login_is_kept_at_most_once_a_second(server, log_in):
     user = await server.add_user("anna")
 
     async def login():
-        await server.client(user)
+        await log_in(server, user)
         return server.server.entities.user(user.id).last_login
 
     first = await login()
@@ -134,6 +152,29 @@ async def test_the_last_login_is_kept_at_most_once_a_second(server):
     assert await login() == first
     server.clock.advance(0.1)
     assert await login() == server.server.now() > first
+
+
+@each_login
+@pytest_twisted.ensureDeferred
+async def test_many_logins_at_once_are_written_once(open_server, reactor, log_in):
+    storage = DelayingStorage(MemoryStorage(reactor))
+    server = await open_server(storage=storage)
+    user = await server.add_user("anna")
+    storage.delay("update", late=True)
+    for _ in range(20):
+        await log_in(server, user)
+    assert storage.waiting == ["update"]
+    storage.release_all()
+    assert server.server.entities.user(user.id).last_login == server.server.now()
+
+
+@pytest.mark.parametrize("token", ["access", "garbage", "of a disabled user"])
+@pytest_twisted.ensureDeferred
+async def test_a_refresh_that_is_refused_is_no_login(server, token):
+    user = await server.add_user("anna", status=DISABLED if token == "of a disabled user" else 0)
+    text = {"access": server.token(user), "garbage": "x.y.z", "of a disabled user": server.token(user, refresh=True)}[token]
+    await server.connect().refused("token/refresh", refreshToken=text)
+    assert server.server.entities.user(user.id).last_login is None
 
 
 @pytest_twisted.ensureDeferred

@@ -162,6 +162,7 @@ async def token_refresh(request) -> AccessToken:
         await server.check_claims(claims)
     except InvalidCredentials:
         raise Unauthorized() from None
+    server.note_login(server.entities.user(claims.user_id))
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
     if claims.device_id is not None:
         # Its record goes some time after its end.
