@@ -11,10 +11,10 @@ import sys
 from typing import Union
 
 import msgspec
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 
 from dhtwisted.coercion import coerce
-from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
+from dhtwisted.errors import UNREADABLE, BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
 from dhtwisted.schema import NULL, decode_hook, exceeds_depth
 
 encode = msgspec.json.Encoder().encode
@@ -63,13 +63,13 @@ class RequestDecoder:
             raise self._too_deep(text)
         try:
             return self._decode(text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             return self._decode_slowly(text)
 
     def _decode_slowly(self, text):
         try:
             members = _members(text)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             raise self._unreadable(text) from None
         request_id = bytes(members.get("requestId", NULL))
         action, name = _action_name(members)
@@ -95,7 +95,7 @@ class RequestDecoder:
     def _too_deep(self, text):
         try:
             members = _members(text)
-        except (DecodeError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             return Refused(TooDeep())
         action, request_id = (bytes(members.get(name, NULL)) for name in ("action", "requestId"))
         return Refused(TooDeep(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
@@ -118,7 +118,7 @@ def _action_name(members):
     raw = bytes(members.get("action", NULL))
     try:
         value = _value(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return NOTHING, None
     if isinstance(value, (list, dict)):
         return NOTHING, None

@@ -5,6 +5,9 @@ who starts the server is told (:class:`ConfigurationError`). Texts of :class:`Ap
 clients and test suites compare them literally (WebSocket reference, section 2.1).
 """
 
+UNREADABLE = (ValueError, RecursionError)
+"""What msgspec raises for JSON that it cannot read: errors of its own, which are ValueErrors, and for bad UTF-8 before 0.23 Unicode's."""
+
 
 class ApiError(Exception):
     """An answer other than success.

@@ -18,6 +18,7 @@ from dhtwisted.conventions import REST
 from dhtwisted.coroutines import run
 from dhtwisted.envelope import encode, encode_text
 from dhtwisted.errors import (
+    UNREADABLE,
     BadRequest,
     InvalidCredentials,
     MalformedJson,
@@ -155,7 +156,7 @@ class Endpoint:
         body = _checked_body(call, depth)
         try:
             value = self._decode_body(body)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNREADABLE:
             value = coerce(self._body_kind, _object(body))
         return value
 
@@ -196,7 +197,7 @@ def _checked_body(call, depth):
 def _object(body):
     try:
         return _members(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         raise MalformedJson() from None
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Annotated
 
-from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
+from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
-from dhtwisted.errors import BadRequest, InvalidNotificationId, MalformedJson
+from dhtwisted.errors import UNREADABLE, BadRequest, InvalidNotificationId, MalformedJson
 from dhtwisted.timestamps import parse_timestamp
 
 ABSENT = Raw(b"")
@@ -78,7 +78,7 @@ def check_json(text):
     """
     try:
         _check(text)
-    except (DecodeError, ValidationError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise MalformedJson() from None
 
 
@@ -99,7 +99,7 @@ def payload(raw):
     if len(text) >= _SIMPLE_BELOW or _BACKSLASH in text or ((_E in text or _CAPITAL_E in text) and _has_large_exponent(text)):
         try:
             _check(text)
-        except (DecodeError, ValidationError, RecursionError, UnicodeDecodeError):
+        except UNREADABLE:
             raise MalformedJson() from None
     return None if text == b"null" else text
 

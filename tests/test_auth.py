@@ -149,6 +149,35 @@ def test_what_is_no_good_token_is_refused(token):
         make_auth().verify(token)
 
 
+_ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=4,
+)
+
+
+@given(
+    st.binary() | st.dictionaries(st.sampled_from(["alg", "typ", "b64", "crit", "kid", "jwk", "x"]), _ANY_JSON),
+    st.binary() | _ANY_JSON,
+    st.binary(max_size=40),
+)
+def test_whatever_is_in_the_three_parts_of_a_token_is_refused(header, payload, signature):
+    token = ".".join(map(encode_part, (header, payload, signature)))
+    with pytest.raises(InvalidCredentials):
+        make_auth().verify(token)
+
+
+@given(
+    _ANY_JSON
+    | st.fixed_dictionaries({}, optional={name: _ANY_JSON for name in ("exp", "nbf", "iat", "iss", "aud", "sub", "jti", "payload")})
+)
+def test_whatever_a_good_signature_stands_under_is_refused(payload):
+    """Another program with the same key may have written it."""
+    token = jwt.api_jws.encode(json.dumps(payload).encode(), KEY, "HS256")
+    with pytest.raises(InvalidCredentials):
+        make_auth().verify(token)
+
+
 def test_a_token_signed_over_something_else_than_an_object_is_refused():
     token = jwt.api_jws.encode(b"[1]", KEY, "HS256")
     deep = jwt.api_jws.encode(b"[" * 100_000, KEY, "HS256")

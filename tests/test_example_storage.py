@@ -65,9 +65,10 @@ async def test_a_torn_line_is_dropped(storage, path):
     assert [(m.id, m.name) for m in await storage.find_messages(Notification, MessageQuery())] == [(1, "a"), (2, "c")]
 
 
+@pytest.mark.parametrize("line", [b"{}", b'{"\xff":1}', b"[" * 100_000])
 @pytest_twisted.ensureDeferred
-async def test_a_damaged_journal_is_refused(storage, path):
-    path.write_bytes(b"{}\n")
+async def test_a_damaged_journal_is_refused(storage, path, line):
+    path.write_bytes(line + b"\n")
     with pytest.raises(ConfigurationError, match="damaged at byte 0"):
         await storage.open()
 

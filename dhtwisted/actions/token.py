@@ -10,6 +10,7 @@ from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
 from dhtwisted.errors import (
+    UNREADABLE,
     AccessDenied,
     BadRequest,
     DeviceTokensUnsupported,
@@ -246,7 +247,7 @@ def _requested_actions(actions):
 def _primitive(raw):
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise MalformedJson() from None
 
 

@@ -126,11 +126,12 @@ def is_hive(host, port, is_secure, prefix):
     connection = kind(host, port, timeout=SECONDS, **({"context": context} if is_secure else {}))
     try:
         connection.request("GET", f"{prefix}/rest/info")
-        return "apiVersion" in json.loads(connection.getresponse().read())
-    except (OSError, ValueError, http.client.HTTPException):
+        answer = json.loads(connection.getresponse().read())
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
         return False
     finally:
         connection.close()
+    return isinstance(answer, dict) and "apiVersion" in answer
 
 
 def is_monitor(host, port):

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import ConfigurationError, Duplicate, StorageError, StorageUnavailable, Unstorable, WriterLost
+from dhtwisted.errors import UNREADABLE, ConfigurationError, Duplicate, StorageError, StorageUnavailable, Unstorable, WriterLost
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.entities import entity_tables
 from dhtwisted.storage.sqlite_database import connect_reader, connect_writer
@@ -164,7 +164,7 @@ def open_file(path):
         try:
             tables = _read_entities(connection)
             counters = _read_counters(connection)
-        except (sqlite3.Error, msgspec.MsgspecError, KeyError) as error:
+        except (sqlite3.Error, KeyError, *UNREADABLE) as error:
             raise ConfigurationError(f"storage file {path} is damaged: {error!r}: restore it from a backup") from error
         # Before the other one is closed: the last to close the file would fold the log into it and remove it, for nothing.
         return connect_reader(path), tables, counters

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import fields
 
-from dhtwisted.errors import MalformedJson, TransferError
+from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, User
 from dhtwisted.schema import check_json
 
@@ -100,15 +100,21 @@ def decode_line(text):
     """
     try:
         line = _decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(f"is not as it should be: {error}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError("is not UTF-8") from error
+    except UNREADABLE as error:
+        raise ValueError(f"is not as it should be: {error}" if _is_utf_8(text) else "is not UTF-8") from error
     members = [name for name in _Line.__struct_fields__ if getattr(line, name) is not UNSET]
     if len(members) != 1:
         raise ValueError(f"has {len(members)} objects, not one")
     record = getattr(line, members[0])
     return record if members[0] == END else _item(record)
+
+
+def _is_utf_8(text):
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _item(record):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from dhtwisted.errors import TransferError
+from dhtwisted.errors import UNREADABLE, TransferError
 from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 
@@ -132,7 +132,7 @@ class Reader:
                     "install the newer release"
                 )
             return msgspec.json.decode(text, type=Header)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise self._error("is not that of an export: name a file that devicehive export wrote") from error
 
     def _read_line(self):

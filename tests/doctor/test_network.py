@@ -1,6 +1,7 @@
 """What the doctor says of endpoints."""
 
 import socket
+from threading import Thread
 
 import pytest
 
@@ -33,6 +34,21 @@ def test_a_port_that_another_program_has():
         ((level, text),) = look(f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
     assert level == "wrong"
     assert "another program" in text
+
+
+@pytest.mark.parametrize("body", [b"7", b"null", b'"apiVersion"', b'["apiVersion"]', b"{}", b'"\xff"', b"[" * 100_000, b"nothing"])
+def test_a_program_that_answers_something_else(body):
+    def answer():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=answer)
+        thread.start()
+        assert network.is_hive(*server.getsockname(), False, "/api") is False
+        thread.join()
 
 
 @pytest.mark.parametrize(("is_running", "level"), [(True, "ok"), (None, "warning"), (False, "wrong")])

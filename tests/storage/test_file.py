@@ -83,6 +83,16 @@ async def test_a_second_opener_under_another_name_is_refused(storage, path, tmp_
     assert "in use" in await refusal(FileStorage(str(tmp_path / "other.sqlite"), reactor))
 
 
+@pytest.mark.parametrize("body", ["7b22", "ff", "7b22ff223a317d", "7b226e616d65223a22ff227d", "5b" * 100_000])
+@pytest_twisted.ensureDeferred
+async def test_an_entity_that_cannot_be_read_is_told(storage, path, body):
+    await storage.open()
+    await storage.insert(Network(name="home"))
+    await storage.close()
+    change_file(path, f"UPDATE entity SET body = X'{body}'")
+    assert "data.sqlite is damaged" in await refusal(storage)
+
+
 @pytest_twisted.ensureDeferred
 async def test_the_lock_ends_with_the_process_that_had_it(storage, path):
     code = "import sys; from dhtwisted.storage.sqlite_database import FileLock; lock = FileLock(sys.argv[1]); print(flush=True); input()"

@@ -75,7 +75,7 @@ def test_the_line_that_is_damaged_below_is_good():
         (b"{}", "0 objects"),
         (b"[]", "array"),
         (b"garbage", "malformed"),
-        (b"\x00\xff\xfe", "malformed"),
+        (b"\x00\xff\xfe", "UTF-8"),
         (b'{"network":{"id":1,"name":"\xff"}}', "UTF-8"),
         (b'{"network":{"id":1,"name":"\\ud800"}}', "is not as it should be"),
         (b'{"plugin":{"id":1}}', "plugin"),

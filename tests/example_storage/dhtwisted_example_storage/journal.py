@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from dhtwisted.errors import ConfigurationError, Duplicate, StorageUnavailable, Unstorable
+from dhtwisted.errors import UNREADABLE, ConfigurationError, Duplicate, StorageUnavailable, Unstorable
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import MESSAGE_KINDS, Command, MessageQuery, Notification
 from dhtwisted.storage.batching import Batcher
@@ -204,7 +204,7 @@ class JournalStorage:
                     break
                 try:
                     self._apply(_decode(line))
-                except msgspec.MsgspecError as error:
+                except UNREADABLE as error:
                     raise ConfigurationError(f"journal {self._path} is damaged at byte {size}: {error}") from error
                 size += len(line)
         return size
