@@ -78,10 +78,11 @@ class IMessageStorage(Interface):
     def append(messages):
         """Store messages, all or none (async).
 
-        Each message is stamped in place: ``id``, and ``timestamp`` where it is ``None``; a command's ``last_updated`` becomes its
-        ``timestamp``. Ids, and the times that the storage gives, ascend in the order in which messages become visible, over restarts and
-        however many appends run at once; times never step back, even when the clock does, and may be equal. Completes when the messages
-        survive whatever :attr:`IStorage.durability` promises, and not before; appends complete in the order of their ids.
+        Each message is stamped in place: ``id``, ``arrived``, and ``timestamp`` where it is ``None``; a command's ``last_updated`` becomes
+        its ``timestamp``. ``arrived`` is always the storage's own time. Ids, and the times that the storage gives, ascend in the order in
+        which messages become visible, over restarts and however many appends run at once; times never step back, even when the clock does,
+        and may be equal. Completes when the messages survive whatever :attr:`IStorage.durability` promises, and not before; appends
+        complete in the order of their ids.
 
         An empty sequence stores nothing and is a barrier: once it completes, and until the storage is closed, no message becomes visible
         any more whose time, given by the storage, is before the reactor's time (in milliseconds) at which this was asked for; nor does an
@@ -116,14 +117,19 @@ class IMessageStorage(Interface):
         """
 
     def forget_messages(kind, query):
-        """Delete messages, the oldest first (async). The server calls it in small portions, so that others are not held up.
+        """Delete messages (async). The server calls it in small portions, so that others are not held up.
 
-        :param query: only ``device_ids``, ``before`` and ``take`` are given.
+        Those that arrived first go first, and ``before`` is of ``arrived``, whether or not the query says ``by_arrival``: a message is kept
+        for as long as the operator wants, also when its client dated it 1970, and no longer when it is dated 2099. Of given devices
+        messages go in any order.
+
+        :param query: only ``by_arrival``, ``device_ids``, ``before`` and ``take`` are given.
         :returns: how many were deleted.
         """
 
     def restore(messages):
-        """Store messages as they are, all or none (async): their ids, their times, and what became of a command. Only an import calls it.
+        """Store messages as they are, all or none (async): their ids, their times, ``arrived`` too, and what became of a command. Only an
+        import calls it.
 
         An id is a positive integer; it may lie above those that are stored, below or between them, and leave gaps. The ids that
         :meth:`append` gives later lie above all that were ever restored. The times that it gives do not follow from those of restored

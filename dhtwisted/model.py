@@ -171,9 +171,10 @@ ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Netw
 
 
 class Command(Struct, gc=False, kw_only=True):
-    """Something a device is asked to do. ``id``, ``last_updated`` and an absent ``timestamp`` are filled in by the storage.
+    """Something a device is asked to do. ``id``, ``arrived``, ``last_updated`` and an absent ``timestamp`` are filled in by the storage.
 
-    ``updated`` becomes true with the first ``command/update``; ``last_updated`` is the time of the last one.
+    ``updated`` becomes true with the first ``command/update``; ``last_updated`` is the time of the last one. ``arrived`` is the storage's
+    time when it was stored, whatever ``timestamp`` its client gave; no client sees it.
     """
 
     KIND: ClassVar[str] = "command"
@@ -188,13 +189,14 @@ class Command(Struct, gc=False, kw_only=True):
     status: str | None = None
     result: bytes | None = None
     timestamp: int | None = None
+    arrived: int | None = None
     last_updated: int | None = None
     updated: bool = False
     id: int = 0
 
 
 class Notification(Struct, gc=False, kw_only=True):
-    """Something a device tells. ``id`` and an absent ``timestamp`` are filled in by the storage."""
+    """Something a device tells. ``id``, ``arrived`` and an absent ``timestamp`` are filled in by the storage, as those of a command."""
 
     KIND: ClassVar[str] = "notification"
 
@@ -204,6 +206,7 @@ class Notification(Struct, gc=False, kw_only=True):
     device_type_id: int
     parameters: bytes | None = None
     timestamp: int | None = None
+    arrived: int | None = None
     id: int = 0
 
 
@@ -239,6 +242,8 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     :ivar updated: commands alone: only those that have been updated.
     :ivar by_update: commands alone, and only together with ``updated``: ``last_updated`` takes the place of ``timestamp`` in ``since``,
         ``before``, ``after`` and the order. A poll for updates asks so, of any devices, and must not cost a walk through all commands.
+    :ivar by_arrival: ``arrived`` takes the place of ``timestamp`` in ``since``, ``before``, ``after`` and the order. What is forgotten goes
+        by it, since a client may date its message at will.
     :ivar since: ``timestamp`` at or after this.
     :ivar before: ``timestamp`` before this.
     :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
@@ -252,6 +257,7 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     status: str | None = None
     updated: bool = False
     by_update: bool = False
+    by_arrival: bool = False
     since: int | None = None
     before: int | None = None
     after: tuple[int, int] | None = None

@@ -1,4 +1,8 @@
-"""Forgetting commands and notifications when their time is over."""
+"""Forgetting commands and notifications when their time is over.
+
+It counts from their arrival, by the storage's time. The time that a client gives its message says nothing here: what a device with a wrong
+clock was told is stored, stays for as long as anything else.
+"""
 
 import time
 from datetime import timedelta
@@ -27,9 +31,9 @@ def steady():
 
 
 class Retention:
-    """Deletes messages that are older than they may become, a few at a time.
+    """Deletes messages that arrived longer ago than they may be kept, a few at a time.
 
-    When the clock is set forward, or is far ahead of the newest message at the start, that counts a day later.
+    When the clock is set forward, or is far ahead of the last arrival at the start, that counts a day later.
 
     :param reactor: gives time and delayed calls.
     :param messages: an opened :class:`~dhtwisted.interfaces.IMessageStorage`.
@@ -69,7 +73,7 @@ class Retention:
         try:
             before = await self._now() - self._lifetime
             for kind in MESSAGE_KINDS.values():
-                await self._forget(kind, MessageQuery(before=before, take=SLICE))
+                await self._forget(kind, MessageQuery(by_arrival=True, before=before, take=SLICE))
         except StorageUnavailable as error:
             self._log.warn("Old messages are not deleted now, and will be tried again: {reason}", reason=str(error))
         except Exception:
@@ -78,7 +82,7 @@ class Retention:
     async def _now(self):
         """Milliseconds."""
         if self._clock is None:
-            self._clock = PatientClock(self._reactor.seconds, self._steady, await self._newest() / 1000)
+            self._clock = PatientClock(self._reactor.seconds, self._steady, await self._last_arrival() / 1000)
         now = self._clock.seconds()
         leap, self._leap = self._leap, self._clock.leap
         if self._leap > leap:
@@ -86,10 +90,11 @@ class Retention:
             self._log.info("The clock is {ahead} ahead; should it be wrong, old messages are kept for another day", ahead=str(ahead))
         return int(now * 1000)
 
-    async def _newest(self):
-        query = MessageQuery(descending=True, take=1)
-        newest = [message.timestamp for kind in MESSAGE_KINDS.values() for message in await self._messages.find_messages(kind, query)]
-        return max(newest, default=self._reactor.seconds() * 1000)
+    async def _last_arrival(self):
+        """Milliseconds: the last time that was certainly over, since the storage gave it; now, if there are no messages."""
+        query = MessageQuery(by_arrival=True, descending=True, take=1)
+        last = [message.arrived for kind in MESSAGE_KINDS.values() for message in await self._messages.find_messages(kind, query)]
+        return max(last, default=self._reactor.seconds() * 1000)
 
     async def _forget(self, kind, query):
         while self._loop.running and await self._messages.forget_messages(kind, query) == SLICE:

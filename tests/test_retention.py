@@ -61,9 +61,16 @@ async def left(storage):
     return [m.name for kind in (Command, Notification) for m in await storage.find_messages(kind, MessageQuery())]
 
 
+async def store_old(clock, storage, messages):
+    """Store messages that are too old when this returns, and two that are not."""
+    await storage.append(messages)
+    clock.advance(HOUR + 1)
+    await storage.append([command("young"), notification("young")])
+
+
 @pytest_twisted.ensureDeferred
 async def test_deletes_what_is_too_old_at_once_and_later(clock, storage, retention):
-    await storage.append([notification("old", timestamp=5), command("old", timestamp=5), command("young"), notification("young")])
+    await store_old(clock, storage, [notification("old"), command("old")])
     retention.start()
     assert await left(storage) == ["young", "young"]
     clock.advance(HOUR)
@@ -72,9 +79,20 @@ async def test_deletes_what_is_too_old_at_once_and_later(clock, storage, retenti
     assert await left(storage) == []
 
 
+@pytest.mark.parametrize("time", [0, 1_700_000, 4_070_908_800_000], ids=["1970", "in seconds", "2099"])
+@pytest_twisted.ensureDeferred
+async def test_what_time_a_client_gave_does_not_matter(clock, storage, retention, time):
+    await storage.append([notification("n", timestamp=time), command("c", timestamp=time)])
+    retention.start()
+    clock.pump([INTERVAL] * (HOUR // INTERVAL))
+    assert await left(storage) == ["c", "n"], "it was acknowledged, and is kept as long as anything"
+    clock.advance(INTERVAL)
+    assert await left(storage) == [], "and no longer"
+
+
 @pytest_twisted.ensureDeferred
 async def test_deletes_in_slices_with_pauses(clock, storage, retention):
-    await storage.append([notification(timestamp=n) for n in range(2 * SLICE + 1)] + [notification("young")])
+    await store_old(clock, storage, [notification() for _ in range(2 * SLICE + 1)])
     retention.start()
     assert storage.deleted == [0, SLICE], "commands, and one slice of notifications"
     clock.advance(PAUSE / 2)
@@ -89,7 +107,7 @@ async def test_deletes_in_slices_with_pauses(clock, storage, retention):
 @pytest.mark.parametrize("error", [StorageUnavailable("disk full"), RuntimeError("defect")])
 @pytest_twisted.ensureDeferred
 async def test_a_failure_is_logged_and_tried_again(clock, storage, retention, error):
-    await storage.append([notification("old", timestamp=5), notification("young")])
+    await store_old(clock, storage, [notification("old")])
     storage.error = error
     logged = []
     globalLogPublisher.addObserver(logged.append)
@@ -98,15 +116,15 @@ async def test_a_failure_is_logged_and_tried_again(clock, storage, retention, er
     finally:
         globalLogPublisher.removeObserver(logged.append)
     assert [str(entry.get("reason") or entry["log_failure"].value) for entry in logged] == [str(error)]
-    assert await left(storage) == ["old", "young"]
+    assert await left(storage) == ["young", "old", "young"]
     storage.error = None
     clock.advance(INTERVAL)
-    assert await left(storage) == ["young"]
+    assert await left(storage) == ["young", "young"]
 
 
 @pytest_twisted.ensureDeferred
 async def test_stops_after_the_slice_under_way(clock, storage, retention):
-    await storage.append([command(timestamp=n) for n in range(2 * SLICE)] + [command("young")])
+    await store_old(clock, storage, [command() for _ in range(2 * SLICE)])
     storage.gate = Deferred()
     retention.start()
     stopped = retention.stop()
@@ -123,7 +141,7 @@ async def test_stops_after_the_slice_under_way(clock, storage, retention):
 
 @pytest_twisted.ensureDeferred
 async def test_a_lifetime_of_zero_keeps_for_ever(clock, storage):
-    await storage.append([notification("old", timestamp=0)])
+    await storage.append([notification("old")])
     retention = Retention(clock, storage, 0)
     retention.start()
     clock.advance(10 * INTERVAL)
@@ -134,10 +152,11 @@ async def test_a_lifetime_of_zero_keeps_for_ever(clock, storage):
 
 @pytest_twisted.ensureDeferred
 async def test_a_clock_that_is_ahead_for_less_than_a_day_deletes_nothing(storage):
+    """Nor does it when a client dated a message into the future, as if that time were over."""
     wrong = Clock()
     wrong.advance(200 * HOUR)
     steady = Clock()
-    await storage.append([notification("n")])
+    await storage.append([notification("n", timestamp=10**12)])
     retention = Retention(wrong, storage, 30 * HOUR * 1000, steady.seconds)
     logged = []
     globalLogPublisher.addObserver(logged.append)

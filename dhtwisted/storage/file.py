@@ -129,7 +129,7 @@ class FileStorage:
         return self._write(UpdateCommand(device_id, command_id, changes))
 
     def forget_messages(self, kind, query):
-        """Delete messages, the oldest first, and say how many."""
+        """Delete messages, those first that arrived first, and say how many."""
         return self._write(ForgetMessages(kind, query))
 
     def restore(self, messages):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
-NEWEST = "SELECT max(timestamp) FROM (SELECT max(timestamp) AS timestamp FROM command UNION ALL SELECT max(timestamp) FROM notification)"
+NEWEST = "SELECT max(value) FROM counter WHERE name = 'server_time'"
 TABLES = frozenset({"entity", "counter", "command", "notification"})
 BUSY_SECONDS = 5
 SEARCH_SECONDS = 5.0
@@ -27,7 +27,7 @@ class DataFacts:
 
     :ivar version: of its schema; 0 for none yet.
     :ivar known_version: the newest schema that this program knows.
-    :ivar newest: the time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
+    :ivar newest: the server's time of the newest commit in milliseconds since 1970 UTC; ``None`` for none.
     """
 
     version: int

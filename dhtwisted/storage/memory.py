@@ -3,8 +3,6 @@
 It is the reference of what a storage does, and every answer is ready at once.
 """
 
-from collections import deque
-
 from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
@@ -36,8 +34,8 @@ class MemoryStorage:
         self._tables = entity_tables()
         self._sequences = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
-        self._arrivals = deque()
-        self._arrived = self._arrivals.append
+        # What counts them at no cost.
+        self._kept, self._kept_too = [log.by_id for log in self._logs.values()]
         self._server_time = 0
 
     async def open(self):
@@ -80,8 +78,7 @@ class MemoryStorage:
             self._server_time = now
         for message in messages:
             self._logs[type(message)].add(message, self._server_time)
-            self._arrived(message)
-        if len(self._arrivals) > self._forget_above:
+        if len(self._kept) + len(self._kept_too) > self._forget_above:
             self._forget_surplus()
         return DONE
 
@@ -98,7 +95,7 @@ class MemoryStorage:
         return self._log(kind).find(query)
 
     async def forget_messages(self, kind, query):
-        """Delete messages, the oldest first, and say how many."""
+        """Delete messages, those first that arrived first, and say how many."""
         return self._log(kind).forget(query)
 
     async def restore(self, messages):
@@ -108,7 +105,6 @@ class MemoryStorage:
             self._logs[type(message)].check_free(message.id)
         for message in messages:
             self._logs[type(message)].put(message)
-            self._arrivals.append(message)
         self._forget_surplus()
 
     def _check_open(self):
@@ -135,12 +131,7 @@ class MemoryStorage:
         return self._server_time
 
     def _forget_surplus(self):
-        """Remove what arrived first.
-
-        ``_arrivals`` also has messages that are gone since, and commands as they were before their updates. It may be twice as long as
-        what is kept, so that one old message among forgotten ones does not pin them all.
-        """
-        surplus = sum(map(len, self._logs.values())) - self._max_messages
-        while surplus > 0 or len(self._arrivals) > 2 * self._max_messages:
-            message = self._arrivals.popleft()
-            surplus -= self._logs[type(message)].discard(message.id)
+        """Remove what arrived first."""
+        logs = self._logs.values()
+        for _ in range(sum(map(len, logs)) - self._max_messages):
+            min(logs, key=MessageLog.first_arrival).forget_first()

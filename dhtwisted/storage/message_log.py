@@ -1,13 +1,14 @@
-"""Messages of one kind in memory: by id, by time, by device and time; updated commands also by the time of the update.
+"""Messages of one kind in memory: by id, by time, by device and time, by arrival; updated commands also by the time of the update.
 
-Every index is a list in ascending ``(timestamp, id)``, and commands that have been updated are also in lists in ascending
-``(last_updated, id)``, so that a query costs what it returns and not what is kept. Messages nearly always
+Every index is a list in ascending ``(timestamp, id)``, one is in ascending ``(arrived, id)``, and commands that have been updated are also
+in lists in ascending ``(last_updated, id)``, so that a query costs what it returns and not what is kept. Messages nearly always
 arrive with ascending times and leave at the old end; both are quick. Anything else moves part of one list.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from heapq import merge
 from itertools import islice
+from math import inf
 
 from msgspec.structs import replace
 
@@ -26,6 +27,11 @@ def chronological(message):
 def by_update(command):
     """The order of updates: by their time, then by id."""
     return command.last_updated, command.id
+
+
+def by_arrival(message):
+    """The order of arrival: by its time, then by id."""
+    return message.arrived, message.id
 
 
 class OrderedMessages:
@@ -47,6 +53,11 @@ class OrderedMessages:
     def __len__(self):
         return len(self.items) - self.start
 
+    @property
+    def first(self):
+        """The first message; there must be one."""
+        return self.items[self.start]
+
     def add(self, message):
         """Put a message into its place, which is nearly always the end."""
         items = self.items
@@ -56,8 +67,8 @@ class OrderedMessages:
             insort(items, message, self.start, key=self.order)
 
     def remove(self, message):
-        """Take a message out; it must be in."""
-        if self.items[self.start] is not message:
+        """Take a message out; it must be in, or a state that it had before and that has the same place."""
+        if self.first.id != message.id:
             del self.items[self._position(message)]
             return
         self.items[self.start] = None
@@ -137,23 +148,27 @@ class MessageLog:
     """All messages of one kind.
 
     :ivar last_id: the highest id that was ever there.
+    :ivar by_id: id -> message.
     """
 
     def __init__(self, kind):
         self.kind = kind
         self.last_id = 0
-        self._by_id = {}
+        self.by_id = {}
         self._times = TimeIndex(chronological)
         self._updates = TimeIndex(by_update)
+        # As they were when they came: what becomes of a command does not change its place.
+        self._arrivals = OrderedMessages(by_arrival)
+        self._last_arrival = 0
         self._are_commands = kind is Command
 
     def __len__(self):
-        return len(self._by_id)
+        return len(self.by_id)
 
     def add(self, message, now):
         """Stamp a new message and keep it.
 
-        :param now: server time in milliseconds, for a message without a time of its own.
+        :param now: server time in milliseconds: when it arrives, and its time if it has none of its own. It never steps back.
         """
         message.id = self.last_id = message_id = self.last_id + 1
         timestamp = message.timestamp
@@ -161,7 +176,12 @@ class MessageLog:
             timestamp = message.timestamp = now
         if self._are_commands:
             message.last_updated = timestamp
-        self._by_id[message_id] = message
+        message.arrived = now
+        self.by_id[message_id] = message
+        if now < self._last_arrival:
+            self._arrivals.add(message)
+        else:
+            self._arrivals.items.append(message)
         times = self._times
         device = times.by_device.get(message.device_id)
         if device is None or timestamp < times.latest:
@@ -176,8 +196,10 @@ class MessageLog:
         """Keep a message that has its stamps, as when data is read again or restored. No other has its id."""
         if message.id > self.last_id:
             self.last_id = message.id
-        self._by_id[message.id] = message
+        self.by_id[message.id] = message
         self._times.add(message)
+        self._arrivals.add(message)
+        self._last_arrival = max(self._last_arrival, message.arrived)
         if self.kind is Command and message.updated:
             self._updates.add(message)
 
@@ -186,12 +208,12 @@ class MessageLog:
 
         :raises Duplicate: one has it.
         """
-        if message_id in self._by_id:
+        if message_id in self.by_id:
             raise Duplicate(self.kind, "id", message_id)
 
     def get(self, device_id, message_id):
         """Find one message of a device, or ``None``."""
-        message = self._by_id.get(message_id)
+        message = self.by_id.get(message_id)
         return message if message is not None and message.device_id == device_id else None
 
     def update_command(self, device_id, command_id, now, changes):
@@ -204,7 +226,7 @@ class MessageLog:
         if message is None:
             return None
         changed = replace(message, last_updated=max(now, message.last_updated + 1), updated=True, **changes)
-        self._by_id[message.id] = changed
+        self.by_id[message.id] = changed
         self._times.replace(message, changed)
         if message.updated:
             self._updates.remove(message)
@@ -214,28 +236,48 @@ class MessageLog:
     def find(self, query):
         """List what a query asks for."""
         index = self._updates if query.by_update else self._times
-        found = filter(self._condition(query), index.walk(query))
+        walk, order = (self._arrived(query), by_arrival) if query.by_arrival else (index.walk(query), index.order)
+        found = filter(self._condition(query), walk)
         if query.sort != "timestamp":
-            found = sorted(found, key=_sort_key(query.sort, index.order), reverse=query.descending)
+            found = sorted(found, key=_sort_key(query.sort, order), reverse=query.descending)
         return list(islice(found, query.skip, None if query.take is None else query.skip + query.take))
 
     def forget(self, query):
-        """Remove the oldest messages that a query asks for, and say how many."""
-        gone = list(islice(self._times.walk(query), query.take))
+        """Remove messages that a query asks for, those first that arrived first, and say how many; of given devices in any order."""
+        if query.device_ids is None:
+            found = self._arrived(query)
+        else:
+            found = self._times.walk(replace(query, before=None))
+            if query.before is not None:
+                found = (message for message in found if message.arrived < query.before)
+        gone = list(islice(found, query.take))
         for message in gone:
             self._remove(message)
         return len(gone)
 
-    def discard(self, message_id):
-        """Remove a message if it is there, and say whether it was."""
-        message = self._by_id.get(message_id)
-        if message is not None:
-            self._remove(message)
-        return message is not None
+    def first_arrival(self):
+        """When the first of those that are here arrived.
+
+        :returns: a number; infinite for none.
+        """
+        return self._arrivals.first.arrived if self._arrivals else inf
+
+    def forget_first(self):
+        """Remove the one that arrived first; there must be one."""
+        self._remove(self.by_id[self._arrivals.first.id])
+
+    def _arrived(self, query):
+        """Walk through messages in the order of their arrival, as they are now."""
+        found = (self.by_id[message.id] for message in self._arrivals.between(query))
+        if query.device_ids is None:
+            return found
+        devices = frozenset(query.device_ids)
+        return (message for message in found if message.device_id in devices)
 
     def _remove(self, message):
-        del self._by_id[message.id]
+        del self.by_id[message.id]
         self._times.remove(message)
+        self._arrivals.remove(message)
         if self.kind is Command and message.updated:
             self._updates.remove(message)
 

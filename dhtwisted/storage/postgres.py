@@ -194,7 +194,7 @@ class PostgresStorage:
         return await self._find(kind, *MESSAGE_TABLES[kind].find(query))
 
     async def forget_messages(self, kind, query):
-        """Delete messages, the oldest first, and say how many."""
+        """Delete messages, those first that arrived first, and say how many."""
         return len(await self._run(*MESSAGE_TABLES[kind].forget(query)))
 
     async def _prepare_schema(self):

@@ -1,5 +1,7 @@
 """Commands and notifications as rows of PostgreSQL: the statements that read and delete, and rows to objects and back."""
 
+from msgspec.structs import replace
+
 from dhtwisted.model import MESSAGE_KINDS, Command
 from dhtwisted.storage.postgres_values import LARGEST, has_nul, within_range
 
@@ -68,13 +70,15 @@ class MessageTable:
         return sql, (list(set(query.device_ids)), *values, min(skip + take, LARGEST), take, skip)
 
     def forget(self, query):
-        """The statement that deletes the oldest and answers a row for each. It steps over rows that another node deletes at this moment.
+        """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals. It answers a
+        row for each, and steps over rows that another node deletes at this moment.
 
         :returns: SQL and its values.
         """
-        conditions, values = self._conditions(query, _device_terms(query))
-        oldest = f"SELECT id FROM {self.name}{conditions} ORDER BY timestamp, id LIMIT %s FOR UPDATE SKIP LOCKED"
-        return f"DELETE FROM {self.name} WHERE id = ANY(ARRAY({oldest})) RETURNING 1", (*values, query.take)
+        conditions, values = self._conditions(replace(query, by_arrival=True), _device_terms(query))
+        order = " ORDER BY arrived, id" if query.device_ids is None else ""
+        first = f"SELECT id FROM {self.name}{conditions}{order} LIMIT %s FOR UPDATE SKIP LOCKED"
+        return f"DELETE FROM {self.name} WHERE id = ANY(ARRAY({first})) RETURNING 1", (*values, query.take)
 
     def _order_fields(self, query):
         time = _time_field(query)
@@ -108,6 +112,8 @@ MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
 
 
 def _time_field(query):
+    if query.by_arrival:
+        return "arrived"
     return "last_updated" if query.by_update else "timestamp"
 
 

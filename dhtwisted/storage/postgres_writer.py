@@ -77,6 +77,7 @@ def _given(columns, places):
 
 
 _TIME = "coalesce(given.timestamp, stamp.server_time)"
+_ARRIVED = ("arrived", "stamp.server_time")
 
 
 def _select(columns, time):
@@ -88,7 +89,7 @@ def _select(columns, time):
     return [time if name == "given.timestamp" else name for name in selected]
 
 
-def _insert(kind, columns, places, more=()):
+def _insert(kind, columns, places, more):
     """The part of the statement that inserts messages of one kind.
 
     :param more: further columns and what they become.
@@ -103,6 +104,7 @@ def _write_statement():
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
     counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
     new = [
+        _ARRIVED,
         ("last_updated", _TIME),
         ("updated", "false"),
         ("inserted_status", "given.status"),
@@ -116,7 +118,7 @@ WITH stamp AS (
 ), new_commands AS (
     {_insert("command", COMMAND_COLUMNS, commands, new)}
 ), new_notifications AS (
-    {_insert("notification", NOTIFICATION_COLUMNS, notifications)}
+    {_insert("notification", NOTIFICATION_COLUMNS, notifications, [_ARRIVED])}
 ), changed AS (
     UPDATE commands SET
         status = CASE WHEN given.sets_status THEN given.status ELSE commands.status END,
@@ -147,8 +149,8 @@ WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (3 + sum(map(len, _GROUPS)
 
 
 _RESTORED = {
-    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("last_updated"), _flag("updated")),
-    Notification: (*NOTIFICATION_COLUMNS, _integer("id")),
+    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("arrived"), _integer("last_updated"), _flag("updated")),
+    Notification: (*NOTIFICATION_COLUMNS, _integer("id"), _integer("arrived")),
 }
 
 
@@ -216,6 +218,7 @@ class Batch:
 def _stamp(messages, head, server_time):
     for message_id, message in enumerate(messages, head - len(messages) + 1):
         message.id = message_id
+        message.arrived = server_time
         if message.timestamp is None:
             message.timestamp = server_time
 

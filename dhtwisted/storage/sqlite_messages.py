@@ -3,7 +3,7 @@
 import json
 from itertools import chain
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from dhtwisted.model import MESSAGE_KINDS, Command, Notification
 
@@ -25,6 +25,7 @@ def _command(
     status,
     result,
     timestamp,
+    arrived,
     last_updated,
     updated,
     message_id,
@@ -40,13 +41,14 @@ def _command(
         status=status,
         result=result,
         timestamp=timestamp,
+        arrived=arrived,
         last_updated=last_updated,
         updated=bool(updated),
         id=message_id,
     )
 
 
-def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, message_id):
+def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, arrived, message_id):
     return Notification(
         name=name,
         device_id=device_id,
@@ -54,6 +56,7 @@ def _notification(name, device_id, network_id, device_type_id, parameters, times
         device_type_id=device_type_id,
         parameters=parameters,
         timestamp=timestamp,
+        arrived=arrived,
         id=message_id,
     )
 
@@ -73,7 +76,9 @@ class MessageTable:
     def __init__(self, kind):
         self.kind = kind
         self._fields = kind.__struct_fields__
-        self._places = [(field, self._fields.index(field)) for field in ("timestamp", "last_updated", "id") if field in self._fields]
+        self._places = [
+            (field, self._fields.index(field)) for field in ("timestamp", "arrived", "last_updated", "id") if field in self._fields
+        ]
         self._columns = ", ".join(self._fields)
         self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
         self.width = len(self._fields)
@@ -87,10 +92,13 @@ class MessageTable:
         """The values of the rows of messages that have their stamps, one row after the other."""
         return list(chain.from_iterable(map(astuple, messages)))
 
-    def values_of_new(self, messages, timestamps, ids):
-        """The same of messages without stamps, which come beside them."""
+    def values_of_new(self, now, messages, timestamps, ids):
+        """The same of messages without stamps, which come beside them.
+
+        :param now: when they arrive.
+        """
         values = self.values(messages)
-        stamps = {"timestamp": timestamps, "last_updated": timestamps, "id": ids}
+        stamps = {"timestamp": timestamps, "arrived": (now,) * len(ids), "last_updated": timestamps, "id": ids}
         for field, place in self._places:
             values[place :: self.width] = stamps[field]
         return values
@@ -130,14 +138,15 @@ class MessageTable:
         return sql, (*parameters, take, min(query.skip, LARGEST))
 
     def forget(self, query):
-        """The statement that deletes the oldest.
+        """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals.
 
         :returns: SQL and its parameters.
         """
-        conditions, parameters = self._conditions(query)
+        conditions, parameters = self._conditions(replace(query, by_arrival=True))
         take = LARGEST if query.take is None else min(query.take, LARGEST)
-        oldest = f"SELECT id FROM {self.kind.KIND}{conditions} ORDER BY timestamp, id LIMIT ?"
-        return f"DELETE FROM {self.kind.KIND} WHERE id IN ({oldest})", (*parameters, take)
+        order = " ORDER BY arrived, id" if query.device_ids is None else ""
+        first = f"SELECT id FROM {self.kind.KIND}{conditions}{order} LIMIT ?"
+        return f"DELETE FROM {self.kind.KIND} WHERE id IN ({first})", (*parameters, take)
 
     def change(self, device_id, command_id, now, changes):
         """The statement that records what became of a command and returns its row.
@@ -173,6 +182,8 @@ def is_integer_of_sqlite(value):
 
 
 def _time_field(query):
+    if query.by_arrival:
+        return "arrived"
     return "last_updated" if query.by_update else "timestamp"
 
 

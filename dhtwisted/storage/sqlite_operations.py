@@ -73,7 +73,7 @@ class Batch:
         for kind, stamps in self.stamps.items():
             if stamps:
                 table = MESSAGE_TABLES[kind]
-                steps.append(insert(table.into, table.width, table.values_of_new(*zip(*stamps, strict=True))))
+                steps.append(insert(table.into, table.width, table.values_of_new(self.now, *zip(*stamps, strict=True))))
         return steps
 
     def _entity_step(self, kind, key, entity):
@@ -87,6 +87,7 @@ class Batch:
             for message, timestamp, message_id in stamps:
                 message.id = message_id
                 message.timestamp = timestamp
+                message.arrived = self.now
         for command, timestamp, _ in self.stamps[Command]:
             command.last_updated = timestamp
         for operation, result in zip(self.asking, results, strict=True):
@@ -171,7 +172,7 @@ class UpdateCommand:
 
 
 class ForgetMessages:
-    """Delete the oldest messages."""
+    """Delete the messages that arrived first."""
 
     def __init__(self, kind, query):
         self._step = run(*MESSAGE_TABLES[kind].forget(query))

@@ -29,7 +29,7 @@ SERVER = 0
 """The descriptor of the socket."""
 
 MOST_ROWS = 128
-"""Rows that one statement inserts. With thirteen values each they stay below the 32,766 that SQLite takes."""
+"""Rows that one statement inserts. With fourteen values each they stay below the 32,766 that SQLite takes."""
 
 READ_SIZE = 65_536
 

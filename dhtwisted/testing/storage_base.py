@@ -19,6 +19,9 @@ from dhtwisted.model import Command, MessageQuery, Notification
 START = 1_700_000_000
 """What the clock of the suites says at first, in seconds."""
 
+YEAR = 31_536_000_000
+"""Milliseconds."""
+
 EVERYTHING = MessageQuery()
 
 

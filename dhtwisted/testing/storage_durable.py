@@ -11,7 +11,7 @@ from twisted.internet.protocol import ProcessProtocol
 
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification
+from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification, now
 
 ENOUGH = 300
 """Acknowledgements after which the writing process is killed; it goes on writing until then."""
@@ -57,12 +57,19 @@ class DurableStorageContract(StorageContract):
     async def test_messages_outlive_a_restart(self, clock, tmp_path):
         sent = [command(parameters=b'{"a": 1.10}'), notification("first"), notification("second", timestamp=5)]
         async with self.opened(clock, tmp_path) as storage:
-            await storage.append(sent)
+            await storage.append(sent[1:2])
+            clock.time += 1
+            await storage.append([sent[0], sent[2]])
             sent[0] = await storage.update_command("a", 1, {"status": "done", "result": b"[]"})
-            await storage.forget_messages(Notification, MessageQuery(before=6))
+            await storage.forget_messages(Notification, MessageQuery(before=now(clock)))
+        arrived, clock.time = now(clock), clock.time + 1
         async with self.opened(clock, tmp_path) as storage:
             assert await storage.find_messages(Command, EVERYTHING) == [sent[0]], "a command is as it was, with its update"
-            assert await storage.find_messages(Notification, EVERYTHING) == [sent[1]], "what was deleted stays deleted"
+            found = await storage.find_messages(Notification, EVERYTHING)
+            assert found == [sent[2]], "what was deleted stays deleted, and what was not is as it was, also when it arrived"
+            for before, gone in ((arrived, 0), (arrived + 1, 1)):
+                query = MessageQuery(before=before, take=100)
+                assert await storage.forget_messages(Notification, query) == gone, "a message is as old after a restart as it was before"
 
     @pytest_twisted.ensureDeferred
     async def test_ids_and_times_go_on_after_a_restart(self, clock, tmp_path):
@@ -79,8 +86,8 @@ class DurableStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_restored_messages_outlive_a_restart(self, clock, tmp_path):
-        kept = command(id=7, timestamp=5, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
-        gone, later = notification(id=12, timestamp=5), [command(), notification()]
+        kept = command(id=7, timestamp=5, arrived=8, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
+        gone, later = notification(id=12, timestamp=5, arrived=5), [command(), notification()]
         async with self.opened(clock, tmp_path) as storage:
             await storage.restore([kept, gone])
             await storage.forget_messages(Notification, EVERYTHING)

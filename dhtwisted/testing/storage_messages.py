@@ -29,6 +29,7 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         assert (first.id, second.id) == (1, 1), "ids count from 1, each kind on its own"
         assert first.timestamp == second.timestamp == now(clock), "a message without a time gets the reactor's, in milliseconds"
         assert first.last_updated == first.timestamp, "last_updated of a new command is its timestamp"
+        assert first.arrived == second.arrived == now(clock), "and it has arrived at that time"
         assert await storage.get_message(Command, "a", 1) == first, "what is stored is what the stamps say"
         assert await storage.get_message(Notification, "a", 1) == second, "what is stored is what the stamps say"
 
@@ -38,6 +39,12 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         await storage.append(given)
         assert given[0].timestamp == given[0].last_updated == 5, "a time that the client gave is kept"
         assert given[2].timestamp == now(clock), "a time that a client gave does not move the time of the server"
+        assert {m.arrived for m in given} == {now(clock)}, "a message arrives at the storage's time, whatever time its client gave it"
+        await storage.append([late := command(timestamp=5, arrived=5)])
+        assert late.arrived == now(clock), "nor does it count what the message says of its arrival"
+        updated = await storage.update_command("a", late.id, {})
+        assert updated == await storage.get_message(Command, "a", late.id), "an update is stored as it is answered"
+        assert updated.arrived == now(clock), "an update leaves the arrival as it was"
 
     @pytest_twisted.ensureDeferred
     async def test_ids_ascend_over_appends_and_deletions(self, storage):
@@ -55,6 +62,7 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         after, changed = notification(), command()
         await storage.append([after, changed])
         assert after.timestamp >= before.timestamp, "server times never step back, even when the clock does"
+        assert after.arrived == after.timestamp, "nor does the time of arrival, which is the same"
         updated = await storage.update_command("a", changed.id, {})
         assert updated.last_updated >= before.timestamp, "nor does the time of an update"
 
@@ -119,7 +127,7 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
             else:
                 assert isinstance(outcome, StorageError), f"a storage raises kinds of StorageError, not {outcome!r}"
                 assert kept == [[], []], "an append that fails has stored none of its messages"
-                assert good[0].timestamp is None, "and stamped none: the caller may append them again, with a new time"
+                assert good[0].timestamp is good[0].arrived is None, "and stamped none: the caller may append them again, with a new time"
         await storage.append([notification("after")])
         assert await names_found(storage, names=("after",)) == "after", "a refused append does not disturb the next"
 
@@ -203,7 +211,7 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
             lambda: storage.get_message(Notification, "a", 1),
             lambda: storage.find_messages(Notification, EVERYTHING),
             lambda: storage.forget_messages(Notification, EVERYTHING),
-            lambda: storage.restore([notification(id=7, timestamp=1)]),
+            lambda: storage.restore([notification(id=7, timestamp=1, arrived=1)]),
         )
         for call in calls:
             with pytest.raises(StorageUnavailable):

@@ -96,6 +96,8 @@ def matches(message, query):
 
 def time_of(message, query):
     """The time that counts for a query."""
+    if query.by_arrival:
+        return message.arrived
     return message.last_updated if query.by_update else message.timestamp
 
 

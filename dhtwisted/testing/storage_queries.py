@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification
+from dhtwisted.testing.storage_base import EVERYTHING, START, YEAR, StorageContract, command, notification, now
 from dhtwisted.testing.storage_model import find_messages
 from dhtwisted.testing.strategies import message_queries, messages
 
@@ -102,16 +102,47 @@ class MessageQueries(StorageContract):
         assert paged == ascending[2:5], "skip and take come after sorting"
 
     @pytest_twisted.ensureDeferred
-    async def test_forgets_the_oldest_first(self, storage):
-        times = zip("abcdef", "xyxyxy", (50, 40, 30, 20, 10, 60), strict=True)
-        await storage.append([notification(name, device_id, timestamp=time) for name, device_id, time in times])
+    async def test_forgets_first_what_arrived_first(self, storage, clock):
+        begun = now(clock)
+        for name, device_id, time in zip("abcdef", "xyxyxy", (50, 40, 30, 20, 10, 60), strict=True):
+            await storage.append([notification(name, device_id, timestamp=time)])
+            clock.time += 1
         await storage.append([command(timestamp=1)])
-        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 2, "at most take, and says how many"
-        assert await names_found(storage) == "cbaf", "the oldest go first"
-        assert await storage.forget_messages(Notification, MessageQuery(before=40, take=2)) == 1, "before is exclusive"
-        assert await storage.forget_messages(Notification, MessageQuery(device_ids=("y",))) == 2, "of these devices alone"
-        assert await names_found(storage) == "a", "the others stay"
+        before = MessageQuery(before=begun + 3000, take=2)
+        assert await storage.forget_messages(Notification, before) == 2, "at most take, and says how many"
+        assert await names_found(storage) == "edcf", "those go first that arrived first, whatever time their clients gave them"
+        assert await storage.forget_messages(Notification, before) == 1, "before is exclusive"
+        assert await storage.forget_messages(Notification, MessageQuery(device_ids=("x", "z"))) == 1, "of these devices alone"
+        assert await storage.forget_messages(Notification, MessageQuery(device_ids=("y",), before=begun + 5000)) == 1, "if they are as old"
+        assert await names_found(storage) == "f", "the others stay"
         assert await storage.get_message(Command, "a", 1) is not None, "the other kind stays"
+
+    @pytest_twisted.ensureDeferred
+    async def test_how_long_a_message_is_kept_is_not_its_clients_to_say(self, storage, clock):
+        arrived = now(clock)
+        sent = [notification("p", timestamp=0), notification("n"), notification("f", timestamp=arrived + YEAR)]
+        await storage.append([*sent, command("p", timestamp=0)])
+        for kind in (Notification, Command):
+            gone = await storage.forget_messages(kind, MessageQuery(before=arrived, take=100))
+            assert gone == 0, "a message that is dated long ago has just arrived: forget_messages goes by arrived, not by timestamp"
+        await storage.update_command("a", 1, {})
+        for kind, count in ((Notification, 3), (Command, 1)):
+            gone = await storage.forget_messages(kind, MessageQuery(before=arrived + 1, take=100))
+            assert gone == count, "nor does a message stay longer because its client dated it into the future, or it was updated"
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_time_of_arrival(self, storage, clock):
+        begun = now(clock)
+        for name, device_id, time in zip("abcd", "xyxy", (4, 3, 2, 1), strict=True):
+            await storage.append([notification(name, device_id, timestamp=time)])
+            clock.time += 1
+        assert await names_found(storage, by_arrival=True) == "abcd", "by_arrival: in the order of arrival"
+        assert await names_found(storage, by_arrival=True, descending=True, take=1) == "d", "descending turns it"
+        assert await names_found(storage, by_arrival=True, since=begun + 1000, before=begun + 3000) == "bc", (
+            "since and before are of arrival"
+        )
+        assert await names_found(storage, by_arrival=True, after=(begun + 1000, 2)) == "cd", "after goes by the arrival and the id"
+        assert await names_found(storage, by_arrival=True, device_ids=("x",)) == "ac", "of one device"
 
     @pytest_twisted.ensureDeferred
     async def test_finds_what_the_model_finds(self):
@@ -123,9 +154,9 @@ class MessageQueries(StorageContract):
             stored = await storage.find_messages(kind, EVERYTHING)
             for query in data:
                 assert await storage.find_messages(kind, query) == find_messages(stored, query), f"find_messages {query}"
-            oldest = find_messages(stored, forgotten)
-            assert await storage.forget_messages(kind, forgotten) == len(oldest), f"forget_messages {forgotten}"
-            left = [m for m in stored if m not in oldest]
+            first = find_messages(stored, replace(forgotten, by_arrival=True))
+            assert await storage.forget_messages(kind, forgotten) == len(first), f"forget_messages {forgotten}"
+            left = [m for m in stored if m not in first]
             for query in (EVERYTHING, *data):
                 assert await storage.find_messages(kind, query) == find_messages(left, query), f"after forget_messages, {query}"
 
@@ -134,7 +165,7 @@ class MessageQueries(StorageContract):
                 example,
                 groups=st.lists(st.lists(messages, max_size=6), max_size=4),
                 updates=st.lists(st.tuples(st.integers(1, 9), st.sampled_from("abc"), st.sampled_from(["done", "Failed"])), max_size=4),
-                forgotten=st.builds(MessageQuery, before=st.none() | st.integers(1_000_000, 1_000_010), take=st.integers(0, 9)),
+                forgotten=st.builds(MessageQuery, before=st.sampled_from([None, START * 1000, START * 1000 + 1]), take=st.integers(0, 9)),
                 kind=st.just(kind),
                 data=st.lists(message_queries(kind), min_size=1, max_size=6),
             )

@@ -7,21 +7,21 @@ from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, StorageError
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification, now, outcomes, results
+from dhtwisted.testing.storage_base import EVERYTHING, YEAR, StorageContract, command, notification, now, outcomes, results
 from dhtwisted.testing.storage_model import find_messages
-from dhtwisted.testing.strategies import message_queries, stored_messages
-
-YEAR = 31_536_000_000
+from dhtwisted.testing.storage_queries import names_found
+from dhtwisted.testing.strategies import message_queries, stored_messages, timestamps
 
 
 def old_command(message_id, **values):
-    """A command as another storage had it: updated 5 ms after its time."""
-    return command(**({"id": message_id, "timestamp": 1000, "last_updated": 1005, "updated": True, "status": "done"} | values))
+    """A command as another storage had it: updated 5 ms after its time, and arrived 2 ms after it."""
+    stamps = {"id": message_id, "timestamp": 1000, "arrived": 1002, "last_updated": 1005}
+    return command(**(stamps | {"updated": True, "status": "done"} | values))
 
 
 def old_notification(message_id, **values):
     """A notification as another storage had it."""
-    return notification(**({"id": message_id, "timestamp": 1000} | values))
+    return notification(**({"id": message_id, "timestamp": 1000, "arrived": 1002} | values))
 
 
 async def stored(storage):
@@ -38,12 +38,12 @@ class MessageRestoring(StorageContract):
             old_notification(3, parameters=b'{"a": 1.10}'),
             old_command(4, user_id=3, parameters=b" [] ", lifetime=9, result=b"1E5"),
             old_command(9, last_updated=1000, updated=False, status=None),
-            old_notification(8, network_id=2, device_type_id=3),
+            old_notification(8, network_id=2, device_type_id=3, arrived=7000),
         ]
         copies = [replace(m) for m in given]
         assert await storage.restore(given) is None, "restore answers nothing"
         assert given == copies, "restore changes none of the messages that it is given"
-        assert await stored(storage) == [copies[1:3], [copies[0], copies[3]]], "every field is kept, ids and times too"
+        assert await stored(storage) == [copies[1:3], [copies[0], copies[3]]], "every field is kept: ids, times, and when it arrived"
         for m in copies:
             assert await storage.get_message(type(m), "a", m.id) == m, "a restored message is found by its id"
         updated = await storage.find_messages(Command, MessageQuery(updated=True, by_update=True, since=1001))
@@ -63,7 +63,7 @@ class MessageRestoring(StorageContract):
     async def test_ids_may_lie_anywhere(self, storage):
         await storage.append([notification("c", timestamp=1000) for _ in range(3)])
         await storage.restore([old_notification(10, name="e"), old_notification(20, name="f")])
-        await storage.restore([old_notification(7, name="d"), old_notification(15, name="x", timestamp=5)])
+        await storage.restore([old_notification(7, name="d"), old_notification(15, name="x", timestamp=5, arrived=5)])
         await storage.forget_messages(Notification, MessageQuery(before=1000))
         found = [(m.id, m.name) for m in await storage.find_messages(Notification, EVERYTHING)]
         assert found == [(1, "c"), (2, "c"), (3, "c"), (7, "d"), (10, "e"), (20, "f")], "above, below or between those that are there"
@@ -103,11 +103,26 @@ class MessageRestoring(StorageContract):
                 assert await stored(storage) == [[], []], "a restore that fails has stored none of its messages"
 
     @pytest_twisted.ensureDeferred
+    async def test_restored_messages_are_as_old_as_they_were(self, storage, clock):
+        arrived = now(clock)
+        await storage.append([notification("b")])
+        await storage.restore([old_notification(2, name="a", timestamp=arrived, arrived=arrived - YEAR)])
+        await storage.restore([old_notification(3, name="c", timestamp=0, arrived=arrived + 1)])
+        for name in "abc":
+            first = await names_found(storage, by_arrival=True, take=1)
+            assert (first, await storage.forget_messages(Notification, MessageQuery(take=1))) == (name, 1), (
+                "a restored message has its arrival"
+            )
+
+    @pytest_twisted.ensureDeferred
     async def test_restored_times_do_not_move_that_of_the_server(self, storage, clock):
         future = now(clock) + YEAR
-        await storage.restore([old_notification(1, timestamp=future), old_command(1, timestamp=future, last_updated=future + 5)])
+        times = {"timestamp": future, "arrived": future}
+        await storage.restore([old_notification(1, **times), old_command(1, **times, last_updated=future + 5)])
         await storage.append(later := [notification(), command()])
-        assert {m.timestamp for m in later} == {now(clock)}, "a restored time does not move the server's: a client may have given it"
+        assert {m.timestamp for m in later} == {m.arrived for m in later} == {now(clock)}, (
+            "a restored time does not move the server's: a client may have given it"
+        )
         updated = await storage.update_command("a", later[1].id, {})
         assert now(clock) < updated.last_updated < future, "nor that of later updates"
 
@@ -133,7 +148,7 @@ class MessageRestoring(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_restored_messages_are_found_as_the_model_finds_them(self):
-        async def example(storage, given, parts, kind, queries):
+        async def example(storage, given, parts, kind, queries, forgotten):
             for n in range(parts):
                 part = sorted(given[n::parts], key=lambda m: m.id)
                 if part:
@@ -141,7 +156,15 @@ class MessageRestoring(StorageContract):
             of_kind = [m for m in given if type(m) is kind]
             for query in (EVERYTHING, *queries):
                 assert await storage.find_messages(kind, query) == find_messages(of_kind, query), f"find_messages {query}"
+            first = find_messages(of_kind, replace(forgotten, by_arrival=True))
+            assert await storage.forget_messages(kind, forgotten) == len(first), f"forget_messages {forgotten}"
+            left = [m for m in of_kind if m not in first]
+            for query in (EVERYTHING, *queries):
+                assert await storage.find_messages(kind, query) == find_messages(left, query), f"after forget_messages, {query}"
 
         for kind in (Command, Notification):
             queries = st.lists(message_queries(kind), max_size=4)
-            await self.for_all(example, given=stored_messages, parts=st.integers(1, 3), kind=st.just(kind), queries=queries)
+            forgotten = st.builds(MessageQuery, before=st.none() | timestamps, take=st.integers(0, 9))
+            await self.for_all(
+                example, given=stored_messages, parts=st.integers(1, 3), kind=st.just(kind), queries=queries, forgotten=forgotten
+            )

@@ -97,10 +97,10 @@ _message_ids = st.integers(1, 30)
 
 stored_commands = st.builds(
     lambda command, since_then: replace(command, last_updated=command.timestamp + since_then, updated=bool(since_then)),
-    st.builds(replace, commands, id=_message_ids, timestamp=timestamps),
+    st.builds(replace, commands, id=_message_ids, timestamp=timestamps, arrived=timestamps),
     st.integers(0, 5),
 )
-stored_notifications = st.builds(replace, notifications, id=_message_ids, timestamp=timestamps)
+stored_notifications = st.builds(replace, notifications, id=_message_ids, timestamp=timestamps, arrived=timestamps)
 
 stored_messages = st.lists(stored_commands | stored_notifications, max_size=15, unique_by=lambda message: (type(message), message.id))
 """Messages as a storage may have them, in any order; the ids of each kind have gaps."""
@@ -124,7 +124,8 @@ def message_queries(kind):
     """Queries of one kind of message."""
     statuses = {"status": st.sampled_from([None, "", "DONE", "failed"])} if kind is Command else {}
     # What is asked for in the order of updates is asked for among updated commands alone.
-    times = st.sampled_from([{}, {"updated": True}, {"updated": True, "by_update": True}] if kind is Command else [{}])
+    of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
+    times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
 
     def build(times, **conditions):
         return MessageQuery(**times, **conditions)

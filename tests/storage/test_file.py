@@ -249,9 +249,9 @@ async def test_a_refused_restore_leaves_those_of_the_same_commit_alone(storage):
     later = notification("later")
     found = await outcomes(
         storage.append([notification("first")]),
-        storage.restore([notification("a", id=8, timestamp=5)]),
-        storage.restore([notification("b", id=7, timestamp=5), notification("b", id=8, timestamp=5)]),
-        storage.restore([notification("c", id=2**70, timestamp=5)]),
+        storage.restore([notification("a", id=8, timestamp=5, arrived=5)]),
+        storage.restore([notification("b", id=7, timestamp=5, arrived=5), notification("b", id=8, timestamp=5, arrived=5)]),
+        storage.restore([notification("c", id=2**70, timestamp=5, arrived=5)]),
         storage.insert(Network(name="a")),
         storage.append([later]),
     )

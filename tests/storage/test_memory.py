@@ -23,43 +23,39 @@ async def kept(storage):
 
 @pytest_twisted.ensureDeferred
 async def test_above_the_bound_the_first_arrivals_go():
-    storage = MemoryStorage(Clock(), max_messages=3)
-    await storage.append([notification("a"), command("b"), notification("c", timestamp=10**12)])
+    clock = Clock()
+    storage = MemoryStorage(clock, max_messages=3)
+    for message in (notification("a"), command("b"), notification("c", timestamp=10**12)):
+        await storage.append([message])
+        clock.advance(1)
     assert await kept(storage) == "acb"
     await storage.append([notification("d", timestamp=1)])
     assert await kept(storage) == "dcb", "the first of both kinds goes, not the newcomer with its old time"
     await storage.append([notification("e")])
-    assert await kept(storage) == "edc"
+    assert await kept(storage) == "dec"
     await storage.append([command(name) for name in "wxyz"])
     assert await kept(storage) == "xyz", "also when more come at once than there is place for"
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_message_that_stays_does_not_pin_those_that_went():
+async def test_those_that_were_forgotten_make_room():
     storage = MemoryStorage(Clock(), max_messages=10)
-    await storage.append([notification("a", timestamp=10**12)])
-    for _ in range(5):
-        await storage.append([notification("b") for _ in range(3)])
-        await storage.forget_messages(Notification, MessageQuery(before=10**11))
+    await storage.append([notification("a")])
+    for _ in range(10):
+        await storage.append([notification("b", device_id="b") for _ in range(3)])
+        await storage.forget_messages(Notification, MessageQuery(device_ids=("b",)))
     assert await kept(storage) == "a"
-    for _ in range(5):
-        await storage.append([notification("b") for _ in range(3)])
-        await storage.forget_messages(Notification, MessageQuery(before=10**11))
-    assert await kept(storage) == "", "after twice as many arrivals as may be kept, even this one has had its time"
 
 
 @pytest_twisted.ensureDeferred
-async def test_restored_messages_go_in_the_order_of_their_arrival_too():
+async def test_restored_messages_go_when_they_are_the_first_arrivals():
     storage = MemoryStorage(Clock(), max_messages=4)
+    await storage.restore([notification("b", id=70, timestamp=9, arrived=-3), command("c", id=5, timestamp=1, arrived=-5, last_updated=1)])
     await storage.append([notification("a")])
-    await storage.restore([notification("b", id=70, timestamp=9), command("c", id=5, timestamp=1, last_updated=1)])
-    await storage.restore([notification("d", id=30, timestamp=10**12), notification("e", id=31, timestamp=5)])
-    assert await kept(storage) == "ebdc", "the first arrival goes, whatever gaps the ids have"
-    await storage.forget_messages(Notification, MessageQuery(before=6))
+    await storage.restore([notification("d", id=30, timestamp=10**12, arrived=-4), notification("e", id=31, timestamp=5, arrived=-6)])
+    assert await kept(storage) == "abdc", "the first arrival goes, whatever its id and its time"
     await storage.append([notification("f", timestamp=10**12)])
-    assert await kept(storage) == "bdfc", "a place that became free is used"
-    await storage.append([notification("g", timestamp=10**12)])
-    assert await kept(storage) == "dfgc", "an id below another one may arrive later, and stays longer"
+    assert await kept(storage) == "abdf"
     await storage.append([notification(name, timestamp=10**12) for name in "hijk"])
     assert await kept(storage) == "hijk"
 

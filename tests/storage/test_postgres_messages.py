@@ -27,8 +27,9 @@ def cursor(tmp_path_factory, reactor):
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(
-        "INSERT INTO notifications SELECT n, 'n' || n %% 10, 'd' || n %% 300, 1, 1, '{}', %s + n FROM generate_series(1, 30000) AS n",
-        (TIME,),
+        "INSERT INTO notifications (id, name, device_id, network_id, device_type_id, parameters, timestamp, arrived)"
+        " SELECT n, 'n' || n %% 10, 'd' || n %% 300, 1, 1, '{}', %s + n, %s + n FROM generate_series(1, 30000) AS n",
+        (TIME, TIME),
     )
     cursor.execute(
         "INSERT INTO commands (id, name, device_id, network_id, device_type_id, status, timestamp, last_updated, updated)"
@@ -63,6 +64,7 @@ def plan(cursor, sql, values):
         (Notification, MessageQuery(device_ids=MANY_DEVICES, since=TIME + 9_000, take=500), "notifications_by_time"),
         (Notification, MessageQuery(since=TIME + 9_000, take=500), "notifications_by_time"),
         (Notification, MessageQuery(since=TIME, after=(TIME + 9_000, 9_000), take=500), "notifications_by_time"),
+        (Notification, MessageQuery(by_arrival=True, descending=True, take=1), "notifications_by_arrival"),
         (Command, MessageQuery(device_ids=("d7",), status="DONE", take=100), "commands_of_device"),
         (Command, MessageQuery(updated=True, by_update=True, since=TIME + 29_900, take=100), "updated_commands_by_time"),
         (Command, MessageQuery(device_ids=("d3",), updated=True, by_update=True, since=TIME, take=100), "updated_commands_of_device"),
@@ -77,6 +79,10 @@ def test_plans(cursor, kind, query, index):
 
 def test_one_message_and_the_oldest_are_found_by_an_index(cursor):
     table = MESSAGE_TABLES[Notification]
-    for sql, values in (table.get("d7", 7), table.forget(MessageQuery(before=TIME + 500, take=100))):
-        nodes = plan(cursor, sql, values)
-        assert "Seq Scan" not in [node["Node Type"] for node in nodes], nodes
+    for statement in (
+        table.get("d7", 7),
+        table.forget(MessageQuery(before=TIME + 500, take=100)),
+        table.forget(MessageQuery(device_ids=("d7",), take=1000)),
+    ):
+        nodes = plan(cursor, *statement)
+        assert not {"Seq Scan", "Sort"} & {node["Node Type"] for node in nodes}, nodes

@@ -163,8 +163,8 @@ async def test_deletions_of_which_no_answer_came(storage, path, dying):
     dying(DIES_BEFORE_THE_ANSWER, 3)
     await storage.open()
     dying(None, 0)
-    await storage.append([notification(str(number), timestamp=number) for number in range(5)])
-    assert await storage.forget_messages(Notification, MessageQuery(before=10, take=2)) == 2
+    await storage.append([notification(str(number)) for number in range(5)])
+    assert await storage.forget_messages(Notification, MessageQuery(take=2)) == 2
     assert await stored(storage) == [(5, "4")], "they are done again, which only deletes the next ones that were to go as well"
 
 

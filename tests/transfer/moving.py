@@ -26,11 +26,13 @@ ENTITIES = [
     ),
 ]
 MESSAGES = [
-    command("on", "d-1", id=2, timestamp=5, last_updated=5),
-    command("off", "d-1", id=7, timestamp=3, last_updated=9, updated=True, user_id=5, lifetime=60, status="done", result=b"[ 1 ]"),
-    notification("t", "D-2", id=1, timestamp=8, parameters=b'{"celsius":21.50}'),
-    notification("t", "D-2", id=30, timestamp=8, network_id=9, device_type_id=4),
-    notification("t", "gone", id=31, timestamp=2, parameters=b"null"),
+    command("on", "d-1", id=2, timestamp=5, arrived=6, last_updated=5),
+    command(
+        "off", "d-1", id=7, timestamp=3, arrived=11, last_updated=9, updated=True, user_id=5, lifetime=60, status="done", result=b"[ 1 ]"
+    ),
+    notification("t", "D-2", id=1, timestamp=8, arrived=8, parameters=b'{"celsius":21.50}'),
+    notification("t", "D-2", id=30, timestamp=8, arrived=9, network_id=9, device_type_id=4),
+    notification("t", "gone", id=31, timestamp=2, arrived=10, parameters=b"null"),
 ]
 
 

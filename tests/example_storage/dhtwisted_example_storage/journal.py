@@ -30,6 +30,9 @@ class Append(msgspec.Struct, tag=True):
 
     def apply(self, logs):
         for message in (*self.commands, *self.notifications):
+            if message.arrived is None:
+                # A line of a journal from before messages had this.
+                message.arrived = min(message.timestamp, self.now)
             logs[type(message)].put(message)
         return self
 
@@ -124,7 +127,7 @@ class JournalStorage:
         copies = {Command: iter(stored.commands), Notification: iter(stored.notifications)}
         for message in messages:
             copy = next(copies[type(message)])
-            message.id, message.timestamp = copy.id, copy.timestamp
+            message.id, message.timestamp, message.arrived = copy.id, copy.timestamp, copy.arrived
             if isinstance(message, Command):
                 message.last_updated = copy.last_updated
 
@@ -133,7 +136,7 @@ class JournalStorage:
         return await self._write_down(lambda now, last_ids: UpdateCommand(now, device_id, command_id, **changes))
 
     async def forget_messages(self, kind, query):
-        """Delete messages, the oldest first."""
+        """Delete messages, those first that arrived first."""
         return await self._write_down(lambda now, last_ids: Forget(now, kind.KIND, query))
 
     async def get_message(self, kind, device_id, message_id):
@@ -226,9 +229,9 @@ def _stamped(messages, now, last_ids):
         last_ids[kind] += 1
         timestamp = now if message.timestamp is None else message.timestamp
         if kind is Command:
-            record.commands.append(replace(message, id=last_ids[kind], timestamp=timestamp, last_updated=timestamp))
+            record.commands.append(replace(message, id=last_ids[kind], timestamp=timestamp, arrived=now, last_updated=timestamp))
         else:
-            record.notifications.append(replace(message, id=last_ids[kind], timestamp=timestamp))
+            record.notifications.append(replace(message, id=last_ids[kind], timestamp=timestamp, arrived=now))
     return record
 
 
