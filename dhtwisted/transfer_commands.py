@@ -95,7 +95,7 @@ async def import_file(reactor, settings, watch, file):
         async with opened(reactor, settings, watch) as storages:
             if any(storage.durability == "volatile" for storage in storages):
                 raise TransferError("the storage would forget everything when this command ends: name another with --storage")
-            importing = Import(*storages, reader, lambda: watch.look(reader.counts))
+            importing = Import(*storages, reader, int(reactor.seconds() * 1000), lambda: watch.look(reader.counts))
             try:
                 await importing.run()
             except (TransferError, *MENDABLE) as error:

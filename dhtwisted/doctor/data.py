@@ -30,7 +30,7 @@ def is_served(settings):
 def check_storages(settings):
     """Look at what ``[storage]`` names.
 
-    :returns: findings, and the times of the newest messages in milliseconds.
+    :returns: findings, and the times at which something was stored last, in milliseconds.
     """
     findings, times = [], []
     paths = _file_paths(settings)
@@ -58,7 +58,7 @@ def check_storages(settings):
 
 
 def check_file(topic, path):
-    """Look at a data file and its directory; gives pairs of a finding and the time of the newest message."""
+    """Look at a data file and its directory; gives pairs of a finding and the time at which something was stored last."""
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
         yield wrong(topic, f"{path}: there is no directory {directory}; make it, or name another"), None
@@ -116,7 +116,7 @@ def check_space(topic, directory):
 
 
 def check_postgres(topic, dsn):
-    """Look at a database; gives pairs of a finding and the time of the newest message."""
+    """Look at a database; gives pairs of a finding and the time at which something was stored last."""
     try:
         from dhtwisted.postgres.inspection import inspect_database
     except ImportError as error:

@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import Duplicate, TransferError, Unstorable
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, EntityQuery, MessageQuery
+from dhtwisted.timestamps import parse_timestamp
 from dhtwisted.transfer.unfinished import find_unfinished, mark_unfinished, unmark
 
 MESSAGES_AT_ONCE, ENTITIES_AT_ONCE = 500, 50
@@ -21,17 +23,20 @@ class Import:
     :param storage: an opened ``IEntityStorage``.
     :param messages: an opened ``IMessageStorage``; often the same object.
     :param reader: a :class:`~dhtwisted.transfer.stream.Reader`.
+    :param now: milliseconds. A message that does not say when it arrived, as in exports of older programs, arrived at its own time, but not
+        later than this, nor than the export if that is still later: a clock may not be set yet.
     :param report: called after each portion; what it raises ends the import.
     :ivar begun: something may have been stored.
     :ivar found: how many objects were there already, from the same import before.
     """
 
-    def __init__(self, storage, messages, reader, report):
+    def __init__(self, storage, messages, reader, now, report):
         self.begun = False
         self.found = 0
         self._storage = storage
         self._messages = messages
         self._reader = reader
+        self._latest = max(now, parse_timestamp(reader.header.time))
         self._report = report
         self._again = False
 
@@ -92,6 +97,9 @@ class Import:
         for earlier, later in pairwise(missing):
             if earlier.item.id == later.item.id:
                 raise later.refused("comes twice")
+        for entry in missing:
+            if entry.item.arrived is None:
+                entry.item.arrived = min(entry.item.timestamp, self._latest)
         try:
             await self._messages.restore([entry.item for entry in missing])
         except (Duplicate, Unstorable):
@@ -112,7 +120,7 @@ class Import:
         first = batch[0].item
         query = MessageQuery(after=(first.timestamp, first.id - 1), take=len(batch))
         there = {message.id: message for message in await self._messages.find_messages(type(first), query)}
-        missing = [entry for entry in batch if there.get(entry.item.id) != entry.item]
+        missing = [entry for entry in batch if not _is_same(there.get(entry.item.id), entry.item)]
         self.found += len(batch) - len(missing)
         return missing
 
@@ -128,6 +136,11 @@ def batches(reader):
         size += entry.size
     if batch:
         yield batch
+
+
+def _is_same(stored, item):
+    """Whether a message is stored already; what the file does not say of it, any import may have decided."""
+    return stored == item or (stored is not None and item.arrived is None and replace(stored, arrived=None) == item)
 
 
 def _most(item):

@@ -31,6 +31,7 @@ _Raisable = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
 _TYPES = {
     "id": {int: _Id},
     "timestamp": {int | None: _Time},
+    "arrived": {int | None: _Time | None},
     "last_updated": {int | None: _Time},
     "last_login": {int | None: _Time | None},
     "created": {int: _Time},

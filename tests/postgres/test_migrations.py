@@ -1,15 +1,20 @@
 """Schema upgrades: all of them or none, once, whoever comes at the same time."""
 
+import time
+
 import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
+from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
+from dhtwisted.storage.schema_files import schema_directory
 from dhtwisted.testing.storage_base import results
 
 
@@ -55,6 +60,38 @@ async def test_a_broken_upgrade_changes_nothing(runs, scripts):
         await migrate(runs[0], "the database", scripts)
     assert await versions(runs[0]) == [1]
     assert await runs[1]("SELECT * FROM a") == [("one;two",)]
+
+
+INSERT_OLD = {
+    Command: "INSERT INTO commands (id, name, device_id, network_id, device_type_id, timestamp, last_updated, updated)"
+    " VALUES (%s, 'c', 'a', 1, 1, %s, 9, false)",
+    Notification: "INSERT INTO notifications (id, name, device_id, network_id, device_type_id, timestamp) VALUES (%s, 'n', 'a', 1, 1, %s)",
+}
+
+
+@pytest.mark.parametrize("server_time", [5, 2**43])
+@pytest_twisted.ensureDeferred
+async def test_messages_of_an_older_database_arrived_at_their_own_times_at_the_latest_now(runs, tmp_path, server_time):
+    for number in (1, 2):
+        (tmp_path / f"{number:04}.sql").write_text((schema_directory("postgres") / f"{number:04}.sql").read_text("utf-8"))
+    run = runs[0]
+    await migrate(run, "the database", tmp_path)
+    await run("UPDATE message_counter SET server_time = %s", (server_time,))
+    for statement in INSERT_OLD.values():
+        await run(statement, (1, 7))
+        await run(statement, (2, 2**44))
+    before = int(time.time() * 1000)
+    await results(*(migrate(run, "the database") for run in runs))
+    for kind, statement in INSERT_OLD.items():
+        # As a node of that release does that goes on.
+        await run(statement, (3, 2**45))
+        old, dated, late = [MESSAGE_TABLES[kind].message(row) for row in await run(*MESSAGE_TABLES[kind].find(MessageQuery()))]
+        assert (type(old), old.timestamp, old.arrived, dated.timestamp) == (kind, 7, 7, 2**44)
+        if server_time > before:
+            assert dated.arrived == server_time, "the clock is not set, and the server's time is known to be over"
+        else:
+            assert before <= dated.arrived <= int(time.time() * 1000), "when this release was first started"
+        assert before <= late.arrived <= int(time.time() * 1000)
 
 
 @pytest_twisted.ensureDeferred

@@ -33,6 +33,7 @@ async def test_above_the_bound_the_first_arrivals_go():
     assert await kept(storage) == "dcb", "the first of both kinds goes, not the newcomer with its old time"
     await storage.append([notification("e")])
     assert await kept(storage) == "dec"
+    clock.advance(1)
     await storage.append([command(name) for name in "wxyz"])
     assert await kept(storage) == "xyz", "also when more come at once than there is place for"
 

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.model import Command, MessageQuery
+from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.storage import sqlite_database
 from dhtwisted.storage.sqlite_database import FileLock, migrate, statements
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES
@@ -110,9 +110,49 @@ def test_polls_for_updates_are_read_along_an_index(connection):
         assert "TEMP B-TREE" not in plan
 
 
+def migrate_to(connection, version, directory):
+    """Make the schema of an older release."""
+    for number in range(1, version + 1):
+        (directory / f"{number:04}.sql").write_text((SCHEMA / f"{number:04}.sql").read_text("utf-8"))
+    migrate(connection, "data", directory)
+
+
+def test_forgetting_is_done_along_an_index(connection):
+    migrate(connection, "data")
+    query = MessageQuery(before=5, take=10)
+    for wanted, index in ((query, "notification_by_arrival"), (MessageQuery(device_ids=("a",), take=10), "notification_of_device")):
+        sql, parameters = MESSAGE_TABLES[Notification].forget(wanted)
+        plan = " ".join(row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+        assert index in plan
+        assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("server_time", [5, 2**43])
+def test_messages_of_an_older_file_arrived_at_their_own_times_at_the_latest_now(connection, tmp_path, server_time):
+    migrate_to(connection, 3, tmp_path)
+    connection.execute("INSERT INTO counter (name, value) VALUES ('server_time', ?)", (server_time,))
+    for timestamp in (7, 2**44):
+        connection.execute(
+            "INSERT INTO command (name, device_id, network_id, device_type_id, timestamp, last_updated, updated)"
+            " VALUES ('c', 'a', 1, 1, ?, 9, 0)",
+            (timestamp,),
+        )
+        connection.execute(
+            "INSERT INTO notification (name, device_id, network_id, device_type_id, timestamp) VALUES ('n', 'a', 1, 1, ?)", (timestamp,)
+        )
+    before = int(time.time()) * 1000
+    migrate(connection, "data")
+    for kind, table in MESSAGE_TABLES.items():
+        old, dated = [table.message(row) for row in connection.execute(*table.find(MessageQuery()))]
+        assert (type(old), old.timestamp, old.arrived, dated.timestamp) == (kind, 7, 7, 2**44)
+        if server_time > before:
+            assert dated.arrived == server_time, "the clock is not set, and the server's time is known to be over"
+        else:
+            assert before <= dated.arrived <= int(time.time() * 1000), "when this release was first started"
+
+
 def test_data_of_the_first_schema_is_upgraded(connection, tmp_path):
-    (tmp_path / "0001.sql").write_text((SCHEMA / "0001.sql").read_text("utf-8"))
-    migrate(connection, "data", tmp_path)
+    migrate_to(connection, 1, tmp_path)
     connection.execute("INSERT INTO counter (name, value) VALUES ('server_time', 5)")
     migrate(connection, "data")
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}

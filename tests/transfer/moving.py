@@ -60,12 +60,13 @@ async def exported(storage, messages=None, report=lambda: None):
     return file.getvalue()
 
 
-async def imported(data, storage, messages=None, report=lambda: None):
+async def imported(data, storage, messages=None, report=lambda: None, now=0):
     """Put an export into a storage.
 
+    :param now: milliseconds.
     :returns: the :class:`Import`, done.
     """
-    work = Import(storage, messages or storage, Reader(io.BytesIO(data)), report)
+    work = Import(storage, messages or storage, Reader(io.BytesIO(data)), now, report)
     await work.run()
     return work
 

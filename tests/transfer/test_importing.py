@@ -1,5 +1,6 @@
 """What an import makes of an export: the same in any storage, however often it is cut short on the way."""
 
+import re
 import sys
 from itertools import count
 
@@ -17,6 +18,7 @@ from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.server import at_once
 from dhtwisted.testing.storage_base import StorageContract, command, notification
 from dhtwisted.testing.strategies import entities, stored_messages
+from dhtwisted.timestamps import parse_timestamp
 from dhtwisted.transfer import importing
 from dhtwisted.transfer.importing import batches
 from dhtwisted.transfer.stream import Entry
@@ -155,6 +157,30 @@ def test_cut_short_anywhere_it_goes_on(monkeypatch, data):
         assert at_once(contents(storage)) == at_once(contents(whole))
         at_once(refuse_unfinished(storage))
     assert changes == 2 + len(ENTITIES) + 3, "the mark came and went; each entity was inserted, messages in three calls"
+
+
+def older(data):
+    """The same export as programs wrote it that knew nothing of arrivals."""
+    return re.sub(rb'"arrived":[0-9]+,', b"", changed(data, b'"version":3', b'"version":2'))
+
+
+EXPORTED = parse_timestamp(TIME)
+
+
+@pytest.mark.parametrize("now", [0, EXPORTED + 5], ids=["with a clock that is not set", "later"])
+def test_messages_of_older_exports_count_from_their_own_times_at_the_latest_from_now(storage, now):
+    source = MemoryStorage(Clock())
+    at_once(fill(source, stored=[notification(id=1, timestamp=5, arrived=1), notification(id=2, timestamp=2**42, arrived=1)]))
+    at_once(imported(older(at_once(exported(source))), storage, now=now))
+    found = at_once(storage.find_messages(Notification, MessageQuery()))
+    assert [message.arrived for message in found] == [5, max(now, EXPORTED)]
+
+
+def test_an_older_export_goes_on_later(data):
+    old = older(data.replace(b'"timestamp":8', b'"timestamp":4398046511104'))
+    storage = MemoryStorage(Clock())
+    at_once(imported_until(old, storage, "user"))
+    assert at_once(imported(old, storage, now=EXPORTED + 5)).found == len(ENTITIES) - 2 + len(MESSAGES)
 
 
 def test_cut_short_twice(data):

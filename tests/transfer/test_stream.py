@@ -18,7 +18,7 @@ from dhtwisted.transfer.stream import Header, Reader, Writer
 from tests.packages import ROOT
 from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed
 
-HEADER = b'{"format":"dhtwisted export","version":2,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
+HEADER = b'{"format":"dhtwisted export","version":3,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
 ITEMS = [
     *sorted(ENTITIES[:2], key=lambda e: e.key),
     ENTITIES[2],
@@ -57,7 +57,7 @@ GOOD = written()
 
 def test_what_was_written_is_read():
     reader = Reader(io.BytesIO(GOOD))
-    assert reader.header == Header(format="dhtwisted export", version=2, program="1.2.3", time=TIME)
+    assert reader.header == Header(format="dhtwisted export", version=3, program="1.2.3", time=TIME)
     entries = list(reader)
     assert [entry.item for entry in entries] == ITEMS
     assert [entry.number for entry in entries] == list(range(2, len(ITEMS) + 2))
@@ -87,7 +87,7 @@ def test_the_document_shows_an_export():
 def test_an_export_of_the_first_form_is_read():
     kinds = (b"command", b"configuration", b"device", b"devicetype", b"network", b"notification")
     end = b'{"end":{%b,"user":1}}\n' % b",".join(b'"%b":0' % kind for kind in kinds)
-    old = HEADER.replace(b'"version":2', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
+    old = HEADER.replace(b'"version":3', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
     (item,) = [entry.item for entry in Reader(io.BytesIO(old))]
     assert (item.login, item.valid_from) == ("anna", 0)
 
@@ -127,7 +127,7 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
         (b'{"network":{"id":1,"name":"a"}}\n', "line 1 is not that of an export"),
         (b'{"format":"something","version":1}\n', "'something'"),
         (b'{"format":"dhtwisted export","version":0}\n', "version 0"),
-        (b'{"format":"dhtwisted export","version":3,"program":"9.0","new":[]}\n', "version '9.0' in form 3; this program reads form 2"),
+        (b'{"format":"dhtwisted export","version":4,"program":"9.0","new":[]}\n', "version '9.0' in form 4; this program reads form 3"),
         (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not that of an export"),
         (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not that of an export"),
         (HEADER.replace(b".678", b".678\\n"), "line 1 is not that of an export"),
