@@ -59,7 +59,12 @@ class CommandPoll(CommandSubscribe, tag="command/poll"):
     waits=True,
 )
 async def command_poll(request) -> Commands:
-    """Wait for commands of a device, of networks, of device types, or all accessible ones. An empty list when none came in time."""
+    """Wait for commands of a device, of networks, of device types, or all accessible ones. An empty list when none came in time.
+
+    Without ``limit`` an answer has about a hundred: it goes on to the end of its last millisecond, so that a client that asks next with the
+    ``timestamp`` of the last one misses none. A ``limit`` is kept exactly. It may cut a millisecond in two, and a client that goes on by
+    ``timestamp`` then misses the rest of that millisecond. Who must not miss any leaves ``limit`` out, or sends 0 for all.
+    """
     event = COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT
     return Commands(commands=[CommandResource.of(command) for command in await _poll(request, event)])
 
@@ -73,7 +78,9 @@ async def command_poll(request) -> Commands:
 async def notification_poll(request) -> Notifications:
     """Wait for notifications of a device, of networks, of device types, or all accessible ones. An empty list when none came in time.
 
-    ``$device-add`` and ``$device-update`` are among them as in ``notification/subscribe``.
+    ``$device-add`` and ``$device-update`` are among them as in ``notification/subscribe``. Without ``limit`` an answer goes on to the end
+    of its last millisecond. A ``limit`` is kept exactly: a client that goes on by ``timestamp`` then misses the rest of a millisecond that
+    it cuts. Who must not miss any leaves ``limit`` out, or sends 0 for all.
     """
     notifications = await _poll(request, NOTIFICATION_INSERT)
     return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])
@@ -143,9 +150,9 @@ async def _poll(request, event):
     """The messages of one poll, in ascending order: what is stored, or else what comes in time.
 
     The subscription begins before the storage is read, so that nothing falls between the two. A client asks next for what is later than
-    the last message that it got; so an answer must have all of that message's millisecond. It is read again when the millisecond is over
-    and what was being stored then is stored, on whichever node. Only a message that a client dates into this millisecond, and that another
-    node is still storing, may be missed.
+    the last message that it got; so an answer must have all of that message's millisecond, unless the client named a limit. It is read
+    again when the millisecond is over and what was being stored then is stored, on whichever node. Only a message that a client dates into
+    this millisecond, and that another node is still storing, may be missed.
     """
     fields, server = request.fields, request.server
     seconds = _timeout(fields)
@@ -168,7 +175,8 @@ async def _poll(request, event):
         last = max(_time(subscription, message) for message in found or poll.events)
         if await _millisecond_ended(server, last) or not found:
             found = await history.read(until=last)
-        return _merged(subscription, found, [message for message in poll.events if _time(subscription, message) <= last])
+        messages = _merged(subscription, found, [message for message in poll.events if _time(subscription, message) <= last])
+        return messages[: fields.limit or None]
 
 
 def _time(subscription, message):
@@ -219,7 +227,8 @@ class _History:
 
     :param position: milliseconds; only what is later counts.
     :param from_now: the position is now, and what is stored from now on counts also if it has the same millisecond.
-    :param limit: of the answer, which goes on to the end of its last millisecond.
+    :param limit: of the answer, as the client named it, which is kept; 0 and ``None`` for none. What else bounds an answer lets it go on
+        to the end of its last millisecond.
     """
 
     def __init__(self, server, poll, subscription, position, from_now, limit):
@@ -227,6 +236,7 @@ class _History:
         self._poll = poll
         self._subscription = subscription
         self._position = position
+        self._named_limit = limit or 0
         self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
         updates = subscription.action == COMMAND_UPDATE
         names = None if subscription.names is None else tuple(subscription.names)
@@ -249,6 +259,8 @@ class _History:
                 if await self._wanted(message):
                     found.append(message)
                     size += payload_size(message)
+                    if len(found) == self._named_limit:
+                        return found
             if len(page) < PAGE:
                 return found
             after = (_time(subscription, page[-1]), page[-1].id)

@@ -198,7 +198,8 @@ async def user_insert(request) -> InsertedUser:
         raise InvalidRole()
     _check_status(new.status)
     if new.role == ADMINISTRATOR and not request.principal.is_administrator:
-        raise AdministratorRequired()
+        taken = await request.server.entities.count(User, EntityQuery(equal={"login": login}))
+        raise LoginTaken() if taken else AdministratorRequired()
     data = payload(new.data)
     user = User(
         login=login,

@@ -109,16 +109,50 @@ async def test_parameters_that_are_wrong(server, admin, path, query, text):
     assert await poll == (400, {"error": 400, "message": text})
 
 
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("1", "a"), ("3", "abc"), ("5", "abcde"), ("6", "abcdef"), ("0", "abcdef"), ("", "abcdef")]
+)
 @pytest_twisted.ensureDeferred
-async def test_a_limit_goes_on_to_the_end_of_a_millisecond(server, admin):
-    for name in ("a", "b", "c"):
+async def test_a_limit_that_is_named_is_kept_within_a_millisecond(server, admin, kind, limit, expected):
+    for name in "abcde":
+        await insert(admin, name, kind)
+    later(server)
+    await insert(admin, "f", kind)
+    later(server)
+    answer = await client(server).send("GET", f"/device/pump/{kind}/poll?timestamp={LONG_AGO}&limit={limit}")
+    assert "".join(names(answer, kind)) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1", "a"), ("3", "abc"), ("0", "abcde"), ("", "abcde")])
+@pytest_twisted.ensureDeferred
+async def test_a_limit_that_is_named_is_kept_by_a_poll_that_waits(server, admin, limit, expected):
+    poll = client(server).send("GET", f"/device/command/poll?limit={limit}")
+    for name in "abcde":
         await insert(admin, name)
+    assert "".join(names(await answered(server, poll))) == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_that_is_named_is_kept_by_updates(server, admin):
+    for command in [await insert(admin, name) for name in "abcde"]:
+        await admin.send("PUT", f"/device/pump/command/{command['id']}", {"status": "done"})
     later(server)
-    await insert(admin, "d")
+    path = f"/device/command/poll?timestamp={LONG_AGO}&returnUpdatedCommands=true"
+    assert len(names(await answered(server, client(server).send("GET", path + "&limit=3")))) == 3
+    assert len(names(await answered(server, client(server).send("GET", path)))) == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_limit_an_answer_goes_on_to_the_end_of_its_millisecond(server, admin):
+    for _ in range(105):
+        await insert(admin, "a")
     later(server)
-    for limit, expected in ((1, "abc"), (3, "abc"), (4, "abcd"), (0, "abcd"), (100, "abcd")):
-        answer = await client(server).send("GET", f"/device/command/poll?timestamp={LONG_AGO}&limit={limit}")
-        assert "".join(names(answer)) == expected
+    await insert(admin, "b")
+    later(server)
+    path = f"/device/command/poll?timestamp={LONG_AGO}"
+    assert names(await answered(server, client(server).send("GET", path))) == ["a"] * 105
+    assert names(await answered(server, client(server).send("GET", path + "&limit=100"))) == ["a"] * 100
 
 
 @pytest_twisted.ensureDeferred

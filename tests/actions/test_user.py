@@ -5,6 +5,7 @@ import pytest_twisted
 
 from dhtwisted.access import Permission
 from dhtwisted.model import ADMINISTRATOR, EntityQuery, User
+from tests.rest_api import client
 
 EVERYBODY = EntityQuery()
 NEEDS_ADMINISTRATOR = (403, "Admin permissions required for this action")
@@ -38,6 +39,17 @@ async def test_a_client_who_manages_users_makes_no_administrators(server, manage
     assert await manager.refused(action, **members) == NEEDS_ADMINISTRATOR
     assert await server.server.entities.get(User, 1) == before
     assert all(user.role != ADMINISTRATOR or user.id == 1 for user in await server.storage.find(User, EVERYBODY))
+
+
+@pytest.mark.parametrize(("login", "is_taken"), [("victim", True), (" victim ", True), ("Victim", False), ("vic_im", False)])
+@pytest_twisted.ensureDeferred
+async def test_a_client_who_manages_users_is_told_first_that_a_login_is_taken(server, manager, login, is_taken):
+    await server.add_user("victim")
+    expected = (403, "User with such login already exists. Please, select another one") if is_taken else NEEDS_ADMINISTRATOR
+    user = {"login": login, "password": "password-2", "role": 0}
+    assert await manager.refused("user/insert", user=user) == expected
+    manager_over_rest = client(server, await server.server.entities.get(User, 2), actions=frozenset({Permission.MANAGE_USER}))
+    assert await manager_over_rest.send("POST", "/user", user) == (403, {"error": 403, "message": expected[1]})
 
 
 @pytest_twisted.ensureDeferred
