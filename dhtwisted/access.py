@@ -83,12 +83,15 @@ class Principal:
     :param claims: what the token says.
     :param entities: the :class:`~dhtwisted.entities.Entities` in which the user's present state is looked up.
     :param clock: where the time comes from when expiry counts at use; ``None`` when it does not (``auth.strict_expiry``).
+    :param has_loose_lists: the token's list of device types does not count for a user who may use all of them
+        (``compatibility.loose_token_lists``).
     """
 
     __slots__ = (
         "_clock",
         "_entities",
         "_epoch",
+        "_has_loose_lists",
         "_permissions",
         "_seen",
         "_sufficient",
@@ -98,11 +101,12 @@ class Principal:
         "user_id",
     )
 
-    def __init__(self, claims: Claims, entities, clock=None):
+    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False):
         self.claims = claims
         self.user_id = claims.user_id
         self._entities = entities
         self._clock = clock
+        self._has_loose_lists = has_loose_lists
         actions = claims.actions or frozenset()
         self._permissions = ALL_PERMISSIONS if Permission.ANY in actions else frozenset(actions)
         self._token_networks = _ids(claims.network_ids or ())
@@ -140,8 +144,7 @@ class Principal:
             return
         if self.expired:
             raise TokenExpired()
-        user = self.user
-        if user is None or not user.accepts(self.claims):
+        if not self._is_accepted():
             raise Unauthorized()
         if self._permissions.isdisjoint(permissions):
             raise AccessDenied()
@@ -149,8 +152,12 @@ class Principal:
 
     def permits(self, permission):
         """Tell whether the token has the permission and still counts; for deliveries, where nobody can be told."""
+        return permission in self._permissions and self._is_accepted() and not self.expired
+
+    def _is_accepted(self) -> bool:
+        """Tell whether the user is there, and takes this token."""
         user = self.user
-        return permission in self._permissions and user is not None and user.accepts(self.claims) and not self.expired
+        return user is not None and user.accepts(self.claims)
 
     def receives(self, place):
         """Tell whether events of a place are for him. Answers are kept until a user changes: 0.1 us a delivery.
@@ -186,6 +193,9 @@ class Principal:
         """
         if self.claims.device_type_ids is None and self.assigned_device_types() is None:
             return None
+        if self._has_loose_lists and self._token_types:
+            user = self.user
+            return None if user is not None and user.all_device_types_available else self._token_types
         return self._token_types
 
     def networks(self):
@@ -220,6 +230,10 @@ class Principal:
         """The only device that is his; ``None`` when there is no such limit."""
         return None
 
+    def frozen(self) -> Principal:
+        """Make the identity of a connection that keeps it whatever becomes of the user (``compatibility.frozen_connections``)."""
+        return FrozenPrincipal(self.claims, self._entities, self._clock, self._has_loose_lists, self.user)
+
     def sees(self, network_id, device_type_id, device_id):
         """Tell whether a device, of this network and type, is his. Answers are kept until a user changes."""
         if self._epoch != self._entities.users_epoch:
@@ -235,6 +249,28 @@ class Principal:
         return (networks is None or network_id in networks) and (types is None or device_type_id in types)
 
 
+class FrozenPrincipal(Principal):
+    """A user as an open connection keeps them: locked, deleted, or with tokens that have ended, they go on. Role, networks and device types
+    are those of now while the user is there.
+
+    :param user: as they were when the connection took on the identity.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, claims: Claims, entities, clock, has_loose_lists: bool, user: User | None):
+        super().__init__(claims, entities, clock, has_loose_lists)
+        self._kept = user
+
+    @property
+    def user(self) -> User | None:
+        """The user as they are now; as they were, when they are deleted."""
+        return super().user or self._kept
+
+    def _is_accepted(self) -> bool:
+        return True
+
+
 class DevicePrincipal(Principal):
     """A user as a token presents him that is good for one device alone, and while its :class:`~dhtwisted.model.DeviceToken` is there.
 
@@ -243,8 +279,8 @@ class DevicePrincipal(Principal):
 
     __slots__ = ()
 
-    def __init__(self, claims: Claims, entities, clock=None):
-        super().__init__(claims, entities, clock)
+    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False):
+        super().__init__(claims, entities, clock, has_loose_lists)
         self._permissions &= DEVICE_PERMISSIONS
 
     @property
@@ -257,6 +293,10 @@ class DevicePrincipal(Principal):
         """The user as he is now; ``None`` when he was deleted, or the token was revoked."""
         record = self._entities.device_token(self.claims.token_id)
         return super().user if record is not None and is_record_of(record, self.claims) else None
+
+    def frozen(self) -> Principal:
+        """The same: whoever revokes the token of a device means its connection too."""
+        return self
 
     @property
     def unrestricted(self):

@@ -211,6 +211,18 @@ class CompatibilitySettings:
     show_secret: bool = option(False, Flag(), "show the signing key as configuration jwt.secret; false: asterisks", reloads=True)
     unrestricted_token_create: bool = option(False, Flag(), "let any client make a token for any user", reloads=True)
     distinct_login_errors: bool = option(False, Flag(), "tell an unknown login from a wrong password", reloads=True)
+    loose_token_lists: bool = option(
+        False,
+        Flag(),
+        "a token's list of device types does not count for a user with all of them; network/get and devicetype/get list all devices",
+    )
+    tokens_outlive_password: bool = option(False, Flag(), "a password that is changed over the API ends no tokens", reloads=True)
+    frozen_connections: bool = option(
+        False, Flag(), "an open connection goes on when its user is locked or deleted, or their tokens have ended"
+    )
+    clients_manage_administrators: bool = option(
+        False, Flag(), "a client whose token has ManageUser may add, change and delete administrators", reloads=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

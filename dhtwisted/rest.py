@@ -43,11 +43,11 @@ COMMON = frozenset({"requestId", "token"})
 
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
-Call = namedtuple("Call", "method segments query body content_type authorization caller")
+Call = namedtuple("Call", "method segments query body content_type authorization caller header", defaults=(lambda name: None,))
 """One request.
 
 ``segments``: the path below its base, percent-decoded; ``query``: name -> list of texts; ``content_type`` and ``authorization``: header or
-``None``; ``caller``: a :class:`Caller`.
+``None``; ``caller``: a :class:`Caller`; ``header``: called with the name of any other header, gives its text or ``None``.
 """
 
 
@@ -120,6 +120,8 @@ class Endpoint:
         for wire_name, text in zip(self.route.places, places, strict=True):
             reader = self._readers[wire_name]
             values[reader.name] = self._read_place(reader, text, wire_name == self.route.places[-1])
+        for wire_name, header in self.route.request_headers.items():
+            values[self._readers[wire_name].name] = call.header(header)
         if self.route.body is None:
             for wire_name in call.query.keys() & self._query:
                 self._read_query(self._readers[wire_name], call.query[wire_name], values)
@@ -263,7 +265,8 @@ class RestApi:
         """Answer a request.
 
         :param call: a :class:`Call`; its method is one of a :class:`~dhtwisted.actions.declare.Route`.
-        :param done: called once with the status and the body, ``None`` for no body.
+        :param done: called once with the status and the body, ``None`` for no body; and with lines of headers, each with its end, where
+            there are any.
         """
         found = self._root.find(call.segments)
         endpoint = found[0].endpoints.get(call.method) if found is not None else None
@@ -321,8 +324,16 @@ class RestApi:
 def _success(endpoint, members):
     if members is None:
         return 204, None
+    if endpoint.route.reply_headers:
+        return 204, None, _headers(members, endpoint.route.reply_headers)
     answer = endpoint.action.answer
     return endpoint.route.status, encode(members if answer is None else getattr(members, answer))
+
+
+def _headers(members, names):
+    """The members of a reply, plain texts, as lines of headers."""
+    values = ((names[field.encode_name], getattr(members, field.name)) for field in msgspec.structs.fields(members))
+    return b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in values if value is not None)
 
 
 def error_answer(error):

@@ -281,7 +281,8 @@ class Server:
             raise TokenExpired()
         await self.check_claims(claims)
         kind = Principal if claims.device_id is None else DevicePrincipal
-        return kind(claims, self.entities, self.reactor if self.settings.auth.strict_expiry else None)
+        clock = self.reactor if self.settings.auth.strict_expiry else None
+        return kind(claims, self.entities, clock, self.settings.compatibility.loose_token_lists)
 
     async def check_claims(self, claims):
         """Let through a token, of any sort, whose user takes it now.

@@ -287,6 +287,8 @@ class Session:
 
     def authenticated(self, principal):
         """Take on an identity; the subscriptions are on its behalf from now on."""
+        if self._server.settings.compatibility.frozen_connections:
+            principal = principal.frozen()
         self.principal = principal
         if principal.device_id is not None:
             self._keep_to(principal.device_id)

@@ -104,8 +104,11 @@ def _route(action, route):
         takes = f"`{route.body}` is the body"
     elif len(members(action.fields)) > len(route.places):
         takes = "other members in the query" if route.places else "members in the query"
-    gives = [] if action.reply is None else [f"{route.status} and {_told(action)}"]
+    for name, header in route.request_headers.items():
+        takes += f", `{name}` the header `{header}`"
+    gives = [] if action.reply is None or route.reply_headers else [f"{route.status} and {_told(action)}"]
     gives += ["204"] if may_be_nothing(action) else []
+    gives += [f"204 with the members of the reply as headers {', '.join(route.reply_headers.values())}"] if route.reply_headers else []
     return f"REST: `{route.method} {route.path}`{', ' + takes if takes else ''}; answers {' or '.join(gives)}.\n"
 
 

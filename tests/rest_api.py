@@ -21,11 +21,13 @@ class RestClient:
         self._api = RestApi(memory.server)
         self._authorization = authorization
         self.caller = None
+        self.headers = {}
 
-    def send(self, method, path, body=None, content_type=None):
-        """Begin a request.
+    def send(self, method, path, body=None, content_type=None, headers=None):
+        """Begin a request. The further headers of its answer are in ``headers`` when it is there.
 
         :param body: bytes as they are, anything else as JSON.
+        :param headers: further ones of the request.
         :returns: a Deferred of the status and the decoded body, ``None`` for no body.
         """
         path, _, query = path.partition("?")
@@ -33,9 +35,15 @@ class RestClient:
         if not isinstance(body, bytes):
             body = b"" if body is None else json.dumps(body).encode()
         segments = path.strip("/").split("/")
-        call = Call(method, segments, parse_qs(query, keep_blank_values=True), body, content_type, self._authorization, self.caller)
+        query, header = parse_qs(query, keep_blank_values=True), (headers or {}).get
+        call = Call(method, segments, query, body, content_type, self._authorization, self.caller, header)
         answered = Deferred()
-        self._api.handle(call, lambda status, content: answered.callback((status, content and json.loads(content))))
+
+        def done(status, content, lines=b""):
+            self.headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
+            answered.callback((status, content and json.loads(content)))
+
+        self._api.handle(call, done)
         return answered
 
     async def get(self, path):

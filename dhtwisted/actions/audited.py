@@ -13,6 +13,7 @@ from operator import attrgetter
 from msgspec.structs import asdict
 
 from dhtwisted.access import Permission
+from dhtwisted.actions.renewal import RenewedTokens
 from dhtwisted.audit import LONGEST
 from dhtwisted.errors import InvalidCredentials, StorageError
 from dhtwisted.masking import encodable
@@ -74,15 +75,10 @@ class MadeTokens(_Recorded):
 
     async def run(self, request, handler):
         members = await _result(handler(request))
-        try:
-            claims = request.server.auth.verify(members.access_token)
-        except InvalidCredentials:
-            # A provider may have tokens that it only takes elsewhere. What is known is recorded.
-            details = self.about(request)
-        else:
-            about = self.about(request)
-            is_login = request.principal is None or bool(about)
-            details = about | rights_of(claims) | (self._owner(request, claims.user_id) if is_login else {})
+        claims, details = _claims_of(request, members), self.about(request)
+        if claims is not None:
+            is_login = request.principal is None or bool(details)
+            details = details | rights_of(claims) | (self._owner(request, claims.user_id) if is_login else {})
         request.server.audit.succeeded(request, details)
         return members
 
@@ -95,6 +91,14 @@ class MadeTokens(_Recorded):
         """Who logs in, or refreshes, is whom the token is for."""
         user = request.server.entities.user(user_id)
         return {"user": user_id} | ({} if user is None else {"login": user.login})
+
+
+def _claims_of(request, members):
+    """What the access token of a reply says; ``None`` when a provider has tokens that it only takes elsewhere."""
+    try:
+        return request.server.auth.verify(members.access_token)
+    except InvalidCredentials:
+        return None
 
 
 def rights_of(claims):
@@ -133,6 +137,8 @@ class Written(_Recorded):
         details = {"kind": self._kind.KIND} | _difference(before, after)
         if details.get("change") == "changed" and (asked := _asked(request.fields, details["values"])):
             details["asked"] = asked
+        if isinstance(members, RenewedTokens) and (claims := _claims_of(request, members)) is not None:
+            details["renewed"] = rights_of(claims)
         if details.get("changed") != [] or not self._only_changes:
             request.server.audit.succeeded(request, details)
         return members

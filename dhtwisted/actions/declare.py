@@ -28,17 +28,31 @@ class Route:
     :ivar status: of a success with an answer; one without is 204.
     :ivar object_first: that there is no body is left to the handler to tell, after it has looked for the object of the path.
     :ivar bad_id: what a path is answered whose last place is no id, though it should be: 404 like any unknown path, or 400.
+    :ivar request_headers: member of the request -> the header that it comes from, beside a body that is another member.
+    :ivar reply_headers: member of the reply -> the header that it is; the answer then has no body, and is 204.
     """
 
-    __slots__ = ("bad_id", "body", "method", "object_first", "path", "places", "status")
+    __slots__ = ("bad_id", "body", "method", "object_first", "path", "places", "reply_headers", "request_headers", "status")
 
-    def __init__(self, method, path, body=None, status=200, bad_id=404, object_first=False):
+    def __init__(
+        self,
+        method,
+        path,
+        body=None,
+        status=200,
+        bad_id=404,
+        object_first=False,
+        request_headers=None,
+        reply_headers=None,
+    ):
         self.method = method
         self.path = path
         self.body = body
         self.object_first = object_first
         self.status = status
         self.bad_id = bad_id
+        self.request_headers = request_headers or {}
+        self.reply_headers = reply_headers or {}
         self.places = tuple(_PLACE.findall(path))
 
 

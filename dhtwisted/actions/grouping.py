@@ -92,9 +92,12 @@ class Grouping:
         }
 
     async def with_devices(self, request, group_id):
-        """Present one with those of its devices that the caller may use."""
+        """Present one with those of its devices that the caller may use; with ``compatibility.loose_token_lists`` with all of them."""
         group, principal = await self.accessible_one(request, group_id), request.principal
-        within = {"network_id": principal.networks(), "device_type_id": principal.device_types(), self.device_field: frozenset({group_id})}
+        within = {"network_id": principal.networks(), "device_type_id": principal.device_types()}
+        if request.server.settings.compatibility.loose_token_lists:
+            within = {}
+        within[self.device_field] = frozenset({group_id})
         query = EntityQuery(within={field: ids for field, ids in within.items() if ids is not None})
         devices = [NestedDeviceResource.of(device) for device in await request.server.entities.find(Device, query)]
         return GroupWithDevices(id=group.id, name=group.name, description=group.description, devices=devices)

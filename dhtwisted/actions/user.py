@@ -2,7 +2,7 @@
 section 3.9).
 
 Who may manage users is a matter of the token. A client-role caller to whom an administrator gave such a token still makes no administrators
-and lays no hand on theirs: he would be one himself by the next login.
+and lays no hand on theirs: they would be one themselves by the next login. ``compatibility.clients_manage_administrators`` lets them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.device_token import forget, records_of
+from dhtwisted.actions.renewal import REPLY_HEADERS, REQUEST_HEADERS, RenewedTokens, renewed_tokens
 from dhtwisted.errors import (
     AdministratorRequired,
     BadRequest,
@@ -197,7 +198,7 @@ async def user_insert(request) -> InsertedUser:
     if new.role not in ROLES:
         raise InvalidRole()
     _check_status(new.status)
-    if new.role == ADMINISTRATOR and not request.principal.is_administrator:
+    if new.role == ADMINISTRATOR and not _manages_administrators(request):
         taken = await request.server.entities.count(User, EntityQuery(equal={"login": login}))
         raise LoginTaken() if taken else AdministratorRequired()
     data = payload(new.data)
@@ -224,42 +225,57 @@ def first_valid_from(settings, now):
     return 0 if settings.compatibility.secret_encoding == "base64-lenient" else now
 
 
+def _manages_administrators(request):
+    """Whether the caller may add, change and delete administrators."""
+    return request.principal.is_administrator or request.server.settings.compatibility.clients_manage_administrators
+
+
 class UserUpdate(Fields, tag="user/update"):
-    """``userId`` and ``user``."""
+    """``userId`` and ``user``; ``refreshToken``, to be replaced with the access token when one's own password changes."""
 
     user_id: Integer | None = None
     user: UserChange | None = None
+    refresh_token: str | None = None
 
 
 @action(
     UserUpdate,
     Permission.MANAGE_USER,
-    rest=Route("PUT", "/user/{userId}", body="user", object_first=True),
+    rest=Route("PUT", "/user/{userId}", body="user", object_first=True, request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "fields.user_id"),
 )
-async def user_update(request):
-    """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator."""
+async def user_update(request) -> RenewedTokens | None:
+    """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator.
+
+    A new password ends the user's tokens. Where it is the caller's own, the reply has new ones, as that of ``user/updateCurrent``.
+    """
     user = await find_user(request, request.fields.user_id)
-    if user.role == ADMINISTRATOR and user.id != request.principal.user_id and not request.principal.is_administrator:
+    if user.role == ADMINISTRATOR and user.id != request.principal.user_id and not _manages_administrators(request):
         raise AdministratorRequired()
-    await _update(request, user)
+    return await _update(request, user)
 
 
 class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
-    """``user``."""
+    """``user``; ``refreshToken``, to be replaced with the access token when the password changes."""
 
     user: UserChange | None = None
+    refresh_token: str | None = None
 
 
 @action(
     UserUpdateCurrent,
     Permission.UPDATE_CURRENT_USER,
-    rest=Route("PUT", "/user/current", body="user"),
+    rest=Route("PUT", "/user/current", body="user", request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "principal.user_id"),
 )
-async def user_update_current(request):
-    """Change the given members of oneself; login, role and status only as an administrator."""
-    await _update(request, _current(request))
+async def user_update_current(request) -> RenewedTokens | None:
+    """Change the given members of oneself; login, role and status only as an administrator.
+
+    A new password ends all tokens of the user, also on this connection. The reply then has an access token with the rights and the expiry
+    of the one that was used, and, if the request brought a good ``refreshToken`` of the user, another of these. ``authenticate`` with the
+    new access token lets the connection go on. With ``compatibility.tokens_outlive_password`` no token ends.
+    """
+    return await _update(request, _current(request))
 
 
 async def _update(request, user):
@@ -279,7 +295,8 @@ async def _update(request, user):
     if change.password:
         check_password(change.password)
         changes["password"] = await _hashed(request, change.password)
-    if change.password or change.status not in (None, ACTIVE):
+    ends_tokens = bool(change.password) and not request.server.settings.compatibility.tokens_outlive_password
+    if ends_tokens or change.status not in (None, ACTIVE):
         changes["valid_from"] = Raised(request.server.now())
     elif change.role is not None:
         # A client may send the role along as it is.
@@ -293,6 +310,7 @@ async def _update(request, user):
         raise UserNotFound(user.id) from None
     if after.valid_from != user.valid_from:
         await forget(request.server.entities, [record for record in records if record.created <= after.valid_from])
+    return renewed_tokens(request, user, after) if ends_tokens else None
 
 
 async def _hashed(request, password):
@@ -314,7 +332,7 @@ async def user_delete(request):
     user = await find_user(request, request.fields.user_id)
     if user.id == request.principal.user_id:
         raise OwnUserDeleted()
-    if user.role == ADMINISTRATOR and not request.principal.is_administrator:
+    if user.role == ADMINISTRATOR and not _manages_administrators(request):
         raise AdministratorRequired()
     if not await request.server.entities.delete(User, user.id):
         raise UserNotFound(user.id)

@@ -130,9 +130,11 @@ def _parameters(schemas, action, route):
     parameters = []
     for field in members(action.fields):
         name = field.encode_name
-        if name not in route.places and route.body is not None:
+        header = route.request_headers.get(name)
+        if name not in route.places and route.body is not None and header is None:
             continue
-        parameter = {"name": name, "in": "path" if name in route.places else "query"}
+        place = "header" if header else "path" if name in route.places else "query"
+        parameter = {"name": header or name, "in": place}
         schema = schemas.of_member(action.fields, field, may_be_null=False)
         meaning = schema.pop("description", None)
         parameter |= {"description": meaning} if meaning else {}
@@ -153,13 +155,18 @@ def _body(schemas, action, route):
 
 def _responses(schemas, action, route):
     responses = {}
-    if action.reply is not None:
+    if action.reply is not None and not route.reply_headers:
         kind = action.reply
         field = next((field for field in msgspec.structs.fields(kind) if field.name == action.answer), None)
         schema = schemas.of(kind if field is None else field.type)
         responses[str(route.status)] = {"description": "Success", "content": {"application/json": {"schema": schema}}}
     if may_be_nothing(action):
-        responses["204"] = {"description": "Success" if action.reply is None else "Nothing to tell"}
+        responses["204"] = {"description": "Nothing to tell" if action.reply is not None and not route.reply_headers else "Success"}
+    if route.reply_headers:
+        responses["204"]["headers"] = {
+            route.reply_headers[field.encode_name]: {"schema": schemas.of_member(action.reply, field, may_be_null=False)}
+            for field in members(action.reply)
+        }
     for kind in sorted(_errors(action, route), key=lambda kind: kind.code):
         responses[str(kind.code)] = {"$ref": f"#/components/responses/{kind.__name__}"}
     return responses

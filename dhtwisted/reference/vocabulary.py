@@ -40,6 +40,8 @@ MEMBERS = {
     "accessToken": _says("for `authenticate`, and for the header `Authorization: Bearer ...` of REST"),
     "refreshToken": _says("for `token/refresh`"),
     "TokenRefresh.refreshToken": _says("a refresh token", minLength=1),
+    "UserUpdate.refreshToken": _says("a refresh token of the user, to be replaced when a new password of the caller's own ends it", **TEXT),
+    "UserUpdateCurrent.refreshToken": _says("a refresh token of the user, to be replaced when the new password ends it", **TEXT),
     "payload": _says("the rights of the tokens"),
     "actions": _says("permissions, by name or number; `*` for all. Absent: none", items={"type": ["string", "integer"]}),
     "TokenPayload.userId": _says("whose tokens they are"),

@@ -35,7 +35,8 @@ WELCOME = b"The DeviceHive API runs here.\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
 COMMON_HEADERS = (
     b"Access-Control-Allow-Methods: OPTIONS, GET, POST, PUT, DELETE, HEAD\r\n"
-    b"Access-Control-Allow-Headers: Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey\r\n"
+    b"Access-Control-Allow-Headers: Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, X-Refresh-Token\r\n"
+    b"Access-Control-Expose-Headers: X-Access-Token, X-Refresh-Token\r\n"
     b"Access-Control-Max-Age: 0\r\n"
     b"Cache-Control: no-store\r\n"
 )
@@ -358,10 +359,11 @@ class RestSite(HTTPFactory):
 
     def _call(self, request, method, prefix, segments, parameters):
         caller = request.caller(self._locator, prefix)
-        call = Call(method, segments, parameters, request.body, request.header("content-type"), request.header("authorization"), caller)
+        content_type, authorization = request.header("content-type"), request.header("authorization")
+        call = Call(method, segments, parameters, request.body, content_type, authorization, caller, request.header)
 
-        def done(status, body):
-            request.answer(status, body, _allow(self._api.methods(segments)) if status == 405 else b"")
+        def done(status, body, headers=b""):
+            request.answer(status, body, headers + (_allow(self._api.methods(segments)) if status == 405 else b""))
 
         self._api.handle(call, done)
 

@@ -107,3 +107,87 @@ def test_distinct_login_errors(start, on):
         return over["error"], over["message"], over_websocket(server, None, "token", login=login, password="wrong-password")[1]["code"]
 
     assert (errors("nobody") != errors("dhadmin")) is on
+
+
+def made_by_administrator(server, **rights):
+    """A token of a new client user, with rights that an administrator gives; and the administrator's own."""
+    administrator = log_in(server)["accessToken"]
+    user_id = over_rest(server, administrator, "POST", "/user", login="anna", password=PASSWORD, role=1)[1]["id"]
+    done(server, administrator, "PUT", f"/user/{user_id}/network/1")
+    tokens = over_rest(server, administrator, "POST", "/token/create", userId=user_id, **rights)[1]
+    return user_id, tokens["accessToken"], administrator
+
+
+def done(server, token, method, path, **members):
+    """The status of an answer without a body."""
+    headers = {"Authorization": f"Bearer {token}"}
+    address = server.url(f"/api/rest{path}", "http")
+    return requests.request(method, address, json=members or None, headers=headers, timeout=START_SECONDS).status_code
+
+
+@each_way
+def test_loose_token_lists(start, on):
+    server = switched(start, "loose_token_lists", on)
+    rights = {"actions": ["*"], "networkIds": [1], "deviceTypeIds": [99]}
+    _, token, administrator = made_by_administrator(server, **rights)
+    foreign = over_rest(server, administrator, "POST", "/network", name="foreign")[1]["id"]
+    for device_id, network_id in (("theirs", foreign), ("own", 1)):
+        done(server, administrator, "PUT", f"/device/{device_id}", name=device_id, networkId=network_id, deviceTypeId=1)
+    got, answer = over_rest(server, token, "GET", "/devicetype/1")
+    assert got is on
+    assert not on or {device["id"] for device in answer["devices"]} == {"own", "theirs"}
+    got, reply = over_websocket(server, token, "devicetype/list")
+    assert [kind["id"] for kind in reply["deviceTypes"]] == ([1] if on else [])
+    # A device of another network stays out of reach.
+    assert over_rest(server, token, "GET", "/device/theirs")[1]["error"] == 403
+
+
+@each_way
+def test_tokens_outlive_password(start, on):
+    server = switched(start, "tokens_outlive_password", on)
+    _, token, administrator = made_by_administrator(server, actions=["*"], networkIds=["*"])
+    assert done(server, token, "PUT", "/user/current", password="another-password") == 204
+    assert over_rest(server, token, "GET", "/user/current")[0] is on
+    assert over_websocket(server, administrator, "user/updateCurrent", user={"password": "another-password"})[0]
+    assert over_websocket(server, administrator, "user/getCurrent")[0] is on
+
+
+@each_way
+def test_frozen_connections(start, on):
+    server = switched(start, "frozen_connections", on)
+    user_id, token, administrator = made_by_administrator(server, actions=["*"], networkIds=["*"], deviceTypeIds=["*"])
+    assert done(server, administrator, "PUT", "/device/own", name="own", networkId=1, deviceTypeId=1) == 204
+    client = Client(server.url())
+    client.call("authenticate", token=token)
+    client.call("notification/subscribe", deviceId="own")
+    for change in ({"status": 1}, None):
+        if change is None:
+            assert done(server, administrator, "DELETE", f"/user/{user_id}") == 204
+        else:
+            assert done(server, administrator, "PUT", f"/user/{user_id}", **change) == 204
+        client.send(action="device/get", deviceId="own")
+        assert (client.receive()["status"] == "success") is on
+        # A new identity is looked at anew, on every front.
+        assert not over_rest(server, token, "GET", "/device/own")[0]
+        assert not over_websocket(server, token, "device/get", deviceId="own")[0]
+    over_rest(server, administrator, "POST", "/device/own/notification", notification="told")
+    client.send(action="server/info")
+    assert ("subscriptionId" in client.receive()) is on
+    client.close()
+
+
+@each_way
+def test_clients_manage_administrators(start, on):
+    server = switched(start, "clients_manage_administrators", on)
+    _, token, administrator = made_by_administrator(server, actions=["ManageUser"])
+
+    def another(login):
+        return over_rest(server, administrator, "POST", "/user", login=login, password=PASSWORD, role=0)[1]["id"]
+
+    first, second = another("first"), another("second")
+    assert (done(server, token, "PUT", f"/user/{first}", data={"of": "a client"}) == 204) is on
+    assert (done(server, token, "DELETE", f"/user/{first}") == 204) is on
+    assert over_websocket(server, token, "user/delete", userId=second)[0] is on
+    assert over_websocket(server, token, "user/insert", user={"login": "third", "password": PASSWORD, "role": 0})[0] is on
+    # What a client may not do to anybody, it may not do to administrators.
+    assert done(server, token, "PUT", "/user/1", status=1) == 403
