@@ -8,8 +8,9 @@ command line.
 import re
 from dataclasses import dataclass, field
 
+from dhtwisted.addresses import UNIX, parse_network
 from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
-from dhtwisted.endpoints import check_endpoint, is_tls
+from dhtwisted.endpoints import check_endpoint, is_announced, is_tls
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
 
@@ -23,11 +24,21 @@ def _check_plain_endpoint(description):
     check_endpoint(description)
     if is_tls(description):
         raise ValueError("cannot have tls: in front, which is for server.listen; ssl: has a certificate of its own")
+    if is_announced(description):
+        raise ValueError("cannot have haproxy: in front, which is for server.listen")
 
 
 def _check_prefix(prefix):
     if _PREFIX.fullmatch(prefix) is None:
         raise ValueError("is neither empty nor a path such as /api, without a slash at its end")
+
+
+def _check_proxy(entry):
+    if entry != UNIX:
+        try:
+            parse_network(entry)
+        except ValueError as error:
+            raise ValueError(f"is neither an address nor a network nor unix: {error}") from None
 
 
 def _check_origin(origin):
@@ -73,14 +84,20 @@ class ServerSettings:
     """Where the server listens, and what it tells of itself."""
 
     listen: tuple[str, ...] = option(
-        ("tcp:8080:interface=127.0.0.1",),
-        List("a Twisted endpoint such as tcp:8080:interface=127.0.0.1", check_endpoint, at_least=1),
+        ("tcp:8080:interface=localhost",),
+        List("a Twisted endpoint such as tcp:8080:interface=localhost", check_endpoint, at_least=1),
         "Twisted endpoint strings, for TLS with tls: in front (tls:tcp:8443); each serves WebSocket and REST. Others reach it at tcp:8080",
     )
     prefixes: tuple[str, ...] = option(
         ("", "/api", "/dh"),
         List('"" or a path such as /api', _check_prefix, at_least=1),
         "paths in front of /websocket and /rest; clients of DeviceHive use different ones",
+    )
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        List('an address such as 10.0.0.5, a network such as 10.0.0.0/24, or "unix"', _check_proxy),
+        "proxies in front, by address or network, unix for those at a unix: endpoint; Forwarded and X-Forwarded-* count only from them",
+        reloads=True,
     )
     public_url: str = option(
         "",
@@ -159,7 +176,9 @@ class LimitSettings:
     """What one client may take from the others; 0 means no limit."""
 
     connections: int = option(20000, Integer(), "open at once", reloads=True)
-    connections_per_address: int = option(0, Integer(), "open at once from one network address; many devices may share one", reloads=True)
+    connections_per_address: int = option(
+        0, Integer(), "open at once from one address, IPv6: one /64; many devices may share one", reloads=True
+    )
     message_size: int = option(1024**2, Size(), "of one incoming message", reloads=True)
     json_depth: int = option(128, Integer(1, 900), "nesting of one incoming message")
     list_size: int = option(10000, Integer(1), "largest take; more is cut to it", reloads=True)
@@ -172,8 +191,14 @@ class LimitSettings:
     subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching", reloads=True)
     polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)
-    logins_per_minute: int = option(30, Integer(), "failed ones, per address and per login; then 429", reloads=True)
+    logins_per_minute: int = option(30, Integer(), "failed ones, per address (IPv6: /64) and per login; then 429", reloads=True)
     handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants", reloads=True)
+    idle_timeout: float = option(
+        75.0,
+        Duration(),
+        "without a request on an HTTP connection; longer than a proxy in front keeps one, which usually is 60s",
+        reloads=True,
+    )
     body_timeout: float = option(60.0, Duration(), "for the body of an HTTP request to come", reloads=True)
     authenticate_timeout: float = option(60.0, Duration(), "for a new connection to authenticate", reloads=True)
     ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone", reloads=True)

@@ -143,7 +143,8 @@ def error_reply(error, action=None, request_id=NOTHING):
 
     :param action: JSON text of the action; ``None`` when the request could not be read at all.
     """
-    body = b'"status":"error","code":%d,"error":%b}' % (error.code, encode_text(error.text))
+    body = b'"status":"error","code":%d,"error":%b' % (error.code, encode_text(error.text))
+    body += b"}" if error.retry_after is None else b',"retryAfter":%d}' % error.retry_after
     return b"{" + body if action is None else b'{"action":%b,"requestId":%b,%b' % (action, request_id, body)
 
 

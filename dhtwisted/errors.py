@@ -5,6 +5,8 @@ who starts the server is told (:class:`ConfigurationError`). Texts of :class:`Ap
 clients and test suites compare them literally (WebSocket reference, section 2.1).
 """
 
+from math import ceil
+
 UNREADABLE = (ValueError, RecursionError)
 """What msgspec raises for JSON that it cannot read: errors of its own, which are ValueErrors, and for bad UTF-8 before 0.23 Unicode's."""
 
@@ -16,12 +18,14 @@ class ApiError(Exception):
     :ivar text: the sentence sent as ``error``; it never holds an exception's text, a password or a token.
     :ivar rest_code: the number that REST sends, where it is another one.
     :ivar rest_text: the sentence that REST sends, where it is another one.
+    :ivar retry_after: whole seconds after which the same request may succeed, sent as ``retryAfter``; ``None`` where nobody can say.
     """
 
     code = 500
     text = "Internal server error"
     rest_code: int | None = None
     rest_text: str | None = None
+    retry_after: int | None = None
 
     def __init__(self, text=None):
         if text is not None:
@@ -135,6 +139,15 @@ class InvalidNotificationId(BadRequest):
     """``notificationId`` is no integer: the one type error with a text of its own."""
 
     text = "Notification id should be an integer value."
+
+
+class UnclearForwarding(BadRequest):
+    """A trusted proxy passes on forwarding headers that leave open who the client is."""
+
+    text = (
+        "Forwarded cannot be read, or names another client than X-Forwarded-For. "
+        "The proxy must overwrite or remove what clients send in these headers."
+    )
 
 
 class UnparseableTimestamp(BadRequest):
@@ -528,6 +541,42 @@ class MethodNotAllowed(ApiError):
     text = "HTTP 405 Method Not Allowed"
 
 
+class UpgradeRequired(ApiError):
+    """A plain HTTP request for a path of the WebSocket."""
+
+    code = 426
+    text = (
+        "This path is for WebSockets, and the request does not ask for one (Upgrade: websocket). "
+        "If a proxy is in between, it must pass on the headers Upgrade and Connection."
+    )
+
+
+class UnknownWebSocketVersion(UpgradeRequired):
+    """A WebSocket handshake of a version that is not spoken, or of none (RFC 6455, section 4.4)."""
+
+    text = "The handshake must have the header Sec-WebSocket-Version, once, with 13."
+
+
+class HttpVersionTooOld(ApiError):
+    """A WebSocket handshake over HTTP/1.0, as proxies send it that are not told otherwise."""
+
+    code = 505
+    text = (
+        "A WebSocket needs HTTP/1.1, and this came by HTTP/1.0. If a proxy is in between, have it use 1.1 (nginx: proxy_http_version 1.1)."
+    )
+
+
+class HandshakeMethod(ApiError):
+    """A WebSocket handshake that is no GET."""
+
+    code = 405
+    text = "A WebSocket is opened with the method GET."
+
+
+class HandshakeFault(BadRequest):
+    """A WebSocket handshake that lacks something; its text says what."""
+
+
 class BodyTooLarge(ApiError):
     """A REST request with a body above ``limits.message_size``."""
 
@@ -578,10 +627,19 @@ class CurrentUserGone(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """A configured limit is reached."""
+    """A configured limit is reached.
+
+    :param retry_after: seconds until there is room again; a few where that depends on other clients.
+    """
 
     code = 429
     text = "Too many requests"
+    retry_after = 10
+
+    def __init__(self, retry_after=None):
+        super().__init__()
+        if retry_after is not None:
+            self.retry_after = max(1, ceil(retry_after))
 
 
 class ServiceUnavailable(ApiError):
@@ -589,6 +647,12 @@ class ServiceUnavailable(ApiError):
 
     code = 503
     text = "Service is not available"
+
+
+class ServiceOverloaded(ServiceUnavailable):
+    """The storage has more to do than it should have waiting, which takes it a moment."""
+
+    retry_after = 1
 
 
 class StorageError(Exception):

@@ -314,7 +314,7 @@ class RestApi:
             raise Unauthorized() from None
 
     def _answer_error(self, error, endpoint, call, done):
-        answer = error_answer(error)
+        answer = (*error_answer(error), retry_line(error))
         if endpoint is None or not endpoint.action.waits or call.query.get("waitTimeout", [""])[0] == "0":
             done(*answer)
             return
@@ -339,4 +339,10 @@ def _headers(members, names):
 def error_answer(error):
     """Status and body of an :class:`~dhtwisted.errors.ApiError` (REST reference, section 4)."""
     code = error.rest_code or error.code
-    return code, b'{"error":%d,"message":%b}' % (code, encode_text(error.rest_text or error.text))
+    body = b'{"error":%d,"message":%b' % (code, encode_text(error.rest_text or error.text))
+    return code, body + (b"}" if error.retry_after is None else b',"retryAfter":%d}' % error.retry_after)
+
+
+def retry_line(error):
+    """The line of a header that says when to come again (RFC 9110, section 10.2.3); empty where nobody can say."""
+    return b"" if error.retry_after is None else b"Retry-After: %d\r\n" % error.retry_after

@@ -26,6 +26,8 @@ from dhtwisted.errors import (
     InvalidCredentials,
     Missing,
     ObjectChanged,
+    Overloaded,
+    ServiceOverloaded,
     ServiceUnavailable,
     StorageUnavailable,
     TokenExpired,
@@ -244,7 +246,7 @@ class Server:
             return error
         if isinstance(error, StorageUnavailable):
             self._log_refusal(what, error)
-            return ServiceUnavailable()
+            return ServiceOverloaded() if isinstance(error, Overloaded) else ServiceUnavailable()
         if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
         if isinstance(error, Unstorable):

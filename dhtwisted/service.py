@@ -18,7 +18,7 @@ from dhtwisted import __version__
 from dhtwisted.audit import Audit
 from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, is_discarded, print_password, write_password
-from dhtwisted.endpoints import is_clear, is_tls, listen
+from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.opening import open_storages
@@ -134,7 +134,7 @@ class DeviceHiveService(Service):
         return "Listening on " + ", ".join(self._places())
 
     def _places(self):
-        return [host if port is None else f"{host}:{port}" for host, port in self.addresses]
+        return [_place(host, port) for host, port in self.addresses]
 
     async def _stop(self):
         self._deadline = self._reactor.seconds() + STOP_BOUND
@@ -164,7 +164,7 @@ class DeviceHiveService(Service):
         server, factory = await self._start_server(context, auth)
         certificates = self._load_certificates()
         for description in settings.server.listen:
-            await self._listen(description, certificates.wrap(factory) if is_tls(description) else factory)
+            await self._listen(description, self._wrapped(factory, description, certificates))
         self._let_reload(server.reloadable)
         self._let_reload(factory.reloadable)
         self._audit.started(version=__version__, process=os.getpid(), addresses=self._places())
@@ -187,13 +187,15 @@ class DeviceHiveService(Service):
 
         self._monitor = Monitor(self._reactor)
         for description in self._settings.metrics.listen:
-            port = await listen(self._reactor, description, self._monitor.site(), "metrics.listen")
-            self._at_stop("monitor", port.stopListening)
-            address = port.getHost()
-            self.monitor_addresses.append((address.host, address.port) if hasattr(address, "port") else (os.fsdecode(address.name), None))
-            self.log.info("Health and metrics at {endpoint}", endpoint=description)
-            if hasattr(address, "port") and not ip_address(address.host).is_loopback:
-                self.log.warn("Health and metrics at {endpoint} are open to whoever reaches it, without login", endpoint=description)
+            for port in await listen(self._reactor, description, self._monitor.site(), "metrics.listen"):
+                self._at_stop("monitor", port.stopListening)
+                self._tell_monitor(description, port.getHost())
+
+    def _tell_monitor(self, description, address):
+        self.monitor_addresses.append((address.host, address.port) if hasattr(address, "port") else (os.fsdecode(address.name), None))
+        self.log.info("Health and metrics at {endpoint}", endpoint=description)
+        if hasattr(address, "port") and not ip_address(address.host).is_loopback:
+            self.log.warn("Health and metrics at {endpoint} are open to whoever reaches it, without login", endpoint=description)
 
     def _way_to_tell(self, directory):
         """How somebody gets to see the first password."""
@@ -237,17 +239,28 @@ class DeviceHiveService(Service):
         self._let_reload(certificates.reloadable)
         return certificates
 
+    @staticmethod
+    def _wrapped(factory, description, certificates):
+        """What an endpoint's connections pass before the server: the PROXY protocol, then TLS."""
+        from dhtwisted.transports.proxy_protocol import AnnouncedFactory
+
+        if is_tls(description):
+            factory = certificates.wrap(factory)
+        return AnnouncedFactory(factory) if is_announced(description) else factory
+
     async def _listen(self, description, factory):
-        port = await listen(self._reactor, description, factory)
-        self._at_stop("port", port.stopListening)
-        address = port.getHost()
+        for port in await listen(self._reactor, description, factory):
+            self._at_stop("port", port.stopListening)
+            self._tell_place(description, port.getHost())
+
+    def _tell_place(self, description, address):
         if not hasattr(address, "port"):
             path = os.fsdecode(address.name)
             self.addresses.append((path, None))
             self.log.info("Listening on {path}", path=path)
             return
         self.addresses.append((address.host, address.port))
-        self.log.info("Listening on {host}:{port} ({endpoint})", host=address.host, port=address.port, endpoint=description)
+        self.log.info("Listening on {place} ({endpoint})", place=_place(address.host, address.port), endpoint=description)
         if is_clear(description) and not ip_address(address.host).is_loopback:
             self.log.warn("Port {port} takes passwords and tokens in clear; use a tls: endpoint or a proxy with TLS", port=address.port)
 
@@ -279,3 +292,8 @@ class DeviceHiveService(Service):
         except Exception:
             # The others must be closed all the same.
             self.log.failure("Stopping: {what} could not be closed", what=what)
+
+
+def _place(host, port):
+    """An address as one writes it: IPv6 in brackets, a Unix socket by its path."""
+    return host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -72,7 +72,7 @@ class Options(usage.Options):
 
     longdesc = (
         "A DeviceHive-compatible messaging server. Without any option it keeps its data in devicehive.sqlite in the current directory and "
-        "listens on 127.0.0.1:8080 only. Options win over the environment (DHTWISTED_<SECTION>_<KEY>), which wins over the file."
+        "listens on localhost:8080 only. Options win over the environment (DHTWISTED_<SECTION>_<KEY>), which wins over the file."
     )
     optParameters = [
         ["config", "c", None, "TOML file with the configuration"],

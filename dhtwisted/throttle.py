@@ -33,10 +33,17 @@ class FailureThrottle:
 
     def permits(self, *keys):
         """Tell whether another try is permitted under all the keys."""
+        return not self.wait(*keys)
+
+    def wait(self, *keys):
+        """Seconds until another try is permitted under all the keys; 0 when it is now."""
         if not self._per_minute:
-            return True
+            return 0
         now = self._clock.seconds()
-        return all(self._recent(key, now) < self._per_minute for key in keys)
+        return max((self._wait(key, now) for key in keys), default=0)
+
+    def _wait(self, key, now):
+        return WINDOW - (now - self._failures[key][0]) if self._recent(key, now) >= self._per_minute else 0
 
     def failed(self, *keys):
         """Count a failure under each of the keys."""
@@ -91,3 +98,25 @@ class RateLimit:
     def delay(self):
         """Seconds until there is one again."""
         return max(0.0, (1 - self._available) / self._per_second)
+
+
+class RateLimits:
+    """A :class:`RateLimit` for each of many keys, which come from clients: above :data:`MAX_KEYS` the longest unused is forgotten."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._per_second = 0
+        self._limits: OrderedDict[str, RateLimit] = OrderedDict()
+
+    def of(self, key, per_second):
+        """The limit of a key; with another rate than before, all begin anew."""
+        if per_second != self._per_second:
+            self._per_second = per_second
+            self._limits.clear()
+        limit = self._limits.get(key)
+        if limit is None:
+            limit = self._limits[key] = RateLimit(self._clock, per_second)
+            if len(self._limits) > MAX_KEYS:
+                self._limits.popitem(last=False)
+        self._limits.move_to_end(key)
+        return limit

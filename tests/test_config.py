@@ -43,7 +43,7 @@ def test_nothing_given_means_defaults():
 
 def test_defaults_are_those_that_other_tools_rely_on():
     settings = Settings()
-    assert settings.server.listen == ("tcp:8080:interface=127.0.0.1",)
+    assert settings.server.listen == ("tcp:8080:interface=localhost",)
     assert settings.server.prefixes == ("", "/api", "/dh")
     assert settings.storage.provider == "file:devicehive.sqlite"
     assert settings.storage.retention == 7 * 24 * 3600

@@ -101,7 +101,7 @@ async def test_every_endpoint_listens_until_the_stop(reactor, make_service):
     assert len(set(service.addresses)) == 2
     for host, port in service.addresses:
         assert await accepts(reactor, (host, port))
-        assert [event for event in logs if event.get("log_format", "").startswith("Listening") and event["port"] == port]
+        assert [event for event in logs if event.get("log_format", "").startswith("Listening") and event["place"] == f"{host}:{port}"]
     await service.stopService()
     for address in service.addresses:
         assert not await accepts(reactor, address)

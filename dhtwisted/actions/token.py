@@ -9,6 +9,7 @@ from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME
 from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
+from dhtwisted.addresses import limit_key
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -94,10 +95,11 @@ async def token(request) -> Tokens:
     server, fields = request.server, request.fields
     if not (fields.login and fields.login.strip() and fields.password):
         raise InvalidAuthorizationRequest()
-    keys = ("login", fields.login[:LONGEST_LOGIN]), ("address", request.session.output.address)
-    if not server.logins.permits(*keys):
+    keys = ("login", fields.login[:LONGEST_LOGIN]), ("address", limit_key(request.session.output.address))
+    wait = server.logins.wait(*keys)
+    if wait:
         request.server.metrics.refused("logins_per_minute")
-        raise TooManyRequests()
+        raise TooManyRequests(wait)
     try:
         user = await server.auth.login(fields.login, fields.password)
     except (UnknownLogin, InvalidCredentials):

@@ -8,11 +8,11 @@ import re
 import socket
 import ssl
 
-from dhtwisted.doctor.findings import ok, warning, wrong
-from dhtwisted.endpoints import FORBIDDEN, TAKEN, TLS_PREFIX, UNIX, is_clear, is_tls
+from dhtwisted.doctor.findings import OK, ok, warning, wrong
+from dhtwisted.endpoints import FORBIDDEN, LOCALHOST, TAKEN, UNIX, is_announced, is_clear, is_tls, loopback_addresses, plain
 
 SECONDS = 3
-LOOPBACK = frozenset({"::1", "localhost"})
+LOOPBACK = frozenset({"::1", LOCALHOST})
 _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
 
@@ -37,10 +37,10 @@ class _Endpoint:
 
     def __init__(self, settings, topic, description, is_running):
         self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
-        plain = description.removeprefix(TLS_PREFIX)
-        self._tcp, self._unix = _TCP.match(plain), UNIX.match(plain)
-        self._is_of_systemd = plain.startswith("systemd:")
-        self._is_secure = is_tls(description) or plain.startswith("ssl:")
+        endpoint = plain(description)
+        self._tcp, self._unix = _TCP.match(endpoint), UNIX.match(endpoint)
+        self._is_of_systemd = endpoint.startswith("systemd:")
+        self._is_secure = is_tls(description) or endpoint.startswith("ssl:")
 
     def findings(self, seen):
         """Look at it.
@@ -63,12 +63,14 @@ class _Endpoint:
         kind, port, arguments = self._tcp.groups()
         given = _INTERFACE.search(arguments)
         host = _unescaped(given[1]) if given else ("::" if kind == "tcp6" else "0.0.0.0")
-        place = (host, int(port))
-        if place in seen and place[1]:
+        hosts = loopback_addresses() if host == LOCALHOST else [host]
+        places = {(each, int(port)) for each in hosts}
+        if places & seen and int(port):
             yield self._says(wrong, "stands here twice; remove one")
             return
-        seen.add(place)
-        yield self._check_bind(*place)
+        seen |= places
+        found = [self._check_bind(*place) for place in sorted(places)]
+        yield next((finding for finding in found if finding.level != OK), found[0])
         if host.startswith("127.") or host in LOOPBACK:
             return
         if self._topic != "port":
@@ -94,7 +96,8 @@ class _Endpoint:
         if self._is_running is False:
             return self._says(wrong, f"{TAKEN}; no server works on the data of this one")
         if self._topic == "port":
-            answers, asks_certificates = is_hive(host, port, self._is_secure, self._settings.server.prefixes[0]), self._is_secure
+            prefix, asks_certificates = self._settings.server.prefixes[0], self._is_secure
+            answers = is_hive(host, port, self._is_secure, prefix, is_announced(self._description))
         else:
             answers, asks_certificates = is_monitor(host, port), False
         if answers:
@@ -114,17 +117,16 @@ def _unescaped(text):
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def is_hive(host, port, is_secure, prefix):
+def is_hive(host, port, is_secure, prefix, announced=False):
     """Ask whoever listens who he is.
 
     :param is_secure: with TLS; the certificate does not matter here.
     :param prefix: of the paths.
+    :param announced: with a header of the PROXY protocol.
     """
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
-    connection = kind(host, port, timeout=SECONDS, **({"context": context} if is_secure else {}))
+    connection = http.client.HTTPConnection(host, port)
     try:
+        connection.sock = _connect(host, port, is_secure, announced)
         connection.request("GET", f"{prefix}/rest/info")
         answer = json.loads(connection.getresponse().read())
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
@@ -132,6 +134,17 @@ def is_hive(host, port, is_secure, prefix):
     finally:
         connection.close()
     return isinstance(answer, dict) and "apiVersion" in answer
+
+
+def _connect(host, port, is_secure, announced):
+    connection = socket.create_connection((host, port), SECONDS)
+    if announced:
+        connection.sendall(b"PROXY UNKNOWN\r\n")
+    if not is_secure:
+        return connection
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 def is_monitor(host, port):

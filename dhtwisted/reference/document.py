@@ -91,6 +91,7 @@ def _error_schema():
     properties = {
         "error": {"type": "integer", "minimum": 400, "maximum": 599, "description": "the status"},
         "message": {"type": "string", "description": "what is wrong"},
+        "retryAfter": {"type": "integer", "minimum": 1, "description": "seconds after which to try again, with 429 and where it is known"},
     }
     return {"type": "object", "properties": properties, "required": ["error", "message"]}
 

@@ -32,7 +32,7 @@ def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
     return EchoFactory(EchoSessions(server), rest_url=_no_rest, closed=_ignore)
 
 
-def _no_rest(path, headers, secure):
+def _no_rest(path, client, host, secure):
     return ""
 
 

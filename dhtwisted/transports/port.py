@@ -7,8 +7,6 @@ for each connection and most of the time of opening it.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, Protocol
@@ -16,71 +14,72 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import AccessDenied, HeadTooLarge, MalformedHttp, NoSuchPath, RequestTimeout, ServiceUnavailable
-from dhtwisted.process import most_connections
+from dhtwisted.addresses import peer_address
+from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedHttp, RequestTimeout, ServiceUnavailable
 from dhtwisted.session import SessionFactory
-from dhtwisted.transports.rest import Locator, RestSite, refusal
+from dhtwisted.transports.admission import Admission
+from dhtwisted.transports.answers import refusal
+from dhtwisted.transports.forwarding import read_client
+from dhtwisted.transports.locator import Locator
+from dhtwisted.transports.proxy_protocol import is_announced
+from dhtwisted.transports.rest import RestSite
+from dhtwisted.transports.upgrade import Head
 from dhtwisted.transports.websocket import DeviceHiveFactory
 
 MAX_HEAD = 16384
 TICK = 1.0
+ALLOW = b"Allow: GET\r\n"
 STOP_SECONDS = 10
 DECISION_SECONDS = 1.0
 DECISION_PAUSE = 0.05
 
 
-class Head:
-    """The head of an HTTP request, as far as it decides who serves it.
-
-    :param data: bytes from the request line to the empty line.
-    """
-
-    def __init__(self, data):
-        lines = data.split(b"\r\n")
-        words = lines[0].split(b" ")
-        self.path = words[1].decode("latin-1") if len(words) == 3 else ""
-        self._lines = lines
-        self._headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            self._headers[name.strip().lower()] = value.strip()
-
-    @property
-    def is_upgrade(self):
-        """Whether it asks for a WebSocket."""
-        return self._headers.get(b"upgrade", b"").lower() == b"websocket"
-
-    @property
-    def origin(self):
-        """The page that asks, when it is a browser; else ``None``."""
-        value = self._headers.get(b"origin")
-        return None if value is None else value.decode("latin-1")
-
-    def without_origin(self):
-        """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
-        return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
-
-
 class Port(Protocol):
     """A connection of which it is not known yet who serves it; afterwards it passes everything on."""
 
-    def __init__(self, factory, address, refused):
+    def __init__(self, factory):
         self.factory = factory
-        self._address = address
-        self._refused = refused
+        self._peer = ""
+        self._is_announced = False
+        self._held = None
         self._received = b""
         self._target = None
         self.number = factory.next_number()
         self.opened = factory.clock.seconds()
 
     def connectionMade(self):
+        self._peer = peer_address(self.transport.getPeer())
+        self._is_announced = is_announced(self.transport)
         self._debug("a connection is open")
-        if self._refused:
+        self.factory.undecided.add(self)
+        if not self.factory.admission.enter():
             self._refuse(ServiceUnavailable())
-        else:
-            self.factory.undecided.add(self)
+        elif not self._is_announced:
+            self._hold(self._peer)
+
+    def _hold(self, address):
+        """Count the connection under an address, unless it is that of a trusted proxy, which has many clients.
+
+        :returns: whether it may stay.
+        """
+        admission = self.factory.admission
+        try:
+            if not admission.proxies.trusts(address):
+                self._held = admission.hold(address)
+        except ServiceUnavailable as error:
+            self._refuse(error)
+            return False
+        return True
+
+    def _know_peer(self):
+        """Learn the client's address, which the PROXY protocol has told before the first bytes."""
+        self._is_announced = False
+        self._peer = peer_address(self.transport.getPeer())
+        return self._hold(self._peer)
 
     def dataReceived(self, data):
+        if self._is_announced and not self._know_peer():
+            return
         self._received += data
         end = self._received.find(b"\r\n\r\n")
         if end >= 0:
@@ -93,18 +92,23 @@ class Port(Protocol):
         factory = self.factory
         if not head.is_upgrade:
             self._give_to(factory.site, self._received)
-        elif not factory.locator.is_websocket(head.path):
-            self._refuse(NoSuchPath())
-        elif factory.origins and head.origin is not None and head.origin not in factory.origins:
-            self._refuse(AccessDenied())
-        else:
-            self._give_to(factory.websockets, head.without_origin() + rest)
+            return
+        try:
+            head.check_upgrade(factory.locator, factory.origins)
+            client = read_client(head.values, self._peer, factory.admission.proxies)
+        except ApiError as error:
+            self._refuse(error)
+            return
+        if self._held is not None or self._hold(client.address):
+            self._give_to(factory.websockets, head.without_origin() + rest, client=client)
 
-    def _give_to(self, factory, data):
+    def _give_to(self, factory, data, client=None):
         self.factory.undecided.discard(self)
         self._received = b""
-        self._target = factory.buildProtocol(self._address)
+        self._target = factory.buildProtocol(self.transport.getPeer())
         self._target.number = self.number
+        if client is not None:
+            self._target.client = client
         self._target.makeConnection(self.transport)
         # From here on the transport calls the target without a step in between.
         self.dataReceived = self._target.dataReceived
@@ -112,13 +116,13 @@ class Port(Protocol):
 
     def _debug(self, line, **fields):
         if self.factory.is_debugging:
-            self.factory.log.debug(line, connection=self.number, address=getattr(self._address, "host", ""), **fields)
+            self.factory.log.debug(line, connection=self.number, address=self._peer, **fields)
 
     def _refuse(self, error):
         self._debug("the connection is refused: {reason}", reason=error.text)
         self.factory.undecided.discard(self)
         self.dataReceived = lambda data: None
-        self.transport.write(refusal(error))
+        self.transport.write(refusal(error, ALLOW if isinstance(error, HandshakeMethod) else b""))
         self.transport.loseConnection()
 
     def drop(self):
@@ -144,7 +148,9 @@ class Port(Protocol):
     def connectionLost(self, reason):
         self._debug("the connection has ended")
         self.factory.undecided.discard(self)
-        self.factory.lost(self._address)
+        self.factory.admission.leave()
+        if self._held is not None:
+            self.factory.admission.release(self._held)
         if self._target is not None:
             self._target.connectionLost(reason)
 
@@ -154,7 +160,7 @@ class PortFactory(Factory):
     """Serves every endpoint of a server.
 
     :param server: a started :class:`~dhtwisted.server.Server`.
-    :ivar open_connections: how many there are, of any sort.
+    :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts what is open.
     :ivar is_debugging: whether the log takes lines about each connection.
     """
 
@@ -164,14 +170,13 @@ class PortFactory(Factory):
     def __init__(self, server):
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
+        self._refused = server.metrics.refused
+        self.admission = Admission(server.settings, self._refused)
         self._set_limits(server.settings)
-        self.site = RestSite(server, self.locator)
+        self.site = RestSite(server, self.locator, self.admission)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
         self.undecided = set()
-        self._refused = server.metrics.refused
-        self.open_connections = 0
         self._last_number = 0
-        self._per_address = Counter()
         self._ports = 0
         self._all_closed = None
         self._ticked_at = server.reactor.seconds()
@@ -179,16 +184,15 @@ class PortFactory(Factory):
         self._timer.clock = server.reactor
 
     def _set_limits(self, settings):
-        limits = settings.limits
         self.is_debugging = settings.log.level == "debug"
         self.origins = frozenset(settings.server.origins)
-        self._limit, self._limit_per_address = most_connections(limits.connections), limits.connections_per_address
-        self._handshake_timeout = limits.handshake_timeout
+        self._handshake_timeout = settings.limits.handshake_timeout
 
     def reloadable(self, settings):
         """See :attr:`~dhtwisted.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be let in any more."""
 
         def take():
+            self.admission.set_limits(settings)
             self._set_limits(settings)
             self.site.set_limits(settings)
             self.websockets.set_limits(settings.limits)
@@ -218,33 +222,17 @@ class PortFactory(Factory):
             self.site.doStop()
 
     def buildProtocol(self, addr):
-        host = getattr(addr, "host", "")
-        self.open_connections += 1
-        self._per_address[host] += 1
-        limit = self._exceeded(host)
-        if limit is not None:
-            self._refused(limit)
-        return Port(self, addr, limit is not None)
+        return Port(self)
 
-    def _exceeded(self, host):
-        if self._limit and self.open_connections > self._limit:
-            return "connections"
-        if self._limit_per_address and self._per_address[host] > self._limit_per_address:
-            return "connections_per_address"
-        return None
+    @property
+    def open_connections(self):
+        """How many there are, of any sort."""
+        return self.admission.open
 
     def next_number(self):
         """The number of a new connection, by which log lines name it."""
         self._last_number += 1
         return self._last_number
-
-    def lost(self, addr):
-        """Count a connection that has ended."""
-        host = getattr(addr, "host", "")
-        self.open_connections -= 1
-        self._per_address[host] -= 1
-        if not self._per_address[host]:
-            del self._per_address[host]
 
     def _closed(self, protocol):
         if self._all_closed is not None and not self.websockets.connections:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
-from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request, datetimeToString
+from twisted.web.http import HTTPChannel, HTTPFactory, Request
 from zope.interface import implementer
 
+from dhtwisted.addresses import limit_key, peer_address
 from dhtwisted.errors import (
     ApiError,
     BadRequest,
@@ -25,86 +26,30 @@ from dhtwisted.errors import (
     MethodNotAllowed,
     NoSuchPath,
     RequestTimeout,
+    UpgradeRequired,
 )
 from dhtwisted.reference import openapi
-from dhtwisted.rest import Call, Caller, RestApi, error_answer
+from dhtwisted.rest import Call, Caller, RestApi, error_answer, retry_line
 from dhtwisted.server import API_VERSION
-from dhtwisted.throttle import RateLimit
+from dhtwisted.throttle import RateLimit, RateLimits
+from dhtwisted.transports.answers import JSON, TEXT, answer_head, refusal
+from dhtwisted.transports.forwarding import read_client
 
 WELCOME = b"The DeviceHive API runs here.\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
 COMMON_HEADERS = (
     b"Access-Control-Allow-Methods: OPTIONS, GET, POST, PUT, DELETE, HEAD\r\n"
-    b"Access-Control-Allow-Headers: Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, X-Refresh-Token\r\n"
-    b"Access-Control-Expose-Headers: X-Access-Token, X-Refresh-Token\r\n"
+    b"Access-Control-Allow-Headers: Origin, Authorization, Accept, Content-Type, Auth-DeviceID, Auth-DeviceKey, X-Requested-With, "
+    b"X-Refresh-Token\r\n"
+    b"Access-Control-Expose-Headers: X-Access-Token, X-Refresh-Token, Retry-After\r\n"
     b"Access-Control-Max-Age: 0\r\n"
     b"Cache-Control: no-store\r\n"
 )
+UPGRADE = b"Connection: Upgrade\r\n"
 OVERRIDES = frozenset({"PUT", "DELETE", "HEAD", "OPTIONS"})
-JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
-IDLE_SECONDS = 60
-"""After so many seconds without a request a connection is closed. A poll counts as a request, however long it waits."""
-
 MOST_PARAMETERS = 1000
 DOCUMENTS = frozenset({"openapi.json", "swagger.json"})
 """Names of the document that describes the API; the second is where clients of the reference server look."""
-
-
-class Locator:
-    """Knows the addresses under which clients find things.
-
-    :param settings: the ``[server]`` section.
-    """
-
-    def __init__(self, settings):
-        self._public_url = settings.public_url.rstrip("/")
-        self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
-        self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
-        bases = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
-        first = self._prefixes[0] if self._prefixes else ""
-        bases |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in bases}
-        self._bases = {tuple(base.split("/")[1:]): prefix for base, prefix in bases.items()}
-        self._longest = max(map(len, self._bases))
-
-    @staticmethod
-    def normal(path):
-        """A path without repeated or trailing slashes and without query; the firmware asks for ``//info``."""
-        return "".join("/" + part for part in path.partition("?")[0].split("/") if part)
-
-    def is_websocket(self, path):
-        """Whether clients may open a WebSocket here."""
-        return self.normal(path) in self._websockets
-
-    def resource(self, path):
-        """Take a path apart.
-
-        :param path: text, percent-encoded.
-        :returns: the prefix of its WebSocket, the longest base that it has, and the decoded parts below that.
-        :raises NoSuchPath: it is no text.
-        """
-        try:
-            parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
-        except UnicodeDecodeError:
-            raise NoSuchPath() from None
-        for length in range(min(self._longest, len(parts)), -1, -1):
-            prefix = self._bases.get(tuple(parts[:length]))
-            if prefix is not None:
-                break
-        return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
-
-    def rest_url(self, path, headers, secure):
-        """Where a WebSocket client finds the REST API; ``secure``: it came by TLS."""
-        return self._address(headers, "http", secure) + self._websockets.get(self.normal(path), "") + "/rest"
-
-    def websocket_url(self, prefix, headers, secure):
-        """Where a REST client finds the WebSocket; ``secure``: it came by TLS."""
-        return self._address(headers, "ws", secure) + prefix + "/websocket"
-
-    def _address(self, headers, scheme, secure):
-        if self._public_url:
-            return scheme + self._public_url.removeprefix("http")
-        secure = secure or headers.get("x-forwarded-proto", "").lower() in ("https", "wss")
-        return f"{scheme}{'s' if secure else ''}://{headers.get('host', 'localhost')}"
 
 
 class HttpRequest(Request):
@@ -115,6 +60,8 @@ class HttpRequest(Request):
     _length = None
     _timer = None
     _caller = None
+    _held = None
+    address = ""
 
     # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
 
@@ -146,6 +93,7 @@ class HttpRequest(Request):
     def connectionLost(self, reason):
         self._stop_timer()
         super().connectionLost(reason)
+        self._release()
         self.end_waiting()
 
     def end_waiting(self):
@@ -186,12 +134,46 @@ class HttpRequest(Request):
         """All of the body."""
         return b"".join(self._body)
 
+    def admit(self, admission):
+        """Find out whose request it is. One that comes from a trusted proxy counts as a connection of its client's.
+
+        :param admission: an :class:`~dhtwisted.transports.admission.Admission`.
+        :raises UnclearForwarding: a trusted proxy leaves open whose it is.
+        :raises ServiceUnavailable: the client has as much under way as it may have.
+        """
+        peer = self.address = peer_address(self.client)
+        self._sender = read_client(self._values, peer, admission.proxies)
+        self.address = self._sender.address
+        if admission.proxies.trusts(peer):
+            self._held = admission.hold(self.address)
+            self._admission = admission
+
+    @property
+    def is_held(self):
+        """Whether it comes from a trusted proxy, and has not been answered yet."""
+        return self._held is not None
+
+    def _release(self):
+        if self._held is not None:
+            self._admission.release(self._held)
+            self._held = None
+
+    def _values(self, name):
+        return self.requestHeaders.getRawHeaders(name, ())
+
     def caller(self, locator, prefix):
         """Who asks, for the handlers; told when the connection is lost."""
-        headers = {name: value for name in ("host", "x-forwarded-proto") if (value := self.header(name))}
-        websocket_url = locator.websocket_url(prefix, headers, self.isSecure())
-        self._caller = Caller(getattr(self.client, "host", ""), websocket_url, self.channel.number)
+        websocket_url = locator.websocket_url(prefix, self._sender, self.header("host"), self.isSecure())
+        self._caller = Caller(self.address, websocket_url, self.channel.number)
         return self._caller
+
+    def answer_error(self, error, headers=b""):
+        """Answer with an error.
+
+        :param error: an :class:`~dhtwisted.errors.ApiError`.
+        :param headers: as of :meth:`answer`.
+        """
+        self.answer(*error_answer(error), retry_line(error) + headers)
 
     def answer(self, status, body, headers=b"", content_type=JSON):
         """Send the whole answer in one go: the firmware reads no further than one segment.
@@ -204,27 +186,14 @@ class HttpRequest(Request):
         if self._disconnected:
             return
         self._caller = None
+        self._release()
         self.code = status
-        head = _head(status, body, content_type) + self.channel.factory.headers(self) + headers
+        head = answer_head(status, body, content_type) + self.channel.factory.headers(self) + headers
         if not self.channel.persistent:
             head += b"Connection: close\r\n"
         self.startedWriting = 1
         self.channel.write(head + b"\r\n" + (b"" if body is None or self.method == b"HEAD" else body))
         self.finish()
-
-
-def _head(status, body, content_type):
-    """Status line and the headers that an answer without a body lacks (RFC 9110, section 8.6)."""
-    head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (status, RESPONSES.get(status, b""), datetimeToString())
-    if body is not None:
-        head += b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(body))
-    return head + b"WWW-Authenticate: Bearer\r\n" if status == 401 else head
-
-
-def refusal(error):
-    """The answer to what is not read as a request, after which the connection is closed."""
-    status, body = error_answer(error)
-    return _head(status, body, JSON) + b"Connection: close\r\n\r\n" + body
 
 
 @implementer(IHalfCloseableProtocol)
@@ -281,19 +250,23 @@ class RestSite(HTTPFactory):
     noisy = False
     events = Logger()
 
-    def __init__(self, server, locator):
-        super().__init__(timeout=IDLE_SECONDS, reactor=server.reactor)
+    def __init__(self, server, locator, admission):
+        super().__init__(reactor=server.reactor)
+        self._rates = RateLimits(server.reactor)
         self.set_limits(server.settings)
         self.metrics = server.metrics
         self._locator = locator
+        self._admission = admission
         self._api = RestApi(server)
         self._documents = {}
 
     def set_limits(self, settings):
-        """Go by other settings, also for connections that are open.
+        """Go by other settings, also for connections that are open; but they are closed after the time that held when they were opened.
 
         :param settings: the whole configuration.
         """
+        # A poll counts as a request, however long it waits.
+        self.timeOut = settings.limits.idle_timeout or None
         self.message_size = settings.limits.message_size
         self.body_timeout = settings.limits.body_timeout
         self._per_second = settings.limits.requests_per_second
@@ -317,18 +290,33 @@ class RestSite(HTTPFactory):
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
     def process(self, request):
-        """Answer a request, at its turn when its connection asks too often."""
-        if not self._per_second:
-            self._process(request)
-            return
-        channel = request.channel
-        if channel.rate is None:
-            channel.rate = RateLimit(self.reactor, self._per_second)
-        if channel.rate.take():
+        """Answer a request, at its turn when its client asks too often."""
+        try:
+            request.admit(self._admission)
+        except ApiError as error:
+            request.answer_error(error)
+        else:
+            if self._per_second:
+                self._take_turn(request)
+            else:
+                self._process(request)
+
+    def _take_turn(self, request):
+        rate = self._rate_of(request)
+        if rate.take():
             self._process(request)
         else:
             self.metrics.refused("requests_per_second")
-            self.reactor.callLater(channel.rate.delay, self.process, request)
+            self.reactor.callLater(rate.delay, self._take_turn, request)
+
+    def _rate_of(self, request):
+        """The limit is one of connections; but those of a trusted proxy carry the requests of many clients."""
+        if request.is_held:
+            return self._rates.of(limit_key(request.address), self._per_second)
+        channel = request.channel
+        if channel.rate is None:
+            channel.rate = RateLimit(self.reactor, self._per_second)
+        return channel.rate
 
     def _process(self, request):
         if request._disconnected:
@@ -336,17 +324,21 @@ class RestSite(HTTPFactory):
         try:
             self._route(request)
         except ApiError as error:
-            request.answer(*error_answer(error))
+            request.answer_error(error)
         except Exception:
             # Twisted would log it without a word of whose request it was, and drop the connection.
-            address = getattr(request.client, "host", "")
-            self.events.failure("an HTTP request failed", connection=request.channel.number, address=address)
+            self.events.failure("an HTTP request failed", connection=request.channel.number, address=request.address)
             if not request.startedWriting:
-                request.answer(*error_answer(InternalError()))
+                request.answer_error(InternalError())
 
     def _route(self, request):
         target, _, query = request.uri.partition(b"?")
-        prefix, base, segments = self._locator.resource(_path(target))
+        path = _path(target)
+        prefix, base, segments = self._locator.resource(path)
+        # Some paths are of both, such as /api/device.
+        if self._locator.is_websocket(path) and self._api.methods(segments) is None:
+            request.answer_error(UpgradeRequired(), UPGRADE)
+            return
         method = _method(request)
         if not segments:
             self._give(request, method, WELCOME, TEXT)
@@ -381,7 +373,7 @@ class RestSite(HTTPFactory):
         elif method == "OPTIONS":
             request.answer(200, b"", allow, TEXT)
         else:
-            request.answer(*error_answer(MethodNotAllowed()), allow)
+            request.answer_error(MethodNotAllowed(), allow)
 
     def _document(self, base):
         """The OpenAPI document of a base, made when it is first asked for: that takes some milliseconds."""

@@ -28,8 +28,11 @@ from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import Unauthorized
+from dhtwisted.addresses import peer_address
+from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
+from dhtwisted.transports.answers import refusal
+from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.frames import CONTROL_BIT
 from dhtwisted.transports.input import TurnwiseInput
 from dhtwisted.transports.output import QueuedOutput
@@ -70,6 +73,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     events = Logger()
     max_small_frames: float = MAX_SMALL_FRAMES
     _closing_since = None
+    _denial = None
+    client = None
     turn = 0
     number = 0
 
@@ -80,7 +85,9 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.session = None
         self._small_frames = 0
         self.opened = self.factory.clock.seconds()
-        self.address = self.peer = getattr(self.transport.getPeer(), "host", "")
+        if self.client is None:
+            self.client = Client(peer_address(self.transport.getPeer()))
+        self.address = self.peer = self.client.address
         with suppress(AttributeError, OSError):
             # Unix sockets have no such thing.
             self.transport.setTcpNoDelay(True)
@@ -89,14 +96,15 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def onConnect(self, request):
         """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
-        self.rest_url = self.factory.rest_url(request.path, request.headers, ISSLTransport.providedBy(self.transport))
+        is_secure = ISSLTransport.providedBy(self.transport)
+        self.rest_url = self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure)
         authorization = request.headers.get("authorization")
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
     async def _authenticate(self, authorization):
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
-            raise ConnectionDeny(401, "Unauthorized")
+            self._deny(Unauthorized())
         try:
             self._principal = await self.factory.sessions.server.authenticate(token.strip())
         except Exception as error:
@@ -105,9 +113,25 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             told = server.told(error, "handshake", self)
             if server.audit.is_on and told.code == Unauthorized.code:
                 server.audit.failed_authentication(self, told)
-            raise ConnectionDeny(told.code, told.text) from None
+            self._deny(told)
         if self.state != self.STATE_CONNECTING:
-            raise ConnectionDeny(401, "The client has gone")
+            self._deny(Unauthorized())
+
+    def _deny(self, error):
+        """Refuse the handshake, with Autobahn's means."""
+        self._denial = error
+        raise ConnectionDeny(error.code, error.text) from None
+
+    def failHandshake(self, reason, code=400, responseHeaders=None):
+        """Say what is wrong as REST does: Autobahn would answer without a body, with the reason in the status line."""
+        self.wasNotCleanReason = reason
+        error = self._denial
+        if error is None:
+            # What the port lets through and Autobahn does not, or a defect, of which nothing is told.
+            error = InternalError() if code == InternalError.code else HandshakeFault(reason)
+            self.events.info("a WebSocket handshake failed: {reason}", reason=reason, **self._identity())
+        self.sendData(refusal(error))
+        self.dropConnection(abort=False)
 
     def succeedHandshake(self, res):
         try:
@@ -120,7 +144,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     def onOpen(self):
         # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.
         self.http_headers = self.http_request_data = self.http_response_data = self.http_request_params = self.http_status_line = None
-        self._transport_details = self.send_queue = None
+        self._transport_details = self.send_queue = self.client = None
         self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
         self.session.principal = self._principal
@@ -294,7 +318,8 @@ class DeviceHiveFactory(WebSocketServerFactory):
     """Makes the protocols of one server; holds what they share.
 
     :param sessions: a ``SessionFactory``.
-    :param rest_url: ``(path, headers, secure) -> text``: where a client that came by this path finds the REST API.
+    :param rest_url: ``(path, client, host, secure) -> text``: where a client that came by this path finds the REST API; see
+        :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
     :param closed: called with each protocol whose connection has ended.
     :ivar connections: those that are open, a set.
     :ivar is_debugging: whether the log takes lines about each connection.

@@ -301,7 +301,7 @@ async def test_only_so_many_wait(open_server):
     first = [client(server).send("GET", "/device/command/poll?waitTimeout=9") for _ in range(2)]
     refused = client(server).send("GET", "/device/command/poll?waitTimeout=9")
     server.clock.advance(1)
-    assert await refused == (429, {"error": 429, "message": "Too many requests"})
+    assert await refused == (429, {"error": 429, "message": "Too many requests", "retryAfter": 10})
     server.clock.advance(8)
     assert [await poll for poll in first] == [(200, [])] * 2
 

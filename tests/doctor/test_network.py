@@ -7,6 +7,7 @@ import pytest
 
 from dhtwisted.config import MetricsSettings, ServerSettings, Settings, TlsSettings
 from dhtwisted.doctor import network
+from dhtwisted.endpoints import loopback_addresses
 from tests.ports import free_port
 
 
@@ -75,6 +76,28 @@ def test_one_endpoint_twice():
 
 def test_localhost_is_this_machine():
     assert [level for level, _ in look(f"tcp:{free_port()}:interface=localhost")] == ["ok"]
+    for address in loopback_addresses():
+        with socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET) as taken:
+            endpoint = f"tcp:{taken.getsockname()[1]}:interface=localhost"
+            assert [level for level, _ in look(endpoint, is_running=False)] == ["wrong"]
+
+
+def test_a_server_behind_the_proxy_protocol_is_asked_by_it():
+    received = []
+
+    def answer():
+        connection, _ = server.accept()
+        with connection:
+            received.append(connection.recv(1000))
+            body = b'{"apiVersion": "4"}'
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=answer)
+        thread.start()
+        assert look(f"haproxy:tcp:{server.getsockname()[1]}:interface=127.0.0.1")[0][0] == "ok"
+        thread.join()
+    assert received[0].startswith(b"PROXY UNKNOWN\r\n")
 
 
 def test_an_address_of_another_machine():

@@ -56,7 +56,7 @@ class Side:
         sessions = SimpleNamespace(
             server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics()), build=lambda output: self.session
         )
-        self.factory = factory_class(sessions, rest_url=lambda path, headers, secure: "", closed=lambda protocol: None)
+        self.factory = factory_class(sessions, rest_url=lambda path, client, host, secure: "", closed=lambda protocol: None)
         if accept is not None:
             self.factory.protocol.perMessageCompressionAccept = staticmethod(accept)
         self.traffic = self.factory.traffic

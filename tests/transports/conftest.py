@@ -3,11 +3,13 @@
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.task import deferLater
 
+from dhtwisted.endpoints import is_announced, open_endpoint
 from dhtwisted.testing.server import MemoryServer
 from dhtwisted.transports.port import PortFactory
+from dhtwisted.transports.proxy_protocol import AnnouncedFactory
 from tests.transports import raw
 
 
@@ -15,27 +17,34 @@ class Listening:
     """A server on a port of its own.
 
     :ivar memory: the :class:`MemoryServer`.
-    :ivar port: the port's number.
+    :ivar port: the port's number; ``None`` for a Unix socket.
     """
 
     def __init__(self, reactor, memory, factory, listener):
         self.reactor = reactor
         self.memory = memory
         self.factory = factory
-        self.port = listener.getHost().port
+        self._host = listener.getHost()
+        self.port = getattr(self._host, "port", None)
         self._listener = listener
         self._stopped = False
         self._connections = []
 
     async def connect(self):
-        connection = await raw.connect(self.reactor, self.port)
+        endpoint = None if self.port else UNIXClientEndpoint(self.reactor, self._host.name)
+        connection = await raw.connect(self.reactor, self.port, endpoint)
         self._connections.append(connection)
         return connection
 
-    async def websocket(self, path="/api/websocket", headers=""):
-        """Open a WebSocket; fails unless the server agrees."""
+    async def websocket(self, path="/api/websocket", headers="", first=b""):
+        """Open a WebSocket; fails unless the server agrees.
+
+        :param headers: further lines, each with its end.
+        :param first: what a load balancer sends first.
+        """
         connection = await self.connect()
-        connection.write(raw.HANDSHAKE.format(path=path, port=self.port, headers=headers).encode())
+        connection.write(first)
+        connection.write(raw.HANDSHAKE.format(path=path, port=self.port or 80, headers=headers).encode())
         head = await connection.until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
         return connection
@@ -83,10 +92,10 @@ async def listen(reactor):
     """A function that starts a server with the given settings."""
     servers = []
 
-    async def start(**sections):
+    async def start(endpoint="tcp:0:interface=127.0.0.1", **sections):
         memory = await MemoryServer.open(reactor, real_time=True, **sections)
         factory = PortFactory(memory.server)
-        listener = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(factory)
+        listener = await open_endpoint(reactor, endpoint).listen(AnnouncedFactory(factory) if is_announced(endpoint) else factory)
         servers.append(Listening(reactor, memory, factory, listener))
         return servers[-1]
 

@@ -1,0 +1,70 @@
+"""Where things are: the paths of the server, and the addresses that ``info`` tells."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from dhtwisted.errors import NoSuchPath
+from dhtwisted.transports.forwarding import public_authority
+
+
+class Locator:
+    """Knows the addresses under which clients find things.
+
+    :param settings: the ``[server]`` section.
+    """
+
+    def __init__(self, settings):
+        self._public_url = settings.public_url.rstrip("/")
+        self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
+        self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
+        bases = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
+        first = self._prefixes[0] if self._prefixes else ""
+        bases |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in bases}
+        self._bases = {tuple(base.split("/")[1:]): prefix for base, prefix in bases.items()}
+        self._longest = max(map(len, self._bases))
+
+    @staticmethod
+    def normal(path):
+        """A path without repeated or trailing slashes and without query; the firmware asks for ``//info``."""
+        return "".join("/" + part for part in path.partition("?")[0].split("/") if part)
+
+    def is_websocket(self, path):
+        """Whether clients may open a WebSocket here."""
+        return self.normal(path) in self._websockets
+
+    def resource(self, path):
+        """Take a path apart.
+
+        :param path: text, percent-encoded.
+        :returns: the prefix of its WebSocket, the longest base that it has, and the decoded parts below that.
+        :raises NoSuchPath: it is no text.
+        """
+        try:
+            parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
+        except UnicodeDecodeError:
+            raise NoSuchPath() from None
+        for length in range(min(self._longest, len(parts)), -1, -1):
+            prefix = self._bases.get(tuple(parts[:length]))
+            if prefix is not None:
+                break
+        return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
+
+    def rest_url(self, path, client, host, secure):
+        """Where a WebSocket client finds the REST API.
+
+        :param client: a :class:`~dhtwisted.transports.forwarding.Client`.
+        :param host: the header ``Host``, if there is one.
+        :param secure: whether the connection itself has TLS.
+        """
+        return self._address("http", client, host, secure) + self._websockets.get(self.normal(path), "") + "/rest"
+
+    def websocket_url(self, prefix, client, host, secure):
+        """Where a REST client finds the WebSocket; the parameters are as above."""
+        return self._address("ws", client, host, secure) + prefix + "/websocket"
+
+    def _address(self, scheme, client, host, secure):
+        if self._public_url:
+            return scheme + self._public_url.removeprefix("http")
+        public_scheme, authority = public_authority(client, host, secure)
+        return f"{scheme}{public_scheme.removeprefix('http')}://{authority}"

@@ -1,0 +1,142 @@
+"""The PROXY protocol of load balancers, versions 1 and 2, for endpoints with ``haproxy:`` in front.
+
+A connection begins with a header that tells whose it is; then come the client's bytes, TLS included. Twisted has a reader of its own, which
+closes the connection at ``PROXY UNKNOWN`` as HAProxy writes it and at a header that comes in pieces, and raises at a port that is none.
+The form is that of https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from ipaddress import ip_address
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+
+from dhtwisted.addresses import plain_address
+
+LONGEST_LINE = 107
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+FIXED = len(SIGNATURE) + 4
+LOCAL, PROXY = 0, 1
+_LINE = re.compile(rb"PROXY (?:UNKNOWN(?: [^\r]*)?|(?:TCP4|TCP6) (\S+) \S+ (\d{1,5}) \d{1,5})\r\n")
+_FAMILIES = {0x11: ("!4s4xH", 12), 0x21: ("!16s16xH", 36)}
+"""Family and transport -> the form of the source in a header of version 2, and how long all addresses are."""
+
+
+class ProxyHeaderError(Exception):
+    """A connection begins with something else."""
+
+
+def read_header(data: bytes) -> tuple[tuple[str, int] | None, int] | None:
+    """Read the header at the beginning of a connection.
+
+    :returns: the client's address and port, and the length of the header. ``None`` instead of the first for a connection that the balancer
+        makes for itself, or of which it knows no address; ``None`` alone when more bytes are needed.
+    :raises ProxyHeaderError: it is none.
+    """
+    if data.startswith(SIGNATURE[: len(data)]):
+        return _read_binary(data)
+    if data.startswith(b"PROXY "[: len(data)]):
+        return _read_line(data)
+    raise ProxyHeaderError()
+
+
+def _read_line(data):
+    end = data.find(b"\r\n", 0, LONGEST_LINE)
+    if end < 0:
+        if len(data) >= LONGEST_LINE:
+            raise ProxyHeaderError()
+        return None
+    line = _LINE.fullmatch(data[: end + 2])
+    if line is None:
+        raise ProxyHeaderError()
+    if line[1] is None:
+        return None, end + 2
+    host = plain_address(line[1].decode("latin-1"))
+    if host is None or int(line[2]) > 65535:
+        raise ProxyHeaderError()
+    return (host, int(line[2])), end + 2
+
+
+def _read_binary(data):
+    if len(data) < FIXED:
+        return None
+    version, family, length = struct.unpack_from("!BBH", data, len(SIGNATURE))
+    if version >> 4 != 2 or version & 15 not in (LOCAL, PROXY):
+        raise ProxyHeaderError()
+    if len(data) < FIXED + length:
+        return None
+    source = None
+    if version & 15 == PROXY and family in _FAMILIES:
+        form, needed = _FAMILIES[family]
+        if length < needed:
+            raise ProxyHeaderError()
+        packed, port = struct.unpack_from(form, data, FIXED)
+        source = plain_address(str(ip_address(packed))), port
+    return source, FIXED + length
+
+
+class AnnouncedProtocol(ProtocolWrapper):
+    """One connection: its peer is the client that the header tells."""
+
+    log = Logger()
+
+    def __init__(self, factory, wrapped):
+        super().__init__(factory, wrapped)
+        self._received = b""
+        self._peer = None
+        self._is_read = False
+
+    def dataReceived(self, data):
+        if self._is_read:
+            self.wrappedProtocol.dataReceived(data)
+            return
+        self._received += data
+        try:
+            header = read_header(self._received)
+        except ProxyHeaderError:
+            self.log.warn("A connection to a haproxy: endpoint does not begin with a PROXY header; does the balancer send it?")
+            self.transport.abortConnection()
+            return
+        if header is not None:
+            self._read(*header)
+
+    def _read(self, source, length):
+        rest, self._received, self._is_read = self._received[length:], b"", True
+        if source is not None:
+            self._peer = (IPv6Address if ":" in source[0] else IPv4Address)("TCP", *source)
+        if rest:
+            self.wrappedProtocol.dataReceived(rest)
+
+    def getPeer(self):
+        return self._peer or self.transport.getPeer()
+
+    def __conform__(self, interface):
+        """As of the wrapped protocol: whether it goes on when the client has closed its side."""
+        wraps = interface is IHalfCloseableProtocol and IHalfCloseableProtocol(self.wrappedProtocol, None) is not None
+        return self if wraps else None
+
+    def readConnectionLost(self):
+        """The client has closed its side."""
+        self.wrappedProtocol.readConnectionLost()
+
+    def writeConnectionLost(self):
+        """Never: the server does not close one side."""
+
+
+class AnnouncedFactory(WrappingFactory):
+    """Reads the header in front of the connections of another factory."""
+
+    protocol = AnnouncedProtocol
+    noisy = False
+
+
+def is_announced(transport):
+    """Whether a connection begins with such a header, perhaps below TLS."""
+    while transport is not None and not isinstance(transport, AnnouncedProtocol):
+        transport = vars(transport).get("transport")
+    return transport is not None

@@ -1,0 +1,80 @@
+"""The head of an HTTP request: whether it asks for a WebSocket, and what is wrong with that (RFC 6455, section 4.2.1)."""
+
+from __future__ import annotations
+
+import re
+
+from dhtwisted.errors import AccessDenied, HandshakeFault, HandshakeMethod, HttpVersionTooOld, NoSuchPath, UnknownWebSocketVersion
+
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+VERSIONS = (b"13", b"8")
+"""Those that Autobahn speaks; the second is that of drafts, with the same frames."""
+
+
+class Head:
+    """The head of an HTTP request, as far as it decides who serves it.
+
+    :param data: bytes from the request line to the empty line.
+    """
+
+    def __init__(self, data):
+        lines = data.split(b"\r\n")
+        words = lines[0].split(b" ")
+        self.method, path, self.version = words if len(words) == 3 else (b"", b"", b"")
+        self.path = path.decode("latin-1")
+        self._lines = lines
+        self._headers = {}
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            self._headers.setdefault(name.strip().lower(), []).append(value.strip())
+
+    def values(self, name):
+        """The values of a header, in the order in which they came.
+
+        :param name: lower-case bytes.
+        """
+        return self._headers.get(name, ())
+
+    @property
+    def is_upgrade(self):
+        """Whether it asks for a WebSocket."""
+        return b"upgrade" in self._headers and self._lists(b"upgrade", b"websocket")
+
+    @property
+    def origin(self):
+        """The page that asks, when it is a browser; else ``None``."""
+        values = self.values(b"origin")
+        return values[-1].decode("latin-1") if values else None
+
+    def without_origin(self):
+        """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
+        return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
+
+    def check_upgrade(self, locator, origins):
+        """Let through what Autobahn can open as a WebSocket.
+
+        :param locator: a :class:`~dhtwisted.transports.locator.Locator`.
+        :param origins: pages that may connect; empty for any.
+        :raises ApiError: something is wrong; the text says what, and what to do.
+        """
+        if not locator.is_websocket(self.path):
+            raise NoSuchPath()
+        if origins and self.origin is not None and self.origin not in origins:
+            raise AccessDenied()
+        if self.method != b"GET":
+            raise HandshakeMethod()
+        if self.version != b"HTTP/1.1":
+            raise HttpVersionTooOld()
+        if not self._lists(b"connection", b"upgrade"):
+            raise HandshakeFault("The handshake lacks the header Connection: Upgrade. If a proxy is in between, it must send that.")
+        versions = self.values(b"sec-websocket-version")
+        if len(versions) != 1 or versions[0] not in VERSIONS:
+            raise UnknownWebSocketVersion()
+        if len(self.values(b"host")) != 1:
+            raise HandshakeFault("The handshake must have the header Host, once.")
+        keys = self.values(b"sec-websocket-key")
+        if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
+            raise HandshakeFault("The handshake must have the header Sec-WebSocket-Key once, with 16 bytes in base64.")
+
+    def _lists(self, name, item):
+        return any(part.strip().lower() == item for value in self.values(name) for part in value.split(b","))
