@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 
-pytest_plugins = ["tests.time_limit"]
+pytest_plugins = ["tests.signals", "tests.time_limit"]
 
 # A slow machine must not fail a test: what takes long is measured elsewhere.
 settings.register_profile("dhtwisted", deadline=None)
