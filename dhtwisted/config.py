@@ -139,7 +139,7 @@ class StorageSettings:
     messages: str = option(
         "", _provider("messages", optional=True), "another provider for commands and notifications alone; empty: the storage keeps them too"
     )
-    retention: float = option(7 * 86400.0, Duration(), "how long commands and notifications are kept; 0s: for ever")
+    retention: float = option(7 * 86400.0, Duration(), "how long commands and notifications are kept, from their arrival; 0s: for ever")
 
 
 @dataclass(frozen=True, kw_only=True)

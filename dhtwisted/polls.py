@@ -38,9 +38,9 @@ class Poll:
         """Wait no longer, since an event was lost; the client asks again, and finds its message stored."""
         self.end()
 
-    async def wait(self, reactor, seconds):
-        """Wait for the first event, the end, or so many seconds."""
-        if self.events or self.ended or seconds <= 0:
+    async def wait(self, reactor, seconds, known=0):
+        """Wait for one event more than are known, the end, or so many seconds."""
+        if len(self.events) > known or self.ended or seconds <= 0:
             return
         self._arrived = Deferred()
         timer = reactor.callLater(seconds, self._wake)

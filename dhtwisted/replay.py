@@ -268,7 +268,7 @@ class Replay:
         return self._is_wanted(message, await self._server.entities.get(Device, message.device_id))
 
     def _is_wanted(self, message, device):
-        if type(message) is Command and message.lifetime is not None and message.timestamp + message.lifetime * 1000 < self._now:
+        if type(message) is Command and message.lifetime is not None and message.arrived + message.lifetime * 1000 < self._now:
             return False
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
 

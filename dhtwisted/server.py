@@ -51,6 +51,9 @@ NULL = b"null"
 LONGEST_REQUEST_ID = 64
 """Bytes of a request's id in a log line; clients may send any JSON."""
 
+MOST_AHEAD = 60_000
+"""Milliseconds by which a client's clock may be ahead of ours for the time of its message to be kept."""
+
 LAST_LOGIN_INTERVAL = 1000
 REFUSAL_INTERVAL = 1000
 """Milliseconds."""
@@ -148,6 +151,16 @@ class Server:
     def now(self):
         """Milliseconds since 1970 UTC."""
         return int(self.reactor.seconds() * 1000)
+
+    def time_of_new(self, given):
+        """What time a message that a client inserts has. Clients take the time of the last message for where they go on: by one from 2099
+        nobody would get any more.
+
+        :param given: what the client says, in milliseconds; ``None`` for nothing.
+        :returns: that, also when it is long ago; ``None``, for the storage to give its own, when it is ahead by more than
+            :data:`MOST_AHEAD`, or nothing.
+        """
+        return None if given is None or given > self.now() + MOST_AHEAD else int(given)
 
     def next_subscription_id(self):
         """A positive integer, unique on this server, that JavaScript can hold: microseconds of the clock, moved on where they repeat."""

@@ -117,6 +117,44 @@ async def test_a_command_past_its_lifetime_is_not_replayed(server):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_lifetime_counts_from_when_the_command_came(server):
+    """Whatever the clock of the one who sent it says."""
+    await device(server)
+    sender = await server.client()
+    commands = [
+        (await sender.call("command/insert", deviceId="d", command={"command": "on", "lifetime": 5, "timestamp": time}))["command"]["id"]
+        for time in (0, 1_700_000, server.server.now() + 60_000)
+    ]
+    for seconds, expected in ((5, commands), (1, [])):
+        server.clock.advance(seconds)
+        client = await server.client()
+        await client.call("command/subscribe", timestamp=0)
+        assert ids(client, "command") == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_goes_on_from_a_message_that_was_dated_ahead_misses_nothing(server):
+    await device(server)
+    sender, client = await server.client(), await server.client()
+    await client.call("notification/subscribe", timestamp=server.server.now())
+    await insert(sender, {})
+    server.clock.advance(1)
+    [ahead] = await insert(sender, {"timestamp": server.server.now() + 30_000})
+    last = client.events[-1]["notification"]["timestamp"]
+    server.clock.advance(1)
+    [missed] = await insert(sender, {})
+    server.clock.advance(1)
+    again = await server.client()
+    await again.call("notification/subscribe", timestamp=last)
+    [live] = await insert(sender, {})
+    assert ids(again) == [missed, ahead, live], "what came since, though its time is lower"
+    server.clock.advance(30)
+    later = await server.client()
+    await later.call("notification/subscribe", timestamp=last)
+    assert ids(later) == [ahead], "its time has come: nothing is stored below it any more"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_device_that_moved_is_replayed_where_it_is_now(server):
     await server.server.entities.insert(Network(name="Garden"))
     for name, network in (("came", 2), ("went", 1), ("stayed", 1)):

@@ -23,7 +23,7 @@ from dhtwisted.coroutines import after
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, Resource
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, milliseconds, payload
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE
 
@@ -89,7 +89,7 @@ def _insert(request, device):
         lifetime=new.lifetime,
         status=new.status,
         result=payload(new.result),
-        timestamp=milliseconds(new.timestamp),
+        timestamp=request.server.time_of_new(new.timestamp),
     )
     stored = request.server.messages.append((command,))
     subject = request, command

@@ -31,7 +31,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Device, Event, Notification
 from dhtwisted.resources import NotificationResource, Resource
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, milliseconds, payload
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE
 
@@ -91,7 +91,7 @@ def _insert(request, device):
         network_id=device.network_id,
         device_type_id=device.device_type_id,
         parameters=payload(new.parameters),
-        timestamp=milliseconds(new.timestamp),
+        timestamp=request.server.time_of_new(new.timestamp),
     )
     stored = request.server.messages.append((notification,))
     subject = request, notification

@@ -168,19 +168,39 @@ async def _poll(request, event):
     with _waiting(request, event, poll, **filters(request)) as subscription:
         history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
-        if not found:
-            await poll.wait(server.reactor, seconds)
-        if poll.ended or not (found or poll.events):
+        due = await _due(server, poll, subscription, found, seconds)
+        if poll.ended or not due:
             return []
-        last = max(_time(subscription, message) for message in found or poll.events)
+        last = max(_time(subscription, message) for message in due)
         if await _millisecond_ended(server, last) or not found:
             found = await history.read(until=last)
-        messages = _merged(subscription, found, [message for message in poll.events if _time(subscription, message) <= last])
-        return messages[: fields.limit or None]
+        found, events = ([m for m in messages if _time(subscription, m) <= last] for messages in (found, poll.events))
+        return _merged(subscription, found, events)[: fields.limit or None]
 
 
 def _time(subscription, message):
     return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
+
+
+async def _due(server, poll, subscription, found, seconds):
+    """Wait for a message whose time has come, unless there is one.
+
+    The client's next poll goes on from the last time that it got. Below the time of a message that a client dated ahead of ours, others are
+    still to be stored, and would be missed. So such a message waits until then, which is a minute at most.
+
+    :param found: what is stored.
+    :param seconds: how long to wait.
+    :returns: a list of messages; empty when none was there in time.
+    """
+    deadline = server.reactor.seconds() + seconds
+    while True:
+        messages, now = [*found, *poll.events], server.now()
+        due = [message for message in messages if message.timestamp <= message.arrived or _time(subscription, message) <= now]
+        left = deadline - server.reactor.seconds()
+        if due or poll.ended or left <= 0:
+            return due
+        ahead = [(_time(subscription, message) - now) / 1000 for message in messages]
+        await poll.wait(server.reactor, min([left, *ahead]), len(poll.events))
 
 
 async def _known(server, event, position, from_now):

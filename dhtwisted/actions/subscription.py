@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import accessible_device, check_text
 from dhtwisted.actions.declare import action
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
+from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
@@ -77,6 +77,7 @@ async def _subscribe(request, event):
     await check_filters(request)
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
         raise NothingAccessible()
+    since = await _since(request, EVENT_KINDS[event])
     subscription = Subscription(
         session,
         request.principal,
@@ -89,7 +90,7 @@ async def _subscribe(request, event):
     if fields.timestamp is None:
         session.subscribe(subscription)
     else:
-        session.subscribe(subscription, _replay(request, subscription))
+        session.subscribe(subscription, _replay(request, subscription, since))
         request.then = lambda: session.start_replay(subscription)
     return Subscribed(subscription_id=subscription.id)
 
@@ -143,12 +144,25 @@ async def _all_exist(request, kind, ids):
     return await request.server.entities.count(kind, EntityQuery(within={"id": wanted})) == len(wanted)
 
 
-def _replay(request, subscription):
+async def _since(request, kind):
+    """From when on stored messages are sent; ``None`` for none.
+
+    The time that the client goes on from may be that of a message which another client dated ahead of ours. What was stored after that one
+    has lower times; so all is sent from its arrival on.
+    """
+    server, since = request.server, request.fields.timestamp
+    if since is None or since <= server.now():
+        return since
+    found = await server.messages.find_messages(kind, MessageQuery(since=since, before=since + 1, take=1))
+    return min(since, found[0].arrived) if found else since
+
+
+def _replay(request, subscription, since):
     query = MessageQuery(
         device_ids=None if subscription.device_ids is None else tuple(subscription.device_ids),
         names=None if subscription.names is None else tuple(subscription.names),
         updated=subscription.action == COMMAND_UPDATE,
-        since=request.fields.timestamp,
+        since=since,
     )
     return Replay(request.server, subscription, query, request.fields.limit, request.server.now())
 

@@ -24,6 +24,10 @@ LABEL = {"minLength": 1, "maxLength": 128} | TEXT
 KEY = {"minLength": 1, "maxLength": 32} | TEXT
 NAMES = {"items": {"maxLength": MAX_NAME} | TEXT}
 SEVERAL = {"maxItems": MAX_SUBSCRIPTION_LIST}
+OWN_TIME = "its own time, as of a measurement; kept, also when it is long ago"
+AHEAD = "More than a minute ahead of the server's time, or absent: the server's time"
+BY_OWN_TIME = ", by the time that its client gave it if it gave one"
+GIVEN_OR_NOW = "when it was inserted, or the time that its client gave it"
 WRITTEN_TIMESTAMP = {"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}$"}
 DEVICE_ID = {"pattern": "^[a-zA-Z0-9-]{1,48}$"}
 TOKEN_IDS = {"items": {"pattern": r"^(\*|[0-9]{1,18})$"}}
@@ -155,23 +159,26 @@ MEMBERS = {
     "CommandResource.userId": _says("who inserted it"),
     "InsertedCommandResource.userId": _says("who inserted it"),
     "parameters": _says("any JSON, for the receiver"),
-    "lifetime": _says("in seconds; for the receiver, the server does not act on it"),
+    "lifetime": _says(
+        "in seconds, from when the server got the command, whatever its `timestamp`. Past that, it is not among the stored commands that a "
+        "new subscription is sent; all else is for the receiver"
+    ),
     "status": _says("what became of it"),
     "result": _says("any JSON, from whoever carried it out"),
     "lastUpdated": _says("when it was inserted or last updated", **WRITTEN_TIMESTAMP),
     "NewCommand.command": _says("name of the command", **NAME),
     "NewCommand.status": _says("a status to begin with", maxLength=MAX_NAME, **TEXT),
-    "NewCommand.timestamp": _says("Absent: now"),
+    "NewCommand.timestamp": _says(f"{OWN_TIME}, which also becomes its first `lastUpdated`. {AHEAD}"),
     "CommandChange.status": _says("what became of it. Absent: unchanged", maxLength=MAX_NAME, **TEXT),
     "CommandChange.result": _says("any JSON, from whoever carried it out. Absent: unchanged"),
     "CommandResource.command": _says("name of the command"),
-    "CommandResource.timestamp": _says("when it was inserted", **WRITTEN_TIMESTAMP),
-    "InsertedCommandResource.timestamp": _says("when it was inserted", **WRITTEN_TIMESTAMP),
+    "CommandResource.timestamp": _says(GIVEN_OR_NOW, **WRITTEN_TIMESTAMP),
+    "InsertedCommandResource.timestamp": _says(GIVEN_OR_NOW, **WRITTEN_TIMESTAMP),
     "NewNotification.notification": _says("name of the notification", **NAME),
-    "NewNotification.timestamp": _says("Absent: now"),
+    "NewNotification.timestamp": _says(f"{OWN_TIME}. {AHEAD}"),
     "NotificationResource.notification": _says("name of the notification"),
-    "NotificationResource.timestamp": _says("when it was inserted", **WRITTEN_TIMESTAMP),
-    "InsertedNotificationResource.timestamp": _says("when it was inserted", **WRITTEN_TIMESTAMP),
+    "NotificationResource.timestamp": _says(GIVEN_OR_NOW, **WRITTEN_TIMESTAMP),
+    "InsertedNotificationResource.timestamp": _says(GIVEN_OR_NOW, **WRITTEN_TIMESTAMP),
     "start": _says("only later than this"),
     "end": _says("only earlier than this"),
     "names": _says("only with one of these names", **NAMES),
@@ -199,17 +206,17 @@ MEMBERS = {
     "networkIds": _says("only from these networks", **SEVERAL),
     "deviceTypeIds": _says("only from these device types", **SEVERAL),
     "NotificationSubscribe.names": _says("only with one of these names", **NAMES, **SEVERAL),
-    "NotificationSubscribe.timestamp": _says("first what is stored from then on. Absent: nothing of it"),
+    "NotificationSubscribe.timestamp": _says(f"first what is stored from then on{BY_OWN_TIME}. Absent: nothing of it"),
     "NotificationSubscribe.limit": _says("at most so many of what is stored", minimum=0),
     "returnUpdatedCommands": _says("updates of commands instead of new commands"),
     "CommandGet.returnUpdatedCommands": _says("only if it has been updated"),
     "CommandPoll.timestamp": _says(
-        "only what is later: the next poll goes on from the `timestamp` of the last command, or from its `lastUpdated` when it polls for "
-        "updates, else it brings them again. Absent: now"
+        f"only what is later{BY_OWN_TIME}. The next poll goes on from the `timestamp` of the last command, or from its `lastUpdated` when "
+        "it polls for updates, else it brings them again. Absent: now"
     ),
     "CommandPoll.limit": _says("at most so many, and those of the last one's millisecond; 0 for all. Absent: 100", minimum=0),
     "NotificationPoll.timestamp": _says(
-        "only what is later: the next poll goes on from the `timestamp` of the last notification. Absent: now"
+        f"only what is later{BY_OWN_TIME}. The next poll goes on from the `timestamp` of the last notification. Absent: now"
     ),
     "NotificationPoll.limit": _says("at most so many, and those of the last one's millisecond; 0 for all. Absent: 100", minimum=0),
     "waitTimeout": _says("seconds to wait at most. Absent: 30", minimum=0, maximum=60),

@@ -90,6 +90,49 @@ async def test_an_empty_list_when_time_is_over(server, admin):
     assert await client(server).get("/device/pump/command/poll?waitTimeout=0") == []
 
 
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_is_dated_ahead_waits_for_its_time(server, admin, kind):
+    """A client that goes on from its time would miss what the server dates meanwhile."""
+    path = f"/device/pump/{kind}/poll"
+    poll = client(server).send("GET", f"{path}?waitTimeout=60")
+    await insert(admin, "ahead", kind, timestamp=server.server.now() + 30_000)
+    later(server, 10)
+    assert not poll.called
+    await insert(admin, "now", kind)
+    later(server)
+    answer = await poll
+    assert names(answer, kind) == ["now"]
+    position = answer[1][-1]["timestamp"]
+    assert await client(server).get(f"{path}?waitTimeout=0&timestamp={position}") == []
+    poll = client(server).send("GET", f"{path}?waitTimeout=60&timestamp={position}")
+    later(server, 19.9)
+    assert not poll.called
+    later(server, 0.2)
+    assert names(await poll, kind) == ["ahead"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_so_does_the_update_of_a_command_that_was_dated_ahead(server, admin):
+    ahead, command = await insert(admin, "ahead", timestamp=server.server.now() + 30_000), await insert(admin, "now")
+    later(server)
+    path = f"/device/pump/command/poll?returnUpdatedCommands=true&waitTimeout=60&timestamp={LONG_AGO}"
+    for updated in (ahead, command):
+        await admin.send("PUT", f"/device/pump/command/{updated['id']}", {"status": "done"})
+    later(server)
+    assert names(await client(server).send("GET", path)) == ["now"]
+    later(server, 30)
+    assert names(await client(server).send("GET", path)) == ["now", "ahead"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_poll_that_waits_for_such_a_time_ends_with_the_server(server, admin):
+    await insert(admin, "ahead", timestamp=server.server.now() + 30_000)
+    poll = client(server).send("GET", f"/device/pump/command/poll?waitTimeout=60&timestamp={LONG_AGO}")
+    server.server.polls.end_all()
+    assert await poll == (200, [])
+
+
 @pytest.mark.parametrize(
     ("query", "text"),
     [
