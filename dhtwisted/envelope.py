@@ -7,6 +7,7 @@ error reply that still names the action and the request id where they can be rea
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Union
 
@@ -62,17 +63,23 @@ class RequestDecoder:
         if len(text) > self._long_enough and exceeds_depth(text, self._depth):
             raise self._too_deep(text)
         try:
-            return self._decode(text)
+            fields = self._decode(text)
+            if fields.request_id is not NULL:
+                # It has been skipped, not read, and may hold a number that others cannot read. This is 70 ns.
+                _value(fields.request_id)
         except UNREADABLE:
             return self._decode_slowly(text)
+        return fields
 
     def _decode_slowly(self, text):
         try:
             members = _members(text)
         except UNREADABLE:
             raise self._unreadable(text) from None
-        request_id = bytes(members.get("requestId", NULL))
         action, name = _action_name(members)
+        request_id = _echo_raw(members.get("requestId", NULL))
+        if request_id is None:
+            raise Refused(MalformedJson(), action)
         if name is None:
             raise Refused(UnknownEndpoint(), action, request_id)
         if name not in self._kinds:
@@ -85,7 +92,7 @@ class RequestDecoder:
     def _unreadable(self, text):
         """Tell JSON that cannot be kept (lone surrogates) from what is no JSON object at all."""
         try:
-            members = json.loads(text.decode(), parse_constant=_refuse_constant)
+            members = json.loads(text.decode(), parse_constant=_refuse_constant, parse_int=_integer)
         except (ValueError, RecursionError):
             return Refused(MalformedJson())
         if not isinstance(members, dict):
@@ -97,16 +104,35 @@ class RequestDecoder:
             members = _members(text)
         except UNREADABLE:
             return Refused(TooDeep())
-        action, request_id = (bytes(members.get(name, NULL)) for name in ("action", "requestId"))
-        return Refused(TooDeep(), *(NOTHING if exceeds_depth(raw, self._depth) else raw for raw in (action, request_id)))
+        action, request_id = (members.get(name, NULL) for name in ("action", "requestId"))
+        return Refused(
+            TooDeep(), *(NOTHING if exceeds_depth(bytes(raw), self._depth) else _echo_raw(raw) or NOTHING for raw in (action, request_id))
+        )
+
+
+def _echo_raw(raw):
+    """JSON to be sent back as it is; ``None`` when others could not read it."""
+    try:
+        _value(raw)
+    except UNREADABLE:
+        return None
+    return bytes(raw)
 
 
 def _echo(value):
     try:
-        return json.dumps(value, allow_nan=False).encode()
-    except ValueError:
-        # A number beyond a double was read as infinite.
+        return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        # A number beyond a double was read as infinite, and a lone surrogate is no UTF-8.
         return NOTHING
+
+
+def _integer(digits):
+    """An integer, or the infinite for one of more digits than others read."""
+    try:
+        return int(digits)
+    except ValueError:
+        return math.inf
 
 
 def _refuse_constant(name):
@@ -149,8 +175,8 @@ def error_reply(error, action=None, request_id=NOTHING):
 
 
 def encode_text(text):
-    """Encode a text that may hold anything that a client sent, lone surrogates included."""
+    """Encode a text that may hold anything; what strict readers cannot read, which is lone surrogates, becomes a question mark each."""
     try:
         return encode(text)
     except UnicodeEncodeError:
-        return json.dumps(text).encode()
+        return encode(text.encode(errors="replace").decode())

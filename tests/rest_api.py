@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 from twisted.internet.defer import Deferred
 
 from dhtwisted.rest import Call, Caller, RestApi
+from tests import strict_json
 
 WEBSOCKET_URL = "ws://hive.example/api/websocket"
 
@@ -41,7 +42,7 @@ class RestClient:
 
         def done(status, content, lines=b""):
             self.headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
-            answered.callback((status, content and json.loads(content)))
+            answered.callback((status, content and strict_json.read(content)))
 
         self._api.handle(call, done)
         return answered

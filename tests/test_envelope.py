@@ -13,6 +13,7 @@ from dhtwisted.errors import BadRequest, IllegalAction, MalformedJson, TooDeep, 
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Timestamp
 from dhtwisted.testing.requests import NESTED_TOO_DEEP, nested, requests, texts_of_any_kind
+from tests import strict_json
 
 DEPTH = 128
 DECODER = RequestDecoder([action.fields for action in ACTIONS.values()], DEPTH)
@@ -175,8 +176,8 @@ def test_an_error_reply():
     )
 
 
-def test_an_error_text_may_hold_a_lone_surrogate():
-    assert json.loads(error_reply(BadRequest("\ud800"), b'"a"'))["error"] == "\ud800"
+def test_an_error_text_is_strict_json_whatever_is_in_it():
+    assert strict_json.read(error_reply(BadRequest('a\ud800"\\é'), b'"a"'))["error"] == 'a?"\\é'
 
 
 @given(texts_of_any_kind | requests)
@@ -184,14 +185,12 @@ def test_any_text_is_a_request_or_refused_with_strict_json(text):
     try:
         fields = DECODER.decode(text)
     except Refused as refused:
-        answer = json.loads(
-            error_reply(refused.error, refused.action, refused.request_id), parse_constant=pytest.fail, parse_int=lambda digits: digits
-        )
-        assert answer["status"] == "error"
-        assert answer["code"] == "400"
+        answer = strict_json.read(error_reply(refused.error, refused.action, refused.request_id))
+        assert (answer["status"], answer["code"]) == ("error", 400)
     else:
         assert isinstance(fields, Fields)
         assert isinstance(fields.request_id, Raw)
+        strict_json.read(reply(HEAD, fields.request_id, None))
 
 
 @given(st.text(), st.text())

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from twisted.logger import LogLevel, globalLogPublisher
 
 from dhtwisted.testing.requests import NESTED_TOO_DEEP, WEIRD_JSON, requests, shaped_requests, texts_of_any_kind
+from tests import strict_json
 
 
 class Failures:
@@ -45,7 +46,19 @@ async def busy(open_server):
     await administrator.call("device/save", deviceId="pump-4", device={})
     await administrator.call("command/insert", deviceId="pump-4", command={"command": "on"})
     user = await server.add_user("anna", network_ids=frozenset({1}))
-    yield [server.connect(), administrator, await server.client(user)]
+    yield [read_strictly(client) for client in (server.connect(), administrator, await server.client(user))]
+
+
+def read_strictly(client):
+    """Have a client refuse whatever any reader of JSON would stumble over."""
+    take = client.send
+
+    def send(text):
+        strict_json.read(text)
+        take(text)
+
+    client.send = send
+    return client
 
 
 each_text = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,6 +139,39 @@ MEMBERS = [
 async def test_weird_json_in_every_place(busy, failures, member):
     for value in WEIRD_JSON:
         check(busy, failures, member % value)
+
+
+UNKEPT = [b'"\\ud800"', b"1e999", b"-1e999", b"9" * 5000, b"1" + b"0" * 400 + b".0"]
+WRAPPED = [b"%b", b"[%b]", b'{"a":%b}', b'[{"a":[1,%b]}]']
+
+
+@pytest.mark.parametrize(
+    "more", [b"", b',"more":"\\ud800"', b',"deviceId":7', b',"deviceId":{}'], ids=["", "surrogate", "coerced", "wrong"]
+)
+@pytest.mark.parametrize("action", [b"server/info", b"device/get", b"none/such"])
+@pytest_twisted.ensureDeferred
+async def test_a_request_id_that_cannot_be_sent_back_is_null(busy, failures, action, more):
+    for value in [wrapping % value for value in UNKEPT for wrapping in WRAPPED] + [b'{"\\udc00":1}']:
+        for client in busy:
+            reply = answer(client, b'{"action":"%b","requestId":%b%b}' % (action, value, more))
+            assert reply == {
+                "action": action.decode(),
+                "requestId": None,
+                "status": "error",
+                "code": 400,
+                "error": "Malformed Json received.",
+            }
+
+
+@pytest.mark.parametrize("more", [b"", b',"more":"\\ud800"'])
+@pytest_twisted.ensureDeferred
+async def test_an_action_that_cannot_be_sent_back_is_null(busy, failures, more):
+    for value in UNKEPT:
+        for client in busy:
+            reply = answer(client, b'{"action":%b,"requestId":7%b}' % (value, more))
+            assert (reply["action"], reply["requestId"], reply["code"]) == (None, 7, 400)
+            reply = answer(client, b'{"action":%b,"requestId":["\\ud800"]%b}' % (value, more))
+            assert (reply["action"], reply["requestId"], reply["code"]) == (None, None, 400)
 
 
 @pytest_twisted.ensureDeferred

@@ -7,6 +7,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
+from tests import strict_json
+
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
@@ -114,7 +116,7 @@ class RawConnection(Protocol):
             opcode, payload = await self.frame()
             if opcode != PING:
                 assert opcode == TEXT, f"expected a message, got opcode {opcode}: {payload!r}"
-                return json.loads(payload)
+                return strict_json.read(payload)
 
     async def close_code(self):
         """Take frames up to the close frame; returns its code."""
