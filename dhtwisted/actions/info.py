@@ -11,6 +11,8 @@ from dhtwisted.schema import Fields
 from dhtwisted.server import API_VERSION
 from dhtwisted.timestamps import format_timestamp
 
+NO_CLUSTER = "none"
+
 
 class ServerInfo(Fields, tag="server/info"):
     """No members."""
@@ -78,10 +80,10 @@ class ClusterInfoRequest(Fields, tag="cluster/info"):
 
 
 class ClusterInfoResource(Resource):
-    """Exactly these two, with dots in their names; empty, since there is no such cluster."""
+    """Exactly these two, with dots in their names. There is no such cluster, and the Go client takes no empty text."""
 
-    bootstrap_servers: str = field(name="bootstrap.servers", default="")
-    zookeeper_connect: str = field(name="zookeeper.connect", default="")
+    bootstrap_servers: str = field(name="bootstrap.servers", default=NO_CLUSTER)
+    zookeeper_connect: str = field(name="zookeeper.connect", default=NO_CLUSTER)
 
 
 class ClusterInfo(Resource):
@@ -92,5 +94,5 @@ class ClusterInfo(Resource):
 
 @action(ClusterInfoRequest, rest=Route("GET", "/info/config/cluster"))
 async def cluster_info(request) -> ClusterInfo:
-    """Tell the addresses of the cluster that the reference server needs; clients want two texts, and here is none."""
+    """Tell the addresses of the cluster that the reference server needs; clients want two texts, which say ``none``."""
     return ClusterInfo(cluster_info=ClusterInfoResource())

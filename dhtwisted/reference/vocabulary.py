@@ -71,8 +71,8 @@ MEMBERS = {
     "cacheInfo": _says("about the server's cache"),
     "cacheStats": _says("a text; how much is in the cache is told to those who say who they are"),
     "clusterInfo": _says("about the cluster"),
-    "bootstrap.servers": _says("always empty"),
-    "zookeeper.connect": _says("always empty"),
+    "bootstrap.servers": _says("always `none`"),
+    "zookeeper.connect": _says("always `none`"),
     # Devices
     "deviceId": _says("id of the device: letters, digits and dashes, at most 48", **DEVICE_ID),
     "device": _says("the device"),

@@ -284,7 +284,7 @@ def test_properties_and_server(start, address):
         with pytest.raises(ApiResponseError) as caught:
             api.get_property("color")
         assert caught.value.code == 404
-        assert api.get_cluster_info() == {"bootstrap.servers": "", "zookeeper.connect": ""}
+        assert api.get_cluster_info() == {"bootstrap.servers": "none", "zookeeper.connect": "none"}
         info = api.get_info()
         assert (info["rest_server_url"] is None) != (info["websocket_server_url"] is None)
 

@@ -10,7 +10,7 @@ module.exports = async ({ hive, models: { Configuration } }) => {
     const info = await hive.info.getServerInfo();
     assert.match(info.serverTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}$/);
     assert.equal(Boolean(info.webSocketServerUrl), hive.overHttp);
-    assert.deepEqual(await hive.info.getClusterInfo(), { 'bootstrap.servers': '', 'zookeeper.connect': '' });
+    assert.deepEqual(await hive.info.getClusterInfo(), { 'bootstrap.servers': 'none', 'zookeeper.connect': 'none' });
     if (hive.overHttp) {
         // The client has no WebSocket action for this.
         assert.equal(typeof (await hive.info.getCacheInfo()).serverTimestamp, 'string');
