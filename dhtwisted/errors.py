@@ -1,8 +1,8 @@
 """Every error of the server, and the only place that knows a wire code.
 
-Three families: what a client is told (:class:`ApiError`), what a storage tells the server (:class:`StorageError`), and what the person
-who starts the server is told (:class:`ConfigurationError`). Texts of :class:`ApiError` are constants of the DeviceHive wire protocol:
-clients and test suites compare them literally (WebSocket reference, section 2.1).
+Three families: what a client is told (:class:`ApiError`), what a provider tells the server (:class:`StorageError`,
+:class:`AuthUnavailable`), and what the person who starts the server is told (:class:`ConfigurationError`). Texts of :class:`ApiError` are
+constants of the DeviceHive wire protocol: clients and test suites compare them literally (WebSocket reference, section 2.1).
 """
 
 from math import ceil
@@ -691,6 +691,10 @@ class Overloaded(StorageUnavailable):
 
 class WriterLost(StorageUnavailable):
     """The process that writes a file could not be started, or ended before it answered: what it was asked for is done, or none of it."""
+
+
+class AuthUnavailable(Exception):
+    """The auth provider cannot ask what it asks (a directory such as LDAP) now. The text is for the log; clients get 503."""
 
 
 class ConfigurationError(Exception):

@@ -6,7 +6,12 @@ returned without suspending: the server makes no Deferred for it. Where thousand
 awaitables that cost less. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
 
 Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; an auth provider raises the kinds of
-:class:`~dhtwisted.errors.Unauthorized`. Anything else is taken for a defect: the client gets 500 and the log a traceback.
+:class:`~dhtwisted.errors.Unauthorized`, and :class:`~dhtwisted.errors.AuthUnavailable` where it cannot ask what it asks. Anything else is
+taken for a defect: the client gets 500 and the log a traceback. An error of a driver or of the system, such as ``ConnectionError``, is
+turned into one of these by the provider.
+
+Every call ends by itself, in seconds at most: a provider has time limits of its own for what it asks, since the server has none for it, and
+raises the kind of error that says "not now" when they are over.
 """
 
 from zope.interface import Attribute, Interface
@@ -237,16 +242,19 @@ class IAuthProvider(Interface):
     def login(login, password):
         """Check a password (async), in about the same time whether the login exists or not.
 
-        :returns: the ``model.User`` as the storage had him when the password was checked: a new token takes ``valid_from`` of him.
+        :returns: the ``model.User`` as the storage had them when the password was checked: a new token takes ``valid_from`` of it.
         :raises UnknownLogin: no such login. The server tells the client only ``Invalid credentials``.
         :raises InvalidCredentials: wrong password.
         :raises UserLocked: right password, but the user is not active.
+        :raises AuthUnavailable: what must be asked (a directory such as LDAP) is away, so that nothing is known of the password. The text
+            goes to the log, and the client gets 503.
         """
 
     def hash_password(password):
         """Make what is kept of a new password (async).
 
         :returns: text for ``User.password``.
+        :raises AuthUnavailable: as :meth:`login`.
         """
 
     def close():

@@ -20,6 +20,7 @@ from dhtwisted.coroutines import Later, resume_after, run
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
     ApiError,
+    AuthUnavailable,
     BadRequest,
     Duplicate,
     InternalError,
@@ -257,7 +258,7 @@ class Server:
         """
         if isinstance(error, ApiError):
             return error
-        if isinstance(error, StorageUnavailable):
+        if isinstance(error, (StorageUnavailable, AuthUnavailable)):
             self._log_refusal(what, error)
             return ServiceOverloaded() if isinstance(error, Overloaded) else ServiceUnavailable()
         if isinstance(error, (Duplicate, Missing)):
@@ -268,12 +269,13 @@ class Server:
         return InternalError()
 
     def _log_refusal(self, what, error):
-        """Log that the storage could not do it: at most once in a second, since thousands may be refused in one."""
+        """Log that a provider could not do it: at most once in a second, since thousands may be refused in one."""
         self._refusals += 1
         if abs(self.now() - self._refusal_logged_at) >= REFUSAL_INTERVAL:
             self.log.warn(
-                "{what} refused, storage unavailable: {error} ({count} since the last such line)",
+                "{what} refused, {whose} unavailable: {error} ({count} since the last such line)",
                 what=what,
+                whose="storage" if isinstance(error, StorageUnavailable) else "auth provider",
                 error=str(error),
                 count=self._refusals,
             )

@@ -19,7 +19,7 @@ from dhtwisted.audit import Audit
 from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, is_discarded, print_password, write_password
 from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
-from dhtwisted.errors import ConfigurationError, StorageError
+from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import open_provider
@@ -34,7 +34,7 @@ START_GRACE = 5.0
 CLOSING_RESERVE = 2.0
 """Seconds of the bound that are kept for storages: what was accepted must reach the disk however slow the clients are."""
 
-MENDABLE = (ConfigurationError, StorageError, CannotListenError, OSError)
+MENDABLE = (ConfigurationError, StorageError, AuthUnavailable, CannotListenError, OSError)
 """Failures that somebody can mend: one line in the log. Anything else is a defect, and its traceback is wanted."""
 
 

@@ -28,7 +28,11 @@ class TestJWTAuth(AuthContract):
     """The public contract."""
 
     async def make_auth(self, storage, reactor):
+        self.storage = storage
         return JWTAuth(reactor, QUICK, storage, KEY)
+
+    async def lose_directory(self, auth):
+        await self.storage.close()
 
 
 def make_auth(settings=QUICK, key=KEY):

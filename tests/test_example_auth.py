@@ -5,17 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from dhtwisted.config import AuthSettings, Settings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import User
 from dhtwisted.passwords import make_record
 from dhtwisted.testing.auth import AuthContract
+from dhtwisted.testing.server import settings
 from tests.packages import ROOT, install, path_of
 from tests.system.process import PASSWORD, ServerProcess
 
 EXAMPLE = ROOT / "tests" / "example_auth"
-SETTINGS = Settings(auth=AuthSettings(password_cost=10))
 
 
 def open_text_file(argument, context):
@@ -34,11 +33,14 @@ class TestTextFileAuth(AuthContract):
 
     async def make_auth(self, storage, reactor):
         self.path.touch()
-        return open_text_file(str(self.path), ProviderContext(reactor, SETTINGS, storage))
+        return open_text_file(str(self.path), ProviderContext(reactor, settings(), storage))
 
     async def add_user(self, storage, auth, login, password, status):
         self.path.write_text(f"{login}:{await auth.hash_password(password)}\n", encoding="utf-8")
         return await storage.insert(User(login=login, status=status))
+
+    async def lose_directory(self, auth):
+        self.path.unlink()
 
     @pytest.fixture(autouse=True)
     def own_file(self, tmp_path):
@@ -53,7 +55,7 @@ def test_a_missing_file_is_a_mistake_of_the_configuration(tmp_path):
 def test_the_document_shows_the_example_as_it_is():
     sources = [path.read_text() for path in (*EXAMPLE.rglob("*.py"), EXAMPLE / "setup.cfg", Path(__file__))]
     blocks = re.findall(r"```(?:python|ini)\n(.*?)```", (ROOT / "docs" / "auth-provider.md").read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         assert any(block in source for source in sources), block
 

@@ -5,15 +5,30 @@ Write a class ``TestMine(AuthContract)`` with the method ``make_auth``, and run 
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
-from dhtwisted.errors import InvalidCredentials, Unauthorized, UnknownLogin, UserLocked
+from dhtwisted.errors import (
+    ApiError,
+    AuthUnavailable,
+    InvalidCredentials,
+    ServiceUnavailable,
+    StorageError,
+    StorageUnavailable,
+    Unauthorized,
+    UnknownLogin,
+    UserLocked,
+)
 from dhtwisted.interfaces import IAuthProvider
 from dhtwisted.model import ACTIVE, DISABLED, LOCKED_OUT, Claims, User
 from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing.contract import Watched, begin, must_raise
 
 LOGIN, PASSWORD = "anna", "correct horse"
+ERRORS = dict.fromkeys(("login", "hash_password", "close"), (ApiError, AuthUnavailable, StorageError))
+"""Method that is awaited -> what it may raise."""
+
+RULE = "an auth provider raises kinds of Unauthorized, or AuthUnavailable where what it asks (a directory such as LDAP) is away"
+
 ODD_TEXTS = ("", " ", "\0", "\ud800", "é", "ANNA", "anna ", "a" * 100_000, "' OR 1=1 --", "%", "a.b.c")
 
 
@@ -30,7 +45,14 @@ def sample_claims(**changes):
 
 
 class AuthContract:
-    """What the server relies on, whoever provides it."""
+    """What the server relies on, whoever provides it.
+
+    What a fixture of the class sets on ``self`` is there in its methods.
+
+    :cvar call_seconds: that each call of the provider may take.
+    """
+
+    call_seconds = 10.0
 
     async def make_auth(self, storage, reactor):
         """Build the provider.
@@ -44,9 +66,16 @@ class AuthContract:
     async def add_user(self, storage, auth, login, password, status):
         """Make a user known. Override it where passwords are kept elsewhere than in the storage.
 
-        :returns: the :class:`~dhtwisted.model.User` as the storage has him.
+        :returns: the :class:`~dhtwisted.model.User` as the storage has them.
         """
         return await storage.insert(User(login=login, password=await auth.hash_password(password), status=status))
+
+    async def lose_directory(self, auth):
+        """Make what the provider asks at a login unreachable. Override it where it asks anything: a directory, a file, the storage.
+
+        :param auth: what :meth:`make_auth` made.
+        """
+        raise NotImplementedError("a subclass that asks nothing does not override lose_directory")
 
     @pytest.fixture
     def contract_storage(self):
@@ -54,7 +83,7 @@ class AuthContract:
         from twisted.internet import reactor
 
         storage = MemoryStorage(reactor)
-        pytest_twisted.blockon(Deferred.fromCoroutine(storage.open()))
+        pytest_twisted.blockon(begin(storage.open()))
         return storage
 
     @pytest.fixture
@@ -62,12 +91,13 @@ class AuthContract:
         """The provider under test."""
         from twisted.internet import reactor
 
-        auth = pytest_twisted.blockon(Deferred.fromCoroutine(self.make_auth(contract_storage, reactor)))
+        made = pytest_twisted.blockon(begin(self.make_auth(contract_storage, reactor)))
+        auth = Watched(made, ERRORS, RULE, self.call_seconds)
         yield auth
-        pytest_twisted.blockon(maybeDeferred(auth.close))
+        pytest_twisted.blockon(begin(auth.close()))
 
     def test_provides_the_interface(self, auth):
-        assert verifyObject(IAuthProvider, auth), "every method of IAuthProvider, with its arguments"
+        assert verifyObject(IAuthProvider, auth.provider), "every method of IAuthProvider, with its arguments"
 
     @pytest.mark.parametrize(
         "claims",
@@ -108,12 +138,12 @@ class AuthContract:
         token = auth.issue(sample_claims())
         for place in range(0, len(token) - 1, 7):
             changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
-            with pytest.raises(InvalidCredentials):
+            with must_raise(InvalidCredentials, "verify of a changed token"):
                 auth.verify(changed)
 
     @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
     def test_any_other_text_is_refused(self, auth, text):
-        with pytest.raises(InvalidCredentials):
+        with must_raise(InvalidCredentials, f"verify of {text[:12]!a}"):
             auth.verify(text)
 
     @pytest_twisted.ensureDeferred
@@ -125,22 +155,22 @@ class AuthContract:
     @pytest_twisted.ensureDeferred
     async def test_a_wrong_password_is_refused(self, auth, contract_storage):
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
-        with pytest.raises(InvalidCredentials):
+        with must_raise(InvalidCredentials, "login with a wrong password"):
             await auth.login(LOGIN, PASSWORD + " ")
 
     @pytest_twisted.ensureDeferred
     async def test_an_unknown_login_is_refused(self, auth, contract_storage):
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
-        with pytest.raises(UnknownLogin):
+        with must_raise(UnknownLogin, "login with an unknown login"):
             await auth.login("berta", PASSWORD)
 
     @pytest.mark.parametrize("status", [LOCKED_OUT, DISABLED])
     @pytest_twisted.ensureDeferred
     async def test_that_a_user_is_locked_is_told_only_with_the_right_password(self, auth, contract_storage, status):
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, status)
-        with pytest.raises(UserLocked):
+        with must_raise(UserLocked, "login of a user who is not active"):
             await auth.login(LOGIN, PASSWORD)
-        with pytest.raises(InvalidCredentials):
+        with must_raise(InvalidCredentials, "login of a user who is not active, with a wrong password,"):
             await auth.login(LOGIN, "wrong")
 
     @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
@@ -148,7 +178,7 @@ class AuthContract:
     async def test_odd_texts_are_neither_login_nor_password(self, auth, contract_storage, text):
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
         for login, password in ((text, PASSWORD), (LOGIN, text), (text, text)):
-            with pytest.raises(Unauthorized):
+            with must_raise(Unauthorized, f"login with {login[:12]!a} and {password[:12]!a}"):
                 await auth.login(login, password)
 
     @pytest_twisted.ensureDeferred
@@ -156,3 +186,14 @@ class AuthContract:
         first, second = await auth.hash_password(PASSWORD), await auth.hash_password(PASSWORD)
         assert isinstance(first, str) and PASSWORD not in first, "only a hash is kept"
         assert first != second, "equal passwords must not be seen to be equal"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_directory_that_is_away_says_nothing_of_the_password(self, auth, contract_storage):
+        if type(self).lose_directory is AuthContract.lose_directory:
+            pytest.skip("lose_directory is not overridden: nothing shows what happens when the directory is away")
+        await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
+        await self.lose_directory(auth.provider)
+        for login, password in ((LOGIN, PASSWORD), (LOGIN, "wrong"), ("berta", PASSWORD)):
+            with must_raise((AuthUnavailable, StorageUnavailable, ServiceUnavailable), "login while the directory is away"):
+                await auth.login(login, password)
+        assert auth.verify(auth.issue(sample_claims())) == sample_claims(), "tokens are good while the directory is away"

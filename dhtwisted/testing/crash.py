@@ -1,8 +1,11 @@
-"""Write into a storage until killed, telling each acknowledgement: ``python -m dhtwisted.testing.crash MODULE CLASS DIRECTORY``."""
+"""Write into a storage until killed, telling what was acknowledged: ``python -m dhtwisted.testing.crash DIRECTORY [METHOD]``.
 
+The pickled description of the contract class comes on standard input; see :mod:`dhtwisted.testing.killed_process`.
+"""
+
+import os
+import signal
 import sys
-from functools import reduce
-from importlib import import_module
 from itertools import count
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from twisted.internet.task import react
 
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, Network, Notification
+from dhtwisted.testing.killed_process import read_contract
 
 WRITERS = 20
 """So many write at the same time, so that they meet in commits."""
@@ -38,16 +42,32 @@ async def write_entities(storage):
         acknowledge(f"network {number}")
 
 
-async def write_for_ever(reactor, module, name, directory):
-    """Open the storage that a contract class makes, and write."""
-    contract = reduce(getattr, name.split("."), import_module(module))
-    storage = contract().make_storage(reactor, Path(directory))
-    await storage.open()
+async def write_for_ever(storage):
+    """Write everything that the storage keeps."""
     writers = [write_messages(storage, writer) for writer in range(WRITERS)]
     if IEntityStorage.providedBy(storage):
         writers.append(write_entities(storage))
     await gatherResults([Deferred.fromCoroutine(writer) for writer in writers])
 
 
+async def call_and_die(storage, method):
+    """Make one call, and be gone in the very moment in which it completes."""
+    from dhtwisted.testing.last_calls import LAST_CALLS
+
+    last = LAST_CALLS[method]
+    await last.prepare(storage)
+    await last.call(storage)
+    acknowledge(method)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def write(reactor, contract, directory, method=None):
+    """Open the storage that a contract class makes, and write."""
+    storage = contract.make_storage(reactor, Path(directory))
+    await storage.open()
+    await (write_for_ever(storage) if method is None else call_and_die(storage, method))
+
+
 if __name__ == "__main__":
-    react(lambda reactor: Deferred.fromCoroutine(write_for_ever(reactor, *sys.argv[1:])))
+    described = sys.stdin.buffer.read()
+    react(lambda reactor: Deferred.fromCoroutine(write(reactor, read_contract(described), *sys.argv[1:])))

@@ -13,8 +13,24 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
+from zope.interface.interface import Method
 
-from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.errors import ConfigurationError, StorageError, StorageUnavailable
+from dhtwisted.interfaces import IEntityStorage, IStorage
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Command, EntityQuery, MessageQuery, Notification
+from dhtwisted.testing.contract import BrokenContract, Watched, begin, must_raise, without_broken
+
+__all__ = ["EVERYTHING", "START", "SettableReactor", "StorageContract", "begin", "command", "notification", "now", "outcomes", "results"]
+
+ERRORS = {name: (StorageError,) for name, what in IStorage.namesAndDescriptions(all=True) if isinstance(what, Method)} | {
+    "open": (StorageError, ConfigurationError)
+}
+"""Method of a storage -> what it may raise."""
+
+RULE = (
+    "a storage raises kinds of StorageError alone, StorageUnavailable where it cannot do it now (backend away, disk full, closed) and "
+    "Unstorable where it cannot keep a value"
+)
 
 START = 1_700_000_000
 """What the clock of the suites says at first, in seconds."""
@@ -59,25 +75,13 @@ def now(reactor):
     return int(reactor.seconds() * 1000)
 
 
-def begin(awaitable):
-    """Have something done, without waiting for it.
-
-    :returns: a Deferred of the result.
-    """
-    return Deferred.fromCoroutine(_awaited(awaitable))
-
-
-async def _awaited(awaitable):
-    return await awaitable
-
-
 async def outcomes(*awaitables):
     """Run several at once.
 
     :returns: a list of their results; an exception stands for itself.
     """
     done = DeferredList([begin(awaitable) for awaitable in awaitables], consumeErrors=True)
-    return [result if success else result.value for success, result in await done]
+    return [without_broken(result) for _, result in await done]
 
 
 async def results(*awaitables):
@@ -93,7 +97,16 @@ async def results(*awaitables):
 
 
 class StorageContract:
-    """How a storage is made, for each of the suites."""
+    """How a storage is made, for each of the suites.
+
+    What a fixture of the class sets on ``self`` is there in :meth:`make_storage` and :meth:`remove_storage`.
+
+    :cvar call_seconds: that each call of the storage may take. Raise it for a backend that is slow by nature.
+    """
+
+    call_seconds = 10.0
+
+    _used_directories: frozenset[Path] = frozenset()
 
     def make_storage(self, reactor, directory):
         """Build the storage under test, not opened yet.
@@ -104,6 +117,16 @@ class StorageContract:
         """
         raise NotImplementedError("a subclass of the contract suite says which storage is meant")
 
+    def remove_storage(self, directory):
+        """Remove what :meth:`make_storage` made elsewhere for a directory, such as a schema. The directory itself goes by itself.
+
+        Called after each test, when the storage is closed; may be a coroutine function.
+        """
+
+    def watched(self, storage):
+        """The storage with the time limits and the rules of the contract."""
+        return Watched(storage, ERRORS, RULE, self.call_seconds)
+
     @pytest.fixture
     def clock(self):
         """The reactor that the storage gets; its time is the test's to set."""
@@ -112,19 +135,27 @@ class StorageContract:
         return SettableReactor(reactor)
 
     @pytest.fixture
-    def storage(self, clock, tmp_path):
+    def directory(self, tmp_path):
+        """The directory of this test."""
+        yield tmp_path
+        pytest_twisted.blockon(maybeDeferred(self.remove_storage, tmp_path))
+
+    @pytest.fixture
+    def storage(self, clock, directory):
         """The storage under test, opened and empty."""
-        storage = self.make_storage(clock, tmp_path)
-        pytest_twisted.blockon(maybeDeferred(storage.open))
-        yield storage
-        pytest_twisted.blockon(maybeDeferred(storage.close))
+        context = self.opened(clock, directory)
+        yield pytest_twisted.blockon(begin(context.__aenter__()))
+        pytest_twisted.blockon(begin(context.__aexit__(None, None, None)))
 
     @asynccontextmanager
     async def opened(self, clock, directory):
-        """Have a storage open in a block of a coroutine."""
-        storage = self.make_storage(clock, directory)
+        """Have a storage open in a block of a coroutine; it is empty when the directory is used for the first time."""
+        storage = self.watched(self.make_storage(clock, directory))
         await storage.open()
         try:
+            if directory not in self._used_directories:
+                await _check_empty(storage)
+                self._used_directories |= {directory}
             yield storage
         finally:
             await storage.close()
@@ -137,17 +168,57 @@ class StorageContract:
         """
         from twisted.internet import reactor
 
+        broken = []
+
         async def run_example(arguments):
             with tempfile.TemporaryDirectory() as directory:
-                async with self.opened(SettableReactor(reactor), Path(directory)) as storage:
-                    await example(storage, **arguments)
+                try:
+                    async with self.opened(SettableReactor(reactor), Path(directory)) as storage:
+                        await example(storage, **arguments)
+                finally:
+                    await maybeDeferred(self.remove_storage, Path(directory))
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.fixed_dictionaries(strategies))
         def run(arguments):
-            blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(run_example(arguments)))
+            if broken:
+                # Each smaller example that Hypothesis looks for could take as long as the time limit.
+                raise broken[0]
+            try:
+                blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(run_example(arguments)))
+            except BrokenContract as error:
+                broken.append(error)
+                raise
 
         await _in_thread(reactor, run)
+
+
+async def _check_empty(storage):
+    queries = [(storage.find_messages, kind, MessageQuery(take=1)) for kind in MESSAGE_KINDS.values()]
+    if IEntityStorage.providedBy(storage):
+        queries += [(storage.find, kind, EntityQuery(take=1)) for kind in ENTITY_KINDS.values()]
+    for find, kind, query in queries:
+        for found in await find(kind, query):
+            raise BrokenContract(
+                f"the storage is not empty at the start of a test, it has {found!r}: make_storage must give every new directory data of "
+                "its own, in the directory or under a name made of it, and remove_storage may remove them"
+            )
+
+
+async def refuses_when_closed(storage, *calls):
+    """Check that a closed storage refuses calls, each a method with its arguments."""
+    for method, *arguments in calls:
+        with must_raise(StorageUnavailable, f"after close {method}"):
+            await getattr(storage, method)(*arguments)
+
+
+def need_entities(storage):
+    """Skip the test of a storage that keeps no entities.
+
+    :param storage: opened or not.
+    """
+    if not IEntityStorage.providedBy(storage):
+        pytest.skip("a provider of messages alone keeps no entities: it has nothing to show here")
 
 
 def _in_thread(reactor, function):

@@ -1,69 +1,69 @@
 """The contract of a storage that says ``durable``: what was acknowledged is there after a restart, and after kill -9."""
 
-import os
-import sys
-from collections import Counter
-
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ProcessProtocol
+from msgspec.structs import replace
 
-from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, command, notification, now
+from dhtwisted.errors import Duplicate
+from dhtwisted.model import (
+    Command,
+    Configuration,
+    Device,
+    DeviceToken,
+    DeviceType,
+    EntityQuery,
+    MessageQuery,
+    Network,
+    Notification,
+    Raised,
+    User,
+)
+from dhtwisted.testing.contract import must_raise
+from dhtwisted.testing.storage_base import EVERYTHING, command, need_entities, notification, now
+from dhtwisted.testing.storage_killed import KilledStorage
 
-ENOUGH = 300
-"""Acknowledgements after which the writing process is killed; it goes on writing until then."""
-
-PATIENCE = 60
-"""Seconds until the writing process must have acknowledged so many."""
-
-
-class KilledWriter(ProcessProtocol):
-    """Reads acknowledgements from a process, and kills it when it has enough of them.
-
-    :ivar ended: a Deferred; fires when the process is gone.
-    """
-
-    def __init__(self):
-        self.ended = Deferred()
-        self.output = b""
-        self.errors = b""
-
-    def outReceived(self, data):
-        self.output += data
-        if self.output.count(b"\n") >= ENOUGH and self.transport.pid:
-            self.transport.signalProcess("KILL")
-
-    def errReceived(self, data):
-        self.errors += data
-
-    def processEnded(self, reason):
-        self.ended.callback(None)
-
-    def acknowledged(self):
-        """The whole lines that the process wrote."""
-        return [line.decode() for line in self.output.split(b"\n")[:-1]]
+ENTITIES = (
+    User(
+        id=8,
+        login="änna",
+        password="$scrypt$x",
+        role=0,
+        status=2,
+        data=b'{"a": 1.10}',
+        intro_reviewed=True,
+        last_login=5,
+        all_device_types_available=False,
+        network_ids=frozenset({1, 2**40}),
+        device_type_ids=frozenset({3}),
+        valid_from=2**45,
+    ),
+    Network(id=8, name="nét", description="a network"),
+    DeviceType(id=8, name="type", description="a type"),
+    Device(id="a-1", name="lamp", network_id=2**40, device_type_id=3, data=b"[ 1.0]", is_blocked=True),
+    Configuration(id=8, name="key", value="välue", entity_version=3),
+    DeviceToken(id=8, device_id="a-1", user_id=2**40, created=2**45, expires=2**45 + 1, label="lābel"),
+)
+"""One of each kind, with no field as it is by default."""
 
 
-class DurableStorageContract(StorageContract):
-    """What ``durable`` promises. The class must be importable by its name: a process of its own runs :meth:`make_storage`."""
+class DurableStorageContract(KilledStorage):
+    """What ``durable`` promises."""
 
     def test_says_durable(self, storage):
         assert storage.durability == "durable", "a storage that promises this says so in its attribute durability"
 
     @pytest_twisted.ensureDeferred
-    async def test_messages_outlive_a_restart(self, clock, tmp_path):
-        sent = [command(parameters=b'{"a": 1.10}'), notification("first"), notification("second", timestamp=5)]
-        async with self.opened(clock, tmp_path) as storage:
+    async def test_messages_outlive_a_restart(self, clock, directory):
+        values = {"network_id": 2**40, "device_type_id": 3, "parameters": b'{"a": 1.10}'}
+        sent = [command(user_id=4, lifetime=9, **values), notification("first"), notification("second", timestamp=5, **values)]
+        async with self.opened(clock, directory) as storage:
             await storage.append(sent[1:2])
             clock.time += 1
             await storage.append([sent[0], sent[2]])
             sent[0] = await storage.update_command("a", 1, {"status": "done", "result": b"[]"})
             await storage.forget_messages(Notification, MessageQuery(before=now(clock)))
         arrived, clock.time = now(clock), clock.time + 1
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             assert await storage.find_messages(Command, EVERYTHING) == [sent[0]], "a command is as it was, with its update"
             found = await storage.find_messages(Notification, EVERYTHING)
             assert found == [sent[2]], "what was deleted stays deleted, and what was not is as it was, also when it arrived"
@@ -72,72 +72,81 @@ class DurableStorageContract(StorageContract):
                 assert await storage.forget_messages(Notification, query) == gone, "a message is as old after a restart as it was before"
 
     @pytest_twisted.ensureDeferred
-    async def test_ids_and_times_go_on_after_a_restart(self, clock, tmp_path):
+    async def test_ids_and_times_go_on_after_a_restart(self, clock, directory):
         before, after = notification(), notification()
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             await storage.append(())
             await storage.append([before])
             await storage.forget_messages(Notification, EVERYTHING)
         clock.time -= 3600
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             await storage.append([after])
         assert after.id == before.id + 1, "ids go on over restarts, also when no message is left"
         assert after.timestamp >= before.timestamp, "server times never step back over restarts, also when the clock did"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_outlive_a_restart(self, clock, tmp_path):
+    async def test_restored_messages_outlive_a_restart(self, clock, directory):
         kept = command(id=7, timestamp=5, arrived=8, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
         gone, later = notification(id=12, timestamp=5, arrived=5), [command(), notification()]
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             await storage.restore([kept, gone])
             await storage.forget_messages(Notification, EVERYTHING)
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             assert await storage.find_messages(Command, EVERYTHING) == [kept], "a restored message is as it was after a restart"
             await storage.append(later)
         assert [m.id for m in later] == [8, 13], "ids lie above all restored ones after a restart, also when none of them is left"
 
     @pytest_twisted.ensureDeferred
-    async def test_entities_outlive_a_restart(self, clock, tmp_path):
-        async with self.opened(clock, tmp_path) as storage:
-            if not IEntityStorage.providedBy(storage):
-                return  # a provider of messages alone has none
+    async def test_entities_outlive_a_restart(self, clock, directory):
+        async with self.opened(clock, directory) as storage:
+            need_entities(storage)
             kept, removed = await storage.insert(Network(name="a")), await storage.insert(Network(name="b"))
             kept = await storage.update(Network, kept.id, {"description": "changed"})
             await storage.delete(Network, removed.id)
-        async with self.opened(clock, tmp_path) as storage:
+        async with self.opened(clock, directory) as storage:
             assert await storage.find(Network, EntityQuery()) == [kept], "changes and removals are kept"
             assert (await storage.insert(Network(name="c"))).id == removed.id + 1, "a key is not given again after a restart"
 
+    @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.KIND)
     @pytest_twisted.ensureDeferred
-    async def test_kill_9_loses_nothing_acknowledged(self, clock, tmp_path):
-        writer = await self._write_until_killed(tmp_path)
-        acknowledged = writer.acknowledged()
-        assert len(acknowledged) >= ENOUGH, f"the writing process ended too early: {writer.errors.decode(errors='replace')}"
-        async with self.opened(clock, tmp_path) as storage:
-            found = {kind: await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)}
-            networks = await self._network_names(storage)
-            later = notification()
-            await storage.append([later])
-        stored = {f"message {m.name} {m.id}" for m in found[Notification]} | {f"network {name}" for name in networks}
-        assert set(acknowledged) <= stored, "whatever was acknowledged before kill -9 is there afterwards"
-        names = {kind: Counter(m.name for m in found[kind]) for kind in found}
-        assert names[Command] == names[Notification], "messages of one append are there all together or not at all"
-        assert later.id > max(m.id for m in found[Notification]), "ids go on after kill -9"
+    async def test_every_field_outlives_a_restart(self, clock, directory, entity):
+        kind = type(entity)
+        async with self.opened(clock, directory) as storage:
+            need_entities(storage)
+            await storage.insert(entity)
+        async with self.opened(clock, directory) as storage:
+            found = await storage.get(kind, entity.key)
+            assert found is not None, f"a {kind.__name__} is gone after a restart: every kind of model.ENTITY_KINDS must be kept"
+            for field in kind.__struct_fields__:
+                stored, value = getattr(found, field), getattr(entity, field)
+                assert stored == value, f"{kind.__name__}.{field} was {value!r} and is {stored!r} after a restart: every field must be kept"
 
-    async def _write_until_killed(self, directory):
-        from twisted.internet import reactor
+    @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.KIND)
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_unique_stays_unique_over_a_restart(self, clock, directory, entity):
+        kind, other_key = type(entity), "b-2" if isinstance(entity.key, str) else 9
+        async with self.opened(clock, directory) as storage:
+            need_entities(storage)
+            await storage.insert(entity)
+        async with self.opened(clock, directory) as storage:
+            with must_raise(Duplicate, f"after a restart insert of a {kind.__name__} with a taken {kind.KEY}"):
+                await storage.insert(replace(entity, **{field: "other" for field in kind.UNIQUE}))
+            for field in kind.UNIQUE:
+                value = getattr(entity, field)
+                found = await storage.find(kind, EntityQuery(equal={field: value}))
+                assert found == [entity], f"after a restart a {kind.__name__} must be found by its {field}"
+                with must_raise(Duplicate, f"after a restart insert of a {kind.__name__} with a taken {field}"):
+                    await storage.insert(replace(entity, **{kind.KEY: other_key}))
 
-        protocol = KilledWriter()
-        contract = type(self)
-        arguments = [sys.executable, "-m", "dhtwisted.testing.crash", contract.__module__, contract.__qualname__, str(directory)]
-        process = reactor.spawnProcess(protocol, sys.executable, arguments, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
-        patience = reactor.callLater(PATIENCE, process.signalProcess, "KILL")
-        await protocol.ended
-        if patience.active():
-            patience.cancel()
-        else:
-            pytest.fail(f"no {ENOUGH} acknowledgements within {PATIENCE} s: {protocol.errors.decode(errors='replace')}")
-        return protocol
-
-    async def _network_names(self, storage):
-        return [n.name for n in await storage.find(Network, EntityQuery())] if IEntityStorage.providedBy(storage) else []
+    @pytest_twisted.ensureDeferred
+    async def test_a_number_is_raised_above_what_it_was_before_a_restart(self, clock, directory):
+        async with self.opened(clock, directory) as storage:
+            need_entities(storage)
+            user = await storage.insert(User(login="a"))
+            before = await storage.update(User, user.id, {"valid_from": Raised(1000)})
+        async with self.opened(clock, directory) as storage:
+            after = await storage.update(User, user.id, {"valid_from": Raised(5)})
+        assert after.valid_from > before.valid_from, (
+            f"model.Raised after a restart made {after.valid_from} of {before.valid_from}: a number never falls, or revoked tokens "
+            "are good again"
+        )

@@ -7,10 +7,11 @@ import pytest_twisted
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
+from dhtwisted.errors import Duplicate, Missing
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, Raised, User, With, Without
-from dhtwisted.testing.storage_base import StorageContract, outcomes, results
+from dhtwisted.testing.contract import must_raise
+from dhtwisted.testing.storage_base import StorageContract, outcomes, refuses_when_closed, results
 from dhtwisted.testing.storage_model import EntityModel
 from dhtwisted.testing.strategies import descriptions, entities, names, network_queries
 
@@ -39,7 +40,7 @@ class EntityStorageContract(StorageContract):
     """What the server relies on when it keeps users, networks, device types, devices and configuration."""
 
     def test_provides_entity_storage(self, storage):
-        assert verifyObject(IEntityStorage, storage), "IEntityStorage: every method, with its arguments"
+        assert verifyObject(IEntityStorage, storage.provider), "IEntityStorage: every method, with its arguments"
 
     @pytest_twisted.ensureDeferred
     async def test_what_was_never_inserted_is_none(self, storage):
@@ -80,7 +81,7 @@ class EntityStorageContract(StorageContract):
     async def test_a_taken_key_is_refused(self, storage):
         await insert_all(storage, device("a", name="first"), Configuration(id=7, name="a", value="first"))
         for entity in (device("a", name="second"), Configuration(id=7, name="b", value="second")):
-            with pytest.raises(Duplicate) as caught:
+            with must_raise(Duplicate, f"insert of a taken {entity.KEY}") as caught:
                 await storage.insert(entity)
             assert caught.value.field == entity.KEY, "Duplicate names the field that is taken"
         assert (await storage.get(Device, "a")).name == "first", "a refused insert changes nothing"
@@ -88,7 +89,7 @@ class EntityStorageContract(StorageContract):
     @pytest_twisted.ensureDeferred
     async def test_a_taken_unique_value_is_refused(self, storage):
         await storage.insert(User(login="a"))
-        with pytest.raises(Duplicate) as caught:
+        with must_raise(Duplicate, "insert of a taken login") as caught:
             await storage.insert(User(login="a"))
         assert caught.value.field == "login", "Duplicate names the field that is taken"
         assert await storage.count(User, EVERYTHING) == 1, "a refused insert changes nothing"
@@ -150,13 +151,13 @@ class EntityStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_update_of_nothing_is_missing(self, storage):
-        with pytest.raises(Missing):
+        with must_raise(Missing, "update of an entity that does not exist"):
             await storage.update(User, 1, {"login": "a"})
 
     @pytest_twisted.ensureDeferred
     async def test_update_keeps_unique_values_unique(self, storage):
         first, second = await insert_all(storage, Network(name="a"), Network(name="b"))
-        with pytest.raises(Duplicate):
+        with must_raise(Duplicate, "update to a taken name"):
             await storage.update(Network, second.id, {"name": "a", "description": "changed"})
         assert await storage.get(Network, second.id) == second, "a refused update changes nothing"
         same = await storage.update(Network, first.id, {"name": "a"})
@@ -255,17 +256,15 @@ class EntityStorageContract(StorageContract):
     async def test_a_closed_storage_refuses(self, storage):
         await storage.insert(device("a"))
         await storage.close()
-        calls = (
-            lambda: storage.get(Device, "a"),
-            lambda: storage.find(Device, EVERYTHING),
-            lambda: storage.count(Device, EVERYTHING),
-            lambda: storage.insert(device("b")),
-            lambda: storage.update(Device, "a", {"name": "b"}),
-            lambda: storage.delete(Device, "a"),
+        await refuses_when_closed(
+            storage,
+            ("get", Device, "a"),
+            ("find", Device, EVERYTHING),
+            ("count", Device, EVERYTHING),
+            ("insert", device("b")),
+            ("update", Device, "a", {"name": "b"}),
+            ("delete", Device, "a"),
         )
-        for call in calls:
-            with pytest.raises(StorageUnavailable):
-                await call()
 
 
 def _attempt_model(model, step, *arguments):

@@ -5,20 +5,21 @@ import pytest_twisted
 from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
-from dhtwisted.errors import StorageError, StorageUnavailable
+from dhtwisted.errors import StorageError
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.storage_base import EVERYTHING, begin, command, notification, now, outcomes, results
+from dhtwisted.testing.storage_base import EVERYTHING, command, notification, now, outcomes, refuses_when_closed, results
+from dhtwisted.testing.storage_ordering import MessageOrdering
 from dhtwisted.testing.storage_queries import MessageQueries, names_found
 from dhtwisted.testing.storage_restoring import MessageRestoring
 from dhtwisted.testing.strategies import ODD_JSON
 
 
-class MessageStorageContract(MessageQueries, MessageRestoring):
+class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
     """What the server relies on when it keeps commands and notifications."""
 
     def test_provides_message_storage(self, storage):
-        assert verifyObject(IMessageStorage, storage), "IMessageStorage: every method, with its arguments"
+        assert verifyObject(IMessageStorage, storage.provider), "IMessageStorage: every method, with its arguments"
         assert storage.durability in ("durable", "volatile"), "durability says what was promised, in one of two words"
         assert hasattr(storage, "state_directory"), "state_directory is a path or None"
 
@@ -89,15 +90,6 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
         for group in groups:
             ids = [m.id for m in group]
             assert ids == list(range(ids[0], ids[0] + 5)), "the messages of one append become visible together, in their order"
-
-    @pytest_twisted.ensureDeferred
-    async def test_an_empty_append_is_a_barrier(self, storage):
-        sent = [notification(str(n)) for n in range(50)]
-        appends = [begin(storage.append([message])) for message in sent]
-        assert await storage.append(()) is None, "an append of nothing answers nothing"
-        found = await storage.find_messages(Notification, EVERYTHING)
-        assert len(found) == 50, "when an empty append completes, what was appended before it is visible, also if nobody waited for that"
-        await results(*appends)
 
     @pytest_twisted.ensureDeferred
     async def test_what_follows_a_barrier_is_not_before_it(self, storage, clock):
@@ -204,15 +196,13 @@ class MessageStorageContract(MessageQueries, MessageRestoring):
     async def test_a_closed_storage_refuses(self, storage):
         await storage.append([notification(), command()])
         await storage.close()
-        calls = (
-            lambda: storage.append([notification()]),
-            lambda: storage.append(()),
-            lambda: storage.update_command("a", 1, {"status": "done"}),
-            lambda: storage.get_message(Notification, "a", 1),
-            lambda: storage.find_messages(Notification, EVERYTHING),
-            lambda: storage.forget_messages(Notification, EVERYTHING),
-            lambda: storage.restore([notification(id=7, timestamp=1, arrived=1)]),
+        await refuses_when_closed(
+            storage,
+            ("append", [notification()]),
+            ("append", ()),
+            ("update_command", "a", 1, {"status": "done"}),
+            ("get_message", Notification, "a", 1),
+            ("find_messages", Notification, EVERYTHING),
+            ("forget_messages", Notification, EVERYTHING),
+            ("restore", [notification(id=7, timestamp=1, arrived=1)]),
         )
-        for call in calls:
-            with pytest.raises(StorageUnavailable):
-                await call()

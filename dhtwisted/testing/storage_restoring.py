@@ -1,12 +1,12 @@
 """The part of a message storage's contract that an import relies on: messages stored as they are."""
 
-import pytest
 import pytest_twisted
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, StorageError
 from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.testing.contract import must_raise
 from dhtwisted.testing.storage_base import EVERYTHING, YEAR, StorageContract, command, notification, now, outcomes, results
 from dhtwisted.testing.storage_model import find_messages
 from dhtwisted.testing.storage_queries import names_found
@@ -80,7 +80,7 @@ class MessageRestoring(StorageContract):
             (Duplicate(Command, "id", 1), [old_command(1, device_id="b"), old_notification(2)]),
             (Duplicate(Notification, "id", 1), [old_command(2), old_notification(1), old_notification(2)]),
         ):
-            with pytest.raises(Duplicate) as caught:
+            with must_raise(Duplicate, "restore of a taken id") as caught:
                 await storage.restore(given)
             told = caught.value
             assert (told.field, str(told)) == ("id", str(expected)), "Duplicate(kind, 'id', id) says which id is taken"

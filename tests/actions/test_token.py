@@ -4,10 +4,13 @@ import pytest
 import pytest_twisted
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from dhtwisted.access import ALL_PERMISSIONS, Permission, Principal
+from dhtwisted.errors import AuthUnavailable
 from dhtwisted.model import ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
 from dhtwisted.testing.server import PASSWORD, MemoryServer, at_once
+from tests.rest_api import RestClient
 
 ACCESS, REFRESH = 1_800_000, 15_724_800_000
 CLIENT_DEFAULTS = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17}
@@ -91,6 +94,28 @@ async def test_failed_logins_are_limited_per_login_and_per_address(open_server):
     await elsewhere.call("token", login="anna", password=PASSWORD)
     server.clock.advance(60)
     await client.call("token", login="dhadmin", password=PASSWORD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_directory_that_is_away_is_503_and_no_failed_login(open_server, monkeypatch):
+    server = await open_server(hash_password=True, limits={"logins_per_minute": 1})
+    events = []
+
+    async def login(login, password):
+        raise AuthUnavailable("ldap.example does not answer")
+
+    monkeypatch.setattr(server.auth, "login", login)
+    globalLogPublisher.addObserver(events.append)
+    try:
+        for _ in range(2):
+            answer = await server.connect().refused("token", login="dhadmin", password=PASSWORD)
+            assert answer == (503, "Service is not available")
+            status, body = await RestClient(server).send("POST", "/token", {"login": "dhadmin", "password": PASSWORD})
+            assert (status, body["message"]) == (503, "Service is not available")
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    (line,) = [formatEvent(event) for event in events if event["log_level"] >= LogLevel.warn]
+    assert line == "token refused, auth provider unavailable: ldap.example does not answer (1 since the last such line)"
 
 
 @pytest_twisted.ensureDeferred

@@ -5,7 +5,7 @@ from pathlib import Path
 from zope.interface import implementer
 
 from dhtwisted.auth import JWTAuth
-from dhtwisted.errors import ConfigurationError, InvalidCredentials, UnknownLogin, UserLocked
+from dhtwisted.errors import AuthUnavailable, ConfigurationError, InvalidCredentials, UnknownLogin, UserLocked
 from dhtwisted.interfaces import IAuthProvider
 from dhtwisted.model import ACTIVE, EntityQuery, User
 from dhtwisted.passwords import PasswordHasher
@@ -67,7 +67,10 @@ class TextFileAuth:
         await self._tokens.close()
 
     def _read(self):
-        lines = self._path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise AuthUnavailable(f"the file of logins {self._path} cannot be read: {error}") from error
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     async def _find_user(self, login):

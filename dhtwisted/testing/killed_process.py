@@ -1,0 +1,119 @@
+"""A process that writes into a storage and is killed, as the test that started it sees it."""
+
+import inspect
+import os
+import pickle
+import sys
+from functools import reduce
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+
+PATIENCE = 60
+"""Seconds until a process must have done what it is to do."""
+
+
+def describe_contract(contract):
+    """Write down an instance of a contract class for another process: where the class is, and what fixtures have set on it.
+
+    :returns: bytes, and the names of attributes that cannot go along.
+    """
+    kind, attributes, left_out = type(contract), {}, []
+    for name, value in vars(contract).items():
+        try:
+            attributes[name] = pickle.dumps(value)
+        except Exception:
+            # Whatever a stranger's object raises: it stays here, and is named if it is missed.
+            left_out.append(name)
+    return pickle.dumps((kind.__module__, inspect.getfile(kind), kind.__qualname__, attributes)), left_out
+
+
+def read_contract(described):
+    """Make the instance again from what :func:`describe_contract` wrote."""
+    module, path, qualified_name, attributes = pickle.loads(described)
+    contract = reduce(getattr, qualified_name.split("."), _import(module, path))()
+    for name, value in attributes.items():
+        setattr(contract, name, pickle.loads(value))
+    return contract
+
+
+def _import(name, path):
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+    # pytest imports test modules in ways of its own; by its --import-mode=importlib nobody else finds them by name.
+    spec = spec_from_file_location(name, path)
+    sys.modules[name] = module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class KilledProcess(ProcessProtocol):
+    """Reads acknowledgements from a process, and kills it when it has enough of them, if it has not killed itself.
+
+    :param enough: lines after which the process is killed; ``None`` for one that ends by itself.
+    :ivar ended: a Deferred; fires when the process is gone.
+    :ivar is_late: whether it was killed because it took too long.
+    """
+
+    def __init__(self, enough):
+        self.ended = Deferred()
+        self.output = b""
+        self.errors = b""
+        self.is_late = False
+        self._enough = enough
+
+    def outReceived(self, data):
+        self.output += data
+        if self._enough is not None and self.output.count(b"\n") >= self._enough and self.transport.pid:
+            self.transport.signalProcess("KILL")
+
+    def errReceived(self, data):
+        self.errors += data
+
+    def processEnded(self, reason):
+        self.ended.callback(None)
+
+    def give_up(self):
+        """Kill the process: it takes too long."""
+        self.is_late = True
+        self.transport.signalProcess("KILL")
+
+    def acknowledged(self):
+        """The whole lines that the process wrote."""
+        return [line.decode() for line in self.output.split(b"\n")[:-1]]
+
+
+async def run_until_killed(contract, directory, method=None, enough=None):
+    """Have a process of its own write into the storage of a contract class.
+
+    :param contract: an instance of a subclass of ``StorageContract``.
+    :param method: the method that is called last; ``None`` to write until ``enough`` is acknowledged.
+    :returns: what was acknowledged, as a list of lines, and what the process said of its end, as text.
+    """
+    from twisted.internet import reactor
+
+    described, left_out = describe_contract(contract)
+    protocol = KilledProcess(enough)
+    arguments = [sys.executable, "-m", "dhtwisted.testing.crash", str(directory), *filter(None, [method])]
+    process = reactor.spawnProcess(protocol, sys.executable, arguments, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    process.write(described)
+    process.closeStdin()
+    patience = reactor.callLater(PATIENCE, protocol.give_up)
+    await protocol.ended
+    if patience.active():
+        patience.cancel()
+    return protocol.acknowledged(), _last_words(protocol, left_out)
+
+
+def _last_words(protocol, left_out):
+    words = [protocol.errors.decode(errors="replace").strip()]
+    if protocol.is_late:
+        words.append(f"it was not done within {PATIENCE} s")
+    if left_out:
+        words.append(f"what fixtures set on self goes along when it can be pickled; these could not be: {', '.join(sorted(left_out))}")
+    return "; ".join(filter(None, words))
