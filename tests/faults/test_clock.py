@@ -31,20 +31,31 @@ def set_clock(tmp_path):
 
 
 @pytest.fixture
-def server(start, tmp_path, set_clock):
-    """A server that goes by that clock, but for the one that nobody sets."""
-    server = start(
-        "--storage",
-        "file:hive.sqlite",
-        DHTWISTED_LIMITS_AUTHENTICATE_TIMEOUT="2s",
-        DHTWISTED_STORAGE_RETENTION="1h",
-        LD_PRELOAD=str(FAKETIME[0]),
-        FAKETIME_TIMESTAMP_FILE=str(tmp_path / "offset"),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1",
-    )
-    server.client = server.connect()
+def start_server(start, tmp_path, set_clock):
+    """Start a server that goes by that clock, but for the one that nobody sets; on the same data each time."""
+
+    def start_it():
+        server = start(
+            "--storage",
+            "file:hive.sqlite",
+            DHTWISTED_LIMITS_AUTHENTICATE_TIMEOUT="2s",
+            DHTWISTED_STORAGE_RETENTION="1h",
+            LD_PRELOAD=str(FAKETIME[0]),
+            FAKETIME_TIMESTAMP_FILE=str(tmp_path / "offset"),
+            FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            DONT_FAKE_MONOTONIC="1",
+        )
+        server.client = server.connect()
+        return server
+
+    return start_it
+
+
+@pytest.fixture
+def server(start_server):
+    """The server, with the device ``pump``."""
+    server = start_server()
     server.client.call("device/save", deviceId="pump", device={"name": "Pump", "networkId": 1, "deviceTypeId": 1})
     return server
 
@@ -79,8 +90,12 @@ def test_times_do_not_step_back_and_nothing_is_missed(server, set_clock, step):
     assert "Traceback" not in server.log
 
 
-def test_a_clock_that_is_days_ahead_deletes_nothing(server, set_clock):
-    insert(server, 3)
+@pytest.mark.parametrize("clock", [0, -20_000 * DAY, 26_000 * DAY], ids=["a device's own", "1970", "2099"])
+def test_a_clock_that_is_days_ahead_deletes_nothing(server, start_server, set_clock, clock):
+    """Nor does a start with such a clock, whatever time the clocks of devices show."""
+    for _ in range(3):
+        notification = {"notification": "n", "timestamp": max(0, int((time.time() + clock) * 1000))}
+        server.client.call("notification/insert", deviceId="pump", notification=notification)
     days = count(1)
 
     def has_looked_twice():
@@ -88,7 +103,11 @@ def test_a_clock_that_is_days_ahead_deletes_nothing(server, set_clock):
         return server.log.count("old messages are kept for another day") > 1
 
     wait_until(has_looked_twice, "that the clock is ahead is not seen")
-    assert server.client.call("notification/list", deviceId="pump")["notifications"]
+    assert len(server.client.call("notification/list", deviceId="pump", notification="n")["notifications"]) == 3
+    assert server.terminate() == 0
+    again = start_server()
+    wait_until(lambda: "old messages are kept for another day" in again.log, "that the clock is ahead is not seen at the start")
+    assert len(again.client.call("notification/list", deviceId="pump", notification="n")["notifications"]) == 3
 
 
 def test_replies_and_time_limits_go_on_after_a_step_back(server, set_clock):
