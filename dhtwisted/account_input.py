@@ -5,6 +5,7 @@ import secrets
 import sys
 
 from dhtwisted.config_kinds import Duration
+from dhtwisted.edited_text import decoded
 from dhtwisted.errors import AccountError
 from dhtwisted.timestamps import parse_timestamp
 
@@ -25,7 +26,7 @@ def given_to(name, command):
             return _password(command)
         if name == "user delete" and not command["yes"]:
             _ask_for_certainty(command["login"])
-        return sys.stdin.readline().strip() if name == "token show" else None
+        return sys.stdin.readline().removeprefix("\ufeff").strip() if name == "token show" else None
     except KeyboardInterrupt:
         # The reactor, which has its own way with signals, does not run yet.
         raise AccountError("ended by a signal") from None
@@ -40,7 +41,11 @@ def _password(command):
         return secrets.token_urlsafe(RANDOM_BYTES)
     if command["password-file"] is not None:
         with sys.stdin.buffer if command["password-file"] == "-" else open(command["password-file"], "rb") as file:
-            return file.readline().decode().rstrip("\r\n")
+            line = file.readline()
+        try:
+            return decoded(line).rstrip("\r\n")
+        except ValueError as error:
+            raise AccountError(f"what was given as the password {error}") from error
     if not sys.stdin.isatty():
         raise AccountError("there is no terminal to ask for a password; say --password-file - or --random")
     password = getpass.getpass("Password: ")

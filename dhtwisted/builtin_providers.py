@@ -4,10 +4,11 @@ They are declared in the drop-in ``twisted/plugins/dhtwisted_plugin.py`` as a st
 cache, or a package inside a zip file, must not leave the server without storage. Each imports what it needs when it is opened.
 """
 
+import os
 from contextlib import contextmanager
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.provider_declaration import Provider
+from dhtwisted.provider_declaration import CheckableProvider, Provider
 
 
 def _open_memory(argument, context):
@@ -20,6 +21,14 @@ def _open_file(argument, context):
     from dhtwisted.storage.file import FileStorage
 
     return FileStorage(argument, context.reactor)
+
+
+def _check_file(argument, context):
+    from dhtwisted.storage.data_files import obstacle
+
+    reason = obstacle(os.path.realpath(argument))
+    if reason is not None:
+        raise ConfigurationError(reason)
 
 
 @contextmanager
@@ -65,11 +74,16 @@ def _open_jwt(argument, context):
     return JWTAuth(context.reactor, context.settings, context.storage, find_key(context.settings, context.storage))
 
 
-memory = Provider("storage", "memory", "everything in this process, gone when it ends", "", _open_memory)
-file = Provider("storage", "file", "one SQLite file; the default", "PATH", _open_file)
-postgres = Provider("storage", "postgres", "a PostgreSQL database, 15 or newer, for one server or several", "DSN", _open_postgres)
-local = Provider("bus", "local", "a single server, no other nodes", "", _open_local)
-postgres_bus = Provider("bus", "postgres", "several servers on one PostgreSQL database", "DSN", _open_postgres_bus)
+def _declare(role, name, description, argument_form, build, look=None):
+    """Without a look of its own, building it is one: it touches nothing outside."""
+    return CheckableProvider(role, name, description, argument_form, build, look or build)
+
+
+memory = _declare("storage", "memory", "everything in this process, gone when it ends", "", _open_memory)
+file = _declare("storage", "file", "one SQLite file; the default", "PATH", _open_file, _check_file)
+postgres = _declare("storage", "postgres", "a PostgreSQL database, 15 or newer, for one server or several", "DSN", _open_postgres)
+local = _declare("bus", "local", "a single server, no other nodes", "", _open_local)
+postgres_bus = _declare("bus", "postgres", "several servers on one PostgreSQL database", "DSN", _open_postgres_bus)
 jwt = Provider("auth", "jwt", "users of the storage, JSON Web Tokens", "", _open_jwt)
 
 PROVIDERS = (memory, file, postgres, local, postgres_bus, jwt)

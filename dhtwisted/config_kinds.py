@@ -1,12 +1,14 @@
 """What the value of an option may look like, in a TOML file and as text in the environment or on the command line.
 
-A kind has ``expected``, the form in words for error messages, and four methods: ``from_toml`` takes a value of the file, ``from_text``
-takes text, ``to_toml`` writes a value back, ``show`` names a wrong value in a message. The first two raise ``ValueError`` with a reason
-that begins where ``show`` ends.
+A kind has ``expected``, the form in words for error messages, and five methods: ``from_toml`` takes a value of the file, ``from_text``
+takes text, ``to_toml`` writes a value back, ``show`` names a wrong value in a message, ``holds_secret`` tells of passwords. The first two
+raise ``ValueError`` with a reason that begins where ``show`` ends.
 """
 
 import json
 import re
+
+from dhtwisted.masking import mask
 
 _SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -22,6 +24,10 @@ class Kind:
         """Name a value, however long it is."""
         text = repr(value)
         return text if len(text) <= 80 else f"{text[:77]}..."
+
+    def holds_secret(self, value):
+        """Whether a right value has a password in it."""
+        return False
 
 
 class Text(Kind):
@@ -67,6 +73,9 @@ class Hidden(Checked):
     def show(self, value):
         return "the value"
 
+    def holds_secret(self, value):
+        return bool(value)
+
 
 class Specification(Text):
     """``name:argument``. Only the name is ever shown: an argument may hold a password."""
@@ -78,6 +87,9 @@ class Specification(Text):
 
     def show(self, value):
         return super().show(value.partition(":")[0]) if isinstance(value, str) else "the value"
+
+    def holds_secret(self, value):
+        return mask(value) != value
 
     def from_text(self, text):
         self._check(super().from_text(text))

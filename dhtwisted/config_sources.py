@@ -30,10 +30,12 @@ class Source(NamedTuple):
 
     :ivar kind: :data:`FILE`, :data:`CREDENTIAL`, :data:`ENVIRONMENT` or :data:`COMMAND_LINE`.
     :ivar name: the path of the file or credential, the variable, or the option as it is typed.
+    :ivar is_secret: whether the value has a password in it.
     """
 
     kind: str
     name: str
+    is_secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,10 @@ class _Values:
         """
         kind = _OPTIONS[section][key].metadata["kind"]
         try:
-            self.given[section][key] = kind.from_text(value) if as_text else kind.from_toml(value)
+            self.given[section][key] = taken = kind.from_text(value) if as_text else kind.from_toml(value)
         except ValueError as error:
             raise ConfigurationError(f"{place}: {kind.show(value)} {error}; expected {kind.expected}") from error
-        self.sources.setdefault(f"{section}.{key}", []).append(source)
+        self.sources.setdefault(f"{section}.{key}", []).append(source._replace(is_secret=kind.holds_secret(taken)))
 
 
 def _read_file(values, path):

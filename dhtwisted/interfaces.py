@@ -283,6 +283,21 @@ class IProvider(Interface):
         """
 
 
+class ICheckableProvider(IProvider):
+    """A provider that can say what is wrong without opening anything; it need not. ``devicehive --check-config`` and ``devicehive doctor``
+    ask it.
+    """
+
+    def check(argument, context):
+        """Look at what :meth:`IProvider.open`, and the ``open`` of a storage, would need: the form of the argument, files and their rights.
+        Nothing is made or changed, and nobody is contacted. It returns at once.
+
+        :param argument: as for :meth:`IProvider.open`.
+        :param context: a :class:`ProviderContext`; the storages in it are built and not opened.
+        :raises ConfigurationError: it can not work as configured; one line that says what is wrong and how to mend it.
+        """
+
+
 class ProviderContext:
     """What the server hands to every provider, whatever its role.
 

@@ -5,6 +5,7 @@ that account, as SQLite does it for the files beside its own.
 """
 
 import os
+import pwd
 
 
 def open_or_make(path, flags, mode=0o600):
@@ -33,3 +34,27 @@ def give_to_owner_of(directory, descriptor):
     owner = os.stat(directory)
     if os.geteuid() == 0 and owner.st_uid:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+
+def missing_right(path, mode):
+    """Why this user may not use a file or a directory that is there.
+
+    :param mode: what is to be done with it, ``os.R_OK``, ``os.W_OK``, ``os.X_OK`` or several of them.
+    :returns: the path, the reason and the cure in one line; ``None`` when nothing is in the way.
+    """
+    if os.access(path, mode):
+        return None
+    if mode & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return f"{path}: its file system can only be read; mount it for writing, or name a place elsewhere"
+    deed = "read and write it" if mode & os.W_OK and mode & os.R_OK else "write there" if mode & os.W_OK else "read it"
+    owner, me = os.stat(path).st_uid, os.geteuid()
+    if owner == me:
+        return f"{path}: its owner may not {deed}; run: chmod u+rw{'x' * os.path.isdir(path)} {path}"
+    return f"{path}: {_name(me)} may not {deed}, and it belongs to {_name(owner)}; run this as the server's user, who must be its owner"
+
+
+def _name(user):
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user id {user}"

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from dhtwisted.interfaces import IProvider, ProviderContext
+from dhtwisted.interfaces import ICheckableProvider, IProvider, ProviderContext
 
 
 @implementer(IPlugin, IProvider)
@@ -28,3 +28,18 @@ class Provider:
     def open(self, argument, context):
         """Build the provider; see :meth:`dhtwisted.interfaces.IProvider.open`."""
         return self.build(argument, context)
+
+
+@implementer(ICheckableProvider)
+@dataclass(frozen=True)
+class CheckableProvider(Provider):
+    """An :class:`~dhtwisted.interfaces.ICheckableProvider`, declared in the same way.
+
+    :ivar look: called as ``look(argument, context)`` by :meth:`check`.
+    """
+
+    look: Callable[[str, ProviderContext], Any]
+
+    def check(self, argument, context):
+        """Say what is wrong; see :meth:`dhtwisted.interfaces.ICheckableProvider.check`."""
+        self.look(argument, context)

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from dhtwisted.builtin_providers import PROVIDERS
 from dhtwisted.errors import ProviderError
-from dhtwisted.interfaces import IAuthProvider, IMessageBus, IMessageStorage, IProvider, IStorage
+from dhtwisted.interfaces import IAuthProvider, ICheckableProvider, IMessageBus, IMessageStorage, IProvider, IStorage
 
 ENTRY_POINT_GROUP = "dhtwisted.providers"
 INTERFACES = {"storage": IStorage, "messages": IMessageStorage, "bus": IMessageBus, "auth": IAuthProvider}
@@ -86,6 +86,22 @@ def open_provider(role, specification, context):
     if problem:
         raise ProviderError(f"{role} provider {provider.name}: built something that does not fit its role: {problem}")
     return built
+
+
+def check_provider(role, specification, context):
+    """Have a provider say what is wrong, without opening anything.
+
+    :param context: a :class:`~dhtwisted.interfaces.ProviderContext`; the storages in it are not opened.
+    :returns: whether the provider can tell; of a storage that cannot, only the argument was looked at.
+    :raises ConfigurationError: as :func:`find`, or what the provider says.
+    """
+    provider, argument = find(role, specification)
+    if ICheckableProvider.providedBy(provider):
+        provider.check(argument, context)
+        return True
+    if role in ("storage", "messages"):
+        open_provider(role, specification, context)
+    return False
 
 
 def describe_all():

@@ -11,6 +11,7 @@ import tempfile
 from base64 import b64encode
 from pathlib import Path
 
+from dhtwisted.edited_text import MARK, UTF_16, is_utf_16
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.private_files import give_to_owner_of
 
@@ -49,11 +50,34 @@ def find_key(settings, storage):
     :returns: a :class:`SigningKey`.
     :raises ConfigurationError: there is no place for a key, or the key or its file is not safe.
     """
-    place, secret = _find_secret(settings.auth, storage)
+    return _checked(settings, *_find_secret(settings.auth, storage))
+
+
+def look_for_key(settings, storage):
+    """Find the signing key, and make none.
+
+    :param storage: as for :func:`find_key`; it need not be open.
+    :returns: a :class:`SigningKey`; ``None`` where the first start makes one.
+    :raises ConfigurationError: as :func:`find_key`.
+    """
+    path = _path_beside(settings.auth, storage)
+    return None if path is not None and not path.exists() else find_key(settings, storage)
+
+
+def _path_beside(auth, storage):
+    """Where the key is when none is given; ``None`` when one is, or there is no place."""
+    return None if auth.secret or auth.secret_file or storage.state_directory is None else Path(storage.state_directory, FILE_NAME)
+
+
+def _checked(settings, place, secret):
     lenient = settings.compatibility.secret_encoding == "base64-lenient"
     key = decode_lenient(secret) if lenient else secret
     if not key:
         raise ConfigurationError(f"{place}: the key is empty; {_cure(place)}")
+    if secret.startswith(MARK):
+        raise ConfigurationError(f"{place}: begins with a byte order mark, which would be a part of the key; save it without")
+    if is_utf_16(secret):
+        raise ConfigurationError(f"{place}: {UTF_16}")
     if not settings.compatibility.allow_weak_secret:
         _refuse_weak(place, secret, key)
     return SigningKey(key, secret)
@@ -77,8 +101,8 @@ def _find_secret(auth, storage):
         return GIVEN, auth.secret.encode()
     if auth.secret_file:
         return auth.secret_file, _read(Path(auth.secret_file))
-    if storage.state_directory is not None:
-        path = Path(storage.state_directory, FILE_NAME)
+    path = _path_beside(auth, storage)
+    if path is not None:
         if not path.exists():
             _make(path)
         return str(path), _read(path)
@@ -95,7 +119,7 @@ def _read(path):
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path}: the signing key is not there; {_cure(path)}") from error
     except OSError as error:
-        cure = "name another in auth.secret_file" if path.is_dir() else "chown it to the server's user, or run this as that user"
+        cure = "name another in auth.secret_file" if path.is_dir() else "run this as the server's user, who must be its owner"
         raise ConfigurationError(f"{path}: the signing key cannot be read ({error.strerror}); {cure}") from error
     # An editor or a shell ends the line; the line end is no part of the key.
     return secret.removesuffix(b"\n").removesuffix(b"\r")

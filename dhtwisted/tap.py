@@ -79,7 +79,7 @@ class Options(usage.Options):
         ["storage", None, None, "where to keep everything, such as memory:, file:PATH or postgres:DSN"],
         ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
     ]
-    optFlags = [["check-config", None, "read the configuration, say whether it is good, and exit"]]
+    optFlags = [["check-config", None, "look at the configuration and the files that it names, say what is wrong, and exit"]]
     subCommands = [
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
@@ -130,7 +130,7 @@ class Options(usage.Options):
         configuration = self.read_configuration()
         self.settings, self.strangers = configuration.settings, configuration.strangers
         if self["check-config"]:
-            say("\n".join([*self.strangers, "The configuration is good."]))
+            _say_whether_good(configuration)
 
     def read_configuration(self):
         """The configuration as it is now in the file, under the environment and this command line.
@@ -151,6 +151,17 @@ class Options(usage.Options):
             ("--messages", "storage", "messages", self["messages"]),
         )
         return [override for override in given if override[-1] is not None]
+
+
+def _say_whether_good(configuration):
+    from dhtwisted.doctor.check import NOT_LOOKED_AT, check
+    from dhtwisted.doctor.findings import WRONG
+
+    findings = check(configuration)
+    is_good = all(finding.level != WRONG for finding in findings)
+    verdict = "The configuration is good." if is_good else "The configuration cannot work as it is."
+    sys.stdout.write("".join(f"{line}\n" for line in [*findings, verdict, NOT_LOOKED_AT]))
+    raise SystemExit(0 if is_good else 1)
 
 
 def makeService(options):

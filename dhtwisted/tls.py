@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from dhtwisted.edited_text import without_mark
 from dhtwisted.errors import ConfigurationError
 
 LOOK_INTERVAL = 30
@@ -87,23 +88,26 @@ def file_states(settings):
     return states
 
 
-def make_context(settings):
+def make_context(settings, certificate_option="tls.certificate", key_option="tls.key"):
     """Read the files.
 
     TLS 1.2 and 1.3, with the ciphers that Twisted holds for good. Renegotiation is off.
 
     :param settings: a :class:`~dhtwisted.config.TlsSettings` with a certificate.
+    :param certificate_option: who names the certificate, for the error.
+    :param key_option: who names the key.
     :returns: an ``OpenSSL.SSL.Context``.
     :raises ConfigurationError: as for :class:`Certificates`.
     """
-    certificate, *chain = read_certificates("tls.certificate", settings.certificate)
+    certificate, *chain = read_certificates(certificate_option, settings.certificate)
+    key = settings.key or settings.certificate
     options = {}
     if settings.client_authority:
         authorities = read_certificates("tls.client_authority", settings.client_authority)
         options = {"verify": True, "caCerts": authorities, "requireCertificate": settings.client_certificate == "required"}
     try:
         context = ssl.CertificateOptions(
-            privateKey=_read_key(settings.key or settings.certificate),
+            privateKey=_read_key(key_option, key),
             certificate=certificate,
             extraCertChain=chain,
             insecurelyLowerMinimumTo=ssl.TLSVersion.TLSv1_2,
@@ -111,7 +115,7 @@ def make_context(settings):
         ).getContext()
         context.check_privatekey()
     except SSL.Error as error:
-        raise ConfigurationError(f"tls.key: {settings.key or settings.certificate}: is not the key of {settings.certificate}") from error
+        raise ConfigurationError(f"{key_option}: {key}: is not the key of {settings.certificate}") from error
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     return context
 
@@ -133,17 +137,22 @@ def read_certificates(option, path):
         raise ConfigurationError(f"{option}: {path}: holds no whole certificate in PEM form") from error
 
 
-def _read_key(path):
+def _read_key(option, path):
+    data = _read(option, path)
     try:
         # Without a passphrase of ours, OpenSSL would ask at the terminal.
-        return crypto.load_privatekey(crypto.FILETYPE_PEM, _read("tls.key", path), passphrase=b"")
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, data, passphrase=b"")
     except (crypto.Error, ValueError, TypeError) as error:
-        raise ConfigurationError(f"tls.key: {path}: holds no whole private key in PEM form without a passphrase") from error
+        raise ConfigurationError(f"{option}: {path}: holds no whole private key in PEM form without a passphrase") from error
 
 
 def _read(option, path):
     try:
         with open(path, "rb") as file:
-            return file.read()
+            data = file.read()
     except OSError as error:
         raise ConfigurationError(f"{option}: {path}: cannot be read ({error.strerror})") from error
+    try:
+        return without_mark(data)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {path}: {error}") from error

@@ -46,10 +46,22 @@ def test_what_is_no_end_of_a_token(text, words):
         expiry(text, NOW, 90)
 
 
-@pytest.mark.parametrize("given", [b"a-new-password\n", b"a-new-password\r\nmore\n", b"a-new-password"])
+@pytest.mark.parametrize("given", [b"a-new-password\n", b"a-new-password\r\nmore\n", b"a-new-password", b"\xef\xbb\xbfa-new-password\r\n"])
 def test_a_password_is_the_first_line_without_its_end(hand_in, given):
     hand_in(given)
     assert given_to("user passwd", parsed(UserOptions, "passwd", "--password-file", "-", "anna")) == "a-new-password"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_password_in_utf_16_is_named(hand_in, encoding):
+    hand_in("a-new-password\r\n".encode(encoding))
+    with pytest.raises(AccountError, match="the password is in UTF-16"):
+        given_to("user passwd", parsed(UserOptions, "passwd", "--password-file", "-", "anna"))
+
+
+def test_a_token_without_the_mark_of_an_editor(hand_in):
+    hand_in(b"\xef\xbb\xbfeyJ.a.b\r\n")
+    assert given_to("token show", parsed(TokenOptions, "show")) == "eyJ.a.b"
 
 
 def test_a_password_of_a_file_keeps_its_spaces(tmp_path):
@@ -61,7 +73,7 @@ def test_a_password_of_a_file_keeps_its_spaces(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("passwd", "anna", "--password-file", "-"), "no text in UTF-8"),
+        (("passwd", "anna", "--password-file", "-"), "not text in UTF-8"),
         (("passwd", "anna"), "no terminal"),
         (("delete", "anna"), "say --yes"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dhtwisted.config import AuthSettings, CompatibilitySettings, Settings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.signing_key import decode_lenient, find_key
+from dhtwisted.signing_key import decode_lenient, find_key, look_for_key
 
 LONG = "0123456789abcdefghijklmnopqrstuvwxyzABCD"
 
@@ -78,6 +78,32 @@ def test_the_environment_wins(tmp_path):
 def test_a_file_may_end_its_line(tmp_path, ending):
     path = private_file(tmp_path / "key", LONG.encode() + ending)
     assert find_key(with_secret(secret_file=path), Place()) == LONG.encode()
+
+
+MARKED = b"\xef\xbb\xbf" + LONG.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(MARKED, "byte order mark"), (LONG.encode("utf-16"), "UTF-16"), (LONG.encode("utf-16-be"), "UTF-16")]
+)
+def test_a_key_that_an_editor_has_changed_is_refused(tmp_path, content, words):
+    """It is another key than the one without the mark, and nobody would see why tokens are not good."""
+    path = private_file(tmp_path / "key", content)
+    assert f"{path}: " in refusal(with_secret(secret_file=path))
+    assert words in refusal(with_secret(secret_file=path))
+
+
+@pytest.mark.parametrize("start", [b"\xff\xfe", b"\xfe\xff", b"\0\0"])
+def test_random_bytes_are_a_key(tmp_path, start):
+    key = start + bytes(range(10, 74))
+    assert find_key(with_secret(secret_file=private_file(tmp_path / "key", key)), Place()) == key
+
+
+def test_looking_for_a_key_makes_none(tmp_path):
+    assert look_for_key(with_secret(), Place(str(tmp_path))) is None
+    assert list(tmp_path.iterdir()) == []
+    key = find_key(with_secret(), Place(str(tmp_path)))
+    assert look_for_key(with_secret(), Place(str(tmp_path))) == key
 
 
 def test_the_first_start_makes_a_key_and_the_next_reads_it(tmp_path):

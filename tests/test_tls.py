@@ -43,6 +43,15 @@ def test_what_is_wrong_is_said_with_option_and_file(tmp_path, certificate):
         assert "in PEM form" in complaint(certificate=certificate)
 
 
+def test_files_that_an_editor_on_windows_has_saved(tmp_path, certificate):
+    text = certificate.read_text()
+    certificate.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    make_context(TlsSettings(certificate=str(certificate), client_authority=str(certificate)))
+    (tmp_path / "wide.pem").write_text(text, encoding="utf-16")
+    assert complaint(certificate=tmp_path / "wide.pem").startswith(f"tls.certificate: {tmp_path}/wide.pem: is in UTF-16")
+    assert complaint(certificate=certificate, key=tmp_path / "wide.pem").startswith(f"tls.key: {tmp_path}/wide.pem: is in UTF-16")
+
+
 def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certificate):
     clock = Clock()
     certificates = Certificates(clock, TlsSettings(certificate=str(certificate)))

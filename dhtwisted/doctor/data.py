@@ -1,14 +1,14 @@
-"""The storages: are they there, of which schema, whose, and is there room."""
+"""The storages: are they there, of which schema, and whose."""
 
 import os
-import shutil
 import stat
 
 from dhtwisted.doctor.findings import ok, warning, wrong
-from dhtwisted.storage.inspection import damage_of, holder_of, inspect_file
+from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
+from dhtwisted.storage.data_files import obstacle
+from dhtwisted.storage.inspection import ForeignFile, damage_of, holder_of, inspect_file
 
-LITTLE_SPACE, NO_SPACE = 1024**3, 64 * 1024**2
-"""Bytes."""
+RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
 
 
 def file_path(specification):
@@ -17,80 +17,74 @@ def file_path(specification):
     return os.path.realpath(argument) if name == "file" else None
 
 
-def _file_paths(settings):
+def file_paths(settings):
+    """The paths of the data files that are configured."""
     return [path for path in map(file_path, (settings.storage.provider, settings.storage.messages)) if path is not None]
 
 
 def is_served(settings):
     """Whether a server works on the data; ``None`` when none of them is in a file."""
-    paths = _file_paths(settings)
+    paths = file_paths(settings)
     return any(holder_of(path) is not None for path in paths) if paths else None
 
 
-def check_storages(settings):
+def check_storages(configuration):
     """Look at what ``[storage]`` names.
 
+    :param configuration: a :class:`~dhtwisted.config_sources.Configuration`.
     :returns: findings, and the times at which something was stored last, in milliseconds.
     """
-    findings, times = [], []
-    paths = _file_paths(settings)
-    if len(set(paths)) < len(paths):
-        findings.append(wrong("messages", f"{paths[0]}: is the file of the storage; leave storage.messages empty, or name another"))
-    for topic, specification in (("storage", settings.storage.provider), ("messages", settings.storage.messages)):
+    findings, times, seen = check_providers(configuration, elsewhere=dict.fromkeys(STORAGES, _CHECKS)), [], set()
+    for option, topic in STORAGES.items():
+        specification = specification_of(configuration.settings, option)
         name, _, argument = specification.partition(":")
-        if name == "file":
-            check = check_file
-            argument = file_path(specification)
-        elif name == "postgres":
-            check = check_postgres
-        elif name == "memory":
-            findings.append(warning(topic, "memory: forgets everything when the server ends; file:PATH or postgres:DSN keep it"))
+        if name == "memory":
+            cure = f"file:PATH or postgres:DSN in {configuration.place(option)} keeps it"
+            findings.append(warning(topic, f"memory: forgets everything when the server ends; {cure}"))
+        if name not in _CHECKS:
             continue
-        elif name:
-            findings.append(warning(topic, f"{name}: is a provider of its own, which was not looked at"))
+        path = file_path(specification)
+        if path in seen:
+            text = f"{path}: is the file of the storage too; leave storage.messages empty, or name another"
+            findings.append(wrong(topic, f"{configuration.place(option)}: {text}"))
             continue
-        else:
-            continue
-        for finding, newest in check(topic, argument):
+        seen.add(path or option)
+        for finding, newest in _CHECKS[name](topic, path or argument, configuration.place(option)):
             findings.append(finding)
             times += [newest] if newest is not None else []
     return findings, times
 
 
-def check_file(topic, path):
-    """Look at a data file and its directory; gives pairs of a finding and the time at which something was stored last."""
-    directory = os.path.dirname(path)
-    if not os.path.isdir(directory):
-        yield wrong(topic, f"{path}: there is no directory {directory}; make it, or name another"), None
-        return
-    if not os.access(directory, os.W_OK | os.X_OK):
-        yield wrong(topic, f"{directory}: this user may not write there; chown it to the server's user"), None
-    holder = holder_of(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        yield wrong(topic, f"{path}: is no file; name another"), None
-        return
-    if not os.path.exists(path):
+def check_file(topic, path, place):
+    """Look at a data file and its directory; gives pairs of a finding and the time at which something was stored last.
+
+    :param place: where the file is named.
+    """
+    reason = obstacle(path)
+    if reason is not None:
+        yield wrong(topic, f"{place}: {reason}"), None
+    elif not os.path.exists(path):
         yield ok(topic, f"{path}: is made at the first start"), None
     else:
-        yield from _check_content(topic, path, holder)
-    for file in (path, f"{path}.lock"):
-        if os.path.exists(file) and not os.access(file, os.R_OK | os.W_OK):
-            yield wrong(topic, f"{file}: this user may not read and write it; chown it to the server's user"), None
-    yield check_space(topic, directory), None
+        yield from _check_content(topic, path, place)
 
 
-def _check_content(topic, path, holder):
+def _check_content(topic, path, place):
+    holder = holder_of(path)
     try:
         facts = inspect_file(path)
+    except ForeignFile as error:
+        yield wrong(topic, f"{place}: {path}: {error}; name another, or restore a backup if it was the data of this server"), None
+        return
     except ValueError as error:
-        cure = "run this as the server's user" if not os.access(path, os.R_OK) else "restore a backup, or name another file"
-        yield wrong(topic, f"{path}: cannot be read ({error}); {cure}"), None
+        yield wrong(topic, f"{path}: cannot be read ({error}); {RESTORE}"), None
         return
     damage = damage_of(path) if holder is None else None
     if damage is not None:
-        yield wrong(topic, f"{path}: is damaged ({damage}); restore it from a backup"), None
-    state = "no server works on it now" if holder is None else f"the server with process id {holder} works on it"
-    yield _check_schema(topic, path, facts, state), facts.newest
+        yield wrong(topic, f"{path}: is damaged ({damage}); {RESTORE}"), None
+    else:
+        state = "no server works on it now" if holder is None else f"the server with process id {holder} works on it"
+        yield _check_schema(topic, path, facts, state), facts.newest
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
 
@@ -104,19 +98,11 @@ def _check_schema(topic, place, facts, state):
     return ok(topic, f"{place}: schema {facts.version}; {state}")
 
 
-def check_space(topic, directory):
-    """Look at the disk."""
-    free = shutil.disk_usage(directory).free
-    text = f"{directory}: {free // 1024**2} MiB are free on the disk"
-    if free < NO_SPACE:
-        return wrong(topic, f"{text}; make room: without it, what clients send is refused")
-    if free < LITTLE_SPACE:
-        return warning(topic, f"{text}; make room, or keep messages for a shorter time (storage.retention)")
-    return ok(topic, text)
+def check_postgres(topic, dsn, place):
+    """Look at a database; gives pairs of a finding and the time at which something was stored last.
 
-
-def check_postgres(topic, dsn):
-    """Look at a database; gives pairs of a finding and the time at which something was stored last."""
+    :param place: where the database is named.
+    """
     try:
         from dhtwisted.postgres.inspection import inspect_database
     except ImportError as error:
@@ -125,7 +111,7 @@ def check_postgres(topic, dsn):
     try:
         facts = inspect_database(dsn)
     except ValueError as error:
-        yield wrong(topic, f"postgres: cannot be used ({error}); see docs/postgres.md"), None
+        yield wrong(topic, f"{place}: postgres: cannot be used ({error}); see docs/postgres.md"), None
         return
     if facts.is_old:
         yield wrong(topic, f"postgres: {facts.release} is too old; 15 is the oldest that will do"), None
@@ -136,3 +122,6 @@ def check_postgres(topic, dsn):
     if facts.settings["synchronous_commit"] in ("off", "local"):
         state = facts.settings["synchronous_commit"]
         yield warning(topic, f"postgres: synchronous_commit is {state}; the server sets it to on for itself, other programs do not"), None
+
+
+_CHECKS = {"file": check_file, "postgres": check_postgres}

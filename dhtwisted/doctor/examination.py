@@ -2,8 +2,9 @@
 
 import sys
 
+from dhtwisted.doctor import configuration as sources
 from dhtwisted.doctor import data, keys, logs, machine, network
-from dhtwisted.doctor.findings import WARNING, WRONG, ok, wrong
+from dhtwisted.doctor.findings import WARNING, WRONG, wrong
 from dhtwisted.errors import ConfigurationError
 
 
@@ -12,7 +13,7 @@ def run(options):
 
     :param options: a parsed :class:`~dhtwisted.tap.Options`.
     """
-    findings = examine(options.read_settings, options["config"])
+    findings = examine(options.read_configuration, options["config"])
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     counts = {level: sum(finding.level == level for finding in findings) for level in (WRONG, WARNING)}
@@ -20,29 +21,30 @@ def run(options):
     raise SystemExit(1 if counts[WRONG] else 0)
 
 
-def examine(read_settings, path=None):
+def examine(read_configuration, path=None):
     """Look at everything.
 
-    :param read_settings: gives the settings, or raises ``ConfigurationError``.
-    :param path: the file that they come from, if any.
+    :param read_configuration: gives the :class:`~dhtwisted.config_sources.Configuration`, or raises ``ConfigurationError``.
+    :param path: the file that it comes from, if any.
     :returns: a list of :class:`~dhtwisted.doctor.findings.Finding`.
     """
     try:
-        settings = read_settings()
+        configuration = read_configuration()
     except ConfigurationError as error:
         return [wrong("configuration", str(error)), *machine.check_clock([])]
-    stored, times = data.check_storages(settings)
+    stored, times = data.check_storages(configuration)
     return [
-        ok("configuration", f"{path or 'no file'}: is good"),
-        *keys.check_configuration_file(settings, path),
-        *machine.check_user(settings),
-        *network.check_endpoints(settings, data.is_served(settings)),
+        *sources.check_sources(configuration, path),
+        *sources.check_passwords(configuration),
+        *machine.check_user(configuration),
+        *network.check_endpoints(configuration, data.is_served(configuration.settings)),
         *stored,
-        *keys.check_secret(settings),
-        *keys.check_password_file(settings),
-        *keys.check_certificates(settings),
-        *logs.check_logs(settings),
+        *keys.check_secret(configuration),
+        *keys.check_password_file(configuration),
+        *keys.check_certificates(configuration),
+        *logs.check_logs(configuration),
         *machine.check_clock(times),
-        *machine.check_files(settings),
-        *machine.check_memory(settings),
+        *machine.check_disks(configuration),
+        *machine.check_files(configuration),
+        *machine.check_memory(configuration),
     ]

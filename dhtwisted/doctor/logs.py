@@ -3,30 +3,33 @@
 import os
 import stat
 
-from dhtwisted.doctor.data import check_space
 from dhtwisted.doctor.findings import ok, warning, wrong
+from dhtwisted.private_files import missing_right
 
 
-def check_logs(settings):
+def check_logs(configuration):
     """Look at the files that ``[log]`` names."""
     findings = []
-    for topic, path in (("log", settings.log.file), ("audit log", settings.log.audit_file)):
-        if path:
-            findings += _check_file(topic, os.path.abspath(path))
-    path = settings.log.audit_file
-    if path and os.path.isfile(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        findings.append(warning("audit log", f"{path}: others may read it, and it has logins and addresses; run: chmod 600 {path}"))
+    for topic, option, path in log_files(configuration.settings):
+        reason = _obstacle(os.path.abspath(path))
+        findings.append(wrong(topic, f"{configuration.place(option)}: {reason}") if reason else ok(topic, f"{path}: can be written"))
+        if topic == "audit log" and os.path.isfile(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+            findings.append(warning(topic, f"{path}: others may read it, and it has logins and addresses; run: chmod 600 {path}"))
     return findings
 
 
-def _check_file(topic, path):
+def log_files(settings):
+    """Topic, option and path of each file that is configured."""
+    files = (("log", "log.file", settings.log.file), ("audit log", "log.audit_file", settings.log.audit_file))
+    return [(topic, option, path) for topic, option, path in files if path]
+
+
+def _obstacle(path):
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
-        return [wrong(topic, f"{path}: there is no directory {directory}; make it, or name another")]
+        return f"{path}: there is no directory {directory}; make it, or name another"
     if os.path.isdir(path):
-        return [wrong(topic, f"{path}: is a directory; name a file in it")]
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        return [wrong(topic, f"{path}: this user may not write it; chown it to the server's user")]
-    if not os.access(directory, os.W_OK | os.X_OK):
-        return [wrong(topic, f"{directory}: this user may not make a file there; chown it to the server's user")]
-    return [ok(topic, f"{path}: can be written"), check_space(topic, directory)]
+        return f"{path}: is a directory; name a file in it"
+    if os.path.exists(path):
+        return missing_right(path, os.W_OK)
+    return missing_right(directory, os.W_OK | os.X_OK)

@@ -7,9 +7,11 @@ import os
 import re
 import socket
 import ssl
+import stat
 
 from dhtwisted.doctor.findings import OK, ok, warning, wrong
 from dhtwisted.endpoints import FORBIDDEN, LOCALHOST, TAKEN, UNIX, is_announced, is_clear, is_tls, loopback_addresses, plain
+from dhtwisted.private_files import missing_right
 
 SECONDS = 3
 LOOPBACK = frozenset({"::1", LOCALHOST})
@@ -17,16 +19,26 @@ _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
 
 
-def check_endpoints(settings, is_running=None):
+def check_endpoints(configuration, is_running=None):
     """Look at each endpoint of ``server.listen`` and ``metrics.listen``.
 
     :param is_running: whether a server works on the data of these settings; ``None`` when that is not known.
     """
     findings, seen = [], set()
-    for topic, descriptions in (("port", settings.server.listen), ("metrics port", settings.metrics.listen)):
-        for description in descriptions:
-            findings += _Endpoint(settings, topic, description, is_running).findings(seen)
+    for topic, description in _endpoints(configuration.settings):
+        findings += _Endpoint(configuration.settings, topic, description, is_running).findings(seen)
     return findings
+
+
+def check_sockets(configuration):
+    """Look at the directories of Unix sockets, and at no port."""
+    endpoints = (_Endpoint(configuration.settings, topic, description, None) for topic, description in _endpoints(configuration.settings))
+    return [endpoint.check_socket() for endpoint in endpoints if endpoint.is_unix]
+
+
+def _endpoints(settings):
+    """Topic and string of each endpoint."""
+    return [("port", text) for text in settings.server.listen] + [("metrics port", text) for text in settings.metrics.listen]
 
 
 class _Endpoint:
@@ -39,6 +51,7 @@ class _Endpoint:
         self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
         endpoint = plain(description)
         self._tcp, self._unix = _TCP.match(endpoint), UNIX.match(endpoint)
+        self.is_unix = self._unix is not None
         self._is_of_systemd = endpoint.startswith("systemd:")
         self._is_secure = is_tls(description) or endpoint.startswith("ssl:")
 
@@ -49,8 +62,8 @@ class _Endpoint:
         """
         if self._tcp is not None:
             yield from self._check_tcp(seen)
-        elif self._unix is not None:
-            yield self._check_directory(os.path.dirname(os.path.abspath(_unescaped(self._unix[1]))))
+        elif self.is_unix:
+            yield self.check_socket()
         elif self._is_of_systemd:
             yield self._says(ok, "systemd keeps it, see: systemctl status devicehive.socket")
         else:
@@ -107,10 +120,16 @@ class _Endpoint:
             return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
         return self._says(wrong, TAKEN)
 
-    def _check_directory(self, directory):
-        if not os.access(directory, os.W_OK | os.X_OK):
-            return self._says(wrong, f"this user may make no socket in {directory}; make the directory, or chown it")
-        return self._says(ok, "a socket can be made there")
+    def check_socket(self):
+        """Look whether a Unix socket can be made."""
+        path = os.path.abspath(_unescaped(self._unix[1]))
+        directory = os.path.dirname(path)
+        if not os.path.isdir(directory):
+            return self._says(wrong, f"there is no directory {directory}; make it, or name another")
+        if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
+            return self._says(wrong, f"{path} is there and is no socket; name another")
+        reason = missing_right(directory, os.W_OK | os.X_OK)
+        return self._says(wrong, reason) if reason else self._says(ok, "a socket can be made there")
 
 
 def _unescaped(text):

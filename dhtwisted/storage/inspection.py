@@ -21,6 +21,10 @@ STEPS_BETWEEN_LOOKS = 10_000
 """Instructions of SQLite's machine."""
 
 
+class ForeignFile(ValueError):
+    """A file of another program; the text says how that is seen."""
+
+
 @dataclass(frozen=True)
 class DataFacts:
     """What is known of stored data.
@@ -60,7 +64,8 @@ def inspect_file(path):
 
     :param path: of a file that exists.
     :returns: a :class:`DataFacts`.
-    :raises ValueError: it is no data file of ours, or cannot be read; the text says why.
+    :raises ForeignFile: it is no data file of ours.
+    :raises ValueError: it cannot be read; the text says why.
     """
     known = script_count(schema_directory("file"))
     try:
@@ -68,15 +73,17 @@ def inspect_file(path):
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "schema" not in tables:
                 if tables:
-                    raise ValueError("it is the data file of another program")
+                    raise ForeignFile("is the data file of another program")
                 return DataFacts(0, known)
             (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
             if not isinstance(version, int) or (not version and len(tables) > 1):
                 raise ValueError("the version of its schema is not there: it is damaged")
             if version and not tables >= TABLES:
                 raise ValueError(f"it lacks the table {min(TABLES - tables)}: it is damaged")
-            newest = connection.execute(NEWEST).fetchone()[0] if version else None
+            (newest,) = connection.execute(NEWEST).fetchone() if version else (None,)
     except (OSError, sqlite3.Error) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise ForeignFile("is no data file of this server") from error
         raise ValueError(str(error)) from error
     return DataFacts(version, known, newest)
 

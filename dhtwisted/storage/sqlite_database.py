@@ -7,6 +7,7 @@ import time
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.private_files import open_or_make
+from dhtwisted.storage.data_files import obstacle
 from dhtwisted.storage.schema_files import missing_scripts, schema_directory
 from dhtwisted.storage.sqlite_transaction import connect, transaction
 
@@ -32,11 +33,9 @@ class FileLock:
 
     def __init__(self, path):
         lock_path = f"{path}.lock"
-        directory = os.path.dirname(lock_path)
-        if not os.path.isdir(directory):
-            raise ConfigurationError(f"cannot use storage file {path}: there is no directory {directory}: make it, or name another")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise ConfigurationError(f"cannot use storage file {path}: it is no file; name another")
+        reason = obstacle(path)
+        if reason is not None:
+            raise ConfigurationError(f"cannot use storage file {reason}")
         try:
             self.descriptor = open_or_make(lock_path, os.O_RDWR)
         except OSError as error:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from dhtwisted.edited_text import without_mark
 from dhtwisted.errors import UNREADABLE, TransferError
 from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
@@ -121,7 +122,11 @@ class Reader:
             yield entry
 
     def _read_header(self):
-        text = self._read_line()
+        try:
+            # Somebody may have looked at it in an editor that puts a mark there.
+            text = without_mark(self._read_line())
+        except ValueError as error:
+            raise self._error(str(error)) from error
         try:
             known = msgspec.json.decode(text, type=_AnyHeader)
             if known.format != FORMAT or known.version < 1:

@@ -3,6 +3,7 @@
 import pytest
 
 from dhtwisted.config import AuthSettings, CompatibilitySettings, ServerSettings, Settings, StorageSettings, TlsSettings
+from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import keys
 from tests.certificates import write_certificate
 
@@ -11,13 +12,14 @@ GOOD = "k" * 40
 
 def configured(directory, listen=("tcp:0",), tls=None, weak=False, **auth):
     """Settings with a data file in a directory."""
-    return Settings(
+    settings = Settings(
         storage=StorageSettings(provider=f"file:{directory}/hive.sqlite"),
         server=ServerSettings(listen=tuple(listen)),
         tls=TlsSettings(**(tls or {})),
         auth=AuthSettings(**auth),
         compatibility=CompatibilitySettings(allow_weak_secret=weak),
     )
+    return Configuration(settings)
 
 
 def only(findings):
@@ -67,17 +69,11 @@ def test_the_password_of_the_first_start(tmp_path):
     assert only(keys.check_password_file(configured(tmp_path)))[0] == "warning"
 
 
-def test_a_configuration_with_a_password_that_everybody_may_read(tmp_path):
-    path = tmp_path / "hive.toml"
-    path.touch()
-    path.chmod(0o644)
-    settings = configured(tmp_path, admin_password="swordfish")
-    level, text = only(keys.check_configuration_file(settings, str(path)))
+def test_a_key_that_is_gone_while_there_are_data(tmp_path):
+    (tmp_path / "hive.sqlite").touch()
+    level, text = only(keys.check_secret(configured(tmp_path)))
     assert level == "warning"
-    assert "swordfish" not in text
-    path.chmod(0o640)
-    assert keys.check_configuration_file(settings, str(path)) == []
-    assert keys.check_configuration_file(configured(tmp_path), None) == []
+    assert f"{tmp_path}/devicehive.secret: is gone, and the next start makes another" in text
 
 
 @pytest.mark.parametrize(("days", "level"), [(100, "ok"), (10, "warning"), (-1, "wrong")])
@@ -91,10 +87,11 @@ def test_the_time_of_certificates(tmp_path, days, level, endpoint):
 
 def test_a_key_of_another_certificate_and_one_that_all_may_read(tmp_path):
     first, second = (write_certificate(tmp_path / name, 100) for name in ("1.pem", "2.pem"))
-    level, text = only(keys.check_certificates(configured(tmp_path, tls={"certificate": str(first), "key": str(second)})))
+    listen = ["tls:tcp:0"]
+    level, text = only(keys.check_certificates(configured(tmp_path, listen, {"certificate": str(first), "key": str(second)})))
     assert level == "wrong"
     assert "is not the key of" in text
     first.chmod(0o644)
-    good, open_to_all = keys.check_certificates(configured(tmp_path, tls={"certificate": str(first)}))
+    good, open_to_all = keys.check_certificates(configured(tmp_path, listen, {"certificate": str(first)}))
     assert (good.level, open_to_all.level) == ("ok", "warning")
     assert "chmod o=" in open_to_all.text

@@ -5,11 +5,12 @@ import os
 import pytest
 
 from dhtwisted.config import LogSettings, Settings
+from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor.logs import check_logs
 
 
 def check(**options):
-    return [(finding.level, finding.topic) for finding in check_logs(Settings(log=LogSettings(**options)))]
+    return [(finding.level, finding.topic) for finding in check_logs(Configuration(Settings(log=LogSettings(**options))))]
 
 
 def test_without_files_there_is_nothing_to_say():
@@ -30,7 +31,7 @@ def test_files_that_can_be_written(tmp_path):
 def test_files_that_cannot_be_written(tmp_path):
     assert check(audit_file=str(tmp_path / "nowhere" / "audit.log")) == [("wrong", "audit log")]
     assert check(file=str(tmp_path)) == [("wrong", "log")]
-    (finding,) = check_logs(Settings(log=LogSettings(audit_file=str(tmp_path))))
+    (finding,) = check_logs(Configuration(Settings(log=LogSettings(audit_file=str(tmp_path)))))
     assert "is a directory" in finding.text and "chmod" not in finding.text
 
 

@@ -6,12 +6,14 @@ import time
 
 import pytest
 
-from dhtwisted.config import LimitSettings, Settings, StorageSettings
+from dhtwisted.config import LimitSettings, LogSettings, Settings, StorageSettings
+from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import machine
 
 
 def with_connections(count, directory="."):
-    return Settings(limits=LimitSettings(connections=count), storage=StorageSettings(provider=f"file:{directory}/hive.sqlite"))
+    storage = StorageSettings(provider=f"file:{directory}/hive.sqlite")
+    return Configuration(Settings(limits=LimitSettings(connections=count), storage=storage, log=LogSettings(file=f"{directory}/hive.log")))
 
 
 def test_the_clock(monkeypatch):
@@ -29,6 +31,16 @@ def test_open_files(tmp_path):
     few = machine.check_files(with_connections(hard, tmp_path))[0]
     assert few.level == ("ok" if hard == resource.RLIM_INFINITY else "warning")
     assert machine.check_files(with_connections(0, tmp_path))[0].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(2 * machine.LITTLE_SPACE, "ok"), (machine.LITTLE_SPACE - 1, "warning"), (machine.NO_SPACE - 1, "wrong")]
+)
+def test_room_on_a_disk_is_told_once(monkeypatch, tmp_path, free, level):
+    usage = machine.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage._replace(free=free))
+    (finding,) = machine.check_disks(with_connections(1, tmp_path))
+    assert (finding.level, finding.topic) == (level, "storage")
 
 
 def test_memory():

@@ -6,6 +6,7 @@ from threading import Thread
 import pytest
 
 from dhtwisted.config import MetricsSettings, ServerSettings, Settings, TlsSettings
+from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import network
 from dhtwisted.endpoints import loopback_addresses
 from tests.ports import free_port
@@ -14,7 +15,7 @@ from tests.ports import free_port
 def look(*endpoints, metrics=(), is_running=None, **sections):
     """Level and text of each finding."""
     settings = Settings(server=ServerSettings(listen=endpoints), metrics=MetricsSettings(listen=metrics), **sections)
-    return [(finding.level, finding.text) for finding in network.check_endpoints(settings, is_running)]
+    return [(finding.level, finding.text) for finding in network.check_endpoints(Configuration(settings), is_running)]
 
 
 def test_a_free_port():

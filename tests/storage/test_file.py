@@ -130,7 +130,7 @@ async def test_a_schema_whose_version_is_no_number_is_refused(storage, path, rea
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_file_is_refused(storage, path):
     os.mkfifo(path)
-    assert "it is no file" in await refusal(storage)
+    assert "is no file" in await refusal(storage)
 
 
 @pytest_twisted.ensureDeferred

@@ -55,6 +55,11 @@ def refusal(data):
 GOOD = written()
 
 
+def test_an_export_that_an_editor_on_windows_has_saved():
+    assert len(read(b"\xef\xbb\xbf" + GOOD.replace(b"\n", b"\r\n"))) == len(ITEMS)
+    assert refusal(GOOD.decode().encode("utf-16")) == "line 1 is in UTF-16, which some editors call Unicode; save it as UTF-8"
+
+
 def test_what_was_written_is_read():
     reader = Reader(io.BytesIO(GOOD))
     assert reader.header == Header(format="dhtwisted export", version=3, program="1.2.3", time=TIME)

@@ -68,7 +68,7 @@ class TextFileAuth:
 
     def _read(self):
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            lines = self._path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeError) as error:
             raise AuthUnavailable(f"the file of logins {self._path} cannot be read: {error}") from error
         return dict(line.split(":", 1) for line in lines if ":" in line)
