@@ -6,6 +6,7 @@ called (REST reference, section 8); what HTTP itself asks for is the work of :mo
 
 from __future__ import annotations
 
+import re
 from collections import namedtuple
 
 import msgspec
@@ -20,14 +21,11 @@ from dhtwisted.envelope import encode, encode_text
 from dhtwisted.errors import (
     UNREADABLE,
     BadRequest,
-    InvalidCredentials,
     MalformedJson,
     MethodNotAllowed,
     MissingBody,
     NoSuchPath,
-    TokenExpired,
     TooDeep,
-    Unauthorized,
     UnparseableTimestamp,
     UnsupportedMediaType,
 )
@@ -37,10 +35,10 @@ from dhtwisted.server import Request
 HELD_ERROR = 1.0
 """Seconds by which the error of a poll is held back: clients ask again at once (REST reference, section 9.3)."""
 
-BEARER = "Bearer"
 COMMON = frozenset({"requestId", "token"})
 """Members of every request that REST does not read: who asks is in the header."""
 
+_LOST_PLUS = re.compile(r"(:\d\d(?:\.\d*)?) (?=\d\d:?\d\d$)", re.ASCII)
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
 
 Call = namedtuple("Call", "method segments query body content_type authorization caller header", defaults=(lambda name: None,))
@@ -155,7 +153,7 @@ class Endpoint:
     def _read_body(self, call, depth):
         if self.route.object_first and _is_missing(call.body.strip()):
             return None
-        body = _checked_body(call, depth)
+        body = _checked_body(call, depth, levels_around=1)
         try:
             value = self._decode_body(body)
         except UNREADABLE:
@@ -171,22 +169,26 @@ class Endpoint:
 
 
 def _with_plus(text):
-    """A query's plus sign stands for a space; before a zone it was meant as it is."""
-    return text.replace(" ", "+") if "T" in text else text
+    """A query's plus sign stands for a space; between a time and a zone it was meant as it is."""
+    return _LOST_PLUS.sub(r"\1+", text)
 
 
 def _is_missing(body):
     return not body or body == b"null"
 
 
-def _checked_body(call, depth):
+def _checked_body(call, depth, levels_around=0):
+    """The body, if it can be read.
+
+    :param levels_around: how much deeper the same is in a request by WebSocket: what one takes the other takes too.
+    """
     body = call.body.strip()
     if _is_missing(body):
         raise MissingBody()
     content_type = (call.content_type or "application/json").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise UnsupportedMediaType()
-    if depth and exceeds_depth(body, depth):
+    if depth and exceeds_depth(body, depth - levels_around):
         raise TooDeep()
     try:
         # What stays raw JSON is not looked into by the decoder.
@@ -295,23 +297,15 @@ class RestApi:
 
     async def _prepare(self, call, found, endpoint):
         """Who asks comes before what there is, and whether he may before what he says (REST reference, sections 3.1 and 7)."""
-        principal = call.caller.principal = None if call.authorization is None else await self._identify(call.authorization)
+        principal = None
+        if call.authorization is not None:
+            principal = call.caller.principal = await self._server.authenticate_by_header(call.authorization)
         if found is None:
             raise NoSuchPath()
         if endpoint is None:
             raise MethodNotAllowed()
         self._server.check(endpoint.action, principal)
         return Request(self._server, call.caller, endpoint.action, endpoint.read(found[1], call, self._depth), principal)
-
-    async def _identify(self, authorization):
-        if not authorization.startswith(BEARER):
-            raise Unauthorized()
-        try:
-            return await self._server.authenticate(authorization[len(BEARER) :].strip())
-        except TokenExpired:
-            raise
-        except InvalidCredentials:
-            raise Unauthorized() from None
 
     def _answer_error(self, error, endpoint, call, done):
         answer = (*error_answer(error), retry_line(error))

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 API_VERSION = "4.1.0"
 """The version of the DeviceHive API that is spoken here."""
 
+BEARER = "bearer"
 NULL = b"null"
 LONGEST_REQUEST_ID = 64
 """Bytes of a request's id in a log line; clients may send any JSON."""
@@ -300,6 +301,22 @@ class Server:
         kind = Principal if claims.device_id is None else DevicePrincipal
         clock = self.reactor if self.settings.auth.strict_expiry else None
         return kind(claims, self.entities, clock, self.settings.compatibility.loose_token_lists)
+
+    async def authenticate_by_header(self, authorization):
+        """Find out who asks by the header ``Authorization``: of a REST request, or of the handshake of a WebSocket.
+
+        :param authorization: ``Bearer`` in any case, and an access token; the space between may be missing.
+        :returns: a :class:`~dhtwisted.access.Principal`.
+        :raises Unauthorized: another scheme, or a token that is no good. Which of the two is not said.
+        :raises TokenExpired: past its time.
+        """
+        scheme, token = authorization[: len(BEARER)], authorization[len(BEARER) :]
+        if scheme.lower() != BEARER:
+            raise Unauthorized()
+        try:
+            return await self.authenticate(token.strip())
+        except InvalidCredentials:
+            raise Unauthorized() from None
 
     async def check_claims(self, claims):
         """Let through a token, of any sort, whose user takes it now.

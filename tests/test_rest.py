@@ -11,10 +11,14 @@ from dhtwisted.actions.declare import WHOLE
 from dhtwisted.coercion import readers
 from dhtwisted.rest import HELD_ERROR, RestApi
 from dhtwisted.schema import Fields
+from dhtwisted.testing.requests import nested
 from tests.rest_api import WEBSOCKET_URL, RestClient, client
 
 ENDPOINTS = [(action, route) for action in (*ACTIONS.values(), *REST_ONLY.values()) for route in action.routes]
 DENIED, UNAUTHORIZED = {"error": 403, "message": "Access is denied"}, {"error": 401, "message": "Unauthorized"}
+DEPTH = 128
+"""Of ``limits.json_depth``."""
+
 INVALID = {"error": 400, "message": "Invalid request parameters"}
 
 each_endpoint = pytest.mark.parametrize(("action", "route"), ENDPOINTS, ids=lambda part: getattr(part, "path", ""))
@@ -69,6 +73,8 @@ async def test_a_permission_is_asked_before_the_request_is_read(server, action, 
         ("Bearer", "Unauthorized"),
         ("Bearer x.y.z", "Unauthorized"),
         ("bearer x", "Unauthorized"),
+        ("Bearers x.y.z", "Unauthorized"),
+        ("Token x", "Unauthorized"),
         ("", "Unauthorized"),
     ],
 )
@@ -80,7 +86,8 @@ async def test_a_bad_header_is_refused_everywhere(server, path, authorization, t
 
 @pytest_twisted.ensureDeferred
 async def test_which_tokens_are_good(server):
-    assert (await RestClient(server, f"Bearer{server.token()}").send("GET", "/device"))[0] == 200
+    for scheme in ("Bearer ", "bearer ", "BEARER ", "bEARER  ", "Bearer"):
+        assert (await RestClient(server, scheme + server.token()).send("GET", "/device"))[0] == 200
     expired, refresh = server.token(lifetime=-1), server.token(refresh=True)
     assert await RestClient(server, f"Bearer {expired}").send("GET", "/device") == (401, {"error": 401, "message": "Token expired"})
     assert await RestClient(server, f"Bearer {refresh}").send("GET", "/device") == (401, UNAUTHORIZED)
@@ -246,6 +253,16 @@ async def test_an_update_of_a_command_without_a_change_is_refused_before_it_is_l
 @pytest_twisted.ensureDeferred
 async def test_a_body_that_cannot_be_read(server, body):
     assert await client(server).send("PUT", "/device/pump", body) == (400, INVALID)
+
+
+@pytest.mark.parametrize(("levels", "is_taken"), [(DEPTH - 2, True), (DEPTH - 1, False)])
+@pytest_twisted.ensureDeferred
+async def test_a_body_may_be_as_deep_as_a_request_by_websocket(server, levels, is_taken):
+    data = nested(levels)
+    assert (await client(server).send("PUT", "/device/pump", b'{"data":%b}' % data))[0] == (204 if is_taken else 400)
+    websocket = await server.client()
+    websocket.send_text(b'{"action":"device/save","deviceId":"lamp","device":{"data":%b}}' % data)
+    assert websocket.messages[-1]["status"] == ("success" if is_taken else "error")
 
 
 @pytest_twisted.ensureDeferred

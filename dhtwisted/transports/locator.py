@@ -24,14 +24,12 @@ class Locator:
         self._bases = {tuple(base.split("/")[1:]): prefix for base, prefix in bases.items()}
         self._longest = max(map(len, self._bases))
 
-    @staticmethod
-    def normal(path):
-        """A path without repeated or trailing slashes and without query; the firmware asks for ``//info``."""
-        return "".join("/" + part for part in path.partition("?")[0].split("/") if part)
-
     def is_websocket(self, path):
-        """Whether clients may open a WebSocket here."""
-        return self.normal(path) in self._websockets
+        """Whether clients may open a WebSocket here.
+
+        :raises NoSuchPath: it is no text.
+        """
+        return _normal(path) in self._websockets
 
     def resource(self, path):
         """Take a path apart.
@@ -40,10 +38,7 @@ class Locator:
         :returns: the prefix of its WebSocket, the longest base that it has, and the decoded parts below that.
         :raises NoSuchPath: it is no text.
         """
-        try:
-            parts = [unquote_to_bytes(part).decode() if "%" in part else part for part in path.split("/") if part]
-        except UnicodeDecodeError:
-            raise NoSuchPath() from None
+        parts = _parts(path)
         for length in range(min(self._longest, len(parts)), -1, -1):
             prefix = self._bases.get(tuple(parts[:length]))
             if prefix is not None:
@@ -57,7 +52,7 @@ class Locator:
         :param host: the header ``Host``, if there is one.
         :param secure: whether the connection itself has TLS.
         """
-        return self._address("http", client, host, secure) + self._websockets.get(self.normal(path), "") + "/rest"
+        return self._address("http", client, host, secure) + self._websockets.get(_normal(path), "") + "/rest"
 
     def websocket_url(self, prefix, client, host, secure):
         """Where a REST client finds the WebSocket; the parameters are as above."""
@@ -68,3 +63,15 @@ class Locator:
             return scheme + self._public_url.removeprefix("http")
         public_scheme, authority = public_authority(client, host, secure)
         return f"{scheme}{public_scheme.removeprefix('http')}://{authority}"
+
+
+def _parts(path):
+    """The decoded parts of a path. Repeated and trailing slashes are none: the firmware asks for ``//info``."""
+    try:
+        return [unquote_to_bytes(part).decode() if "%" in part else part for part in path.partition("?")[0].split("/") if part]
+    except UnicodeDecodeError:
+        raise NoSuchPath() from None
+
+
+def _normal(path):
+    return "".join("/" + part for part in _parts(path))

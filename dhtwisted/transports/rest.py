@@ -34,6 +34,7 @@ from dhtwisted.server import API_VERSION
 from dhtwisted.throttle import RateLimit, RateLimits
 from dhtwisted.transports.answers import JSON, TEXT, answer_head, refusal
 from dhtwisted.transports.forwarding import read_client
+from dhtwisted.transports.headers import path_of, read_origin, single
 
 WELCOME = b"The DeviceHive API runs here.\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
@@ -122,12 +123,7 @@ class HttpRequest(Request):
 
         :raises BadRequest: it is repeated, so that it cannot be said what was meant.
         """
-        values = self.requestHeaders.getRawHeaders(name.encode())
-        if values is None:
-            return None
-        if len(values) > 1:
-            raise BadRequest()
-        return values[0].decode("latin-1")
+        return single(self._values(name.encode()))
 
     @property
     def body(self):
@@ -285,7 +281,7 @@ class RestSite(HTTPFactory):
         """The lines that every answer has (REST reference, section 2)."""
         if not self._origins:
             return ANY_ORIGIN + COMMON_HEADERS
-        origin = b", ".join(request.requestHeaders.getRawHeaders(b"origin", ())).decode("latin-1")
+        origin = read_origin(request.requestHeaders.getRawHeaders(b"origin", ()))
         allowed = b"Access-Control-Allow-Origin: %b\r\n" % origin.encode() if origin in self._origins else b""
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
@@ -333,7 +329,7 @@ class RestSite(HTTPFactory):
 
     def _route(self, request):
         target, _, query = request.uri.partition(b"?")
-        path = _path(target)
+        path = path_of(target.decode("latin-1"))
         prefix, base, segments = self._locator.resource(path)
         # Some paths are of both, such as /api/device.
         if self._locator.is_websocket(path) and self._api.methods(segments) is None:
@@ -384,14 +380,6 @@ class RestSite(HTTPFactory):
 
 def _allow(methods):
     return b"Allow: %b\r\n" % ", ".join(methods).encode()
-
-
-def _path(target):
-    """The path of a request's target, which a proxy may send as a whole URL."""
-    text = target.decode("latin-1")
-    if text.startswith(("http://", "https://")):
-        text = "/" + text.split("/", 3)[3] if text.count("/") > 2 else "/"
-    return text
 
 
 def _method(request):

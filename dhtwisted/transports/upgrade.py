@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dhtwisted.errors import AccessDenied, HandshakeFault, HandshakeMethod, HttpVersionTooOld, NoSuchPath, UnknownWebSocketVersion
+from dhtwisted.transports.headers import path_of, read_origin, single
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 VERSIONS = (b"13", b"8")
@@ -21,7 +22,7 @@ class Head:
         lines = data.split(b"\r\n")
         words = lines[0].split(b" ")
         self.method, path, self.version = words if len(words) == 3 else (b"", b"", b"")
-        self.path = path.decode("latin-1")
+        self.path = path_of(path.decode("latin-1"))
         self._lines = lines
         self._headers = {}
         for line in lines[1:]:
@@ -40,12 +41,6 @@ class Head:
         """Whether it asks for a WebSocket."""
         return b"upgrade" in self._headers and self._lists(b"upgrade", b"websocket")
 
-    @property
-    def origin(self):
-        """The page that asks, when it is a browser; else ``None``."""
-        values = self.values(b"origin")
-        return values[-1].decode("latin-1") if values else None
-
     def without_origin(self):
         """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
         return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
@@ -59,8 +54,11 @@ class Head:
         """
         if not locator.is_websocket(self.path):
             raise NoSuchPath()
-        if origins and self.origin is not None and self.origin not in origins:
+        origin = read_origin(self.values(b"origin"))
+        if origins and origin is not None and origin not in origins:
             raise AccessDenied()
+        # Autobahn would join what is repeated.
+        single(self.values(b"authorization"))
         if self.method != b"GET":
             raise HandshakeMethod()
         if self.version != b"HTTP/1.1":

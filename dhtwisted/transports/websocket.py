@@ -102,14 +102,11 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
     async def _authenticate(self, authorization):
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            self._deny(Unauthorized())
+        server = self.factory.sessions.server
         try:
-            self._principal = await self.factory.sessions.server.authenticate(token.strip())
+            self._principal = await server.authenticate_by_header(authorization)
         except Exception as error:
             # Autobahn would send the text of an error that it does not know.
-            server = self.factory.sessions.server
             told = server.told(error, "handshake", self)
             if server.audit.is_on and told.code == Unauthorized.code:
                 server.audit.failed_authentication(self, told)
