@@ -7,7 +7,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.testing import storage_base
 from dhtwisted.testing.server import MemoryServer, at_once
+from dhtwisted.timestamps import LATEST
 from tests.delaying import DelayingStorage
 
 LONG = "x" * 257
@@ -23,9 +25,14 @@ async def client(open_server):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_command_of_the_last_instant_stays_readable_when_it_is_updated(client):
-    inserted = await client.call("command/insert", deviceId="pump-4", command={"command": "on", "timestamp": "9999-12-31T23:59:59.999"})
-    await client.call("command/update", deviceId="pump-4", commandId=inserted["command"]["id"], command={"status": "done"})
+async def test_a_command_of_the_last_instant_stays_readable_when_it_is_updated(open_server):
+    """Formerly a client could date it so, and the storage has it still."""
+    server = await open_server()
+    client = await server.client()
+    await client.call("device/save", deviceId="pump-4", device={})
+    await client.call("command/subscribe", deviceId="pump-4", returnUpdatedCommands=True)
+    await server.server.messages.append([command := storage_base.command("on", "pump-4", timestamp=LATEST)])
+    await client.call("command/update", deviceId="pump-4", commandId=command.id, command={"status": "done"})
     assert client.events[0]["command"]["lastUpdated"] == "9999-12-31T23:59:59.999"
     assert (await client.call("command/list", deviceId="pump-4"))["commands"] == [client.events[0]["command"]]
 

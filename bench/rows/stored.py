@@ -125,10 +125,10 @@ def ask(storage):
     def run(bench):
         with full(bench, storage) as (server, filling), server.connect() as client:
             listing = frame(json.dumps(_list_request()).encode())
-            # The server itself tells that a device was added: the newest message, and the first that a full memory forgets.
+            # The server itself tells that a device was added: the newest message of the list, and the first that a full memory forgets.
             added = NEWEST - len(_numbers(client.take(listing, END_OF_LIST, 1)))
             newest = [_timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)) for _ in range(MANY)]
-            replays = [_replay(client, filling, REPLAYED - added) for _ in range(MANY)]
+            replays = [_replay(client, filling) for _ in range(MANY)]
             return {"list": median(newest) * 1000, "replay": median(replays) * 1000}
 
     return run
@@ -138,9 +138,9 @@ def _list_request():
     return {"action": "notification/list", "deviceId": ASKED, "take": NEWEST, "sortField": "timestamp", "sortOrder": "DESC"}
 
 
-def _replay(client, filling, count):
-    request = {"action": "notification/subscribe", "deviceId": ASKED, "timestamp": filling.since(count)}
-    seconds = _timed(client, frame(json.dumps(request).encode()), END_OF_EVENT, REPLAYED, filling.newest(count))
+def _replay(client, filling):
+    request = {"action": "notification/subscribe", "deviceId": ASKED, "timestamp": filling.since(REPLAYED)}
+    seconds = _timed(client, frame(json.dumps(request).encode()), END_OF_EVENT, REPLAYED, filling.newest(REPLAYED))
     client.call("notification/unsubscribe")
     return seconds
 
