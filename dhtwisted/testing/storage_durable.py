@@ -132,11 +132,10 @@ class DurableStorageContract(KilledStorage):
             with must_raise(Duplicate, f"after a restart insert of a {kind.__name__} with a taken {kind.KEY}"):
                 await storage.insert(replace(entity, **{field: "other" for field in kind.UNIQUE}))
             for field in kind.UNIQUE:
-                value = getattr(entity, field)
-                found = await storage.find(kind, EntityQuery(equal={field: value}))
-                assert found == [entity], f"after a restart a {kind.__name__} must be found by its {field}"
                 with must_raise(Duplicate, f"after a restart insert of a {kind.__name__} with a taken {field}"):
                     await storage.insert(replace(entity, **{kind.KEY: other_key}))
+                found = await storage.find(kind, EntityQuery(equal={field: getattr(entity, field)}))
+                assert found == [entity], f"after a restart a {kind.__name__} must be found by its {field}"
 
     @pytest_twisted.ensureDeferred
     async def test_a_number_is_raised_above_what_it_was_before_a_restart(self, clock, directory):

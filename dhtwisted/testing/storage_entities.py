@@ -197,6 +197,22 @@ class EntityStorageContract(StorageContract):
         assert [n.id for n in descending] == [1, 3, 5, 6, 2, 4], "descending turns the field around; ties are by ascending key"
 
     @pytest_twisted.ensureDeferred
+    async def test_names_sort_by_code_point(self, storage):
+        texts = ["\U0001f600", "ä", "a", "Z", "\uff5e", "z", "-", "", "a-b", "ab"]
+        await insert_all(storage, *(Network(name=text) for text in texts))
+        found = [network.name for network in await storage.find(Network, EntityQuery(sort="name"))]
+        assert found == sorted(texts), 'texts sort by code point, as Python and COLLATE "C" do, not by the rules of a language'
+
+    @pytest_twisted.ensureDeferred
+    async def test_names_are_told_apart_exactly(self, storage):
+        names = ["Ärger", "ärger", "Arger", "A\u0308rger", "arger ", "arger"]
+        await insert_all(storage, *(Network(name=name) for name in names))
+        for name in names:
+            for query in (EntityQuery(equal={"name": name}), EntityQuery(like={"name": name})):
+                found = [network.name for network in await storage.find(Network, query)]
+                assert found == [name], f"{query}: equal and like tell upper and lower case apart, accents too, also beyond ASCII"
+
+    @pytest_twisted.ensureDeferred
     async def test_paging_comes_after_sorting(self, storage):
         await insert_all(storage, *(device(name) for name in "dacbe"))
         query = EntityQuery(within={"network_id": frozenset({1})}, sort="name", skip=1, take=2)
@@ -253,7 +269,7 @@ class EntityStorageContract(StorageContract):
         await self.for_all(example, steps=_steps, queries=st.lists(network_queries, max_size=5))
 
     @pytest_twisted.ensureDeferred
-    async def test_a_closed_storage_refuses(self, storage):
+    async def test_a_closed_storage_refuses_entities(self, storage):
         await storage.insert(device("a"))
         await storage.close()
         await refuses_when_closed(

@@ -193,7 +193,7 @@ class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
         assert found == [None] * 200, "close finishes what was accepted"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_closed_storage_refuses(self, storage):
+    async def test_a_closed_storage_refuses_messages(self, storage):
         await storage.append([notification(), command()])
         await storage.close()
         await refuses_when_closed(

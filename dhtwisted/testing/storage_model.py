@@ -108,5 +108,5 @@ def sort_key(message, query):
 
 
 def _command_matches(command, query):
-    status_fits = query.status is None or (command.status is not None and command.status.lower() == query.status.lower())
+    status_fits = query.status is None or (command.status is not None and command.status.casefold() == query.status.casefold())
     return status_fits and (command.updated or not query.updated)

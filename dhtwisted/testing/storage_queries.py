@@ -73,6 +73,36 @@ class MessageQueries(StorageContract):
             found = [m.id for m in await storage.find_messages(Command, MessageQuery(**conditions))]
             assert found == expected, f"conditions combine with AND, status ignores case, nothing comes twice: {conditions}"
 
+    @pytest.mark.parametrize(
+        ("stored", "asked"),
+        [("Done", "dONE"), ("ÄRGER", "ärger"), ("Straße", "STRASSE"), ("ΟΔΟΣ", "οδος"), ("\u212a", "k")],
+        ids=["ASCII", "umlaut", "sharp-s", "final-sigma", "Kelvin-sign"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_case_is_ignored_as_casefold_does(self, storage, stored, asked):
+        await storage.append([command(status=stored), command(), command(status=f"{stored}."), command(status="")])
+        await storage.update_command("a", 2, {"status": asked})
+        for status in (stored, asked):
+            found = [m.id for m in await storage.find_messages(Command, MessageQuery(status=status))]
+            assert found == [1, 2], (
+                f"status {status!r} must find {stored!r} and {asked!r}: ignoring case means that str.casefold() of both is equal. Where "
+                "the backend does otherwise with letters beyond ASCII, keep the folded status in a column of its own"
+            )
+
+    @pytest_twisted.ensureDeferred
+    async def test_accents_are_not_ignored(self, storage):
+        await storage.append([command(status=status) for status in ("Ärger", "Arger", "ärger", "A\u0308rger")])
+        found = [m.id for m in await storage.find_messages(Command, MessageQuery(status="ÄRGER"))]
+        assert found == [1, 3], "only case is ignored: letters with other accents, or accents written in another way, are others"
+
+    @pytest_twisted.ensureDeferred
+    async def test_texts_sort_by_code_point(self, storage):
+        texts = ["\U0001f600", "ä", "a", "Z", "\uff5e", "z", "-", "", "a-b", "ab"]
+        await storage.append([command(text, status=text) for text in texts])
+        for field in ("name", "status"):
+            found = [m.name for m in await storage.find_messages(Command, MessageQuery(sort=field))]
+            assert found == sorted(texts), f'{field} sorts by code point, as Python and COLLATE "C" do, not by the rules of a language'
+
     @pytest_twisted.ensureDeferred
     async def test_empty_conditions_permit_nothing(self, storage):
         await storage.append([notification()])

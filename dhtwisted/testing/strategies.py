@@ -84,7 +84,7 @@ commands = st.builds(
     user_id=st.none() | small_ids,
     parameters=st.none() | json_texts,
     lifetime=st.none() | st.integers(0, 2**31),
-    status=st.sampled_from([None, "", "Done", "done", "failed"]),
+    status=st.sampled_from([None, "", "Done", "done", "failed", "Straße"]),
     result=st.none() | json_texts,
     timestamp=st.none() | timestamps,
 )
@@ -122,7 +122,7 @@ network_queries = st.builds(
 
 def message_queries(kind):
     """Queries of one kind of message."""
-    statuses = {"status": st.sampled_from([None, "", "DONE", "failed"])} if kind is Command else {}
+    statuses = {"status": st.sampled_from([None, "", "DONE", "failed", "STRASSE"])} if kind is Command else {}
     # What is asked for in the order of updates is asked for among updated commands alone.
     of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
     times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
