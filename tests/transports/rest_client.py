@@ -127,12 +127,16 @@ class RestConnection(Connection):
 
     # What it does
 
-    async def _exchange(self, method, path, query=(), body=None, token=None):
+    async def _send(self, method, path, query=(), body=None, token=None):
         headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
         query = "?" + urlencode(query) if query else ""
-        status, _, content = await self._server.http(method, BASE + path + query, headers, body)
+        status, told, content = await self._server.http(method, BASE + path + query, headers, body)
         assert status == 204 or content, f"{method} {path}: {status} without a body"
-        return status, content and json.loads(content)
+        return status, told, content and json.loads(content)
+
+    async def _exchange(self, method, path, query=(), token=None):
+        status, _, content = await self._send(method, path, query, token=token)
+        return status, content
 
     @staticmethod
     def _error(content):
@@ -166,9 +170,13 @@ class RestConnection(Connection):
             body = bytes(members[route.body])
         else:
             query = _query(members, known.keys() - {"token", "requestId", *route.places})
-        status, content = await self._exchange(route.method, path, query, body, token)
+        status, headers, content = await self._send(route.method, path, query, body, token)
         if status >= 400:
             return self._error(content)
+        if route.reply_headers:
+            assert status == 204
+            told = {member: headers.get(name.lower()) for member, name in route.reply_headers.items()}
+            return {"status": "success"} | (told if any(told.values()) else {})
         assert status == (204 if action.reply is None else route.status)
         if action.reply is None:
             return {"status": "success"}
