@@ -123,8 +123,9 @@ class JWTAuth:
     def _verify(self, token):
         try:
             payload = jwt.decode(token, self._key, algorithms=[ALGORITHM]).get("payload")
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            # ValueError has the UnicodeError of a lone surrogate, RecursionError comes from nesting in the header.
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            # A lone surrogate is a ValueError, deep nesting in the header a RecursionError; in older releases of PyJWT
+            # an "exp" or "nbf" that is no number, or no finite one, is a TypeError or OverflowError.
             raise InvalidCredentials() from error
         if not isinstance(payload, dict) or "tpc" in payload:
             raise InvalidCredentials()

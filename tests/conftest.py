@@ -1,5 +1,7 @@
 """What every test may need."""
 
+from pathlib import Path
+
 import pytest
 import pytest_twisted
 from hypothesis import settings
@@ -9,6 +11,16 @@ pytest_plugins = ["tests.signals", "tests.time_limit"]
 # A slow machine must not fail a test: what takes long is measured elsewhere.
 settings.register_profile("dhtwisted", deadline=None)
 settings.load_profile("dhtwisted")
+
+
+SLOW = tuple(Path(__file__).with_name(name) for name in ("bench", "faults"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(item.path.is_relative_to(directory) for directory in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

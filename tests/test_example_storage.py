@@ -65,7 +65,7 @@ async def test_a_torn_line_is_dropped(storage, path):
     assert [(m.id, m.name) for m in await storage.find_messages(Notification, MessageQuery())] == [(1, "a"), (2, "c")]
 
 
-@pytest.mark.parametrize("line", [b"{}", b'{"\xff":1}', b"[" * 100_000])
+@pytest.mark.parametrize("line", [b"{}", b'{"\xff":1}', b"[" * 100_000], ids=lambda line: ascii(line[:12]))
 @pytest_twisted.ensureDeferred
 async def test_a_damaged_journal_is_refused(storage, path, line):
     path.write_bytes(line + b"\n")

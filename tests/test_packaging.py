@@ -16,6 +16,8 @@ import pytest
 import dhtwisted
 from tests.packages import ROOT, copy_source, pip
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 RUN_TWISTD = "from twisted.scripts.twistd import run; run()"
 

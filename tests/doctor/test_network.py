@@ -38,7 +38,11 @@ def test_a_port_that_another_program_has():
     assert "another program" in text
 
 
-@pytest.mark.parametrize("body", [b"7", b"null", b'"apiVersion"', b'["apiVersion"]', b"{}", b'"\xff"', b"[" * 100_000, b"nothing"])
+@pytest.mark.parametrize(
+    "body",
+    [b"7", b"null", b'"apiVersion"', b'["apiVersion"]', b"{}", b'"\xff"', b"[" * 100_000, b"nothing"],
+    ids=lambda body: ascii(body[:12]),
+)
 def test_a_program_that_answers_something_else(body):
     def answer():
         connection, _ = server.accept()

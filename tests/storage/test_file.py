@@ -83,7 +83,7 @@ async def test_a_second_opener_under_another_name_is_refused(storage, path, tmp_
     assert "in use" in await refusal(FileStorage(str(tmp_path / "other.sqlite"), reactor))
 
 
-@pytest.mark.parametrize("body", ["7b22", "ff", "7b22ff223a317d", "7b226e616d65223a22ff227d", "5b" * 100_000])
+@pytest.mark.parametrize("body", ["7b22", "ff", "7b22ff223a317d", "7b226e616d65223a22ff227d", "5b" * 100_000], ids=lambda body: body[:12])
 @pytest_twisted.ensureDeferred
 async def test_an_entity_that_cannot_be_read_is_told(storage, path, body):
     await storage.open()

@@ -3,8 +3,12 @@
 import re
 import sqlite3
 
+import pytest
+
 from tests.packages import ROOT
 from tests.system.load import Load
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_copy_made_under_load_is_whole(start, tmp_path):

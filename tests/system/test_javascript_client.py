@@ -9,6 +9,8 @@ import pytest
 
 from tests.system.process import PASSWORD
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).with_name("javascript")
 PARTS = sorted(script.stem for script in SCRIPTS.glob("parts/*.js"))
 INSTALL_SECONDS, RUN_SECONDS = 300, 90

@@ -4,8 +4,12 @@ import os
 import random
 import threading
 
+import pytest
+
 from tests.ports import free_port
 from tests.system.load import Load
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = int(os.environ.get("DHTWISTED_KILL_ROUNDS", "3"))
 """Set DHTWISTED_KILL_ROUNDS=20 for a longer run."""

@@ -10,6 +10,8 @@ from tests.system.load import Load
 from tests.system.report import Report, read_stored
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(start):

@@ -9,6 +9,8 @@ import pytest
 
 from tests.system.process import START_SECONDS
 
+pytestmark = pytest.mark.slow
+
 POLLS = 300
 MEGABYTES = 20
 PATH = "/api/rest/device/pump/notification/poll"

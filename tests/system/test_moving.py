@@ -9,6 +9,8 @@ from tests.packages import ROOT, path_of
 from tests.system.process import DEVICEHIVE, PASSWORD, Client
 from tests.test_tap import environment
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 TARGETS = {"file": ("--storage", "file:two.sqlite"), "elsewhere": ("--storage", "file:two.sqlite", "--messages", "journal:two.journal")}
 

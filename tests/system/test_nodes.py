@@ -11,6 +11,8 @@ from tests.system.load import Load, Reader
 from tests.system.nodes import Nodes
 from tests.system.process import PASSWORD, Client
 
+pytestmark = pytest.mark.slow
+
 NAMES = "abc"
 VISIT = 200
 """Messages after which a client goes to another node."""

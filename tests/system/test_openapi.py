@@ -15,6 +15,8 @@ from dhtwisted import __version__
 from dhtwisted.reference import openapi
 from tests.system.hive import BASE, SECONDS, Hive
 
+pytestmark = pytest.mark.slow
+
 load_all_checks()
 REFUSAL, ACCEPTANCE = CHECKS.get_by_names(["negative_data_rejection", "positive_data_acceptance"])
 

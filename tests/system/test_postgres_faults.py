@@ -15,6 +15,8 @@ from tests.system.nodes import Nodes
 from tests.system.process import Refused
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ANSWERED_WITHIN = 10
 BACK_WITHIN = 15
 """Seconds until any request is answered, and until inserts go on after the database is back."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client, Refused, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 STORAGE = ("--storage", "file:hive.sqlite")
 
 

@@ -12,6 +12,8 @@ from tests.system.load import Load
 from tests.system.process import DEVICEHIVE
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 OWN_GROUP = ("setsid", *DEVICEHIVE)
 """The server alone with its writer in a group of processes, as a shell starts it."""
 
