@@ -42,11 +42,14 @@ PREPARED = len(HEADERS)
 class QueuedOutput:
     """The writing half of a WebSocket protocol.
 
+    :ivar follows_requests: whether plain HTTP was spoken before; what was answered may still wait in the transport.
     :ivar factory: has ``flush_later``, ``clock``, ``output_queue``, ``watch`` and ``traffic``.
     :ivar queued: bytes that wait in the queue.
     :ivar congested_since: when that began, in seconds of the clock.
     :ivar congested: true while the transport has something to write, since the client does not take what is sent.
     """
+
+    follows_requests = False
 
     def begin_output(self):
         """Get ready to write; call it when there is a transport."""
@@ -58,6 +61,10 @@ class QueuedOutput:
         self._is_direct = isinstance(self.transport, Connection) and not self.transport.TLS
         if not self._is_direct:
             self.transport.registerProducer(self, True)
+        elif self.follows_requests:
+            self._hold_back()
+            self._wait_for_transport()
+            self.transport.startWriting()
 
     def send(self, payload):
         """Send one whole message, however large."""
@@ -116,6 +123,9 @@ class QueuedOutput:
         """Have the transport send the rest, and say when that is done. It also finds out what is wrong with a broken connection."""
         self._hold_back()
         self.transport.write(data if isinstance(sent, Exception) else data[sent:])
+        self._wait_for_transport()
+
+    def _wait_for_transport(self):
         # A pull producer is asked once when it is registered, and then when the transport's buffer is empty.
         self._subscribed_to_drain = False
         self.transport.registerProducer(self, False)

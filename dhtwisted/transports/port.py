@@ -1,8 +1,8 @@
 """One port for WebSocket and plain HTTP, since the firmware finds one by the other.
 
-A connection begins with the head of an HTTP request. :class:`Port` gathers it, then gives the connection for good to Autobahn (an upgrade
-on one of the WebSocket's paths) or to twisted.web (all else). Upgrades do not pass twisted.web: its channel and request would cost 4 KB
-for each connection and most of the time of opening it.
+A connection begins with the head of an HTTP request. :class:`Port` gathers it, then gives the connection to Autobahn (an upgrade on one of
+the WebSocket's paths) or to twisted.web (all else). Upgrades do not pass twisted.web: its channel and request would cost 4 KB for each
+connection and most of the time of opening it. Only one that comes after other requests does, and twisted.web gives the connection back.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Port(Protocol):
         self._held = None
         self._received = b""
         self._target = None
+        self._follows_requests = False
         self.number = factory.next_number()
         self.opened = factory.clock.seconds()
 
@@ -91,7 +92,7 @@ class Port(Protocol):
     def _decide(self, head, rest):
         factory = self.factory
         if not head.is_upgrade:
-            self._give_to(factory.site, self._received)
+            self._give_to(factory.site, self._received, port=self)
             return
         try:
             head.check_upgrade(factory.locator, factory.origins)
@@ -100,15 +101,27 @@ class Port(Protocol):
             self._refuse(error)
             return
         if self._held is not None or self._hold(client.address):
-            self._give_to(factory.websockets, head.without_origin() + rest, client=client)
+            data = head.without_origin() + rest
+            self._give_to(factory.websockets, data, client=client, follows_requests=self._follows_requests)
 
-    def _give_to(self, factory, data, client=None):
+    def open_websocket(self, head, rest):
+        """Go on with a WebSocket where plain HTTP was spoken so far.
+
+        :param head: the :class:`~dhtwisted.transports.upgrade.Head` that asks for it.
+        :param rest: what came after it.
+        """
+        self._target = None
+        self._follows_requests = True
+        del self.dataReceived
+        self._decide(head, b"\r\n\r\n" + rest)
+
+    def _give_to(self, factory, data, **members):
         self.factory.undecided.discard(self)
         self._received = b""
         self._target = factory.buildProtocol(self.transport.getPeer())
+        for name, value in members.items():
+            setattr(self._target, name, value)
         self._target.number = self.number
-        if client is not None:
-            self._target.client = client
         self._target.makeConnection(self.transport)
         # From here on the transport calls the target without a step in between.
         self.dataReceived = self._target.dataReceived
@@ -153,6 +166,8 @@ class Port(Protocol):
             self.factory.admission.release(self._held)
         if self._target is not None:
             self._target.connectionLost(reason)
+            # They hold each other, and would wait for the garbage collector.
+            self._target = None
 
 
 @implementer(IProtocolNegotiationFactory)

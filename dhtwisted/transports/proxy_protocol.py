@@ -116,9 +116,12 @@ class AnnouncedProtocol(ProtocolWrapper):
         return self._peer or self.transport.getPeer()
 
     def __conform__(self, interface):
-        """As of the wrapped protocol: whether it goes on when the client has closed its side."""
-        wraps = interface is IHalfCloseableProtocol and IHalfCloseableProtocol(self.wrappedProtocol, None) is not None
-        return self if wraps else None
+        """As of the wrapped protocol: whether it goes on when the client has closed its side. TLS does not, and what it does not have it
+        looks for in its transport, which is this.
+        """
+        if interface is not IHalfCloseableProtocol or isinstance(self.wrappedProtocol, ProtocolWrapper):
+            return None
+        return None if IHalfCloseableProtocol(self.wrappedProtocol, None) is None else self
 
     def readConnectionLost(self):
         """The client has closed its side."""

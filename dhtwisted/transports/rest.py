@@ -35,6 +35,7 @@ from dhtwisted.throttle import RateLimit, RateLimits
 from dhtwisted.transports.answers import JSON, TEXT, answer_head, refusal
 from dhtwisted.transports.forwarding import read_client
 from dhtwisted.transports.headers import path_of, read_origin, single
+from dhtwisted.transports.upgrade import Head
 
 WELCOME = b"The DeviceHive API runs here.\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
@@ -199,7 +200,19 @@ class HttpChannel(HTTPChannel):
     requestFactory = HttpRequest
     rate = None
     number = 0
+    port = None
     _has_all = False
+
+    def open_websocket(self, request, head):
+        """Give the connection back to the port, for a WebSocket that is asked for after other requests."""
+        if request._disconnected:
+            return
+        rest = b"".join(self._dataBuffer)
+        self.requests, self._dataBuffer = [], []
+        self.setTimeout(None)
+        self._networkProducer.unregisterProducer()
+        self._networkProducer.resumeProducing()
+        self.port.open_websocket(head, rest)
 
     def refuse(self, error):
         """Answer what is no request, or too large a one, and close."""
@@ -286,7 +299,13 @@ class RestSite(HTTPFactory):
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
     def process(self, request):
-        """Answer a request, at its turn when its client asks too often."""
+        """Answer a request, at its turn when its client asks too often; or open a WebSocket: proxies that keep their connections to a
+        server ask for one where plain requests went before.
+        """
+        if request.requestHeaders.hasHeader(b"upgrade") and (head := Head.of_request(request)).is_upgrade:
+            # Only after this turn the channel has put aside what came with the request.
+            self.reactor.callLater(0, request.channel.open_websocket, request, head)
+            return
         try:
             request.admit(self._admission)
         except ApiError as error:

@@ -29,6 +29,12 @@ class Head:
             name, _, value = line.partition(b":")
             self._headers.setdefault(name.strip().lower(), []).append(value.strip())
 
+    @classmethod
+    def of_request(cls, request):
+        """The head of a request that twisted.web has read."""
+        headers = [b"%b: %b" % (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
+        return cls(b"\r\n".join([b" ".join((request.method, request.uri, request.clientproto)), *headers]))
+
     def values(self, name):
         """The values of a header, in the order in which they came.
 

@@ -92,10 +92,11 @@ async def listen(reactor):
     """A function that starts a server with the given settings."""
     servers = []
 
-    async def start(endpoint="tcp:0:interface=127.0.0.1", **sections):
+    async def start(endpoint="tcp:0:interface=127.0.0.1", wrap=lambda factory: factory, **sections):
         memory = await MemoryServer.open(reactor, real_time=True, **sections)
         factory = PortFactory(memory.server)
-        listener = await open_endpoint(reactor, endpoint).listen(AnnouncedFactory(factory) if is_announced(endpoint) else factory)
+        wrapped = wrap(factory)
+        listener = await open_endpoint(reactor, endpoint).listen(AnnouncedFactory(wrapped) if is_announced(endpoint) else wrapped)
         servers.append(Listening(reactor, memory, factory, listener))
         return servers[-1]
 

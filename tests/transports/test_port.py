@@ -1,6 +1,8 @@
 """Who serves a connection, how many there may be, and how they end."""
 
+import pytest
 import pytest_twisted
+from twisted.internet.task import deferLater
 
 from tests.transports.raw import HANDSHAKE, PING, frame
 
@@ -125,3 +127,43 @@ async def test_who_pipelines_and_does_not_read_is_not_read(listen):
     connection.transport.resumeProducing()
     for _ in range(2000):
         assert (await connection.message())["device"]["data"] == "x" * 100_000
+
+
+INFO = "GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_websocket_on_a_connection_that_has_carried_requests(listen, nothing_logged, at_once):
+    """Proxies keep their connections to a server: nginx with ``keepalive``, Caddy, Traefik."""
+    server = await listen(limits={"idle_timeout": 0.2})
+    connection = await server.connect()
+    handshake = HANDSHAKE.format(path="/api/websocket", port=server.port, headers="")
+    request = frame('{"action":"server/info","requestId":1}')
+    if at_once:
+        connection.write(INFO.encode() * 2 + handshake.encode() + request)
+    for _ in range(2):
+        connection.write(b"" if at_once else INFO.encode())
+        assert (await connection.until(b"}")).startswith(b"HTTP/1.1 200 ")
+    connection.write(b"" if at_once else handshake.encode())
+    assert (await connection.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    connection.write(b"" if at_once else request)
+    assert (await connection.message())["info"]["restServerUrl"].endswith("/api/rest")
+    await deferLater(server.reactor, 0.5)
+    assert (await connection.call(action="server/info"))["status"] == "success", "it is no idle connection of HTTP"
+    connection.transport.abortConnection()
+    while server.factory.open_connections:
+        await server.tick()
+    assert not server.factory.websockets.connections
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_handshake_on_a_connection_that_has_carried_requests(listen, nothing_logged):
+    server = await listen()
+    for change, status in (("Version: 13", 426), ("/api/websocket", 404)):
+        connection = await server.connect()
+        connection.write(INFO.encode())
+        await connection.until(b"}")
+        handshake = HANDSHAKE.format(path="/api/websocket", port=server.port, headers="")
+        connection.write(handshake.replace(change, "/x" if "/" in change else "Version: 1").encode())
+        assert (await connection.end()).startswith(b"HTTP/1.1 %d " % status)

@@ -8,6 +8,7 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
+from twisted.protocols.policies import WrappingFactory
 
 from dhtwisted.addresses import plain_address
 from dhtwisted.transports.proxy_protocol import SIGNATURE, ProxyHeaderError, read_header
@@ -123,3 +124,13 @@ async def test_a_client_that_closes_its_side_is_still_answered(listen):
     connection.transport.loseWriteConnection()
     _, _, body = (await connection.end()).partition(b"\r\n\r\n")
     assert "webSocketServerUrl" in json.loads(body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_below_tls_that_closes_its_side_is_closed(listen, nothing_logged):
+    """TLS in between has no half of a connection; who asks for it is not sent round in a circle."""
+    server = await listen("haproxy:tcp:0:interface=127.0.0.1", wrap=WrappingFactory)
+    connection = await server.connect()
+    connection.write(b"PROXY UNKNOWN\r\n")
+    connection.transport.loseWriteConnection()
+    assert await connection.end() == b""
