@@ -34,8 +34,8 @@ class MemoryStorage:
         self._tables = entity_tables()
         self._sequences = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
-        # What counts them at no cost.
-        self._kept, self._kept_too = [log.by_id for log in self._logs.values()]
+        # Their lengths are there at no cost, for each append.
+        self._commands, self._notifications = [log.by_id for log in self._logs.values()]
         self._server_time = 0
 
     async def open(self):
@@ -78,7 +78,7 @@ class MemoryStorage:
             self._server_time = now
         for message in messages:
             self._logs[type(message)].add(message, self._server_time)
-        if len(self._kept) + len(self._kept_too) > self._forget_above:
+        if len(self._commands) + len(self._notifications) > self._forget_above:
             self._forget_surplus()
         return DONE
 

@@ -168,6 +168,31 @@ class LosesNumber(Sound):
                 self._tables[User].put(user.id, replace(user, valid_from=0))
 
 
+# When messages arrived
+
+
+class ForgetsByTimestamp(Sound):
+    class kind(PickledStorage):
+        async def forget_messages(self, kind, query):
+            gone = [message for message in self._log(kind).find(query) if message.arrived != message.timestamp]
+            return len([self._log(kind)._remove(message) for message in gone]) or await super().forget_messages(kind, query)
+
+
+class LosesArrivals(Sound):
+    class kind(PickledStorage):
+        async def open(self):
+            await super().open()
+            for log in self._logs.values():
+                for message in log.by_id.values():
+                    message.arrived = message.timestamp
+
+
+class RestoresAsNew(Sound):
+    class kind(PickledStorage):
+        async def restore(self, messages):
+            await super().restore([replace(message, arrived=self._now()) for message in messages])
+
+
 # Calls that do not end
 
 
