@@ -682,7 +682,10 @@ class Unstorable(StorageError):
 
 
 class StorageUnavailable(StorageError):
-    """The storage cannot do it now: disk full, database away, closed. Nothing was changed; clients get 503."""
+    """The storage cannot do it now: disk full, database away, closed. Nothing is half done; clients get 503.
+
+    Where the answer of a commit was lost, and it cannot be found out, the whole may have been done.
+    """
 
 
 class Overloaded(StorageUnavailable):

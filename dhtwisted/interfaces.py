@@ -11,7 +11,17 @@ taken for a defect: the client gets 500 and the log a traceback. An error of a d
 turned into one of these by the provider.
 
 Every call ends by itself, in seconds at most: a provider has time limits of its own for what it asks, since the server has none for it, and
-raises the kind of error that says "not now" when they are over.
+raises the kind of error that says "not now" when they are over. Only ``IStorage.open`` may wait for long.
+
+The outcome is unknown where a commit was sent and its answer was lost. Then the provider finds out, if it can within its time limit: it
+looks on a new connection for something that the commit would have left, such as a number of its own in the same transaction. If that is
+there, it answers as if nothing had happened. Else it raises ``StorageUnavailable``, whose promise is that nothing is half done: all of the
+call may have been done, or none. The server tells the client 503, and repeats no change by itself but ``forget_messages``.
+
+Order of values: an absent one (``None``) comes before all others, and after them when descending; an empty text is not absent. Texts go by
+code point, as in Python and in SQL's ``COLLATE "C"``, whatever language they are in. Texts are equal when all their characters are. Only
+where a query says "ignoring case" they are equal when their ``str.casefold()`` is, also beyond ASCII: "STRASSE" is "straße", but "Arger" is
+not "Ärger", and no Unicode normal form is applied.
 """
 
 from zope.interface import Attribute, Interface
@@ -95,7 +105,7 @@ class IMessageStorage(Interface):
 
         :param messages: a sequence of commands and notifications, mixed as the caller likes.
         :returns: ``None``.
-        :raises StorageUnavailable: nothing was stored; the caller may try again.
+        :raises StorageUnavailable: nothing was stored, or, where the answer was lost, perhaps all; the caller's messages are as they were.
         """
 
     def update_command(device_id, command_id, changes):
@@ -144,7 +154,7 @@ class IMessageStorage(Interface):
             ascend. They are not changed.
         :returns: ``None``.
         :raises Duplicate: a message of the kind has this ``id`` already; nothing was stored.
-        :raises StorageUnavailable: nothing was stored; the caller may try again.
+        :raises StorageUnavailable: nothing was stored, or, where the answer was lost, perhaps all; the caller's messages are as they were.
         """
 
 
@@ -152,17 +162,27 @@ class IStorage(IEntityStorage, IMessageStorage):
     """Both in one, with a life: opened once, closed once. A provider of messages alone has this life without :class:`IEntityStorage`."""
 
     durability = Attribute("``durable``: what was acknowledged survives kill -9 and loss of power. ``volatile``: it goes with the process.")
-    state_directory = Attribute("Where the server may keep its signing key beside the data; ``None`` when there is no such directory.")
+    state_directory = Attribute(
+        "Where the server may keep its signing key beside the data; ``None`` when there is none. Without one a durable storage "
+        "needs ``auth.secret_file`` in the configuration, or the server does not start."
+    )
 
     def open():
         """Make ready for the other methods (async): create or upgrade the schema, read what must be read.
 
+        The server calls it once and waits for as long as it takes. So a storage whose backend may start after the server waits for it
+        here: it tries again after pauses from the reactor, and logs once that it waits and for what. When the server is stopped meanwhile,
+        the Deferred that this waits for is cancelled, and :meth:`close` is called. One that does not wait raises, and the server ends.
+
         :raises ConfigurationError: it can never work as configured (no such directory, a newer schema, data in use by another process);
             one line that says what to do.
+        :raises StorageUnavailable: the backend is away, and this storage does not wait for it.
         """
 
     def close():
-        """Finish what was accepted, then let go of everything (async). Every call after this raises ``StorageUnavailable``."""
+        """Finish what was accepted, then let go of everything (async). Every call after this raises ``StorageUnavailable``; a second
+        ``close`` does nothing. Also called when :meth:`open` failed, or has not completed.
+        """
 
 
 class IMeasuredStorage(Interface):
@@ -279,7 +299,8 @@ class IProvider(Interface):
         :param argument: all after the first colon.
         :param context: a :class:`ProviderContext`.
         :returns: an object that provides the interface of the role.
-        :raises ConfigurationError: the argument is wrong; one line that says how it should look.
+        :raises ConfigurationError: the argument is wrong; one line that says how it should look. The server puts the name of the provider
+            and its package in front. Anything else is reported as a mistake in the package, with its place; the server does not start.
         """
 
 

@@ -220,7 +220,7 @@ class EntityQuery(Struct, frozen=True, kw_only=True):
     :ivar equal: field -> exact value.
     :ivar like: field -> SQL LIKE pattern: ``%`` any text, ``_`` one character, case sensitive, no escape character.
     :ivar within: field -> permitted values; an empty set permits none.
-    :ivar sort: a field; the key breaks ties (ascending), and is the order when this is empty.
+    :ivar sort: a field, absent values first, texts by code point; the key breaks ties (ascending), and is the order when this is empty.
     :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
     """
 
@@ -238,7 +238,7 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
 
     :ivar device_ids: of these devices; ``None`` for all, an empty tuple for none.
     :ivar names: with one of these names; ``None`` for all.
-    :ivar status: commands alone: with this status, ignoring case.
+    :ivar status: commands alone: with this status, ignoring case: ``str.casefold()`` of both is equal.
     :ivar updated: commands alone: only those that have been updated.
     :ivar by_update: commands alone, and only together with ``updated``: ``last_updated`` takes the place of ``timestamp`` in ``since``,
         ``before``, ``after`` and the order. A poll for updates asks so, of any devices, and must not cost a walk through all commands.
@@ -247,7 +247,7 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     :ivar since: ``timestamp`` at or after this.
     :ivar before: ``timestamp`` before this.
     :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
-    :ivar sort: ``timestamp``, ``name`` or ``status``; ties by ``(timestamp, id)``. An absent status sorts first, ascending.
+    :ivar sort: ``timestamp``, ``name`` or ``status``, texts by code point, an absent status first; ties by ``(timestamp, id)``.
     :ivar descending: the exact reverse of the ascending order.
     :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
     """

@@ -1,7 +1,7 @@
 """Opens the storages that the configuration names, for whoever works on them."""
 
 from dhtwisted.interfaces import ProviderContext
-from dhtwisted.providers import open_provider
+from dhtwisted.providers import naming, open_provider
 
 
 async def open_storages(reactor, settings, at_stop):
@@ -22,5 +22,6 @@ async def open_storages(reactor, settings, at_stop):
 async def _open(reactor, settings, at_stop, role, specification):
     storage = open_provider(role, specification, ProviderContext(reactor, settings))
     at_stop(role, storage.close)
-    await storage.open()
+    with naming(role, specification):
+        await storage.open()
     return storage

@@ -2,9 +2,12 @@
 
 A provider is declared in one of three equal ways: built in, as an entry point in the group ``dhtwisted.providers``, or as a Twisted plugin
 drop-in (an object in a module of ``twisted.plugins``). Each mistake has one sentence. A declaration that cannot be loaded is kept with its
-reason: it disturbs nobody who does not ask for it.
+reason: it disturbs nobody who does not ask for it. What a stranger's provider does wrong later names it and its package: the one who starts
+the server sees no traceback, and knows whom to ask.
 """
 
+import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -15,10 +18,13 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from dhtwisted.builtin_providers import PROVIDERS
-from dhtwisted.errors import ProviderError
+from dhtwisted.errors import AuthUnavailable, ConfigurationError, ProviderError, StorageError
 from dhtwisted.interfaces import IAuthProvider, ICheckableProvider, IMessageBus, IMessageStorage, IProvider, IStorage
 
 ENTRY_POINT_GROUP = "dhtwisted.providers"
+EXPECTED = (ConfigurationError, StorageError, AuthUnavailable)
+"""What a provider raises on purpose, with a text for people."""
+
 INTERFACES = {"storage": IStorage, "messages": IMessageStorage, "bus": IMessageBus, "auth": IAuthProvider}
 
 
@@ -65,7 +71,7 @@ def find(role, specification):
     name, colon, argument = specification.partition(":")
     if not colon:
         raise ProviderError(f"{role} provider {name!r} lacks its colon; the form is name:argument, as in {name or 'memory'}:")
-    provider = _find_named(role, name)
+    provider = _find_named(role, name).provider
     form = provider.argument_form
     if argument and not form:
         raise ProviderError(f"{role} provider {name}: takes no argument; write {name}: alone")
@@ -81,11 +87,32 @@ def open_provider(role, specification, context):
     :raises ConfigurationError: as :func:`find`, or the argument is wrong, or what the provider built does not fit its role.
     """
     provider, argument = find(role, specification)
-    built = provider.open(argument, context)
-    problem = _verify(INTERFACES[role], built)
-    if problem:
-        raise ProviderError(f"{role} provider {provider.name}: built something that does not fit its role: {problem}")
+    with naming(role, specification):
+        built = provider.open(argument, context)
+        problem = _verify(INTERFACES[role], built)
+        if problem:
+            raise ProviderError(f"it built something that does not fit its role: {problem}")
     return built
+
+
+@contextmanager
+def naming(role, specification):
+    """Have whatever goes wrong in the block, which is the doing of a provider, tell which it is and whose.
+
+    The providers of this package are left alone: what they say is complete, and their defects are ours.
+
+    :raises ProviderError: in place of what the block raised.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        declaration = _find_named(role, specification.partition(":")[0])
+        if any(declaration.provider is own for own in PROVIDERS):
+            raise
+        reason = (
+            _one_line(error) if isinstance(error, EXPECTED) and str(error) else f"a mistake in it: {_in_one_line(error)}{_place(error)}"
+        )
+        raise ProviderError(f"{role} provider {declaration.provider.name} of {declaration.origin}: {reason}") from error
 
 
 def check_provider(role, specification, context):
@@ -97,7 +124,8 @@ def check_provider(role, specification, context):
     """
     provider, argument = find(role, specification)
     if ICheckableProvider.providedBy(provider):
-        provider.check(argument, context)
+        with naming(role, specification):
+            provider.check(argument, context)
         return True
     if role in ("storage", "messages"):
         open_provider(role, specification, context)
@@ -125,7 +153,7 @@ def _find_named(role, name):
         owners = " and ".join(declaration.origin for declaration in matches)
         raise ProviderError(f"{role} provider {name!r} is declared twice, by {owners}; remove one of them")
     if matches:
-        return matches[0].provider
+        return matches[0]
     for declaration in known:
         if declaration.problem and declaration.hint == name:
             raise ProviderError(f"{role} provider {name!r} of {declaration.origin} cannot be used: {declaration.problem}")
@@ -135,8 +163,8 @@ def _find_named(role, name):
 
 def _from_entry_points():
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-        package = f"package {entry_point.dist.name}" if entry_point.dist else f"entry point {entry_point.value}"
-        yield _load(package, entry_point.name, entry_point.load)
+        package = f"package {entry_point.dist.name} {entry_point.dist.version}, " if entry_point.dist else ""
+        yield _load(f"{package}entry point {entry_point.value}", entry_point.name, entry_point.load)
 
 
 def _from_drop_ins():
@@ -171,13 +199,21 @@ def _module_of(failure):
 def _load(origin, hint, load):
     try:
         provider = load()
-        problem = _verify(IProvider, provider)
-    except Exception as error:
+        problem = _verify(IProvider, provider) or _mistake(provider)
+    except (Exception, SystemExit) as error:
         # A stranger's module may fail to import with anything at all; that must not hinder the others.
-        return Declaration(origin, hint, problem=_in_one_line(error))
-    if not problem and provider.role not in INTERFACES:
-        problem = f"its role is {provider.role!r}, which is none of {', '.join(INTERFACES)}"
+        return Declaration(origin, hint, problem=f"{_in_one_line(error)}{_place(error)}")
     return Declaration(origin, hint, problem=problem) if problem else Declaration(origin, provider.name, provider)
+
+
+def _mistake(provider):
+    for attribute in ("role", "name", "description", "argument_form"):
+        value = getattr(provider, attribute)
+        if not isinstance(value, str):
+            return f"its {attribute} is {value!r}, which is no text"
+    if provider.role not in INTERFACES:
+        return f"its role is {provider.role!r}, which is none of {', '.join(INTERFACES)}"
+    return ""
 
 
 def _verify(interface, candidate):
@@ -190,5 +226,15 @@ def _verify(interface, candidate):
     return ""
 
 
+def _one_line(text):
+    return " ".join(str(text).split())
+
+
 def _in_one_line(error):
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _place(error):
+    """Where an error was raised, for the author; nothing where no code of a module was run."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

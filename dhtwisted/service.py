@@ -22,7 +22,7 @@ from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.opening import open_storages
-from dhtwisted.providers import open_provider
+from dhtwisted.providers import naming, open_provider
 from dhtwisted.reloading import Reloading
 
 STOP_BOUND = 15.0
@@ -219,7 +219,8 @@ class DeviceHiveService(Service):
         bus = open_provider("bus", self._settings.bus.provider, context)
         server = Server(self._reactor, self._settings, context.storage, context.messages, bus, auth, self._audit)
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
-        await server.start()
+        with naming("bus", self._settings.bus.provider):
+            await server.start()
         factory = PortFactory(server)
         if self._monitor is not None:
             self._monitor.watch_bus(bus)

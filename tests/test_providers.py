@@ -1,5 +1,7 @@
 """Providers by name: found however they are declared, and one sentence for each mistake."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -16,6 +18,7 @@ from dhtwisted.interfaces import IProvider, ProviderContext
 from dhtwisted.providers import describe_all, find, open_provider
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.memory import MemoryStorage
+from tests.packages import ROOT, path_of
 
 GOOD = """
 from dhtwisted.provider_declaration import Provider
@@ -159,6 +162,94 @@ def test_what_does_not_fit_its_role_is_refused(install, way):
     install(way, "hollow", GOOD.format(role="storage", name="hollow", form="", built="object()"))
     with pytest.raises(ProviderError, match=r"hollow.*IStorage"):
         open_provider("storage", "hollow:", context())
+
+
+def told_of(role, specification):
+    """Open in vain.
+
+    :returns: what the person who starts the server is told.
+    """
+    with pytest.raises(ProviderError) as raised:
+        open_provider(role, specification, context())
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+RAISING = """
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.provider_declaration import Provider
+def build(argument, context):
+    raise {error}
+{name} = Provider("storage", "{name}", "made for a test", "PATH", build)
+"""
+
+
+@both_ways
+def test_what_a_stranger_says_of_the_argument_names_the_provider_and_its_package(install, way):
+    install(way, "strict", RAISING.format(name="strict", error="ConfigurationError('there is no\\ndirectory')"))
+    whose = (
+        "package strict-package 1.0, entry point strict_module:strict" if way == "entry point" else "drop-in twisted.plugins.strict_dropin"
+    )
+    assert told_of("storage", "strict:x") == f"storage provider strict of {whose}: there is no directory"
+
+
+@both_ways
+@pytest.mark.parametrize("error", ["ZeroDivisionError('x\\ny')", "SystemExit('x y')", "ConfigurationError"])
+def test_a_mistake_of_a_stranger_is_called_so_with_its_place(install, way, error):
+    install(way, "clumsy", RAISING.format(name="clumsy", error=error))
+    text = told_of("storage", "clumsy:x")
+    assert "storage provider clumsy of " in text
+    assert f"a mistake in it: {error.partition('(')[0]}: " in text
+    assert "line 5)" in text
+
+
+def test_a_stranger_that_exits_while_it_is_loaded_stops_nobody_else(install):
+    install("entry point", "leaving", "raise SystemExit('bye')")
+    assert find("storage", "memory:")[0].name == "memory"
+    text = refusal("storage", "leaving:x")
+    assert "package leaving-package 1.0, entry point leaving_module:leaving cannot be used: SystemExit: bye" in text
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("role", ["storage"]), ("name", None), ("description", 5), ("argument_form", b"")])
+def test_a_declaration_that_is_no_text_is_told(install, attribute, value):
+    source = GOOD.format(role="storage", name="odd", form="", built="None")
+    install("entry point", "odd", f"{source}\nobject.__setattr__(odd, {attribute!r}, {value!r})")
+    assert f"its {attribute} is {value!r}, which is no text" in describe_all()
+    assert find("storage", "memory:")[0].name == "memory"
+
+
+CLOSED_STORAGE = """
+from dhtwisted.provider_declaration import Provider
+from dhtwisted.storage.memory import MemoryStorage
+class Closed(MemoryStorage):
+    async def open(self):
+        raise ConnectionError("nobody answers")
+closed = Provider("storage", "closed", "made for a test", "", lambda argument, context: Closed(context.reactor))
+"""
+CLOSED_BUS = """
+from dhtwisted.bus.local import LocalBus
+from dhtwisted.provider_declaration import Provider
+class Closed(LocalBus):
+    async def start(self, receive, changed):
+        raise ConnectionError("nobody answers")
+closed = Provider("bus", "closed", "made for a test", "", lambda argument, context: Closed())
+"""
+
+
+@pytest.mark.parametrize(("role", "source"), [("storage", CLOSED_STORAGE), ("bus", CLOSED_BUS)], ids=["storage", "bus"])
+def test_a_mistake_of_a_stranger_is_one_line_at_the_start(install, tmp_path, role, source):
+    install("entry point", "closed", source)
+    command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1"]
+    environment = os.environ | {"PYTHONPATH": path_of(tmp_path / "site_closed", ROOT), "DHTWISTED_STORAGE_PROVIDER": "memory:"}
+    environment[f"DHTWISTED_{role.upper()}_PROVIDER"] = "closed:"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert (
+        f"Cannot start: {role} provider closed of package closed-package 1.0, entry point closed_module:closed: a mistake in it: " in said
+    )
+    assert "ConnectionError: nobody answers" in said
+    assert "Traceback" not in said
 
 
 def test_messages_without_a_life_are_refused(install):

@@ -193,6 +193,12 @@ class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
         assert found == [None] * 200, "close finishes what was accepted"
 
     @pytest_twisted.ensureDeferred
+    async def test_what_was_never_opened_can_be_closed(self, clock, directory):
+        storage = self.watched(self.make_storage(clock, directory))
+        (outcome,) = await outcomes(storage.close())
+        assert outcome is None, f"close is called when open failed, and must do nothing then, instead of {outcome!r}"
+
+    @pytest_twisted.ensureDeferred
     async def test_a_closed_storage_refuses_messages(self, storage):
         await storage.append([notification(), command()])
         await storage.close()

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from zope.interface import implementer_only
 
-from dhtwisted.errors import Duplicate, Missing
+from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import Command, DeviceToken, User
 from dhtwisted.storage.memory import MemoryStorage
@@ -224,6 +224,20 @@ class NothingToAwait(Sound):
     class kind(PickledStorage):
         def update_command(self, device_id, command_id, changes):
             return None
+
+
+class ClosesWhatIsOpen(Sound):
+    class kind(PickledStorage):
+        is_open = False
+
+        async def open(self):
+            await super().open()
+            self.is_open = True
+
+        async def close(self):
+            if not self.is_open:
+                raise StorageUnavailable("not open")
+            await super().close()
 
 
 # Storages that are not new, and what cannot go to another process

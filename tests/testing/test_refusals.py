@@ -42,6 +42,7 @@ REFUSED = [
     ("NeverUpdates", "test_finds_what_the_model_finds", "update_command did not complete within 0.2 s"),
     ("NeverOpens", "test_update_command", "open did not complete within 0.2 s"),
     ("NeverCloses", "test_update_command", "close did not complete within 0.2 s"),
+    ("ClosesWhatIsOpen", "test_what_was_never_opened_can_be_closed", "close is called when open failed, and must do nothing then"),
     ("NothingToAwait", "test_update_command", "update_command must return an awaitable, not None: write async def, or return a Deferred"),
     ("Shared", "test_payloads_come_back_byte_for_byte[b'null']", "the storage is not empty at the start of a test, it has Command("),
     (
