@@ -688,6 +688,17 @@ class StorageUnavailable(StorageError):
     """
 
 
+class StorageDamaged(StorageUnavailable):
+    """What is stored cannot be read, or nothing be written: the file is damaged, or the disk fails.
+
+    :ivar lasts: whether it stays so until somebody mends it.
+    """
+
+    def __init__(self, text, lasts):
+        self.lasts = lasts
+        super().__init__(text)
+
+
 class Overloaded(StorageUnavailable):
     """The storage is there, and has more to do than it should have waiting."""
 

@@ -281,6 +281,17 @@ class IAuthProvider(Interface):
         """Let go of threads and files (async)."""
 
 
+class ISelfCheck(Interface):
+    """A storage, bus or auth provider that can tell that it does not do what it promises; it need not."""
+
+    def problem():
+        """Look, without waiting and at little cost: this is called every few seconds, and for ``/health/ready``.
+
+        :returns: one line that says what is wrong and what to do, of which a change is logged; empty when nothing is. While there is one,
+            a storage is ``down`` in ``/health/ready``.
+        """
+
+
 class IProvider(Interface):
     """One line of what can be configured as ``name:argument``. Declared as a plugin drop-in or an entry point; both are equal.
 

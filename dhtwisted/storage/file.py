@@ -10,10 +10,11 @@ import sys
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
-from dhtwisted.errors import ConfigurationError, StorageUnavailable
-from dhtwisted.interfaces import IMeasuredStorage, IStorage
+from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
+from dhtwisted.interfaces import IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
+from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
 from dhtwisted.storage.sqlite_database import FileLock, close_connection
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.storage.sqlite_operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
@@ -32,7 +33,7 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
-@implementer(IStorage, IMeasuredStorage)
+@implementer(IStorage, IMeasuredStorage, ISelfCheck)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm`` and ``.lock`` files appear.
 
@@ -46,6 +47,7 @@ class FileStorage:
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._open = False
+        self._damages = {}
         self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
 
@@ -54,11 +56,13 @@ class FileStorage:
         """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
         self._lock = self._writer = self._read_connection = None
+        self._damages.clear()
         self._reading = Worker(self._reactor, "storage reader")
         try:
             self._lock = yield self._reading.call(FileLock, self._path)
             self._read_connection, self._tables, counters = yield self._reading.call(open_file, self._path)
-            self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters)
+            self._files = DataFiles(self._path, (*WRITTEN, LOCK))
+            self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
             yield Deferred.fromCoroutine(self._start_writer())
         except BaseException:
             yield self._let_go()
@@ -95,6 +99,16 @@ class FileStorage:
             yield Deferred.fromCoroutine(self._writer.stop(hangs))
         if self._lock is not None:
             self._lock.release()
+
+    def problem(self):
+        """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
+        if not self._open:
+            return ""
+        return self._files.problem() or next((self._told_damage(damage) for damage in self._damages.values()), "")
+
+    def _told_damage(self, damage):
+        cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
+        return f"{self._path}: {damage}; {cure}"
 
     async def get(self, kind, key):
         """Find one entity, or ``None``."""
@@ -157,7 +171,8 @@ class FileStorage:
         return self._tables[kind]
 
     def _commit(self, operations):
-        return self.statistics.measure_commit(self._writer.commit(operations), len(operations))
+        done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))
+        return self._watched(done, "commit")
 
     def _write(self, operation, rows=1):
         try:
@@ -169,7 +184,23 @@ class FileStorage:
 
     def _read(self, kind, sql, parameters):
         self._check_open()
-        return self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters))
+        done = self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters))
+        return self._watched(done, "read")
+
+    def _watched(self, done, deed):
+        """Keep that the file is damaged, or that the disk fails until it does the same deed again."""
+        return done.addCallbacks(self._went_well, self._went_wrong, callbackArgs=(deed,), errbackArgs=(deed,))
+
+    def _went_well(self, result, deed):
+        if self._damages and deed in self._damages and not self._damages[deed].lasts:
+            del self._damages[deed]
+        return result
+
+    def _went_wrong(self, failure, deed):
+        if isinstance(failure.value, StorageDamaged) and not (deed in self._damages and self._damages[deed].lasts):
+            # Another one, without the traceback and all that it holds.
+            self._damages[deed] = StorageDamaged(str(failure.value), failure.value.lasts)
+        return failure
 
 
 def _work(messages):

@@ -115,6 +115,8 @@ def connect_reader(path):
     """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA query_only = ON")
+    # To open the log and its memory: as long as somebody has them open they stay the same files, whoever comes and goes.
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     connection.create_function("casefold", 1, lambda text: text and text.casefold(), deterministic=True)
     return connection
 

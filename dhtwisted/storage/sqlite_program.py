@@ -8,8 +8,10 @@ nobody else opens the file as long as somebody may still write to it, whichever 
 import os
 import sys
 
-from dhtwisted.errors import StorageUnavailable, Unstorable
+from dhtwisted.errors import StorageDamaged, StorageUnavailable, Unstorable
+from dhtwisted.storage.data_files import WRITTEN, DataFiles
 from dhtwisted.storage.sqlite_steps import (
+    DAMAGED,
     DONE,
     INSERT,
     LENGTH,
@@ -46,7 +48,7 @@ class Database:
 
     def __init__(self, path):
         self._path = path
-        self._connection = None
+        self._connection = self._files = None
         self._statements = {}
 
     def answer(self, steps):
@@ -61,6 +63,8 @@ class Database:
             return TAKEN, *taken.args
         except Unstorable as error:
             return REFUSED, str(error)
+        except StorageDamaged as error:
+            return DAMAGED, str(error), error.lasts
         except StorageUnavailable as error:
             return UNAVAILABLE, str(error)
 
@@ -78,7 +82,19 @@ class Database:
                 result = _DO[sort](self, *arguments)
                 if sort == RUN:
                     found.append(result)
+            self._check_files()
         return found
+
+    def _check_files(self):
+        """Commit nothing into files that nobody finds any more. It takes 5 us, of 500 or more that a commit takes.
+
+        :raises StorageUnavailable: it would be lost with this process.
+        """
+        if self._files is None:
+            self._files = DataFiles(self._path, WRITTEN)
+        problem = self._files.problem()
+        if problem:
+            raise StorageUnavailable(problem)
 
     def _insert(self, into, width, values):
         """Insert by statements for 128, 64, 32 rows and so on, which stay prepared: it takes two thirds of the time of row by row."""

@@ -19,6 +19,9 @@ REFUSED = "refused"
 UNAVAILABLE = "unavailable"
 """The file cannot be written now, and nothing is done; followed by the reason."""
 
+DAMAGED = "damaged"
+"""The file is damaged or the disk fails, and nothing is done; followed by the reason, and whether it lasts."""
+
 TAKEN = "taken"
 """An id is not free, and nothing is done; followed by the name of the kind of message, and the id."""
 

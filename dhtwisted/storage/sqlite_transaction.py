@@ -3,17 +3,24 @@
 import sqlite3
 from contextlib import contextmanager
 
-from dhtwisted.errors import StorageUnavailable, Unstorable
+from dhtwisted.errors import StorageDamaged, StorageUnavailable, Unstorable
 
 _BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
-def connect(path):
-    """Open the file so that what is committed is on the disk.
+_DAMAGE = {sqlite3.SQLITE_CORRUPT: True, sqlite3.SQLITE_NOTADB: True, sqlite3.SQLITE_IOERR: False}
+"""Results of SQLite that mean damage -> whether it lasts: a disk may do its work again."""
 
+_ESCAPES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
+
+
+def connect(path):
+    """Open the file so that what is committed is on the disk. It must be there: one that was deleted is not to be made again, empty.
+
+    :param path: absolute.
     :raises sqlite3.Error: it cannot be opened.
     """
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite3.connect(f"file://{path.translate(_ESCAPES)}?mode=rw", uri=True, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -46,11 +53,16 @@ def translated_errors():
     """Turn the driver's errors into ours.
 
     :raises Unstorable: a value does not fit.
-    :raises StorageUnavailable: the file cannot be used now: disk full, input or output error.
+    :raises StorageDamaged: the file is damaged, or the disk fails.
+    :raises StorageUnavailable: the file cannot be used now, such as when the disk is full.
     """
     try:
         yield
     except _BAD_DATA as error:
         raise Unstorable(f"a value cannot be kept: {type(error).__name__}") from error
     except sqlite3.Error as error:
+        # The driver gives no code when what should be a text is none.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in _DAMAGE:
+            raise StorageDamaged(f"the storage file cannot be used: {error}", _DAMAGE[code]) from error
         raise StorageUnavailable(f"the storage file cannot be used: {error}") from error

@@ -11,12 +11,21 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import UNREADABLE, ConfigurationError, Duplicate, StorageError, StorageUnavailable, Unstorable, WriterLost
+from dhtwisted.errors import (
+    UNREADABLE,
+    ConfigurationError,
+    Duplicate,
+    StorageDamaged,
+    StorageError,
+    StorageUnavailable,
+    Unstorable,
+    WriterLost,
+)
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.entities import entity_tables
 from dhtwisted.storage.sqlite_database import connect_reader, connect_writer
 from dhtwisted.storage.sqlite_operations import BATCH, PUT_COUNTER, TIME, Batch
-from dhtwisted.storage.sqlite_steps import DONE, TAKEN, UNAVAILABLE, frame
+from dhtwisted.storage.sqlite_steps import DAMAGED, DONE, TAKEN, UNAVAILABLE, frame
 from dhtwisted.storage.sqlite_transaction import connect, transaction, translated_errors
 from dhtwisted.storage.worker import Worker
 from dhtwisted.storage.writer_process import WriterProcess
@@ -33,16 +42,18 @@ class Writer:
     :param lock: a descriptor of the lock on it, for the process.
     :param tables: kind -> :class:`~dhtwisted.storage.entities.EntityTable`, as committed.
     :param counters: name -> value, as committed.
+    :param files: a :class:`~dhtwisted.storage.data_files.DataFiles`.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor, path, lock, tables, counters):
+    def __init__(self, reactor, path, lock, tables, counters, files):
         self._reactor = reactor
         self._path = path
         self._lock = lock
         self._tables = tables
         self._counters = counters
+        self._files = files
         self._time = 0
         self._process = None
         self._unanswered = None
@@ -52,8 +63,9 @@ class Writer:
     async def start(self):
         """Start the process.
 
-        :raises StorageUnavailable: it does not start, or cannot use the file.
+        :raises StorageUnavailable: it does not start, or cannot use the file, or that has another file's name now.
         """
+        self._refuse_other_files()
         process = WriterProcess(self._reactor, self._path, self._lock)
         try:
             _results(await process.send(frame([])))
@@ -136,12 +148,19 @@ class Writer:
         :returns: whether the batch that was not answered is in it.
         :raises StorageUnavailable: it cannot be read; to be done again.
         """
+        self._refuse_other_files()
         self._counters = await _in_thread(self._reactor, settled_counters, self._path)
         batch, self._unanswered = self._unanswered, None
         if batch is None or batch.counters[BATCH] != self._counters[BATCH]:
             return False
         batch.entities.apply()
         return True
+
+    def _refuse_other_files(self):
+        """Open nothing by a name that is another file's by now."""
+        problem = self._files.problem()
+        if problem:
+            raise StorageUnavailable(problem)
 
     async def _restart(self):
         now = self._reactor.seconds()
@@ -229,6 +248,8 @@ def _results(answer):
     sort, *content = answer
     if sort == DONE:
         return content[0]
+    if sort == DAMAGED:
+        raise StorageDamaged(*content)
     if sort == TAKEN:
         raise Duplicate(MESSAGE_KINDS[content[0]], "id", content[1])
     raise (StorageUnavailable if sort == UNAVAILABLE else Unstorable)(content[0])

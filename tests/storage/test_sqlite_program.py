@@ -87,5 +87,7 @@ def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path):
     assert sort == UNAVAILABLE
     assert "unable to open" in reason
     path.parent.mkdir()
+    assert database.answer([])[0] == UNAVAILABLE, "one that is not there is not made, empty"
+    path.touch()
     assert database.answer([]) == (DONE, [])
     database.close()
