@@ -104,6 +104,18 @@ class Audit:
         if self.is_on:
             self._file.reopen()
 
+    def problem(self):
+        """Go on in a new file when somebody has moved or deleted the old one.
+
+        :returns: what is wrong when that cannot be, in one line; empty when nothing is.
+        """
+        if self.is_on:
+            try:
+                self._file.follow()
+            except OSError as error:
+                return f"its file was moved or deleted, and cannot be made again ({error}); let the server write there"
+        return ""
+
     def close(self):
         """Record the end, and let go of the file."""
         if not self.is_on:

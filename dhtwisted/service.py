@@ -20,10 +20,11 @@ from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, is_discarded, print_password, write_password
 from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
-from dhtwisted.interfaces import ProviderContext
+from dhtwisted.interfaces import ISelfCheck, ProviderContext
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import naming, open_provider
 from dhtwisted.reloading import Reloading
+from dhtwisted.self_checks import SelfChecks
 
 STOP_BOUND = 15.0
 """Seconds from the request to stop until all is closed."""
@@ -65,6 +66,7 @@ class DeviceHiveService(Service):
         self._process = process
         self._process_log = process_log
         self._audit = Audit()
+        self._self_checks = SelfChecks(reactor)
         self._opened = AsyncExitStack()
         self._deadline = None
         self._monitor = None
@@ -152,12 +154,17 @@ class DeviceHiveService(Service):
         reactor, settings = self._reactor, self._settings
         self._start_logs()
         await self._start_monitor()
+        self._start_self_checks()
         storage, messages = await open_storages(reactor, settings, self._at_stop)
+        self._watch("storage", storage)
+        if messages is not storage:
+            self._watch("messages", messages)
         if self._monitor is not None:
             self._monitor.watch_storages(storage, messages)
         context = ProviderContext(reactor, settings, storage, messages)
         auth = open_provider("auth", settings.auth.provider, context)
         self._at_stop("auth provider", auth.close)
+        self._watch("auth provider", auth)
         announce = self._way_to_tell(storage.state_directory)
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
@@ -178,6 +185,18 @@ class DeviceHiveService(Service):
             self._at_stop("log", self._process_log.finish)
         self._audit = open_audit(self._settings.log.audit_file)
         self._at_stop("audit log", self._audit.close)
+
+    def _start_self_checks(self):
+        if self._process_log is not None:
+            self._self_checks.add("log", self._process_log.problem)
+        self._self_checks.add("audit log", self._audit.problem)
+        self._self_checks.start()
+        self._at_stop("self-checks", self._self_checks.stop)
+
+    def _watch(self, part, provided):
+        """Have a part asked how it is, if it can tell."""
+        if ISelfCheck.providedBy(provided):
+            self._self_checks.add(part, provided.problem)
 
     async def _start_monitor(self):
         """The first to be opened and the last to be closed, so that it tells of a start and of a stop."""
@@ -217,6 +236,7 @@ class DeviceHiveService(Service):
         from dhtwisted.transports.port import PortFactory
 
         bus = open_provider("bus", self._settings.bus.provider, context)
+        self._watch("bus", bus)
         server = Server(self._reactor, self._settings, context.storage, context.messages, bus, auth, self._audit)
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
         with naming("bus", self._settings.bus.provider):
@@ -234,9 +254,8 @@ class DeviceHiveService(Service):
             return None
         from dhtwisted.tls import Certificates
 
-        certificates = Certificates(self._reactor, self._settings.tls)
-        certificates.start()
-        self._at_stop("certificates", certificates.stop)
+        certificates = Certificates(self._settings.tls)
+        self._self_checks.add("certificates", certificates.look)
         self._let_reload(certificates.reloadable)
         return certificates
 

@@ -33,12 +33,35 @@ class SigningKey(bytes):
     """An HMAC key.
 
     :ivar secret: the text that it was made from.
+    :ivar path: of the file that has it; ``None`` for no file.
     """
 
-    def __new__(cls, key, secret):
+    def __new__(cls, key, secret, path=None):
         self = super().__new__(cls, key)
         self.secret = secret.decode("latin-1")
+        self.path = path
+        self._seen = self._problem = None
         return self
+
+    def problem(self):
+        """Compare the key with its file, which is read again when it has changed.
+
+        :returns: as :meth:`dhtwisted.interfaces.ISelfCheck.problem`.
+        """
+        if self.path is None:
+            return ""
+        seen = _state(self.path)
+        if self._problem is None or seen != self._seen:
+            self._seen, self._problem = seen, self._compare()
+        return self._problem
+
+    def _compare(self):
+        end = "when the server starts again no token of now is good; put it back from a backup, or have everybody log in anew then"
+        try:
+            same = _without_end_of_line(self.path.read_bytes()) == self.secret.encode("latin-1")
+        except OSError as error:
+            return f"{self.path}: the signing key in force cannot be read any more ({error.strerror}): {end}"
+        return "" if same else f"{self.path}: is not the signing key in force, which stays as it is: {end}"
 
 
 def find_key(settings, storage):
@@ -50,7 +73,8 @@ def find_key(settings, storage):
     :returns: a :class:`SigningKey`.
     :raises ConfigurationError: there is no place for a key, or the key or its file is not safe.
     """
-    return _checked(settings, *_find_secret(settings.auth, storage))
+    place, secret, path = _find_secret(settings.auth, storage)
+    return SigningKey(_checked(settings, place, secret), secret, path)
 
 
 def look_for_key(settings, storage):
@@ -70,6 +94,10 @@ def _path_beside(auth, storage):
 
 
 def _checked(settings, place, secret):
+    """The key of a secret.
+
+    :raises ConfigurationError: it is not safe.
+    """
     lenient = settings.compatibility.secret_encoding == "base64-lenient"
     key = decode_lenient(secret) if lenient else secret
     if not key:
@@ -80,7 +108,7 @@ def _checked(settings, place, secret):
         raise ConfigurationError(f"{place}: {UTF_16}")
     if not settings.compatibility.allow_weak_secret:
         _refuse_weak(place, secret, key)
-    return SigningKey(key, secret)
+    return key
 
 
 def decode_lenient(secret):
@@ -98,16 +126,16 @@ def decode_lenient(secret):
 
 def _find_secret(auth, storage):
     if auth.secret:
-        return GIVEN, auth.secret.encode()
+        return GIVEN, auth.secret.encode(), None
     if auth.secret_file:
-        return auth.secret_file, _read(Path(auth.secret_file))
+        return auth.secret_file, _read(Path(auth.secret_file)), Path(auth.secret_file)
     path = _path_beside(auth, storage)
     if path is not None:
         if not path.exists():
             _make(path)
-        return str(path), _read(path)
+        return str(path), _read(path), path
     if storage.durability == "volatile":
-        return "the key of this process", _new_secret()
+        return "the key of this process", _new_secret(), None
     raise ConfigurationError(f"auth.secret_file: this storage has no directory for a key, so it must be given; {_cure()}")
 
 
@@ -121,8 +149,21 @@ def _read(path):
     except OSError as error:
         cure = "name another in auth.secret_file" if path.is_dir() else "run this as the server's user, who must be its owner"
         raise ConfigurationError(f"{path}: the signing key cannot be read ({error.strerror}); {cure}") from error
-    # An editor or a shell ends the line; the line end is no part of the key.
+    return _without_end_of_line(secret)
+
+
+def _without_end_of_line(secret):
+    """An editor or a shell ends the line; the line end is no part of the key."""
     return secret.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _state(path):
+    """What changes when the file is written or replaced; ``None`` for no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _new_secret():

@@ -5,16 +5,12 @@ import os
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from dhtwisted.edited_text import without_mark
 from dhtwisted.errors import ConfigurationError
-
-LOOK_INTERVAL = 30
-"""Seconds between two looks at the files: who renews certificates by a timer need not send a signal."""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -27,21 +23,10 @@ class Certificates:
 
     log = Logger()
 
-    def __init__(self, reactor, settings):
+    def __init__(self, settings):
         self._settings = settings
         self._seen = file_states(settings)
         self._context = make_context(settings)
-        self._timer = LoopingCall(self.look)
-        self._timer.clock = reactor
-
-    def start(self):
-        """Begin to look for changed files."""
-        self._timer.start(LOOK_INTERVAL, now=False)
-
-    def stop(self):
-        """Look no longer."""
-        if self._timer.running:
-            self._timer.stop()
 
     def wrap(self, factory):
         """A factory of TLS in front of another."""
@@ -62,7 +47,10 @@ class Certificates:
         return take
 
     def look(self):
-        """Read the files again if one has changed. What cannot be used is logged once for each change; the old certificate stays."""
+        """Read the files again if one has changed. What cannot be used is logged once for each change; the old certificate stays.
+
+        Called every few seconds: who renews certificates by a timer need not send a signal.
+        """
         seen = file_states(self._settings)
         if seen == self._seen:
             return

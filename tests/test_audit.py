@@ -1,11 +1,14 @@
 """The audit log itself: its beginning and end, what strangers can cause, a full disk."""
 
+import shutil
+
 import pytest_twisted
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.audit import Audit
 from dhtwisted.line_limit import LINES_PER_WINDOW, WINDOW
+from dhtwisted.logs.append_file import AppendFile
 from tests.auditing import about
 
 
@@ -51,6 +54,20 @@ def test_start_reload_and_stop(audit_lines):
         ("server/stop", "success", None),
     ]
     assert closed == "closed"
+
+
+def test_a_file_that_cannot_be_followed(tmp_path):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    audit = Audit(AppendFile(directory / "audit.log", 0o600))
+    assert audit.problem() == ""
+    (directory / "audit.log").unlink()
+    assert audit.problem() == ""
+    assert (directory / "audit.log").exists()
+    shutil.rmtree(directory)
+    assert audit.problem().startswith("its file was moved or deleted, and cannot be made again (")
+    audit.close()
+    assert audit.problem() == ""
 
 
 def test_without_a_file_nothing_is_recorded():

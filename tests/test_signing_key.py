@@ -99,6 +99,25 @@ def test_random_bytes_are_a_key(tmp_path, start):
     assert find_key(with_secret(secret_file=private_file(tmp_path / "key", key)), Place()) == key
 
 
+def test_a_key_file_that_changes_under_a_server(tmp_path):
+    path = private_file(tmp_path / "key", LONG.encode() + b"\n")
+    key = find_key(with_secret(secret_file=path), Place())
+    assert key.problem() == ""
+    path.write_bytes(LONG.encode())
+    assert key.problem() == "", "the end of a line is no part of it"
+    path.write_bytes(b"another" * 8)
+    assert key.problem().startswith(f"{path}: is not the signing key in force, which stays as it is: when the server starts again no token")
+    path.unlink()
+    assert "cannot be read any more (No such file or directory)" in key.problem()
+    private_file(path, LONG.encode())
+    assert key.problem() == ""
+
+
+def test_a_key_without_a_file_has_no_problem(tmp_path):
+    assert find_key(with_secret(LONG), Place(str(tmp_path))).problem() == ""
+    assert find_key(with_secret(), Place(durability="volatile")).problem() == ""
+
+
 def test_looking_for_a_key_makes_none(tmp_path):
     assert look_for_key(with_secret(), Place(str(tmp_path))) is None
     assert list(tmp_path.iterdir()) == []

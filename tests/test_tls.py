@@ -1,12 +1,11 @@
 """Certificates from files: what is refused, and in which words; files that change by themselves."""
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.config import Settings, TlsSettings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.tls import LOOK_INTERVAL, Certificates, make_context
+from dhtwisted.tls import Certificates, make_context
 from tests.certificates import Authority, write_certificate
 
 
@@ -53,29 +52,28 @@ def test_files_that_an_editor_on_windows_has_saved(tmp_path, certificate):
 
 
 def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certificate):
-    clock = Clock()
-    certificates = Certificates(clock, TlsSettings(certificate=str(certificate)))
-    certificates.start()
+    certificates = Certificates(TlsSettings(certificate=str(certificate)))
     with capturedLogs() as logs:
-        clock.advance(LOOK_INTERVAL)
+        certificates.look()
         assert logs == []
         first = certificates.serverConnectionForTLS(None).get_context()
         certificate.write_bytes(certificate.read_bytes()[:300])
-        clock.pump([LOOK_INTERVAL] * 3)
+        for _ in range(3):
+            certificates.look()
         assert certificates.serverConnectionForTLS(None).get_context() is first
         certificate.unlink()
-        clock.pump([LOOK_INTERVAL] * 3)
+        for _ in range(3):
+            certificates.look()
         assert [event["log_level"] for event in logs] == [LogLevel.error] * 2
         write_certificate(certificate)
-        clock.pump([LOOK_INTERVAL] * 3)
+        for _ in range(3):
+            certificates.look()
         assert certificates.serverConnectionForTLS(None).get_context() is not first
         assert [event["log_level"] for event in logs] == [LogLevel.error] * 2 + [LogLevel.info]
-    certificates.stop()
-    assert clock.getDelayedCalls() == []
 
 
 def test_a_reload_takes_effect_only_when_it_is_told_to(tmp_path, certificate):
-    certificates = Certificates(Clock(), TlsSettings(certificate=str(certificate)))
+    certificates = Certificates(TlsSettings(certificate=str(certificate)))
     first = certificates.serverConnectionForTLS(None).get_context()
     with pytest.raises(ConfigurationError):
         certificates.reloadable(Settings(tls=TlsSettings(certificate="/nowhere")))

@@ -5,8 +5,8 @@ import stat
 
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
-from dhtwisted.storage.data_files import obstacle
-from dhtwisted.storage.inspection import ForeignFile, damage_of, holder_of, inspect_file
+from dhtwisted.storage.data_files import loss, obstacle
+from dhtwisted.storage.inspection import ForeignFile, damage_of, holder_of, inspect_file, lost_files
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
 
@@ -25,7 +25,7 @@ def file_paths(settings):
 def is_served(settings):
     """Whether a server works on the data; ``None`` when none of them is in a file."""
     paths = file_paths(settings)
-    return any(holder_of(path) is not None for path in paths) if paths else None
+    return any(holder_of(path) is not None or lost_files(path) is not None for path in paths) if paths else None
 
 
 def check_storages(configuration):
@@ -60,6 +60,11 @@ def check_file(topic, path, place):
 
     :param place: where the file is named.
     """
+    lost = lost_files(path)
+    if lost is not None:
+        server, suffix = lost
+        yield wrong(topic, f"{loss(path, suffix)} (the server has process id {server})"), None
+        return
     reason = obstacle(path)
     if reason is not None:
         yield wrong(topic, f"{place}: {reason}"), None

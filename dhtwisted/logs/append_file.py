@@ -28,13 +28,20 @@ class AppendFile:
         :param line: bytes, without its end.
         :raises OSError: it is not, or not wholly, in the file. The next line begins anew all the same.
         """
-        if self._is_moved():
-            self.reopen()
+        self.follow()
         data = b"\n" * self._is_torn + line + b"\n"
         written = os.write(self._descriptor, data)
         self._is_torn = written < len(data) and (written > 0 or self._is_torn)
         if written < len(data):
             raise OSError(f"only {written} of {len(data)} bytes could be written")
+
+    def follow(self):
+        """Reopen the file if it is no longer where it was.
+
+        :raises OSError: as :meth:`reopen`.
+        """
+        if is_moved(self.path, self._descriptor):
+            self.reopen()
 
     def reopen(self):
         """Go on in the file that has the path now, made if there is none.
@@ -52,9 +59,11 @@ class AppendFile:
     def _open(self):
         return open_or_make(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY, self._mode)
 
-    def _is_moved(self):
-        try:
-            there, ours = os.stat(self.path), os.fstat(self._descriptor)
-        except FileNotFoundError:
-            return True
-        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+def is_moved(path, descriptor):
+    """Whether an open file has no longer its path: it was deleted, moved or replaced."""
+    try:
+        there, ours = os.stat(path), os.fstat(descriptor)
+    except FileNotFoundError:
+        return True
+    return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)

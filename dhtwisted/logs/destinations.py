@@ -9,7 +9,7 @@ import syslog
 from twisted.python.logfile import LogFile
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.logs.append_file import AppendFile
+from dhtwisted.logs.append_file import AppendFile, is_moved
 
 FILE_MODE = 0o640
 TWISTD_LOG = "twistd.log"
@@ -21,6 +21,9 @@ class Stream:
 
     def __init__(self, stream):
         self._stream = stream
+
+    def follow(self):
+        """It cannot be moved."""
 
     def write(self, line):
         """Write a line, given as bytes without its end."""
@@ -41,6 +44,9 @@ class Syslog:
     def __init__(self, prefix):
         syslog.openlog(prefix, 0, syslog.LOG_DAEMON)
 
+    def follow(self):
+        """It cannot be moved."""
+
     def write(self, line):
         """Write a line, given as bytes without its end, with its priority in front as the journal has it."""
         priority, text = _PRIORITY.fullmatch(line).groups()
@@ -51,7 +57,8 @@ class Syslog:
 
 
 class RotatingFile:
-    """The file of ``twistd --logfile``: it is moved aside when it is full (1 MB), or by SIGUSR1.
+    """The file of ``twistd --logfile``: it is moved aside when it is full (1 MB), or by SIGUSR1. When somebody else has moved or deleted
+    it, another is made.
 
     :raises OSError: it cannot be opened.
     """
@@ -59,14 +66,31 @@ class RotatingFile:
     def __init__(self, path):
         self._file = LogFile.fromFullPath(path)
 
+    def follow(self):
+        """Reopen the file if it is no longer where it was.
+
+        :raises OSError: it cannot be opened.
+        """
+        if is_moved(self._file.path, self._file._file.fileno()):
+            self.reopen()
+
     def write(self, line):
-        """Write a line, given as bytes without its end."""
+        """Write a line, given as bytes without its end.
+
+        :raises OSError: it cannot be written.
+        """
+        self.follow()
         self._file.write(line + b"\n")
         self._file.flush()
 
     def reopen(self):
-        """Go on in the file that has the path now."""
-        self._file.reopen()
+        """Go on in the file that has the path now.
+
+        :raises OSError: it cannot be opened; what was open stays so.
+        """
+        file = LogFile.fromFullPath(self._file.path)
+        self._file.close()
+        self._file = file
 
     def rotate(self):
         """Move it aside, and go on in another."""
@@ -78,7 +102,8 @@ def open_destination(twistd_options, configured):
 
     :param twistd_options: those that stand before the word ``devicehive`` on the command line; ``None`` where there are none.
     :param configured: ``[log] file``.
-    :returns: an object with ``write(line)`` and ``reopen()``.
+    :returns: an object with ``write(line)``, ``reopen()``, and ``follow()``, which goes on in a new file when somebody has moved the old
+        one. Each may raise ``OSError``.
     :raises ConfigurationError: it cannot be opened.
     """
     options = twistd_options or {}

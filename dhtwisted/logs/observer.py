@@ -1,5 +1,6 @@
 """The log of this process: takes the events of ``twisted.logger``, and writes a line for each one that is wanted."""
 
+import sys
 import time
 from functools import partial
 
@@ -33,6 +34,7 @@ class LineObserver:
         self._lines = lines
         self._destination = destination
         self._limit = LineLimit(clock)
+        self._is_failing = False
         self.set_level(level)
 
     def set_level(self, level):
@@ -70,13 +72,37 @@ class LineObserver:
         """Go on in the file that has the path now, after somebody has moved the other one."""
         self._destination.reopen()
 
+    def problem(self):
+        """See :meth:`ProcessLog.problem`."""
+        try:
+            self._destination.follow()
+        except OSError as error:
+            return f"its file was moved or deleted, and cannot be made again ({error}); let the server write there"
+        return ""
+
     def _write(self, event):
         try:
             line = self._lines.line(event).encode(errors="backslashreplace")
         except Exception as error:
             # Of objects that nobody has thought of. An observer that raises would be silenced, or lose the event.
             line = f"an event cannot be written ({type(error).__name__})".encode()
-        self._destination.write(b"<%d>%b" % (PRIORITIES[level_of(event)], line) if self._has_priority else line)
+        line = b"<%d>%b" % (PRIORITIES[level_of(event)], line) if self._has_priority else line
+        try:
+            self._destination.write(line)
+        except OSError as error:
+            self._write_elsewhere(line, error)
+        else:
+            self._is_failing = False
+
+    def _write_elsewhere(self, line, error):
+        """An observer that raises would lose the line in silence. Standard error is the journal, a terminal, or nothing."""
+        if sys.__stderr__ is None:
+            return
+        if not self._is_failing:
+            self._is_failing = True
+            sys.__stderr__.write(f"The log cannot be written, and comes here until it can: {error}\n")
+        sys.__stderr__.write(f"{line.decode(errors='backslashreplace')}\n")
+        sys.__stderr__.flush()
 
 
 def _kind(event, level):
@@ -130,6 +156,13 @@ class ProcessLog:
         """
         if self._observer is not None:
             self._observer.reopen()
+
+    def problem(self):
+        """Go on in a new file when somebody has moved or deleted the old one.
+
+        :returns: what is wrong when that cannot be, in one line; empty when nothing is.
+        """
+        return "" if self._observer is None else self._observer.problem()
 
     def finish(self):
         """Say what is still to be said, at the end."""

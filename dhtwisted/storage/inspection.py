@@ -11,9 +11,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from dhtwisted.storage.data_files import LOCK, WRITTEN, identity
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
 NEWEST = "SELECT max(value) FROM counter WHERE name = 'server_time'"
+MARK = "# devicehive: writes the storage file"
+"""How the code of the process that writes begins."""
+
+STANDARD_ERROR = 2
 TABLES = frozenset({"entity", "counter", "command", "notification"})
 BUSY_SECONDS = 5
 SEARCH_SECONDS = 5.0
@@ -57,6 +62,42 @@ def holder_of(path):
     finally:
         os.close(descriptor)
     return None
+
+
+def lost_files(path):
+    """Which of the files of a server that runs are not to be found by their names any more.
+
+    :param path: of the data file.
+    :returns: the id of that server's process as text, and the suffix of the first such file; ``None`` for no such server or file, or where
+        this user may not look.
+    """
+    for process in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+        try:
+            if not _writes(process, path):
+                continue
+            opened = _regular_files(process)
+            server = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue  # It has just ended, or is another user's.
+        if len(opened) <= len(WRITTEN):
+            continue  # It has just begun, or is about to end.
+        for suffix in (*WRITTEN, LOCK):
+            if identity(path + suffix) not in opened:
+                return server, suffix
+    return None
+
+
+def _regular_files(process):
+    """Identities of what a process has open, but for its standard streams."""
+    numbers = [int(number) for number in os.listdir(f"/proc/{process}/fd")]
+    opened = [f"/proc/{process}/fd/{number}" for number in numbers if number > STANDARD_ERROR]
+    return {identity(name) for name in opened if os.path.isfile(name)}
+
+
+def _writes(process, path):
+    """Whether a process is the one that writes a data file; its command line names the path, whatever became of that."""
+    arguments = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    return arguments[-2:-1] == [os.fsencode(path)] and any(argument.startswith(os.fsencode(MARK)) for argument in arguments)
 
 
 def inspect_file(path):

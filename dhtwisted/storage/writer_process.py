@@ -11,10 +11,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import WriterLost
+from dhtwisted.storage.inspection import MARK
 from dhtwisted.storage.sqlite_steps import END, LENGTH, content_of, length_of
 
 _PACKAGES = str(Path(__file__).parents[2])
-_PROGRAM = f"""# devicehive: writes the storage file
+_PROGRAM = f"""{MARK}
 import sys; sys.path.append({_PACKAGES!r})
 from dhtwisted.storage.sqlite_program import main; main()
 """

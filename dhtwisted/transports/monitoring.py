@@ -10,7 +10,7 @@ from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from dhtwisted.interfaces import IMeasuredStorage, IObservedBus
+from dhtwisted.interfaces import IMeasuredStorage, IObservedBus, ISelfCheck
 from dhtwisted.metrics import family
 from dhtwisted.model import Command, User
 from dhtwisted.transports.scrape import build_info, render_bus, render_server, render_storages
@@ -86,7 +86,7 @@ class Monitor:
         self.is_listening = False
         self._clock = clock
         self._probes = {}
-        self._measured = {}
+        self._measured, self._checking = {}, {}
         self._server = self._factory = self._bus = None
 
     def watch_storages(self, storage, messages):
@@ -94,8 +94,9 @@ class Monitor:
         self._probes["storage"] = Probe(self._clock, lambda: storage.get(User, 1))
         if messages is not storage:
             self._probes["messages"] = Probe(self._clock, lambda: messages.get_message(Command, "health", 1))
-        self._measured = {"storage": storage} if messages is storage else {"storage": storage, "messages": messages}
-        self._measured = {name: each.statistics for name, each in self._measured.items() if IMeasuredStorage.providedBy(each)}
+        storages = {"storage": storage} if messages is storage else {"storage": storage, "messages": messages}
+        self._measured = {name: each.statistics for name, each in storages.items() if IMeasuredStorage.providedBy(each)}
+        self._checking = {name: each for name, each in storages.items() if ISelfCheck.providedBy(each)}
 
     def watch_bus(self, bus):
         """Tell of a bus from now on, if it tells of itself."""
@@ -105,12 +106,18 @@ class Monitor:
         """Show the numbers of these from now on."""
         self._server, self._factory = server, factory
 
+    def problems(self):
+        """Part -> what a storage says that is wrong with it; without those that say nothing."""
+        problems = {name: _problem_of(storage) for name, storage in self._checking.items()}
+        return {name: problem for name, problem in problems.items() if problem}
+
     async def readiness(self):
         """Part -> ``up`` or ``down``."""
+        problems = self.problems()
         checks = {name: probe.check() for name, probe in self._probes.items()}
         parts = {"storage": "down"}
         for name, check in checks.items():
-            parts[name] = "up" if await check else "down"
+            parts[name] = "up" if await check and name not in problems else "down"
         if self._bus is not None:
             parts["bus"] = "up" if self._bus.up else "down"
         return parts | {"listening": "up" if self.is_listening else "down"}
@@ -142,10 +149,19 @@ class Monitor:
     async def _ready(self):
         parts = await self.readiness()
         status = 200 if all(state == "up" for state in parts.values()) else 503
-        return status, b"application/json", json.dumps(parts).encode()
+        problems = self.problems()
+        return status, b"application/json", json.dumps(parts | ({"problems": problems} if problems else {})).encode()
 
     async def _metrics(self):
         return 200, CONTENT_TYPE, self.render().encode()
+
+
+def _problem_of(storage):
+    try:
+        return storage.problem()
+    except Exception as error:
+        # A stranger's may raise anything.
+        return f"it cannot say how it is: {type(error).__name__}"
 
 
 def _process():

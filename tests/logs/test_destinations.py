@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -33,6 +34,39 @@ def test_a_file_that_rotates(tmp_path):
     file.reopen()
     file.write(b"three")
     assert path.read_text() == "three\n"
+
+
+@pytest.mark.parametrize("deed", [lambda path: path.unlink(), lambda path: path.rename(path.with_name("moved"))], ids=["deleted", "moved"])
+def test_a_file_of_twistd_that_was_taken_away_is_followed_by_another(tmp_path, deed):
+    path = tmp_path / "hive.log"
+    file = RotatingFile(str(path))
+    file.write(b"one")
+    deed(path)
+    file.write(b"two")
+    assert path.read_text() == "two\n"
+    deed(path)
+    file.follow()
+    assert path.read_text() == ""
+    file.rotate()
+    file.write(b"three")
+    assert path.read_text() == "three\n"
+
+
+@pytest.mark.parametrize("kind", [RotatingFile, lambda path: AppendFile(path, 0o600)], ids=["twistd", "log.file"])
+def test_a_file_whose_directory_is_gone_goes_on_when_it_is_back(tmp_path, kind):
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    file = kind(str(directory / "hive.log"))
+    file.write(b"one")
+    shutil.rmtree(directory)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No such file"):
+            file.write(b"two")
+        with pytest.raises(OSError, match="No such file"):
+            file.follow()
+    directory.mkdir()
+    file.write(b"three")
+    assert (directory / "hive.log").read_text() == "three\n"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Which events are written, how many of a kind, and where twistd gets the observer from."""
 
+import io
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -27,6 +29,9 @@ class Written:
     def write(self, line):
         self.lines.append(json.loads(line))
 
+    def follow(self):
+        """It cannot be moved."""
+
 
 @pytest.fixture
 def written():
@@ -41,6 +46,47 @@ def clock():
 @pytest.fixture
 def observer(written, clock):
     return LineObserver(JsonLines(), written, "info", clock.seconds)
+
+
+class Unwritable(Written):
+    """A destination that cannot be written for a while."""
+
+    broken = True
+
+    def write(self, line):
+        self.follow()
+        super().write(line)
+
+    def follow(self):
+        if self.broken:
+            raise OSError("no such directory")
+
+
+def test_lines_that_cannot_be_written_come_on_standard_error(clock, monkeypatch):
+    shown, destination = io.StringIO(), Unwritable()
+    monkeypatch.setattr(sys, "__stderr__", shown)
+    log = Logger("test", observer=LineObserver(JsonLines(), destination, "info", clock.seconds))
+    log.info("one")
+    log.info("two")
+    reason, one, two = shown.getvalue().splitlines()
+    assert reason == "The log cannot be written, and comes here until it can: no such directory"
+    assert [json.loads(line)["message"] for line in (one, two)] == ["one", "two"]
+    destination.broken = False
+    log.info("three")
+    assert messages(destination) == ["three"]
+    destination.broken = True
+    log.info("four")
+    assert len(shown.getvalue().splitlines()) == 5
+    monkeypatch.setattr(sys, "__stderr__", None)
+    log.info("five")
+
+
+def test_a_log_that_cannot_follow_its_file_says_so(clock):
+    destination = Unwritable()
+    observer = LineObserver(JsonLines(), destination, "info", clock.seconds)
+    assert observer.problem() == "its file was moved or deleted, and cannot be made again (no such directory); let the server write there"
+    destination.broken = False
+    assert observer.problem() == ""
 
 
 def messages(written):

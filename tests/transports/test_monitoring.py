@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from dhtwisted.config import AuthSettings, MetricsSettings, ServerSettings, Settings, StorageSettings
 from dhtwisted.errors import TooManyRequests
-from dhtwisted.interfaces import IObservedBus
+from dhtwisted.interfaces import IObservedBus, ISelfCheck
 from dhtwisted.metrics import Metrics, family
 from dhtwisted.model import MessageQuery, Notification
 from dhtwisted.polls import Poll, Polls
@@ -132,6 +132,33 @@ async def test_messages_that_are_kept_elsewhere_are_asked_for_themselves():
     await messages.close()
     clock.advance(PROBE_INTERVAL)
     assert await monitor.readiness() == {"storage": "up", "messages": "down", "listening": "down"}
+
+
+@implementer(ISelfCheck)
+class Troubled(MemoryStorage):
+    """A storage that has a problem now and then."""
+
+    told = ""
+
+    def problem(self):
+        if self.told is None:
+            raise ValueError("a defect")
+        return self.told
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_storage_that_has_a_problem_is_down_with_the_reason(reactor):
+    storage = Troubled(Clock())
+    await storage.open()
+    monitor = Monitor(Clock())
+    monitor.watch_storages(storage, storage)
+    monitor.is_listening = True
+    assert await monitor.readiness() == {"storage": "up", "listening": "up"}
+    storage.told = "hive.sqlite: was deleted"
+    assert (await monitor.readiness(), monitor.problems()) == ({"storage": "down", "listening": "up"}, {"storage": storage.told})
+    storage.told = None
+    assert (await monitor.readiness())["storage"] == "down"
+    assert monitor.problems() == {"storage": "it cannot say how it is: ValueError"}
 
 
 @pytest_twisted.ensureDeferred
