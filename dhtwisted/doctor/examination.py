@@ -3,7 +3,7 @@
 import sys
 
 from dhtwisted.doctor import configuration as sources
-from dhtwisted.doctor import data, keys, logs, machine, network
+from dhtwisted.doctor import data, keys, logs, machine, network, proxies
 from dhtwisted.doctor.findings import WARNING, WRONG, wrong
 from dhtwisted.errors import ConfigurationError
 
@@ -38,6 +38,7 @@ def examine(read_configuration, path=None):
         *sources.check_passwords(configuration),
         *machine.check_user(configuration),
         *network.check_endpoints(configuration, data.is_served(configuration.settings)),
+        *proxies.check_proxies(configuration),
         *stored,
         *keys.check_secret(configuration),
         *keys.check_password_file(configuration),

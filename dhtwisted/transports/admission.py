@@ -1,4 +1,4 @@
-"""How much may be open at once: in all, and for each client's address.
+"""How much may be open at once: in all, and for each client's address, which is found out here.
 
 Behind a trusted proxy a connection has no client's address of its own. A WebSocket counts under the address of the client that opened it.
 A plain HTTP connection, which carries the requests of many, counts for nobody: each of its requests counts while it is under way.
@@ -11,6 +11,8 @@ from collections import Counter
 from dhtwisted.addresses import TrustedProxies, limit_key
 from dhtwisted.errors import ServiceUnavailable
 from dhtwisted.process import most_connections
+from dhtwisted.transports.forwarding import read_client
+from dhtwisted.transports.unnamed_proxies import UnnamedProxies
 
 
 class Admission:
@@ -24,6 +26,7 @@ class Admission:
 
     def __init__(self, settings, refused):
         self.open = 0
+        self._unnamed = UnnamedProxies()
         self._refused = refused
         self._held = Counter()
         self.set_limits(settings)
@@ -33,6 +36,12 @@ class Admission:
         self.proxies = TrustedProxies(settings.server.trusted_proxies)
         self._limit = most_connections(settings.limits.connections)
         self._limit_per_address = settings.limits.connections_per_address
+
+    def client_of(self, values, peer):
+        """Find out who sent a request, as :func:`~dhtwisted.transports.forwarding.read_client` does."""
+        if self._unnamed.is_watching and not self.proxies:
+            self._unnamed.see(values, peer)
+        return read_client(values, peer, self.proxies)
 
     def enter(self):
         """Count a connection, until :meth:`leave`.

@@ -19,7 +19,6 @@ from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedH
 from dhtwisted.session import SessionFactory
 from dhtwisted.transports.admission import Admission
 from dhtwisted.transports.answers import refusal
-from dhtwisted.transports.forwarding import read_client
 from dhtwisted.transports.locator import Locator
 from dhtwisted.transports.proxy_protocol import is_announced
 from dhtwisted.transports.rest import RestSite
@@ -96,7 +95,7 @@ class Port(Protocol):
             return
         try:
             head.check_upgrade(factory.locator, factory.origins)
-            client = read_client(head.values, self._peer, factory.admission.proxies)
+            client = factory.admission.client_of(head.values, self._peer)
         except ApiError as error:
             self._refuse(error)
             return

@@ -33,7 +33,6 @@ from dhtwisted.rest import Call, Caller, RestApi, error_answer, retry_line
 from dhtwisted.server import API_VERSION
 from dhtwisted.throttle import RateLimit, RateLimits
 from dhtwisted.transports.answers import JSON, TEXT, answer_head, refusal
-from dhtwisted.transports.forwarding import read_client
 from dhtwisted.transports.headers import path_of, read_origin, single
 from dhtwisted.transports.upgrade import Head
 
@@ -139,7 +138,7 @@ class HttpRequest(Request):
         :raises ServiceUnavailable: the client has as much under way as it may have.
         """
         peer = self.address = peer_address(self.client)
-        self._sender = read_client(self._values, peer, admission.proxies)
+        self._sender = admission.client_of(self._values, peer)
         self.address = self._sender.address
         if admission.proxies.trusts(peer):
             self._held = admission.hold(self.address)

@@ -1,0 +1,68 @@
+"""Notices when all clients seem to come through a proxy that nobody has named, and says so once."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from twisted.logger import Logger
+
+from dhtwisted.addresses import UNIX, TrustedProxies
+from dhtwisted.errors import UnclearForwarding
+from dhtwisted.transports.forwarding import FOR, FORWARDED, read_client
+
+MOST_PROXIES = 4
+"""A header that comes from more addresses than so many is made up by clients."""
+
+ENOUGH_CLIENTS = 2
+"""One could be somebody who tries something on their own machine."""
+
+
+class UnnamedProxies:
+    """Looks at requests until it is clear whether there is a proxy.
+
+    There is one when peers name at least :data:`ENOUGH_CLIENTS` clients in forwarding headers, when these peers are no more than
+    :data:`MOST_PROXIES`, and when nobody from another machine has come without such a header.
+
+    :ivar is_watching: whether it is still to be told of requests.
+    """
+
+    log = Logger()
+
+    def __init__(self):
+        self.is_watching = True
+        self._peers = set()
+        self._clients = set()
+
+    def see(self, values, peer):
+        """Look at a request.
+
+        :param values: as of :func:`~dhtwisted.transports.forwarding.read_client`.
+        :param peer: the address of the other end of the connection.
+        """
+        if not (values(FOR) or values(FORWARDED)):
+            self.is_watching = _is_local(peer)
+            return
+        self._peers.add(peer)
+        self._clients.add(_named_by(values, peer))
+        self._clients.discard(peer)
+        if len(self._peers) > MOST_PROXIES:
+            self.is_watching = False
+        elif len(self._clients) >= ENOUGH_CLIENTS:
+            self.is_watching = False
+            self.log.warn(
+                "{peers} names clients and is not in server.trusted_proxies: if it is a proxy, they share the limits of one address",
+                peers=", ".join(sorted(address or UNIX for address in self._peers)),
+            )
+
+
+def _named_by(values, peer):
+    """The client that a peer names; the peer itself when it names nobody."""
+    try:
+        return read_client(values, peer, TrustedProxies([peer or UNIX])).address
+    except (UnclearForwarding, ValueError):
+        return peer
+
+
+def _is_local(peer):
+    """Whether a peer is on this machine, such as a health check."""
+    return not peer or ip_address(peer).is_loopback
