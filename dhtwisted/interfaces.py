@@ -191,6 +191,23 @@ class IMeasuredStorage(Interface):
     statistics = Attribute("A ``statistics.StorageStatistics``, shown in ``/metrics``.")
 
 
+class IBackedUpStorage(Interface):
+    """A storage that copies itself while it works; it need not. ``devicehive backup`` asks for it. The documentation of the provider says
+    how a copy is put back.
+    """
+
+    def back_up(write):
+        """Hand over one copy of everything (async), as it is at one moment after this was called: what was acknowledged before is in it.
+
+        Nobody is held up meanwhile: neither readers nor writers, nor the reactor. The copy is checked before it is handed over, as far as
+        the storage can. It may be cancelled: then nothing of it is left.
+
+        :param write: an async callable that takes bytes. Wait for it before the next.
+        :returns: kind's name -> how many objects of it were copied, as a ``dict``.
+        :raises StorageUnavailable: it cannot be done now; one line that says what to do.
+        """
+
+
 class IMessageBus(Interface):
     """Makes several servers ("nodes") on one storage behave as one: carries events from the node where a message was stored to every node,
     its own included, and tells every node that entities were changed on another.

@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
-from dhtwisted.interfaces import IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.interfaces import IBackedUpStorage, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
+from dhtwisted.storage.sqlite_copy import Copy, remove_copy
 from dhtwisted.storage.sqlite_database import FileLock, close_connection
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.storage.sqlite_operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
@@ -33,7 +34,7 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
-@implementer(IStorage, IMeasuredStorage, ISelfCheck)
+@implementer(IStorage, IMeasuredStorage, ISelfCheck, IBackedUpStorage)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm`` and ``.lock`` files appear.
 
@@ -48,6 +49,7 @@ class FileStorage:
         self._reactor = reactor
         self._open = False
         self._damages = {}
+        self._copy = None
         self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
 
@@ -60,6 +62,7 @@ class FileStorage:
         self._reading = Worker(self._reactor, "storage reader")
         try:
             self._lock = yield self._reading.call(FileLock, self._path)
+            yield self._reading.call(remove_copy, self._path)
             self._read_connection, self._tables, counters = yield self._reading.call(open_file, self._path)
             self._files = DataFiles(self._path, (*WRITTEN, LOCK))
             self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
@@ -81,6 +84,8 @@ class FileStorage:
         """Finish what was accepted, fold the log into the file, and end the thread and the process."""
         if self._open:
             self._open = False
+            if self._copy is not None:
+                self._copy.stop()
             # What was to be written is promised; who still waits for a list would only make others wait.
             self._reading.drop()
             hangs = True
@@ -161,6 +166,27 @@ class FileStorage:
     async def find_messages(self, kind, query):
         """List messages."""
         return await self._read(kind, *MESSAGE_TABLES[kind].find(query))
+
+    async def back_up(self, write):
+        """Hand over a copy of the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
+        self._check_open()
+        if self._copy is not None:
+            raise StorageUnavailable("a copy is being made already: wait for its end")
+        # By its name another file would be copied.
+        problem = self._files.problem()
+        if problem:
+            raise StorageUnavailable(problem)
+        self._copy = copy = Copy(self._path)
+        copying = Worker(self._reactor, "storage copy")
+        try:
+            counts = await self._watched(copying.call(copy.make), "copy")
+            while portion := await copying.call(copy.read):
+                await write(portion)
+            return counts
+        finally:
+            copy.stop()
+            await copying.stop(copy.close)
+            self._copy = None
 
     def _check_open(self):
         if not self._open:

@@ -6,12 +6,14 @@ Write a class in a test module, say which storage is meant, and run it with pyte
         def make_storage(self, reactor, directory):
             return MyStorage(directory / "messages", reactor)
 
-A provider of messages alone takes :class:`MessageStorageContract`, one of everything :class:`EntityStorageContract` as well, and one that
-says ``durable`` also :class:`DurableStorageContract`. Each failure says in words what the interface asks for.
+A provider of messages alone takes :class:`MessageStorageContract`, one of everything :class:`EntityStorageContract` as well. One that says
+``durable`` takes :class:`DurableStorageContract` too, and one that copies itself (``IBackedUpStorage``) :class:`BackedUpStorageContract`.
+Each failure says in words what the interface asks for.
 """
 
+from dhtwisted.testing.storage_backup import BackedUpStorageContract
 from dhtwisted.testing.storage_durable import DurableStorageContract
 from dhtwisted.testing.storage_entities import EntityStorageContract
 from dhtwisted.testing.storage_messages import MessageStorageContract
 
-__all__ = ["DurableStorageContract", "EntityStorageContract", "MessageStorageContract"]
+__all__ = ["BackedUpStorageContract", "DurableStorageContract", "EntityStorageContract", "MessageStorageContract"]

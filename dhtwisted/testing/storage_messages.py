@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import StorageError
-from dhtwisted.interfaces import IMessageStorage
+from dhtwisted.interfaces import IBackedUpStorage, IMessageStorage
 from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.testing.storage_backup import BackedUpStorageContract
 from dhtwisted.testing.storage_base import EVERYTHING, command, notification, now, outcomes, refuses_when_closed, results
 from dhtwisted.testing.storage_ordering import MessageOrdering
 from dhtwisted.testing.storage_queries import MessageQueries, names_found
@@ -22,6 +23,10 @@ class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
         assert verifyObject(IMessageStorage, storage.provider), "IMessageStorage: every method, with its arguments"
         assert storage.durability in ("durable", "volatile"), "durability says what was promised, in one of two words"
         assert hasattr(storage, "state_directory"), "state_directory is a path or None"
+
+    def test_copies_of_itself_are_proved(self, storage):
+        is_proved = isinstance(self, BackedUpStorageContract)
+        assert is_proved == IBackedUpStorage.providedBy(storage), "a storage that provides IBackedUpStorage takes BackedUpStorageContract"
 
     @pytest_twisted.ensureDeferred
     async def test_append_stamps_in_place(self, storage, clock):

@@ -17,15 +17,23 @@ from dhtwisted.errors import ConfigurationError, Duplicate, Unstorable
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.server import MemoryServer
-from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage import (
+    BackedUpStorageContract,
+    DurableStorageContract,
+    EntityStorageContract,
+    MessageStorageContract,
+)
 from dhtwisted.testing.storage_base import notification, outcomes
 
 EVERYTHING = MessageQuery()
 
 
-class TestFileStorage(EntityStorageContract, MessageStorageContract, DurableStorageContract):
+class TestFileStorage(EntityStorageContract, MessageStorageContract, DurableStorageContract, BackedUpStorageContract):
     def make_storage(self, reactor, directory):
         return FileStorage(str(directory / "data.sqlite"), reactor)
+
+    def put_back(self, copy, directory):
+        (directory / "data.sqlite").write_bytes(copy)
 
 
 @pytest.fixture
