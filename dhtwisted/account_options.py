@@ -151,8 +151,8 @@ class UserOptions(_Group):
 
     words = "user COMMAND"
     longdesc = (
-        "Works on the users of the configured storage. A file must not be in use by a server; a database may be. As root it works as the "
-        "owner of the data."
+        "Works on the users of the configured storage: through the server that runs, or without one on the data themselves, as root as "
+        "their owner."
     )
     subCommands = [
         ["list", None, ListUsers, "show all users"],

@@ -1,4 +1,4 @@
-"""Users and their tokens without a server: what an operator does to a storage from the shell."""
+"""Users and their tokens: what an operator does to them from the shell, beside a server or without one."""
 
 from msgspec.structs import replace
 
@@ -15,15 +15,16 @@ from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken
 class Accounts:
     """The users of an opened storage.
 
-    :param storage: an opened ``IEntityStorage``.
+    :param entities: a running server's :class:`~dhtwisted.entities.Entities`, so that its clients notice at once; without a server, an
+        opened ``IEntityStorage``.
     :param auth: an ``IAuthProvider``, for hashes and tokens.
     :param settings: the whole configuration.
     :ivar now: milliseconds since 1970 UTC, as handed in.
     :ivar recorded: what the audit log is to say of the rights that were given.
     """
 
-    def __init__(self, storage, auth, now, settings):
-        self._storage = storage
+    def __init__(self, entities, auth, now, settings):
+        self._entities = entities
         self._auth = auth
         self.now = now
         self._settings = settings
@@ -31,14 +32,14 @@ class Accounts:
 
     async def all(self):
         """All users, by id."""
-        return await self._storage.find(User, EntityQuery())
+        return await self._entities.find(User, EntityQuery())
 
     async def find(self, login):
         """The user of a login.
 
         :raises AccountError: nobody has it.
         """
-        found = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
+        found = await self._entities.find(User, EntityQuery(equal={"login": login}, take=1))
         if not found:
             raise AccountError(f"there is no user {login!r}; see: devicehive user list")
         return found[0]
@@ -62,7 +63,7 @@ class Accounts:
         )
         self.recorded = {"networks": sorted(user.network_ids), "deviceTypes": "*" if device_type_ids is None else sorted(device_type_ids)}
         try:
-            return await self._storage.insert(user)
+            return await self._entities.insert(user)
         except Duplicate:
             raise AccountError(f"the login {login!r} is taken") from None
 
@@ -95,8 +96,8 @@ class Accounts:
         """Delete a user, and the records of his tokens for devices."""
         user = await self.find(login)
         await self._check_administrators(user, force)
-        await self._storage.delete(User, user.id)
-        await forget(self._storage, await records_of(self._storage, user.id))
+        await self._entities.delete(User, user.id)
+        await forget(self._entities, await records_of(self._entities, user.id))
         return user
 
     async def revoke(self, login):
@@ -108,7 +109,7 @@ class Accounts:
 
         :param device_id: of this one alone.
         """
-        return await self._storage.find(
+        return await self._entities.find(
             DeviceToken, EntityQuery(equal={} if device_id is None else {"device_id": device_id}, sort="created")
         )
 
@@ -117,7 +118,7 @@ class Accounts:
 
         :raises AccountError: there is none.
         """
-        if not await self._storage.delete(DeviceToken, token_id):
+        if not await self._entities.delete(DeviceToken, token_id):
             raise AccountError(f"there is no token of a device with id {token_id}; see: devicehive token list")
 
     async def token(self, login, expires, refresh=False, actions=(), network_ids=None, device_type_ids=None, device_id=None, label=None):
@@ -153,23 +154,23 @@ class Accounts:
         if DEVICE_ID.fullmatch(device_id) is None:
             raise AccountError("the id of a device has 1 to 48 letters, digits and -")
         _checked(check_label, label, "a label has 1 to 128 characters")
-        record = await self._storage.insert(new_record(device_id, claims.user_id, self.now, claims.expires, label))
+        record = await self._entities.insert(new_record(device_id, claims.user_id, self.now, claims.expires, label))
         claims = claims_of(record, claims)
         self.recorded = rights_of(claims)
         token = self._auth.issue(claims)
         if not is_bound(self._auth, token, claims):
-            await self._storage.delete(DeviceToken, record.id)
+            await self._entities.delete(DeviceToken, record.id)
             raise AccountError("this auth provider does not carry the device of a token")
         return token
 
     async def _end_tokens(self, user, **changes):
-        dead = await records_of(self._storage, user.id)
+        dead = await records_of(self._entities, user.id)
         changed = await self._change(user, valid_from=Raised(self.now), **changes)
-        await forget(self._storage, dead)
+        await forget(self._entities, dead)
         return changed
 
     async def _change(self, user, **changes):
-        return await self._storage.update(User, user.id, changes)
+        return await self._entities.update(User, user.id, changes)
 
     async def _hashed(self, password):
         _checked(check_password, password, f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
@@ -178,13 +179,13 @@ class Accounts:
     async def _check_groups(self, network_ids, device_type_ids):
         for kind, ids, what in ((Network, network_ids, "network"), (DeviceType, device_type_ids or (), "device type")):
             for key in ids:
-                if await self._storage.get(kind, key) is None:
+                if await self._entities.get(kind, key) is None:
                     raise AccountError(f"there is no {what} {key}")
 
     async def _check_administrators(self, user, force):
         """Leave one administrator who can log in: he alone can mend what is wrong with others."""
         query = EntityQuery(equal={"role": ADMINISTRATOR, "status": ACTIVE})
-        others = [other for other in await self._storage.find(User, query) if other.id != user.id]
+        others = [other for other in await self._entities.find(User, query) if other.id != user.id]
         if not others and not force and user.role == ADMINISTRATOR:
             raise AccountError(f"{user.login!r} is the last active administrator, without whom nobody manages the server; --force does it")
 

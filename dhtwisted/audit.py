@@ -89,7 +89,7 @@ class Audit:
         self._record("server/reload", SUCCESS if is_good else FAILED, {"changed": list(changed)})
 
     def done_by_shell(self, command, **details):
-        """Record what an operator did by a command, without a server.
+        """Record what an operator did by a command of the shell.
 
         :param command: such as ``user passwd``.
         :param details: members of the record; ``None`` for what does not apply.

@@ -1,5 +1,5 @@
-"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or an export,
-import, examination or work on users, which is no service and does not need twistd.
+"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or a command
+of the shell, which is no service and does not need twistd.
 """
 
 import sys

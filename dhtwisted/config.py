@@ -111,6 +111,12 @@ class ServerSettings:
         reloads=True,
     )
     updates_to_inserter: bool = option(True, Flag(), "send command/update to the connection that inserted the command")
+    control_socket: str = option(
+        "",
+        Text(),
+        "Unix socket by which devicehive user, token, export, backup and doctor act through the running server: a path; empty: beside the "
+        'data, none where they are in no file; "off"',
+    )
     refuse_blocked_devices: bool = option(False, Flag(), "refuse what blocked devices send; false: isBlocked only informs", reloads=True)
 
 

@@ -1,7 +1,15 @@
 """Opens the storages that the configuration names, for whoever works on them."""
 
+import os
+
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.providers import naming, open_provider
+
+
+def file_path(specification):
+    """The path of a ``file:`` storage; ``None`` for any other."""
+    name, _, argument = specification.partition(":")
+    return os.path.realpath(argument) if name == "file" else None
 
 
 async def open_storages(reactor, settings, at_stop):

@@ -70,6 +70,9 @@ class DeviceHiveService(Service):
         self._opened = AsyncExitStack()
         self._deadline = None
         self._monitor = None
+        self._factory = None
+        self._durability = None, None
+        self._started_at = reactor.seconds()
         self.monitor_addresses = []
 
     def setServiceParent(self, parent):
@@ -159,8 +162,8 @@ class DeviceHiveService(Service):
         self._watch("storage", storage)
         if messages is not storage:
             self._watch("messages", messages)
-        if self._monitor is not None:
-            self._monitor.watch_storages(storage, messages)
+        self._durability = storage.durability, messages.durability
+        self._monitor.watch_storages(storage, messages)
         context = ProviderContext(reactor, settings, storage, messages)
         auth = open_provider("auth", settings.auth.provider, context)
         self._at_stop("auth provider", auth.close)
@@ -169,14 +172,14 @@ class DeviceHiveService(Service):
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
         server, factory = await self._start_server(context, auth)
+        self._start_control(server, storage)
         certificates = self._load_certificates()
         for description in settings.server.listen:
             await self._listen(description, self._wrapped(factory, description, certificates))
         self._let_reload(server.reloadable)
         self._let_reload(factory.reloadable)
         self._audit.started(version=__version__, process=os.getpid(), addresses=self._places())
-        if self._monitor is not None:
-            self._monitor.is_listening = self.running
+        self._monitor.is_listening = self.running
 
     def _start_logs(self):
         """The audit log is the last to be closed, so that it has all that happens while stopping."""
@@ -200,8 +203,6 @@ class DeviceHiveService(Service):
 
     async def _start_monitor(self):
         """The first to be opened and the last to be closed, so that it tells of a start and of a stop."""
-        if not self._settings.metrics.listen:
-            return
         from dhtwisted.transports.monitoring import Monitor
 
         self._monitor = Monitor(self._reactor)
@@ -242,11 +243,50 @@ class DeviceHiveService(Service):
         with naming("bus", self._settings.bus.provider):
             await server.start()
         factory = PortFactory(server)
-        if self._monitor is not None:
-            self._monitor.watch_bus(bus)
-            self._monitor.watch_server(server, factory)
+        self._monitor.watch_bus(bus)
+        self._monitor.watch_server(server, factory)
+        self._factory = factory
         self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
         return server, factory
+
+    def _start_control(self, server, storage):
+        """Take commands of the shell. Without a socket that was asked for the server does not start; one that it makes of its own accord
+        is a convenience, and no reason not to serve clients.
+        """
+        from dhtwisted.control.place import socket_path
+        from dhtwisted.control.server import ControlServer
+
+        path = socket_path(self._settings, storage.state_directory)
+        if path is None:
+            return
+        control = ControlServer(self._reactor, path, server, storage, self.state, self._audit)
+        try:
+            control.start()
+        except ConfigurationError as error:
+            if self._settings.server.control_socket:
+                raise
+            self.log.warn("Commands of the shell find no way to the server: {reason}", reason=str(error))
+            return
+        self._at_stop("control socket", control.stop, reserve=2 * CLOSING_RESERVE)
+
+    async def state(self):
+        """How the server is, for ``devicehive status`` and the doctor: an object of JSON."""
+        from dhtwisted.control.status import shown
+
+        storage, messages = self._durability
+        parts = await self._monitor.readiness()
+        return {
+            "version": __version__,
+            "process": os.getpid(),
+            "seconds": round(self._reactor.seconds() - self._started_at, 3),
+            "addresses": self._places(),
+            "monitorAddresses": [_place(*address) for address in self.monitor_addresses],
+            "ready": all(state == "up" for state in parts.values()),
+            "parts": parts,
+            "durability": {"storage": storage, "messages": messages},
+            "connections": self._factory.open_connections,
+            "settings": shown(self.reloading.settings),
+        }
 
     def _load_certificates(self):
         """The certificates of ``tls:`` endpoints; ``None`` when there is no such endpoint."""

@@ -84,11 +84,11 @@ def look_for_key(settings, storage):
     :returns: a :class:`SigningKey`; ``None`` where the first start makes one.
     :raises ConfigurationError: as :func:`find_key`.
     """
-    path = _path_beside(settings.auth, storage)
+    path = path_beside(settings.auth, storage)
     return None if path is not None and not path.exists() else find_key(settings, storage)
 
 
-def _path_beside(auth, storage):
+def path_beside(auth, storage):
     """Where the key is when none is given; ``None`` when one is, or there is no place."""
     return None if auth.secret or auth.secret_file or storage.state_directory is None else Path(storage.state_directory, FILE_NAME)
 
@@ -129,7 +129,7 @@ def _find_secret(auth, storage):
         return GIVEN, auth.secret.encode(), None
     if auth.secret_file:
         return auth.secret_file, _read(Path(auth.secret_file)), Path(auth.secret_file)
-    path = _path_beside(auth, storage)
+    path = path_beside(auth, storage)
     if path is not None:
         if not path.exists():
             _make(path)

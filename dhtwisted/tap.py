@@ -54,6 +54,28 @@ class ImportOptions(TransferOptions):
     )
 
 
+class BackupOptions(TransferOptions):
+    """``devicehive backup FILE``."""
+
+    words = "backup [--force] [--no-key] FILE"
+    longdesc = (
+        "Copies the data to FILE, as they are at one moment, and checks the copy; the server goes on. Messages in a storage of their own "
+        "are copied to FILE.messages, and the signing key to FILE.secret, where it lies beside the data. Only their owner may read "
+        "these files."
+    )
+    optFlags = [
+        ["force", "f", "replace these files if they are there already"],
+        ["no-key", None, "leave the signing key out: whoever has it can be anybody"],
+    ]
+
+
+class StatusOptions(Command):
+    """``devicehive status``."""
+
+    words = "status"
+    longdesc = "Asks the running server how it is, and writes its answer as one object of JSON. The exit status is 1 if none answers."
+
+
 class DoctorOptions(Command):
     """``devicehive doctor``."""
 
@@ -83,8 +105,10 @@ class Options(usage.Options):
     subCommands = [
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
+        ["backup", None, BackupOptions, "copy everything, to be restored in case, and exit"],
         ["user", None, UserOptions, "work on users: list, add, passwd, disable, enable, role, delete"],
         ["token", None, TokenOptions, "work on tokens: create, list, revoke, show"],
+        ["status", None, StatusOptions, "ask the running server how it is"],
         ["doctor", None, DoctorOptions, "say what is wrong with a server or its machine, and exit"],
     ]
 

@@ -61,6 +61,13 @@ def test_the_service_waits_for_the_server_and_watches_it():
     assert "AF_UNIX" in service["RestrictAddressFamilies"], "else it could tell nothing"
 
 
+def test_the_control_socket_has_a_folder_where_the_data_have_none():
+    service = unit("devicehive.service")["Service"]
+    (path,) = re.findall(r'server\.control_socket = "([^"]+)"', (CONF / "devicehive.service").read_text())
+    assert path == f"/run/{service['RuntimeDirectory']}/control"
+    assert service["RuntimeDirectoryMode"] == "0700"
+
+
 def test_credentials_that_the_unit_shows_are_those_that_are_read():
     shown = re.findall(r"^#LoadCredential=([\w-]+):", (CONF / "devicehive.service").read_text(), re.MULTILINE)
     assert set(shown) == set(CREDENTIALS)

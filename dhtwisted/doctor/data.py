@@ -5,16 +5,11 @@ import stat
 
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
+from dhtwisted.opening import file_path
 from dhtwisted.storage.data_files import loss, obstacle
 from dhtwisted.storage.inspection import ForeignFile, damage_of, holder_of, inspect_file, lost_files
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
-
-
-def file_path(specification):
-    """The path of a ``file:`` storage; ``None`` for any other."""
-    name, _, argument = specification.partition(":")
-    return os.path.realpath(argument) if name == "file" else None
 
 
 def file_paths(settings):

@@ -3,7 +3,7 @@
 import sys
 
 from dhtwisted.doctor import configuration as sources
-from dhtwisted.doctor import data, keys, logs, machine, network, proxies
+from dhtwisted.doctor import data, keys, logs, machine, network, proxies, server
 from dhtwisted.doctor.findings import WARNING, WRONG, wrong
 from dhtwisted.errors import ConfigurationError
 
@@ -33,11 +33,13 @@ def examine(read_configuration, path=None):
     except ConfigurationError as error:
         return [wrong("configuration", str(error)), *machine.check_clock([])]
     stored, times = data.check_storages(configuration)
+    served, state = server.check_server(configuration)
     return [
         *sources.check_sources(configuration, path),
         *sources.check_passwords(configuration),
         *machine.check_user(configuration),
-        *network.check_endpoints(configuration, data.is_served(configuration.settings)),
+        *served,
+        *network.check_endpoints(configuration, data.is_served(configuration.settings) if state is None else True),
         *proxies.check_proxies(configuration),
         *stored,
         *keys.check_secret(configuration),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dhtwisted import bootstrap, signing_key
 from dhtwisted.config import TlsSettings
-from dhtwisted.doctor.data import file_path
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import build_storages
 from dhtwisted.endpoints import is_tls
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.opening import file_path
 from dhtwisted.tls import make_context, read_certificates
 
 RENEWAL_DAYS = 14

@@ -5,9 +5,10 @@ import resource
 import shutil
 import time
 
-from dhtwisted.doctor.data import file_path, file_paths
+from dhtwisted.doctor.data import file_paths
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.logs import log_files
+from dhtwisted.opening import file_path
 from dhtwisted.process import is_too_few_files
 from dhtwisted.storage.inspection import holder_of
 from dhtwisted.timestamps import format_timestamp

@@ -1,9 +1,12 @@
 """Servers as processes."""
 
+from functools import partial
+
 import pytest
 
 from tests.packages import ROOT, install
 from tests.system.process import ServerProcess
+from tests.system.shell import run
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +29,9 @@ def start(tmp_path):
     yield start_server
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A function that runs a command in the server's directory."""
+    return partial(run, tmp_path)

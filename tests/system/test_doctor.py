@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from dhtwisted import __version__
 from tests.certificates import write_certificate
 from tests.ports import free_port
 from tests.system.process import CHECKOUT, DEVICEHIVE, Client
@@ -20,7 +21,7 @@ def examine(directory, *arguments, **environment):
     done = subprocess.run(
         [*DEVICEHIVE, *arguments, "doctor"],
         cwd=directory,
-        env=inherited | {"PYTHONPATH": str(CHECKOUT)} | environment,
+        env=inherited | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"} | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -53,9 +54,17 @@ def test_beside_a_running_server(start, tmp_path, scheme):
     assert lines[-1].endswith("0 of them wrong, 0 warnings")
     assert f"ok       port: {endpoint}: a DeviceHive server answers there" in lines
     assert f"ok       metrics port: {metrics}: a DeviceHive server answers there" in lines
+    assert (
+        f"ok       server: process {server.process.pid} of version {__version__} listens on 127.0.0.1:{server.port}, and is ready" in lines
+    )
     assert any(f"the server with process id {server.process.pid} works on it" in line for line in lines)
     assert names(tmp_path) == before
     client.call("device/save", deviceId="d1", device={"name": "d1"})
+    status, lines = examine(tmp_path, "--listen", endpoint, **environment | {"DHTWISTED_STORAGE_RETENTION": "1d"})
+    assert (status, [line.split(";")[0] for line in lines if line.startswith("warning")]) == (
+        0,
+        ["warning  server: it runs with other values of storage.retention than are configured"],
+    )
     assert server.terminate() == 0
 
 

@@ -1,59 +1,19 @@
-"""``devicehive user`` and ``devicehive token``: the operator who is locked out, and what he does beside a server that runs."""
+"""``devicehive user`` and ``devicehive token``: the operator who is locked out, and what he does without a server that has the data.
+
+What he does beside one is in ``test_control.py``.
+"""
 
 import json
 import os
 import pwd
 import shutil
-import subprocess
 
 import pytest
 
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client, Refused, ServerProcess
+from tests.system.process import PASSWORD, Client, Refused, ServerProcess
+from tests.system.shell import STORAGE, done, failed, log_in
 
 pytestmark = pytest.mark.slow
-
-STORAGE = ("--storage", "file:hive.sqlite")
-
-
-@pytest.fixture
-def shell(tmp_path):
-    """A function that runs a command in the server's directory."""
-
-    def run(*arguments, given="", storage=STORAGE, **environment):
-        values = {"DHTWISTED_AUTH_PASSWORD_COST": "10", "PYTHONPATH": str(CHECKOUT)} | environment
-        return subprocess.run(
-            [*DEVICEHIVE, *storage, *arguments],
-            cwd=tmp_path,
-            env=os.environ | values,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    return run
-
-
-def done(result):
-    """The output of a command that must succeed."""
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def failed(result):
-    """The one line of a command that must fail."""
-    assert (result.returncode, result.stdout) == (1, "")
-    (line,) = result.stderr.splitlines()
-    return line
-
-
-def log_in(server, login, password):
-    """The token that a login gives."""
-    client = Client(server.url())
-    try:
-        return client.call("token", login=login, password=password)["accessToken"]
-    finally:
-        client.close()
 
 
 def test_who_has_lost_the_administrators_password(start, shell):
@@ -146,13 +106,6 @@ def test_what_is_done_is_in_the_audit_log_without_any_secret(start, shell, tmp_p
     assert records[1]["rights"]
     assert records[1] | {"login": "anna", "device": "pump", "operator": pwd.getpwuid(os.getuid()).pw_name} == records[1]
     assert password not in text and token not in text
-
-
-def test_beside_a_server_that_has_the_file(start, shell):
-    server = start(*STORAGE)
-    line = failed(shell("user", "passwd", "--random", "dhadmin"))
-    assert f"in use by process {server.process.pid}: stop that server" in line
-    assert log_in(server, "dhadmin", PASSWORD)
 
 
 def test_beside_a_server_on_a_database(start, shell, database):

@@ -11,6 +11,8 @@ from dhtwisted.transfer.records import KINDS
 from dhtwisted.transfer.stream import Reader, Writer
 
 TIME = "2026-01-02T03:04:05.678"
+NOW = 2**41
+"""Later than all messages."""
 
 ENTITIES = [
     Network(name="home", description="Ä", id=3),
@@ -53,10 +55,17 @@ async def contents(storage, messages=None):
     return found | {kind: await (messages or storage).find_messages(kind, MessageQuery()) for kind in KINDS if not hasattr(kind, "KEY")}
 
 
-async def exported(storage, messages=None, report=lambda: None):
-    """The export of a storage, as bytes."""
+async def exported(storage, messages=None, report=lambda: None, now=NOW):
+    """The export of a storage, as bytes.
+
+    :param now: milliseconds; what is later was dated so by a client.
+    """
     file = io.BytesIO()
-    await export_all(storage, messages or storage, Writer(file.write, "1.2.3", TIME), report)
+
+    async def report_later():
+        report()
+
+    await export_all(storage, messages or storage, Writer(file.write, "1.2.3", TIME), now, report_later)
     return file.getvalue()
 
 

@@ -6,13 +6,13 @@ import pytest
 from twisted.internet.task import Clock
 
 from dhtwisted.errors import ConfigurationError, TransferError
-from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.model import Command, MessageQuery, Notification, User
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.server import at_once
 from dhtwisted.testing.storage_base import notification
 from dhtwisted.transfer.exporting import PAGE
 from dhtwisted.transfer.unfinished import mark_unfinished
-from tests.transfer.moving import ENTITIES, MESSAGES, exported, fill
+from tests.transfer.moving import ENTITIES, MESSAGES, NOW, exported, fill
 
 
 class PagedStorage(MemoryStorage):
@@ -88,16 +88,15 @@ def test_messages_are_read_in_pages(storage):
 def test_pages_of_large_messages_are_short(storage):
     at_once(storage.append([notification(timestamp=n, parameters=b'"%s"' % (b"x" * 1024**2)) for n in range(60)]))
     data = at_once(exported(storage))
-    lengths = [length for kind, length in storage.pages if kind is Notification]
-    assert lengths[0] == 32
-    assert lengths[1:] == [3] * 9 + [1]
+    lengths = [length for kind, length in storage.pages if kind is Notification and length]
+    assert lengths == [4, *[3] * 18, 2]
     assert len(names(data, "notification")) == 60
 
 
 def test_what_is_asked_last_is_asked_once(storage):
     at_once(fill(storage))
     at_once(exported(storage))
-    assert storage.pages == [(Command, 2), (Notification, 3)]
+    assert storage.pages == [(Command, 0), (Notification, 0), (Command, 2), (Notification, 3)], "first those with a later time"
 
 
 def test_an_unfinished_import_is_not_exported(storage):
@@ -114,3 +113,30 @@ def test_it_can_be_ended(storage):
     with pytest.raises(TransferError, match="ended"):
         at_once(exported(storage, report=end))
     assert at_once(storage.find_messages(Notification, MessageQuery())), "and nothing has changed"
+
+
+@pytest.mark.parametrize("now", [0, 3, 5, 8, NOW])
+def test_it_does_not_matter_what_clients_took_for_the_time(storage, now):
+    at_once(fill(storage))
+    assert at_once(exported(storage, now=now)) == at_once(exported(storage))
+
+
+def test_what_was_there_is_in_it_and_it_ends_while_others_write(storage):
+    """Each page is answered by as many new messages: dated by the storage, into the past, into the future."""
+    there = [notification(str(n), timestamp=time) for n, time in enumerate([1, 5, 10**6, 10**9, None])]
+    at_once(storage.append(there))
+    now = there[-1].timestamp
+    written = []
+
+    def write_more():
+        more = [notification("new", timestamp=time) for time in (None, 2, 10**12)] * 100
+        if len(written) < 10:
+            written.append(at_once(storage.append(more)))
+            at_once(storage.insert(User(login=f"new-{len(written)}", password="")))
+
+    at_once(storage.insert(User(login="there", password="")))
+    data = at_once(exported(storage, report=write_more, now=now))
+    assert {str(n) for n in range(5)} <= set(names(data, "notification"))
+    assert names(data, "user") == ["there"], "entities are those of the beginning"
+    ids = [json.loads(line)["notification"]["id"] for line in data.splitlines() if b'"notification":{' in line]
+    assert len(ids) == len(set(ids))
