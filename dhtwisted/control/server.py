@@ -98,7 +98,7 @@ class ControlServer:
         _, user = peer_of(caller.transport.socket)
         if user not in (0, os.geteuid()):
             self.log.warn("{account} was refused at the control socket", account=account_of(user))
-            return _refusal(f"the server takes commands of root and {account_of(os.geteuid())} alone"), False
+            return _refusal(f"the server takes commands of {_permitted()} alone"), False
         if len(self.callers) > MOST_CALLERS:
             return _refusal("the server is at as many commands as it takes at once; try again"), False
         caller.operator = account_of(user)
@@ -305,6 +305,10 @@ class Caller(Protocol):
         self._control.callers.discard(self)
         self._give_up("nobody takes what was asked for")
         self._ended.callback(None)
+
+
+def _permitted():
+    return " and ".join(dict.fromkeys(map(account_of, (0, os.geteuid()))))
 
 
 def _refusal(reason):

@@ -10,11 +10,12 @@ import subprocess
 import threading
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, START_SECONDS, Client, Refused
+from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, START_SECONDS, Client, Refused, ServerProcess
 from tests.system.shell import STORAGE, done, failed, log_in, run
 from tests.waiting import wait_until
 
@@ -233,22 +234,35 @@ def test_where_no_socket_can_be_the_server_serves_all_the_same(start, shell, tmp
     assert "in use by process" in failed(shell("user", "list"))
 
 
+@pytest.fixture
+def seen():
+    """A server in a directory that other accounts can look at. It is not below those of other tests, which nobody may see."""
+    with TemporaryDirectory() as directory:
+        server = ServerProcess(directory, *STORAGE)
+        yield server, Path(directory)
+        server.kill()
+
+
 @as_root
 @pytest.mark.parametrize("arguments", [("user", "list"), ("export", "-"), ("backup", "b"), ("status",)])
-def test_another_account_is_told_whose_it_is(start, tmp_path, arguments):
-    start(*STORAGE)
-    assert f"belongs to {OPERATOR}: run it as root" in failed(as_nobody(tmp_path, *arguments))
-    let_in(tmp_path.parent)
-    assert f"{tmp_path} belongs to {OPERATOR}: run it as root" in failed(as_nobody(tmp_path, *arguments))
+def test_another_account_is_told_whose_it_is(seen, arguments):
+    _, directory = seen
+    assert f"{directory} belongs to {OPERATOR}: run it as root" in failed(as_nobody(directory, *arguments))
 
 
 @as_root
-def test_another_account_is_refused_also_where_the_file_would_let_it_in(start, tmp_path):
-    server = start(*STORAGE)
-    let_in(tmp_path)
-    (tmp_path / SOCKET).chmod(0o666)
-    line = failed(as_nobody(tmp_path, "user", "list"))
-    assert line == f"devicehive: cannot user list: the server takes commands of root and {OPERATOR} alone"
+def test_another_account_is_told_whose_it_is_where_it_cannot_see_it(start, tmp_path):
+    start(*STORAGE)
+    assert f"belongs to {OPERATOR}: run it as root" in failed(as_nobody(tmp_path, "user", "list"))
+
+
+@as_root
+def test_another_account_is_refused_also_where_the_file_would_let_it_in(seen):
+    server, directory = seen
+    directory.chmod(0o755)
+    (directory / SOCKET).chmod(0o666)
+    line = failed(as_nobody(directory, "user", "list"))
+    assert line == f"devicehive: cannot user list: the server takes commands of {OPERATOR} alone"
     assert "was refused at the control socket" in server.log
 
 
@@ -264,13 +278,6 @@ os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 command_line.main()
 """
 """It becomes another account when all is imported, which that one may not be able to read."""
-
-
-def let_in(directory):
-    """Let every account see what is in a directory, and those that it is in."""
-    for each in (directory, *directory.parents):
-        if not each.stat().st_mode & 0o001:
-            each.chmod(each.stat().st_mode | 0o011)
 
 
 def as_nobody(directory, *arguments):
