@@ -62,6 +62,7 @@ class IEntityStorage(Interface):
 
         :returns: the entity as stored.
         :raises Duplicate: the key, or the value of a unique field, is taken; nothing was changed. Also when two inserts run at once.
+        :raises Unstorable: a value cannot be kept, such as text that is no Unicode; nothing was changed. The same of every other change.
         """
 
     def update(kind, key, changes):
@@ -106,6 +107,7 @@ class IMessageStorage(Interface):
         :param messages: a sequence of commands and notifications, mixed as the caller likes.
         :returns: ``None``.
         :raises StorageUnavailable: nothing was stored, or, where the answer was lost, perhaps all; the caller's messages are as they were.
+        :raises Unstorable: a value cannot be kept, such as text that is no Unicode; nothing was stored. The same of every other change.
         """
 
     def update_command(device_id, command_id, changes):
@@ -164,7 +166,7 @@ class IStorage(IEntityStorage, IMessageStorage):
     durability = Attribute("``durable``: what was acknowledged survives kill -9 and loss of power. ``volatile``: it goes with the process.")
     state_directory = Attribute(
         "Where the server may keep its signing key beside the data; ``None`` when there is none. Without one a durable storage "
-        "needs ``auth.secret_file`` in the configuration, or the server does not start."
+        "needs ``auth.secret_file`` in the configuration, or the server does not start. A provider of messages alone is not asked for it."
     )
 
     def open():

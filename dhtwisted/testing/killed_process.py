@@ -11,6 +11,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 
+from dhtwisted.testing.contract import BrokenContract
+
 PATIENCE = 60
 """Seconds until a process must have done what it is to do."""
 
@@ -19,8 +21,13 @@ def describe_contract(contract):
     """Write down an instance of a contract class for another process: where the class is, and what fixtures have set on it.
 
     :returns: bytes, and the names of attributes that cannot go along.
+    :raises BrokenContract: no other process can find the class.
     """
     kind, attributes, left_out = type(contract), {}, []
+    if "<locals>" in kind.__qualname__:
+        raise BrokenContract(
+            f"{kind.__name__} is made inside a function, where the process to be killed cannot find it: put it into its module"
+        )
     for name, value in vars(contract).items():
         try:
             attributes[name] = pickle.dumps(value)

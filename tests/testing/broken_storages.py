@@ -280,6 +280,16 @@ class Unpicklable(Sound):
         return super().make_storage(reactor, directory)
 
 
+def _made_here():
+    class Hidden(Sound):
+        """Cannot be imported."""
+
+    return Hidden
+
+
+Hidden = _made_here()
+
+
 # Messages alone
 
 
