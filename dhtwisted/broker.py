@@ -172,6 +172,8 @@ class Broker:
 
     :param updates_to_inserter: whether ``command/update`` also goes to the connection that inserted the command (section 4.4).
     :ivar deliveries: how many there were: events, each times those that it was handed to.
+    :ivar deliver: hands over an event: :meth:`deliver_now`, or :meth:`deliver_traced` while there is a ``trace``.
+    :ivar trace: a :class:`~dhtwisted.tracing.Trace`, or ``None``.
     """
 
     def __init__(self, updates_to_inserter):
@@ -179,6 +181,8 @@ class Broker:
         self._indexes = {action: Index(kind) for action, kind in EVENT_KINDS.items()}
         self._inserters = {}
         self.deliveries = 0
+        self.trace = None
+        self.deliver = self.deliver_now
 
     def add(self, subscription):
         """Deliver to a subscription from the next event on."""
@@ -220,7 +224,16 @@ class Broker:
         message, index = event.message, self._indexes[event.action]
         return index.wide > 0 or message.device_id in index.by_device or (event.action == COMMAND_UPDATE and message.id in self._inserters)
 
-    def deliver(self, event: Event, device: Device):
+    def deliver_traced(self, event: Event, device: Device):
+        """Hand over an event, and write to whom. That is found out a second time: it must not cost those that nobody follows."""
+        message, body = event.message, event_body(event.message)
+        for subscription in self._indexes[event.action].candidates(device):
+            is_live = subscription.replay is None  # A replay tells by itself what it sends.
+            if is_live and subscription.matches(message, device.network_id, device.device_type_id):
+                self.trace.event(subscription.session, subscription.principal, message, body, subscription.id)
+        self.deliver_now(event, device)
+
+    def deliver_now(self, event: Event, device: Device):
         """Hand over an event.
 
         :param device: of the message, as it is now.
@@ -268,4 +281,7 @@ class Broker:
         # A command may have been inserted with another token than that of the connection.
         if principal is not None and principal.device_id in (None, message.device_id) and principal.receives(place):
             self.deliveries += 1
-            session.send_event(event_prefix(COMMAND_UPDATE, None), body or event_body(message))
+            body = body or event_body(message)
+            if self.trace is not None:
+                self.trace.event(session, principal, message, body, None)
+            session.send_event(event_prefix(COMMAND_UPDATE, None), body)

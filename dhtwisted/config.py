@@ -13,6 +13,7 @@ from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Inte
 from dhtwisted.endpoints import check_endpoint, is_announced, is_tls
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
+from dhtwisted.tracing import parse_target
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _PUBLIC_URL = re.compile(r"(?:https?://[^\s?#]+)?")
@@ -230,6 +231,12 @@ class LogSettings:
     file: str = option("", Text(), "where to; empty: standard output, or twistd.log of a daemon; twistd --logfile wins")
     audit_file: str = option(
         "", Text(), "file to which JSON lines are appended of logins, tokens, refusals, and every change of an entity; empty: none"
+    )
+    trace: tuple[str, ...] = option(
+        (),
+        List('such as "user:3", "device:pump-4" or "address:192.0.2.7"', parse_target),
+        "whom to follow: each of their requests, answers, events and refusals is a line, whatever the level; slow, for a while only",
+        reloads=True,
     )
 
 

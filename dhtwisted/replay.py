@@ -228,7 +228,7 @@ class Replay:
             self._position = message.timestamp, message.id
             device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
             if self._is_wanted(message, device) and not self._cancelled:
-                session.send_event(subscription.prefix, event_body(message))
+                self._send(message, event_body(message))
 
     def _go_live(self):
         """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the
@@ -273,4 +273,7 @@ class Replay:
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
 
     def _send(self, message, body):
-        self._subscription.session.send_event(self._subscription.prefix, body)
+        subscription, trace = self._subscription, self._server.trace
+        if trace is not None:
+            trace.event(subscription.session, subscription.principal, message, body, subscription.id)
+        subscription.session.send_event(subscription.prefix, body)

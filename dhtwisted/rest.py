@@ -287,6 +287,8 @@ class RestApi:
                 action = None if endpoint is None else endpoint.action
                 told = self._server.told(error, "a request" if action is None else action.name, call.caller)
                 self._server.metrics.refused_request(told)
+                if self._server.trace is not None:
+                    self._server.trace.refused(call.caller, action and action.name, told)
                 if self._server.audit.is_on:
                     self._server.audit.failed(action, call.caller, told, has_token=call.authorization is not None)
                 refuse(told)

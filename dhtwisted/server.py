@@ -39,6 +39,7 @@ from dhtwisted.metrics import Metrics
 from dhtwisted.model import DeviceToken, User
 from dhtwisted.polls import Polls
 from dhtwisted.throttle import FailureThrottle
+from dhtwisted.tracing import Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,8 @@ class Server:
     :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
+    :ivar execute: runs a request: see :meth:`_execute`.
+    :ivar trace: writes what becomes of those whom the operator follows, :class:`~dhtwisted.tracing.Trace`; ``None`` when there are none.
     """
 
     log = Logger()
@@ -120,6 +123,8 @@ class Server:
         self.audit = audit or Audit()
         self._requests = self.metrics.requests
         self.polls = Polls(settings.limits.polls, self.metrics.refused)
+        self.execute = self._execute
+        self._follow(settings.log.trace)
         self._under_way = 0
         self._refusals = 0
         self._refusal_logged_at = 0
@@ -133,6 +138,14 @@ class Server:
         self.settings = settings
         self.logins.set_limit(settings.limits.logins_per_minute)
         self.polls.limit = settings.limits.polls
+        self._follow(settings.log.trace)
+
+    def _follow(self, targets):
+        """Write what is asked of this server, and what it sends, for those whom the operator follows."""
+        self.trace = self.broker.trace = trace = Trace(targets) if targets else None
+        # Whoever asks calls what is in the attribute: a question here for each request would cost those that nobody follows.
+        self.execute = self._execute if trace is None else partial(trace.execute, self._execute)
+        self.broker.deliver = self.broker.deliver_now if trace is None else self.broker.deliver_traced
 
     async def start(self):
         """Begin to receive events.
@@ -169,8 +182,8 @@ class Server:
         self._last_subscription_id = max(self._last_subscription_id + 1, self.now() * 1000)
         return self._last_subscription_id
 
-    def execute(self, request, done):
-        """Run a request to its end, which is nearly always now.
+    def _execute(self, request, done):
+        """Run a request to its end, which is nearly always now. ``execute`` is this, with a trace where somebody is followed.
 
         :param done: called once with ``(request, members, None)`` or ``(request, None, ApiError)``.
         :returns: whether it waits, so that ``done`` will be called later.

@@ -189,6 +189,8 @@ class Session:
 
     def _answer_refused(self, refused):
         self._server.metrics.refused_request(refused.error)
+        if self._server.trace is not None:
+            self._server.trace.refused(self, refused.action and refused.action.decode(errors="replace"), refused.error)
         reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
         if not self._started:
             self.output.send(reply)

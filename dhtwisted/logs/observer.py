@@ -11,6 +11,7 @@ from zope.interface import implementer
 from dhtwisted.line_limit import LineLimit
 from dhtwisted.logs.destinations import open_destination, takes_priority
 from dhtwisted.logs.lines import LEVELS, JsonLines, TextLines, level_of
+from dhtwisted.tracing import NAMESPACE as TRACE
 
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """As syslog and the journal number them."""
@@ -42,6 +43,10 @@ class LineObserver:
         self._lowest = LEVELS[level]
 
     def __call__(self, event):
+        if event.get("log_namespace") == TRACE:
+            # The operator has asked for each of them.
+            self._write(event)
+            return
         level = level_of(event)
         if LEVELS[level] < self._lowest:
             return

@@ -129,6 +129,8 @@ class Port(Protocol):
     def _debug(self, line, **fields):
         if self.factory.is_debugging:
             self.factory.log.debug(line, connection=self.number, address=self._peer, **fields)
+        elif self.factory.server.trace is not None:
+            self.factory.server.trace.connection(line, self._peer, connection=self.number, **fields)
 
     def _refuse(self, error):
         self._debug("the connection is refused: {reason}", reason=error.text)
@@ -182,6 +184,7 @@ class PortFactory(Factory):
     log = Logger()
 
     def __init__(self, server):
+        self.server = server
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
         self._refused = server.metrics.refused
