@@ -88,6 +88,15 @@ def is_discarded(stream):
         return False
 
 
+def password_file(directory) -> Path | None:
+    """Where a first start has left the password, if nobody has deleted it yet.
+
+    :param directory: the storage's state directory, or ``None``.
+    """
+    path = None if directory is None else Path(directory, FILE_NAME)
+    return path if path is not None and path.exists() else None
+
+
 def write_password(directory, login, password):
     """Leave a new password where only the server's user can read it, and log the place.
 

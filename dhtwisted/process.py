@@ -11,6 +11,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from dhtwisted.clock_guard import ClockGuard
+from dhtwisted.config import LimitSettings
 
 COLLECT_ABOVE = 10_000, 20, 20
 """Objects more than there were at the last look; looks at the young before one at the older, and so on."""
@@ -130,14 +131,20 @@ def raise_file_limit(connections):
         # A sandbox may forbid it, and some systems name a hard limit that they do not grant.
         Process.log.warn("The limit of open files cannot be raised: {error}", error=str(error))
     now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    Process.log.info("At most {now} files may be open (it was {was})", now=now, was=was)
-    if is_too_few_files(now, connections):
+    Process.log.debug("At most {now} files may be open (it was {was})", now=now, was=was)
+    if not is_too_few_files(now, connections):
+        return
+    most = most_connections(connections)
+    if connections == LimitSettings.connections:
+        Process.log.info("At most {most} clients are let in, since {now} files may be open (LimitNOFILE=)", most=most, now=now)
+    else:
+        # Somebody has asked for so many.
         Process.log.warn(
             "{now} open files are too few for {connections} connections, so {most} are let in: "
             "raise the limit (LimitNOFILE=), or lower limits.connections",
             now=now,
             connections=connections,
-            most=most_connections(connections),
+            most=most,
         )
 
 

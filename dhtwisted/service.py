@@ -17,10 +17,11 @@ from twisted.logger import Logger
 from dhtwisted import __version__
 from dhtwisted.audit import Audit
 from dhtwisted.audit_file import open_audit
-from dhtwisted.bootstrap import bootstrap, is_discarded, print_password, write_password
+from dhtwisted.bootstrap import bootstrap, is_discarded, password_file, print_password, write_password
 from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
 from dhtwisted.interfaces import ISelfCheck, ProviderContext
+from dhtwisted.masking import mask
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import naming, open_provider
 from dhtwisted.reloading import Reloading
@@ -143,6 +144,7 @@ class DeviceHiveService(Service):
 
     async def _stop(self):
         self._deadline = self._reactor.seconds() + STOP_BOUND
+        self.log.info("Stopping")
         if self._process is not None:
             self._process.stopping()
         if self._monitor is not None:
@@ -150,12 +152,14 @@ class DeviceHiveService(Service):
         if self.started is not None:
             await self.started.addTimeout(START_GRACE, self._reactor)
         await self._close_all()
+        self.log.info("Stopped")
         if self._process is not None:
             self._process.stopped()
 
     async def _start(self):
         reactor, settings = self._reactor, self._settings
         self._start_logs()
+        self.log.info("dhtwisted {version} starts", version=__version__)
         await self._start_monitor()
         self._start_self_checks()
         storage, messages = await open_storages(reactor, settings, self._at_stop)
@@ -169,6 +173,7 @@ class DeviceHiveService(Service):
         self._at_stop("auth provider", auth.close)
         self._watch("auth provider", auth)
         announce = self._way_to_tell(storage.state_directory)
+        self._tell_data(storage, messages)
         await bootstrap(storage, auth, settings, announce)
         self._start_retention(messages)
         server, factory = await self._start_server(context, auth)
@@ -320,9 +325,34 @@ class DeviceHiveService(Service):
             self.log.info("Listening on {path}", path=path)
             return
         self.addresses.append((address.host, address.port))
-        self.log.info("Listening on {place} ({endpoint})", place=_place(address.host, address.port), endpoint=description)
+        place = _place(address.host, address.port)
+        if is_announced(description):
+            self.log.info("Listening on {place} ({endpoint})", place=place, endpoint=description)
+        else:
+            rest, websocket = self._links(description, address)
+            self.log.info("Listening on {place}: {rest} and {websocket}", place=place, rest=rest, websocket=websocket, endpoint=description)
         if is_clear(description) and not ip_address(address.host).is_loopback:
             self.log.warn("Port {port} takes passwords and tokens in clear; use a tls: endpoint or a proxy with TLS", port=address.port)
+
+    def _links(self, description, address):
+        """Where clients on this machine find the server, by REST and by WebSocket."""
+        host = "localhost" if ip_address(address.host).is_unspecified else address.host
+        secure, prefix = "" if is_clear(description) else "s", self._settings.server.prefixes[0].rstrip("/")
+        place = f"{_place(host, address.port)}{prefix}"
+        return f"http{secure}://{place}/rest", f"ws{secure}://{place}/websocket"
+
+    def _tell_data(self, storage, messages):
+        """Say where the data are, for whoever sees the first lines alone."""
+        for opened, specification in {messages: self._settings.storage.messages, storage: self._settings.storage.provider}.items():
+            directory = getattr(opened, "state_directory", None)
+            place = mask(specification) if directory is None else f"{mask(specification)} in {os.path.abspath(directory)}"
+            if opened.durability == "volatile":
+                self.log.info("Data: {place}, gone when the server stops", place=place)
+            else:
+                self.log.info("Data: {place}", place=place)
+        path = password_file(storage.state_directory)
+        if path is not None:
+            self.log.warn("The first password is still in {path}; read it, then delete the file", path=str(path))
 
     def _report(self, error):
         if isinstance(error, MENDABLE):

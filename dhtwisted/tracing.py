@@ -13,6 +13,8 @@ import msgspec
 from msgspec import Raw, Struct
 from twisted.logger import Logger
 
+from dhtwisted.schema import Timestamp
+
 NAMESPACE = "dhtwisted.trace"
 """The logger of these lines. The log writes them at every level, and any number of them."""
 
@@ -126,7 +128,7 @@ def _of(client, principal):
 
 
 def _of_request(request):
-    fields = _of(request.session, request.principal) | {"action": request.action.name}
+    fields = _of(request.session, request.principal or request.session.principal) | {"action": request.action.name}
     request_id = bytes(request.fields.request_id)
     return fields if request_id == b"null" else fields | {"request": request_id[:64].decode(errors="replace")}
 
@@ -136,7 +138,8 @@ def _shown(action, value):
     if isinstance(value, list):
         return [_shown(action, element) for element in value]
     if not isinstance(value, Struct):
-        return value
+        # The number of milliseconds that a client's time is has a type of its own, which JSON does not know.
+        return int(value) if type(value) is Timestamp else value
     present = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
     present = {name: _shown(action, part) for name, part in present.items() if part is not None and part != b"" and name != "requestId"}
     if action.startswith("configuration/") and "value" in present:

@@ -133,7 +133,7 @@ def test_a_server_ends_with_its_terminal(tmp_path):
 def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     low = ("sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
-    server = ServerProcess(tmp_path, "--storage", "memory:", command=low, DHTWISTED_LIMITS_CONNECTIONS="10")
+    server = ServerProcess(tmp_path, "--storage", "memory:", command=low, DHTWISTED_LIMITS_CONNECTIONS="10", DHTWISTED_LOG_LEVEL="debug")
     assert f"At most {hard} files may be open (it was 256)" in server.log
     assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     assert "too few" not in server.log

@@ -53,9 +53,14 @@ class JsonLines:
 
 
 def level_of(event):
-    """Name the level; ``info`` for one that is none."""
+    """Name the level; ``info`` for one that is none, and ``debug`` for what Twisted tells of itself at ``info``, such as each factory that
+    starts.
+    """
     level = event.get("log_level")
-    return level.name if isinstance(level, _LEVEL) and level.name in LEVELS else "info"
+    name = level.name if isinstance(level, _LEVEL) and level.name in LEVELS else "info"
+    namespace = event.get("log_namespace")
+    is_of_twisted = isinstance(namespace, str) and (namespace == "log_legacy" or namespace.startswith("twisted."))
+    return "debug" if is_of_twisted and name == "info" else name
 
 
 def moment(event):

@@ -129,7 +129,7 @@ def test_what_was_logged_before_the_configuration_was_read_comes_once(start):
     lines = server.log.splitlines()
     assert lines[0].endswith(" info  early an early line")
     assert all(LINE.fullmatch(line) for line in lines)
-    for said in ("an early line", "starting up", "Listening on", "Server Shut Down"):
+    for said in ("an early line", " starts", "Listening on", "Stopped"):
         assert sum(said in line for line in lines) == 1
 
 
@@ -166,7 +166,7 @@ def test_the_log_file_of_twistd(tmp_path):
     finally:
         process.terminate()
         process.wait(timeout=30)
-    assert "Server Shut Down" in log.read_text()
+    assert "Stopped" in log.read_text()
     assert all(LINE.fullmatch(line) for line in log.read_text().splitlines())
 
 
@@ -210,7 +210,7 @@ def test_a_daemon_logs_to_the_file_of_the_configuration(tmp_path):
         wait_until(lambda: log.exists() and "Listening on" in log.read_text(), "no log")
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
-    wait_until(lambda: "Server Shut Down" in log.read_text(), "no stop")
+    wait_until(lambda: "Stopped" in log.read_text(), "no stop")
     assert all(json.loads(line) for line in log.read_text().splitlines())
     assert stat.S_IMODE(log.stat().st_mode) == 0o640
     assert not (tmp_path / "twistd.log").exists()
