@@ -162,7 +162,7 @@ def test_the_log_file_of_twistd(tmp_path):
         wait_until(lambda: log.exists() and "Listening on" in log.read_text(), "no log")
         log.rename(tmp_path / "moved.log")
         process.send_signal(signal.SIGHUP)
-        wait_until(lambda: log.exists() and "Reloaded" in (tmp_path / "moved.log").read_text(), "no new file")
+        wait_until(lambda: log.exists() and "Reloaded" in log.read_text(), "no new file")
     finally:
         process.terminate()
         process.wait(timeout=30)
