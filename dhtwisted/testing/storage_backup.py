@@ -82,6 +82,7 @@ class BackedUpStorageContract(StorageContract):
         directory = tmp_path / "put back"
         directory.mkdir()
         self.put_back(copy, directory)
+        self._used_directories |= {directory}
         return self.opened(clock, directory)
 
 
