@@ -9,6 +9,7 @@ from dhtwisted.model import Command, EntityQuery, Network, Notification
 from dhtwisted.testing.storage_base import EVERYTHING, StorageContract, begin, command, notification
 
 MANY = 200
+ACKNOWLEDGED = "a copy has all that was acknowledged before it was asked for"
 
 
 class Ended(Exception):
@@ -39,10 +40,10 @@ class BackedUpStorageContract(StorageContract):
         counts, copy = await _copied(storage)
         assert (counts["command"], counts["notification"]) == (1, MANY), "what was copied is counted"
         async with self._put_back(copy, clock, tmp_path) as again:
-            assert await again.find_messages(Command, EVERYTHING) == sent[:1]
-            assert await again.find_messages(Notification, EVERYTHING) == sent[1:]
+            assert await again.find_messages(Command, EVERYTHING) == sent[:1], ACKNOWLEDGED
+            assert await again.find_messages(Notification, EVERYTHING) == sent[1:], ACKNOWLEDGED
             if IEntityStorage.providedBy(storage):
-                assert [network.name for network in await again.find(Network, EntityQuery())] == ["home"]
+                assert [network.name for network in await again.find(Network, EntityQuery())] == ["home"], ACKNOWLEDGED
             later = notification()
             await again.append([later])
         assert later.id == MANY + 1, "ids go on after those of the copy"
@@ -60,7 +61,7 @@ class BackedUpStorageContract(StorageContract):
         assert len(found) == counts["notification"]
         ids = [message.id for message in (*before, *meanwhile)]
         assert [message.id for message in found] == ids[: len(found)], "a copy is of one moment: of the messages it has the first"
-        assert len(found) >= MANY, "what was acknowledged before it was asked for is in it"
+        assert len(found) >= MANY, ACKNOWLEDGED
 
     @pytest_twisted.ensureDeferred
     async def test_one_that_is_ended_leaves_nothing_and_can_be_made_again(self, storage):

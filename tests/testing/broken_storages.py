@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from zope.interface import implementer_only
+from zope.interface import implementer, implementer_only
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IMessageStorage
-from dhtwisted.model import Command, DeviceToken, User
+from dhtwisted.interfaces import IBackedUpStorage, IMessageStorage
+from dhtwisted.model import MESSAGE_KINDS, Command, DeviceToken, MessageQuery, User
 from dhtwisted.storage.memory import MemoryStorage
-from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage import BackedUpStorageContract, DurableStorageContract, EntityStorageContract, MessageStorageContract
 
 CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete")
 
@@ -371,3 +371,50 @@ class OwnTexts(Sound):
             if not query.sort:
                 return found
             return sorted(found, key=lambda entity: str(getattr(entity, query.sort) or "\uffff").casefold())
+
+
+# Copies
+
+
+@implementer(IBackedUpStorage)
+class CopiedStorage(PickledStorage):
+    """One that copies itself: what is handed over is its file."""
+
+    async def back_up(self, write):
+        counts = {kind: len(await self.find_messages(MESSAGE_KINDS[kind], MessageQuery())) for kind in MESSAGE_KINDS}
+        self.save()
+        await write(self.path.read_bytes())
+        return counts
+
+
+class SoundCopy(Sound, BackedUpStorageContract):
+    """Keeps the contract of copies too."""
+
+    kind = CopiedStorage
+
+    def put_back(self, copy, directory):
+        (self.place / directory.name).write_bytes(copy)
+
+
+class EmptyCopy(SoundCopy):
+    """A copy lacks what was acknowledged."""
+
+    class kind(CopiedStorage):
+        async def back_up(self, write):
+            empty = CopiedStorage(self.path.with_suffix(".copy"), self.reactor)
+            empty.save()
+            await write(empty.path.read_bytes())
+            return {"command": 1, "notification": 200}
+
+
+class CopiesInSecret(SoundCopy):
+    """It has ``back_up``, and does not say so."""
+
+    class kind(PickledStorage):
+        back_up = CopiedStorage.back_up
+
+
+class UnprovedCopies(Sound):
+    """It says that it copies itself, and does not have that proved."""
+
+    kind = CopiedStorage

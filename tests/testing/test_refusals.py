@@ -16,7 +16,13 @@ CLOSED_TOO = "test_a_closed_storage_refuses_messages"
 MESSAGES_BARRIER, UPDATES_BARRIER = "test_no_older_message_appears_after_a_barrier", "test_no_older_update_appears_after_a_barrier"
 ORDER = "test_appends_complete_in_the_order_of_their_ids"
 
+COPYING = ("EmptyCopy", "CopiesInSecret")
+COPIED = "test_a_copy_that_is_put_back_has_all_that_was_acknowledged"
+
 REFUSED = [
+    ("EmptyCopy", COPIED, "a copy has all that was acknowledged before it was asked for"),
+    ("CopiesInSecret", "test_says_that_it_copies_itself", "a storage that has back_up says so by implementer(IBackedUpStorage)"),
+    ("UnprovedCopies", "test_copies_of_itself_are_proved", "a storage that provides IBackedUpStorage takes BackedUpStorageContract"),
     *(
         (f"Late_{method}", f"test_what_is_acknowledged_is_written[{method}]", f"{method} was acknowledged before it was written")
         for method in CHANGING
@@ -88,7 +94,7 @@ BEFORE = "Shared::test_append_stamps_in_place"
 def outcomes(tmp_path_factory):
     """What came of every test that is named here."""
     refused = [f"{contract}::{test}" for contract, test, _ in REFUSED]
-    sound = dict.fromkeys(f"Sound::{test}" for _, test, _ in REFUSED)
+    sound = dict.fromkeys(f"{'SoundCopy' if contract in COPYING else 'Sound'}::{test}" for contract, test, _ in REFUSED)
     others = ["Removing::test_update_command", "Removing::test_does_what_the_model_does", *(f"MessagesAlone::{test}" for test in ALONE)]
     return run_suite("broken_storages", [BEFORE, *refused, *sound, *others], tmp_path_factory.mktemp("suite"))
 
