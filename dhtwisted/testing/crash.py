@@ -15,6 +15,8 @@ from twisted.internet.task import react
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, Network, Notification
 from dhtwisted.testing.killed_process import read_contract
+from dhtwisted.testing.last_calls import LAST_CALLS
+from dhtwisted.testing.storage_base import check_empty
 
 WRITERS = 20
 """So many write at the same time, so that they meet in commits."""
@@ -52,8 +54,6 @@ async def write_for_ever(storage):
 
 async def call_and_die(storage, method):
     """Make one call, and be gone in the very moment in which it completes."""
-    from dhtwisted.testing.last_calls import LAST_CALLS
-
     last = LAST_CALLS[method]
     await last.prepare(storage)
     await last.call(storage)
@@ -65,6 +65,8 @@ async def write(reactor, contract, directory, method=None):
     """Open the storage that a contract class makes, and write."""
     storage = contract.make_storage(reactor, Path(directory))
     await storage.open()
+    # What an earlier run left would pass for what is acknowledged now.
+    await check_empty(storage)
     await (write_for_ever(storage) if method is None else call_and_die(storage, method))
 
 

@@ -31,7 +31,7 @@ class BackedUpStorageContract(StorageContract):
         assert IBackedUpStorage.providedBy(storage), "a storage that has back_up says so by implementer(IBackedUpStorage)"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_copy_that_is_put_back_has_all_that_was_acknowledged(self, storage, clock, tmp_path):
+    async def test_a_copy_that_is_put_back_has_all_that_was_acknowledged(self, storage, clock, directory):
         sent = [command(parameters=b'{"a": 1.10}'), *(notification(str(n)) for n in range(MANY))]
         await storage.append(sent)
         sent[0] = await storage.update_command("a", 1, {"status": "done"})
@@ -39,7 +39,7 @@ class BackedUpStorageContract(StorageContract):
             await storage.insert(Network(name="home"))
         counts, copy = await _copied(storage)
         assert (counts["command"], counts["notification"]) == (1, MANY), "what was copied is counted"
-        async with self._put_back(copy, clock, tmp_path) as again:
+        async with self._put_back(copy, clock, directory) as again:
             assert await again.find_messages(Command, EVERYTHING) == sent[:1], ACKNOWLEDGED
             assert await again.find_messages(Notification, EVERYTHING) == sent[1:], ACKNOWLEDGED
             if IEntityStorage.providedBy(storage):
@@ -49,14 +49,14 @@ class BackedUpStorageContract(StorageContract):
         assert later.id == MANY + 1, "ids go on after those of the copy"
 
     @pytest_twisted.ensureDeferred
-    async def test_others_write_meanwhile(self, storage, clock, tmp_path):
+    async def test_others_write_meanwhile(self, storage, clock, directory):
         before, meanwhile = [notification(str(n)) for n in range(MANY)], [notification("later") for _ in range(MANY)]
         await storage.append(before)
         copying = begin(_copied(storage))
         for message in meanwhile:
             await storage.append([message])
         counts, copy = await copying
-        async with self._put_back(copy, clock, tmp_path) as again:
+        async with self._put_back(copy, clock, directory) as again:
             found = await again.find_messages(Notification, EVERYTHING)
         assert len(found) == counts["notification"]
         ids = [message.id for message in (*before, *meanwhile)]
@@ -79,12 +79,11 @@ class BackedUpStorageContract(StorageContract):
         counts, _ = await _copied_at_last(storage)
         assert counts["notification"] == 1
 
-    def _put_back(self, copy, clock, tmp_path):
-        directory = tmp_path / "put back"
-        directory.mkdir()
-        self.put_back(copy, directory)
-        self._used_directories |= {directory}
-        return self.opened(clock, directory)
+    def _put_back(self, copy, clock, directory):
+        other = directory / "put back"
+        other.mkdir()
+        self.put_back(copy, other)
+        return self.opened(clock, other, has_data=True)
 
 
 async def _copied(storage):

@@ -20,8 +20,6 @@ from dhtwisted.interfaces import IEntityStorage, IStorage
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Command, EntityQuery, MessageQuery, Notification
 from dhtwisted.testing.contract import BrokenContract, Watched, begin, must_raise, without_broken
 
-__all__ = ["EVERYTHING", "START", "SettableReactor", "StorageContract", "begin", "command", "notification", "now", "outcomes", "results"]
-
 ERRORS = {name: (StorageError,) for name, what in IStorage.namesAndDescriptions(all=True) if isinstance(what, Method)} | {
     "open": (StorageError, ConfigurationError)
 }
@@ -138,7 +136,8 @@ class StorageContract:
     def directory(self, tmp_path):
         """The directory of this test."""
         yield tmp_path
-        pytest_twisted.blockon(maybeDeferred(self.remove_storage, tmp_path))
+        for used in {tmp_path} | self._used_directories:
+            pytest_twisted.blockon(maybeDeferred(self.remove_storage, used))
 
     @pytest.fixture
     def storage(self, clock, directory):
@@ -148,14 +147,17 @@ class StorageContract:
         pytest_twisted.blockon(begin(context.__aexit__(None, None, None)))
 
     @asynccontextmanager
-    async def opened(self, clock, directory):
-        """Have a storage open in a block of a coroutine; it is empty when the directory is used for the first time."""
+    async def opened(self, clock, directory, has_data=False):
+        """Have a storage open in a block of a coroutine; it must be empty when the directory is used for the first time.
+
+        :param has_data: something else has written into the directory, such as another process.
+        """
         storage = self.watched(self.make_storage(clock, directory))
         await storage.open()
         try:
-            if directory not in self._used_directories:
-                await _check_empty(storage)
-                self._used_directories |= {directory}
+            if directory not in self._used_directories and not has_data:
+                await check_empty(storage)
+            self._used_directories |= {directory}
             yield storage
         finally:
             await storage.close()
@@ -176,6 +178,7 @@ class StorageContract:
                     async with self.opened(SettableReactor(reactor), Path(directory)) as storage:
                         await example(storage, **arguments)
                 finally:
+                    self._used_directories -= {Path(directory)}
                     await maybeDeferred(self.remove_storage, Path(directory))
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
@@ -193,7 +196,11 @@ class StorageContract:
         await _in_thread(reactor, run)
 
 
-async def _check_empty(storage):
+async def check_empty(storage):
+    """Make sure that a storage that is opened for the first time has nothing.
+
+    :raises BrokenContract: it has something.
+    """
     queries = [(storage.find_messages, kind, MessageQuery(take=1)) for kind in MESSAGE_KINDS.values()]
     if IEntityStorage.providedBy(storage):
         queries += [(storage.find, kind, EntityQuery(take=1)) for kind in ENTITY_KINDS.values()]

@@ -25,8 +25,7 @@ class KilledStorage(StorageContract):
             need_entities(self.make_storage(clock, directory))
         acknowledged, last_words = await run_until_killed(self, directory, method)
         assert acknowledged == [method], f"{method} did not complete in a process of its own: {last_words}"
-        self._used_directories |= {directory}
-        async with self.opened(clock, directory) as storage:
+        async with self.opened(clock, directory, has_data=True) as storage:
             assert await LAST_CALLS[method].is_done(storage), (
                 f"{method} was acknowledged before it was written: its process was killed in the moment in which its awaitable completed, "
                 "and after a restart nothing is seen of it. Complete when the change is in the file or committed, not before"
@@ -36,8 +35,7 @@ class KilledStorage(StorageContract):
     async def test_kill_9_loses_nothing_acknowledged(self, clock, directory):
         acknowledged, last_words = await run_until_killed(self, directory, enough=ENOUGH)
         assert len(acknowledged) >= ENOUGH, f"the writing process ended before {ENOUGH} acknowledgements: {last_words}"
-        self._used_directories |= {directory}
-        async with self.opened(clock, directory) as storage:
+        async with self.opened(clock, directory, has_data=True) as storage:
             found = {kind: await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)}
             networks = await _network_names(storage)
             later = notification()

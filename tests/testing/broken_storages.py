@@ -18,6 +18,7 @@ from dhtwisted.interfaces import IBackedUpStorage, IMessageStorage
 from dhtwisted.model import MESSAGE_KINDS, Command, DeviceToken, MessageQuery, User
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.storage import BackedUpStorageContract, DurableStorageContract, EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage_base import command, notification
 
 CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete")
 
@@ -255,6 +256,17 @@ class Shared(Sound):
     def make_storage(self, reactor, directory):
         Shared.one = Shared.one or super().make_storage(reactor, directory)
         return Shared.one
+
+
+class Leftovers(Sound):
+    """Has in a new directory what another run has left."""
+
+    class kind(PickledStorage):
+        async def open(self):
+            is_new = not self.path.exists()
+            await super().open()
+            if is_new:
+                await self.append([notification("last"), command("last")])
 
 
 class Removing(Sound):

@@ -51,6 +51,7 @@ REFUSED = [
     ("ClosesWhatIsOpen", "test_what_was_never_opened_can_be_closed", "close is called when open failed, and must do nothing then"),
     ("NothingToAwait", "test_update_command", "update_command must return an awaitable, not None: write async def, or return a Deferred"),
     ("Shared", "test_payloads_come_back_byte_for_byte[b'null']", "the storage is not empty at the start of a test, it has Command("),
+    ("Leftovers", "test_what_is_acknowledged_is_written[append]", "the storage is not empty at the start of a test, it has Command("),
     (
         "Unpicklable",
         "test_what_is_acknowledged_is_written[append]",
