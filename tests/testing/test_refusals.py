@@ -9,6 +9,8 @@ from dhtwisted.testing.storage_durable import ENTITIES
 from tests.testing.broken_storages import CHANGING, Sound
 from tests.testing.refusals import run_suite
 
+pytestmark = pytest.mark.slow
+
 RESTARTED = "test_every_field_outlives_a_restart"
 UNIQUE = "test_what_is_unique_stays_unique_over_a_restart"
 CLOSED = "test_a_closed_storage_refuses_entities"
