@@ -50,7 +50,7 @@ CONFINED = {
     "jwt": {"auth"},
     "websockets": {"transports.frames"},
     "sqlite3": {"storage"},
-    "txpostgres": {"postgres.connection"},
+    "txpostgres": {"postgres.driver"},
     "psycopg2": {"postgres", "storage.postgres", "storage.postgres_values", "bus.postgres"},
     "pytest": {"testing"},
     "pytest_twisted": {"testing"},

@@ -1,27 +1,16 @@
-"""One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting.
-
-Built on txpostgres. What leans on its insides is in this module:
-
-* ``doRead`` is overridden, since an idle connection that breaks would raise into the reactor, with nobody to report to.
-* ``reactor`` is a :class:`~dhtwisted.postgres.watching.WatchingReactor`, since libpq closes sockets when it likes.
-* ``_pollingD`` tells whether somebody waits for the connection, who will be told of its end.
-* ``cursorFinished`` would watch the socket again, though libpq has closed it.
-* ``connectionLost`` and ``close`` also come when nothing was connected yet (``_connection``).
-* ``cooperator`` is replaced, so that notifications are handed over at once.
-"""
+"""One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting."""
 
 import random
 
 import psycopg2
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from txpostgres import txpostgres
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
+from dhtwisted.postgres.driver import DriverConnection
 from dhtwisted.postgres.errors import BAD_VALUES, DRIVER_ERRORS, ends_connection, in_one_line, is_refusal, translated
 from dhtwisted.postgres.targets import find_targets
-from dhtwisted.postgres.watching import WatchingReactor
 
 CONNECT_SECONDS = 5
 """Until a connection is ready, or given up."""
@@ -38,94 +27,24 @@ PING_SECONDS = 4
 """A connection that was idle for the one is asked whether it lives, and has the other to answer. So a dead one is known in 25 seconds."""
 
 OLDEST_SERVER = 150000
-NO_LIMIT = 0
 
+_DOUBT = 0.9
+"""Part of a statement's deadline. What took longer may have an error of the deadline behind it, see :meth:`HealingConnection._check`."""
+
+_LIMIT = "SET statement_timeout = %s"
 _SETUP = """
-SELECT set_config('statement_timeout', %s, false),
-       set_config('idle_in_transaction_session_timeout', '60s', false),
+SELECT set_config('idle_in_transaction_session_timeout', '60s', false),
+       set_config('idle_session_timeout', '0', false),
+       set_config('lock_timeout', '0', false),
+       CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', false) END,
        set_config('default_transaction_isolation', 'read committed', false),
        set_config('standard_conforming_strings', 'on', false),
        set_config('jit', 'off', false),
        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END
 """
 """Whatever the settings of the role or the database say: a reply promises that the commit is on disk, and on standbys that are waited for.
-Compiling a statement takes a third of a second, and none of ours runs so long."""
-
-
-class _AtOnce:
-    """Takes the place of Twisted's cooperator."""
-
-    @staticmethod
-    def cooperate(iterator):
-        for _ in iterator:
-            pass
-
-
-class _Connection(txpostgres.Connection):
-    """A connection of txpostgres that tells when it is lost, also while nobody uses it.
-
-    :param lost: called with the connection and the reason, perhaps more than once.
-    """
-
-    def __init__(self, reactor, lost):
-        super().__init__(WatchingReactor(reactor), _AtOnce)
-        self._lost = lost
-        self._given_up = False
-
-    def doRead(self):
-        try:
-            self._look()
-        except DRIVER_ERRORS as error:
-            self._lost(self, in_one_line(error))
-        else:
-            if not self.is_open and self._pollingD is None:
-                self._lost(self, "the server closed the connection")
-
-    def _look(self):
-        """See what has come: the end, or notifications. Watched is what the socket is afterwards."""
-        self.reactor.removeReader(self)
-        self.continuePolling()
-        if self.is_open and self._pollingD is None:
-            self.checkForNotifies()
-            self.reactor.addReader(self)
-
-    def cursorFinished(self, cursor):
-        if self.is_open:
-            super().cursorFinished(cursor)
-        else:
-            self._cursors.discard(cursor)
-
-    def connectionLost(self, reason):
-        if self._connection is not None:
-            super().connectionLost(reason)
-            self._lost(self, in_one_line(reason.value))
-
-    def close(self):
-        # It tells that it is lost, and whoever hears of that closes it.
-        if self._connection is not None and not self._given_up:
-            self._given_up = True
-            self.reactor.remove_all()
-            super().close()
-
-    @property
-    def is_open(self):
-        """Whether the driver thinks that it is connected. It may have closed its socket and not say so yet."""
-        return self._connection is not None and not self._connection.closed and self._connection.fileno() >= 0
-
-    async def execute(self, sql, values):
-        """Run one statement, in a transaction of its own.
-
-        :returns: a list of rows; empty for a statement that gives none.
-        """
-        cursor = self.cursor()
-        # To cancel a statement txpostgres would connect to the server once more, and block the reactor until it answers.
-        done = Deferred(lambda _: self._lost(self, "a statement was given up"))
-        cursor.execute(sql, values).addBoth(lambda result: None if done.called else done.callback(result))
-        await done
-        if self.getNotifyObservers():
-            # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
-            self._look()
-        return cursor.fetchall() if cursor.description else []
+Compiling a statement takes a third of a second, and none of ours runs so long. The limit comes first and alone: under the limit of somebody
+else a statement of this size may always be too long."""
 
 
 class HealingConnection:
@@ -134,7 +53,7 @@ class HealingConnection:
     :param reactor: for sockets, threads and delayed calls.
     :param parameters: from :func:`dhtwisted.postgres.dsn.parse`.
     :param outage: an :class:`~dhtwisted.postgres.outage.Outage`, which is told when the connection comes and goes.
-    :param seconds: deadline of a statement, kept by the server; :data:`NO_LIMIT` for none.
+    :param seconds: deadline of a statement, kept by the server, and after :data:`GRACE` by us.
     :param prepare: ``async prepare(execute)``: called with ``async execute(sql, values=None)`` after each connect, before anybody else may
         use the connection.
     :param notified: called with the payload of each notification.
@@ -155,11 +74,13 @@ class HealingConnection:
         self._connection = None
         self._connecting = None
         self._gone = None
+        self._looking_up = None
         self._sleeping = None
         self._attempted = []
         self._targets = []
         self._refusal = None
         self._used = False
+        self._checks = 0
         self._ping_call = None
         self._closed = False
         self._ended = succeed(None)
@@ -193,8 +114,10 @@ class HealingConnection:
         :returns: a Deferred of ``None``.
         """
         self._closed = True
+        if self._looking_up is not None:
+            self._looking_up.cancel()
         if self._connecting is not None:
-            self._connecting.close()
+            self._connecting.close("closed")
         if self._sleeping is not None:
             self._sleeping.cancel()
         if self._connection is not None:
@@ -211,33 +134,72 @@ class HealingConnection:
         :raises psycopg2.Error: anything else, such as a unique violation.
         """
         await self._lock.acquire()
-        try:
-            if self._connection is None:
-                raise StorageUnavailable(f"{self._outage.place} is away: {self.reason}")
-            self._used = True
-            return await self._execute(self._connection, sql, values, self._seconds)
-        finally:
+        connection = self._connection
+        if connection is None:
             self._lock.release()
+            raise StorageUnavailable(f"{self._outage.place} is away: {self.reason}")
+        self._used = True
+        connection.deadline.start(self._seconds + GRACE)
+        try:
+            return await self._execute(connection, sql, values)
+        finally:
+            connection.deadline.stop()
+            if connection.doubtful:
+                self._check_in_background(connection, GRACE)
+            else:
+                self._lock.release()
 
-    async def _execute(self, connection, sql, values, seconds):
-        deadline = None
-        if seconds != NO_LIMIT:
-            deadline = self._reactor.callLater(seconds + GRACE, self._lose, connection, f"no answer for {seconds + GRACE} seconds")
+    async def _execute(self, connection, sql, values=None):
+        began = self._reactor.seconds()
         try:
             return await connection.execute(sql, values)
         except (*DRIVER_ERRORS, *BAD_VALUES) as error:
             if ends_connection(error) or not connection.is_open:
-                self._lose(connection, in_one_line(error))
-                raise StorageUnavailable(f"{self._outage.place} is away: {self.reason}") from error
+                reason = in_one_line(error)
+                self._lose(connection, reason)
+                raise StorageUnavailable(f"{self._outage.place} is away: {reason}") from error
             raise translated(error) from error
         finally:
-            if deadline is not None and deadline.active():
-                deadline.cancel()
+            if self._reactor.seconds() - began >= self._seconds * _DOUBT:
+                connection.doubtful = True
+
+    async def _check(self, connection):
+        """Find out whether answers still belong to their statements, and drop the connection otherwise.
+
+        When the time of a statement is over just as it ends, PostgreSQL (seen with 18) sends its answer, and then an error too, which libpq
+        takes for the answer to the next statement. So each would get the answer to the one before it.
+
+        :raises StorageUnavailable: they do not.
+        """
+        connection.doubtful = False
+        self._checks += 1
+        question = f"check {self._checks} of dhtwisted"
+        rows = await self._execute(connection, "SELECT %s", (question,))
+        if rows != [(question,)] or connection.doubtful:
+            self._lose(connection, "its answers come late")
+            raise StorageUnavailable(f"{self._outage.place} is away: its answers come late")
+
+    def _check_in_background(self, connection, seconds):
+        """Check a connection, and let others use it after that. A failure ends it, and that is reported."""
+        checking = Deferred.fromCoroutine(self._check_in_time(connection, seconds))
+        checking.addErrback(lambda failure: failure.trap(StorageUnavailable, psycopg2.Error))
+
+    async def _check_in_time(self, connection, seconds):
+        try:
+            if connection is self._connection:
+                connection.deadline.start(seconds)
+                await self._check(connection)
+        except StorageUnavailable as error:
+            self._lose(connection, in_one_line(error))
+            raise
+        finally:
+            connection.deadline.stop()
+            self._lock.release()
 
     async def _stay_connected(self):
         pause = FIRST_PAUSE
         while not self._closed:
-            connection = self._connecting = _Connection(self._reactor, self._lose)
+            connection = self._connecting = DriverConnection(self._reactor, self._lose)
             try:
                 await self._establish(connection)
             except Exception as error:
@@ -252,35 +214,47 @@ class HealingConnection:
                 await self._stay_up(connection)
 
     async def _establish(self, connection):
-        parameters = await self._next_target()
-        if self._closed:
-            raise StorageUnavailable("the storage is closed")
-        deadline = self._reactor.callLater(CONNECT_SECONDS, connection.close)
         try:
+            parameters = await self._next_target()
+            if self._closed:
+                raise StorageUnavailable("the storage is closed")
+            connection.deadline.start(CONNECT_SECONDS)
             if self._notified is not None:
                 connection.addNotifyObserver(lambda notification: self._notified(notification.payload))
-            await connection.connect(**parameters)
+            await connection.establish(parameters)
             if connection.server_version < OLDEST_SERVER:
                 raise ConfigurationError(f"PostgreSQL 15 or newer is needed, it is {connection.server_version // 10000}")
-            await self._execute(connection, _SETUP, (f"{self._seconds * 1000}",), CONNECT_SECONDS)
-            if self._prepare is not None:
-                await self._prepare(lambda sql, values=None: self._execute(connection, sql, values, CONNECT_SECONDS))
+            await self._set_up(connection)
             if not connection.is_open:
                 raise StorageUnavailable("the connection broke at once")
+            connection.deadline.stop()
         finally:
-            if deadline.active():
-                deadline.cancel()
             self._connecting = None
+
+    async def _set_up(self, connection):
+        await self._execute(connection, _LIMIT, (round(self._seconds * 1000),))
+        await self._execute(connection, _SETUP)
+        await self._check(connection)
+        if self._prepare is not None:
+            await self._prepare(lambda sql, values=None: self._execute(connection, sql, values))
+        if connection.doubtful:
+            await self._check(connection)
 
     async def _next_target(self):
         """Parameters for one attempt. Each goes to the next server of those that the DSN names, and names are looked up for each round."""
         if not self._targets:
-            self._targets = await find_targets(self._reactor, self._parameters)
+            looking_up = self._looking_up = Deferred.fromCoroutine(find_targets(self._reactor, self._parameters))
+            try:
+                self._targets = await looking_up.addTimeout(CONNECT_SECONDS, self._reactor)
+            except TimeoutError as error:
+                raise OSError(f"the addresses of its hosts are not found within {CONNECT_SECONDS} seconds") from error
+            finally:
+                self._looking_up = None
         return self._targets.pop(0)
 
     def _failed(self, connection, error):
-        connection.close()
         self.reason = in_one_line(error)
+        connection.close(self.reason)
         if self._closed:
             return
         self._refusal = self.reason if isinstance(error, ConfigurationError) or is_refusal(error) else None
@@ -289,13 +263,13 @@ class HealingConnection:
 
     async def _stay_up(self, connection):
         if self._closed:
-            connection.close()
+            connection.close("closed")
             return
         # After a loss, the first server of the DSN is tried first again.
         self._targets = []
         gone = self._gone = Deferred()
         self._connection = connection
-        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping)
+        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
         self._outage.end(self)
         # Whoever waited for the connection may be done with it, and close it, before this returns.
         self._tell_attempted()
@@ -304,11 +278,11 @@ class HealingConnection:
     def _lose(self, connection, reason):
         """Drop a connection that is of no more use. Closing it comes back here."""
         if connection is not self._connection:
-            connection.close()
+            connection.close(reason)
             return
         self._connection = None
         self.reason = reason
-        connection.close()
+        connection.close(reason)
         self._ping_call.cancel()
         if not self._closed:
             self._outage.begin(self, reason)
@@ -331,17 +305,8 @@ class HealingConnection:
         finally:
             self._sleeping = None
 
-    def _ping(self):
-        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping)
+    def _ping(self, connection):
+        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
         if not self._used:
-            # A failure ends the connection, and that is reported.
-            Deferred.fromCoroutine(self._ask()).addErrback(lambda failure: failure.trap(StorageUnavailable, psycopg2.Error))
+            self._lock.acquire().addCallback(lambda _: self._check_in_background(connection, PING_SECONDS))
         self._used = False
-
-    async def _ask(self):
-        await self._lock.acquire()
-        try:
-            if self._connection is not None:
-                await self._execute(self._connection, "SELECT 1", None, PING_SECONDS)
-        finally:
-            self._lock.release()

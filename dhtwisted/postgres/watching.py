@@ -8,8 +8,10 @@ watches it any more.
 
 import os
 
+import psycopg2
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -18,33 +20,46 @@ from zope.interface import implementer
 class _Watch:
     """One socket that is watched for one purpose, on behalf of an object of txpostgres."""
 
-    def __init__(self, watched):
+    log = Logger()
+
+    def __init__(self, watched, watches):
         self._watched = watched
+        self._watches = watches
         self._descriptor = os.dup(watched.pollable().fileno())
-        self._ended = False
 
     def fileno(self):
-        """The duplicate; also when it is closed, since the reactor compares."""
+        """The duplicate; -1 when it is closed: the reactor would take away who has the number now."""
         return self._descriptor
 
     def logPrefix(self):
         return self._watched.logPrefix()
 
     def doRead(self):
-        return self._watched.doRead()
+        self._do(self._watched.doRead)
 
     def doWrite(self):
-        return self._watched.doWrite()
+        self._do(self._watched.doWrite)
+
+    def _do(self, method):
+        """Let the object work. What it raises is no news for the reactor, which would cease to watch, but an end for the object."""
+        try:
+            method()
+        except Exception:
+            failure = Failure()
+            self.log.failure("A connection to PostgreSQL failed by a defect", failure)
+            self._watched.connectionLost(failure)
 
     def connectionLost(self, reason):
         """The reactor found the end by itself, and watches no longer."""
-        if not self._ended:
+        if self._watches.get(self._watched) is self:
+            del self._watches[self._watched]
+            self.end()
             self._watched.connectionLost(reason)
 
     def end(self):
         """Close the duplicate."""
-        self._ended = True
         os.close(self._descriptor)
+        self._descriptor = -1
 
 
 class WatchingReactor:
@@ -86,8 +101,8 @@ class WatchingReactor:
         if watched in watches:
             return
         try:
-            watches[watched] = _Watch(watched)
-        except (OSError, ValueError):
+            watches[watched] = _Watch(watched, watches)
+        except (OSError, ValueError, psycopg2.Error):
             # The socket is closed already, and whoever waits for it must hear of that.
             self.callLater(0, watched.connectionLost, Failure(ConnectionLost("the socket is closed")))
         else:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IMeasuredStorage, IStorage
 from dhtwisted.model import Command, Notification
-from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
+from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.errors import taken_value, unique_field
 from dhtwisted.postgres.migrations import migrate
@@ -33,6 +33,9 @@ WRITE_SECONDS = 3
 """Deadline of a commit. Who comes while one hangs waits for that and for his own: with the grace for an answer, eight seconds."""
 
 READ_SECONDS = 5
+SCHEMA_SECONDS = 3600
+"""Deadline of a statement that changes the schema: it may rewrite large tables, or wait for another node that does."""
+
 MAX_ROWS = 500
 """Messages in one commit. Larger ones were not faster, and everybody waits longer."""
 
@@ -199,7 +202,7 @@ class PostgresStorage:
 
     async def _prepare_schema(self):
         """Apply what is missing of the schema, however often the database goes away meanwhile."""
-        connection = self._connect(NO_LIMIT)
+        connection = self._connect(SCHEMA_SECONDS)
         try:
             while self.store_id is None:
                 await connection.wait()

@@ -13,6 +13,14 @@ from dhtwisted.postgres.outage import Outage
 from dhtwisted.testing.storage_base import outcomes
 from tests.proxy import FaultProxy
 
+OURS = {
+    "synchronous_commit": "on",
+    "transaction_isolation": "read committed",
+    "statement_timeout": "5s",
+    "lock_timeout": "0",
+    "idle_session_timeout": "0",
+}
+
 
 @pytest.fixture
 def connect(reactor):
@@ -49,10 +57,17 @@ async def until(reactor, condition):
 async def test_settings_are_ours_whatever_the_database_says(connect, database):
     from psycopg2.extensions import make_dsn
 
-    theirs = "-c synchronous_commit=off -c default_transaction_isolation=serializable -c statement_timeout=1"
-    connection = connect(make_dsn(database, options=theirs))
+    theirs = {
+        "synchronous_commit": "off",
+        "default_transaction_isolation": "serializable",
+        # Cuts the set-up short at some instant of some attempts.
+        "statement_timeout": "1",
+        "lock_timeout": "1",
+        "idle_session_timeout": "1h",
+    }
+    connection = connect(make_dsn(database, options=" ".join(f"-c {name}={value}" for name, value in theirs.items())))
     await connection.wait()
-    for name, value in (("synchronous_commit", "on"), ("transaction_isolation", "read committed"), ("statement_timeout", "5s")):
+    for name, value in OURS.items():
         assert await connection.run(f"SHOW {name}") == [(value,)]
 
 
@@ -183,9 +198,9 @@ async def test_names_of_hosts_are_looked_up(connect, database):
 async def test_closing_fails_what_is_under_way(connect, database):
     connection = connect(database)
     await connection.wait()
-    running = outcomes(connection.run("SELECT pg_sleep(60)"))
+    running = Deferred.fromCoroutine(connection.run("SELECT pg_sleep(60)"))
     await connection.close()
-    ((outcome),) = await running
+    ((outcome),) = await outcomes(running)
     assert isinstance(outcome, StorageUnavailable)
     with pytest.raises(StorageUnavailable):
         await connection.run("SELECT 1")

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.postgres.connection import NO_LIMIT, HealingConnection
+from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
@@ -21,7 +21,7 @@ from dhtwisted.testing.storage_base import results
 @pytest.fixture
 def runs(database, reactor):
     """Three functions that run statements, each on a connection of its own."""
-    connections = [HealingConnection(reactor, parse(database), Outage("the database"), NO_LIMIT) for _ in range(3)]
+    connections = [HealingConnection(reactor, parse(database), Outage("the database"), 60) for _ in range(3)]
     for connection in connections:
         connection.open()
         pytest_twisted.blockon(Deferred.fromCoroutine(connection.wait()))

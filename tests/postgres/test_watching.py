@@ -6,6 +6,8 @@ import socket
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from dhtwisted.postgres.watching import WatchingReactor
 
@@ -95,3 +97,34 @@ def test_nothing_is_left_open(watching, watched):
     watching.remove_all()
     watching.removeReader(watched)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_fails_takes_no_watch_from_another(watching, watched, reactor):
+    def fail():
+        watching.removeReader(watched)
+        # It gets the number that was free just now.
+        watching.addReader(other)
+        raise ZeroDivisionError
+
+    other = Watched()
+    other.reactor = watching
+    watched.doRead = fail
+    watching.addReader(watched)
+    watched.other.send(b"hello")
+    assert await watched.lost == "ZeroDivisionError"
+    other.other.send(b"hello")
+    assert await other.read.addTimeout(10, reactor) == b"hello"
+    other.mine.close()
+    other.other.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_whose_end_the_reactor_found_is_watched_again_when_asked(watching, watched, reactor):
+    watching.addWriter(watched)
+    (watch,) = (each for each in reactor.getWriters() if getattr(each, "_watched", None) is watched)
+    reactor.removeWriter(watch)
+    watch.connectionLost(Failure(ConnectionLost()))
+    assert await watched.lost == "ConnectionLost"
+    watching.addWriter(watched)
+    assert await watched.read.addTimeout(10, reactor) == "writable"
