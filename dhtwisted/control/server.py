@@ -1,13 +1,11 @@
 """The server's end of the control socket: takes commands of the shell and does them on what the server has open."""
 
-import errno
 import os
 import socket
 from functools import partial
 from typing import Union
 
 import msgspec
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol
@@ -19,6 +17,7 @@ from dhtwisted import __version__
 from dhtwisted.control.backup import Backup
 from dhtwisted.control.commands import Context, record
 from dhtwisted.control.export import Export
+from dhtwisted.control.listener import Listener
 from dhtwisted.control.place import account_of, identity, listen_at, peer_of, remove
 from dhtwisted.control.protocol import ALIVE_SECONDS, LONGEST_REQUEST, PORTION, VERSION, Greeting, Reply, data_id, encode_line
 from dhtwisted.control.status import Status
@@ -37,9 +36,6 @@ UNREAD_SECONDS = 600.0
 
 STOP_SECONDS = 1.0
 """For a caller to read the last line, when the server stops."""
-
-ACCEPT_PAUSE = 1.0
-"""Seconds until callers are accepted again, when there was no file left for one."""
 
 COMMANDS = (*USER_COMMANDS, *TOKEN_COMMANDS, Export, Backup, Status)
 _decode = msgspec.json.Decoder(Union[COMMANDS]).decode
@@ -79,7 +75,7 @@ class ControlServer:
         """
         listener = listen_at(self.path)
         self._identity = identity(self.path)
-        self._listener = _Listener(self.reactor, listener, self._accept)
+        self._listener = Listener(self.reactor, listener, self._accept)
         self._listener.startReading()
 
     async def stop(self):
@@ -111,44 +107,6 @@ class ControlServer:
 
     def _accept(self, connection):
         self.reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, Factory.forProtocol(partial(Caller, self)))
-
-
-class _Listener(FileDescriptor):
-    """Accepts connections. Twisted's own port would set the mode of the file, and delete it, by its name alone.
-
-    :param accept: called with each ``socket``, which is closed after that.
-    """
-
-    def __init__(self, reactor, listener, accept):
-        super().__init__(reactor)
-        self._listener, self._accept = listener, accept
-        self._retry = None
-
-    def fileno(self):
-        return self._listener.fileno()
-
-    def doRead(self):
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                raise
-            # Who waits there would make this be called for ever.
-            self.stopReading()
-            self._retry = self.reactor.callLater(ACCEPT_PAUSE, self.startReading)
-            return
-        with connection:
-            connection.setblocking(False)
-            self._accept(connection)
-
-    def close(self):
-        """Accept nobody any more."""
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        self.stopReading()
-        self._listener.close()
 
 
 @implementer(IPushProducer)

@@ -1,6 +1,7 @@
 """``devicehive user``: what each of its commands does."""
 
 import json
+from typing import Literal
 
 from dhtwisted.control.commands import Command
 from dhtwisted.model import ADMINISTRATOR
@@ -114,7 +115,7 @@ class Enable(_OfLogin, tag="user enable"):
 class SetRole(_OfLogin, tag="user role"):
     """Make a user an administrator, or a client."""
 
-    role: str
+    role: Literal["admin", "client"]
     force: bool = False
 
     def about(self):

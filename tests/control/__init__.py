@@ -1,0 +1,1 @@
+"""The control socket, in this process."""
