@@ -416,7 +416,6 @@ def test_who_leaves_in_the_middle_leaves_nothing(much, shell, tmp_path, command)
 
 def test_a_signal_ends_an_export_and_leaves_no_part_of_it(much, tmp_path):
     reading, writing = os.pipe()
-    os.mkfifo(tmp_path / "never")
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     with subprocess.Popen(
         [*DEVICEHIVE, *STORAGE, "export", "-"], cwd=tmp_path, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True
