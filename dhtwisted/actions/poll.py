@@ -188,19 +188,24 @@ async def _due(server, poll, subscription, found, seconds):
     The client's next poll goes on from the last time that it got. Below the time of a message that a client dated ahead of ours, others are
     still to be stored, and would be missed. So such a message waits until then, which is a minute at most.
 
-    :param found: what is stored.
+    :param found: what is stored; perhaps only the first of it, and what is left out is earlier than the events.
     :param seconds: how long to wait.
-    :returns: a list of messages; empty when none was there in time.
+    :returns: a list of messages, of those that were found if there are such, else of the events; empty when none was there in time.
     """
     deadline = server.reactor.seconds() + seconds
     while True:
-        messages, now = [*found, *poll.events], server.now()
-        due = [message for message in messages if message.timestamp <= message.arrived or _time(subscription, message) <= now]
+        now = server.now()
+        due = _until(subscription, found, now) or _until(subscription, poll.events, now)
         left = deadline - server.reactor.seconds()
         if due or poll.ended or left <= 0:
             return due
-        ahead = [(_time(subscription, message) - now) / 1000 for message in messages]
+        ahead = [(_time(subscription, message) - now) / 1000 for message in (*found, *poll.events)]
         await poll.wait(server.reactor, min([left, *ahead]), len(poll.events))
+
+
+def _until(subscription, messages, now):
+    """Those of the messages whose time has come."""
+    return [message for message in messages if message.timestamp <= message.arrived or _time(subscription, message) <= now]
 
 
 async def _known(server, event, position, from_now):

@@ -208,6 +208,21 @@ async def test_a_hundred_when_no_limit_is_given(server, admin):
     assert len((await answered(server, client(server).send("GET", path + "&limit=0")))[1]) == 103
 
 
+@pytest.mark.parametrize("kind", ["command", "notification"])
+@pytest_twisted.ensureDeferred
+async def test_what_comes_while_more_is_read_than_an_answer_holds_leaves_no_hole(server, admin, kind):
+    for number in range(150):
+        await insert(admin, f"n{number}", kind)
+        later(server)
+    path = f"/device/pump/{kind}/poll?timestamp="
+    poll = client(server).send("GET", path + LONG_AGO)
+    await insert(admin, "n150", kind)
+    later(server)
+    first = await answered(server, poll)
+    second = await answered(server, client(server).send("GET", path + first[1][-1]["timestamp"]))
+    assert names(first, kind) + names(second, kind) == [f"n{number}" for number in range(151)]
+
+
 @pytest_twisted.ensureDeferred
 async def test_history_of_many_pages_of_others(server, admin):
     await admin.send("PUT", "/device/other", {})
