@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 from twisted.logger import Logger
 
+from dhtwisted.masking import is_secret_name
 from dhtwisted.schema import Timestamp
 
 NAMESPACE = "dhtwisted.trace"
@@ -134,7 +135,9 @@ def _of_request(request):
 
 
 def _shown(action, value):
-    """What there is in a struct, as JSON would have it. The value of a configuration may be a secret that does not look like one."""
+    """What there is in a struct, as JSON would have it, without passwords and tokens. The value of a configuration may be a secret that
+    does not look like one.
+    """
     if isinstance(value, list):
         return [_shown(action, element) for element in value]
     if not isinstance(value, Struct):
@@ -144,4 +147,5 @@ def _shown(action, value):
     present = {name: _shown(action, part) for name, part in present.items() if part is not None and part != b"" and name != "requestId"}
     if action.startswith("configuration/") and "value" in present:
         present["value"] = Raw(_HIDDEN)
-    return present
+    # The mask of the log sees no more than text, in which a quote within a password may end it.
+    return {name: Raw(_HIDDEN) if isinstance(part, str) and is_secret_name(name) else part for name, part in present.items()}

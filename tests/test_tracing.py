@@ -130,6 +130,17 @@ async def test_the_value_of_a_configuration_is_not_shown(follow, lines):
     assert "open-sesame" not in str(lines())
 
 
+@pytest.mark.parametrize("password", ['open"sesame', "o" * 2000 + "sesame", 'a\\"sesame', "a\nsesame"])
+@pytest_twisted.ensureDeferred
+async def test_a_password_is_not_shown_whatever_is_in_it(follow, lines, password):
+    server, _ = await follow("user:1")
+    client = await server.client()
+    await client.request("user/updateCurrent", user={"password": password}, refreshToken=f"x{password}")
+    await client.request("token", login="anna", password=password)
+    assert with_text(lines(), '"password":***')
+    assert "sesame" not in str(lines())
+
+
 @pytest_twisted.ensureDeferred
 async def test_it_ends_when_the_setting_is_taken_away_and_nothing_is_left_in_the_way(follow, lines):
     server, anna = await follow("user:2", "device:pump")
