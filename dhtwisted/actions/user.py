@@ -295,6 +295,8 @@ async def _update(request, user):
     if change.password:
         check_password(change.password)
         changes["password"] = await _hashed(request, change.password)
+        # Others may have changed the user meanwhile, and have ended the token that is to be replaced.
+        user = await find_user(request, user.id)
     ends_tokens = bool(change.password) and not request.server.settings.compatibility.tokens_outlive_password
     if ends_tokens or change.status not in (None, ACTIVE):
         changes["valid_from"] = Raised(request.server.now())

@@ -2,6 +2,7 @@
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from dhtwisted.model import ADMINISTRATOR, User
 from dhtwisted.testing.server import PASSWORD
@@ -118,6 +119,24 @@ async def test_a_connection_that_outlives_its_tokens_gets_no_new_ones(open_serve
     await admin.call("user/update", userId=anna.id, user={"status": 1})
     await admin.call("user/update", userId=anna.id, user={"status": 0})
     assert "accessToken" not in await client.call("user/updateCurrent", user=CHANGE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_where_they_end_while_the_password_is_being_hashed(open_server, monkeypatch):
+    server = await open_server(compatibility={"frozen_connections": True})
+    anna = await server.add_user("anna")
+    client, admin = await server.client(anna), await server.client()
+    auth, hashing = server.server.auth, Deferred()
+
+    async def hash_later(password):
+        return await hashing
+
+    monkeypatch.setattr(auth, "hash_password", hash_later)
+    change = ensureDeferred(client.call("user/updateCurrent", user=CHANGE))
+    await admin.call("user/update", userId=anna.id, user={"status": 1})
+    await admin.call("user/update", userId=anna.id, user={"status": 0})
+    hashing.callback(NEW_PASSWORD)
+    assert "accessToken" not in await change
 
 
 @pytest_twisted.ensureDeferred
