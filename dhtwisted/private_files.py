@@ -42,7 +42,7 @@ def missing_right(path, mode):
     :param mode: what is to be done with it, ``os.R_OK``, ``os.W_OK``, ``os.X_OK`` or several of them.
     :returns: the path, the reason and the cure in one line; ``None`` when nothing is in the way.
     """
-    if os.access(path, mode):
+    if os.access(path, mode, effective_ids=os.access in os.supports_effective_ids):
         return None
     if mode & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY:
         return f"{path}: its file system can only be read; mount it for writing, or name a place elsewhere"
@@ -55,6 +55,6 @@ def missing_right(path, mode):
 
 def _name(user):
     try:
-        return pwd.getpwuid(user).pw_name
+        return f"user {pwd.getpwuid(user).pw_name}"
     except KeyError:
         return f"user id {user}"
