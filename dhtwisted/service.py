@@ -288,6 +288,7 @@ class DeviceHiveService(Service):
             "monitorAddresses": [_place(*address) for address in self.monitor_addresses],
             "ready": all(state == "up" for state in parts.values()),
             "parts": parts,
+            "problems": self._monitor.problems(),
             "durability": {"storage": storage, "messages": messages},
             "connections": self._factory.open_connections,
             "settings": shown(self.reloading.settings),

@@ -23,10 +23,11 @@ def is_served(settings):
     return any(holder_of(path) is not None or lost_files(path) is not None for path in paths) if paths else None
 
 
-def check_storages(configuration):
+def check_storages(configuration, problems=None):
     """Look at what ``[storage]`` names.
 
     :param configuration: a :class:`~dhtwisted.config_sources.Configuration`.
+    :param problems: part -> what the running server says of it: a file of which it does is not looked at.
     :returns: findings, and the times at which something was stored last, in milliseconds.
     """
     findings, times, seen = check_providers(configuration, elsewhere=dict.fromkeys(STORAGES, _CHECKS)), [], set()
@@ -44,6 +45,8 @@ def check_storages(configuration):
             findings.append(wrong(topic, f"{configuration.place(option)}: {text}"))
             continue
         seen.add(path or option)
+        if path is not None and any(path in problem for problem in (problems or {}).values()):
+            continue
         for finding, newest in _CHECKS[name](topic, path or argument, configuration.place(option)):
             findings.append(finding)
             times += [newest] if newest is not None else []

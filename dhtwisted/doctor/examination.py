@@ -32,8 +32,8 @@ def examine(read_configuration, path=None):
         configuration = read_configuration()
     except ConfigurationError as error:
         return [wrong("configuration", str(error)), *machine.check_clock([])]
-    stored, times = data.check_storages(configuration)
     served, state = server.check_server(configuration)
+    stored, times = data.check_storages(configuration, state["problems"] if state else {})
     return [
         *sources.check_sources(configuration, path),
         *sources.check_passwords(configuration),

@@ -30,6 +30,8 @@ def check_server(configuration):
 def _check_readiness(state):
     text = f"process {state['process']} of version {state['version']} listens on {', '.join(state['addresses'])}"
     down = [part for part, condition in state["parts"].items() if condition != "up"]
+    if state["problems"]:
+        return wrong("server", f"{text}, and is not ready: {'; '.join(state['problems'].values())}")
     if down:
         return wrong("server", f"{text}, and is not ready ({', '.join(down)} down); its log says why")
     return ok("server", f"{text}, and is ready")
