@@ -119,6 +119,8 @@ def check_postgres(topic, dsn, place):
     if facts.is_old:
         yield wrong(topic, f"postgres: {facts.release} is too old; 15 is the oldest that will do"), None
     yield _check_schema(topic, f"PostgreSQL {facts.release}", facts, "it answers"), facts.newest
+    for problem in facts.problems:
+        yield wrong(topic, f"{place}: postgres: {problem}"), None
     for name in ("fsync", "full_page_writes"):
         if facts.settings[name] == "off":
             yield wrong(topic, f"postgres: {name} is off: a crash loses what was acknowledged; set {name} = on in postgresql.conf"), None

@@ -1,4 +1,4 @@
-"""A look at a database from outside, also while servers work on it. Nothing is changed."""
+"""A look at a database from outside, also while servers work on it. What is tried is taken back."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.postgres.connection import OLDEST_SERVER
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.errors import in_one_line
+from dhtwisted.postgres.migrations import explained
+from dhtwisted.postgres.trial import try_start
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
 CONNECT_SECONDS = 5
@@ -23,6 +25,7 @@ class DatabaseFacts:
     :ivar settings: ``fsync``, ``full_page_writes`` and ``synchronous_commit``, each with its value.
     :ivar version: of the schema; 0 for none yet.
     :ivar known_version: the newest schema that this program knows.
+    :ivar problems: texts of what would keep a server from starting, or from working.
     :ivar newest: the server's time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
     """
 
@@ -31,6 +34,7 @@ class DatabaseFacts:
     settings: dict
     version: int
     known_version: int
+    problems: list
     newest: int | None
 
 
@@ -43,12 +47,23 @@ def inspect_database(dsn):
     """
     try:
         parameters = parse(dsn) | {"connect_timeout": str(CONNECT_SECONDS), "fallback_application_name": "devicehive doctor"}
-        with closing(psycopg2.connect(**parameters)) as connection:
-            connection.set_session(readonly=True, autocommit=True)
+        with closing(_connect(parameters)) as connection:
+            connection.autocommit = True
             with connection.cursor() as cursor:
                 return _ask(connection, cursor)
     except (psycopg2.Error, ConfigurationError) as error:
-        raise ValueError(in_one_line(error)) from error
+        mendable = explained(error, "the database") if isinstance(error, psycopg2.Error) else None
+        raise ValueError(str(mendable) if mendable else in_one_line(error)) from error
+
+
+def _connect(parameters):
+    try:
+        return psycopg2.connect(**parameters)
+    except psycopg2.OperationalError as error:
+        if "read-only" not in str(error) and "standby" not in str(error):
+            raise
+        # It is there, and a server would wait until it takes writes. It can be asked why it does not.
+        return psycopg2.connect(**parameters | {"target_session_attrs": "any"})
 
 
 def _ask(connection, cursor):
@@ -68,5 +83,6 @@ def _ask(connection, cursor):
         settings=settings,
         version=version,
         known_version=script_count(schema_directory("postgres")),
+        problems=try_start(cursor, version),
         newest=newest,
     )
