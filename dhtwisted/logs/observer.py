@@ -43,7 +43,9 @@ class LineObserver:
         self._lowest = LEVELS[level]
 
     def __call__(self, event):
-        if event.get("log_namespace") == TRACE:
+        namespace = event.get("log_namespace")
+        # Of a stranger's event it may be anything, also what raises when it is compared.
+        if type(namespace) is str and namespace == TRACE:
             # The operator has asked for each of them.
             self._write(event)
             return

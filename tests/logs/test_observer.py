@@ -17,7 +17,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.line_limit import LINES_PER_WINDOW, WINDOW
 from dhtwisted.logs.lines import JsonLines, TextLines
 from dhtwisted.logs.observer import LineObserver, ProcessLog
-from tests.logs.test_lines import events
+from tests.logs.test_lines import Hostile, events
 
 
 class Written:
@@ -133,6 +133,12 @@ def test_no_event_breaks_it_and_each_has_a_line(given_events):
     for event in given_events:
         observer(event)
     assert len(written.lines) == len(given_events)
+
+
+@pytest.mark.parametrize("name", ["log_namespace", "log_level", "log_format", "log_time", "isError"])
+def test_whatever_a_strangers_event_has_in_its_place_is_written(observer, written, name):
+    observer({"log_level": LogLevel.error, name: Hostile()})
+    assert len(written.lines) == 1
 
 
 class Broken:

@@ -31,6 +31,10 @@ class Nodes:
         self._running[name] = ServerProcess(directory, "--storage", provider, endpoint=endpoint, **environment)
         return self._running[name]
 
+    def log_path(self, name):
+        """Where a node writes what it says."""
+        return self._directory / name / "server.log"
+
     def close(self):
         """Kill what still runs; fails when one has logged a defect."""
         for server in self._running.values():

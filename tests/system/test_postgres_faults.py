@@ -144,11 +144,19 @@ def test_the_server_is_killed(nodes, database):
     assert report.overtaken == 0
 
 
+def _start_when_it_is_missed(postgres, log_path):
+    try:
+        wait_until(lambda: log_path.exists() and "is away" in log_path.read_text(), "the server does not miss its database")
+    finally:
+        postgres.start()
+
+
 def test_the_server_waits_for_a_database_that_is_not_up_yet(nodes, own_postgres):
     dsn = own_postgres.dsn("postgres")
     own_postgres.stop()
-    threading.Timer(1, own_postgres.start).start()
+    coming = threading.Thread(target=_start_when_it_is_missed, args=(own_postgres, nodes.log_path("a")))
+    coming.start()
     server = nodes.start("a", dsn)
-    assert "is away" in server.log
+    coming.join()
     assert "is back" in server.log
     server.connect().call("device/save", deviceId="d", device={})
