@@ -136,7 +136,11 @@ def raise_file_limit(connections):
         return
     most = most_connections(connections)
     if connections == LimitSettings.connections:
-        Process.log.info("At most {most} clients are let in, since {now} files may be open (LimitNOFILE=)", most=most, now=now)
+        Process.log.info(
+            "At most {most} clients are let in, since the server may have {now} files open; LimitNOFILE= or ulimit -Hn raises it",
+            most=most,
+            now=now,
+        )
     else:
         # Somebody has asked for so many.
         Process.log.warn(

@@ -86,8 +86,10 @@ class Retention:
         now = self._clock.seconds()
         leap, self._leap = self._leap, self._clock.leap
         if self._leap > leap:
-            ahead = timedelta(seconds=round(self._leap))
-            self._log.info("The clock is {ahead} ahead; should it be wrong, old messages are kept for another day", ahead=str(ahead))
+            self._log.info(
+                "No message came for {ahead}, or the clock was set forward; in case it is wrong, old messages are kept for another day",
+                ahead=str(timedelta(seconds=round(self._leap))),
+            )
         return int(now * 1000)
 
     async def _last_arrival(self):

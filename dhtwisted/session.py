@@ -190,7 +190,8 @@ class Session:
     def _answer_refused(self, refused):
         self._server.metrics.refused_request(refused.error)
         if self._server.trace is not None:
-            self._server.trace.refused(self, refused.action and refused.action.decode(errors="replace"), refused.error)
+            action = refused.action and refused.action.decode(errors="replace").strip('"')
+            self._server.trace.refused(self, action, refused.error, refused.request_id)
         reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
         if not self._started:
             self.output.send(reply)

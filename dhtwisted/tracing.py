@@ -76,24 +76,27 @@ class Trace:
 
         return execute(request, answered)
 
-    def refused(self, client, action: str | None, error) -> None:
+    def refused(self, client, action: str | None, error, request_id: bytes | None = None) -> None:
         """Write that a request was refused unread.
 
         :param client: a session or REST caller.
         :param action: its name; ``None`` when that is not known.
         :param error: the :class:`~dhtwisted.errors.ApiError` that the client was told.
+        :param request_id: its ``requestId``, as JSON.
         """
         if self._follows(client.principal, client.output.address):
-            log.info("answer {code}: {error}", code=error.code, error=error.text, action=action, **_of(client, client.principal))
+            whose = _of(client, client.principal) | {"action": action} | _numbered(request_id)
+            log.info("answer {code}: {error}", code=error.code, error=error.text, **whose)
 
     def event(self, session, principal, message, event_body: bytes, subscription_id: int | None) -> None:
         """Write that a client is sent an event.
 
+        :param event_body: of :func:`~dhtwisted.resources.event_body`, which has no opening brace.
         :param principal: on whose behalf the client subscribed.
         :param subscription_id: ``None`` for the update of a command that the client has inserted.
         """
         if message.device_id in self._devices or self._follows(principal, session.output.address):
-            log.info("event: {body}", body=_cut(event_body), subscription=subscription_id, **_of(session, principal))
+            log.info("event: {body}", body=_cut(b"{" + event_body), subscription=subscription_id, **_of(session, principal))
 
     def connection(self, text: str, address: str, **fields) -> None:
         """Write what became of a connection of an address that is followed.
@@ -130,8 +133,11 @@ def _of(client, principal):
 
 def _of_request(request):
     fields = _of(request.session, request.principal or request.session.principal) | {"action": request.action.name}
-    request_id = bytes(request.fields.request_id)
-    return fields if request_id == b"null" else fields | {"request": request_id[:64].decode(errors="replace")}
+    return fields | _numbered(bytes(request.fields.request_id))
+
+
+def _numbered(request_id):
+    return {} if request_id in (None, b"", b"null") else {"request": request_id[:64].decode(errors="replace")}
 
 
 def _shown(action, value):
@@ -144,8 +150,13 @@ def _shown(action, value):
         # The number of milliseconds that a client's time is has a type of its own, which JSON does not know.
         return int(value) if type(value) is Timestamp else value
     present = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
-    present = {name: _shown(action, part) for name, part in present.items() if part is not None and part != b"" and name != "requestId"}
+    present = {name: _shown(action, part) for name, part in present.items() if _is_there(part) and name != "requestId"}
     if action.startswith("configuration/") and "value" in present:
         present["value"] = Raw(_HIDDEN)
     # The mask of the log sees no more than text, in which a quote within a password may end it.
     return {name: Raw(_HIDDEN) if isinstance(part, str) and is_secret_name(name) else part for name, part in present.items()}
+
+
+def _is_there(value):
+    """Whether a client sent it: any JSON that was not sent is an empty ``Raw``, which equals no bytes."""
+    return value is not None and not (isinstance(value, Raw) and not bytes(value))

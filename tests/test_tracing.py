@@ -1,5 +1,7 @@
 """The operator follows one client through the log (``log.trace``)."""
 
+import json
+
 import pytest
 import pytest_twisted
 from hypothesis import given
@@ -120,6 +122,22 @@ async def test_an_address_is_followed_before_anybody_knows_who_it_is(follow, lin
     assert with_text(told, "action=device/save] answer 400")
     assert PASSWORD not in str(told)
     assert "eyJ" not in str(told)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_shown_is_json_and_a_refusal_has_its_number(follow, lines):
+    server, _ = await follow("user:1")
+    client = await server.client()
+    await client.call("command/subscribe", deviceId="pump")
+    await client.call("command/insert", deviceId="pump", command={"command": "on"})
+    await client.refused("no/action")
+    told = lines()
+    shown = [json.loads(line.split(": ", 1)[1]) for line in told if "answer 4" not in line]
+    assert {"deviceId": "pump", "command": {"command": "on"}} in shown
+    (event,) = with_text(told, "event: ")
+    assert json.loads(event.split("event: ")[1])["command"]["command"] == "on"
+    (refused,) = with_text(told, "answer 400")
+    assert "action=no/action request=" in refused
 
 
 @pytest_twisted.ensureDeferred

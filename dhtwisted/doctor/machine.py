@@ -5,11 +5,12 @@ import resource
 import shutil
 import time
 
+from dhtwisted.config import LimitSettings
 from dhtwisted.doctor.data import file_paths
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.logs import log_files
 from dhtwisted.opening import file_path
-from dhtwisted.process import is_too_few_files
+from dhtwisted.process import OTHER_FILES, is_too_few_files
 from dhtwisted.storage.inspection import holder_of
 from dhtwisted.timestamps import format_timestamp
 
@@ -85,6 +86,12 @@ def check_files(configuration):
     except (OSError, ValueError):
         holder, (_, files) = None, resource.getrlimit(resource.RLIMIT_NOFILE)
     whose = f"the server with process id {holder}" if holder else "a server that is started here"
+    if is_too_few_files(files, connections) and connections == LimitSettings.connections:
+        # Nobody has asked for so many; the log of the server says it as calmly.
+        most = max(1, files - OTHER_FILES)
+        return [
+            ok("open files", f"{whose} may have {files} open, so at most {most} clients are let in; LimitNOFILE= or ulimit -Hn raises it")
+        ]
     if is_too_few_files(files, connections):
         text = f"{whose} may have {files} open, too few for {connections} connections"
         return [warning("open files", f"{text}; raise LimitNOFILE= or ulimit -Hn, or lower {configuration.place('limits.connections')}")]

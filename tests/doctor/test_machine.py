@@ -28,9 +28,17 @@ def test_the_clock(monkeypatch):
 def test_open_files(tmp_path):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert machine.check_files(with_connections(10, tmp_path))[0].level == "ok"
-    few = machine.check_files(with_connections(hard, tmp_path))[0]
+    asked = hard - 1 if hard == LimitSettings.connections else hard
+    few = machine.check_files(with_connections(asked, tmp_path))[0]
     assert few.level == ("ok" if hard == resource.RLIM_INFINITY else "warning")
     assert machine.check_files(with_connections(0, tmp_path))[0].level == "ok"
+
+
+def test_too_few_open_files_for_a_number_that_nobody_asked_for_are_no_warning(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.resource, "prlimit", lambda *_: (200, 200))
+    (finding,) = machine.check_files(with_connections(LimitSettings.connections, tmp_path))
+    assert finding.level == "ok"
+    assert "may have 200 open, so at most 136 clients are let in" in finding.text
 
 
 @pytest.mark.parametrize(
