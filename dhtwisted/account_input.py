@@ -62,7 +62,7 @@ def _ask_for_certainty(login):
     :raises AccountError: he is not, or there is nobody to ask.
     """
     if not sys.stdin.isatty():
-        raise AccountError("a user who is deleted does not come back: say --yes, or disable him")
+        raise AccountError("a user who is deleted does not come back: say --yes, or use: devicehive user disable")
     sys.stderr.write(f"Delete {login!r} for good? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

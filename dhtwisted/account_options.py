@@ -81,15 +81,15 @@ class AddUser(_Lists, _WithPassword):
     """``user add``."""
 
     words = "user add [--admin] [--network ID]... [--device-type ID]... [--random | --password-file FILE] LOGIN"
-    longdesc = "Makes a user. Without --device-type he may use all device types."
+    longdesc = "Makes a user. Without --device-type they may use all device types."
     optFlags = [["admin", None, "an administrator"]]
 
     def opt_network(self, value):
-        """a network of his; may be given several times"""
+        """a network of theirs; may be given several times"""
         self._add("networks", value)
 
     def opt_device_type(self, value):
-        """a device type of his; may be given several times"""
+        """a device type of theirs; may be given several times"""
         self._add("device_types", value)
 
 
@@ -97,14 +97,14 @@ class SetPassword(_WithPassword):
     """``user passwd``."""
 
     words = "user passwd [--random | --password-file FILE] LOGIN"
-    longdesc = "Gives a user another password. All his tokens end."
+    longdesc = "Gives a user another password. All their tokens end."
 
 
 class Disable(_OfLogin):
     """``user disable``."""
 
     words = "user disable [--force] LOGIN"
-    longdesc = "Lets a user in no more. All his tokens end."
+    longdesc = "Lets a user in no more. All their tokens end."
     optFlags = [FORCE]
 
 
@@ -112,7 +112,7 @@ class Enable(_OfLogin):
     """``user enable``."""
 
     words = "user enable LOGIN"
-    longdesc = "Lets a user in again, by his password."
+    longdesc = "Lets a user in again, by their password."
 
 
 class Delete(_OfLogin):
@@ -127,7 +127,7 @@ class SetRole(_Command):
     """``user role``."""
 
     words = "user role [--force] LOGIN admin|client"
-    longdesc = "Makes a user an administrator, or a client. All his tokens end."
+    longdesc = "Makes a user an administrator, or a client. All their tokens end."
     optFlags = [FORCE]
 
     def parseArgs(self, *arguments):

@@ -133,7 +133,7 @@ class Accounts:
         """
         user = await self.find(login)
         if user.status != ACTIVE:
-            raise AccountError(f"{login!r} is not active, so nobody would accept a token of his; see: devicehive user enable")
+            raise AccountError(f"{login!r} is not active, so nobody would accept their token; see: devicehive user enable")
         claims = login_claims(user)
         permitted = frozenset(map(_permission, actions))
         await self._check_groups(network_ids or (), device_type_ids)
@@ -201,7 +201,7 @@ def _check_rights(user, claims, actions, network_ids, device_type_ids):
     if not user.all_device_types_available:
         others += [f"device type {key}" for key in device_type_ids if key not in user.device_type_ids]
     if others:
-        raise AccountError(f"{user.login!r} may not use {', '.join(others)}; an administrator assigns it to him")
+        raise AccountError(f"{user.login!r} may not use {', '.join(others)}; an administrator assigns it")
 
 
 def _checked(check, value, rule):

@@ -91,7 +91,7 @@ class SetPassword(_WithPassword, tag="user passwd"):
     async def run(self, context):
         await context.accounts.set_password(self.login, self.password)
         await self._show(context)
-        return f"{self.login} has another password; his tokens are no good any more."
+        return f"{self.login} has another password; their tokens are no good any more."
 
 
 class Disable(_OfLogin, tag="user disable"):
@@ -101,7 +101,7 @@ class Disable(_OfLogin, tag="user disable"):
 
     async def run(self, context):
         await context.accounts.disable(self.login, self.force)
-        return f"{self.login} is disabled; his tokens are no good any more."
+        return f"{self.login} is disabled; their tokens are no good any more."
 
 
 class Enable(_OfLogin, tag="user enable"):
@@ -123,7 +123,7 @@ class SetRole(_OfLogin, tag="user role"):
 
     async def run(self, context):
         await context.accounts.set_role(self.login, self.role == "admin", self.force)
-        return f"{self.login} is {self.role} now; his tokens are no good any more."
+        return f"{self.login} is {self.role} now; their tokens are no good any more."
 
 
 class Delete(_OfLogin, tag="user delete"):
