@@ -7,7 +7,7 @@ from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
 from dhtwisted.opening import file_path
 from dhtwisted.storage.data_files import loss, obstacle
-from dhtwisted.storage.inspection import ForeignFile, damage_of, holder_of, inspect_file, lost_files
+from dhtwisted.storage.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, lost_files
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
 
@@ -74,6 +74,12 @@ def check_file(topic, path, place):
 
 def _check_content(topic, path, place):
     holder = holder_of(path)
+    if has_unread_log(path):
+        yield (
+            ok(topic, f"{path}: was not looked at, since what was stored last is in {path}-wal; the next start puts it into the file"),
+            None,
+        )
+        return
     try:
         facts = inspect_file(path)
     except ForeignFile as error:

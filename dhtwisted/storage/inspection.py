@@ -147,6 +147,12 @@ def damage_of(path):
     return None if found == "ok" else found
 
 
+def has_unread_log(path):
+    """Whether what was stored last is in a write-ahead log that cannot be read from outside without making a file beside it."""
+    wal = f"{path}-wal"
+    return os.path.exists(wal) and os.path.getsize(wal) > 0 and not os.path.exists(f"{path}-shm")
+
+
 def _connect(path):
     # To read beside a server takes its -shm file. Without that nobody writes, and SQLite would make one, unless it is told so.
     mode = "mode=ro" if os.path.exists(f"{path}-shm") else "mode=ro&immutable=1"

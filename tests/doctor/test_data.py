@@ -133,6 +133,15 @@ async def test_a_file_that_lacks_what_it_must_have(tmp_path, open_file, sql, wor
     assert (level, words in text) == ("wrong", True)
 
 
+def test_a_log_without_its_memory_is_not_passed_over(tmp_path):
+    """As in a copy that was saved from a process. Without its log, the file may be empty."""
+    (tmp_path / "hive.sqlite").touch(0o600)
+    (tmp_path / "hive.sqlite-wal").write_bytes(b"frames")
+    ((level, text),), _ = look(f"file:{tmp_path}/hive.sqlite")
+    assert (level, "was not looked at" in text) == ("ok", True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hive.sqlite", "hive.sqlite-wal"]
+
+
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "hive.sqlite")
     assert look(f"file:{tmp_path}/hive.sqlite")[0] == [("wrong", f"storage.provider: {tmp_path}/hive.sqlite: is no file; name another")]
