@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from dhtwisted.errors import AccessDenied, TokenExpired, Unauthorized
+from dhtwisted.errors import MissingPermission, TokenExpired, Unauthorized
 from dhtwisted.model import ADMINISTRATOR, Claims, User
 
 
@@ -136,7 +136,7 @@ class Principal:
 
         :param permissions: a frozenset.
         :raises Unauthorized: the user is gone or not active, the token was revoked, or it has expired under strict expiry.
-        :raises AccessDenied: the token has none of them.
+        :raises MissingPermission: the token has none of them.
         """
         if self._epoch != self._entities.users_epoch:
             self._forget_answers()
@@ -147,7 +147,7 @@ class Principal:
         if not self._is_accepted():
             raise Unauthorized()
         if self._permissions.isdisjoint(permissions):
-            raise AccessDenied()
+            raise MissingPermission(permission.wire_name for permission in sorted(permissions))
         self._sufficient.add(permissions)
 
     def permits(self, permission):

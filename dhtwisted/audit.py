@@ -131,11 +131,9 @@ class Audit:
             return
         self._tell_left_out()
         if self._limit.admits((event, details.get("user")), None):
-            self._record(
-                event,
-                REFUSED if error.code in REFUSALS else FAILED,
-                details | {"code": error.code, "error": mask(error.text)[: 2 * LONGEST]},
-            )
+            told = {"error": error.text} | ({} if error.detail is None else {"detail": error.detail})
+            told = {name: mask(text)[: 2 * LONGEST] for name, text in told.items()}
+            self._record(event, REFUSED if error.code in REFUSALS else FAILED, details | {"code": error.code} | told)
 
     def _tell_left_out(self, at_once=False):
         for kind, count in self._limit.left_out(at_once):

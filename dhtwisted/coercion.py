@@ -16,7 +16,8 @@ from typing import Annotated, Union, get_args, get_origin
 import msgspec
 from msgspec import Raw
 
-from dhtwisted.errors import MalformedJson
+from dhtwisted.errors import UNREADABLE, MalformedJson
+from dhtwisted.json_faults import fault
 from dhtwisted.schema import Timestamp
 from dhtwisted.timestamps import parse_timestamp
 
@@ -35,23 +36,86 @@ def coerce(kind, members):
     :param members: wire name -> raw JSON.
     :raises MalformedJson: a member cannot be read as its declared type.
     """
+    try:
+        return _build(kind, members)
+    except REFUSED:
+        raise _misfit_among(_parts(kind, members, "")) from None
+
+
+def _build(kind, members):
     values = {}
-    for wire_name, name, convert, error in _plan(kind):
+    for wire_name, name, convert in _plan(kind):
         raw = members.get(wire_name)
         if raw is None:
             continue
-        try:
-            value = convert(raw)
-        except REFUSED:
-            raise error() from None
+        value = convert(raw)
         if value is not None:
             values[name] = value
     return kind(**values)
 
 
-Reader = namedtuple("Reader", "name kind is_list read")
-"""How one member is read: its field, its type without ``None``, whether that is a list, and a function of its raw JSON, which raises one
-of :data:`REFUSED`."""
+def misfit(annotation, raw, path):
+    """The error about a value that is not of its declared type.
+
+    :param annotation: the type, which the value is known not to have.
+    :param raw: JSON.
+    :param path: of the value in the request.
+    :returns: a :class:`~dhtwisted.errors.BadRequest` whose detail names the innermost member at fault.
+    """
+    plain = _plain(annotation)
+    try:
+        _value(raw)
+    except UNREADABLE:
+        what = fault(bytes(raw))
+    else:
+        inner = _misfit_among(_inside(plain, raw, path))
+        if inner is not None:
+            return inner
+        what = f"must be {_described(plain)}"
+    return _error_of(annotation)(detail=f"{path} {what}")
+
+
+def _inside(plain, raw, path):
+    """The parts of an array or object, as of :func:`_parts`; none when it is something else than declared."""
+    try:
+        if get_origin(plain) is list:
+            (kind,) = get_args(plain)
+            convert = _present_only(_converter(kind))
+            return ((kind, convert, element, path, f"[{index}]") for index, element in enumerate(_elements(raw)))
+        if issubclass(plain, msgspec.Struct):
+            return _parts(plain, _members(raw), f"{path}.")
+    except REFUSED:
+        pass
+    return ()
+
+
+def _parts(kind, members, prefix):
+    """``(type, converter, raw JSON, beginning of the path, end of the path)`` of each member that came."""
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name in members:
+            yield field.type, _converter(field.type), members[field.encode_name], prefix, field.encode_name
+
+
+def _misfit_among(parts):
+    """The error about the first part that cannot be read; ``None`` when there is none."""
+    for annotation, convert, raw, *path in parts:
+        try:
+            convert(raw)
+        except REFUSED:
+            return misfit(annotation, raw, "".join(path))
+    return None
+
+
+def _described(plain):
+    """What a value of a type is called, after "must be"."""
+    if get_origin(plain) is list:
+        return "an array"
+    return DESCRIPTIONS.get(plain, "an object")
+
+
+Reader = namedtuple("Reader", "name type kind is_list read")
+"""How one member is read: its field, its declared type, that without ``None``, whether it is a list, and a function of its raw JSON, which
+raises one of :data:`REFUSED`."""
 
 
 def readers(kind):
@@ -59,15 +123,17 @@ def readers(kind):
 
     :returns: wire name -> :class:`Reader`.
     """
-    return {
-        field.encode_name: Reader(field.name, _plain(field.type), get_origin(_plain(field.type)) is list, _converter(field.type))
-        for field in msgspec.structs.fields(kind)
-    }
+    return {field.encode_name: _reader(field) for field in msgspec.structs.fields(kind)}
+
+
+def _reader(field):
+    plain = _plain(field.type)
+    return Reader(field.name, field.type, plain, get_origin(plain) is list, _converter(field.type))
 
 
 @lru_cache(maxsize=None)
 def _plan(kind):
-    return tuple((field.encode_name, field.name, _converter(field.type), _error_of(field.type)) for field in msgspec.structs.fields(kind))
+    return tuple((field.encode_name, field.name, _converter(field.type)) for field in msgspec.structs.fields(kind))
 
 
 def _plain(annotation):
@@ -92,20 +158,26 @@ def _converter(annotation):
     if plain is Raw:
         return _to_raw
     if get_origin(plain) is list:
-        convert = _converter(get_args(plain)[0])
-        return lambda raw: None if raw == _NULL else [_present(convert(element)) for element in _elements(raw)]
+        convert = _present_only(_converter(get_args(plain)[0]))
+        return lambda raw: None if raw == _NULL else [convert(element) for element in _elements(raw)]
     if issubclass(plain, msgspec.Struct):
-        return lambda raw: None if raw == _NULL else coerce(plain, _members(raw))
+        return lambda raw: None if raw == _NULL else _build(plain, _members(raw))
     return _SCALARS[plain]
 
 
 _NULL = Raw(b"null")
 
 
-def _present(value):
-    if value is None:
-        raise TypeError("a list has no place for null")
-    return value
+def _present_only(convert):
+    """A converter for the elements of a list, which has no place for null."""
+
+    def read(raw):
+        value = convert(raw)
+        if value is None:
+            raise TypeError("null")
+        return value
+
+    return read
 
 
 def _to_raw(raw):
@@ -148,3 +220,12 @@ def _to_timestamp(raw):
 
 
 _SCALARS = {str: _to_text, int: _to_integer, bool: _to_boolean, Timestamp: _to_timestamp}
+
+DESCRIPTIONS = {
+    str: "a string",
+    int: "an integer of at most 64 bits",
+    bool: "true or false",
+    Timestamp: "a timestamp: ISO 8601 such as 2026-01-02T03:04:05.678, or milliseconds since 1970",
+    Raw: "JSON",
+}
+"""Type -> what a value of it is called, after "must be"."""

@@ -7,7 +7,6 @@ error reply that still names the action and the request id where they can be rea
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import Union
 
@@ -16,7 +15,8 @@ from msgspec import Raw
 
 from dhtwisted.coercion import coerce
 from dhtwisted.errors import UNREADABLE, BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
-from dhtwisted.schema import NULL, decode_hook, exceeds_depth
+from dhtwisted.json_faults import fault, read_object
+from dhtwisted.schema import NULL, decode_hook, exceeds_depth, too_deep
 
 encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -79,7 +79,7 @@ class RequestDecoder:
         action, name = _action_name(members)
         request_id = _echo_raw(members.get("requestId", NULL))
         if request_id is None:
-            raise Refused(MalformedJson(), action)
+            raise Refused(MalformedJson(detail=f"requestId {fault(bytes(members['requestId']))}"), action)
         if name is None:
             raise Refused(UnknownEndpoint(), action, request_id)
         if name not in self._kinds:
@@ -91,22 +91,19 @@ class RequestDecoder:
 
     def _unreadable(self, text):
         """Tell JSON that cannot be kept (lone surrogates) from what is no JSON object at all."""
-        try:
-            members = json.loads(text.decode(), parse_constant=_refuse_constant, parse_int=_integer)
-        except (ValueError, RecursionError):
-            return Refused(MalformedJson())
-        if not isinstance(members, dict):
-            return Refused(MalformedJson())
-        return Refused(MalformedJson(), *(_echo(members.get(name)) for name in ("action", "requestId")))
+        members, what = read_object(text)
+        error = MalformedJson(detail=f"the message {what}")
+        return Refused(error) if members is None else Refused(error, *(_echo(members.get(name)) for name in ("action", "requestId")))
 
     def _too_deep(self, text):
+        error = TooDeep(detail=too_deep("the message", self._depth))
         try:
             members = _members(text)
         except UNREADABLE:
-            return Refused(TooDeep())
+            return Refused(error)
         action, request_id = (members.get(name, NULL) for name in ("action", "requestId"))
         return Refused(
-            TooDeep(), *(NOTHING if exceeds_depth(bytes(raw), self._depth) else _echo_raw(raw) or NOTHING for raw in (action, request_id))
+            error, *(NOTHING if exceeds_depth(bytes(raw), self._depth) else _echo_raw(raw) or NOTHING for raw in (action, request_id))
         )
 
 
@@ -125,18 +122,6 @@ def _echo(value):
     except (ValueError, RecursionError):
         # A number beyond a double was read as infinite, and a lone surrogate is no UTF-8.
         return NOTHING
-
-
-def _integer(digits):
-    """An integer, or the infinite for one of more digits than others read."""
-    try:
-        return int(digits)
-    except ValueError:
-        return math.inf
-
-
-def _refuse_constant(name):
-    raise ValueError(f"{name} is no JSON")
 
 
 def _action_name(members):
@@ -170,6 +155,8 @@ def error_reply(error, action=None, request_id=NOTHING):
     :param action: JSON text of the action; ``None`` when the request could not be read at all.
     """
     body = b'"status":"error","code":%d,"error":%b' % (error.code, encode_text(error.text))
+    if error.detail is not None:
+        body += b',"detail":%b' % encode_text(error.detail)
     body += b"}" if error.retry_after is None else b',"retryAfter":%d}' % error.retry_after
     return b"{" + body if action is None else b'{"action":%b,"requestId":%b,%b' % (action, request_id, body)
 

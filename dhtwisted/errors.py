@@ -19,6 +19,9 @@ class ApiError(Exception):
     :ivar rest_code: the number that REST sends, where it is another one.
     :ivar rest_text: the sentence that REST sends, where it is another one.
     :ivar retry_after: whole seconds after which the same request may succeed, sent as ``retryAfter``; ``None`` where nobody can say.
+    :ivar detail: a short sentence for whoever writes the client, sent as ``detail``: which member is wrong, named by its path
+        (``device.networkId``, ``names[2]``), what was expected, and what to do. It never holds a value that the client sent, nor an
+        exception's text, nor tells whether an object exists that its reader may not see. ``None`` where the text says it all.
     """
 
     code = 500
@@ -26,10 +29,13 @@ class ApiError(Exception):
     rest_code: int | None = None
     rest_text: str | None = None
     retry_after: int | None = None
+    detail: str | None = None
 
-    def __init__(self, text=None):
+    def __init__(self, text=None, *, detail=None):
         if text is not None:
             self.text = text
+        if detail is not None:
+            self.detail = detail
         super().__init__(self.text)
 
 
@@ -55,14 +61,31 @@ class TooDeep(MalformedJson):
     """JSON nested deeper than ``limits.json_depth``."""
 
 
+class WrongLength(BadRequest):
+    """A text that is too short or too long.
+
+    :param member: its path in the request.
+    """
+
+    def __init__(self, member, low, high):
+        name = member.rpartition(".")[2]
+        super().__init__(
+            f"Field cannot be empty. The length of {name} should be from {low} to {high} symbols.",
+            detail=f"{member} must have {low} to {high} characters",
+        )
+
+
 class UnknownEndpoint(BadRequest):
     """``action`` is missing, empty, or no string."""
 
     text = "'action' field could not be parsed to known endpoint"
+    detail = "action is missing, empty or no string; give the name of an action, such as device/get"
 
 
 class IllegalAction(BadRequest):
     """``action`` names nothing that this server has."""
+
+    detail = "action names nothing that this server has; upper and lower case count, as in user/getCurrent"
 
     def __init__(self, action):
         super().__init__(f"Illegal argument: {action}")
@@ -72,54 +95,63 @@ class MissingPayload(BadRequest):
     """A token request without its payload."""
 
     text = "Missing or invalid payload in request"
+    detail = "payload is missing; give an object with userId"
 
 
 class InvalidAuthorizationRequest(BadRequest):
     """``token`` with a blank login or an empty password."""
 
     text = "Invalid or empty authorization request parameters"
+    detail = "login and password are both needed, and must not be empty"
 
 
 class MissingDeviceId(BadRequest):
     """``deviceId`` is absent, null or empty."""
 
     text = "Device id is wrong or empty"
+    detail = "deviceId is missing or empty; give the device's id as a string"
 
 
 class InvalidDeviceId(BadRequest):
     """``deviceId`` has other characters, or is longer, than a device id may."""
 
     text = "Device Id can only contain letters, digits and dashes."
+    detail = "deviceId must be 1 to 48 ASCII letters, digits and dashes"
 
 
 class MissingDevice(BadRequest):
     """``device/save`` without a ``device``."""
 
     text = "Device is empty"
+    detail = "device is missing; give an object, which may be empty"
 
 
 class MissingBody(BadRequest):
     """A REST request without the body that it needs."""
 
     text = "Error! Validation failed: Object is null"
+    detail = "the body is missing; send JSON"
 
 
 class MissingCommand(BadRequest):
     """A command action without a usable ``command`` object."""
 
     text = "Command is required"
+    detail = "command is missing; give an object with the command's name as its member command"
 
 
 class MissingCommandChange(MissingCommand):
     """``command/update`` without a ``command``."""
 
     rest_text = MissingBody.text
+    detail = "command is missing; give an object with status, result or both"
 
 
 class MissingCommandId(BadRequest):
     """``commandId`` is absent."""
 
     text = "Command id is wrong or empty"
+    detail = "commandId is missing; give the command's id as an integer"
 
 
 class MissingNotification(BadRequest):
@@ -127,12 +159,14 @@ class MissingNotification(BadRequest):
 
     text = "Notification is required"
     rest_text = BadRequest.text
+    detail = "notification is missing; give an object with the notification's name as its member notification"
 
 
 class MissingNotificationId(BadRequest):
     """``notificationId`` is absent."""
 
     text = "Notification id is wrong or empty"
+    detail = "notificationId is missing; give the notification's id as an integer"
 
 
 class InvalidNotificationId(BadRequest):
@@ -156,8 +190,22 @@ class UnparseableTimestamp(BadRequest):
     text = "Unparseable timestamp"
 
 
+class UnknownParameter(BadRequest):
+    """A REST query with a parameter that the route does not have, and ``strict=true``.
+
+    :param name: the parameter, as the client wrote it.
+    :param known: those that the route has, the most likely first.
+    """
+
+    def __init__(self, name, known):
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        super().__init__(detail=f"this request has no parameter {name!r} in its query; {has}")
+
+
 class InvalidTimeout(BadRequest):
     """``waitTimeout`` of a poll is below 0 or above 60 seconds. The texts end in a space on the wire."""
+
+    detail = "waitTimeout must be seconds from 0 to 60; leave it out for 30"
 
     def __init__(self, seconds, most):
         super().__init__("Timeout can't be less than 0 seconds. " if seconds < 0 else f"Timeout can't be more than {most} seconds. ")
@@ -167,18 +215,21 @@ class InvalidLimit(BadRequest):
     """``limit`` of a poll is below 0."""
 
     text = "Limit can't be less than 0."
+    detail = "limit must not be below 0; 0 is all"
 
 
 class MissingConfigurationName(BadRequest):
     """``name`` of a configuration action is absent or empty."""
 
     text = "Configuration name is wrong or empty"
+    detail = "name is missing or empty; give the name of a configuration as a string"
 
 
 class InvalidConfigurationName(BadRequest):
     """``name`` of a configuration action is too long."""
 
     text = "Name cannot be empty. The name's length should not be more than 32 symbols."
+    detail = "name must have 1 to 32 characters"
 
 
 class SpecifiedId(BadRequest):
@@ -191,6 +242,7 @@ class MissingNetworkId(BadRequest):
     """``networkId`` is absent."""
 
     text = "Network id is wrong or empty"
+    detail = "networkId is missing; give the network's id as an integer"
 
 
 class MissingNetwork(BadRequest):
@@ -198,12 +250,14 @@ class MissingNetwork(BadRequest):
 
     text = "Network is required"
     rest_text = MissingBody.text
+    detail = "network is missing; give an object with its name"
 
 
 class MissingDeviceTypeId(BadRequest):
     """``deviceTypeId`` is absent."""
 
     text = "Device type id is wrong or empty"
+    detail = "deviceTypeId is missing; give the device type's id as an integer"
 
 
 class MissingDeviceType(BadRequest):
@@ -211,6 +265,7 @@ class MissingDeviceType(BadRequest):
 
     text = "Device type is required"
     rest_text = MissingBody.text
+    detail = "deviceType is missing; give an object with its name"
 
 
 class NetworkNotEmpty(BadRequest):
@@ -235,6 +290,7 @@ class MissingUserId(BadRequest):
     """``userId`` is absent."""
 
     text = "User id is wrong or empty"
+    detail = "userId is missing; give the user's id as an integer"
 
 
 class MissingUser(BadRequest):
@@ -242,28 +298,34 @@ class MissingUser(BadRequest):
 
     text = "User is required"
     rest_text = MissingBody.text
+    detail = "user is missing; give an object with what is to be set"
 
 
 class InvalidLogin(BadRequest):
     """A login that is too short or too long."""
 
     text = "Field cannot be empty. The length of login should be from 3 to 128 symbols."
+    detail = "user.login must have 3 to 128 characters"
 
 
 class InvalidPassword(BadRequest):
     """A password that is too short or too long."""
 
     text = "Password can contain only from 6 to 128 symbols!"
+    detail = "user.password must have 6 to 128 characters"
 
 
 class InvalidRole(BadRequest):
     """A role that is absent where one is needed, or that there is not."""
 
     text = "User role is invalid or empty"
+    detail = "user.role must be 0 (administrator) or 1 (client)"
 
 
 class InvalidSortOrder(BadRequest):
     """``sortOrder`` is neither ``ASC`` nor ``DESC``."""
+
+    detail = "sortOrder must be ASC or DESC; leave it out for the usual order"
 
     def __init__(self, order):
         super().__init__(f"Unparseable sort order : {order}")
@@ -318,6 +380,16 @@ class AccessDenied(ApiError):
 
     code = 403
     text = "Access is denied"
+
+
+class MissingPermission(AccessDenied):
+    """The token has none of the permissions of which the action needs one.
+
+    :param names: the wire names of these.
+    """
+
+    def __init__(self, names):
+        super().__init__(detail=f"the token lacks the permission {' or '.join(names)}")
 
 
 class UserInactive(AccessDenied):
@@ -449,6 +521,7 @@ class MissingTokenId(BadRequest):
     """``tokenId`` is missing."""
 
     text = "Token id is wrong or empty"
+    detail = "tokenId is missing; give the id from token/list as an integer"
 
 
 class CommandNotFound(NotFound):
@@ -539,6 +612,7 @@ class MethodNotAllowed(ApiError):
 
     code = 405
     text = "HTTP 405 Method Not Allowed"
+    detail = "this path has other methods; the header Allow names them"
 
 
 class UpgradeRequired(ApiError):
@@ -578,10 +652,16 @@ class HandshakeFault(BadRequest):
 
 
 class BodyTooLarge(ApiError):
-    """A REST request with a body above ``limits.message_size``."""
+    """A REST request with a body above ``limits.message_size``.
+
+    :param size: that limit, in bytes.
+    """
 
     code = 413
     text = "HTTP 413 Content Too Large"
+
+    def __init__(self, size):
+        super().__init__(detail=f"a body may have {size} bytes (limits.message_size)")
 
 
 class RequestTimeout(ApiError):
@@ -596,6 +676,7 @@ class HeadTooLarge(ApiError):
 
     code = 431
     text = "HTTP 431 Request Header Fields Too Large"
+    detail = "the path, the query and the headers of a request may have 16384 bytes"
 
 
 class MalformedHttp(ApiError):
@@ -610,6 +691,7 @@ class UnsupportedMediaType(ApiError):
 
     code = 415
     text = "HTTP 415 Unsupported Media Type"
+    detail = "the body must be JSON, and its Content-Type application/json"
 
 
 class ObjectChanged(ApiError):
@@ -630,14 +712,15 @@ class TooManyRequests(ApiError):
     """A configured limit is reached.
 
     :param retry_after: seconds until there is room again; a few where that depends on other clients.
+    :param detail: which limit it is.
     """
 
     code = 429
     text = "Too many requests"
     retry_after = 10
 
-    def __init__(self, retry_after=None):
-        super().__init__()
+    def __init__(self, retry_after=None, *, detail=None):
+        super().__init__(detail=detail)
         if retry_after is not None:
             self.retry_after = max(1, ceil(retry_after))
 

@@ -70,7 +70,7 @@ class PasswordHasher:
         if self._closed:
             raise ServiceUnavailable()
         if self._under_way >= QUEUE_BOUND:
-            raise TooManyRequests()
+            raise TooManyRequests(detail="too many passwords are being checked at this moment")
         if not self._pool.started:
             self._pool.start()
         self._under_way += 1
@@ -92,7 +92,7 @@ def make_record(password, cost):
     """
     secret = _encode(password)
     if secret is None:
-        raise BadRequest()
+        raise BadRequest(detail="the password must be valid Unicode")
     salt = secrets.token_bytes(_SALT_LENGTH)
     return _format_scrypt(cost, salt, _scrypt(secret, salt, cost, _BLOCK_SIZE, _PARALLEL))
 

@@ -76,7 +76,7 @@ class Polls:
         """
         if self.limit and len(self._waiting) >= self.limit:
             self._refused("polls")
-            raise TooManyRequests()
+            raise TooManyRequests(detail=f"{self.limit} polls wait already (limits.polls)")
         self._waiting.add(poll)
 
     def remove(self, poll):

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
+from difflib import get_close_matches
 
 import msgspec
 from msgspec import Raw
+from twisted.logger import Logger
 
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.declare import WHOLE
-from dhtwisted.coercion import REFUSED, coerce, readers
+from dhtwisted.coercion import REFUSED, coerce, misfit, readers
 from dhtwisted.conventions import REST
 from dhtwisted.coroutines import run
 from dhtwisted.envelope import encode, encode_text
@@ -26,10 +28,12 @@ from dhtwisted.errors import (
     MissingBody,
     NoSuchPath,
     TooDeep,
+    UnknownParameter,
     UnparseableTimestamp,
     UnsupportedMediaType,
 )
-from dhtwisted.schema import Timestamp, decode_hook, exceeds_depth
+from dhtwisted.json_faults import fault, read_object
+from dhtwisted.schema import Timestamp, decode_hook, exceeds_depth, too_deep
 from dhtwisted.server import Request
 
 HELD_ERROR = 1.0
@@ -37,6 +41,12 @@ HELD_ERROR = 1.0
 
 COMMON = frozenset({"requestId", "token"})
 """Members of every request that REST does not read: who asks is in the header."""
+
+STRICT = "strict"
+"""The parameter, of every query, that has others refused which the route does not have."""
+
+LONGEST_NAME, MOST_NAMED = 64, 10
+"""Of unknown parameters: characters of a name that is told, and names in a line of the log."""
 
 _LOST_PLUS = re.compile(r"(:\d\d(?:\.\d*)?) (?=\d\d:?\d\d$)", re.ASCII)
 _members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -117,26 +127,42 @@ class Endpoint:
         values = {}
         for wire_name, text in zip(self.route.places, places, strict=True):
             reader = self._readers[wire_name]
-            values[reader.name] = self._read_place(reader, text, wire_name == self.route.places[-1])
+            values[reader.name] = self._read_place(reader, wire_name, text)
         for wire_name, header in self.route.request_headers.items():
             values[self._readers[wire_name].name] = call.header(header)
         if self.route.body is None:
             for wire_name in call.query.keys() & self._query:
-                self._read_query(self._readers[wire_name], call.query[wire_name], values)
+                self._read_query(self._readers[wire_name], wire_name, call.query[wire_name], values)
         elif self._body is not None:
             values[self._body.name] = self._read_body(call, depth)
         else:
             return self._read_whole(call, depth, values)
         return self.action.fields(**values)
 
-    def _read_place(self, reader, text, is_last):
+    def unknown(self, query):
+        """The parameters of a query that this route does not have, sorted."""
+        return sorted(query.keys() - self._query - {STRICT})
+
+    def refuse_unknown(self, query):
+        """Hold a query to the parameters that this route has.
+
+        :raises UnknownParameter: it has another.
+        """
+        for name in self.unknown(query):
+            near = get_close_matches(name, self._query, n=1)
+            raise UnknownParameter(name[:LONGEST_NAME], near + sorted(self._query - set(near)))
+
+    def _read_place(self, reader, wire_name, text):
+        raw = encode_text(text)
         try:
-            return reader.read(encode_text(text))
+            return reader.read(raw)
         except REFUSED:
-            raise (BadRequest if is_last and self.route.bad_id == 400 else NoSuchPath)() from None
+            is_wrong = wire_name == self.route.places[-1] and self.route.bad_id == 400
+            detail = f"the place {{{wire_name}}} of the path: {misfit(reader.type, raw, wire_name).detail}"
+            raise (BadRequest if is_wrong else NoSuchPath)(detail=detail) from None
 
     @staticmethod
-    def _read_query(reader, texts, values):
+    def _read_query(reader, wire_name, texts, values):
         """An empty value is an absent one; lists come with commas, repeated, or both (REST reference, section 6)."""
         if reader.is_list:
             parts = [part for text in texts for part in text.split(",") if part]
@@ -148,7 +174,8 @@ class Endpoint:
         try:
             values[reader.name] = reader.read(raw)
         except REFUSED:
-            raise (UnparseableTimestamp if reader.kind is Timestamp else BadRequest)() from None
+            detail = misfit(reader.type, raw, wire_name).detail
+            raise (UnparseableTimestamp if reader.kind is Timestamp else BadRequest)(detail=detail) from None
 
     def _read_body(self, call, depth):
         if self.route.object_first and _is_missing(call.body.strip()):
@@ -189,12 +216,12 @@ def _checked_body(call, depth, levels_around=0):
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise UnsupportedMediaType()
     if depth and exceeds_depth(body, depth - levels_around):
-        raise TooDeep()
+        raise TooDeep(detail=too_deep("the body", depth - levels_around))
     try:
         # What stays raw JSON is not looked into by the decoder.
         body.decode()
     except UnicodeDecodeError:
-        raise MalformedJson() from None
+        raise MalformedJson(detail=f"the body {fault(body)}") from None
     return body
 
 
@@ -202,7 +229,7 @@ def _object(body):
     try:
         return _members(body)
     except UNREADABLE:
-        raise MalformedJson() from None
+        raise MalformedJson(detail=f"the body {read_object(body)[1]}") from None
 
 
 class _Node:
@@ -241,6 +268,8 @@ class RestApi:
     :param server: a started :class:`~dhtwisted.server.Server`.
     """
 
+    log = Logger()
+
     def __init__(self, server):
         self._server = server
         self._depth = server.settings.limits.json_depth
@@ -273,12 +302,12 @@ class RestApi:
         found = self._root.find(call.segments)
         endpoint = found[0].endpoints.get(call.method) if found is not None else None
 
-        def refuse(error):
-            self._answer_error(error, endpoint, call, done)
+        def refuse(error, body_member=None):
+            self._answer_error(error, endpoint, call, done, body_member)
 
         def finished(_, members, error):
             if error is not None:
-                refuse(error)
+                refuse(error, endpoint.route.body)
             else:
                 done(*_success(endpoint, members))
 
@@ -307,10 +336,25 @@ class RestApi:
         if endpoint is None:
             raise MethodNotAllowed()
         self._server.check(endpoint.action, principal)
+        if call.query:
+            self._look_for_unknown(endpoint, call)
         return Request(self._server, call.caller, endpoint.action, endpoint.read(found[1], call, self._depth), principal)
 
-    def _answer_error(self, error, endpoint, call, done):
-        answer = (*error_answer(error), retry_line(error))
+    def _look_for_unknown(self, endpoint, call):
+        """Refuse parameters that the route does not have, when the client asks for that; else name them in the log, at ``debug``."""
+        if call.query.get(STRICT, [""])[0].lower() == "true":
+            endpoint.refuse_unknown(call.query)
+        elif self._server.settings.log.level == "debug" and (unknown := endpoint.unknown(call.query)):
+            self.log.debug(
+                "{action} has no parameters {names}, which were ignored",
+                action=endpoint.action.name,
+                names=", ".join(name[:LONGEST_NAME] for name in unknown[:MOST_NAMED]) + (", ..." if len(unknown) > MOST_NAMED else ""),
+                connection=call.caller.number,
+                address=call.caller.address,
+            )
+
+    def _answer_error(self, error, endpoint, call, done, body_member):
+        answer = (*error_answer(error, body_member), retry_line(error))
         if endpoint is None or not endpoint.action.waits or call.query.get("waitTimeout", [""])[0] == "0":
             done(*answer)
             return
@@ -332,11 +376,24 @@ def _headers(members, names):
     return b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in values if value is not None)
 
 
-def error_answer(error):
-    """Status and body of an :class:`~dhtwisted.errors.ApiError` (REST reference, section 4)."""
+def error_answer(error, body_member=None):
+    """Status and body of an :class:`~dhtwisted.errors.ApiError` (REST reference, section 4).
+
+    :param body_member: the member of the request that its body was; the detail then calls it the body.
+    """
     code = error.rest_code or error.code
     body = b'{"error":%d,"message":%b' % (code, encode_text(error.rest_text or error.text))
+    if error.detail is not None:
+        body += b',"detail":%b' % encode_text(_from_body(error.detail, body_member))
     return code, body + (b"}" if error.retry_after is None else b',"retryAfter":%d}' % error.retry_after)
+
+
+def _from_body(detail, member):
+    """A detail about ``device.name`` in the words of a client to whom ``device`` is the body."""
+    first, space, rest = detail.partition(" ")
+    if first == member:
+        return f"the body{space}{rest}"
+    return detail.removeprefix(f"{member}.")
 
 
 def retry_line(error):

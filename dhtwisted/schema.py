@@ -12,7 +12,8 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
-from dhtwisted.errors import UNREADABLE, BadRequest, InvalidNotificationId, MalformedJson
+from dhtwisted.errors import UNREADABLE, InvalidNotificationId, MalformedJson, WrongLength
+from dhtwisted.json_faults import fault
 from dhtwisted.timestamps import parse_timestamp
 
 ABSENT = Raw(b"")
@@ -79,16 +80,21 @@ def check_json(text):
     try:
         _check(text)
     except UNREADABLE:
-        raise MalformedJson() from None
+        raise _unreadable(text, "it") from None
 
 
-def payload(raw):
+def _unreadable(text, member):
+    return MalformedJson(detail=f"{member} {fault(text)}")
+
+
+def payload(raw, member):
     """Take "any JSON" out of a request, for keeping.
 
     Numbers that other readers could not hold (``1e999999``, integers of more than 4,300 digits) end here: msgspec refuses exactly these
     when it decodes, 0.7 us for a small object. So short text is looked at first: without an exponent of three digits and without
     escapes (of lone surrogates) there is nothing to refuse. The copy frees the frame of which ``raw`` is a view.
 
+    :param member: its path in the request, for the error.
     :returns: the JSON text as bytes, or ``None`` when absent or null.
     :raises MalformedJson: it cannot be kept.
     """
@@ -100,7 +106,7 @@ def payload(raw):
         try:
             _check(text)
         except UNREADABLE:
-            raise MalformedJson() from None
+            raise _unreadable(text, member) from None
     return None if text == b"null" else text
 
 
@@ -108,19 +114,25 @@ def _has_large_exponent(text):
     return text.translate(_EXPONENTS, b"+").find(b"e000") >= 0
 
 
-def check_length(value, low, high, what):
+def check_length(value, low, high, member):
     """Hold a text to its permitted length in characters; ``None`` passes.
 
+    :param member: its path in the request, such as ``device.name``.
     :raises BadRequest: too short or too long.
     """
     if value is not None and not low <= len(value) <= high:
-        raise BadRequest(f"Field cannot be empty. The length of {what} should be from {low} to {high} symbols.")
+        raise WrongLength(member, low, high)
 
 
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _OPENING_BRACKET = ord("[")
 _SHORTEST_LEVEL = len('{"":}')
 _NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
+
+
+def too_deep(what, limit):
+    """The detail about JSON that is nested deeper than ``limit``."""
+    return f"{what} is nested too deeply; arrays and objects may be {limit} deep (limits.json_depth)"
 
 
 def exceeds_depth(text, limit):

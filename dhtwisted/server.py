@@ -278,7 +278,7 @@ class Server:
         if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
         if isinstance(error, Unstorable):
-            return BadRequest()
+            return BadRequest(detail="a value cannot be stored: a text with a NUL character or that is no Unicode, or too large a number")
         self.log.failure("{what} failed", failure=Failure(error), what=what, **_identity(output, request))
         return InternalError()
 

@@ -23,13 +23,14 @@ class RestClient:
         self._authorization = authorization
         self.caller = None
         self.headers = {}
+        self.detail = None
 
     def send(self, method, path, body=None, content_type=None, headers=None):
-        """Begin a request. The further headers of its answer are in ``headers`` when it is there.
+        """Begin a request. The further headers of its answer are in ``headers`` when it is there, and the detail of an error in ``detail``.
 
         :param body: bytes as they are, anything else as JSON.
         :param headers: further ones of the request.
-        :returns: a Deferred of the status and the decoded body, ``None`` for no body.
+        :returns: a Deferred of the status and the decoded body without an error's detail, ``None`` for no body.
         """
         path, _, query = path.partition("?")
         self.caller = Caller("192.0.2.1", WEBSOCKET_URL)
@@ -42,7 +43,9 @@ class RestClient:
 
         def done(status, content, lines=b""):
             self.headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
-            answered.callback((status, content and strict_json.read(content)))
+            content = content and strict_json.read(content)
+            self.detail = content.pop("detail", None) if status >= 400 else None
+            answered.callback((status, content))
 
         self._api.handle(call, done)
         return answered

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion envelope resources coroutines waiter throttle conventions metrics "
-    "masking tracing line_limit statistics private_files edited_text addresses",
+    "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines waiter throttle conventions "
+    "metrics masking tracing line_limit statistics private_files edited_text addresses",
     "core": "server broker arrivals access entities replay polls audit",
     "logs": "logs",
     "actions": "actions",

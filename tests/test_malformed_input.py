@@ -154,6 +154,7 @@ async def test_a_request_id_that_cannot_be_sent_back_is_null(busy, failures, act
     for value in [wrapping % value for value in UNKEPT for wrapping in WRAPPED] + [b'{"\\udc00":1}']:
         for client in busy:
             reply = answer(client, b'{"action":"%b","requestId":%b%b}' % (action, value, more))
+            assert reply.pop("detail").startswith(("requestId has", "the message has"))
             assert reply == {
                 "action": action.decode(),
                 "requestId": None,

@@ -57,18 +57,18 @@ def test_depth_agrees_with_what_a_reader_finds(value, limit):
 
 @given(json_texts)
 def test_a_payload_is_kept_byte_for_byte(text):
-    assert payload(Raw(text)) == (None if text.strip() == b"null" else text)
+    assert payload(Raw(text), "it") == (None if text.strip() == b"null" else text)
 
 
 @pytest.mark.parametrize("raw", [ABSENT, NULL])
 def test_absent_and_null_payloads_are_the_same(raw):
-    assert payload(raw) is None
+    assert payload(raw, "it") is None
 
 
 @pytest.mark.parametrize("text", [b"1e999999", b"-1e999999", b"9" * 5000, b'"\\ud800"', b'["\\udc00\\ud800"]', b'{"a":[1e400]}'])
 def test_what_others_cannot_read_is_no_payload(text):
     with pytest.raises(MalformedJson):
-        payload(Raw(text))
+        payload(Raw(text), "it")
 
 
 def test_a_length_is_counted_in_characters():

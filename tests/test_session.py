@@ -121,7 +121,8 @@ def test_errors_keep_the_order(slow):
     assert slow.replies == [1, None, 3, 4]
     slow.storage.release_all()
     assert slow.replies == [1, None, 3, 4, 5, 6, None, 8, 9]
-    assert slow.client.messages[1] == slow.client.messages[6] == MALFORMED
+    assert slow.client.messages[1] == MALFORMED | {"detail": "the message is not JSON: it cannot be read from character 1 on"}
+    assert slow.client.messages[6] == MALFORMED | {"detail": "the message must be a JSON object"}
 
 
 def test_an_insert_behind_an_error_still_overlaps(slow):

@@ -77,18 +77,18 @@ def _insert(request, device):
     new = request.fields.command
     if new is None:
         raise MissingCommand()
-    check_name(new.command, MissingCommand)
-    check_text(new.status)
+    check_name(new.command, MissingCommand, "command.command")
+    check_text(new.status, "command.status")
     command = Command(
         name=new.command,
         device_id=device.id,
         network_id=device.network_id,
         device_type_id=device.device_type_id,
         user_id=request.principal.user_id,
-        parameters=payload(new.parameters),
+        parameters=payload(new.parameters, "command.parameters"),
         lifetime=new.lifetime,
         status=new.status,
-        result=payload(new.result),
+        result=payload(new.result, "command.result"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
     stored = request.server.messages.append((command,))
@@ -206,8 +206,8 @@ def _update(request, device):
         raise MissingCommandId()
     if fields.command is None:
         return _refuse(request, device)
-    check_text(fields.command.status)
-    changes = {"status": fields.command.status, "result": payload(fields.command.result)}
+    check_text(fields.command.status, "command.status")
+    changes = {"status": fields.command.status, "result": payload(fields.command.result, "command.result")}
     changes = {name: value for name, value in changes.items() if value is not None}
     return after(request.server.messages.update_command(device.id, fields.command_id, changes), _updated, request)
 

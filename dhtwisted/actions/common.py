@@ -98,7 +98,7 @@ def entity_query(request, sort_fields, **conditions):
     fields = request.fields
     sort = ({"": ""} | sort_fields).get((fields.sort_field or "").lower())
     if sort is None:
-        raise BadRequest()
+        raise BadRequest(detail=f"sortField must be one of {', '.join(filter(None, sort_fields))}, or left out")
     if fields.take is None:
         fields.take = request.session.conventions.entities_taken
     skip, take = _page(request)
@@ -109,7 +109,7 @@ def _page(request):
     """``skip`` and ``take`` as they were asked for, but no more than ``limits.list_size``. A ``take`` of ``None`` is all."""
     skip, take = request.fields.skip or 0, request.fields.take
     if skip < 0 or (take is not None and take < 0):
-        raise BadRequest()
+        raise BadRequest(detail=f"{'skip' if skip < 0 else 'take'} must not be below 0")
     limit = request.server.settings.limits.list_size
     return min(skip, LARGEST_SKIP), min(take, limit) if limit and take is not None else take
 
@@ -181,22 +181,28 @@ async def find_messages(request, kind, query):
     return found
 
 
-def check_name(name, missing):
+def check_name(name, missing, member):
     """Hold the name of a command or notification to its form.
 
     :param missing: the error class for an absent or empty one.
+    :param member: its path in the request, for the error.
     :raises BadRequest: too long, or with a NUL character.
     """
     if not name:
-        raise missing()
+        raise missing(detail=f"{member} is missing or empty; give a name as a string")
     if len(name) > MAX_NAME or "\0" in name:
-        raise BadRequest()
+        raise _unfit_text(member)
 
 
-def check_text(text):
+def check_text(text, member):
     """Hold a short text of a message to what every storage can keep.
 
+    :param member: its path in the request, for the error.
     :raises BadRequest: more than 256 characters, or a NUL character.
     """
     if text is not None and (len(text) > MAX_NAME or "\0" in text):
-        raise BadRequest()
+        raise _unfit_text(member)
+
+
+def _unfit_text(member):
+    return BadRequest(detail=f"{member} must have at most {MAX_NAME} characters, and no NUL character (\\u0000)")

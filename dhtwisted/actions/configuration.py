@@ -85,9 +85,9 @@ async def configuration_put(request) -> OneConfiguration:
     if len(fields.name) > LONGEST_NAME:
         raise InvalidConfigurationName()
     if fields.value is None:
-        raise BadRequest()
+        raise BadRequest(detail="value is missing; give a string")
     check_length(fields.value, 1, LONGEST_VALUE, "value")
-    check_text(fields.value)
+    check_text(fields.value, "value")
     try:
         return OneConfiguration.of(await entities.insert(Configuration(name=fields.name, value=fields.value)))
     except Duplicate:
@@ -127,7 +127,7 @@ def _check_name(name):
 async def _find(request, name):
     if not name:
         raise MissingConfigurationName()
-    check_text(name)
+    check_text(name, "name")
     found = await request.server.entities.find(Configuration, EntityQuery(equal={"name": name}))
     if not found:
         raise ConfigurationNotFound(name)

@@ -94,7 +94,7 @@ async def _conditions(request):
     :raises BadRequest: a pattern that is longer than any name; one of 1 MiB would take 20 s to compile.
     """
     fields, principal = request.fields, request.principal
-    check_text(fields.name_pattern)
+    check_text(fields.name_pattern, "namePattern")
     networks = principal.networks()
     if fields.network_id is not None:
         networks = intersect(networks, frozenset({fields.network_id}))
@@ -146,8 +146,8 @@ async def device_save(request):
         raise InvalidDeviceId()
     if fields is None:
         raise MissingDevice()
-    check_length(fields.name, 1, 128, "name")
-    check_text(fields.name)
+    check_length(fields.name, 1, 128, "device.name")
+    check_text(fields.name, "device.name")
     if request.principal.device_id not in (None, device_id):
         raise NoAccessToDevice()
     device = await request.server.entities.get(Device, device_id)
@@ -168,7 +168,7 @@ async def _create(request, device_id, fields):
     device = Device(
         id=device_id,
         name=device_id if fields.name is None else fields.name,
-        data=payload(fields.data),
+        data=payload(fields.data, "device.data"),
         network_id=await _network(request, fields.network_id),
         device_type_id=await _device_type(request, fields.device_type_id),
         is_blocked=fields.is_blocked or False,
@@ -184,7 +184,7 @@ async def _change(request, device, fields):
         raise NoAccessToDevice()
     changes = {name: value for name in ("name", "is_blocked") if (value := getattr(fields, name)) is not None}
     if fields.data:
-        changes["data"] = payload(fields.data)
+        changes["data"] = payload(fields.data, "device.data")
     if fields.network_id is not None:
         changes["network_id"] = await _network(request, fields.network_id)
     if fields.device_type_id is not None:
@@ -199,7 +199,7 @@ async def _check_place(request, device):
     get = request.server.entities.get
     if await get(Network, device.network_id) is None or await get(DeviceType, device.device_type_id) is None:
         await delete_device(request.server, device.id)
-        raise BadRequest()
+        raise BadRequest(detail="the network or device type of the device was deleted at the same time")
 
 
 def _within(value, permitted):
@@ -223,7 +223,7 @@ async def _network(request, network_id):
             raise NoAccessToNetwork()
         return min(own)
     if await request.server.entities.get(Network, network_id) is None:
-        raise BadRequest()
+        raise BadRequest(detail="device.networkId must be the id of a network that exists")
     if not _within(network_id, networks):
         raise NoAccessToNetwork()
     return network_id
@@ -238,7 +238,7 @@ async def _device_type(request, device_type_id):
             raise NoAccessToDeviceType()
         return found[0].id
     if await request.server.entities.get(DeviceType, device_type_id) is None:
-        raise BadRequest()
+        raise BadRequest(detail="device.deviceTypeId must be the id of a device type that exists")
     if not _within(device_type_id, types):
         raise NoAccessToDeviceType()
     return device_type_id

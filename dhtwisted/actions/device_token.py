@@ -81,7 +81,7 @@ def check_label(label):
 
     :raises BadRequest: too short or too long.
     """
-    check_length(label, 1, 128, "label")
+    check_length(label, 1, 128, "payload.label")
 
 
 def claims_of(record, claims):
@@ -106,7 +106,7 @@ async def _check_room(server, user_id):
     if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
         await _forget_expired(server, equal)
         if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
-            raise TooManyRequests()
+            raise TooManyRequests(detail=f"the user has {MOST_OF_A_USER} tokens of devices; revoke some that are not used")
 
 
 async def records_of(entities, user_id):

@@ -15,6 +15,7 @@ from dhtwisted.schema import Fields, Integer
 
 DEVICE_TYPES = Grouping(
     kind=DeviceType,
+    member="deviceType",
     device_field="device_type_id",
     user_field="device_type_ids",
     accessible=Principal.device_types,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.device import delete_device
-from dhtwisted.errors import AccessDenied, ApiError, BadRequest, Duplicate, Missing, SpecifiedId
+from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
 from dhtwisted.model import Device, EntityQuery, User, Without
 from dhtwisted.resources import Count, GroupWithDevices, NestedDeviceResource
 from dhtwisted.schema import Integer, Members, check_length
@@ -36,6 +36,7 @@ class Grouping:
     """One of the two.
 
     :ivar kind: ``Network`` or ``DeviceType``.
+    :ivar member: the member of a request that is the object.
     :ivar device_field: the field of a device that says where it belongs.
     :ivar user_field: the field of a user that holds the assigned ones.
     :ivar accessible: principal -> ids of those that he may use, ``None`` for all.
@@ -48,6 +49,7 @@ class Grouping:
     """
 
     kind: type
+    member: str
     device_field: str
     user_field: str
     accessible: Callable
@@ -83,7 +85,7 @@ class Grouping:
 
     def _conditions(self, request):
         fields = request.fields
-        check_text(fields.name_pattern)
+        check_text(fields.name_pattern, "namePattern")
         ids = self.accessible(request.principal)
         return {
             "equal": {} if fields.name is None else {"name": fields.name},
@@ -107,10 +109,10 @@ class Grouping:
         if new is None:
             raise self.missing()
         if new.id is not None:
-            raise SpecifiedId()
-        _check(new)
+            raise SpecifiedId(detail=f"{self.member}.id must be left out; the server gives one")
+        _check(new, self.member)
         if new.name is None:
-            raise BadRequest(f"Field cannot be empty. The length of name should be from 1 to {LONGEST} symbols.")
+            raise WrongLength(f"{self.member}.name", 1, LONGEST)
         try:
             return await request.server.entities.insert(self.kind(name=new.name, description=new.description))
         except Duplicate:
@@ -121,7 +123,7 @@ class Grouping:
         group = await self.accessible_one(request, group_id)
         if change is None:
             raise self.missing()
-        _check(change)
+        _check(change, self.member)
         changes = {name: value for name in ("name", "description") if (value := getattr(change, name)) is not None}
         try:
             await request.server.entities.update(self.kind, group.id, changes)
@@ -161,8 +163,8 @@ class Grouping:
             return
 
 
-def _check(group):
-    check_length(group.name, 1, LONGEST, "name")
-    check_length(group.description, 0, LONGEST, "description")
-    check_text(group.name)
-    check_text(group.description)
+def _check(group, member):
+    check_length(group.name, 1, LONGEST, f"{member}.name")
+    check_length(group.description, 0, LONGEST, f"{member}.description")
+    check_text(group.name, f"{member}.name")
+    check_text(group.description, f"{member}.description")

@@ -15,6 +15,7 @@ from dhtwisted.schema import Fields, Integer
 
 NETWORKS = Grouping(
     kind=Network,
+    member="network",
     device_field="network_id",
     user_field="network_ids",
     accessible=Principal.networks,

@@ -76,7 +76,7 @@ def notification_insert(request) -> InsertedNotification | Awaitable:
     new = fields.notification
     if new is None:
         raise MissingNotification()
-    check_name(new.notification, MissingNotification)
+    check_name(new.notification, MissingNotification, "notification.notification")
     device = device_at_hand(request, fields.device_id)
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 
@@ -90,7 +90,7 @@ def _insert(request, device):
         device_id=device.id,
         network_id=device.network_id,
         device_type_id=device.device_type_id,
-        parameters=payload(new.parameters),
+        parameters=payload(new.parameters, "notification.parameters"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
     stored = request.server.messages.append((notification,))

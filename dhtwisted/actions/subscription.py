@@ -73,7 +73,7 @@ async def _subscribe(request, event):
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
         request.server.metrics.refused("subscriptions_per_connection")
-        raise TooManyRequests()
+        raise TooManyRequests(detail=f"this connection has {limit} subscriptions (limits.subscriptions_per_connection)")
     await check_filters(request)
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
         raise NothingAccessible()
@@ -113,11 +113,19 @@ def filters(request):
 async def check_filters(request):
     """Refuse filters that name what does not exist, or what is not the caller's (section 4.1)."""
     fields, principal = request.fields, request.principal
-    lists = (fields.device_ids, fields.network_ids, fields.device_type_ids, fields.names)
-    if any(len(values) > MAX_SUBSCRIPTION_LIST for values in lists if values) or (fields.limit is not None and fields.limit < 0):
-        raise BadRequest()
-    for name in fields.names or ():
-        check_text(name)
+    lists = {
+        "deviceIds": fields.device_ids,
+        "networkIds": fields.network_ids,
+        "deviceTypeIds": fields.device_type_ids,
+        "names": fields.names,
+    }
+    for member, values in lists.items():
+        if values and len(values) > MAX_SUBSCRIPTION_LIST:
+            raise BadRequest(detail=f"{member} must have at most {MAX_SUBSCRIPTION_LIST} elements")
+    if fields.limit is not None and fields.limit < 0:
+        raise BadRequest(detail="limit must not be below 0")
+    for index, name in enumerate(fields.names or ()):
+        check_text(name, f"names[{index}]")
     if fields.device_id == "":
         raise MissingDeviceId()
     await _check_ids(request, Network, fields.network_ids, principal.networks(), NetworksNotFound)

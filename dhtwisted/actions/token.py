@@ -27,6 +27,7 @@ from dhtwisted.errors import (
     UserInactive,
     UserNotFound,
 )
+from dhtwisted.json_faults import fault
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, Members, Timestamp, milliseconds
@@ -99,7 +100,7 @@ async def token(request) -> Tokens:
     wait = server.logins.wait(*keys)
     if wait:
         request.server.metrics.refused("logins_per_minute")
-        raise TooManyRequests(wait)
+        raise TooManyRequests(wait, detail="too many failed logins of this login or from this address (limits.logins_per_minute)")
     try:
         user = await server.auth.login(fields.login, fields.password)
     except (UnknownLogin, InvalidCredentials):
@@ -152,7 +153,7 @@ async def token_refresh(request) -> AccessToken:
     """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
     server, text = request.server, request.fields.refresh_token
     if not text:
-        raise MissingPayload()
+        raise MissingPayload(detail="refreshToken is missing or empty; give the refresh token that came with the access token")
     try:
         claims = server.auth.verify(text)
     except InvalidCredentials:
@@ -188,7 +189,7 @@ async def token_create(request) -> Tokens:
     if payload is None:
         raise MissingPayload()
     if payload.user_id is None:
-        raise BadRequest()
+        raise BadRequest(detail="payload.userId is missing; give the user's id as an integer")
     free = server.settings.compatibility.unrestricted_token_create or (
         Permission.ANY in principal.claims.actions and principal.is_administrator
     )
@@ -204,8 +205,8 @@ async def token_create(request) -> Tokens:
     claims = Claims(
         user_id=user.id,
         actions=_requested_actions(payload.actions),
-        network_ids=_as_set(payload.network_ids),
-        device_type_ids=_as_set(payload.device_type_ids),
+        network_ids=_as_set(payload.network_ids, "payload.networkIds"),
+        device_type_ids=_as_set(payload.device_type_ids, "payload.deviceTypeIds"),
         expires=0,
         # What was made with a token ends with it, also when it is revoked at this moment.
         valid_from=principal.claims.valid_from if user.id == principal.user_id else user.valid_from,
@@ -223,34 +224,36 @@ async def token_create(request) -> Tokens:
     return tokens
 
 
-def _as_set(ids):
+def _as_set(ids, member):
     """A list of networks or device types as a set. What is no id would make a token that nobody accepts."""
     if ids is None:
         return None
-    if not all(text == "*" or (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID) for text in ids):
-        raise BadRequest()
+    for index, text in enumerate(ids):
+        if text != "*" and not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
+            raise BadRequest(detail=f"{member}[{index}] must be an id, or * for all")
     return frozenset(ids)
 
 
 def _requested_actions(actions):
     """Permission ids of names and numbers. What nobody knows is dropped; nothing left means no permission, never the defaults."""
     found = set()
-    for raw in actions or ():
-        value = _primitive(raw)
+    for index, raw in enumerate(actions or ()):
+        member = f"payload.actions[{index}]"
+        value = _primitive(raw, member)
         if isinstance(value, str):
             found.add(PERMISSIONS_BY_NAME.get(value.lower()))
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise MalformedJson()
+            raise MalformedJson(detail=f"{member} must be the name or the number of an action, such as GetDevice")
         elif value in Permission.__members__.values():
             found.add(Permission(value))
     return frozenset(found - {None}) or NO_PERMISSION
 
 
-def _primitive(raw):
+def _primitive(raw, member):
     try:
         return msgspec.json.decode(raw)
     except UNREADABLE:
-        raise MalformedJson() from None
+        raise MalformedJson(detail=f"{member} {fault(bytes(raw))}") from None
 
 
 def _cut(claims, principal):

@@ -83,7 +83,7 @@ async def user_count(request) -> Count:
 
 def _conditions(request):
     fields = request.fields
-    check_text(fields.login_pattern)
+    check_text(fields.login_pattern, "loginPattern")
     equal = {"role": fields.role, "status": fields.status}
     like = {}
     if fields.login_pattern is not None:
@@ -201,7 +201,7 @@ async def user_insert(request) -> InsertedUser:
     if new.role == ADMINISTRATOR and not _manages_administrators(request):
         taken = await request.server.entities.count(User, EntityQuery(equal={"login": login}))
         raise LoginTaken() if taken else AdministratorRequired()
-    data = payload(new.data)
+    data = payload(new.data, "user.data")
     user = User(
         login=login,
         password=await _hashed(request, new.password),
@@ -291,7 +291,7 @@ async def _update(request, user):
     if change.login is not None:
         changes["login"] = checked_login(change.login)
     if change.data:
-        changes["data"] = payload(change.data)
+        changes["data"] = payload(change.data, "user.data")
     if change.password:
         check_password(change.password)
         changes["password"] = await _hashed(request, change.password)
@@ -350,7 +350,7 @@ def checked_login(login):
     if not 3 <= len(login) <= 128:
         raise InvalidLogin()
     if LOGIN.fullmatch(login) is None:
-        raise BadRequest()
+        raise BadRequest(detail="user.login must have only ASCII letters, digits and the characters _ @ . -")
     return login
 
 
@@ -365,4 +365,4 @@ def check_password(password):
 
 def _check_status(status):
     if status is not None and status not in STATUSES:
-        raise BadRequest()
+        raise BadRequest(detail="user.status must be 0 (active), 1 (locked out) or 2 (disabled)")

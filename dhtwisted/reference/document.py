@@ -52,7 +52,8 @@ The REST side of a DeviceHive-compatible server. `HEAD` works wherever `GET` doe
 Who asks is told by `Authorization: Bearer` and an access token, which `POST /token` gives. Every error has a body with its status and a
 message. Timestamps are UTC, `2026-01-02T03:04:05.678`; those that are sent may have a zone, and may be milliseconds since 1970. In a
 request, null and an absent member are the same unless said otherwise, and members that are not described here are ignored. More is
-understood than is described: numbers for texts, texts for numbers and booleans, lists in a query by commas, repeated, or both.
+understood than is described: numbers for texts, texts for numbers and booleans, lists in a query by commas, repeated, or both. With
+`strict=true` in the query of any request, parameters that it does not have are refused with 400; else they are ignored.
 """
 
 
@@ -91,6 +92,7 @@ def _error_schema():
     properties = {
         "error": {"type": "integer", "minimum": 400, "maximum": 599, "description": "the status"},
         "message": {"type": "string", "description": "what is wrong"},
+        "detail": {"type": "string", "description": "which member is wrong, and what was expected; for people, not for programs"},
         "retryAfter": {"type": "integer", "minimum": 1, "description": "seconds after which to try again, with 429 and where it is known"},
     }
     return {"type": "object", "properties": properties, "required": ["error", "message"]}

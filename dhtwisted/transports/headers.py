@@ -5,14 +5,15 @@ from __future__ import annotations
 from dhtwisted.errors import BadRequest
 
 
-def single(values):
+def single(values, name):
     """A header as text, which may hold any bytes; ``None`` when it is absent.
 
     :param values: its values, a sequence of bytes.
+    :param name: what it is called, bytes.
     :raises BadRequest: it is repeated, so that it cannot be said what was meant.
     """
     if len(values) > 1:
-        raise BadRequest()
+        raise BadRequest(detail=f"the header {name.decode()} must come once")
     return values[0].decode("latin-1") if values else None
 
 

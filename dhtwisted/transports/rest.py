@@ -70,14 +70,14 @@ class HttpRequest(Request):
         self._body = []
         self._length = length
         if self._exceeds(length or 0):
-            self._refuse(BodyTooLarge())
+            self._refuse(BodyTooLarge(self.channel.factory.message_size))
 
     def handleContentChunk(self, data):
         self._received += len(data)
         if self._refused:
             return
         if self._exceeds(self._received):
-            self._refuse(BodyTooLarge())
+            self._refuse(BodyTooLarge(self.channel.factory.message_size))
             return
         self._body.append(data)
         seconds = self.channel.factory.body_timeout
@@ -123,7 +123,8 @@ class HttpRequest(Request):
 
         :raises BadRequest: it is repeated, so that it cannot be said what was meant.
         """
-        return single(self._values(name.encode()))
+        encoded = name.encode()
+        return single(self._values(encoded), encoded)
 
     @property
     def body(self):
@@ -417,4 +418,4 @@ def _parameters(query):
     try:
         return parse_qs(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError:
-        raise BadRequest() from None
+        raise BadRequest(detail=f"the query must be UTF-8, percent-encoded, with at most {MOST_PARAMETERS} parameters") from None

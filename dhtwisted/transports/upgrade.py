@@ -64,7 +64,7 @@ class Head:
         if origins and origin is not None and origin not in origins:
             raise AccessDenied()
         # Autobahn would join what is repeated.
-        single(self.values(b"authorization"))
+        single(self.values(b"authorization"), b"authorization")
         if self.method != b"GET":
             raise HandshakeMethod()
         if self.version != b"HTTP/1.1":

@@ -110,6 +110,7 @@ class RestConnection(Connection):
 
     def expected(self, message):
         """The form in which REST says what the transcript expects."""
+        message = {name: value for name, value in message.items() if name != "detail"}
         if message.get("status") == "error" and message["action"] != "token":
             code, text = OTHER_TEXTS.get((message["code"], message["error"]), (message["code"], message["error"]))
             if code == 401 and text == errors.InvalidCredentials.text:
@@ -140,7 +141,7 @@ class RestConnection(Connection):
 
     @staticmethod
     def _error(content):
-        assert content.keys() == {"error", "message"}, content
+        assert content.keys() - {"detail"} == {"error", "message"}, content
         return {"status": "error", "code": content["error"], "error": content["message"]}
 
     async def _info(self):
