@@ -16,10 +16,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import InvalidCredentials, StorageError, UnknownLogin, UserLocked
-from dhtwisted.interfaces import IAuthProvider, ISelfCheck
+from dhtwisted.interfaces import IAuthProvider, IKeyedAuth, ISelfCheck
 from dhtwisted.model import ACTIVE, Claims, EntityQuery, User
 from dhtwisted.passwords import PasswordHasher
-from dhtwisted.signing_key import SHORTEST_KEY, SigningKey
+from dhtwisted.signing_key import SHORTEST_KEY, SigningKey, fingerprint
 
 ALGORITHM = "HS256"
 CLIENT_ACTIONS = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17})
@@ -32,7 +32,7 @@ VERIFIED_TOKENS = 10_000
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
-@implementer(IAuthProvider, ISelfCheck)
+@implementer(IAuthProvider, IKeyedAuth, ISelfCheck)
 class JWTAuth:
     """See :class:`~dhtwisted.interfaces.IAuthProvider`.
 
@@ -55,6 +55,10 @@ class JWTAuth:
             self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
             # Said once, above; PyJWT would say it again for every token.
             warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+    def key_fingerprint(self):
+        """See :meth:`dhtwisted.interfaces.IKeyedAuth.key_fingerprint`."""
+        return fingerprint(self._key)
 
     def problem(self):
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""

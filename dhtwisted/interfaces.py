@@ -193,6 +193,29 @@ class IMeasuredStorage(Interface):
     statistics = Attribute("A ``statistics.StorageStatistics``, shown in ``/metrics``.")
 
 
+class ISharedStorage(Interface):
+    """A storage on which several servers may work at once, and that tells each of the others; it need not. A storage that one process has
+    to itself, such as a file with a lock, needs no such thing.
+    """
+
+    store_id = Attribute("What tells this store from any other, as text; two objects on one store have the same. Known once it is open.")
+
+    def announce(node):
+        """Tell the others of this server, until the storage is closed or the process ends (async). Called once, before clients are served.
+        When the process is killed, or its machine is gone, the others must forget it within a minute, by themselves.
+
+        :param node: a ``model.Node``.
+        """
+
+    def look_around():
+        """Find the others (async). Called every few seconds, so at little cost.
+
+        :returns: whether this server was there first, of all that are there, and a list of the ``model.Node`` of each of the others. This
+            server, and what is left of it on a connection that broke, is not among them.
+        :raises StorageUnavailable: nothing is known now.
+        """
+
+
 class IBackedUpStorage(Interface):
     """A storage that copies itself while it works; it need not. ``devicehive backup`` asks for it. The documentation of the provider says
     how a copy is put back.
@@ -247,6 +270,10 @@ class IMessageBus(Interface):
         """End (async), also when :meth:`start` failed. Neither ``receive`` nor ``changed`` is called after this completes."""
 
 
+class ILocalBus(IMessageBus):
+    """A bus that reaches nobody: its server must be the only one on its storage."""
+
+
 class IObservedBus(Interface):
     """A bus that tells how it fares; it need not."""
 
@@ -298,6 +325,16 @@ class IAuthProvider(Interface):
 
     def close():
         """Let go of threads and files (async)."""
+
+
+class IKeyedAuth(Interface):
+    """An auth provider that tells equal signing keys from different ones; it need not. Servers on one storage compare theirs."""
+
+    def key_fingerprint():
+        """Tell equal keys from different ones, without telling anything of the key itself.
+
+        :returns: an integer from 1 to 2**30 - 1, the same wherever the key is the same: of an HMAC of a fixed text, say.
+        """
 
 
 class ISelfCheck(Interface):

@@ -280,6 +280,17 @@ class Event(Struct, gc=False, frozen=True):
     message: Command | Notification
 
 
+class Node(Struct, frozen=True, kw_only=True):
+    """How a server is set up, as far as it concerns others on the same storage.
+
+    :ivar key: a fingerprint of its signing key, 30 bits; 0 when there is none to be known.
+    :ivar has_bus: whether it hears of what others store.
+    """
+
+    key: int
+    has_bus: bool
+
+
 class Claims(Struct, frozen=True, kw_only=True):
     """What a token says (auth reference, section 1). ``None`` for a member that the token does not have.
 

@@ -20,8 +20,10 @@ from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, is_discarded, password_file, print_password, write_password
 from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
-from dhtwisted.interfaces import ISelfCheck, ProviderContext
+from dhtwisted.interfaces import IKeyedAuth, ILocalBus, ISelfCheck, ProviderContext
 from dhtwisted.masking import mask
+from dhtwisted.model import Node
+from dhtwisted.neighbours import Neighbours
 from dhtwisted.opening import open_storages
 from dhtwisted.providers import naming, open_provider
 from dhtwisted.reloading import Reloading
@@ -247,12 +249,22 @@ class DeviceHiveService(Service):
         self._at_stop("requests", server.stop, reserve=CLOSING_RESERVE)
         with naming("bus", self._settings.bus.provider):
             await server.start()
+        await self._meet_neighbours(context, auth, bus)
         factory = PortFactory(server)
         self._monitor.watch_bus(bus)
         self._monitor.watch_server(server, factory)
         self._factory = factory
         self._at_stop("connections", factory.close_connections, reserve=2 * CLOSING_RESERVE)
         return server, factory
+
+    async def _meet_neighbours(self, context, auth, bus):
+        """Find the other servers on the storages, if there can be any."""
+        key = auth.key_fingerprint() if IKeyedAuth.providedBy(auth) else 0
+        node = Node(key=key, has_bus=not ILocalBus.providedBy(bus))
+        neighbours = Neighbours(self._reactor, node, {context.storage, context.messages})
+        self._at_stop("neighbours", neighbours.stop)
+        self._monitor.watch_neighbours(neighbours)
+        await neighbours.start()
 
     def _start_control(self, server, storage):
         """Take commands of the shell. Without a socket that was asked for the server does not start; one that it makes of its own accord

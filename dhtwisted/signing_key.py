@@ -4,6 +4,7 @@ Whoever knows the key can be anybody, so files that others may read are refused,
 insists.
 """
 
+import hmac
 import os
 import secrets
 import stat
@@ -62,6 +63,15 @@ class SigningKey(bytes):
         except OSError as error:
             return f"{self.path}: the signing key in force cannot be read any more ({error.strerror}): {end}"
         return "" if same else f"{self.path}: is not the signing key in force, which stays as it is: {end}"
+
+
+def fingerprint(key):
+    """What tells equal keys from different ones, and nothing of the key: 30 bits, never 0.
+
+    :param key: bytes.
+    """
+    digest = hmac.digest(key, b"dhtwisted: servers on one storage have one signing key", "sha256")
+    return (int.from_bytes(digest[:4], "big") >> 2) or 1
 
 
 def find_key(settings, storage):

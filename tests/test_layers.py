@@ -22,7 +22,7 @@ LAYERS = {
     "configuration": "config config_environment config_kinds config_sources endpoints reloading providers provider_declaration",
     "declarations": "builtin_providers",
     "transfer": "transfer",
-    "outermost": "control terminal transports tap service self_checks opening process clock_guard systemd tls doctor bootstrap "
+    "outermost": "control terminal transports tap service neighbours self_checks opening process clock_guard systemd tls doctor bootstrap "
     "audit_file accounts account_commands account_input account_options command_options command_line transfer_commands __main__",
     "testing": "testing",
 }

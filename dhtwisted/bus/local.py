@@ -3,10 +3,10 @@
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.interfaces import IMessageBus, IObservedBus
+from dhtwisted.interfaces import ILocalBus, IObservedBus
 
 
-@implementer(IMessageBus, IObservedBus)
+@implementer(ILocalBus, IObservedBus)
 class LocalBus:
     """Hands events over within :meth:`publish`, so it is never late."""
 

@@ -3,7 +3,7 @@
 import sys
 
 from dhtwisted.doctor import configuration as sources
-from dhtwisted.doctor import data, keys, logs, machine, network, proxies, server
+from dhtwisted.doctor import data, keys, logs, machine, network, nodes, proxies, server
 from dhtwisted.doctor.findings import WARNING, WRONG, wrong
 from dhtwisted.errors import ConfigurationError
 
@@ -42,6 +42,7 @@ def examine(read_configuration, path=None):
         *network.check_endpoints(configuration, data.is_served(configuration.settings) if state is None else True),
         *proxies.check_proxies(configuration),
         *stored,
+        *nodes.check_nodes(configuration),
         *keys.check_secret(configuration),
         *keys.check_password_file(configuration),
         *keys.check_certificates(configuration),

@@ -1,11 +1,12 @@
 """A look at a database from outside, also while servers work on it. What is tried is taken back."""
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import psycopg2
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.postgres.announcement import nodes_of, nodes_statement
 from dhtwisted.postgres.connection import OLDEST_SERVER
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.errors import in_one_line
@@ -45,12 +46,38 @@ def inspect_database(dsn):
     :returns: a :class:`DatabaseFacts`.
     :raises ValueError: there is no connection, or it may not read; the text says why, without a password.
     """
+    with _asking(dsn) as cursor:
+        return _ask(cursor)
+
+
+def find_nodes(dsn):
+    """Find the servers that work on a database.
+
+    :returns: a list of :class:`~dhtwisted.model.Node`.
+    :raises ValueError: as :func:`inspect_database`.
+    """
+    with _asking(dsn) as cursor:
+        cursor.execute("SELECT to_regclass('store') IS NOT NULL")
+        if cursor.fetchone() != (True,):
+            return []
+        cursor.execute("SELECT id FROM store")
+        ((store_id,),) = cursor.fetchall()
+        cursor.execute(*nodes_statement(store_id))
+        return nodes_of(cursor.fetchall())
+
+
+@contextmanager
+def _asking(dsn):
+    """A cursor in autocommit mode.
+
+    :raises ValueError: what goes wrong in the block.
+    """
     try:
         parameters = parse(dsn) | {"connect_timeout": str(CONNECT_SECONDS), "fallback_application_name": "devicehive doctor"}
         with closing(_connect(parameters)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                return _ask(connection, cursor)
+                yield cursor
     except (psycopg2.Error, ConfigurationError) as error:
         mendable = explained(error, "the database") if isinstance(error, psycopg2.Error) else None
         raise ValueError(str(mendable) if mendable else in_one_line(error)) from error
@@ -66,7 +93,7 @@ def _connect(parameters):
         return psycopg2.connect(**parameters | {"target_session_attrs": "any"})
 
 
-def _ask(connection, cursor):
+def _ask(cursor):
     def value(sql):
         cursor.execute(sql)
         return cursor.fetchone()[0]
@@ -79,7 +106,7 @@ def _ask(connection, cursor):
         newest = value("SELECT nullif(max(server_time), 0) FROM message_counter")
     return DatabaseFacts(
         release=value("SELECT current_setting('server_version')"),
-        is_old=connection.server_version < OLDEST_SERVER,
+        is_old=cursor.connection.server_version < OLDEST_SERVER,
         settings=settings,
         version=version,
         known_version=script_count(schema_directory("postgres")),

@@ -13,8 +13,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IMeasuredStorage, IStorage
+from dhtwisted.interfaces import IMeasuredStorage, ISharedStorage, IStorage
 from dhtwisted.model import Command, Notification
+from dhtwisted.postgres.announcement import Announcement
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.errors import taken_value, unique_field
@@ -57,7 +58,7 @@ TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
 _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
-@implementer(IStorage, IMeasuredStorage)
+@implementer(IStorage, IMeasuredStorage, ISharedStorage)
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 
@@ -80,6 +81,7 @@ class PostgresStorage:
         self.store_id = None
         self._reactor = reactor
         self._open = False
+        self._announcement = None
         self.statistics = StorageStatistics(reactor.seconds)
         self._connections = []
         self._updating = {}
@@ -99,7 +101,7 @@ class PostgresStorage:
         """
         try:
             yield Deferred.fromCoroutine(self._prepare_schema())
-            writing = self._connect(WRITE_SECONDS, _prepare_writer)
+            writing = self._writing = self._connect(WRITE_SECONDS, self._prepare_writer)
             pool = [self._connect(READ_SECONDS) for _ in range(POOL_SIZE)]
             for connection in (writing, *pool):
                 yield Deferred.fromCoroutine(connection.wait())
@@ -125,6 +127,17 @@ class PostgresStorage:
             yield self._batcher.drain()
         yield self._pool.drain()
         yield self._let_go()
+
+    async def announce(self, node):
+        """Tell the others of this server, on the connection that writes."""
+        self._check_open()
+        self._announcement = Announcement(self.store_id, node)
+        await self._announcement.make(self._writing.run)
+
+    async def look_around(self):
+        """Find the others."""
+        self._check_open()
+        return await self._announcement.look_around(self._writing.run)
 
     async def get(self, kind, key):
         """Find one entity, or ``None``."""
@@ -224,6 +237,12 @@ class PostgresStorage:
         connection.open()
         return connection
 
+    async def _prepare_writer(self, execute):
+        await execute(SETUP)
+        await execute(PREPARE_WRITE)
+        if self._announcement is not None:
+            await self._announcement.make(execute)
+
     @inlineCallbacks
     def _let_go(self):
         connections, self._connections = self._connections, []
@@ -272,11 +291,6 @@ class PostgresStorage:
         except Exception:
             # It must not end the timer.
             self.log.failure("Old updates of commands are not deleted now, and will be tried again")
-
-
-async def _prepare_writer(execute):
-    await execute(SETUP)
-    await execute(PREPARE_WRITE)
 
 
 def _size(messages):

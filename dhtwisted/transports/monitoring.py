@@ -87,7 +87,7 @@ class Monitor:
         self._clock = clock
         self._probes = {}
         self._measured, self._checking = {}, {}
-        self._server = self._factory = self._bus = None
+        self._server = self._factory = self._bus = self._neighbours = None
 
     def watch_storages(self, storage, messages):
         """Check these from now on."""
@@ -102,13 +102,21 @@ class Monitor:
         """Tell of a bus from now on, if it tells of itself."""
         self._bus = bus if IObservedBus.providedBy(bus) else None
 
+    def watch_neighbours(self, neighbours):
+        """Tell of other servers from now on, if there can be any."""
+        self._neighbours = neighbours if neighbours.can_be else None
+
     def watch_server(self, server, factory):
         """Show the numbers of these from now on."""
         self._server, self._factory = server, factory
 
     def problems(self):
-        """Part -> what a storage says that is wrong with it; without those that say nothing."""
+        """Part -> what a storage says that is wrong with it, and what does not go together with other servers; without those that say
+        nothing.
+        """
         problems = {name: _problem_of(storage) for name, storage in self._checking.items()}
+        if self._neighbours is not None:
+            problems["nodes"] = self._neighbours.problem
         return {name: problem for name, problem in problems.items() if problem}
 
     async def readiness(self):
@@ -120,6 +128,8 @@ class Monitor:
             parts[name] = "up" if await check and name not in problems else "down"
         if self._bus is not None:
             parts["bus"] = "up" if self._bus.up else "down"
+        if self._neighbours is not None:
+            parts["nodes"] = "up" if self._neighbours.is_good else "down"
         return parts | {"listening": "up" if self.is_listening else "down"}
 
     def render(self):
