@@ -1,5 +1,8 @@
 """Several servers on one database that do not go together: said at the start, in readiness, and while they run."""
 
+import subprocess
+import sys
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import maybeDeferred
@@ -203,3 +206,38 @@ async def test_connections_that_break_are_nobody_else(start, reactor, postgres, 
         assert await state_of(alone) == WELL
     second = await start(bus=False)
     assert await state_of(second) == ("down", NO_BUS), "it was announced again"
+
+
+OTHER_PROCESS = """
+import sys
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from dhtwisted.model import Node
+from dhtwisted.storage.postgres import PostgresStorage
+
+async def announce():
+    storage = PostgresStorage(sys.argv[1], reactor)
+    await storage.open()
+    await storage.announce(Node(key=7, has_bus=False))
+    await storage.look_around()
+    print("announced", flush=True)
+
+reactor.callWhenRunning(lambda: Deferred.fromCoroutine(announce()))
+reactor.run()
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_was_killed_is_forgotten(start, reactor, database):
+    with subprocess.Popen([sys.executable, "-c", OTHER_PROCESS, database], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"announced\n"
+            beside = await start(bus=False)
+            assert (await state_of(beside))[0] == "down"
+        finally:
+            other.kill()
+    after = reactor.seconds()
+    await until(reactor, beside, WELL)
+    assert reactor.seconds() - after < 5
+    await beside.stopService()
+    assert await state_of(await start(bus=False)) == WELL
