@@ -249,9 +249,13 @@ class Principal:
         return (networks is None or network_id in networks) and (types is None or device_type_id in types)
 
 
+LASTING_PERMISSIONS = frozenset({Permission.MANAGE_USER, Permission.MANAGE_TOKEN, Permission.UPDATE_CURRENT_USER})
+"""What permits to make users, passwords and tokens, which outlive the connection that asks for them."""
+
+
 class FrozenPrincipal(Principal):
     """A user as an open connection keeps them: locked, deleted, or with tokens that have ended, they go on. Role, networks and device types
-    are those of now while the user is there.
+    are those of now while the user is there. Users, passwords and tokens are not theirs to change any more: these outlive the connection.
 
     :param user: as they were when the connection took on the identity.
     """
@@ -266,6 +270,14 @@ class FrozenPrincipal(Principal):
     def user(self) -> User | None:
         """The user as they are now; as they were, when they are deleted."""
         return super().user or self._kept
+
+    def require(self, permissions):
+        """See :meth:`Principal.require`."""
+        present = super().user
+        is_over = present is None or not present.accepts(self.claims)
+        if is_over and not LASTING_PERMISSIONS.isdisjoint(permissions):
+            raise Unauthorized()
+        super().require(permissions)
 
     def _is_accepted(self) -> bool:
         return True

@@ -111,18 +111,31 @@ async def test_fewer_rights_than_the_token_says_are_not_renewed(server, also):
     assert "accessToken" not in await client.call("user/updateCurrent", user=CHANGE | also)
 
 
+@pytest.mark.parametrize("end", ["lock", "lock and unlock", "delete"])
 @pytest_twisted.ensureDeferred
-async def test_a_connection_that_outlives_its_tokens_gets_no_new_ones(open_server):
+async def test_a_connection_that_outlives_its_tokens_makes_nothing_that_outlives_it(open_server, end):
     server = await open_server(compatibility={"frozen_connections": True})
-    anna = await server.add_user("anna")
-    client, admin = await server.client(anna), await server.client()
-    await admin.call("user/update", userId=anna.id, user={"status": 1})
-    await admin.call("user/update", userId=anna.id, user={"status": 0})
-    assert "accessToken" not in await client.call("user/updateCurrent", user=CHANGE)
+    otto = await server.add_user("otto", role=ADMINISTRATOR)
+    client, admin = await server.client(otto), await server.client()
+    if end == "delete":
+        await admin.call("user/delete", userId=otto.id)
+    else:
+        await admin.call("user/update", userId=otto.id, user={"status": 1})
+    if end == "lock and unlock":
+        await admin.call("user/update", userId=otto.id, user={"status": 0})
+    new = {"login": "third", "password": PASSWORD, "role": 0}
+    for action, members in {
+        "user/updateCurrent": {"user": CHANGE},
+        "user/update": {"userId": 1, "user": CHANGE},
+        "user/insert": {"user": new},
+        "token/create": {"payload": {"userId": 1, "actions": ["*"]}},
+    }.items():
+        assert (await client.refused(action, **members))[0] == 401
+    await client.call("network/list")
 
 
 @pytest_twisted.ensureDeferred
-async def test_nor_where_they_end_while_the_password_is_being_hashed(open_server, monkeypatch):
+async def test_nor_where_its_tokens_end_while_the_password_is_being_hashed(open_server, monkeypatch):
     server = await open_server(compatibility={"frozen_connections": True})
     anna = await server.add_user("anna")
     client, admin = await server.client(anna), await server.client()
@@ -136,7 +149,8 @@ async def test_nor_where_they_end_while_the_password_is_being_hashed(open_server
     await admin.call("user/update", userId=anna.id, user={"status": 1})
     await admin.call("user/update", userId=anna.id, user={"status": 0})
     hashing.callback(NEW_PASSWORD)
-    assert "accessToken" not in await change
+    with pytest.raises(AssertionError, match="Unauthorized"):
+        await change
 
 
 @pytest_twisted.ensureDeferred
