@@ -195,6 +195,12 @@ class LimitSettings:
     output_queue: int = option(
         512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s", reloads=True
     )
+    output_total: int = option(
+        256 * 1024**2,
+        Size(),
+        "unread bytes of all connections; used up, no new request is begun, and who holds most without reading is closed",
+        reloads=True,
+    )
     subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching", reloads=True)
     polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)

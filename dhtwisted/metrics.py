@@ -14,6 +14,7 @@ LIMITS = (
     "logins_per_minute",
     "message_size",
     "output_queue",
+    "output_total",
     "ping_interval",
     "polls",
     "requests_per_second",
@@ -24,11 +25,12 @@ LIMITS = (
 ENDS = {
     "flood": None,
     "not_reading": None,
+    "output_total": "output_total",
     "queue_full": "output_queue",
     "silent": "ping_interval",
     "unauthenticated": "authenticate_timeout",
 }
-"""Why the server ends a WebSocket connection, and the limit that says so."""
+"""Why the server ends a connection, and the limit that says so."""
 
 
 class Metrics:

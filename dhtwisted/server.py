@@ -16,6 +16,7 @@ from dhtwisted.access import DevicePrincipal, Principal, is_record_of
 from dhtwisted.arrivals import Arrivals
 from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
+from dhtwisted.budget import Budget
 from dhtwisted.coroutines import Later, resume_after, run
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
@@ -98,6 +99,7 @@ class Server:
     :param auth: an ``IAuthProvider``.
     :param audit: an :class:`~dhtwisted.audit.Audit`; ``None`` for one that records nothing.
     :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
+    :ivar budget: what is held in memory for clients, :class:`~dhtwisted.budget.Budget`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     :ivar execute: runs a request: see :meth:`_execute`.
@@ -115,6 +117,7 @@ class Server:
         self.broker = Broker(settings.server.updates_to_inserter)
         self.arrivals = Arrivals(reactor, self.entities, self.broker)
         self.logins = FailureThrottle(reactor, settings.limits.logins_per_minute)
+        self.budget = Budget(reactor, settings.limits.output_total, settings.limits.output_queue)
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
@@ -137,6 +140,7 @@ class Server:
     def _take_settings(self, settings):
         self.settings = settings
         self.logins.set_limit(settings.limits.logins_per_minute)
+        self.budget.set_limits(settings.limits.output_total, settings.limits.output_queue)
         self.polls.limit = settings.limits.polls
         self._follow(settings.log.trace)
 

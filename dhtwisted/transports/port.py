@@ -267,6 +267,7 @@ class PortFactory(Factory):
                 self._refused("handshake_timeout")
                 port.drop()
         self.websockets.watch.tick(now)
+        self.server.budget.tick(now)
 
     def _clock_set_back(self, step):
         """Reckon by the new time: who has connected in an hour that is yet to come would have that hour."""
@@ -274,6 +275,7 @@ class PortFactory(Factory):
             connection.opened += step
         for connection in self.websockets.watch.congested:
             connection.congested_since += step
+        self.server.budget.clock_set_back(step)
 
     async def close_connections(self):
         """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""

@@ -56,6 +56,7 @@ def _sizes(server, factory):
         ("congested_connections", "Connections whose client does not read.", len(websockets.watch.congested)),
         ("queued_bytes", "Bytes that wait for clients to read, of all connections.", sum(queued)),
         ("queued_bytes_max", "Bytes that wait in the connection that has most.", max(queued, default=0)),
+        ("held_bytes", "Bytes held for clients that do not keep up, of all connections, by WebSocket and HTTP.", server.budget.total),
         ("polls_waiting", "Long polls that wait.", len(server.polls)),
     )
     text = "".join(family(f"dhtwisted_{name}", "gauge", about, [({}, value)]) for name, about, value in rows)
@@ -91,7 +92,7 @@ def _requests(metrics):
         ("refusals_total", "Refusals, by the option of [limits].", [({"limit": name}, count) for name, count in metrics.refusals.items()]),
         (
             "ended_connections_total",
-            "WebSocket connections ended by the server.",
+            "Connections ended by the server.",
             [({"reason": name}, n) for name, n in metrics.ends.items()],
         ),
     )

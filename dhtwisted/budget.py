@@ -1,0 +1,208 @@
+"""What is held in memory for clients, in bytes: an account for each connection, and the budget that all of them share.
+
+Nothing is counted for a client that takes what is sent. What stays behind is: replies and events that the client has not taken, requests
+that came and wait, what is being read for an answer. Every front counts here, so that no way of asking costs more than another.
+
+An account of which the client takes nothing for :data:`SLOW_SECONDS` is ended. When the budget is used up, nobody's next request is begun,
+and the connection that holds most without progress is ended. Both are checked by :meth:`Budget.tick`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SLOW_SECONDS = 10
+"""For so long a client may take nothing of what is sent to it. Also: so long the budget may be used up before somebody must go who takes
+a little now and then."""
+
+STALLED_SECONDS = 1
+"""Who has taken nothing for so long is the first to go when the budget is used up."""
+
+NOT_READING, USED_UP = "not_reading", "output_total"
+"""Why an account is ended, as it is counted in ``Metrics.ends``."""
+
+
+class Account:
+    """What is held for one connection. Only its front counts in it.
+
+    :param budget: the :class:`Budget` that it is part of.
+    :param end: called once with :data:`NOT_READING` or :data:`USED_UP`: the front aborts the connection, counts and logs that. The account
+        is closed by then.
+    :ivar held: bytes.
+    :ivar is_blocked: true while the client does not take what is sent to it.
+    :ivar progressed_at: when a blocked client last took something, in seconds of the clock.
+    """
+
+    __slots__ = ("_budget", "_end", "held", "is_blocked", "is_closed", "progressed_at")
+
+    def __init__(self, budget: Budget, end: Callable[[str], None]) -> None:
+        self._budget = budget
+        self._end = end
+        self.held = 0
+        self.is_blocked = False
+        self.is_closed = False
+        self.progressed_at = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more is held than the mark: nothing more of this client is to be read or begun."""
+        mark = self._budget.mark
+        return self.held > mark > 0
+
+    def add(self, size: int) -> None:
+        """Count bytes that are held from now on."""
+        if size and not self.is_closed:
+            self.held += size
+            self._budget.change(self, size)
+
+    def remove(self, size: int) -> None:
+        """Count bytes no longer. After :meth:`close` there is nothing to give back any more."""
+        if size and not self.is_closed:
+            self.held -= size
+            self._budget.change(self, -size)
+
+    def block(self) -> None:
+        """The client does not take what is sent: from now on it has :data:`SLOW_SECONDS` to take something."""
+        if not self.is_blocked and not self.is_closed:
+            self.is_blocked = True
+            self._budget.blocked.add(self)
+            self.progress()
+
+    def progress(self) -> None:
+        """A blocked client has taken something."""
+        self.progressed_at = self._budget.now()
+
+    def unblock(self) -> None:
+        """The client has taken everything."""
+        if self.is_blocked:
+            self.is_blocked = False
+            self._budget.blocked.discard(self)
+
+    def close(self) -> None:
+        """Give everything back: the connection is gone, in whatever way. What is counted later counts for nothing."""
+        self.unblock()
+        self.remove(self.held)
+        self.is_closed = True
+
+    def end(self, reason: str) -> None:
+        """Have the connection aborted, and do not wait for that."""
+        self.close()
+        self._end(reason)
+
+
+class Budget:
+    """What is held for all connections of one server.
+
+    :param clock: an ``IReactorTime``.
+    :param limit: bytes for all together, ``limits.output_total``; 0 for any number.
+    :param mark: bytes for one connection, ``limits.output_queue``; 0 for any number.
+    :ivar total: bytes that are held now.
+    :ivar blocked: the accounts whose client does not take what is sent.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock, limit: int = 0, mark: int = 0) -> None:
+        self._clock = clock
+        self.limit = limit
+        self.mark = mark
+        self.total = 0
+        self.blocked: set[Account] = set()
+        self.now = clock.seconds
+        self._holding: set[Account] = set()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._check = None
+        self._used_up_since: float | None = None
+
+    def set_limits(self, limit: int, mark: int) -> None:
+        """Go by other limits."""
+        self.limit, self.mark = limit, mark
+        self._check_soon()
+
+    def account(self, end: Callable[[str], None]) -> Account:
+        """Make the account of a new connection; see :class:`Account`."""
+        return Account(self, end)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no new request is to be begun, on any connection."""
+        return self.total >= self.limit > 0
+
+    def wait(self, resume: Callable[[], None]) -> None:
+        """Call this once when there is room again, in the order of asking. It looks at :attr:`is_used_up` anew."""
+        self._waiting.append(resume)
+        if not self.is_used_up:
+            self._check_soon()
+
+    def change(self, account: Account, size: int) -> None:
+        """Count what an account holds more, or less. For :class:`Account` alone."""
+        was_used_up = self.is_used_up
+        self.total += size
+        if account.held:
+            self._holding.add(account)
+        else:
+            self._holding.discard(account)
+        if was_used_up != self.is_used_up:
+            self._check_soon()
+
+    def tick(self, now: float) -> None:
+        """End who takes nothing, and make room; call it once a second.
+
+        :param now: seconds of the clock.
+        """
+        for account in [account for account in self.blocked if now - account.progressed_at > SLOW_SECONDS]:
+            self._end(account, NOT_READING)
+        self._make_room(now)
+
+    def clock_set_back(self, step: float) -> None:
+        """Reckon by the clock's new time.
+
+        :param step: seconds, less than 0.
+        """
+        for account in self.blocked:
+            account.progressed_at += step
+        if self._used_up_since is not None:
+            self._used_up_since += step
+
+    def _check_soon(self):
+        # Not at once: whoever counts is in the middle of something.
+        if self._check is None:
+            self._check = self._clock.callLater(0, self._do_check)
+
+    def _do_check(self):
+        self._check = None
+        self._make_room(self.now())
+        waiting = len(self._waiting)
+        while waiting and not self.is_used_up:
+            waiting -= 1
+            try:
+                self._waiting.popleft()()
+            except Exception:
+                self.log.failure("a request that waited for room in memory could not go on")
+
+    def _make_room(self, now):
+        if not self.is_used_up:
+            self._used_up_since = None
+            return
+        if self._used_up_since is None:
+            self._used_up_since = now
+        while self.is_used_up:
+            stalled = [account for account in self.blocked if account.held and now - account.progressed_at >= STALLED_SECONDS]
+            if not stalled:
+                break
+            self._end(max(stalled, key=attrgetter("held")), USED_UP)
+        if self.is_used_up and self._holding and now - self._used_up_since > SLOW_SECONDS:
+            self._end(max(self._holding, key=attrgetter("held")), USED_UP)
+
+    def _end(self, account, reason):
+        try:
+            account.end(reason)
+        except Exception:
+            self.log.failure("a connection that holds too much could not be ended")
