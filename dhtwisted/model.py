@@ -1,13 +1,15 @@
 """What the server keeps: entities (few, unique keys, changed) and messages (many, appended, expired).
 
-An entity is a frozen struct with three class attributes that let a storage treat all kinds alike: ``KIND``, its name in records;
-``KEY``, the field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree. Times are integer milliseconds
+An entity is a frozen struct with class attributes that let a storage treat all kinds alike: ``KIND``, its name in records;
+``KEY``, the field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree. A fourth, ``LARGE``, names the
+fields that clients may make as large as they like. Times are integer milliseconds
 since 1970 UTC. A field that holds "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed on the way; ``None`` is
 the absent value and JSON null alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -20,6 +22,7 @@ class Entity(Struct, frozen=True, kw_only=True):
     KIND: ClassVar[str]
     KEY: ClassVar[str] = "id"
     UNIQUE: ClassVar[tuple[str, ...]] = ()
+    LARGE: ClassVar[tuple[str, ...]] = ()
 
     @property
     def key(self) -> int | str:
@@ -39,6 +42,7 @@ class User(Entity, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "user"
     UNIQUE: ClassVar[tuple[str, ...]] = ("login",)
+    LARGE: ClassVar[tuple[str, ...]] = ("data", "network_ids", "device_type_ids")
 
     login: str
     password: str = ""
@@ -84,6 +88,7 @@ class Device(Entity, frozen=True, kw_only=True):
     """What receives commands and sends notifications. ``id`` is the client's own text."""
 
     KIND: ClassVar[str] = "device"
+    LARGE: ClassVar[tuple[str, ...]] = ("data",)
 
     id: str
     name: str
@@ -214,6 +219,9 @@ Message = Command | Notification
 MESSAGE_KINDS: dict[str, type] = {kind.KIND: kind for kind in (Command, Notification)}
 
 
+ELEMENT_SIZE = 8
+
+
 class EntityQuery(Struct, frozen=True, kw_only=True):
     """Which entities of one kind, and in which order. Conditions combine with AND; field names are those of the entity.
 
@@ -221,7 +229,12 @@ class EntityQuery(Struct, frozen=True, kw_only=True):
     :ivar like: field -> SQL LIKE pattern: ``%`` any text, ``_`` one character, case sensitive, no escape character.
     :ivar within: field -> permitted values; an empty set permits none.
     :ivar sort: a field, absent values first, texts by code point; the key breaks ties (ascending), and is the order when this is empty.
-    :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
+    :ivar after: the :meth:`place` of an entity in this order, whether it is still there or not: only those that come behind it. A list that
+        is read in portions goes on so: what is inserted or deleted meanwhile moves nobody else.
+    :ivar take: at most so many; ``None`` for all. Applied after sorting, ``after`` and ``skip``.
+    :ivar size: an answer may end behind the entity with which all of its :func:`entity_size` reach so many bytes, not before. A storage
+        that has its entities elsewhere than in this process should end there: a hundred devices may have a megabyte each. ``None`` for no
+        such end.
     """
 
     equal: dict[str, Any] = {}
@@ -229,8 +242,33 @@ class EntityQuery(Struct, frozen=True, kw_only=True):
     within: dict[str, frozenset] = {}
     sort: str = ""
     descending: bool = False
+    after: tuple = ()
     skip: int = 0
     take: int | None = None
+    size: int | None = None
+
+    def place(self, entity: Entity) -> tuple:
+        """Where an entity is in the order of this query: its key, behind the value of the field that is sorted by, if that is another."""
+        return (entity.key,) if self.sort in ("", entity.KEY) else (getattr(entity, self.sort), entity.key)
+
+
+def entity_size(entity: Entity) -> int:
+    """Bytes of what clients may make as large as they like: of JSON, and :data:`ELEMENT_SIZE` for each element of a set."""
+    size = 0
+    for field in entity.LARGE:
+        value = getattr(entity, field)
+        if value is not None:
+            size += ELEMENT_SIZE * len(value) if isinstance(value, frozenset) else len(value)
+    return size
+
+
+def head_of(found: Iterator[Entity], size: int) -> Iterator[Entity]:
+    """The first of some entities, up to the one with which they have so many bytes together: what ``EntityQuery.size`` asks for."""
+    for entity in found:
+        yield entity
+        size -= entity_size(entity)
+        if size <= 0:
+            return
 
 
 class MessageQuery(Struct, frozen=True, kw_only=True):

@@ -6,11 +6,14 @@ a storage with a disk writes them in between, and forgets the transaction when t
 
 import re
 from functools import lru_cache
+from itertools import islice
+from operator import attrgetter
 
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.model import ENTITY_KINDS, changed
+from dhtwisted.model import ENTITY_KINDS, changed, head_of
+from dhtwisted.storage.ordered_keys import OrderedKeys
 
 
 class EntityTable:
@@ -24,10 +27,15 @@ class EntityTable:
         self.kind = kind
         self.entities = {}
         self.owners = {field: {} for field in kind.UNIQUE}
+        self._keys = OrderedKeys()
 
     def put(self, key, entity):
         """Set what a key stands for; ``None`` removes it. Uniqueness has been checked."""
         old = self.entities.pop(key, None)
+        if old is None and entity is not None:
+            self._keys.add(key)
+        elif old is not None and entity is None:
+            self._keys.remove(key)
         for field, owners in self.owners.items():
             if old is not None and owners.get(getattr(old, field)) == key:
                 del owners[getattr(old, field)]
@@ -38,27 +46,36 @@ class EntityTable:
 
     def find(self, query):
         """List what a query asks for."""
-        found = sorted(self._matching(query), key=lambda entity: entity.key, reverse=query.descending and not query.sort)
-        if query.sort:
-            found.sort(key=lambda entity: _none_first(getattr(entity, query.sort)), reverse=query.descending)
-        return found[query.skip : None if query.take is None else query.skip + query.take]
+        found = self._by_key(query) if query.sort in ("", self.kind.KEY) else self._by_field(query)
+        found = islice(found, query.skip, None if query.take is None else query.skip + query.take)
+        return list(found if query.size is None else head_of(found, query.size))
 
     def count(self, query):
         """Count what a query matches."""
         return sum(1 for _ in self._matching(query))
 
+    def _by_key(self, query):
+        """Go through what a query matches in the order of its key; no further than somebody asks."""
+        candidates = self._candidates(query)
+        keys = self._keys if candidates is None else OrderedKeys({entity.key for entity in candidates})
+        found = filter(None, map(self.entities.get, keys.walk(query.descending, query.after)))
+        return filter(_condition(query), found)
+
+    def _by_field(self, query):
+        """The same, sorted by another field."""
+        found = self._matching(query)
+        if query.after:
+            found = filter(_is_behind(query), found)
+        found = sorted(found, key=attrgetter(self.kind.KEY))
+        found.sort(key=lambda entity: _none_first(getattr(entity, query.sort)), reverse=query.descending)
+        return found
+
     def _matching(self, query):
-        patterns = [(field, like_pattern(pattern)) for field, pattern in query.like.items()]
-        for entity in self._candidates(query):
-            if (
-                all(getattr(entity, field) == value for field, value in query.equal.items())
-                and all(getattr(entity, field) in values for field, values in query.within.items())
-                and all(_is_like(getattr(entity, field), pattern) for field, pattern in patterns)
-            ):
-                yield entity
+        candidates = self._candidates(query)
+        return filter(_condition(query), self.entities.values() if candidates is None else candidates)
 
     def _candidates(self, query):
-        """Fewer entities than all, where the query names some: a login must not look at every user."""
+        """Fewer entities than all, where the query names some: a login must not look at every user. Else ``None``."""
         for field, value in query.equal.items():
             if field == self.kind.KEY:
                 return self._existing([value])
@@ -66,7 +83,7 @@ class EntityTable:
                 return self._existing([self.owners[field].get(value)])
         if self.kind.KEY in query.within:
             return self._existing(query.within[self.kind.KEY])
-        return self.entities.values()
+        return None
 
     def _existing(self, keys):
         return [self.entities[key] for key in keys if key in self.entities]
@@ -151,6 +168,34 @@ class Transaction:
             if other_kind is kind and other_key != key and other is not None and getattr(other, field) == value:
                 return True
         return committed_owner not in (None, key) and (kind, committed_owner) not in self.changes
+
+
+def _condition(query):
+    """Whether an entity is what a query asks for, as a function."""
+    equal, within = list(query.equal.items()), list(query.within.items())
+    patterns = [(field, like_pattern(pattern)) for field, pattern in query.like.items()]
+
+    def matches(entity):
+        for field, value in equal:
+            if getattr(entity, field) != value:
+                return False
+        for field, values in within:
+            if getattr(entity, field) not in values:
+                return False
+        return all(_is_like(getattr(entity, field), pattern) for field, pattern in patterns)
+
+    return matches
+
+
+def _is_behind(query):
+    """Whether an entity comes behind ``query.after`` in an order by another field than the key, as a function."""
+    place, key = _none_first(query.after[0]), query.after[1]
+
+    def is_behind(entity):
+        own = _none_first(getattr(entity, query.sort))
+        return entity.key > key if own == place else (own > place) != query.descending
+
+    return is_behind
 
 
 def _none_first(value):

@@ -2,7 +2,7 @@
 
 from msgspec.structs import asdict
 
-from dhtwisted.model import ENTITY_KINDS, Configuration, Device, DeviceToken, DeviceType, Network, Raised, User, With, Without
+from dhtwisted.model import ELEMENT_SIZE, ENTITY_KINDS, Configuration, Device, DeviceToken, DeviceType, Network, Raised, User, With, Without
 from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint
 
 _NAMES = {
@@ -31,6 +31,7 @@ class EntityTable:
         self.name = _NAMES[kind]
         self._fields = kind.__struct_fields__
         self._columns = ", ".join(f"{field}::text" if field in _JSON else field for field in self._fields)
+        self._size = " + ".join(map(_size_of, kind.LARGE))
         told_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
         self._answer = f"SELECT {self._columns}, pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key})) FROM done"
 
@@ -51,14 +52,21 @@ class EntityTable:
 
     def find(self, query):
         """The statement for a query."""
-        conditions, values = self._conditions(query)
+        order = self._order(query)
+        conditions, values = _where(self._conditions(query) + self._behind(query))
         take = None if query.take is None else min(query.take, LARGEST)
-        sql = f"SELECT {self._columns} FROM {self.name}{conditions} ORDER BY {self._order(query)} LIMIT %s OFFSET %s"
-        return sql, (*values, take, min(query.skip, LARGEST))
+        sql = f"SELECT {self._columns} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s OFFSET %s"
+        values = (*values, take, min(query.skip, LARGEST))
+        if query.size is None or not self._size:
+            return sql, values
+        before = f"sum({self._size}) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+        fields = ", ".join(self._fields)
+        weighed = f"SELECT {fields}, {before} AS size_before FROM ({sql}) AS found"
+        return f"SELECT {fields} FROM ({weighed}) AS weighed WHERE coalesce(size_before, 0) < %s ORDER BY {order}", (*values, query.size)
 
     def count(self, query):
         """The statement that counts what a query matches."""
-        conditions, values = self._conditions(query)
+        conditions, values = _where(self._conditions(query))
         return f"SELECT count(*) FROM {self.name}{conditions}", values
 
     def insert(self, entity, channel):
@@ -106,11 +114,12 @@ class EntityTable:
         return f"{field} = %({field})s"
 
     def _conditions(self, query):
+        """Terms of what a query asks for: SQL and its values."""
         terms = []
         for field, value in query.equal.items():
             self._check(field)
             if has_nul(value):
-                return " WHERE false", []
+                return [("false", [])]
             terms.append((f"{field} IS NULL", []) if value is None else (f"{field} = %s", [value]))
         for field, values in query.within.items():
             self._check(field)
@@ -118,10 +127,24 @@ class EntityTable:
         for field, pattern in query.like.items():
             self._check(field)
             if has_nul(pattern):
-                return " WHERE false", []
+                return [("false", [])]
             terms.append((f"{field} LIKE %s ESCAPE ''", [pattern]))
-        conditions = " AND ".join(sql for sql, _ in terms)
-        return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+        return terms
+
+    def _behind(self, query):
+        """Terms of the place in the order of a query behind which it begins."""
+        if not query.after:
+            return []
+        key, last = self.kind.KEY, query.after[-1]
+        if len(query.after) == 1:
+            return [(f"{key} {'<' if query.descending else '>'} %s", [last])]
+        field, value = query.sort, query.after[0]
+        self._check(field)
+        if value is None:
+            ties = f"{field} IS NULL AND {key} > %s"
+            return [(ties if query.descending else f"({field} IS NOT NULL OR {ties})", [last])]
+        further = f"{field} < %s OR {field} IS NULL" if query.descending else f"{field} > %s"
+        return [(f"({further} OR ({field} = %s AND {key} > %s))", [value, value, last])]
 
     def _order(self, query):
         key = self.kind.KEY
@@ -133,6 +156,17 @@ class EntityTable:
     def _check(self, field):
         if field not in self._fields:
             raise ValueError(f"a {self.kind.__name__} has no field {field!r}")
+
+
+def _where(terms):
+    """The condition that all of some terms make, and their values."""
+    conditions = " AND ".join(sql for sql, _ in terms)
+    return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+
+
+def _size_of(field):
+    """SQL for what a field adds to :func:`~dhtwisted.model.entity_size`."""
+    return f"{ELEMENT_SIZE} * cardinality({field})" if field in _SETS else f"coalesce(octet_length({field}), 0)"
 
 
 def _parameter(value):

@@ -5,11 +5,12 @@ from itertools import pairwise
 import pytest
 import pytest_twisted
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Duplicate, Missing
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, Raised, User, With, Without
+from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, Raised, User, With, Without, entity_size
 from dhtwisted.testing.contract import must_raise
 from dhtwisted.testing.storage_base import StorageContract, outcomes, refuses_when_closed, results
 from dhtwisted.testing.storage_model import EntityModel
@@ -218,6 +219,37 @@ class EntityStorageContract(StorageContract):
         query = EntityQuery(within={"network_id": frozenset({1})}, sort="name", skip=1, take=2)
         assert [d.id for d in await storage.find(Device, query)] == ["b", "c"], "filter, then sort, then skip and take"
         assert await storage.count(Device, query) == 5, "count takes no notice of skip and take"
+
+    @pytest.mark.parametrize("sort", ["", "id", "description"])
+    @pytest.mark.parametrize("descending", [False, True])
+    @pytest_twisted.ensureDeferred
+    async def test_a_list_goes_on_behind_a_place(self, storage, sort, descending):
+        await insert_all(storage, *(Network(name=str(n), description=text) for n, text in enumerate(["b", None, "a", None, "b", ""])))
+        query = EntityQuery(sort=sort, descending=descending)
+        found = await storage.find(Network, query)
+        for index, network in enumerate(found):
+            after = replace(query, after=query.place(network))
+            assert await storage.find(Network, after) == found[index + 1 :], f"after: what comes behind {network}, in {query}"
+            assert await storage.find(Network, replace(after, skip=1, take=2)) == found[index + 2 : index + 4], (
+                "skip and take count from there"
+            )
+        await storage.delete(Network, found[2].id)
+        after = replace(query, after=query.place(found[2]))
+        assert await storage.find(Network, after) == found[3:], "the place stays where it was when its entity is gone"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_answer_may_end_where_it_has_its_bytes(self, storage):
+        sizes = (10, 30, 0, 60, 5)
+        await insert_all(storage, *(device(f"d{n}", data=b'"%b"' % (b"x" * (size - 2)) if size else None) for n, size in enumerate(sizes)))
+        for size in (1, 10, 11, 40, 41, 100, 101, 1000):
+            for query in (EntityQuery(size=size), EntityQuery(size=size, sort="name", descending=True), EntityQuery(size=size, skip=1)):
+                found, whole = await storage.find(Device, query), await storage.find(Device, replace(query, size=None))
+                assert found == whole[: len(found)], f"{query}: an answer that ends early is the first part of the whole one"
+                assert len(found) == len(whole) or sum(map(entity_size, found)) >= size, f"{query}: it ends only when it has so many bytes"
+        users = [User(login=f"u{n}", network_ids=frozenset(range(n)), data=b"{}" if n % 2 else None) for n in range(1, 6)]
+        await insert_all(storage, *users)
+        found, whole = await storage.find(User, EntityQuery(size=40)), await storage.find(User, EVERYTHING)
+        assert found == whole[: len(found)] and (len(found) == len(whole) or sum(map(entity_size, found)) >= 40), "size: sets count too"
 
     @pytest_twisted.ensureDeferred
     async def test_an_empty_set_permits_nothing(self, storage):

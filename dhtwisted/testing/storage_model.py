@@ -56,7 +56,18 @@ class EntityModel:
         found = sorted(self.matching(query), key=lambda entity: entity.id)
         field = query.sort or self.kind.KEY
         found.sort(key=lambda entity: (getattr(entity, field) is not None, getattr(entity, field)), reverse=query.descending)
-        return page(found, query)
+        return page([entity for entity in found if self._is_behind(entity, query)], query)
+
+    def _is_behind(self, entity, query):
+        """Whether an entity comes behind ``query.after``."""
+        *field, key = query.after or (None,)
+        if key is None:
+            return True
+        if not field or getattr(entity, query.sort) == field[0]:
+            return (entity.id > key) != (not field and query.descending) and entity.id != key
+        own, other = getattr(entity, query.sort), field[0]
+        comes_later = other is None or (own is not None and own > other)
+        return comes_later != query.descending
 
     def _check_unique(self, entity):
         for field in self.kind.UNIQUE:

@@ -107,8 +107,16 @@ stored_messages = st.lists(stored_commands | stored_notifications, max_size=15, 
 
 _takes = st.none() | st.integers(0, 5)
 
+
+def _network_query(sort, value, key, **conditions):
+    after = () if key is None else (key,) if sort in ("", "id") else (value or "" if sort == "name" else value, key)
+    return EntityQuery(sort=sort, after=after, **conditions)
+
+
 network_queries = st.builds(
-    EntityQuery,
+    _network_query,
+    key=st.none() | st.integers(0, 6),
+    value=st.none() | names,
     equal=st.dictionaries(st.just("name"), names),
     like=st.dictionaries(st.sampled_from(["name", "description"]), st.text("%_onÄ!", max_size=5)),
     within=st.dictionaries(st.just("id"), id_sets),

@@ -1,0 +1,32 @@
+"""Keys in order, whatever is added and removed between two walks."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dhtwisted.storage.ordered_keys import OrderedKeys
+
+steps = st.lists(st.tuples(st.sampled_from(["toggle", "walk"]), st.integers(0, 9), st.booleans()), max_size=40)
+
+
+@given(first=st.sets(st.integers(0, 9)), steps=steps)
+def test_walks_through_what_is_in(first, steps):
+    keys, model = OrderedKeys(first), set(first)
+    for step, key, descending in steps:
+        if step == "walk":
+            found = [each for each in keys.walk(descending, (key,)) if each in model]
+            assert found == sorted((each for each in model if (each < key if descending else each > key)), reverse=descending)
+        elif key in model:
+            model.remove(key)
+            keys.remove(key)
+        else:
+            model.add(key)
+            keys.add(key)
+    assert [key for key in keys.walk() if key in model] == sorted(model)
+
+
+def test_what_comes_and_goes_is_forgotten_without_a_walk():
+    keys = OrderedKeys([-1])
+    for key in range(10_000):
+        keys.add(key)
+        keys.remove(key)
+    assert len(list(keys.walk())) <= 1002
