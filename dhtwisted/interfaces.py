@@ -44,7 +44,7 @@ class IEntityStorage(Interface):
     def find(kind, query):
         """List entities (async).
 
-        :param query: a ``model.EntityQuery``; filter, then sort, then skip and take.
+        :param query: a ``model.EntityQuery``; filter, then sort, then go behind ``after``, then skip and take. It may end at ``size``.
         :returns: a list of entities.
         """
 
@@ -129,7 +129,7 @@ class IMessageStorage(Interface):
     def find_messages(kind, query):
         """List messages (async).
 
-        :param query: a ``model.MessageQuery``; filter, then sort, then skip and take.
+        :param query: a ``model.MessageQuery``; filter, then sort, then go ``behind``, then skip and take. It may end at ``size``.
         :returns: a list of messages, which neither side changes afterwards: a later update makes a new object.
         """
 

@@ -9,11 +9,13 @@ the absent value and JSON null alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+T = TypeVar("T")
 
 
 class Entity(Struct, frozen=True, kw_only=True):
@@ -262,11 +264,14 @@ def entity_size(entity: Entity) -> int:
     return size
 
 
-def head_of(found: Iterator[Entity], size: int) -> Iterator[Entity]:
-    """The first of some entities, up to the one with which they have so many bytes together: what ``EntityQuery.size`` asks for."""
-    for entity in found:
-        yield entity
-        size -= entity_size(entity)
+def head_of(found: Iterable[T], size: int, size_of: Callable[[T], int]) -> Iterator[T]:
+    """The first of some entities or messages, up to the one with which they have so many bytes together: what ``size`` of a query asks for.
+
+    :param size_of: :func:`entity_size` or :func:`payload_size`.
+    """
+    for each in found:
+        yield each
+        size -= size_of(each)
         if size <= 0:
             return
 
@@ -287,7 +292,11 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
     :ivar sort: ``timestamp``, ``name`` or ``status``, texts by code point, an absent status first; ties by ``(timestamp, id)``.
     :ivar descending: the exact reverse of the ascending order.
-    :ivar take: at most so many; ``None`` for all. Applied after sorting and ``skip``.
+    :ivar behind: the :meth:`place` of a message in this order, whether it is still there or not: only those that come behind it. A list
+        that is read in portions goes on so, whatever it is sorted by.
+    :ivar take: at most so many; ``None`` for all. Applied after sorting, ``behind`` and ``skip``.
+    :ivar size: an answer may end behind the message with which all of its :func:`payload_size` reach so many bytes, not before. A storage
+        that has its messages elsewhere than in this process should end there. ``None`` for no such end.
     """
 
     device_ids: tuple[str, ...] | None = None
@@ -301,8 +310,20 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     after: tuple[int, int] | None = None
     sort: str = "timestamp"
     descending: bool = False
+    behind: tuple | None = None
     skip: int = 0
     take: int | None = None
+    size: int | None = None
+
+    def place(self, message: Message) -> tuple:
+        """Where a message is in the order of this query: its time and id, behind its name or status if that is sorted by."""
+        time = getattr(message, "arrived" if self.by_arrival else "last_updated" if self.by_update else "timestamp")
+        return (time, message.id) if self.sort == "timestamp" else (getattr(message, self.sort), time, message.id)
+
+
+def payload_size(message: Message) -> int:
+    """Bytes of what a client may make as large as it likes."""
+    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
 
 
 COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT = "command/insert", "command/update", "notification/insert"

@@ -7,7 +7,7 @@ from inspect import isawaitable
 from msgspec.structs import replace
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
-from dhtwisted.model import Device, EntityQuery, MessageQuery
+from dhtwisted.model import Device, EntityQuery, MessageQuery, payload_size
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
@@ -151,11 +151,6 @@ def message_query(request, sort_fields, **conditions):
         take=take,
         **conditions,
     )
-
-
-def payload_size(message):
-    """Bytes of what a client may make as large as it likes."""
-    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
 
 
 async def find_messages(request, kind, query):

@@ -9,13 +9,13 @@ from twisted.internet.task import deferLater
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.command import Commands, OneCommand
-from dhtwisted.actions.common import accessible_device, payload_size
+from dhtwisted.actions.common import accessible_device
 from dhtwisted.actions.declare import Route, endpoint
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
-from dhtwisted.model import Command, Device, MessageQuery
+from dhtwisted.model import Command, Device, MessageQuery, payload_size
 from dhtwisted.polls import Poll
 from dhtwisted.replay import few_devices
 from dhtwisted.resources import CommandResource, NotificationResource

@@ -12,7 +12,7 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.model import ENTITY_KINDS, changed, head_of
+from dhtwisted.model import ENTITY_KINDS, changed, entity_size, head_of
 from dhtwisted.storage.ordered_keys import OrderedKeys
 
 
@@ -48,7 +48,7 @@ class EntityTable:
         """List what a query asks for."""
         found = self._by_key(query) if query.sort in ("", self.kind.KEY) else self._by_field(query)
         found = islice(found, query.skip, None if query.take is None else query.skip + query.take)
-        return list(found if query.size is None else head_of(found, query.size))
+        return list(found if query.size is None else head_of(found, query.size, entity_size))
 
     def count(self, query):
         """Count what a query matches."""

@@ -6,12 +6,14 @@ reads. Entities are few and are looked up in memory, so only messages are ever r
 
 import os
 import sys
+from contextlib import closing
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.model import head_of, payload_size
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
@@ -160,12 +162,12 @@ class FileStorage:
         if not is_integer_of_sqlite(message_id):
             self._check_open()
             return None
-        found = await self._read(kind, *MESSAGE_TABLES[kind].get(device_id, message_id))
+        found = await self._read(kind, *MESSAGE_TABLES[kind].get(device_id, message_id), None)
         return found[0] if found else None
 
     async def find_messages(self, kind, query):
         """List messages."""
-        return await self._read(kind, *MESSAGE_TABLES[kind].find(query))
+        return await self._read(kind, *MESSAGE_TABLES[kind].find(query), query.size)
 
     async def back_up(self, write):
         """Hand over a copy of the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
@@ -208,9 +210,9 @@ class FileStorage:
         except StorageUnavailable:
             return fail()
 
-    def _read(self, kind, sql, parameters):
+    def _read(self, kind, sql, parameters, size):
         self._check_open()
-        done = self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters))
+        done = self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters, size))
         return self._watched(done, "read")
 
     def _watched(self, done, deed):
@@ -238,6 +240,7 @@ def _work(messages):
     return work
 
 
-def _select(connection, table, sql, parameters):
-    with translated_errors():
-        return [table.message(row) for row in connection.execute(sql, parameters)]
+def _select(connection, table, sql, parameters, size):
+    with translated_errors(), closing(connection.execute(sql, parameters)) as rows:
+        found = map(table.message, rows)
+        return list(found if size is None else head_of(found, size, payload_size))

@@ -234,10 +234,14 @@ class MessageLog:
         return changed
 
     def find(self, query):
-        """List what a query asks for."""
+        """List what a query asks for; it does not end at ``query.size``, since all of it is here already."""
+        if query.behind is not None and query.sort == "timestamp":
+            query = _narrowed(query)
         index = self._updates if query.by_update else self._times
         walk, order = (self._arrived(query), by_arrival) if query.by_arrival else (index.walk(query), index.order)
         found = filter(self._condition(query), walk)
+        if query.behind is not None:
+            found = filter(_is_behind(query), found)
         if query.sort != "timestamp":
             found = sorted(found, key=_sort_key(query.sort, order), reverse=query.descending)
         return list(islice(found, query.skip, None if query.take is None else query.skip + query.take))
@@ -295,6 +299,24 @@ class MessageLog:
             )
 
         return matches
+
+
+def _narrowed(query):
+    """A query with the bounds that follow from ``query.behind``, so that nothing before it is walked through."""
+    time = query.behind[0]
+    if query.descending:
+        return replace(query, before=time + 1 if query.before is None else min(query.before, time + 1))
+    return replace(query, since=time if query.since is None else max(query.since, time))
+
+
+def _is_behind(query):
+    """Whether a message comes behind ``query.behind``, as a function."""
+    if query.sort == "timestamp":
+        place, key = query.behind, query.place
+    else:
+        (value, *rest), key = query.behind, _sort_key(query.sort, lambda message: query.place(message)[1:])
+        place = value is not None, value or "", tuple(rest)
+    return lambda message: key(message) < place if query.descending else key(message) > place
 
 
 def _sort_key(field, order):

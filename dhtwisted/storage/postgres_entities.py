@@ -3,7 +3,7 @@
 from msgspec.structs import asdict
 
 from dhtwisted.model import ELEMENT_SIZE, ENTITY_KINDS, Configuration, Device, DeviceToken, DeviceType, Network, Raised, User, With, Without
-from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint
+from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint, up_to_size
 
 _NAMES = {
     User: "users",
@@ -59,10 +59,7 @@ class EntityTable:
         values = (*values, take, min(query.skip, LARGEST))
         if query.size is None or not self._size:
             return sql, values
-        before = f"sum({self._size}) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-        fields = ", ".join(self._fields)
-        weighed = f"SELECT {fields}, {before} AS size_before FROM ({sql}) AS found"
-        return f"SELECT {fields} FROM ({weighed}) AS weighed WHERE coalesce(size_before, 0) < %s ORDER BY {order}", (*values, query.size)
+        return up_to_size(sql, self._fields, self._size, order), (*values, query.size)
 
     def count(self, query):
         """The statement that counts what a query matches."""

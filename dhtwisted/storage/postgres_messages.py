@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from dhtwisted.model import MESSAGE_KINDS, Command
-from dhtwisted.storage.postgres_values import LARGEST, has_nul, within_range
+from dhtwisted.storage.postgres_values import LARGEST, has_nul, up_to_size, within_range
 
 FEW = 200
 """Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
@@ -23,6 +23,7 @@ class MessageTable:
         self.kind = kind
         self.name = f"{kind.KIND}s"
         self._fields = kind.__struct_fields__
+        self._size = " + ".join(f"coalesce(octet_length({field}), 0)" for field in PAYLOADS if field in self._fields)
         # The driver would make objects of json.
         self.columns = ", ".join(f"{field}::text" if field in PAYLOADS else field for field in self._fields)
 
@@ -49,10 +50,14 @@ class MessageTable:
         take, skip = None if query.take is None else min(query.take, LARGEST), min(query.skip, LARGEST)
         order = self._order(query)
         if query.device_ids is not None and 1 < len(query.device_ids) <= FEW and take is not None:
-            return self._find_of_each(query, order, take, skip)
-        conditions, values = self._conditions(query, _device_terms(query))
-        sql = f"SELECT {self.columns} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s OFFSET %s"
-        return sql, (*values, take, skip)
+            sql, values = self._find_of_each(query, order, take, skip)
+        else:
+            conditions, values = self._conditions(query, _device_terms(query))
+            sql = f"SELECT {self.columns} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s OFFSET %s"
+            values = (*values, take, skip)
+        if query.size is None:
+            return sql, values
+        return up_to_size(sql, self._fields, self._size, order), (*values, query.size)
 
     def _find_of_each(self, query, order, take, skip):
         """For a few devices: as many of each as could be among the answer, each found by the index, and of those the first.
@@ -104,6 +109,8 @@ class MessageTable:
                 terms.append(("coalesce(folded_status, lower(status)) = %s", [query.status.casefold()]))
             if query.updated:
                 terms.append(("updated", []))
+        if query.behind is not None:
+            terms.append(_behind_term(query, self._order_fields(query)))
         conditions = " AND ".join(sql for sql, _ in terms)
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
 
@@ -125,6 +132,17 @@ def _time_terms(query):
         yield f"{time} < %s", [within_range(query.before)]
     if query.after is not None:
         yield f"({time}, id) > (%s, %s)", [within_range(value) for value in query.after]
+
+
+def _behind_term(query, fields):
+    """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
+    place = [within_range(value) if isinstance(value, int) else value for value in query.behind]
+    sign = "<" if query.descending else ">"
+    if place[0] is None:
+        ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (%s, %s)"
+        return ties if query.descending else f"({fields[0]} IS NOT NULL OR {ties})", place[1:]
+    behind = f"({', '.join(fields)}) {sign} ({', '.join(['%s'] * len(place))})"
+    return f"({behind} OR {fields[0]} IS NULL)" if query.descending and fields[0] == "status" else behind, place
 
 
 def _device_terms(query):

@@ -1,4 +1,4 @@
-"""How values reach PostgreSQL: bounds of integers, and columns of many rows at small cost."""
+"""How values reach PostgreSQL, and how many come back: bounds of integers, columns of many rows at small cost, rows up to a size."""
 
 from psycopg2.extensions import QuotedString
 
@@ -71,6 +71,19 @@ def integer_column(integers):
     :param integers: a list of integers and ``None``.
     """
     return f"{{{','.join(['NULL' if integer is None else str(integer) for integer in integers])}}}"
+
+
+def up_to_size(sql, fields, size, order):
+    """The statement for the first rows of another, up to the one with which they have so many bytes; the number is one more value.
+
+    :param fields: the columns of ``sql``.
+    :param size: SQL for the bytes of a row.
+    :param order: that of ``sql``.
+    """
+    fields = ", ".join(fields)
+    before = f"sum({size}) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    weighed = f"SELECT {fields}, {before} AS size_before FROM ({sql}) AS found"
+    return f"SELECT {fields} FROM ({weighed}) AS weighed WHERE coalesce(size_before, 0) < %s ORDER BY {order}"
 
 
 def folded(status):

@@ -127,11 +127,11 @@ class MessageTable:
 
         :returns: SQL and its parameters.
         """
-        conditions, parameters = self._conditions(query)
         time = _time_field(query)
         fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
         if not set(fields) <= set(self._fields):
             raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
+        conditions, parameters = self._conditions(query, fields)
         order = ", ".join(f"{field} DESC" if query.descending else field for field in fields)
         take = LARGEST if query.take is None else min(query.take, LARGEST)
         sql = f"SELECT {self._columns} FROM {self.kind.KIND}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
@@ -158,8 +158,10 @@ class MessageTable:
         values = [changes[field] for field in ("status", "result") if field in changes]
         return self.update.format(assignments=assignments), (*values, now, command_id, device_id)
 
-    def _conditions(self, query):
+    def _conditions(self, query, order=()):
         terms = list(_time_terms(query))
+        if query.behind is not None:
+            terms.append(_behind_term(query, order))
         if query.device_ids is not None:
             terms.append(_device_term(query.device_ids))
         if query.names is not None:
@@ -199,6 +201,19 @@ def _time_terms(query):
         yield f"{time} >= ? AND ({time} > ? OR id > ?)", [timestamp, timestamp, message_id]
 
 
+def _behind_term(query, fields):
+    """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
+    place, sign = list(map(_within_range, query.behind)), "<" if query.descending else ">"
+    if place[0] is None:
+        ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (?, ?)"
+        return ties if query.descending else f"({fields[0]} IS NOT NULL OR {ties})", place[1:]
+    behind = f"({', '.join(fields)}) {sign} ({', '.join('?' * len(place))})"
+    if len(place) == 2:
+        # The first term alone lets the index be entered at the right place.
+        return f"{fields[0]} {sign}= ? AND {behind}", [place[0], *place]
+    return f"({behind} OR {fields[0]} IS NULL)" if query.descending else behind, place
+
+
 def _device_term(device_ids):
     if len(device_ids) <= FEW:
         return _among("device_id", device_ids)
@@ -216,4 +231,4 @@ def _among(column, values):
 
 
 def _within_range(value):
-    return max(-LARGEST, min(value, LARGEST))
+    return max(-LARGEST, min(value, LARGEST)) if isinstance(value, int) else value

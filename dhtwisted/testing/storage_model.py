@@ -90,7 +90,18 @@ def page(found, query):
 def find_messages(messages, query):
     """What a query asks for, of messages of one kind."""
     found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query))
-    return page(found[::-1] if query.descending else found, query)
+    found = found[::-1] if query.descending else found
+    return page([message for message in found if _is_message_behind(message, query)], query)
+
+
+def _is_message_behind(message, query):
+    """Whether a message comes behind ``query.behind``."""
+    if query.behind is None:
+        return True
+    *value, time, message_id = query.behind
+    value = value[0] if value else time
+    place = value is not None, value or type(value)(), time, message_id
+    return sort_key(message, query) < place if query.descending else sort_key(message, query) > place
 
 
 def matches(message, query):

@@ -5,7 +5,7 @@ import pytest_twisted
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.model import Command, MessageQuery, Notification, payload_size
 from dhtwisted.testing.storage_base import EVERYTHING, START, YEAR, StorageContract, command, notification, now
 from dhtwisted.testing.storage_model import find_messages
 from dhtwisted.testing.strategies import message_queries, messages
@@ -130,6 +130,35 @@ class MessageQueries(StorageContract):
         assert descending == ascending[::-1], "descending is the exact reverse"
         paged = [m.name for m in await storage.find_messages(Command, replace(query, skip=2, take=3))]
         assert paged == ascending[2:5], "skip and take come after sorting"
+
+    @pytest.mark.parametrize("sort", ["timestamp", "name", "status"])
+    @pytest.mark.parametrize("descending", [False, True])
+    @pytest_twisted.ensureDeferred
+    async def test_a_list_goes_on_behind_a_place(self, storage, sort, descending):
+        texts = ["b", None, "a", "B", None, "", "b"]
+        await storage.append([command("xy"[n % 2], status=status, timestamp=10 - n % 2) for n, status in enumerate(texts)])
+        for device_ids in (None, ("x", "y")):
+            query = MessageQuery(sort=sort, descending=descending, device_ids=device_ids, take=10)
+            found = await storage.find_messages(Command, query)
+            for index, each in enumerate(found):
+                behind = replace(query, behind=query.place(each))
+                assert await storage.find_messages(Command, behind) == found[index + 1 :], f"behind: what comes behind {each}, in {query}"
+                page = await storage.find_messages(Command, replace(behind, skip=1, take=2))
+                assert page == found[index + 2 : index + 4], "skip and take count from there"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_answer_may_end_where_it_has_its_bytes(self, storage):
+        sizes = (10, 30, 0, 60, 5)
+        await storage.append(
+            [command(str(n), "ab"[n % 2], parameters=b'"%b"' % (b"x" * (size - 2)) if size else None) for n, size in enumerate(sizes)]
+        )
+        await storage.update_command("a", 1, {"result": b'"result"'})
+        for size in (1, 10, 18, 40, 100, 1000):
+            for query in (MessageQuery(), MessageQuery(sort="name", descending=True), MessageQuery(device_ids=("a", "b"), take=4, skip=1)):
+                found = await storage.find_messages(Command, replace(query, size=size))
+                whole = await storage.find_messages(Command, query)
+                assert found == whole[: len(found)], f"size {size}: an answer that ends early is the first part of the whole one, {query}"
+                assert len(found) == len(whole) or sum(map(payload_size, found)) >= size, f"it ends only when it has so many bytes, {query}"
 
     @pytest_twisted.ensureDeferred
     async def test_forgets_first_what_arrived_first(self, storage, clock):

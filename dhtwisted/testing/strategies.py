@@ -135,8 +135,9 @@ def message_queries(kind):
     of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
     times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
 
-    def build(times, **conditions):
-        return MessageQuery(**times, **conditions)
+    def build(times, sort, place, **conditions):
+        behind = place and place[:2] if sort == "timestamp" else place and (place[2 if sort == "name" else 3], *place[:2])
+        return MessageQuery(**times, sort=sort, behind=behind, **conditions)
 
     return st.builds(
         build,
@@ -146,6 +147,7 @@ def message_queries(kind):
         since=st.none() | timestamps,
         before=st.none() | timestamps,
         after=st.none() | st.tuples(timestamps, st.integers(0, 9)),
+        place=st.none() | st.tuples(timestamps, st.integers(0, 9), names, st.sampled_from([None, "", "Done", "failed"])),
         sort=st.sampled_from(["timestamp", "name", *(["status"] if kind is Command else [])]),
         descending=st.booleans(),
         skip=st.integers(0, 3),
