@@ -22,6 +22,9 @@ MAX_DEVICES = 100_000
 LASTING = (User, DeviceToken)
 """Kinds that stay in the cache once they were asked for, and by which answers about rights are reckoned."""
 
+JSON_FIELD = "data"
+"""The field that a query cannot ask for, and that may be a megabyte."""
+
 MAX_KEYS = 500
 """Entities that are asked for in one query."""
 
@@ -134,6 +137,23 @@ class Entities:
         await self._written(type(entity), entity.key, entity, begun_at)
         return entity
 
+    async def has(self, kind, key, values):
+        """Tell whether an entity has these values already, so that a change to them would be none. What the cache says is only a first
+        look: another node may have changed the entity, and told whoever asks here.
+
+        :param kind: one that the cache has.
+        :param values: field name -> value.
+        """
+        known = self._known[kind].get(key)
+        if known is None or not _agrees(known, values):
+            return False
+        if not values:
+            return True
+        if JSON_FIELD not in values:
+            return await self._storage.count(kind, EntityQuery(equal={kind.KEY: key} | values)) == 1
+        entity = await self._storage.get(kind, key)
+        return entity is not None and _agrees(entity, values)
+
     async def update(self, kind, key, changes):
         """Change an entity; see ``IEntityStorage.update``.
 
@@ -212,6 +232,10 @@ class Entities:
 
     def _is_changed(self, kind, key, since):
         return max(self._all_changed_at, self._changed_at.get((kind, key), 0)) > since
+
+
+def _agrees(entity, values):
+    return all(getattr(entity, name) == value for name, value in values.items())
 
 
 def _check_texts(values):

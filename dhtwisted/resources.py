@@ -103,6 +103,21 @@ class DeviceResource(Resource):
         )
 
 
+class DatalessDeviceResource(Resource):
+    """A device in a ``$device-update`` that did not change its ``data``."""
+
+    id: str
+    name: str
+    network_id: int
+    device_type_id: int
+    is_blocked: bool
+
+    @classmethod
+    def of(cls, device: Device):
+        """Present a stored device."""
+        return cls(**{name: getattr(device, name) for name in cls.__struct_fields__})
+
+
 class NestedDeviceResource(Resource):
     """A device inside its network or device type (section 5.2)."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 from hypothesis import settings
+from twisted.internet.defer import Deferred
 
 pytest_plugins = ["tests.signals", "tests.time_limit"]
 
@@ -119,3 +120,26 @@ def open_storage(database, reactor):
     yield open_one
     for storage in opened:
         pytest_twisted.blockon(storage.close())
+
+
+@pytest.fixture(params=["memory", "file", "postgres"])
+def each_storage(request, reactor, tmp_path):
+    """An opened storage of each sort, one after the other."""
+    from dhtwisted.storage.file import FileStorage
+    from dhtwisted.storage.memory import MemoryStorage
+    from dhtwisted.storage.postgres import PostgresStorage
+
+    make = {
+        "memory": lambda: MemoryStorage(reactor),
+        "file": lambda: FileStorage(str(tmp_path / "data.sqlite"), reactor),
+        "postgres": lambda: PostgresStorage(request.getfixturevalue("database"), reactor),
+    }
+    storage = make[request.param]()
+    pytest_twisted.blockon(as_deferred(storage.open()))
+    yield storage
+    pytest_twisted.blockon(as_deferred(storage.close()))
+
+
+def as_deferred(awaitable):
+    """What ``blockon`` takes."""
+    return awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(awaitable)

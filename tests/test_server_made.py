@@ -30,7 +30,7 @@ each_filter = pytest.mark.parametrize(("given", "expected"), FILTERS, ids=[str(g
 async def save_tell_save(server, device_id="pump"):
     """A device is created, tells something, and is changed; the three notifications are a moment apart."""
     administrator = await server.client()
-    await administrator.call("device/save", deviceId=device_id, device={})
+    await administrator.call("device/save", deviceId=device_id, device={"name": "Old"})
     server.clock.advance(0.01)
     await administrator.call("notification/insert", deviceId=device_id, notification={"notification": "told"})
     server.clock.advance(0.01)
@@ -112,7 +112,7 @@ async def test_in_a_poll_that_waits(server, given, expected):
     server.clock.advance(0.01)
     poll = client(server).send("GET", path_of(given, timestamp=format_timestamp(server.server.now())))
     server.clock.advance(0.01)
-    await administrator.call("device/save", deviceId="pump", device={})
+    await administrator.call("device/save", deviceId="pump", device={"name": "New"})
     server.clock.advance(0.01)
     await administrator.call("notification/insert", deviceId="pump", notification={"notification": "told"})
     while not poll.called:

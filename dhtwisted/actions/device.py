@@ -25,12 +25,14 @@ from dhtwisted.errors import (
     Unauthorized,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
-from dhtwisted.resources import Count, DeviceResource, Resource
+from dhtwisted.resources import Count, DatalessDeviceResource, DeviceResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
 
 DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
 SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
 FORGET_SLICE = 1000
+LARGE_DATA = 1024
+"""Bytes of ``data`` above which ``$device-update`` carries it only when it was changed: a new name of 10 bytes would store a megabyte."""
 
 
 class DeviceGet(Fields, tag="device/get"):
@@ -135,7 +137,8 @@ class DeviceSave(Fields, tag="device/save"):
 )
 async def device_save(request):
     """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` is stored, and
-    sent to those who subscribe to everything that is theirs, or to it by name.
+    sent to those who subscribe to everything that is theirs, or to it by name. A save that changes nothing stores and tells nothing;
+    ``$device-update`` leaves out ``data`` of more than 1 KiB that was not changed.
 
     Absent on creation: the name is the id, the network the lowest one assigned to the user, the device type the lowest permitted one.
     """
@@ -175,7 +178,7 @@ async def _create(request, device_id, fields):
     )
     device = await request.server.entities.insert(device)
     await _check_place(request, device)
-    await _announce(request, DEVICE_ADD, device)
+    await _announce(request, DEVICE_ADD, DeviceResource.of(device))
 
 
 async def _change(request, device, fields):
@@ -189,9 +192,12 @@ async def _change(request, device, fields):
         changes["network_id"] = await _network(request, fields.network_id)
     if fields.device_type_id is not None:
         changes["device_type_id"] = await _device_type(request, fields.device_type_id)
+    if await request.server.entities.has(Device, device.id, changes):
+        return
     device = await request.server.entities.update(Device, device.id, changes)
     await _check_place(request, device)
-    await _announce(request, DEVICE_UPDATE, device)
+    leaves_out = "data" not in changes and len(device.data or b"") > LARGE_DATA
+    await _announce(request, DEVICE_UPDATE, (DatalessDeviceResource if leaves_out else DeviceResource).of(device))
 
 
 async def _check_place(request, device):
@@ -245,13 +251,16 @@ async def _device_type(request, device_type_id):
 
 
 async def _announce(request, name, device):
-    """Tell subscribers of a device that was saved (section 4.6)."""
+    """Tell subscribers of a device that was saved (section 4.6).
+
+    :param device: as it is told.
+    """
     notification = Notification(
         name=name,
         device_id=device.id,
         network_id=device.network_id,
         device_type_id=device.device_type_id,
-        parameters=encode(DeviceResource.of(device)),
+        parameters=encode(device),
     )
     await request.server.messages.append((notification,))
     request.server.publish((Event(NOTIFICATION_INSERT, notification),))

@@ -17,7 +17,17 @@ from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.interfaces import IMessageBus, IObservedBus
-from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, ENTITY_KINDS, NOTIFICATION_INSERT, Command, Device, Event, Notification
+from dhtwisted.model import (
+    COMMAND_INSERT,
+    COMMAND_UPDATE,
+    ENTITY_KINDS,
+    NOTIFICATION_INSERT,
+    Command,
+    Device,
+    Event,
+    Notification,
+    payload_size,
+)
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
 from dhtwisted.postgres.outage import Outage
@@ -26,9 +36,15 @@ from dhtwisted.storage.postgres_writer import Heads
 
 SECONDS = 5
 PAGE = 500
+FIRST_PAGE = 16
+BYTES_OF_A_PAGE = 4 * 1024**2
+"""Payload that is read at once. How many messages that is, is reckoned from those that were read last; after large ones they are few."""
 RETRY_PAUSE = 0.5
 MOST_AT_HAND = 10_000
 """Own events that wait for their notification. More are read from the tables like those of others."""
+
+BYTES_OF_AN_EVENT = 2048
+"""Payload that counts as one event more."""
 
 _HEADS = "SELECT command, notification, command_update FROM message_counter"
 _STREAMS = {
@@ -39,7 +55,7 @@ _STREAMS = {
 """In this order, within one commit: an update must not come before its command."""
 
 _AT_FIRST = {"status": "inserted_status", "result": "inserted_result::text", "last_updated": "timestamp", "updated": "false"}
-_AFTER_UPDATE = {"status": "u.status", "result": "u.result::text", "last_updated": "u.last_updated", "updated": "true"}
+_AFTER_UPDATE = {"status": "u.status", "result": "r.result::text", "last_updated": "u.last_updated", "updated": "true"}
 """Fields of a command that are not what its row says now, and where they are read."""
 
 Messages = namedtuple("Messages", "heard_at node heads")
@@ -59,8 +75,9 @@ def _read_statement(stream):
     columns = ", ".join(elsewhere.get(field, f"m.{field}{'::text' * (field in PAYLOADS)}") for field in kind.__struct_fields__)
     table, key = f"{MESSAGE_TABLES[kind].name} AS m", "m.id"
     if action == COMMAND_UPDATE:
-        table, key = f"command_updates AS u JOIN {table} ON m.id = u.command_id", "u.id"
-    return f"SELECT {key}, {columns} FROM {table} WHERE {key} > %s AND {key} <= %s ORDER BY {key} LIMIT {PAGE}"
+        with_result = "command_updates AS r ON r.id = coalesce(u.result_update, u.id)"
+        table, key = f"command_updates AS u JOIN {table} ON m.id = u.command_id LEFT JOIN {with_result}", "u.id"
+    return f"SELECT {key}, {columns} FROM {table} WHERE {key} > %s AND {key} <= %s ORDER BY {key} LIMIT %s"
 
 
 _READ = {stream: _read_statement(stream) for stream in _STREAMS}
@@ -88,7 +105,8 @@ class PostgresBus:
         self._items = deque()
         self._done = None
         self._own = {}
-        self._own_count = 0
+        self._own_weight = 0
+        self._page = FIRST_PAGE
         self._pumping = False
         self._running = False
 
@@ -125,7 +143,7 @@ class PostgresBus:
     def lag(self):
         """Seconds since the oldest commit that was heard of, or made here, and that is not delivered yet; 0.0 when there is none."""
         waiting = [item.heard_at for item in islice(self._items, 1)]
-        waiting += [stored_at for _, _, stored_at in islice(self._own.values(), 1)]
+        waiting += [stored_at for _, _, stored_at, _ in islice(self._own.values(), 1)]
         return max(0.0, self._reactor.seconds() - min(waiting)) if waiting else 0.0
 
     async def _listen(self, execute):
@@ -157,13 +175,14 @@ class PostgresBus:
     def _wrote(self, batch, heads):
         """Keep what this node stored until its turn comes, if it is not too much and the turn will come."""
         counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
-        if not any(counts) or self._own_count + sum(counts) > MOST_AT_HAND or not self._connection.up:
+        if not any(counts) or self._own_weight > MOST_AT_HAND or not self._connection.up:
             return
-        self._own_count += sum(counts)
         events = [Event(COMMAND_INSERT, command) for command in batch.commands]
         events += [Event(NOTIFICATION_INSERT, notification) for notification in batch.notifications]
         events += [Event(COMMAND_UPDATE, update.outcome) for update in batch.updates if update.outcome is not None]
-        self._own[heads] = counts, events, self._reactor.seconds()
+        weight = sum(counts) + sum(payload_size(event.message) for event in events) // BYTES_OF_AN_EVENT
+        self._own_weight += weight
+        self._own[heads] = counts, events, self._reactor.seconds(), weight
 
     def _enqueue(self, item):
         if len(self._items) > MOST_AT_HAND and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
@@ -239,7 +258,7 @@ class PostgresBus:
                 await deferLater(self._reactor, 0)
                 continue
             heads = item.heads
-            counts, events, _ = self._own.get(heads, (None, None, None))
+            counts, events, *_ = self._own.get(heads, (None, None))
             if events is not None and all(self._done[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS):
                 self._done = heads._asdict()
                 self._deliver(events)
@@ -269,15 +288,18 @@ class PostgresBus:
 
     def _forget_own(self, heads):
         while self._own and next(iter(self._own)) <= heads:
-            counts, _, _ = self._own.pop(next(iter(self._own)))
-            self._own_count -= sum(counts)
+            *_, weight = self._own.pop(next(iter(self._own)))
+            self._own_weight -= weight
 
     async def _read_up_to(self, heads):
         for stream, (kind, action) in _STREAMS.items():
             while self._running and self._done[stream] < getattr(heads, stream):
-                rows = await self._connection.run(_READ[stream], (self._done[stream], getattr(heads, stream)))
-                self._done[stream] = rows[-1][0] if len(rows) == PAGE else getattr(heads, stream)
-                self._deliver([Event(action, MESSAGE_TABLES[kind].message(row[1:])) for row in rows])
+                take = self._page
+                rows = await self._connection.run(_READ[stream], (self._done[stream], getattr(heads, stream), take))
+                self._done[stream] = rows[-1][0] if len(rows) == take else getattr(heads, stream)
+                messages = [MESSAGE_TABLES[kind].message(row[1:]) for row in rows]
+                self._page = _next_page(take, messages)
+                self._deliver([Event(action, message) for message in messages])
         self._forget_own(heads)
 
     def _deliver(self, events):
@@ -287,6 +309,12 @@ class PostgresBus:
             self._receive(events)
         except Exception:
             self.log.failure("The receiver of the message bus failed; subscribers may have missed {count} events", count=len(events))
+
+
+def _next_page(take, messages):
+    """How many messages to read next, after some of these sizes."""
+    size = sum(map(payload_size, messages))
+    return max(1, min(PAGE, 10 * take, BYTES_OF_A_PAGE * len(messages) // size if size else PAGE))
 
 
 def _key(kind, text):

@@ -132,6 +132,8 @@ class Transaction:
         if kind.KEY in changes:
             raise TypeError(f"the key {kind.KEY} of a {kind.__name__} cannot be changed")
         entity = changed(old, changes)
+        if entity == old:
+            return old
         self._check_unique(entity)
         self._check(entity)
         self.changes[kind, key] = entity

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IMeasuredStorage, ISharedStorage, IStorage
-from dhtwisted.model import Command, Notification
+from dhtwisted.model import Command, Notification, payload_size
 from dhtwisted.postgres.announcement import Announcement
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import describe, parse
@@ -27,7 +27,7 @@ from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.postgres_entities import ENTITY_TABLES
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import is_bigint
-from dhtwisted.storage.postgres_writer import PREPARE_WRITE, SETUP, Append, UpdateCommand, Writer, restore_statement
+from dhtwisted.storage.postgres_writer import PREPARE_WRITE, RESULT_KEPT, SETUP, Append, UpdateCommand, Writer, restore_statement
 
 POOL_SIZE = 4
 WRITE_SECONDS = 3
@@ -45,7 +45,8 @@ BYTES_OF_A_ROW = 2048
 
 TIDY_INTERVAL = 60
 UPDATES_KEPT = 3600
-"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands."""
+"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands. Those
+that they name for their results are kept longer, by as much as these may be older."""
 
 _FORGET_UPDATES = """
 DELETE FROM command_updates WHERE id = ANY(ARRAY(
@@ -172,7 +173,7 @@ class PostgresStorage:
 
     def append(self, messages):
         """Store messages, in one commit with whatever else is waiting."""
-        return self._write(Append(messages), len(messages) + _size(messages) // BYTES_OF_A_ROW)
+        return self._write(Append(messages), len(messages) + sum(map(payload_size, messages)) // BYTES_OF_A_ROW)
 
     async def update_command(self, device_id, command_id, changes):
         """Record what became of a command. Updates of one command at once each have a commit of their own."""
@@ -284,15 +285,10 @@ class PostgresStorage:
 
     async def _tidy(self):
         try:
-            while self._open and len(await self._run(_FORGET_UPDATES, (UPDATES_KEPT * 1000,))) == TIDY_SLICE:
+            while self._open and len(await self._run(_FORGET_UPDATES, ((UPDATES_KEPT + RESULT_KEPT) * 1000,))) == TIDY_SLICE:
                 await deferLater(self._reactor, TIDY_PAUSE)
         except StorageUnavailable as error:
             self.log.warn("Old updates of commands are not deleted now, and will be tried again: {reason}", reason=str(error))
         except Exception:
             # It must not end the timer.
             self.log.failure("Old updates of commands are not deleted now, and will be tried again")
-
-
-def _size(messages):
-    """Bytes of what clients may make as large as they like."""
-    return sum(len(message.parameters or b"") + len(getattr(message, "result", None) or b"") for message in messages)

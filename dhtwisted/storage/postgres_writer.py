@@ -76,6 +76,10 @@ def _given(columns, places):
     return f"unnest({', '.join(places)}) WITH ORDINALITY AS given ({', '.join(column.name for column in columns)}, number)"
 
 
+RESULT_KEPT = 1800
+"""Seconds for which updates of a command name one row of ``command_updates`` that has its result. Then one has it again, so that old rows
+may go."""
+
 _TIME = "coalesce(given.timestamp, stamp.server_time)"
 _ARRIVED = ("arrived", "stamp.server_time")
 
@@ -99,6 +103,28 @@ def _insert(kind, columns, places, more):
     return f"INSERT INTO {kind}s ({', '.join(names)}) SELECT {', '.join(values)} FROM stamp, {_given(columns, places)}"
 
 
+def _change(updates):
+    """The part of the statement that changes commands. Which update has the result is decided on the rows as they are when their turn
+    comes, as all else; another node may have committed since the statement began.
+
+    :param updates: the places of the columns.
+    """
+    update_id = f"stamp.command_update - cardinality({updates[0]}) + given.number"
+    logs_result = f"given.sets_result OR commands.result_update_time < stamp.server_time - {RESULT_KEPT * 1000}"
+    return f"""
+    UPDATE commands SET
+        status = CASE WHEN given.sets_status THEN given.status ELSE commands.status END,
+        folded_status = CASE WHEN given.sets_status THEN given.folded_status ELSE commands.folded_status END,
+        result = CASE WHEN given.sets_result THEN given.result::json ELSE commands.result END,
+        result_update = CASE WHEN {logs_result} THEN {update_id} ELSE commands.result_update END,
+        result_update_time = CASE WHEN {logs_result} THEN stamp.server_time ELSE commands.result_update_time END,
+        updated = true,
+        last_updated = greatest(stamp.server_time, commands.last_updated + 1)
+    FROM stamp, {_given(UPDATE_COLUMNS, updates)}
+    WHERE commands.id = given.command_id AND commands.device_id = given.device_id
+    RETURNING {update_id} AS update_id, given.number, commands.*"""
+
+
 def _write_statement():
     types, (commands, notifications, updates) = _parameters()
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
@@ -119,20 +145,12 @@ WITH stamp AS (
     {_insert("command", COMMAND_COLUMNS, commands, new)}
 ), new_notifications AS (
     {_insert("notification", NOTIFICATION_COLUMNS, notifications, [_ARRIVED])}
-), changed AS (
-    UPDATE commands SET
-        status = CASE WHEN given.sets_status THEN given.status ELSE commands.status END,
-        folded_status = CASE WHEN given.sets_status THEN given.folded_status ELSE commands.folded_status END,
-        result = CASE WHEN given.sets_result THEN given.result::json ELSE commands.result END,
-        updated = true,
-        last_updated = greatest(stamp.server_time, commands.last_updated + 1)
-    FROM stamp, {_given(UPDATE_COLUMNS, updates)}
-    WHERE commands.id = given.command_id AND commands.device_id = given.device_id
-    RETURNING given.number, commands.*
+), changed AS ({_change(updates)}
 ), logged AS (
-    INSERT INTO command_updates (id, command_id, status, result, last_updated, server_time)
-    SELECT stamp.command_update - cardinality({updates[0]}) + changed.number, changed.id, changed.status, changed.result,
-        changed.last_updated, stamp.server_time
+    INSERT INTO command_updates (id, command_id, status, result, result_update, last_updated, server_time)
+    SELECT changed.update_id, changed.id, changed.status,
+        CASE WHEN changed.result_update = changed.update_id THEN changed.result END,
+        nullif(changed.result_update, changed.update_id), changed.last_updated, stamp.server_time
     FROM stamp, changed
 ), woken AS MATERIALIZED (
     SELECT CASE WHEN cardinality({commands[0]}) + cardinality({notifications[0]}) + cardinality({updates[0]}) > 0

@@ -1,5 +1,8 @@
 """The Postgres bus: the contract, and what cuts do to it."""
 
+import secrets
+
+import psycopg2
 import pytest
 import pytest_twisted
 from psycopg2.extensions import parse_dsn
@@ -147,6 +150,59 @@ async def test_own_and_others_messages_at_once_come_in_order_and_once(cut_node):
 
     await results(*(write(storage) for storage in (mine, mine, other, other)))
     assert await receiver.expect(400) == list(range(1, 401))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_result_is_logged_once_and_comes_with_each_update(cut_node, proxy, database):
+    receiver, _, other = cut_node
+    await other.append([command()])
+    await receiver.expect(1)
+    first, second = (b'"%s"' % secrets.token_hex(450_000).encode() for _ in range(2))
+    proxy.refuse()
+    proxy.cut()
+    await other.update_command("a", 1, {"status": "begun"})
+    await other.update_command("a", 1, {"status": "0", "result": first})
+    for number in range(1, 20):
+        await other.update_command("a", 1, {"status": str(number)})
+    await other.update_command("a", 1, {"result": second})
+    await other.update_command("a", 1, {"status": "done"})
+    proxy.accept()
+    await receiver.expect(24)
+    states = [(each.message.status, each.message.result) for each in receiver.events[1:]]
+    assert states == [("begun", None), *((str(number), first) for number in range(20)), ("19", second), ("done", second)]
+    assert _size_of(database, "command_updates") < 3_000_000, "two results, each once, and not one for each update"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_result_is_logged_again_before_it_is_forgotten(open_storage, database, reactor):
+    storage = await open_storage()
+    await storage.append([command()])
+    await storage.update_command("a", 1, {"result": b"1"})
+    with psycopg2.connect(database) as connection:
+        connection.cursor().execute("UPDATE commands SET result_update_time = result_update_time - 1801000")
+    for status in ("later", "last"):
+        await storage.update_command("a", 1, {"status": status})
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT result::text, result_update FROM command_updates ORDER BY id")
+        assert cursor.fetchall() == [("1", None), ("1", None), (None, 2)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_its_notification_is_bounded_in_bytes(cut_node, proxy):
+    receiver, mine, _ = cut_node
+    proxy.freeze()
+    payload = b'"%s"' % (b"x" * 500_000)
+    for _ in range(60):
+        await mine.append([notification(parameters=payload)])
+    assert sum(len(event.message.parameters) for _, events, *_ in receiver.bus._own.values() for event in events) < 25_000_000
+    proxy.thaw()
+    assert await receiver.expect(60) == list(range(1, 61))
+
+
+def _size_of(dsn, table):
+    with psycopg2.connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_total_relation_size(%s)", (table,))
+        return cursor.fetchone()[0]
 
 
 @pytest_twisted.ensureDeferred
