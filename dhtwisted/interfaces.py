@@ -31,8 +31,8 @@ class IEntityStorage(Interface):
     """Keeps users, networks, device types, devices and configuration: few, unique by key, changed now and then.
 
     The server checks rights, fills defaults and removes children before their parents; a storage only keeps what it is given. ``kind`` is
-    always a class of ``model.ENTITY_KINDS``; its ``KEY`` and ``UNIQUE`` tell all that a storage must know of it. A change is visible to
-    the next call, and durable, when its awaitable completes. A crash leaves each change done or not done.
+    always a class of ``model.ENTITY_KINDS``; its ``KEY``, ``UNIQUE``, ``LARGE`` and ``OWNER`` tell all that a storage must know of
+    it. A change is visible to the next call, and durable, when its awaitable completes. A crash leaves each change done or not done.
     """
 
     def get(kind, key):
@@ -54,6 +54,15 @@ class IEntityStorage(Interface):
         :returns: an integer.
         """
 
+    def holdings(owner):
+        """Tell what there is that counts for a user (async): the entities that have this id in the field ``OWNER`` of their kind.
+
+        It is asked before nearly every insert of an entity, so it must not cost more the more there are: keep sums, and change them in the
+        same transaction as the entity.
+
+        :returns: a dict: kind -> ``model.Holding``. Kinds of which there is nothing may be left out, and so are those without ``OWNER``.
+        """
+
     def insert(entity):
         """Add an entity (async).
 
@@ -69,8 +78,8 @@ class IEntityStorage(Interface):
         """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
 
         :param changes: field name -> new value; never the key. The new value of a set may be ``model.With`` or ``model.Without``, so that
-            concurrent changes of its elements all take effect too; that of a number may be ``model.Raised``, which never lowers it, and may
-            depend on whether another field changes.
+            concurrent changes of its elements all take effect too; that of a number may be ``model.Added``, of which the same is true, or
+            ``model.Raised``, which never lowers it, and may depend on whether another field changes.
             ``model.changed`` works any of them out.
         :returns: the entity as it is now.
         :raises Missing: there is no such entity.

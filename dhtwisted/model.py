@@ -1,10 +1,10 @@
 """What the server keeps: entities (few, unique keys, changed) and messages (many, appended, expired).
 
-An entity is a frozen struct with class attributes that let a storage treat all kinds alike: ``KIND``, its name in records;
-``KEY``, the field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree. A fourth, ``LARGE``, names the
-fields that clients may make as large as they like. Times are integer milliseconds
-since 1970 UTC. A field that holds "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed on the way; ``None`` is
-the absent value and JSON null alike.
+An entity is a frozen struct with class attributes that let a storage treat all kinds alike: ``KIND``, its name in records; ``KEY``, the
+field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree; ``LARGE``, those that clients may make as large
+as they like; ``OWNER``, the one with the id of the user for whom it counts. Times are integer milliseconds since 1970 UTC. A field that
+holds "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed on the way; ``None`` is the absent value and JSON null
+alike.
 """
 
 from __future__ import annotations
@@ -25,11 +25,28 @@ class Entity(Struct, frozen=True, kw_only=True):
     KEY: ClassVar[str] = "id"
     UNIQUE: ClassVar[tuple[str, ...]] = ()
     LARGE: ClassVar[tuple[str, ...]] = ()
+    OWNER: ClassVar[str] = ""
 
     @property
     def key(self) -> int | str:
         """The value that identifies this entity among its kind."""
         return getattr(self, self.KEY)
+
+    @property
+    def owner(self) -> int | None:
+        """The id of the user for whom it counts; ``None`` for nobody."""
+        return getattr(self, self.OWNER) if self.OWNER else None
+
+
+class Holding(Struct, frozen=True):
+    """What there is of one kind that counts for one user.
+
+    :ivar count: how many entities.
+    :ivar size: the sum of their :func:`entity_size`.
+    """
+
+    count: int = 0
+    size: int = 0
 
 
 ADMINISTRATOR, CLIENT = 0, 1
@@ -65,32 +82,40 @@ class User(Entity, frozen=True, kw_only=True):
 
 
 class Network(Entity, frozen=True, kw_only=True):
-    """A group of devices to which users are assigned."""
+    """A group of devices to which users are assigned.
+
+    :ivar owner_id: who made it, for quotas alone; it gives no rights. ``None`` where nobody knows.
+    """
 
     KIND: ClassVar[str] = "network"
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
+    OWNER: ClassVar[str] = "owner_id"
 
     name: str
     description: str | None = None
     id: int = 0
+    owner_id: int | None = None
 
 
 class DeviceType(Entity, frozen=True, kw_only=True):
-    """A kind of device to which users may be restricted."""
+    """A kind of device to which users may be restricted. ``owner_id`` as in :class:`Network`."""
 
     KIND: ClassVar[str] = "devicetype"
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
+    OWNER: ClassVar[str] = "owner_id"
 
     name: str
     description: str | None = None
     id: int = 0
+    owner_id: int | None = None
 
 
 class Device(Entity, frozen=True, kw_only=True):
-    """What receives commands and sends notifications. ``id`` is the client's own text."""
+    """What receives commands and sends notifications. ``id`` is the client's own text; ``owner_id`` as in :class:`Network`."""
 
     KIND: ClassVar[str] = "device"
     LARGE: ClassVar[tuple[str, ...]] = ("data",)
+    OWNER: ClassVar[str] = "owner_id"
 
     id: str
     name: str
@@ -98,6 +123,7 @@ class Device(Entity, frozen=True, kw_only=True):
     device_type_id: int
     data: bytes | None = None
     is_blocked: bool = False
+    owner_id: int | None = None
 
 
 class Configuration(Entity, frozen=True, kw_only=True):
@@ -122,6 +148,7 @@ class DeviceToken(Entity, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "devicetoken"
+    OWNER: ClassVar[str] = "user_id"
 
     device_id: str
     user_id: int
@@ -129,6 +156,19 @@ class DeviceToken(Entity, frozen=True, kw_only=True):
     expires: int
     label: str | None = None
     id: int = 0
+
+
+class StoredBytes(Entity, frozen=True, kw_only=True):
+    """How much was stored on one day for a quota. Rows of other days are deleted.
+
+    :ivar id: whose: ``user 3`` or ``device pump-4``, behind the day, as in ``20260102 user 3``.
+    :ivar size: bytes, those of all servers.
+    """
+
+    KIND: ClassVar[str] = "storedbytes"
+
+    id: str
+    size: int
 
 
 class With(Struct, frozen=True):
@@ -156,10 +196,16 @@ class Raised(Struct, frozen=True):
     when: str = ""
 
 
+class Added(Struct, frozen=True):
+    """As the new value of a field that holds a number: what it has, and so much more, or less. However many add at once, all count."""
+
+    amount: int
+
+
 def changed(entity, changes):
     """Make the entity that a change leads to; every storage can update by this.
 
-    :param changes: field name -> new value, :class:`With`, :class:`Without` or :class:`Raised`.
+    :param changes: field name -> new value, :class:`With`, :class:`Without`, :class:`Raised` or :class:`Added`.
     """
     return replace(entity, **{name: _value(entity, name, changes) for name in changes})
 
@@ -168,13 +214,17 @@ def _value(entity, name, changes):
     old, change = getattr(entity, name), changes[name]
     if isinstance(change, With):
         return old | change.elements
+    if isinstance(change, Added):
+        return old + change.amount
     if isinstance(change, Raised):
         is_raised = not change.when or changes[change.when] != getattr(entity, change.when)
         return max(old + 1, change.to) if is_raised else old
     return old - change.elements if isinstance(change, Without) else change
 
 
-ENTITY_KINDS: dict[str, type[Entity]] = {kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration, DeviceToken)}
+ENTITY_KINDS: dict[str, type[Entity]] = {
+    kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration, DeviceToken, StoredBytes)
+}
 
 
 class Command(Struct, gc=False, kw_only=True):

@@ -96,6 +96,9 @@ class DelayingStorage:
     async def count(self, kind, query):
         return await self._call("count", kind, query)
 
+    async def holdings(self, owner):
+        return await self._call("holdings", owner)
+
     async def insert(self, entity):
         return await self._call("insert", entity)
 

@@ -12,8 +12,10 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.model import ENTITY_KINDS, changed, entity_size, head_of
+from dhtwisted.model import ENTITY_KINDS, Holding, changed, entity_size, head_of
 from dhtwisted.storage.ordered_keys import OrderedKeys
+
+NOTHING = Holding()
 
 
 class EntityTable:
@@ -21,6 +23,7 @@ class EntityTable:
 
     :ivar entities: key -> entity.
     :ivar owners: unique field -> its value -> key of the entity that has it.
+    :ivar holdings: id of a user -> the :class:`~dhtwisted.model.Holding` of what counts for them.
     """
 
     def __init__(self, kind):
@@ -28,6 +31,7 @@ class EntityTable:
         self.entities = {}
         self.owners = {field: {} for field in kind.UNIQUE}
         self._keys = OrderedKeys()
+        self.holdings = {}
 
     def put(self, key, entity):
         """Set what a key stands for; ``None`` removes it. Uniqueness has been checked."""
@@ -36,6 +40,9 @@ class EntityTable:
             self._keys.add(key)
         elif old is not None and entity is None:
             self._keys.remove(key)
+        if self.kind.OWNER:
+            self._hold(old, -1)
+            self._hold(entity, 1)
         for field, owners in self.owners.items():
             if old is not None and owners.get(getattr(old, field)) == key:
                 del owners[getattr(old, field)]
@@ -43,6 +50,16 @@ class EntityTable:
                 owners[getattr(entity, field)] = key
         if entity is not None:
             self.entities[key] = entity
+
+    def _hold(self, entity, count):
+        if entity is None or entity.owner is None:
+            return
+        held = self.holdings.get(entity.owner, NOTHING)
+        held = Holding(held.count + count, held.size + count * entity_size(entity))
+        if held.count:
+            self.holdings[entity.owner] = held
+        else:
+            self.holdings.pop(entity.owner, None)
 
     def find(self, query):
         """List what a query asks for."""
@@ -92,6 +109,14 @@ class EntityTable:
 def entity_tables():
     """An empty table for each kind."""
     return {kind: EntityTable(kind) for kind in ENTITY_KINDS.values()}
+
+
+def holdings(tables, owner):
+    """See ``IEntityStorage.holdings``.
+
+    :param tables: kind -> :class:`EntityTable`.
+    """
+    return {kind: table.holdings[owner] for kind, table in tables.items() if owner in table.holdings}
 
 
 class Transaction:

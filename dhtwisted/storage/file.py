@@ -17,6 +17,7 @@ from dhtwisted.model import head_of, payload_size
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
+from dhtwisted.storage.entities import holdings
 from dhtwisted.storage.sqlite_copy import Copy, remove_copy
 from dhtwisted.storage.sqlite_database import FileLock, close_connection
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
@@ -128,6 +129,11 @@ class FileStorage:
     async def count(self, kind, query):
         """Count entities."""
         return self._table(kind).count(query)
+
+    async def holdings(self, owner):
+        """Tell what counts for a user."""
+        self._check_open()
+        return holdings(self._tables, owner)
 
     def insert(self, entity):
         """Add an entity, and give it back with its key."""

@@ -8,7 +8,7 @@ from zope.interface import implementer
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import IStorage
 from dhtwisted.model import MESSAGE_KINDS, Command
-from dhtwisted.storage.entities import Transaction, entity_tables
+from dhtwisted.storage.entities import Transaction, entity_tables, holdings
 from dhtwisted.storage.message_log import MessageLog
 from dhtwisted.waiter import DONE
 
@@ -56,6 +56,11 @@ class MemoryStorage:
     async def count(self, kind, query):
         """Count entities."""
         return self._table(kind).count(query)
+
+    async def holdings(self, owner):
+        """Tell what counts for a user."""
+        self._check_open()
+        return holdings(self._tables, owner)
 
     async def insert(self, entity):
         """Add an entity, and return it with its key."""

@@ -24,7 +24,7 @@ from dhtwisted.postgres.outage import Outage
 from dhtwisted.postgres.pool import Pool
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
-from dhtwisted.storage.postgres_entities import ENTITY_TABLES
+from dhtwisted.storage.postgres_entities import ENTITY_TABLES, HOLDINGS, holdings
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import is_bigint
 from dhtwisted.storage.postgres_writer import PREPARE_WRITE, RESULT_KEPT, SETUP, Append, UpdateCommand, Writer, restore_statement
@@ -153,6 +153,11 @@ class PostgresStorage:
     async def count(self, kind, query):
         """Count entities."""
         return (await self._run(*ENTITY_TABLES[kind].count(query)))[0][0]
+
+    async def holdings(self, owner):
+        """Tell what counts for a user."""
+        self._check_open()
+        return holdings(await self._run(HOLDINGS, (owner,))) if is_bigint(owner) else {}
 
     async def insert(self, entity):
         """Add an entity, and give it back with its key."""

@@ -1,8 +1,24 @@
-"""Entities as rows of PostgreSQL: the statements, and rows to objects and back. Every change wakes the listeners in its own transaction."""
+"""Entities as rows of PostgreSQL: the statements, and rows to objects and back. Nearly every change wakes the listeners in its own
+transaction."""
 
 from msgspec.structs import asdict
 
-from dhtwisted.model import ELEMENT_SIZE, ENTITY_KINDS, Configuration, Device, DeviceToken, DeviceType, Network, Raised, User, With, Without
+from dhtwisted.model import (
+    ELEMENT_SIZE,
+    ENTITY_KINDS,
+    Added,
+    Configuration,
+    Device,
+    DeviceToken,
+    DeviceType,
+    Holding,
+    Network,
+    Raised,
+    StoredBytes,
+    User,
+    With,
+    Without,
+)
 from dhtwisted.storage.postgres_values import LARGEST, has_nul, is_bigint, up_to_size
 
 _NAMES = {
@@ -12,9 +28,13 @@ _NAMES = {
     Device: "devices",
     Configuration: "configurations",
     DeviceToken: "device_tokens",
+    StoredBytes: "stored_bytes",
 }
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
+_UNTOLD = (StoredBytes,)
+"""Kinds of which no node keeps anything in memory that others may change."""
+
 LONGEST_KEY = 4000
 """Bytes of a key that a notification carries; PostgreSQL takes 7,999 in all. Of a longer one it only says that something changed."""
 
@@ -33,7 +53,8 @@ class EntityTable:
         self._columns = ", ".join(f"{field}::text" if field in _JSON else field for field in self._fields)
         self._size = " + ".join(map(_size_of, kind.LARGE))
         told_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
-        self._answer = f"SELECT {self._columns}, pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key})) FROM done"
+        told = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key}))" if kind not in _UNTOLD else "NULL"
+        self._answer = f"SELECT {self._columns}, {told} FROM done"
 
     def entity(self, row):
         """The entity that a row stands for; what stands behind its columns is left out."""
@@ -101,6 +122,8 @@ class EntityTable:
             return f"{field} = ARRAY(SELECT DISTINCT unnest({self.name}.{field} || %({field})s::bigint[]))"
         if isinstance(value, Without):
             return f"{field} = ARRAY(SELECT unnest({self.name}.{field}) EXCEPT SELECT unnest(%({field})s::bigint[]))"
+        if isinstance(value, Added):
+            return f"{field} = {self.name}.{field} + %({field})s"
         if isinstance(value, Raised):
             raised = f"greatest({self.name}.{field} + 1, %({field})s)"
             if not value.when:
@@ -172,6 +195,8 @@ def _parameter(value):
         value = value.elements
     if isinstance(value, Raised):
         return value.to
+    if isinstance(value, Added):
+        return value.amount
     if isinstance(value, frozenset):
         return f"{{{','.join(map(str, value))}}}"
     return value.decode() if isinstance(value, bytes) else value
@@ -181,6 +206,14 @@ def _array(values):
     """The values that a column can have, as an array; of texts or of integers."""
     values = [value for value in values if (is_bigint(value) if isinstance(value, int) else not has_nul(value))]
     return values or "{}"
+
+
+HOLDINGS = "SELECT kind, count, size FROM holdings WHERE owner_id = %s"
+
+
+def holdings(rows):
+    """What the rows of :data:`HOLDINGS` say, as ``IEntityStorage.holdings`` answers."""
+    return {ENTITY_KINDS[kind]: Holding(count, size) for kind, count, size in rows}
 
 
 ENTITY_TABLES = {kind: EntityTable(kind) for kind in ENTITY_KINDS.values()}

@@ -12,10 +12,12 @@ from dhtwisted.model import (
     DeviceToken,
     DeviceType,
     EntityQuery,
+    Holding,
     MessageQuery,
     Network,
     Notification,
     Raised,
+    StoredBytes,
     User,
 )
 from dhtwisted.testing.contract import must_raise
@@ -37,11 +39,12 @@ ENTITIES = (
         device_type_ids=frozenset({3}),
         valid_from=2**45,
     ),
-    Network(id=8, name="nét", description="a network"),
-    DeviceType(id=8, name="type", description="a type"),
-    Device(id="a-1", name="lamp", network_id=2**40, device_type_id=3, data=b"[ 1.0]", is_blocked=True),
+    Network(id=8, name="nét", description="a network", owner_id=2**40),
+    DeviceType(id=8, name="type", description="a type", owner_id=2**40),
+    Device(id="a-1", name="lamp", network_id=2**40, device_type_id=3, data=b"[ 1.0]", is_blocked=True, owner_id=2**40),
     Configuration(id=8, name="key", value="välue", entity_version=3),
     DeviceToken(id=8, device_id="a-1", user_id=2**40, created=2**45, expires=2**45 + 1, label="lābel"),
+    StoredBytes(id="20260102 user 3", size=2**40),
 )
 """One of each kind, with no field as it is by default."""
 
@@ -106,6 +109,17 @@ class DurableStorageContract(KilledStorage):
         async with self.opened(clock, directory) as storage:
             assert await storage.find(Network, EntityQuery()) == [kept], "changes and removals are kept"
             assert (await storage.insert(Network(name="c"))).id == removed.id + 1, "a key is not given again after a restart"
+
+    @pytest_twisted.ensureDeferred
+    async def test_holdings_outlive_a_restart(self, clock, directory):
+        async with self.opened(clock, directory) as storage:
+            need_entities(storage)
+            for entity in ENTITIES:
+                await storage.insert(entity)
+            before = await storage.holdings(2**40)
+        assert before[Device] == Holding(1, 6), "holdings counts a device and its data for the user in owner_id"
+        async with self.opened(clock, directory) as storage:
+            assert await storage.holdings(2**40) == before, "holdings are the same after a restart"
 
     @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.KIND)
     @pytest_twisted.ensureDeferred

@@ -1,5 +1,6 @@
 """The contract of an entity storage."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -10,11 +11,36 @@ from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Duplicate, Missing
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Configuration, Device, DeviceType, EntityQuery, Network, Raised, User, With, Without, entity_size
+from dhtwisted.model import (
+    ENTITY_KINDS,
+    Added,
+    Configuration,
+    Device,
+    DeviceType,
+    EntityQuery,
+    Holding,
+    Network,
+    Raised,
+    StoredBytes,
+    User,
+    With,
+    Without,
+    entity_size,
+)
 from dhtwisted.testing.contract import must_raise
 from dhtwisted.testing.storage_base import StorageContract, outcomes, refuses_when_closed, results
 from dhtwisted.testing.storage_model import EntityModel
-from dhtwisted.testing.strategies import descriptions, entities, names, network_queries
+from dhtwisted.testing.strategies import (
+    descriptions,
+    device_tokens,
+    devices,
+    entities,
+    json_texts,
+    names,
+    network_queries,
+    networks,
+    owners,
+)
 
 EVERYTHING = EntityQuery()
 
@@ -35,6 +61,22 @@ def device(device_id, **values):
 async def insert_all(storage, *new):
     """Insert one after the other."""
     return [await storage.insert(entity) for entity in new]
+
+
+_OWNED = [kind for kind in ENTITY_KINDS.values() if kind.OWNER]
+
+
+def _holdings(entities, owner):
+    found = {kind: [entity for entity in entities if type(entity) is kind and entity.owner == owner] for kind in _OWNED}
+    return {kind: Holding(len(owned), sum(entity_size(entity) for entity in owned)) for kind, owned in found.items() if owned}
+
+
+async def _insert_what_can_be(storage, new):
+    stored = []
+    for entity in new:
+        with suppress(Duplicate):
+            stored.append(await storage.insert(entity))
+    return stored
 
 
 class EntityStorageContract(StorageContract):
@@ -125,6 +167,40 @@ class EntityStorageContract(StorageContract):
         assert (await storage.get(User, user.id)).valid_from == max(numbers), (
             "and never falls: tokens that were revoked would be good again"
         )
+
+    @pytest_twisted.ensureDeferred
+    async def test_all_that_is_added_to_a_number_at_once_counts(self, storage):
+        await storage.insert(StoredBytes(id="a", size=100))
+        found = await results(*(storage.update(StoredBytes, "a", {"size": Added(amount)}) for amount in (1, 20, -50, 2**40)))
+        assert (await storage.get(StoredBytes, "a")).size == 71 + 2**40, "model.Added: a number grows by the sum, however many at once"
+        assert max(entity.size for entity in found) >= 2**40, "what update returns is the number as it is then, not the change"
+
+    @pytest_twisted.ensureDeferred
+    async def test_holdings_are_what_is_there(self):
+        async def example(storage, new, changes, removed):
+            stored = await _insert_what_can_be(storage, new)
+            for entity in stored[removed:]:
+                await storage.delete(type(entity), entity.key)
+            for entity in stored[:removed]:
+                fields = {field: value for field, value in changes.items() if hasattr(entity, field)}
+                await storage.update(type(entity), entity.key, fields)
+            there = [entity for kind in _OWNED for entity in await storage.find(kind, EVERYTHING)]
+            for owner in range(1, 10):
+                found = {kind: held for kind, held in (await storage.holdings(owner)).items() if held.count}
+                assert found == _holdings(there, owner), "holdings counts the entities with this OWNER, and their entity_size"
+
+        owned = st.lists(networks | devices | device_tokens, max_size=12)
+        changes = st.fixed_dictionaries({}, optional={"owner_id": owners, "data": st.none() | json_texts, "description": descriptions})
+        await self.for_all(example, new=owned, changes=changes, removed=st.integers(0, 12))
+
+    @pytest_twisted.ensureDeferred
+    async def test_concurrent_inserts_all_count_as_holdings(self, storage):
+        new = [device(f"a-{number}", owner_id=1 + number % 2, data=b"12345") for number in range(20)]
+        await outcomes(*(storage.insert(entity) for entity in new))
+        assert await storage.holdings(1) == {Device: Holding(10, 50)}, "holdings counts each of several that are inserted at once"
+        await outcomes(*(storage.delete(Device, entity.id) for entity in new[:10]))
+        assert await storage.holdings(2) == {Device: Holding(5, 25)}, "and each that is deleted no longer"
+        assert await storage.holdings(2**60) == {}, "of a user of whom there is nothing an empty dict"
 
     @pytest_twisted.ensureDeferred
     async def test_a_number_is_raised_only_when_another_field_changes(self, storage):

@@ -8,7 +8,19 @@ import json
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, EntityQuery, MessageQuery, Network, Notification, User
+from dhtwisted.model import (
+    Command,
+    Configuration,
+    Device,
+    DeviceToken,
+    DeviceType,
+    EntityQuery,
+    MessageQuery,
+    Network,
+    Notification,
+    StoredBytes,
+    User,
+)
 
 ODD_JSON = (
     b"{}",
@@ -44,6 +56,7 @@ timestamps = st.integers(1_000_000, 1_000_010)
 small_ids = st.integers(1, 9)
 id_sets = st.frozensets(small_ids, max_size=3)
 descriptions = st.none() | texts
+owners = st.none() | small_ids
 
 users = st.builds(
     User,
@@ -59,8 +72,8 @@ users = st.builds(
     device_type_ids=id_sets,
     valid_from=st.just(0) | timestamps,
 )
-networks = st.builds(Network, name=names, description=descriptions)
-device_types = st.builds(DeviceType, name=names, description=descriptions)
+networks = st.builds(Network, name=names, description=descriptions, owner_id=owners)
+device_types = st.builds(DeviceType, name=names, description=descriptions, owner_id=owners)
 devices = st.builds(
     Device,
     id=device_ids,
@@ -69,11 +82,13 @@ devices = st.builds(
     device_type_id=small_ids,
     data=st.none() | json_texts,
     is_blocked=st.booleans(),
+    owner_id=owners,
 )
 configurations = st.builds(Configuration, name=names, value=texts, entity_version=st.integers(1, 2**31))
 device_tokens = st.builds(DeviceToken, device_id=device_ids, user_id=small_ids, created=timestamps, expires=timestamps, label=descriptions)
+stored_bytes = st.builds(StoredBytes, id=st.sampled_from(["20260102 user 3", "20260102 device a"]), size=st.integers(0, 2**60))
 
-entities = st.one_of(users, networks, device_types, devices, configurations, device_tokens)
+entities = st.one_of(users, networks, device_types, devices, configurations, device_tokens, stored_bytes)
 """Any entity, without an integer key: the storage gives it."""
 
 _ADDRESSED = {"name": names, "device_id": device_ids, "network_id": small_ids, "device_type_id": small_ids}

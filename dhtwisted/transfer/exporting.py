@@ -32,7 +32,7 @@ async def export_all(storage, messages, writer, now, report):
     await refuse_unfinished(storage)
     # Before the messages: a device has been registered before its messages come.
     last_ids = {kind: await _last_id_after(messages, kind, now) for kind in MESSAGE_KINDS.values()}
-    entities = {kind: await storage.find(kind, EntityQuery()) for kind in ENTITY_KINDS.values()}
+    entities = {kind: await storage.find(kind, EntityQuery()) for kind in KINDS if kind in ENTITY_KINDS.values()}
     for kind in KINDS:
         if kind in entities:
             await _export_entities(entities.pop(kind), writer, report)

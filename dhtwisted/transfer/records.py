@@ -13,14 +13,14 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import fields
 
 from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
-from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, User
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User
 from dhtwisted.schema import check_json
 
 LARGEST_ID = 2**53 - 1
 """The largest integer that every client can hold; ids go on above those of the file, and there must be room for them."""
 
-KINDS: tuple[Any, ...] = (*(kind for kind in ENTITY_KINDS.values() if kind is not User), *MESSAGE_KINDS.values(), User)
-"""All kinds in the order of a file. Users are last: a storage without users is nobody's yet."""
+KINDS: tuple[Any, ...] = (*(kind for kind in ENTITY_KINDS.values() if kind not in (User, StoredBytes)), *MESSAGE_KINDS.values(), User)
+"""All kinds in the order of a file. Users are last: a storage without users is nobody's yet. What is used of a quota today stays behind."""
 
 END = "end"
 """The member of the last line; it holds how many objects of each kind there are."""

@@ -11,7 +11,7 @@ from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 
 FORMAT = "dhtwisted export"
-VERSION = 3
+VERSION = 4
 LONGEST_LINE = 256 * 1024**2
 """Bytes of a line, at most: a file of something else may have no line ends at all, and must not fill the memory."""
 

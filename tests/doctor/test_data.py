@@ -57,7 +57,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
     await storage.append((message,))
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 4; the server with process id {os.getpid()} works on it")
+    assert findings[0] == ("ok", f"{path}: schema 5; the server with process id {os.getpid()} works on it")
     assert times == [message.arrived], "whatever time its client gave it"
     assert files(tmp_path) == before
     await storage.append((notification(),))
@@ -65,7 +65,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
 
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 4; no server works on it now")
+    assert findings[0] == ("ok", f"{path}: schema 5; no server works on it now")
     assert len(times) == 1
     assert {level for level, _ in findings} == {"ok"}
     assert files(tmp_path) == before
@@ -81,7 +81,7 @@ async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
     connection.close()
     path.chmod(0o644)
     _, schema, rights = look("memory:", f"file:{path}")[0]
-    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 4 of this program; install the newer release")
+    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 5 of this program; install the newer release")
     assert rights[0] == "warning"
     assert f"chmod 600 {path}" in rights[1]
 

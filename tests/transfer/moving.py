@@ -16,9 +16,9 @@ NOW = 2**41
 
 ENTITIES = [
     Network(name="home", description="Ä", id=3),
-    Network(name="away", id=9),
+    Network(name="away", id=9, owner_id=5),
     DeviceType(name="lamp", id=4),
-    Device(id="d-1", name="lamp", network_id=3, device_type_id=4, data=b'{"price": 1.10}', is_blocked=True),
+    Device(id="d-1", name="lamp", network_id=3, device_type_id=4, data=b'{"price": 1.10}', is_blocked=True, owner_id=5),
     Device(id="D-2", name="", network_id=9, device_type_id=4),
     Configuration(name="colour", value="red", entity_version=7, id=2),
     DeviceToken(id=8, device_id="d-1", user_id=5, created=1234, expires=2**40, label="shed"),

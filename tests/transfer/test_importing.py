@@ -161,7 +161,7 @@ def test_cut_short_anywhere_it_goes_on(monkeypatch, data):
 
 def older(data):
     """The same export as programs wrote it that knew nothing of arrivals."""
-    return re.sub(rb'"arrived":[0-9]+,', b"", changed(data, b'"version":3', b'"version":2'))
+    return re.sub(rb'"arrived":[0-9]+,', b"", changed(data, b'"version":4', b'"version":2'))
 
 
 EXPORTED = parse_timestamp(TIME)

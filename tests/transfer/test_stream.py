@@ -18,7 +18,7 @@ from dhtwisted.transfer.stream import Header, Reader, Writer
 from tests.packages import ROOT
 from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed
 
-HEADER = b'{"format":"dhtwisted export","version":3,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
+HEADER = b'{"format":"dhtwisted export","version":4,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
 ITEMS = [
     *sorted(ENTITIES[:2], key=lambda e: e.key),
     ENTITIES[2],
@@ -62,7 +62,7 @@ def test_an_export_that_an_editor_on_windows_has_saved():
 
 def test_what_was_written_is_read():
     reader = Reader(io.BytesIO(GOOD))
-    assert reader.header == Header(format="dhtwisted export", version=3, program="1.2.3", time=TIME)
+    assert reader.header == Header(format="dhtwisted export", version=4, program="1.2.3", time=TIME)
     entries = list(reader)
     assert [entry.item for entry in entries] == ITEMS
     assert [entry.number for entry in entries] == list(range(2, len(ITEMS) + 2))
@@ -92,7 +92,7 @@ def test_the_document_shows_an_export():
 def test_an_export_of_the_first_form_is_read():
     kinds = (b"command", b"configuration", b"device", b"devicetype", b"network", b"notification")
     end = b'{"end":{%b,"user":1}}\n' % b",".join(b'"%b":0' % kind for kind in kinds)
-    old = HEADER.replace(b'"version":3', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
+    old = HEADER.replace(b'"version":4', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
     (item,) = [entry.item for entry in Reader(io.BytesIO(old))]
     assert (item.login, item.valid_from) == ("anna", 0)
 
@@ -132,7 +132,7 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
         (b'{"network":{"id":1,"name":"a"}}\n', "line 1 is not that of an export"),
         (b'{"format":"something","version":1}\n', "'something'"),
         (b'{"format":"dhtwisted export","version":0}\n', "version 0"),
-        (b'{"format":"dhtwisted export","version":4,"program":"9.0","new":[]}\n', "version '9.0' in form 4; this program reads form 3"),
+        (b'{"format":"dhtwisted export","version":5,"program":"9.0","new":[]}\n', "version '9.0' in form 5; this program reads form 4"),
         (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not that of an export"),
         (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not that of an export"),
         (HEADER.replace(b".678", b".678\\n"), "line 1 is not that of an export"),
@@ -143,7 +143,7 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
         (GOOD + GOOD, f"line {len(ITEMS) + 3} is behind the end"),
         (changed(GOOD, b'"home"', b"7"), "line 2 is not as it should be: Expected `str`, got `int` - at `$.network.name`"),
         (changed(GOOD, b'"home"', b'"\xff"'), "line 2 is not UTF-8"),
-        (changed(GOOD, b'"id":3}', b'"id":9}'), "line 3: network 9: comes twice, or is not in the order"),
+        (changed(GOOD, b'"id":3,', b'"id":9,'), "line 3: network 9: comes twice, or is not in the order"),
         (changed(GOOD, b'"devicetype":1', b'"devicetype":2'), "'devicetype': 2"),
         (changed(GOOD, b'"devicetype":1,', b""), f"line {len(ITEMS) + 2} counts"),
         (changed(GOOD, b'"devicetype":1', b'"devicetype":1,"plugin":4'), "'plugin': 4"),

@@ -1,0 +1,2 @@
+-- Networks, device types and devices have owner_id, and there are entities of the kind storedbytes; neither needs a column. A program that does
+-- not know them would forget whose they are, or not start: so this is a schema that such a program refuses.
