@@ -15,7 +15,9 @@ from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode
 from tests.transfer.moving import ENTITIES, MESSAGES
 
 keyed_entities = st.builds(
-    lambda entity, key: entity if isinstance(entity, Device) else replace(entity, id=key), entities, st.integers(1, 2**53 - 1)
+    lambda entity, key: entity if isinstance(entity, Device) else replace(entity, id=key),
+    entities.filter(lambda entity: type(entity) in KINDS),
+    st.integers(1, 2**53 - 1),
 )
 
 
