@@ -10,9 +10,12 @@ and the connection that holds most without progress is ended. Both are checked b
 from __future__ import annotations
 
 from collections import deque
+from contextlib import asynccontextmanager
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
@@ -57,16 +60,14 @@ class Account:
         return self.held > mark > 0
 
     def add(self, size: int) -> None:
-        """Count bytes that are held from now on."""
+        """Count bytes that are held from now on; a negative number of them, no longer."""
         if size and not self.is_closed:
             self.held += size
             self._budget.change(self, size)
 
     def remove(self, size: int) -> None:
         """Count bytes no longer. After :meth:`close` there is nothing to give back any more."""
-        if size and not self.is_closed:
-            self.held -= size
-            self._budget.change(self, -size)
+        self.add(-size)
 
     def block(self) -> None:
         """The client does not take what is sent: from now on it has :data:`SLOW_SECONDS` to take something."""
@@ -104,6 +105,7 @@ class Budget:
     :param limit: bytes for all together, ``limits.output_total``; 0 for any number.
     :param mark: bytes for one connection, ``limits.output_queue``; 0 for any number.
     :ivar total: bytes that are held now.
+    :ivar is_used_up: true when no new request is to be begun, on any connection. An attribute, since every request asks.
     :ivar blocked: the accounts whose client does not take what is sent.
     """
 
@@ -114,6 +116,7 @@ class Budget:
         self.limit = limit
         self.mark = mark
         self.total = 0
+        self.is_used_up = False
         self.blocked: set[Account] = set()
         self.now = clock.seconds
         self._holding: set[Account] = set()
@@ -124,16 +127,31 @@ class Budget:
     def set_limits(self, limit: int, mark: int) -> None:
         """Go by other limits."""
         self.limit, self.mark = limit, mark
+        self._count(0)
         self._check_soon()
 
     def account(self, end: Callable[[str], None]) -> Account:
         """Make the account of a new connection; see :class:`Account`."""
         return Account(self, end)
 
-    @property
-    def is_used_up(self) -> bool:
-        """Whether no new request is to be begun, on any connection."""
-        return self.total >= self.limit > 0
+    async def room(self) -> None:
+        """Wait until the budget is not used up."""
+        while self.is_used_up:
+            there_is: Deferred[None] = Deferred()
+            self.wait(partial(there_is.callback, None))
+            await there_is
+
+    @asynccontextmanager
+    async def reserved(self, size: int):
+        """Count bytes for what is read from a storage, from before it is asked until it has answered; wait for room before. Who waits for a
+        reservation should hold nothing that others wait for.
+        """
+        await self.room()
+        self._count(size)
+        try:
+            yield
+        finally:
+            self._count(-size)
 
     def wait(self, resume: Callable[[], None]) -> None:
         """Call this once when there is room again, in the order of asking. It looks at :attr:`is_used_up` anew."""
@@ -143,12 +161,15 @@ class Budget:
 
     def change(self, account: Account, size: int) -> None:
         """Count what an account holds more, or less. For :class:`Account` alone."""
-        was_used_up = self.is_used_up
-        self.total += size
         if account.held:
             self._holding.add(account)
         else:
             self._holding.discard(account)
+        self._count(size)
+
+    def _count(self, size):
+        self.total += size
+        was_used_up, self.is_used_up = self.is_used_up, self.total >= self.limit > 0
         if was_used_up != self.is_used_up:
             self._check_soon()
 

@@ -419,6 +419,7 @@ class IOutput(Interface):
     congested = Attribute("True while the client does not take what is sent: the session then accepts no more requests and paces replays.")
     rest_url = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
     address = Attribute("The client's network address, for limits and logs.")
+    account = Attribute("What is held for the client, a ``budget.Account``. Its transport closes it when the connection is gone.")
     number = Attribute("The number of the connection among all that this process has served, for logs.")
 
     def send(payload):

@@ -14,6 +14,7 @@ The replays of one connection take turns, a page each: a thousand of them hold o
 from __future__ import annotations
 
 from bisect import insort
+from itertools import accumulate
 from operator import attrgetter
 
 from msgspec.structs import replace
@@ -21,14 +22,9 @@ from msgspec.structs import replace
 from dhtwisted.access import intersect
 from dhtwisted.arrivals import FRESH
 from dhtwisted.broker import COMMAND_UPDATE
-from dhtwisted.model import Command, Device, EntityQuery
+from dhtwisted.message_pages import PAGE, PAGE_SIZE, MessagePages
+from dhtwisted.model import Command, Device, EntityQuery, payload_size
 from dhtwisted.resources import event_body
-
-PAGE, FIRST_PAGE = 500, 32
-"""Messages in a page, at most and at first."""
-
-PAGE_SIZE = 1024**2
-"""Bytes of payload that a page should have: from what the last one had, the length of the next is reckoned."""
 
 MAX_DEVICES_IN_QUERY = 200
 """Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""
@@ -38,10 +34,6 @@ LARGEST_ID = 2**63 - 1
 
 def _chronological(message):
     return message.timestamp, message.id
-
-
-def _size(message):
-    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
 
 
 async def few_devices(server, subscription):
@@ -82,7 +74,8 @@ class Replay:
         self._now = now
         self._held = None
         self._page = []
-        self._page_length = FIRST_PAGE
+        self._pages = MessagePages(server.messages, subscription.kind, server.budget, PAGE)
+        self._size = 0
         self._begun = False
         self._earliest = None
         self._first_live = LARGEST_ID
@@ -99,11 +92,13 @@ class Replay:
         self._cancelled = True
         self._page.clear()
         self._sent.clear()
+        self._count(-self._size)
 
     def take(self, message, body):
         """Decide about an event that arrives while the replay goes on, or soon after."""
         if self._held is not None:
             self._held.append((message, body))
+            self._count(payload_size(message))
         elif self._is_new(message):
             self._place(message, body)
         if self._watch_until is not None and self._server.now() > max(self._watch_until, self._server.arrivals.cut_at + FRESH):
@@ -120,10 +115,10 @@ class Replay:
             if self._limit is not None:
                 await self._skip_to_newest()
         if self._cursor is not None and not self._cancelled:
-            length = min(self._page_length, PAGE)
-            page = await self._read(take=length, after=self._cursor)
-            self._fill(page, complete=len(page) < length)
-            await self._send_page()
+            page, is_last = await self._read(after=self._cursor)
+            if not self._cancelled:
+                self._fill(page, is_last)
+                await self._send_page()
         if self._cancelled:
             return False
         if self._cursor is None:
@@ -141,9 +136,9 @@ class Replay:
         They are only counted here: a client may ask for more than fit into memory. What is stored meanwhile moves the pages, so that some
         messages are read twice; what came as an event meanwhile is no part of the count.
         """
-        left, skip, last, page = self._limit, 0, None, None
-        while left and not self._cancelled and (page is None or len(page) == PAGE):
-            page = await self._find(descending=True, take=PAGE, skip=skip)
+        left, skip, last, is_last = self._limit, 0, None, False
+        while left and not self._cancelled and not is_last:
+            page, is_last = await self._find(descending=True, skip=skip)
             skip += len(page)
             for message in page:
                 if (
@@ -168,7 +163,7 @@ class Replay:
 
     async def _find(self, **bounds):
         query = replace(self._query, device_ids=self._devices, **bounds)
-        return await self._server.messages.find_messages(self._subscription.kind, query)
+        return await self._pages.read(query)
 
     def _fill(self, page, complete):
         """Take over a page, and put what was held meanwhile into its place.
@@ -178,11 +173,10 @@ class Replay:
         # What is left since the last turn is an update of the last message then.
         self._page = sorted(self._page + page, key=_chronological) if self._page else page
         self._cursor = None if complete else _chronological(page[-1])
-        if page:
-            size = sum(map(_size, page))
-            self._page_length = max(1, min(4 * len(page), PAGE_SIZE * len(page) // (size + 1)))
         self._note(page)
         held, self._held = self._held, None
+        # What was held counts with the page, if it gets there.
+        self._count(sum(map(payload_size, self._page)) - self._size)
         for message, body in held:
             if self._is_new(message):
                 self._place(message, body)
@@ -195,7 +189,8 @@ class Replay:
             self._send(message, body)
         else:
             insort(self._page, message, key=_chronological)
-            if len(self._page) > 2 * PAGE:
+            self._count(payload_size(message))
+            if len(self._page) > 2 * PAGE or self._size > 2 * PAGE_SIZE:
                 self._cut()
 
     def _expect(self, message):
@@ -209,9 +204,11 @@ class Replay:
 
     def _cut(self):
         """Leave the end of a page that grew while the client did not read to be read again. Two states of one command stay together."""
-        end = PAGE
+        sizes = accumulate(map(payload_size, self._page))
+        end = next((place for place, size in enumerate(sizes, 1) if place >= PAGE or size >= PAGE_SIZE), len(self._page))
         while end < len(self._page) and self._page[end].id == self._page[end - 1].id:
             end += 1
+        self._count(-sum(map(payload_size, self._page[end:])))
         del self._page[end:]
         self._cursor = _chronological(self._page[-1])
         # Among what was cut may be messages of devices that came later than the list of devices.
@@ -225,10 +222,16 @@ class Replay:
                 await session.drained()
                 continue
             message = page.pop(0)
+            self._count(-payload_size(message))
             self._position = message.timestamp, message.id
             device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
             if self._is_wanted(message, device) and not self._cancelled:
                 self._send(message, event_body(message))
+
+    def _count(self, size):
+        """Have the client's account know what waits for it here: the page, and the events that came while it was being read."""
+        self._size += size
+        self._subscription.session.output.account.add(size)
 
     def _go_live(self):
         """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the

@@ -7,12 +7,13 @@ from inspect import isawaitable
 from msgspec.structs import replace
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
+from dhtwisted.message_pages import PAGE_SIZE, MessagePages
 from dhtwisted.model import Device, EntityQuery, MessageQuery, payload_size
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
-PORTION = 1024**2
-"""Bytes of payload that are read at once, or one message."""
+LIST_PAGE = 5000
+"""Messages of a list that are read at once, if they are small."""
 
 LARGEST_SKIP = 2**53
 """More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
@@ -156,24 +157,25 @@ def message_query(request, sort_fields, **conditions):
 async def find_messages(request, kind, query):
     """The messages of a list, up to ``limits.list_bytes`` of payload: ten thousand of a megabyte each would be too much for anybody.
 
-    They are read in portions, of which the first is as long as it may be with the largest messages, and each next one has a length reckoned
-    from the last.
+    A list that is more than a page counts with all that it may come to while it is read, so that those of many clients wait for each other.
     """
-    limits, find = request.server.settings.limits, request.server.messages.find_messages
-    most = limits.list_bytes
-    largest = limits.message_size or most
-    found, size, take = [], 0, min(DEFAULT_TAKE, max(1, most // largest)) if most else DEFAULT_TAKE
-    while len(found) < query.take:
-        take = min(take, query.take - len(found))
-        page = await find(kind, replace(query, skip=query.skip + len(found), take=take))
-        found += page
-        page_size = sum(map(payload_size, page))
-        size += page_size
-        if len(page) < take or (most and size >= most):
-            break
-        portion = min(PORTION, most - size) if most else PORTION
-        take = max(1, min(10 * take, portion * take // (page_size + 1)))
+    server = request.server
+    most = server.settings.limits.list_bytes
+    found, is_last = await MessagePages(server.messages, kind, server.budget).read(query, _page_size([], most))
+    if is_last or len(found) >= query.take or not _page_size(found, most):
+        return found
+    async with server.budget.reserved(most):
+        pages = MessagePages(server.messages, kind, page=LIST_PAGE)
+        while not is_last and len(found) < query.take and (size := _page_size(found, most)):
+            rest = replace(query, skip=query.skip + len(found), take=query.take - len(found))
+            more, is_last = await pages.read(rest, size)
+            found += more
     return found
+
+
+def _page_size(found, most):
+    """Bytes of payload that the next page of a list may have; 0 when the list has all that it may."""
+    return min(PAGE_SIZE, max(0, most - sum(map(payload_size, found)))) if most else PAGE_SIZE
 
 
 def check_name(name, missing, member):

@@ -15,6 +15,7 @@ from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
+from dhtwisted.message_pages import MessagePages
 from dhtwisted.model import Command, Device, MessageQuery, payload_size
 from dhtwisted.polls import Poll
 from dhtwisted.replay import few_devices
@@ -265,7 +266,7 @@ class _History:
         self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
         updates = subscription.action == COMMAND_UPDATE
         names = None if subscription.names is None else tuple(subscription.names)
-        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=position + (not from_now), take=PAGE)
+        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=position + (not from_now))
 
     async def read(self, until=None):
         """A list of messages, ascending; empty when there are none.
@@ -275,9 +276,10 @@ class _History:
         subscription = self._subscription
         query = self._query if until is None else replace(self._query, before=until + 1)
         devices = await few_devices(self._server, subscription)
-        found, size, after = [], 0, None
+        pages = MessagePages(self._server.messages, subscription.kind, self._server.budget, PAGE)
+        found, size, after, is_last = [], 0, None, False
         while not self._poll.ended:
-            page = await self._server.messages.find_messages(subscription.kind, replace(query, device_ids=devices, after=after))
+            page, is_last = await pages.read(replace(query, device_ids=devices, after=after))
             for message in page:
                 if self._is_full(found, size) and _time(subscription, message) > _time(subscription, found[-1]):
                     return found
@@ -286,7 +288,7 @@ class _History:
                     size += payload_size(message)
                     if len(found) == self._named_limit:
                         return found
-            if len(page) < PAGE:
+            if is_last:
                 return found
             after = (_time(subscription, page[-1]), page[-1].id)
             # Others have their turn between pages, since a sieve may go through very many.

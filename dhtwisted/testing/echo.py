@@ -11,6 +11,7 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+from dhtwisted.budget import Budget
 from dhtwisted.config import Settings
 from dhtwisted.metrics import Metrics
 from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
@@ -28,7 +29,7 @@ def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
     if reactor is None:
         from twisted.internet import reactor
     limits = replace(Settings().limits, message_size=message_size, authenticate_timeout=0.0)
-    server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits), metrics=Metrics())
+    server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits), metrics=Metrics(), budget=Budget(reactor))
     return EchoFactory(EchoSessions(server), rest_url=_no_rest, closed=_ignore)
 
 

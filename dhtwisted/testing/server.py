@@ -163,6 +163,7 @@ class MemoryClient:
         self.congested = False
         self.paused = False
         self.aborted = None
+        self.account = server.server.budget.account(self.abort)
         self.session = server.sessions.build(self)
         self._waiting = []
         self._serial = 0
@@ -247,6 +248,7 @@ class MemoryClient:
     def close(self):
         """Go away."""
         self.session.close()
+        self.account.close()
 
 
 def _integer(text):

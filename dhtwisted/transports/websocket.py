@@ -29,6 +29,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.addresses import peer_address
+from dhtwisted.budget import NOT_READING, SLOW_SECONDS, USED_UP
 from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.answers import refusal
@@ -42,8 +43,11 @@ EMPTY_PING = b"\x89\x00"
 """The firmware answers exactly these two bytes, and no ping with a payload."""
 
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
-SLOW_SECONDS = 10
-SLOW = {"queue_full": "its queue is full", "not_reading": f"for {SLOW_SECONDS} seconds"}
+SLOW = {
+    "queue_full": "its queue is full",
+    NOT_READING: f"for {SLOW_SECONDS} seconds",
+    USED_UP: "it holds most of what limits.output_total is used up by",
+}
 """How a client is too slow: as it is counted, and as it is told in the log."""
 
 MISSED_INTERVALS = 3
@@ -79,6 +83,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     number = 0
 
     def connectionMade(self):
+        self.account = self.factory.budget.account(self._end_account)
         self.begin_output()
         self.begin_input()
         self._principal = None
@@ -157,6 +162,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def connectionLost(self, reason):
         self.lose_output()
+        self.account.close()
         self.take_rest()
         super().connectionLost(reason)
         self.data = b""
@@ -225,6 +231,14 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         super()._max_message_size_exceeded(msg_size, max_msg_size, reason)
 
     # The end
+
+    def _end_account(self, reason):
+        """Abort, since what is held for this client is too much for too long: it would not read a close either."""
+        if self.state != self.STATE_CLOSED:
+            self.factory.metrics.ended(reason)
+            self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
+            self.wasNotCleanReason = reason
+            self.dropConnection(abort=True)
 
     def abort(self, reason):
         self._end(CLOSE_INTERNAL_ERROR, reason)
@@ -337,6 +351,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.closed = closed
         self.clock = server.reactor
         self.metrics = server.metrics
+        self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
         self.connections = set()
         self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)

@@ -7,6 +7,7 @@ from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
+from dhtwisted.budget import Budget
 from dhtwisted.config import Settings
 from dhtwisted.metrics import Metrics
 from dhtwisted.transports.websocket import DeviceHiveFactory
@@ -54,7 +55,8 @@ class Side:
         self.session = Recording()
         settings = replace(Settings(), limits=replace(Settings().limits, **limits))
         sessions = SimpleNamespace(
-            server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics()), build=lambda output: self.session
+            server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics(), budget=Budget(self.clock)),
+            build=lambda output: self.session,
         )
         self.factory = factory_class(sessions, rest_url=lambda path, client, host, secure: "", closed=lambda protocol: None)
         if accept is not None:

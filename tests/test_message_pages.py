@@ -1,0 +1,85 @@
+"""Messages are read in pages of about a megabyte, also of a storage that takes no notice of a bound in bytes, as the one in memory."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from dhtwisted.budget import Budget
+from dhtwisted.coroutines import run
+from dhtwisted.message_pages import FIRST_PAGE, PAGE_SIZE, MessagePages
+from dhtwisted.model import MessageQuery, Notification, payload_size
+from dhtwisted.storage.memory import MemoryStorage
+
+LARGEST = 1000
+SIZES = st.lists(st.integers(2, LARGEST), max_size=60)
+
+
+def at_once(coroutine):
+    """The result of a coroutine that does not wait."""
+    outcome = []
+    run(coroutine, lambda result, error: outcome.append((result, error)))
+    ((result, error),) = outcome
+    if error is not None:
+        raise error
+    return result
+
+
+def filled(sizes, kind=MemoryStorage):
+    storage = kind(Clock())
+    messages = [Notification(name="n", device_id="d", network_id=1, device_type_id=1, parameters=b'"%b"' % (b"x" * (n - 2))) for n in sizes]
+    storage.append(messages)
+    return storage, messages
+
+
+def all_pages(pages, bound):
+    found, after = [], None
+    while True:
+        page, is_last = at_once(pages.read(MessageQuery(after=after), bound))
+        found.append(page)
+        if is_last:
+            return found
+        after = page[-1].timestamp, page[-1].id
+
+
+@given(sizes=SIZES, bound=st.integers(1, 5000))
+def test_the_pages_are_all_there_is(sizes, bound):
+    storage, messages = filled(sizes)
+    pages = all_pages(MessagePages(storage, Notification), bound)
+    assert [message for page in pages for message in page] == messages
+    assert all(sum(map(payload_size, page)) < bound + LARGEST for page in pages)
+
+
+def test_the_next_page_is_asked_for_with_a_length_that_the_last_one_makes_likely():
+    class Asked(MemoryStorage):
+        async def find_messages(self, kind, query):
+            lengths.append(query.take)
+            return await super().find_messages(kind, query)
+
+    lengths = []
+    storage, _ = filled([PAGE_SIZE // 4] * 60, Asked)
+    all_pages(MessagePages(storage, Notification), PAGE_SIZE)
+    assert lengths[0] == FIRST_PAGE
+    assert max(lengths[1:]) <= 4
+
+
+def test_a_page_counts_while_it_is_read_and_waits_for_room():
+    class Slow(MemoryStorage):
+        async def find_messages(self, kind, query):
+            await answer
+            return await super().find_messages(kind, query)
+
+    answer, clock, read = Deferred(), Clock(), []
+    storage, _ = filled([100], Slow)
+    budget = Budget(clock, PAGE_SIZE)
+    for _ in range(3):
+        run(MessagePages(storage, Notification, budget).read(MessageQuery()), lambda result, error: read.append(error))
+    assert (budget.total, read) == (PAGE_SIZE, [])
+    waiting, answer = answer, Deferred()
+    waiting.callback(None)
+    clock.advance(0)
+    assert (budget.total, read) == (PAGE_SIZE, [None])
+    answer.callback(None)
+    for _ in range(4):
+        clock.advance(0)
+    assert (budget.total, read) == (0, [None] * 3)
