@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dhtwisted.coroutines import run
-from dhtwisted.errors import Unstorable
+from dhtwisted.deadlines import PATIENCE
+from dhtwisted.errors import DeadlinePassed, Unstorable
 from dhtwisted.model import Device, DeviceToken, EntityQuery, User
 
 MAX_DEVICES = 100_000
@@ -32,6 +33,36 @@ MAX_REMEMBERED = 10_000
 """Entities whose last change is remembered. One more, and all that are being read count as changed: they are read once more."""
 
 
+class _Reading:
+    """An entity that is being read, for all who ask meanwhile. When the answer does not come in time they are told so, and who asks next
+    asks the storage anew, instead of waiting behind them.
+
+    :param waiting: the Deferred of the first.
+    :param due: its deadline.
+    :param answer: called once with all of them, and an entity and ``None``, or ``None`` and an exception.
+    """
+
+    __slots__ = ("_answer", "_due", "is_answered", "waiters")
+
+    def __init__(self, waiting, due, answer):
+        self.waiters = [waiting]
+        self.is_answered = False
+        self._due = due
+        self._answer = answer
+
+    def tell(self, entity, error):
+        """Answer, unless it was too late."""
+        if not self.is_answered:
+            self.is_answered = True
+            self._answer(self.waiters, entity, error)
+
+    def answer_due(self, sweep):
+        """See :meth:`Deadlines.watch() <dhtwisted.deadlines.Deadlines.watch>`."""
+        if not self.is_answered and sweep >= self._due:
+            self.tell(None, DeadlinePassed(PATIENCE))
+        return not self.is_answered
+
+
 class Entities:
     """Users, tokens of devices, and devices as they are now. All of the server's entity reads and writes pass here.
 
@@ -40,16 +71,18 @@ class Entities:
 
     :param storage: an opened ``IEntityStorage``.
     :param publish_change: called with kind and key of what was written here, as ``IMessageBus.publish_change``.
+    :param deadlines: the :class:`~dhtwisted.deadlines.Deadlines` of this server.
     :ivar user: ``user(user_id)``: the user as he is now, without waiting; ``None`` when he was deleted or nobody asked for him by
         :meth:`get`.
     :ivar device_token: the same for a :class:`~dhtwisted.model.DeviceToken`.
     :ivar device: ``device(device_id)``: the device as it is now, without waiting; ``None`` when it is not at hand.
-    :ivar reading: what is being read now, and who waits for it: ``(kind, key)`` -> Deferreds.
+    :ivar reading: what is being read now, and who waits for it: ``(kind, key)`` -> an object.
     :ivar users_epoch: grows with every change of a user or a device's token, for whoever keeps something computed from them.
     """
 
-    def __init__(self, storage, publish_change):
+    def __init__(self, storage, publish_change, deadlines):
         self._storage = storage
+        self._deadlines = deadlines
         self._publish_change = publish_change
         self._known = {User: {}, DeviceToken: {}, Device: {}}
         self.reading = {}
@@ -80,14 +113,17 @@ class Entities:
         must not overtake each other because its device was not at hand.
         """
         waiting = Deferred()
-        waiters = self.reading.setdefault((kind, key), [])
-        waiters.append(waiting)
-        if len(waiters) == 1:
-            run(self._read(kind, key), partial(self._tell, (kind, key)))
+        reading = self.reading.get((kind, key))
+        if reading is not None:
+            reading.waiters.append(waiting)
+            return await waiting
+        reading = self.reading[kind, key] = _Reading(waiting, self._deadlines.due(), partial(self._tell, (kind, key)))
+        run(self._read(kind, key), reading.tell)
+        if not reading.is_answered:
+            self._deadlines.watch(reading)
         return await waiting
 
-    def _tell(self, place, entity, error):
-        waiters = self.reading[place]
+    def _tell(self, place, waiters, entity, error):
         # Whoever asks while they are told is told after them.
         for waiting in waiters:
             if error is None:

@@ -786,6 +786,13 @@ class Overloaded(StorageUnavailable):
     """The storage is there, and has more to do than it should have waiting."""
 
 
+class DeadlinePassed(StorageUnavailable):
+    """A request was not answered in time. Whatever it waits for, its client is told the same as of a storage that is away."""
+
+    def __init__(self, seconds):
+        super().__init__(f"no answer within {seconds} seconds")
+
+
 class WriterLost(StorageUnavailable):
     """The process that writes a file could not be started, or ended before it answered: what it was asked for is done, or none of it."""
 

@@ -10,8 +10,10 @@ Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; 
 taken for a defect: the client gets 500 and the log a traceback. An error of a driver or of the system, such as ``ConnectionError``, is
 turned into one of these by the provider.
 
-Every call ends by itself, in seconds at most: a provider has time limits of its own for what it asks, since the server has none for it, and
-raises the kind of error that says "not now" when they are over. Only ``IStorage.open`` may wait for long.
+Every call ends by itself, in seconds at most: a provider has time limits of its own for what it asks, and raises the kind of error that
+says "not now" when they are over. Only ``IStorage.open`` may wait for long. A client is answered 503 when its request has waited for nine
+seconds, whatever for. The server goes on to wait for the call then: what it stores is told to subscribers, and an answer that never comes
+is a request that is kept in memory. A provider does not begin what has waited so long for its turn.
 
 The outcome is unknown where a commit was sent and its answer was lost. Then the provider finds out, if it can within its time limit: it
 looks on a new connection for something that the commit would have left, such as a number of its own in the same transaction. If that is

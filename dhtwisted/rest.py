@@ -19,10 +19,12 @@ from dhtwisted.actions.declare import WHOLE
 from dhtwisted.coercion import REFUSED, coerce, misfit, readers
 from dhtwisted.conventions import REST
 from dhtwisted.coroutines import run
+from dhtwisted.deadlines import PATIENCE
 from dhtwisted.envelope import encode, encode_text
 from dhtwisted.errors import (
     UNREADABLE,
     BadRequest,
+    DeadlinePassed,
     MalformedJson,
     MethodNotAllowed,
     MissingBody,
@@ -103,6 +105,47 @@ class _HeldError:
         """Wait no longer."""
         if self._call.active():
             self._call.reset(0)
+
+
+class _UnderWay:
+    """A call that is not answered yet, for the deadline.
+
+    :param server: the :class:`~dhtwisted.server.Server`.
+    :param prepared: called with ``None`` and an error, when it is due before it is known what is asked.
+    :param finished: called as of ``Server.execute``, when it is due later.
+    :ivar request: the :class:`~dhtwisted.server.Request`, once it is known.
+    """
+
+    __slots__ = ("_due", "_finished", "_prepared", "_server", "is_answered", "request")
+
+    def __init__(self, server, prepared, finished):
+        self.request = None
+        self.is_answered = False
+        self._server = server
+        self._prepared = prepared
+        self._finished = finished
+        self._due = server.deadlines.due()
+
+    def begin(self, request):
+        """Take note of what is asked. From here on the request has the deadline, since a poll moves it."""
+        self.request = request
+        request.due = self._due
+
+    def end(self):
+        """It is answered."""
+        self.is_answered = True
+        self._server.deadlines.forget(self)
+
+    def answer_due(self, sweep):
+        """See :meth:`Deadlines.watch() <dhtwisted.deadlines.Deadlines.watch>`."""
+        request = self.request
+        if sweep < (self._due if request is None else request.due):
+            return True
+        if request is None:
+            self._prepared(None, DeadlinePassed(PATIENCE))
+        else:
+            self._server.expire(request, self._finished)
+        return False
 
 
 class Endpoint:
@@ -306,13 +349,17 @@ class RestApi:
             self._answer_error(error, endpoint, call, done, body_member)
 
         def finished(_, members, error):
+            under_way.end()
             if error is not None:
                 refuse(error, endpoint.route.body)
             else:
                 done(*_success(endpoint, members))
 
         def prepared(request, error):
+            if under_way.is_answered:
+                return
             if error is not None:
+                under_way.end()
                 action = None if endpoint is None else endpoint.action
                 told = self._server.told(error, "a request" if action is None else action.name, call.caller)
                 self._server.metrics.refused_request(told)
@@ -322,9 +369,13 @@ class RestApi:
                     self._server.audit.failed(action, call.caller, told, has_token=call.authorization is not None)
                 refuse(told)
             else:
+                under_way.begin(request)
                 self._server.execute(request, finished)
 
+        under_way = _UnderWay(self._server, prepared, finished)
         run(self._prepare(call, found, endpoint), prepared)
+        if not under_way.is_answered:
+            self._server.deadlines.watch(under_way)
 
     async def _prepare(self, call, found, endpoint):
         """Who asks comes before what there is, and whether he may before what he says (REST reference, sections 3.1 and 7)."""

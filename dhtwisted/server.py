@@ -18,11 +18,13 @@ from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
 from dhtwisted.budget import Budget
 from dhtwisted.coroutines import Later, resume_after, run
+from dhtwisted.deadlines import PATIENCE, Deadlines
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
     ApiError,
     AuthUnavailable,
     BadRequest,
+    DeadlinePassed,
     Duplicate,
     InternalError,
     InvalidCredentials,
@@ -75,6 +77,9 @@ class Request(Struct, eq=False, gc=False):
     :ivar then: called after the reply has left; ``None`` for nothing.
     :ivar reply: its encoded reply, when it is known.
     :ivar is_queued: whether it has a place in the order of replies.
+    :ivar done: called with its outcome; ``None`` as long as it does not wait, and again when it is answered.
+    :ivar due: its deadline, as of :meth:`Deadlines.due() <dhtwisted.deadlines.Deadlines.due>`, once it has to wait.
+    :ivar is_late: whether its client was told that it failed, by the deadline, while it goes on.
     """
 
     server: Server
@@ -86,6 +91,17 @@ class Request(Struct, eq=False, gc=False):
     then: Callable[[], None] | None = None
     reply: bytes | None = None
     is_queued: bool = False
+    done: Callable | None = None
+    due: int = 0
+    is_late: bool = False
+
+    def check_in_time(self):
+        """To be called before a change to the session, by whoever has waited: the client must not get what it was told it did not get.
+
+        :raises DeadlinePassed: it was told so.
+        """
+        if self.is_late:
+            raise DeadlinePassed(PATIENCE)
 
 
 class Server:
@@ -102,6 +118,7 @@ class Server:
     :ivar budget: what is held in memory for clients, :class:`~dhtwisted.budget.Budget`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
+    :ivar deadlines: those of the requests that wait, :class:`~dhtwisted.deadlines.Deadlines`.
     :ivar execute: runs a request: see :meth:`_execute`.
     :ivar trace: writes what becomes of those whom the operator follows, :class:`~dhtwisted.tracing.Trace`; ``None`` when there are none.
     """
@@ -113,7 +130,8 @@ class Server:
         self.settings = settings
         self.messages = messages
         self.auth = auth
-        self.entities = Entities(storage, bus.publish_change)
+        self.deadlines = Deadlines(reactor)
+        self.entities = Entities(storage, bus.publish_change, self.deadlines)
         self.broker = Broker(settings.server.updates_to_inserter)
         self.arrivals = Arrivals(reactor, self.entities, self.broker)
         self.logins = FailureThrottle(reactor, settings.limits.logins_per_minute)
@@ -164,6 +182,7 @@ class Server:
         if self._under_way:
             self._idle = Deferred()
             await self._idle
+        self.deadlines.stop()
         await self._bus.stop()
         self.arrivals.forget()
 
@@ -214,7 +233,8 @@ class Server:
             return self._drive(outcome, request, done)
         if sort is Later:
             self._under_way += 1
-            outcome.run(self._finished, (request, done))
+            request.done = done
+            outcome.run(self._finished, request)
             return True
         done(request, outcome, None)
         return False
@@ -228,16 +248,39 @@ class Server:
             done(request, None, self._failed(error, request))
         else:
             self._under_way += 1
-            return resume_after(waiting, coroutine, partial(self._finished, (request, done)))
+            request.done = done
+            return resume_after(waiting, coroutine, partial(self._finished, request))
         return False
 
-    def _finished(self, about, members, error):
-        request, done = about
+    def _finished(self, request, members, error):
+        done, request.done = request.done, None
+        if done is None:
+            self._finished_late(request, error)
+            return
+        self._end_one()
+        done(request, members, None if error is None else self._failed(error, request))
+
+    def _end_one(self):
         self._under_way -= 1
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
             self._idle = None
-        done(request, members, None if error is None else self._failed(error, request))
+
+    def expire(self, request, done):
+        """Answer a request whose deadline is past. If it was begun, it goes on, and its outcome goes to the log alone.
+
+        :param done: as for :attr:`execute`, of a request that was not begun.
+        """
+        if request.done is not None:
+            done, request.done = request.done, None
+            request.is_late = True
+            self._end_one()
+        done(request, None, self._failed(DeadlinePassed(PATIENCE), request))
+
+    def _finished_late(self, request, error):
+        """What a request came to that was answered before. That it came to nothing is what its client was told."""
+        if error is not None and not isinstance(error, StorageUnavailable):
+            self.told(error, request.action.name, request.session.output, request)
 
     def _failed(self, error, request):
         action, session = request.action, request.session

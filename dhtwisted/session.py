@@ -18,6 +18,7 @@ from dhtwisted import envelope
 from dhtwisted.actions import ACTIONS
 from dhtwisted.conventions import WEBSOCKET
 from dhtwisted.coroutines import run
+from dhtwisted.deadlines import PATIENCE
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.server import Request
 from dhtwisted.throttle import RateLimit
@@ -86,7 +87,9 @@ class Session:
         "_ended",
         "_exclusive",
         "_finished",
+        "_held_due",
         "_inbox",
+        "_is_watched",
         "_rate",
         "_rate_call",
         "_replays",
@@ -108,6 +111,8 @@ class Session:
         self._started = NONE
         self._waiting = NONE
         self._inbox = NONE
+        self._held_due = None
+        self._is_watched = False
         self._size = 0
         self._exclusive = False
         self._advancing = False
@@ -142,9 +147,10 @@ class Session:
             return
         server, action = self._server, ACTIONS_BY_FIELDS[type(fields)]
         request = Request(server, self, action, fields, self.principal, len(text))
-        if self._started and (self._waiting or self._exclusive or not action.overlaps):
-            self._size += request.size
-            self._waiting = _with(self._waiting, request)
+        if self._held_due is not None and self._held_due <= server.deadlines.sweeps:
+            self._refuse_late(request)
+        elif self._started and (self._waiting or self._exclusive or not action.overlaps):
+            self._put_behind(request)
         elif server.execute(request, self._done):
             self._put_in_order(request)
 
@@ -154,17 +160,25 @@ class Session:
 
     def _receive_in_turn(self, text):
         if self._inbox or self._must_hold():
+            if not self._inbox:
+                self._held_due = self._server.deadlines.due() if self._is_full() else None
             self._inbox = _with(self._inbox, text)
             self.output.pause()
         else:
             self.receive(text, True)
 
     def _must_hold(self):
-        """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon."""
-        if self.output.congested or self._is_full():
+        """Whether the next request has to wait: its reply would find no room, too many are under way, or it comes too soon.
+
+        Where its client is to blame, its time begins when that is over.
+        """
+        if self._is_full():
             return True
-        if self._rate is None or self._rate.take():
+        if not self.output.congested and (self._rate is None or self._rate.take()):
             return False
+        self._held_due = None
+        if self.output.congested:
+            return True
         if self._rate_call is None:
             self._server.metrics.refused("requests_per_second")
             self._rate_call = self._server.reactor.callLater(self._rate.delay, self._rate_passed)
@@ -184,8 +198,10 @@ class Session:
                 self.receive(self._inbox.popleft(), True)
         finally:
             self._busy = False
-        if not self._inbox and not self._closed:
-            self.output.resume()
+        if not self._inbox:
+            self._held_due = None
+            if not self._closed:
+                self.output.resume()
 
     def _answer_refused(self, refused):
         self._server.metrics.refused_request(refused.error)
@@ -211,6 +227,43 @@ class Session:
         self._size += request.size
         self._started = _with(self._started, request)
         self._exclusive = not request.action.overlaps
+        if not request.due:
+            request.due = self._held_due or self._server.deadlines.sweeps + PATIENCE
+        if not self._is_watched:
+            self._is_watched = True
+            self._server.deadlines.watch(self)
+
+    def _put_behind(self, request):
+        """Begin it when those before it are done."""
+        self._size += request.size
+        self._waiting = _with(self._waiting, request)
+        request.due = self._held_due or self._server.deadlines.sweeps + PATIENCE
+
+    def _refuse_late(self, request):
+        """Answer, in its turn, a request that was not read before its deadline."""
+        if self._waiting:
+            request.is_queued = True
+            self._put_behind(request)
+        self._server.expire(request, self._done)
+
+    def answer_due(self, sweep):
+        """Answer the requests whose deadline is past, and do not begin those of them that have not begun; see :class:`Deadlines
+        <dhtwisted.deadlines.Deadlines>`. They are due in the order in which they came.
+        """
+        if not self._started:
+            self._is_watched = False
+            return False
+        if self._started[0].due <= sweep:
+            self._advancing = True
+            try:
+                for request in (*self._started, *self._waiting):
+                    if request.reply is None and request.due <= sweep:
+                        request.is_queued = True
+                        self._server.expire(request, self._done)
+            finally:
+                self._advancing = False
+            self._advance()
+        return True
 
     def _done(self, request, members, error):
         """Answer a request at once, unless older ones have not been answered."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from dhtwisted.access import ADMINISTRATOR_ONLY, ALL_PERMISSIONS, CLIENT_PERMISSIONS, PERMISSIONS_BY_NAME, Permission, Principal, intersect
+from dhtwisted.deadlines import Deadlines
 from dhtwisted.entities import Entities
 from dhtwisted.errors import AccessDenied, TokenExpired, Unauthorized
 from dhtwisted.model import ADMINISTRATOR, CLIENT, DISABLED, LOCKED_OUT, Claims, User
@@ -39,7 +40,7 @@ def make(role=CLIENT, clock=None, user=True, **fields):
     """A principal, and the entities in which its user is; ``claims`` members by their names, the rest is the user's."""
     claims = {"actions": frozenset({0}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING, "expires": 1000}
     claims = {name: fields.pop(name, value) for name, value in claims.items()}
-    entities = Entities(MemoryStorage(Clock()), lambda kind, key: None)
+    entities = Entities(MemoryStorage(Clock()), lambda kind, key: None, Deadlines(Clock()))
     if user:
         fields = {"network_ids": fields.pop("networks", frozenset()), "device_type_ids": fields.pop("types", frozenset())} | fields
         at_once(entities.insert(User(login="anna", role=role, **fields)))

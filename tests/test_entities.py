@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from dhtwisted import entities as module
 from dhtwisted.coroutines import run
+from dhtwisted.deadlines import Deadlines
 from dhtwisted.entities import Entities
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable, Unstorable
 from dhtwisted.model import Device, EntityQuery, Network, User
@@ -37,7 +38,7 @@ def published():
 
 @pytest.fixture
 def entities(storage, published):
-    return Entities(storage, lambda *change: published.append(change))
+    return Entities(storage, lambda *change: published.append(change), Deadlines(Clock()))
 
 
 def begin(coroutine):
@@ -352,7 +353,7 @@ class Nodes:
         self.truth = MemoryStorage(Clock())
         self.heard = [[], []]
         self.storages = [DelayingStorage(TellingStorage(self.truth, self.heard[1 - node].append)) for node in range(2)]
-        self.entities = [Entities(storage, lambda kind, key: None) for storage in self.storages]
+        self.entities = [Entities(storage, lambda kind, key: None, Deadlines(Clock())) for storage in self.storages]
         for kind, entity in ((User, User(login="anna")), (Device, device("lamp"))):
             at_once(self.truth.insert(entity))
             for entities in self.entities:

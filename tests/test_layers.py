@@ -14,7 +14,7 @@ PACKAGE = ROOT / "dhtwisted"
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines waiter throttle conventions "
     "metrics masking tracing line_limit budget message_pages statistics private_files edited_text addresses",
-    "core": "server broker arrivals access entities replay polls audit",
+    "core": "server broker arrivals access entities replay polls audit deadlines",
     "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",

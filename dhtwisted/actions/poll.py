@@ -104,7 +104,7 @@ class CommandWait(Fields, tag="command/wait"):
 async def command_wait(request) -> OneCommand | None:
     """Wait until a command has been updated; nothing when it was not in time, or does not exist."""
     fields, server = request.fields, request.server
-    seconds = _timeout(fields)
+    seconds = _timeout(request)
     device = await accessible_device(request, fields.device_id)
     poll = Poll()
     with _waiting(request, COMMAND_UPDATE, poll, device_ids=frozenset({device.id})):
@@ -123,10 +123,12 @@ async def command_wait(request) -> OneCommand | None:
     return None
 
 
-def _timeout(fields):
-    seconds = DEFAULT_TIMEOUT if fields.wait_timeout is None else fields.wait_timeout
+def _timeout(request):
+    """How long a poll waits, by which its deadline is moved: that is for what it waits beside."""
+    seconds = DEFAULT_TIMEOUT if request.fields.wait_timeout is None else request.fields.wait_timeout
     if not 0 <= seconds <= LONGEST_TIMEOUT:
         raise InvalidTimeout(seconds, LONGEST_TIMEOUT)
+    request.due += seconds
     return seconds
 
 
@@ -156,7 +158,7 @@ async def _poll(request, event):
     this millisecond, and that another node is still storing, may be missed.
     """
     fields, server = request.fields, request.server
-    seconds = _timeout(fields)
+    seconds = _timeout(request)
     if fields.limit is not None and fields.limit < 0:
         raise InvalidLimit()
     fields.device_id = fields.device_id or None

@@ -18,5 +18,6 @@ async def authenticate(request):
     WebSocket reference, section 3.2. A failure leaves the earlier identity in place.
     """
     principal = await request.server.authenticate(request.fields.token)
+    request.check_in_time()
     request.session.authenticated(principal)
     request.server.note_login(principal.user)

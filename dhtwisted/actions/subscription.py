@@ -78,6 +78,7 @@ async def _subscribe(request, event):
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
         raise NothingAccessible()
     since = await _since(request, EVENT_KINDS[event])
+    request.check_in_time()
     subscription = Subscription(
         session,
         request.principal,

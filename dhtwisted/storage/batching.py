@@ -12,6 +12,9 @@ from twisted.python.failure import Failure
 from dhtwisted.errors import Overloaded, StorageUnavailable
 from dhtwisted.waiter import Waiter
 
+HANG = 7
+"""Seconds after which a commit is said to hang. Those who wait for the next one are refused then, in time to hear why."""
+
 
 class Batcher:
     """Gathers operations into batches, and tells each caller what became of his own.
@@ -21,15 +24,19 @@ class Batcher:
         else when nothing was done because one of them is bad.
     :param max_rows: a batch takes no more operations when it has so many rows. Larger ones were not faster, and everybody waits longer.
     :param max_waiting: rows that may wait for their turn; what comes above it is refused.
+    :param deadline: a :class:`~dhtwisted.postgres.deadline.Deadline`, whose ``expired`` calls :meth:`give_up_waiting`; ``None`` where
+        commits end by themselves in time.
     :param patient: false: when a commit fails with ``StorageUnavailable``, all that waits fails too. Where commits fail by a deadline,
         those behind would otherwise wait for a multiple of it.
     """
 
-    def __init__(self, commit, max_rows=128, max_waiting=100_000, patient=True):
+    def __init__(self, commit, max_rows=128, max_waiting=100_000, patient=True, deadline=None):
         self._commit = commit
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._patient = patient
+        self._deadline = deadline
+        self._hang = None
         self._waiting = deque()
         self._waiting_rows = 0
         self._suspects = 0
@@ -45,7 +52,10 @@ class Batcher:
         :param rows: about how much work it is.
         :returns: a Deferred of its result, for this caller alone.
         :raises Overloaded: too many are waiting.
+        :raises StorageUnavailable: the commit under way hangs.
         """
+        if self._hang is not None:
+            raise StorageUnavailable(self._hang)
         if self._waiting_rows >= self._max_waiting:
             raise Overloaded("too many operations wait for the storage")
         waiter = Waiter()
@@ -55,15 +65,37 @@ class Batcher:
             self._pump()
         return waiter
 
+    def give_up_waiting(self, reason):
+        """Refuse what waits, and what comes from now on, since the commit under way hangs; until it ends, and is answered as it ends. What
+        waits is never begun: by then its callers have been told otherwise.
+
+        :param reason: of the hang, one line.
+        """
+        self._hang = reason
+        entries = list(self._waiting)
+        self._waiting.clear()
+        self._waiting_rows = self._suspects = 0
+        for _, _, waiter in entries:
+            waiter.fire(Failure(StorageUnavailable(reason)))
+        self._tell_drained()
+
     def drain(self):
-        """Wait until all that was submitted is answered.
+        """Wait until all that was submitted is answered, or the commit under way hangs.
 
         :returns: a Deferred of ``None``.
         """
         waiter = Deferred()
         self._drained.append(waiter)
-        self._pump()
+        if self._hang is not None:
+            self._tell_drained()
+        else:
+            self._pump()
         return waiter
+
+    def _tell_drained(self):
+        drained, self._drained = self._drained, []
+        for waiter in drained:
+            waiter.callback(None)
 
     def _pump(self):
         """Do what can be done now. The next batch is handed over before the last one is answered: the disk then works while the callers do.
@@ -78,9 +110,7 @@ class Batcher:
         finally:
             self._pumping = False
         if not self._in_flight:
-            drained, self._drained = self._drained, []
-            for waiter in drained:
-                waiter.callback(None)
+            self._tell_drained()
 
     def _work(self):
         while True:
@@ -112,16 +142,24 @@ class Batcher:
 
     def _start(self, batch):
         self._in_flight = True
+        if self._deadline is not None:
+            self._deadline.start(HANG)
         done = maybeDeferred(self._commit, [operation for operation, _, _ in batch])
         done.addCallbacks(self._succeeded, self._failed, callbackArgs=(batch,), errbackArgs=(batch,))
 
-    def _succeeded(self, outcomes, batch):
+    def _ended(self):
         self._in_flight = False
+        self._hang = None
+        if self._deadline is not None:
+            self._deadline.stop()
+
+    def _succeeded(self, outcomes, batch):
+        self._ended()
         self._finished.append((batch, outcomes))
         self._pump()
 
     def _failed(self, failure, batch):
-        self._in_flight = False
+        self._ended()
         if len(batch) > 1 and not failure.check(StorageUnavailable):
             self._waiting.extendleft(reversed(batch))
             self._waiting_rows += sum(rows for _, rows, _ in batch)

@@ -14,6 +14,7 @@ from zope.interface import implementer
 from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.model import head_of, payload_size
+from dhtwisted.postgres.deadline import Deadline
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
@@ -52,6 +53,7 @@ class FileStorage:
         self._reactor = reactor
         self._open = False
         self._damages = {}
+        self._hang = ""
         self._copy = None
         self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
@@ -62,6 +64,7 @@ class FileStorage:
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
         self._lock = self._writer = self._read_connection = None
         self._damages.clear()
+        self._hang = ""
         self._reading = Worker(self._reactor, "storage reader")
         try:
             self._lock = yield self._reading.call(FileLock, self._path)
@@ -73,7 +76,8 @@ class FileStorage:
         except BaseException:
             yield self._let_go()
             raise
-        self._batcher = Batcher(self._commit, max_rows=MOST_WORK)
+        self._deadline = Deadline(self._reactor, self._hangs)
+        self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline)
         self._open = True
 
     async def _start_writer(self):
@@ -94,8 +98,9 @@ class FileStorage:
             hangs = True
             try:
                 yield self._batcher.drain()
-                hangs = False
+                hangs = bool(self._hang)
             finally:
+                self._deadline.cancel()
                 # Whoever waits for this may lose patience. Without an end to the thread and the process the server would stay for ever.
                 yield self._let_go(hangs)
 
@@ -112,7 +117,7 @@ class FileStorage:
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
         if not self._open:
             return ""
-        return self._files.problem() or next((self._told_damage(damage) for damage in self._damages.values()), "")
+        return self._files.problem() or self._hang or next((self._told_damage(damage) for damage in self._damages.values()), "")
 
     def _told_damage(self, damage):
         cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
@@ -204,6 +209,11 @@ class FileStorage:
         self._check_open()
         return self._tables[kind]
 
+    def _hangs(self, seconds):
+        """Refuse writes until the commit under way ends. What is committed by then is answered as such: it is stored, and told."""
+        self._hang = f"the process that writes {self._path} has not answered for {seconds} s: look at the disk, or whether it is stopped"
+        self._batcher.give_up_waiting(self._hang)
+
     def _commit(self, operations):
         done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))
         return self._watched(done, "commit")
@@ -226,11 +236,15 @@ class FileStorage:
         return done.addCallbacks(self._went_well, self._went_wrong, callbackArgs=(deed,), errbackArgs=(deed,))
 
     def _went_well(self, result, deed):
+        if self._hang and deed == "commit":
+            self._hang = ""
         if self._damages and deed in self._damages and not self._damages[deed].lasts:
             del self._damages[deed]
         return result
 
     def _went_wrong(self, failure, deed):
+        if self._hang and deed == "commit":
+            self._hang = ""
         if isinstance(failure.value, StorageDamaged) and not (deed in self._damages and self._damages[deed].lasts):
             # Another one, without the traceback and all that it holds.
             self._damages[deed] = StorageDamaged(str(failure.value), failure.value.lasts)

@@ -189,6 +189,12 @@ class PostgresStorage:
         await lock.acquire()
         try:
             return await self._batcher.submit(UpdateCommand(device_id, command_id, changes))
+        except StorageUnavailable as error:
+            # Those behind it would be tried one by one, each for as long.
+            waiting, lock.waiting = lock.waiting, []
+            for waiter in waiting:
+                waiter.errback(StorageUnavailable(str(error)))
+            raise
         finally:
             lock.release()
             if not lock.locked:

@@ -2,11 +2,16 @@
 
 import queue
 import threading
+import time
+from math import inf
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import StorageUnavailable
+from dhtwisted.errors import Overloaded, StorageUnavailable
+
+PATIENCE = 8
+"""Seconds that a function may wait for its turn. Later it is not begun: whoever asked has been told so by then."""
 
 
 class Worker:
@@ -31,14 +36,14 @@ class Worker:
         """Run a function in the thread.
 
         :returns: a Deferred of its result.
-        :raises StorageUnavailable: too many wait, or the thread has been stopped.
+        :raises StorageUnavailable: too many wait, it waited too long, or the thread has been stopped.
         """
         if self._stopping:
             raise StorageUnavailable("the storage is closed")
         if self._jobs.qsize() >= self._max_waiting:
             raise StorageUnavailable("too many operations wait for the storage")
         done = Deferred()
-        self._jobs.put((done, function, arguments))
+        self._jobs.put((done, time.monotonic() + PATIENCE, function, arguments))
         return done
 
     def drop(self):
@@ -57,7 +62,7 @@ class Worker:
         """
         self._stopping = True
         done = Deferred()
-        self._jobs.put((done, function, arguments))
+        self._jobs.put((done, inf, function, arguments))
         self._jobs.put(None)
         return done.addBoth(self._join)
 
@@ -67,8 +72,10 @@ class Worker:
 
     def _run(self):
         while (job := self._jobs.get()) is not None:
-            done, function, arguments = job
+            done, latest, function, arguments = job
             try:
+                if time.monotonic() > latest:
+                    raise Overloaded(f"the storage was too busy for {PATIENCE} seconds")
                 answer, result = done.callback, function(*arguments)
             except Exception:
                 answer, result = done.errback, Failure()

@@ -3,6 +3,7 @@
 import pytest
 import pytest_twisted
 
+from dhtwisted.deadlines import SWEEP
 from dhtwisted.model import Command, Notification, User
 from dhtwisted.timestamps import format_timestamp
 from tests.delaying import DelayingStorage
@@ -349,6 +350,7 @@ async def test_a_client_that_goes_is_forgotten(server, admin):
     assert len(server.server.polls) == 1
     gone.caller.close()
     assert len(server.server.polls) == 0
+    server.clock.advance(SWEEP)
     assert not server.clock.getDelayedCalls()
     assert await poll == (200, [])
 

@@ -2,10 +2,12 @@
 
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageUnavailable, Unstorable
-from dhtwisted.storage.batching import Batcher
+from dhtwisted.postgres.deadline import Deadline
+from dhtwisted.storage.batching import HANG, Batcher
 
 
 class Commits:
@@ -192,3 +194,42 @@ def test_a_long_queue_behind_a_commit_that_is_ready_at_once():
         record(answers, batcher.submit(name), name)
     first.callback([0])
     assert answers == [(name, name) for name in range(5000)]
+
+
+def test_while_a_commit_hangs_what_waits_and_what_comes_is_refused_and_never_begun(commits):
+    clock, answers = Clock(), []
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting(f"nothing for {seconds} s")))
+    record(answers, batcher.submit("a"), "a")
+    record(answers, batcher.submit("b"), "b")
+    clock.advance(HANG)
+    assert answers == [("b", StorageUnavailable)]
+    with pytest.raises(StorageUnavailable, match=f"nothing for {HANG} s"):
+        batcher.submit("c")
+    commits.end()
+    assert answers == [("b", StorageUnavailable), ("a", "a")], "it was begun, and is told as it ended"
+    record(answers, batcher.submit("d"), "d")
+    commits.end()
+    assert commits.batches == [["a"], ["d"]]
+    assert answers[2:] == [("d", "d")]
+
+
+def test_commits_one_after_the_other_are_no_hang(commits):
+    clock = Clock()
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting("hangs")))
+    for name in "abcd":
+        batcher.submit(name)
+        clock.advance(HANG / 2)
+        commits.end()
+    clock.advance(10 * HANG)
+    batcher.submit("e")
+    assert commits.batches[-1] == ["e"]
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_draining_does_not_wait_for_a_commit_that_hangs(commits, is_early):
+    clock = Clock()
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting("hangs")))
+    batcher.submit("a")
+    drained = batcher.drain() if is_early else None
+    clock.advance(HANG)
+    assert (drained or batcher.drain()).called

@@ -7,14 +7,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from unittest.mock import patch
 
 import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.internet.utils import getProcessOutputAndValue
 
-from dhtwisted.errors import ConfigurationError, Duplicate, Unstorable
+from dhtwisted.errors import ConfigurationError, Duplicate, StorageUnavailable, Unstorable
 from dhtwisted.model import EntityQuery, MessageQuery, Network, Notification
+from dhtwisted.storage import batching
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.server import MemoryServer
 from dhtwisted.testing.storage import (
@@ -24,6 +26,7 @@ from dhtwisted.testing.storage import (
     MessageStorageContract,
 )
 from dhtwisted.testing.storage_base import notification, outcomes
+from tests.storage.writers import has_ended, writer_of
 
 EVERYTHING = MessageQuery()
 
@@ -298,3 +301,37 @@ async def test_times_that_clients_give_are_stored(storage, reactor):
             found = await client.call(f"{kind}/list", deviceId="lamp", **{kind: "on"})
             assert found[f"{kind}s"][0]["timestamp"] == "2026-01-02T03:04:05.678"
     await server.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_writer_that_is_stopped_refuses_what_waits_and_goes_on_by_itself(storage, path, reactor):
+    await storage.open()
+    writer = writer_of(path)
+    with patch.object(batching, "HANG", 0.2):
+        writer.suspend()
+        begun = storage.append([first := notification("first")])
+        with pytest.raises(StorageUnavailable, match="has not answered"):
+            await storage.append([notification("second")])
+        assert "has not answered" in storage.problem()
+        with pytest.raises(StorageUnavailable):
+            await storage.append([notification("third")])
+        writer.resume()
+        await begun
+        assert storage.problem() == ""
+        await storage.append([notification("fourth")])
+    stored = await storage.find_messages(Notification, EVERYTHING)
+    assert [(message.id, message.name) for message in stored] == [(1, "first"), (2, "fourth")]
+    assert first.id == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_does_not_wait_for_a_writer_that_is_stopped(storage, path, reactor):
+    await storage.open()
+    writer = writer_of(path)
+    with patch.object(batching, "HANG", 0.2):
+        writer.suspend()
+        begun = storage.append([notification()])
+        await storage.close()
+        with pytest.raises(StorageUnavailable):
+            await begun
+    assert has_ended(writer)

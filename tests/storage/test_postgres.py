@@ -1,12 +1,17 @@
 """The Postgres storage: the contract, and what a database adds to it."""
 
+from contextlib import closing
+from unittest.mock import patch
+
 import psycopg2
 import pytest
 import pytest_twisted
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import ConfigurationError, Duplicate, StorageUnavailable, Unstorable
 from dhtwisted.model import Command, Device, EntityQuery, MessageQuery, Network, Notification, User, With
+from dhtwisted.storage import postgres
 from dhtwisted.storage.postgres import PostgresStorage
 from dhtwisted.storage.schema_files import schema_directory, script_count
 from dhtwisted.testing.storage import DurableStorageContract, EntityStorageContract, MessageStorageContract
@@ -204,3 +209,25 @@ async def test_what_is_closed_while_it_waits_for_the_database(reactor, own_postg
     await storage.close()
     with pytest.raises(StorageUnavailable):
         await opening
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_updates_of_a_command_that_is_locked_take_as_long_as_one(reactor, tmp_path):
+    """Each waits for the one before it, and would be tried for the whole deadline of a commit."""
+    dsn = database_for(tmp_path)
+    with patch.object(postgres, "WRITE_SECONDS", 0.5):
+        storage = PostgresStorage(dsn, reactor)
+        await storage.open()
+    try:
+        await storage.append([command()])
+        with closing(psycopg2.connect(dsn)) as locking:
+            locking.cursor().execute("SELECT FROM commands FOR UPDATE")
+            begun = reactor.seconds()
+            updates = [Deferred.fromCoroutine(storage.update_command("a", 1, {"status": str(number)})) for number in range(300)]
+            outcome = await DeferredList(updates, consumeErrors=True)
+            assert reactor.seconds() - begun < 5
+        assert {result.type for success, result in outcome if not success} == {StorageUnavailable}
+        assert len([success for success, _ in outcome if not success]) == 300
+        assert (await storage.update_command("a", 1, {"status": "end"})).status == "end"
+    finally:
+        await storage.close()

@@ -1,12 +1,13 @@
 """The worker thread: order, errors, its bound, and its end."""
 
 import threading
+from unittest.mock import patch
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 
-from dhtwisted.errors import StorageUnavailable
+from dhtwisted.errors import Overloaded, StorageUnavailable
 from dhtwisted.storage.worker import Worker
 
 
@@ -75,3 +76,17 @@ async def test_stopping_finishes_what_was_handed_in(worker):
     assert all(thread.name != "tested worker" for thread in threading.enumerate())
     with pytest.raises(StorageUnavailable):
         worker.call(int)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_waited_too_long_is_not_begun(worker):
+    begun, go_on, ran = threading.Event(), threading.Event(), []
+    running = worker.call(lambda: (begun.set(), go_on.wait(), 7)[-1])
+    begun.wait()
+    with patch("dhtwisted.storage.worker.PATIENCE", 0):
+        late = worker.call(ran.append, "late")
+    go_on.set()
+    assert await running == 7
+    with pytest.raises(Overloaded):
+        await late
+    assert ran == []
