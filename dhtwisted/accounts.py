@@ -9,7 +9,7 @@ from dhtwisted.actions.device_token import check_label, claims_of, forget, is_bo
 from dhtwisted.actions.token import login_claims
 from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login, first_valid_from
 from dhtwisted.errors import AccountError, ApiError, Duplicate
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken, DeviceType, EntityQuery, Network, Raised, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken, DeviceType, EntityQuery, Network, Raised, User, fold_login
 
 
 class Accounts:
@@ -52,8 +52,10 @@ class Accounts:
         :raises AccountError: the login is taken, something is not as it must be, or there is no such network or device type.
         """
         await self._check_groups(network_ids, device_type_ids)
+        login = _checked(checked_login, login, "a login has 3 to 128 letters, digits and _ @ . -")
         user = User(
-            login=_checked(checked_login, login, "a login has 3 to 128 letters, digits and _ @ . -"),
+            login=login,
+            login_key=fold_login(login),
             password=await self._hashed(password),
             role=ADMINISTRATOR if is_administrator else CLIENT,
             all_device_types_available=device_type_ids is None,
@@ -65,7 +67,7 @@ class Accounts:
         try:
             return await self._entities.insert(user)
         except Duplicate:
-            raise AccountError(f"the login {login!r} is taken") from None
+            raise AccountError(f"the login {login!r} is taken, or one that differs from it in case alone") from None
 
     async def set_password(self, login, password):
         """Give a user another password; his tokens end."""

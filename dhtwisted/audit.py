@@ -65,7 +65,8 @@ class Audit:
             details = {} if request is None else action.audit.about(request)
             # Who fails to log in is nobody, whoever has the connection.
             who = _where(session.output) if "login" in details else _who(session, principal)
-            self._refused(action.name, who | details, error)
+            login = getattr(error, "login", None)
+            self._refused(action.name, who | details | ({} if login is None else {"login": login[:LONGEST]}), error)
         elif isinstance(error, Unauthorized) and (has_token if request is None else request.fields.token is not None):
             self.failed_authentication(session.output, error)
 
@@ -131,7 +132,7 @@ class Audit:
             return
         self._tell_left_out()
         if self._limit.admits((event, details.get("user")), None):
-            told = {"error": error.text} | ({} if error.detail is None else {"detail": error.detail})
+            told = {"error": error.logged} | ({} if error.detail is None else {"detail": error.detail})
             told = {name: mask(text)[: 2 * LONGEST] for name, text in told.items()}
             self._record(event, REFUSED if error.code in REFUSALS else FAILED, details | {"code": error.code} | told)
 

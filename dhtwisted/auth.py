@@ -12,12 +12,14 @@ from functools import lru_cache
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
 from msgspec.structs import replace
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import InvalidCredentials, StorageError, UnknownLogin, UserLocked
 from dhtwisted.interfaces import IAuthProvider, IKeyedAuth, ISelfCheck
-from dhtwisted.model import ACTIVE, Claims, EntityQuery, User
+from dhtwisted.model import ACTIVE, Claims, EntityQuery, User, fold_login
+from dhtwisted.password_records import BLOCK_SIZE, HIGHEST_COST, PARALLEL, Cost
 from dhtwisted.passwords import PasswordHasher
 from dhtwisted.signing_key import SHORTEST_KEY, SigningKey, fingerprint
 
@@ -49,7 +51,10 @@ class JWTAuth:
         self._key = key
         self.secret = getattr(key, "secret", None)
         self._empty_means_client = settings.compatibility.secret_encoding == "base64-lenient"
-        self._hasher = PasswordHasher(reactor, settings.auth.password_cost)
+        self._cost = settings.auth.password_cost
+        self._hasher = PasswordHasher(reactor, self._cost)
+        self._learning = DeferredLock()
+        self._knows_costs = False
         self._verified = lru_cache(VERIFIED_TOKENS)(self._verify)
         if len(key) < SHORTEST_KEY:
             self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
@@ -89,6 +94,7 @@ class JWTAuth:
 
     async def login(self, login, password):
         """Check a password; see :meth:`~dhtwisted.interfaces.IAuthProvider.login`. Old records are made anew on the way."""
+        await self._learn_costs()
         user = await self._find_user(login)
         right = await self._hasher.verify(password, user and user.password)
         if user is None:
@@ -110,10 +116,32 @@ class JWTAuth:
         await self._hasher.close()
 
     async def _find_user(self, login):
+        """The user of exactly this login, else the one of whose login it differs in case or Unicode form alone."""
         if not _is_storable(login):
             return None
-        users = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
-        return users[0] if users else None
+        # Both are always asked for, so that the time does not tell whether the first was found.
+        by_key = await self._storage.find(User, EntityQuery(equal={"login_key": fold_login(login)}, take=1))
+        exact = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
+        return next(iter(exact or by_key), None)
+
+    async def _learn_costs(self):
+        """Find out, once, which costs there are among the users' records: where ``auth.password_cost`` was changed, a login without a user
+        must take as long as one whose record is still of the cost before. What another server makes meanwhile is learnt when it is checked.
+        """
+        if self._knows_costs:
+            return
+        await self._learning.acquire()
+        try:
+            if not self._knows_costs and await self._count("$scrypt$") != await self._count(_beginning(self._cost)):
+                for cost in range(1, HIGHEST_COST + 1):
+                    if await self._count(_beginning(cost)):
+                        self._hasher.learn(Cost(cost))
+            self._knows_costs = True
+        finally:
+            self._learning.release()
+
+    async def _count(self, beginning):
+        return await self._storage.count(User, EntityQuery(like={"password": f"{beginning}%"}))
 
     async def _upgrade(self, user, password):
         record = await self._hasher.hash(password)
@@ -156,6 +184,11 @@ class JWTAuth:
         if not value and self._empty_means_client:
             return CLIENT_ACTIONS
         return frozenset(_integer(action, 0, HIGHEST_ACTION) for action in value)
+
+
+def _beginning(cost):
+    """How a record of some cost begins, of those that servers make. Others come by an import, and are learnt when they are checked."""
+    return f"$scrypt${cost}${BLOCK_SIZE}${PARALLEL}$"
 
 
 def _is_storable(login):

@@ -7,15 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from dhtwisted.errors import ConfigurationError, Duplicate
-from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User
+from dhtwisted.errors import ConfigurationError, Duplicate, Missing
+from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User, fold_login
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.transfer.unfinished import refuse_unfinished
 
 FILE_NAME = "devicehive.password"
 _RANDOM_BYTES = 15
+AT_A_TIME = 100
+"""Users that are changed at once: a storage commits them together."""
 
 log = Logger()
 
@@ -35,6 +38,7 @@ async def bootstrap(storage, auth, settings, announce=None):
     """
     await refuse_unfinished(storage)
     if await storage.count(User, EntityQuery()):
+        await fill_login_keys(storage)
         return None
     given = settings.auth.admin_password
     password = given or secrets.token_urlsafe(_RANDOM_BYTES)
@@ -46,6 +50,7 @@ async def bootstrap(storage, auth, settings, announce=None):
     administrator = User(
         id=1,
         login=settings.auth.admin_login,
+        login_key=fold_login(settings.auth.admin_login),
         password=record,
         role=ADMINISTRATOR,
         network_ids=frozenset({1}),
@@ -55,6 +60,31 @@ async def bootstrap(storage, auth, settings, announce=None):
         return None if given else password
     log.warn("Another server made the administrator at the same moment; only the password that it used is good")
     return None
+
+
+async def fill_login_keys(storage):
+    """Give users of older releases their ``login_key``, so that nobody takes a login that differs from theirs in case alone. Of two who
+    differ so already, the one who came first has it; both go on.
+
+    :param storage: an opened entity storage.
+    """
+    users = await storage.find(User, EntityQuery(equal={"login_key": None}))
+    left_out = 0
+    for start in range(0, len(users), AT_A_TIME):
+        changes = [_fill_login_key(storage, user) for user in users[start : start + AT_A_TIME]]
+        left_out += (await gatherResults(map(Deferred.fromCoroutine, changes), consumeErrors=True)).count(False)
+    if left_out:
+        log.warn("{count} logins differ from another in case alone; devicehive doctor names them", count=left_out)
+
+
+async def _fill_login_key(storage, user):
+    try:
+        await storage.update(User, user.id, {"login_key": fold_login(user.login)})
+    except Duplicate:
+        return False
+    except Missing:
+        log.info("user {id} was deleted meanwhile", id=user.id)
+    return True
 
 
 async def _insert(storage, entity):

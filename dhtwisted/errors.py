@@ -38,6 +38,11 @@ class ApiError(Exception):
             self.detail = detail
         super().__init__(self.text)
 
+    @property
+    def logged(self):
+        """The sentence as logs may have it."""
+        return self.text
+
 
 class InternalError(ApiError):
     """A defect of ours; the cause is in the log, not in the answer."""
@@ -332,10 +337,14 @@ class InvalidSortOrder(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """The action needs an identity that the connection does not have, or no longer has."""
+    """The action needs an identity that the connection does not have, or no longer has.
+
+    :ivar login: of the user who was meant, for the audit log; ``None`` where nobody has the login that was given, or that is not known.
+    """
 
     code = 401
     text = "Unauthorized"
+    login: str | None = None
 
 
 class InvalidCredentials(Unauthorized):
@@ -373,6 +382,11 @@ class UnknownLogin(Unauthorized):
 
     def __init__(self, login):
         super().__init__(f"User with login = {login} not found or bad password")
+
+    @property
+    def logged(self):
+        """Without the login, which may be a password in the wrong place."""
+        return "User with this login not found or bad password"
 
 
 class AccessDenied(ApiError):

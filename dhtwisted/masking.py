@@ -5,6 +5,8 @@ clients sent. It knows what secrets look like, not what they are.
 """
 
 import re
+import secrets
+from hashlib import blake2b
 
 LONGEST = 16 * 1024
 """Characters of one text; a traceback with all its frames has about 5,000. journald cuts lines at 48 KiB."""
@@ -39,6 +41,14 @@ def mask(text):
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
     return text if length <= LONGEST and len(text) <= LONGEST else f"{text[:LONGEST]}... (cut, {length} characters)"
+
+
+_KEY = secrets.token_bytes(16)
+
+
+def digest(text):
+    """What stands for a text that may be a secret: the same for the same text until the process ends, and nothing to guess the text by."""
+    return f"#{blake2b(text.encode(errors='surrogatepass'), digest_size=6, key=_KEY).hexdigest()}"
 
 
 def is_secret_name(name):

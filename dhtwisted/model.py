@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeVar
+from unicodedata import normalize
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -53,14 +54,23 @@ ADMINISTRATOR, CLIENT = 0, 1
 ACTIVE, LOCKED_OUT, DISABLED = 0, 1, 2
 
 
+def fold_login(login: str) -> str:
+    """What no two logins may have in common: the login without upper case and without differences of Unicode form."""
+    return normalize("NFKC", normalize("NFKC", login).casefold())
+
+
 class User(Entity, frozen=True, kw_only=True):
     """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server.
 
     :ivar valid_from: tokens that carry a lower number are no good any more. 0 at first; raised by :class:`Raised`, never lowered.
+    :ivar login_key: the login as :func:`fold_login` gives it. ``None`` of users of older releases: the server fills it in when it starts,
+        and it stays ``None`` where another user has that key.
+    :ivar known_addresses: where this user has come in by password: network addresses (IPv6: the /64) and milliseconds, the oldest first.
+        No client sees them.
     """
 
     KIND: ClassVar[str] = "user"
-    UNIQUE: ClassVar[tuple[str, ...]] = ("login",)
+    UNIQUE: ClassVar[tuple[str, ...]] = ("login", "login_key")
     LARGE: ClassVar[tuple[str, ...]] = ("data", "network_ids", "device_type_ids")
 
     login: str
@@ -75,6 +85,8 @@ class User(Entity, frozen=True, kw_only=True):
     network_ids: frozenset[int] = frozenset()
     device_type_ids: frozenset[int] = frozenset()
     valid_from: int = 0
+    login_key: str | None = None
+    known_addresses: tuple[tuple[str, int], ...] = ()
 
     def accepts(self, claims: Claims) -> bool:
         """Tell whether a token of his still counts: he is active, and has not taken it back since it was made."""

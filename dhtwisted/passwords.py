@@ -1,26 +1,22 @@
-"""Hash passwords with scrypt, off the reactor thread, and verify what other schemes left behind.
-
-A record is text that says how it was made: ``$scrypt$<log2 n>$<r>$<p>$<salt>$<hash>`` in base64, or ``$devicehive$<salt>$<hash>`` for
-users imported from a DeviceHive server, whose hash is base64 of SHA-256 over salt text and password.
-"""
+"""Hash passwords with scrypt, off the reactor thread, and verify what other schemes left behind."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
 
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
+from dhtwisted.password_records import Cost, DeviceHiveRecord, ScryptRecord, format_scrypt, parse_record
 
 THREADS = 2
 QUEUE_BOUND = 64
 """Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back."""
 
-_BLOCK_SIZE, _PARALLEL, _HASH_LENGTH, _SALT_LENGTH = 8, 1, 32, 16
-_HIGHEST_COST = 20
+_HASH_LENGTH, _SALT_LENGTH = 32, 16
 
 
 class PasswordHasher:
@@ -28,15 +24,19 @@ class PasswordHasher:
 
     :param reactor: hands results back to the reactor thread.
     :param cost: scrypt's log2(n) for new records, 10 to 20.
+    :ivar costs: what records take that are known. Every check computes a hash of each of them, whatever the record is, so that its time
+        tells nothing of it.
     """
+
+    log = Logger()
 
     def __init__(self, reactor, cost):
         self._reactor = reactor
         self._cost = cost
+        self.costs = {Cost(cost)}
         self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="passwords")
         self._under_way = 0
         self._closed = False
-        self._decoy = _format_scrypt(cost, secrets.token_bytes(_SALT_LENGTH), secrets.token_bytes(_HASH_LENGTH))
 
     async def hash(self, password):
         """Make a record of a new password.
@@ -47,17 +47,35 @@ class PasswordHasher:
         return await self._in_thread(make_record, password, self._cost)
 
     async def verify(self, password, record):
-        """Check a password in about the time that a new record takes, whatever the record is.
+        """Check a password in the time that every record takes.
 
         :param record: ``User.password``; ``None`` for a user who does not exist.
-        :returns: true or false; false for a record that cannot be read.
+        :returns: true or false; false for a record that cannot be checked.
         :raises TooManyRequests: too many hashes are waiting already.
         """
-        return await self._in_thread(_verify, _encode(password), record, self._decoy)
+        try:
+            parsed = parse_record(record) if record else None
+        except ValueError as error:
+            self.log.warn("A password record {reason}: nobody can log in with it", reason=str(error))
+            parsed = None
+        if isinstance(parsed, ScryptRecord):
+            self.learn(parsed.cost)
+        try:
+            return await self._in_thread(_verify, _encode(password), parsed, sorted(self.costs))
+        except (ValueError, MemoryError) as error:
+            self.log.warn("A password could not be checked: {error!r}", error=error)
+            return False
+
+    def learn(self, cost):
+        """Have every check take this cost too, from now on."""
+        if cost not in self.costs:
+            self.costs = self.costs | {cost}
+            self.log.info("Records of passwords have costs {costs}: each login takes the time of all of them", costs=sorted(self.costs))
 
     def needs_upgrade(self, record):
         """Say whether a record should be made anew at the next occasion: another scheme or another cost."""
-        return not record.startswith(f"$scrypt${self._cost}${_BLOCK_SIZE}${_PARALLEL}$")
+        parsed = parse_record(record)
+        return not isinstance(parsed, ScryptRecord) or parsed.cost != Cost(self._cost)
 
     async def close(self):
         """Drop what waits, finish what runs, end the threads."""
@@ -94,7 +112,7 @@ def make_record(password, cost):
     if secret is None:
         raise BadRequest(detail="the password must be valid Unicode")
     salt = secrets.token_bytes(_SALT_LENGTH)
-    return _format_scrypt(cost, salt, _scrypt(secret, salt, cost, _BLOCK_SIZE, _PARALLEL))
+    return format_scrypt(ScryptRecord(Cost(cost), salt, _scrypt(secret, salt, Cost(cost), _HASH_LENGTH)))
 
 
 def _encode(password):
@@ -105,42 +123,27 @@ def _encode(password):
         return None
 
 
-def _format_scrypt(cost, salt, digest):
-    return f"$scrypt${cost}${_BLOCK_SIZE}${_PARALLEL}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+def _verify(secret, record, costs):
+    """Compare with a record, and compute as much for any other.
+
+    :param secret: the password in bytes, or ``None``.
+    :param record: as :func:`parse_record` gives it, or ``None``.
+    :param costs: of all records that are known.
+    """
+    is_right = isinstance(record, DeviceHiveRecord) and _is_devicehive(secret or b"", record)
+    for cost in costs:
+        if isinstance(record, ScryptRecord) and record.cost == cost:
+            is_right = hmac.compare_digest(_scrypt(secret or b"", record.salt, cost, len(record.digest)), record.digest)
+        else:
+            _scrypt(secret or b"", bytes(_SALT_LENGTH), cost, _HASH_LENGTH)
+    return is_right and secret is not None
 
 
-def _verify(secret, record, decoy):
-    scheme = _scheme(record)
-    if scheme == "scrypt" and secret is not None:
-        return _verify_scrypt(secret, record)
-    # The caller must not learn from the time taken that there is no such user, or that the record is of a fast scheme.
-    _verify_scrypt(secret or b"", decoy)
-    return scheme == "devicehive" and secret is not None and _verify_devicehive(secret, record)
-
-
-def _scheme(record):
-    return record.split("$", 2)[1] if record and record.startswith("$") else ""
-
-
-def _verify_scrypt(secret, record):
-    try:
-        _, _, cost, block_size, parallel, salt, digest = record.split("$")
-        cost, block_size, parallel = int(cost), int(block_size), int(parallel)
-        salt, digest = base64.b64decode(salt, validate=True), base64.b64decode(digest, validate=True)
-    except (ValueError, binascii.Error):
-        return False
-    if not (1 <= cost <= _HIGHEST_COST and 1 <= block_size <= 16 and 1 <= parallel <= 16 and digest):
-        return False
-    return hmac.compare_digest(_scrypt(secret, salt, cost, block_size, parallel, len(digest)), digest)
-
-
-def _scrypt(secret, salt, cost, block_size, parallel, length=_HASH_LENGTH):
+def _scrypt(secret, salt, cost, length):
     # OpenSSL refuses to use more than 32 MiB unless told, which cost 15 just exceeds.
-    memory = 128 * block_size * (2**cost + parallel) + 1024**2
-    return hashlib.scrypt(secret, salt=salt, n=2**cost, r=block_size, p=parallel, maxmem=memory, dklen=length)
+    return hashlib.scrypt(secret, salt=salt, n=2**cost.log_n, r=cost.r, p=cost.p, maxmem=cost.memory + 1024**2, dklen=length)
 
 
-def _verify_devicehive(secret, record):
-    _, _, salt, digest = [*record.split("$"), "", ""][:4]
-    expected = base64.b64encode(hashlib.sha256(salt.encode() + secret).digest())
-    return hmac.compare_digest(expected, digest.encode())
+def _is_devicehive(secret, record):
+    expected = base64.b64encode(hashlib.sha256(record.salt.encode() + secret).digest())
+    return hmac.compare_digest(expected, record.digest.encode())

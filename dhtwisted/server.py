@@ -17,7 +17,7 @@ from dhtwisted.arrivals import Arrivals
 from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
 from dhtwisted.budget import Budget
-from dhtwisted.coroutines import Later, resume_after, run
+from dhtwisted.coroutines import Later, resume_after
 from dhtwisted.deadlines import PATIENCE, Deadlines
 from dhtwisted.entities import Entities
 from dhtwisted.errors import (
@@ -38,10 +38,10 @@ from dhtwisted.errors import (
     Unauthorized,
     Unstorable,
 )
+from dhtwisted.logins import Logins
 from dhtwisted.metrics import Metrics
 from dhtwisted.model import DeviceToken, User
 from dhtwisted.polls import Polls
-from dhtwisted.throttle import FailureThrottle
 from dhtwisted.tracing import Trace
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ LONGEST_REQUEST_ID = 64
 MOST_AHEAD = 60_000
 """Milliseconds by which a client's clock may be ahead of ours for the time of its message to be kept."""
 
-LAST_LOGIN_INTERVAL = 1000
 REFUSAL_INTERVAL = 1000
 """Milliseconds."""
 
@@ -116,6 +115,7 @@ class Server:
     :param audit: an :class:`~dhtwisted.audit.Audit`; ``None`` for one that records nothing.
     :ivar arrivals: what the bus brings, :class:`~dhtwisted.arrivals.Arrivals`.
     :ivar budget: what is held in memory for clients, :class:`~dhtwisted.budget.Budget`.
+    :ivar logins: lets users in by password, :class:`~dhtwisted.logins.Logins`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.metrics.Metrics`.
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     :ivar deadlines: those of the requests that wait, :class:`~dhtwisted.deadlines.Deadlines`.
@@ -134,13 +134,12 @@ class Server:
         self.entities = Entities(storage, bus.publish_change, self.deadlines)
         self.broker = Broker(settings.server.updates_to_inserter)
         self.arrivals = Arrivals(reactor, self.entities, self.broker)
-        self.logins = FailureThrottle(reactor, settings.limits.logins_per_minute)
         self.budget = Budget(reactor, settings.limits.output_total, settings.limits.output_queue)
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
-        self._noting: set[int] = set()
         self.metrics = Metrics()
+        self.logins = Logins(reactor, settings.limits.logins_per_minute, self.entities, auth, self.metrics.refused)
         self.audit = audit or Audit()
         self._requests = self.metrics.requests
         self.polls = Polls(settings.limits.polls, self.metrics.refused)
@@ -391,21 +390,6 @@ class Server:
         user, record = entities.user(claims.user_id), entities.device_token(claims.token_id)
         if user is None or not user.accepts(claims) or (is_bound and (record is None or not is_record_of(record, claims))):
             raise InvalidCredentials()
-
-    def note_login(self, user):
-        """Keep when a user was last seen, at most once a second. Nobody waits for it.
-
-        Of those who come while it is being written none writes it again: a thousand devices may be one user's, and come together.
-        """
-        now = self.now()
-        if user.id not in self._noting and (user.last_login is None or now - user.last_login > LAST_LOGIN_INTERVAL):
-            self._noting.add(user.id)
-            run(self.entities.update(User, user.id, {"last_login": now}), lambda _, error: self._noted(user.id, error))
-
-    def _noted(self, user_id, error):
-        self._noting.discard(user_id)
-        if error is not None:
-            self.log.warn("the time of a login was not kept: {error}", error=str(error))
 
 
 def _identity(output, request):

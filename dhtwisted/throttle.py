@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+import secrets
+from collections import OrderedDict
+from hashlib import blake2b
+from itertools import islice
 
 WINDOW = 60.0
 MAX_KEYS = 10_000
+SLOTS = 2**16
+"""Counts of a :class:`FailureThrottle`, at most: 20 MB when each is in use, which takes a thousand failures a second."""
+
+SOON = 1.0
+"""Seconds to wait where no more is known than that others are being tried."""
 
 NEARLY_ONE = 0.99
 """Enough to take one: after exactly :attr:`RateLimit.delay` the rounding of large clock values may leave a little less than one."""
 
 
-class FailureThrottle:
-    """Counts failures by key over the last minute.
+class _Count:
+    """What is counted for a key.
 
-    Keys come from clients (addresses, logins), so their number is bounded: above :data:`MAX_KEYS` the longest unused is forgotten.
+    :ivar failures: times, ascending; no more than are permitted.
+    :ivar pending: tries that have not ended.
+    """
+
+    __slots__ = ("failures", "pending")
+
+    def __init__(self):
+        self.failures = []
+        self.pending = 0
+
+
+class FailureThrottle:
+    """Counts failures by key over the last minute, and tries that may still become failures.
+
+    Keys come from clients (addresses, logins), so their number is bounded. No count makes room for another: who floods the throttle with
+    keys would have the count forgotten that is in the way. Instead each key has one of :data:`SLOTS` places by a hash that nobody outside
+    can foresee. Two keys that fall on one place share its count, which can refuse too early, and never too late.
 
     :param clock: gives ``seconds()``.
     :param per_minute: failures permitted for each key; 0 for any number.
@@ -23,49 +47,88 @@ class FailureThrottle:
     def __init__(self, clock, per_minute):
         self._clock = clock
         self._per_minute = per_minute
-        self._failures: OrderedDict[tuple, deque] = OrderedDict()
+        self._secret = secrets.token_bytes(16)
+        self._counts: OrderedDict[int, _Count] = OrderedDict()
+
+    def __len__(self):
+        return len(self._counts)
 
     def set_limit(self, per_minute):
         """Permit another number; what was counted is forgotten."""
         if per_minute != self._per_minute:
             self._per_minute = per_minute
-            self._failures.clear()
+            self._counts.clear()
 
-    def permits(self, *keys):
-        """Tell whether another try is permitted under all the keys."""
-        return not self.wait(*keys)
+    def wait(self, key):
+        """Seconds until another try is permitted under a key; 0 when it is now.
 
-    def wait(self, *keys):
-        """Seconds until another try is permitted under all the keys; 0 when it is now."""
-        if not self._per_minute:
+        :param key: a text.
+        """
+        count = self._recent(self._slot(key))
+        if not self._per_minute or count is None:
             return 0
+        if len(count.failures) >= self._per_minute:
+            return WINDOW - (self._clock.seconds() - count.failures[0])
+        return SOON if len(count.failures) + count.pending >= self._per_minute else 0
+
+    def is_used(self, key):
+        """Whether there is any failure under a key, or a try that has not ended."""
+        return self._recent(self._slot(key)) is not None
+
+    def begin(self, key):
+        """Count a try; :meth:`end` is called for it.
+
+        :returns: what to hand to :meth:`end`.
+        """
+        slot = self._slot(key)
+        count = self._counts.setdefault(slot, _Count())
+        count.pending += 1
+        return slot, count
+
+    def end(self, begun, failed):
+        """End a try.
+
+        :param begun: what :meth:`begin` gave.
+        """
+        slot, count = begun
+        count.pending -= 1
+        if failed:
+            self._add(slot, count)
+        elif self._counts.get(slot) is count:
+            self._recent(slot)
+
+    def failed(self, key):
+        """Count a failure for which no try was counted."""
+        slot = self._slot(key)
+        self._add(slot, self._counts.setdefault(slot, _Count()))
+
+    def _add(self, slot, count):
+        if not self._per_minute or self._counts.get(slot) is not count:
+            return  # Any number is permitted, or the limit was changed meanwhile: what was begun before does not count.
+        count.failures.append(self._clock.seconds())
+        del count.failures[: -self._per_minute]
+        self._counts.move_to_end(slot)
+        # Those who failed longest ago are first.
+        for oldest in list(islice(self._counts, 2)):
+            self._recent(oldest)
+
+    def _recent(self, slot):
+        """The count of a place, without what is past; ``None`` when nothing is left."""
+        count = self._counts.get(slot)
+        if count is None:
+            return None
         now = self._clock.seconds()
-        return max((self._wait(key, now) for key in keys), default=0)
-
-    def _wait(self, key, now):
-        return WINDOW - (now - self._failures[key][0]) if self._recent(key, now) >= self._per_minute else 0
-
-    def failed(self, *keys):
-        """Count a failure under each of the keys."""
-        if not self._per_minute:
-            return
-        for key in keys:
-            times = self._failures.setdefault(key, deque(maxlen=self._per_minute))
-            times.append(self._clock.seconds())
-            self._failures.move_to_end(key)
-            if len(self._failures) > MAX_KEYS:
-                self._failures.popitem(last=False)
-
-    def _recent(self, key, now):
-        times = self._failures.get(key)
-        if times is None:
-            return 0
         # A time that is yet to come is of before the clock was set back: it would lock for as long.
-        while times and not now - WINDOW < times[0] <= now:
-            times.popleft()
-        if not times:
-            del self._failures[key]
-        return len(times)
+        if count.failures and not now - WINDOW < count.failures[0] <= now:
+            count.failures = [time for time in count.failures if now - WINDOW < time <= now]
+        if not count.failures and not count.pending:
+            del self._counts[slot]
+            return None
+        return count
+
+    def _slot(self, key):
+        digest = blake2b(key.encode(errors="surrogatepass"), digest_size=4, key=self._secret).digest()
+        return int.from_bytes(digest, "big") % SLOTS
 
 
 class RateLimit:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 from twisted.logger import Logger
 
-from dhtwisted.masking import is_secret_name
+from dhtwisted.masking import digest, is_secret_name
 from dhtwisted.schema import Timestamp
 
 NAMESPACE = "dhtwisted.trace"
@@ -86,7 +86,7 @@ class Trace:
         """
         if self._follows(client.principal, client.output.address):
             whose = _of(client, client.principal) | {"action": action} | _numbered(request_id)
-            log.info("answer {code}: {error}", code=error.code, error=error.text, **whose)
+            log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
 
     def event(self, session, principal, message, event_body: bytes, subscription_id: int | None) -> None:
         """Write that a client is sent an event.
@@ -112,7 +112,7 @@ class Trace:
     def _answer(self, request, members, error):
         whose = _of_request(request)
         if error is not None:
-            log.info("answer {code}: {error}", code=error.code, error=error.text, **whose)
+            log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
         else:
             body = b"{}" if members is None else encode(_shown(request.action.name, members))
             log.info("answer: {body}", body=_cut(body), **whose)
@@ -153,6 +153,9 @@ def _shown(action, value):
     present = {name: _shown(action, part) for name, part in present.items() if _is_there(part) and name != "requestId"}
     if action.startswith("configuration/") and "value" in present:
         present["value"] = Raw(_HIDDEN)
+    if action == "token" and isinstance(present.get("login"), str):
+        # Many a password was typed in the wrong place.
+        present["login"] = digest(present["login"])
     # The mask of the log sees no more than text, in which a quote within a password may end it.
     return {name: Raw(_HIDDEN) if isinstance(part, str) and is_secret_name(name) else part for name, part in present.items()}
 

@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from dhtwisted.auth import JWTAuth
-from dhtwisted.bootstrap import bootstrap, print_password, write_password
+from dhtwisted.bootstrap import bootstrap, fill_login_keys, print_password, write_password
 from dhtwisted.config import AuthSettings, Settings
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.model import ADMINISTRATOR, Device, DeviceType, EntityQuery, Network, User
@@ -157,3 +157,18 @@ def test_a_daemon_without_a_place_wants_the_password_given():
 def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="absent"):
         write_password(str(tmp_path / "absent"), "dhadmin", "swordfish")
+
+
+@pytest_twisted.ensureDeferred
+async def test_users_of_older_releases_keep_their_logins_and_nobody_takes_one(storage, auth):
+    password = await bootstrap(storage, auth, configured())
+    for login in ("Anna", "anna", "berta"):
+        await storage.insert(User(login=login, password=await auth.hash_password(password)))
+    await bootstrap(storage, auth, configured())
+    keys = {user.login: user.login_key for user in await storage.find(User, EntityQuery())}
+    assert keys == {"dhadmin": "dhadmin", "Anna": "anna", "anna": None, "berta": "berta"}
+    for login, found in (("Anna", "Anna"), ("anna", "anna"), ("ANNA", "Anna"), ("BERTA", "berta")):
+        assert (await auth.login(login, password)).login == found
+    await storage.delete(User, 2)
+    await fill_login_keys(storage)
+    assert (await auth.login("ANNA", password)).login == "anna", "who is left has it at the next start"

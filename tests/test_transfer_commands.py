@@ -93,7 +93,7 @@ def test_through_a_file(source, tmp_path, reactor, file):
 def test_through_the_standard_streams(source, tmp_path, reactor):
     exported = devicehive(tmp_path, "one", "export", "-")
     assert (exported.returncode, exported.stderr.decode()) == (0, f"Exported to -: {TOLD}.\n")
-    assert exported.stdout.startswith(b'{"format":"dhtwisted export","version":3,')
+    assert exported.stdout.startswith(b'{"format":"dhtwisted export","version":4,')
     done = devicehive(tmp_path, "two", "import", "-", input=exported.stdout)
     assert (done.returncode, done.stderr.decode()) == (0, f"Imported from -: {TOLD}.\n")
     one, two = (yield contents_of(tmp_path / "one.sqlite", reactor)), (yield contents_of(tmp_path / "two.sqlite", reactor))

@@ -16,7 +16,7 @@ from dhtwisted.access import Permission
 from dhtwisted.actions.renewal import RenewedTokens
 from dhtwisted.audit import LONGEST
 from dhtwisted.errors import InvalidCredentials, StorageError
-from dhtwisted.masking import encodable
+from dhtwisted.masking import digest, encodable
 from dhtwisted.model import EntityQuery
 from dhtwisted.schema import Members
 from dhtwisted.timestamps import format_timestamp
@@ -37,8 +37,8 @@ WITH_VALUES = frozenset(
 )
 """Fields of entities whose values are recorded, since they are rights or give rights."""
 
-_UNIMPORTANT = frozenset({"last_login", "entity_version"})
-"""Fields that change by themselves."""
+_UNIMPORTANT = frozenset({"last_login", "entity_version", "known_addresses", "login_key"})
+"""Fields that change by themselves, or with another."""
 
 
 class Refusals:
@@ -83,8 +83,9 @@ class MadeTokens(_Recorded):
         return members
 
     def about(self, request):
+        """The login as a digest: it may be a password in the wrong place. That of a user takes its place when it is known to be one."""
         login = getattr(request.fields, "login", None)
-        return {"login": login[:LONGEST]} if login else {}
+        return {"login": digest(login)} if login else {}
 
     @staticmethod
     def _owner(request, user_id):

@@ -20,4 +20,4 @@ async def authenticate(request):
     principal = await request.server.authenticate(request.fields.token)
     request.check_in_time()
     request.session.authenticated(principal)
-    request.server.note_login(principal.user)
+    request.server.logins.note(principal.user)

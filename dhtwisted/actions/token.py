@@ -9,7 +9,6 @@ from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME
 from dhtwisted.actions.audited import MadeTokens
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
-from dhtwisted.addresses import limit_key
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -21,7 +20,6 @@ from dhtwisted.errors import (
     MalformedJson,
     MissingPayload,
     RefreshTokenExpired,
-    TooManyRequests,
     Unauthorized,
     UnknownLogin,
     UserInactive,
@@ -32,7 +30,6 @@ from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, Members, Timestamp, milliseconds
 
-LONGEST_LOGIN = 128
 LONGEST_ID = 18
 NO_PERMISSION = frozenset({Permission.NONE})
 
@@ -91,33 +88,24 @@ async def token(request) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
     WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
-    a login or an address the password is not even looked at, for a minute.
+    a login or an address the password is not even looked at, for a minute. The failures of others hold no user up at an address from which
+    that user has come in within 30 days.
     """
     server, fields = request.server, request.fields
     if not (fields.login and fields.login.strip() and fields.password):
         raise InvalidAuthorizationRequest()
-    keys = ("login", fields.login[:LONGEST_LOGIN]), ("address", limit_key(request.session.output.address))
-    wait = server.logins.wait(*keys)
-    if wait:
-        request.server.metrics.refused("logins_per_minute")
-        raise TooManyRequests(wait, detail="too many failed logins of this login or from this address (limits.logins_per_minute)")
     try:
-        user = await server.auth.login(fields.login, fields.password)
-    except (UnknownLogin, InvalidCredentials):
-        server.logins.failed(*keys)
-        server.log.info(
-            "a login failed: {login!r}",
-            login=fields.login[:LONGEST_LOGIN],
-            address=request.session.output.address,
-            connection=request.session.output.number,
-        )
+        user = await server.logins.log_in(fields.login, fields.password, request.session.output)
+    except (UnknownLogin, InvalidCredentials) as error:
         if server.settings.compatibility.distinct_login_errors:
             raise
-        raise InvalidCredentials() from None
+        refused = InvalidCredentials()
+        refused.login = error.login
+        raise refused from None
     # The number is that of the record whose password was right: if it was changed since then, this login comes too late.
     valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
-    server.note_login(user)
+    server.logins.note(user, request.session.output.address)
     return _issue(server, msgspec.structs.replace(login_claims(user), valid_from=valid_from))
 
 
@@ -166,7 +154,7 @@ async def token_refresh(request) -> AccessToken:
         await server.check_claims(claims)
     except InvalidCredentials:
         raise Unauthorized() from None
-    server.note_login(server.entities.user(claims.user_id))
+    server.logins.note(server.entities.user(claims.user_id))
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
     if claims.device_id is not None:
         # Its record goes some time after its end.

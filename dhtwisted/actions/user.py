@@ -33,7 +33,7 @@ from dhtwisted.errors import (
     OwnUserDeleted,
     UserNotFound,
 )
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, Raised, User
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, Raised, User, fold_login
 from dhtwisted.resources import Count, GroupResource, InsertedUserResource, Resource, UserResource, UserWithNetworks
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
@@ -199,11 +199,12 @@ async def user_insert(request) -> InsertedUser:
         raise InvalidRole()
     _check_status(new.status)
     if new.role == ADMINISTRATOR and not _manages_administrators(request):
-        taken = await request.server.entities.count(User, EntityQuery(equal={"login": login}))
+        taken = await request.server.entities.count(User, EntityQuery(equal={"login_key": fold_login(login)}))
         raise LoginTaken() if taken else AdministratorRequired()
     data = payload(new.data, "user.data")
     user = User(
         login=login,
+        login_key=fold_login(login),
         password=await _hashed(request, new.password),
         role=new.role,
         status=ACTIVE if new.status is None else new.status,
@@ -290,6 +291,8 @@ async def _update(request, user):
     _check_status(change.status)
     if change.login is not None:
         changes["login"] = checked_login(change.login)
+        if fold_login(changes["login"]) != fold_login(user.login):
+            changes["login_key"] = fold_login(changes["login"])
     if change.data:
         changes["data"] = payload(change.data, "user.data")
     if change.password:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
 from dhtwisted.audit_file import open_audit
+from dhtwisted.bootstrap import fill_login_keys
 from dhtwisted.control.client import connect
 from dhtwisted.control.commands import Context, record
 from dhtwisted.control.place import account_of, belongs_to_another
@@ -155,6 +156,8 @@ async def _do(reactor, settings, command, sink, operator, watch):
         context = Context(settings, storage, messages, auth, int(reactor.seconds() * 1000), _Output(sink, watch))
         if command.needs_auth and await context.is_unused():
             raise AccountError("nobody has started a server on this storage, which makes its administrator; start it first")
+        if command.needs_auth:
+            await fill_login_keys(storage)
         with sink:
             work = Deferred.fromCoroutine(command.run(context))
             line = await (watch.until(work) if command.is_cancelled else work)

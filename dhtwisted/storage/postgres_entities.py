@@ -1,6 +1,7 @@
 """Entities as rows of PostgreSQL: the statements, and rows to objects and back. Nearly every change wakes the listeners in its own
 transaction."""
 
+from msgspec import json
 from msgspec.structs import asdict
 
 from dhtwisted.model import (
@@ -35,6 +36,10 @@ _JSON = ("data",)
 _UNTOLD = (StoredBytes,)
 """Kinds of which no node keeps anything in memory that others may change."""
 
+_PAIRS = ("known_addresses",)
+"""Tuples of tuples, as JSON."""
+
+_decode_pairs = json.Decoder(tuple[tuple[str, int], ...]).decode
 LONGEST_KEY = 4000
 """Bytes of a key that a notification carries; PostgreSQL takes 7,999 in all. Of a longer one it only says that something changed."""
 
@@ -50,7 +55,7 @@ class EntityTable:
         self.kind = kind
         self.name = _NAMES[kind]
         self._fields = kind.__struct_fields__
-        self._columns = ", ".join(f"{field}::text" if field in _JSON else field for field in self._fields)
+        self._columns = ", ".join(f"{field}::text" if field in _JSON + _PAIRS else field for field in self._fields)
         self._size = " + ".join(map(_size_of, kind.LARGE))
         told_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
         told = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key}))" if kind not in _UNTOLD else "NULL"
@@ -65,6 +70,9 @@ class EntityTable:
         for field in _SETS:
             if field in values:
                 values[field] = frozenset(values[field])
+        for field in _PAIRS:
+            if field in values:
+                values[field] = _decode_pairs(values[field])
         return self.kind(**values)
 
     def get(self, key):
@@ -199,6 +207,8 @@ def _parameter(value):
         return value.amount
     if isinstance(value, frozenset):
         return f"{{{','.join(map(str, value))}}}"
+    if isinstance(value, tuple):
+        return json.encode(value).decode()
     return value.decode() if isinstance(value, bytes) else value
 
 

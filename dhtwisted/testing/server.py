@@ -16,7 +16,7 @@ from dhtwisted.bus.local import LocalBus
 from dhtwisted.config import Settings
 from dhtwisted.coroutines import run
 from dhtwisted.interfaces import IOutput
-from dhtwisted.model import CLIENT, Claims, User
+from dhtwisted.model import CLIENT, Claims, User, fold_login
 from dhtwisted.server import Server
 from dhtwisted.session import SessionFactory
 from dhtwisted.storage.memory import MemoryStorage
@@ -89,7 +89,7 @@ class MemoryServer:
     async def add_user(self, login, role=CLIENT, **fields):
         """A user, a client by default, with :data:`PASSWORD`."""
         record = self.administrator.password
-        return await self.server.entities.insert(User(login=login, password=record, role=role, **fields))
+        return await self.server.entities.insert(User(login=login, login_key=fold_login(login), password=record, role=role, **fields))
 
     async def client(self, user=None, **claims):
         """A client authenticated as a user, with a token as :meth:`token` makes it."""

@@ -139,6 +139,26 @@ class EntityStorageContract(StorageContract):
         assert (await storage.insert(User(login="A"))).login == "A", "unique values are compared exactly, upper and lower case apart"
 
     @pytest_twisted.ensureDeferred
+    async def test_an_absent_unique_value_is_no_value(self, storage):
+        first, second, _ = await insert_all(storage, User(login="a"), User(login="b"), User(login="c", login_key="c"))
+        await storage.update(User, first.id, {"login_key": "a"})
+        for change in (storage.insert(User(login="A", login_key="a")), storage.update(User, second.id, {"login_key": "a"})):
+            with must_raise(Duplicate, "a login_key that another user has") as caught:
+                await change
+            assert caught.value.field == "login_key", "Duplicate names the field that is taken"
+        assert await storage.count(User, EVERYTHING) == 3, "users without a login_key do not take it from each other"
+        found = await storage.find(User, EntityQuery(equal={"login_key": "a"}))
+        assert [user.id for user in found] == [first.id], "a user is found by login_key"
+
+    @pytest_twisted.ensureDeferred
+    async def test_known_addresses_come_back(self, storage):
+        user = await storage.insert(User(login="a"))
+        assert (await storage.get(User, user.id)).known_addresses == (), "nobody has come in yet"
+        known = (("192.0.2.1", 1_700_000_000_000), ("2001:db8::/64", 1_700_000_000_001))
+        await storage.update(User, user.id, {"known_addresses": known, "last_login": 7})
+        assert (await storage.get(User, user.id)).known_addresses == known, "known_addresses come back in their order, as tuples"
+
+    @pytest_twisted.ensureDeferred
     async def test_of_equal_inserts_at_once_one_succeeds(self, storage):
         found = await outcomes(*(storage.insert(User(login="a")) for _ in range(10)), *(storage.insert(device("a")) for _ in range(10)))
         for part in (found[:10], found[10:]):

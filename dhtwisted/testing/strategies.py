@@ -20,6 +20,7 @@ from dhtwisted.model import (
     Notification,
     StoredBytes,
     User,
+    fold_login,
 )
 
 ODD_JSON = (
@@ -59,7 +60,7 @@ descriptions = st.none() | texts
 owners = st.none() | small_ids
 
 users = st.builds(
-    User,
+    lambda login, **fields: User(login=login, login_key=fold_login(login), **fields),
     login=names,
     password=texts,
     role=st.integers(0, 1),
@@ -71,6 +72,7 @@ users = st.builds(
     network_ids=id_sets,
     device_type_ids=id_sets,
     valid_from=st.just(0) | timestamps,
+    known_addresses=st.lists(st.tuples(st.sampled_from(["192.0.2.1", "2001:db8::/64"]), timestamps), max_size=3).map(tuple),
 )
 networks = st.builds(Network, name=names, description=descriptions, owner_id=owners)
 device_types = st.builds(DeviceType, name=names, description=descriptions, owner_id=owners)

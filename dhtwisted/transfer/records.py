@@ -1,9 +1,9 @@
 """What a line of an export holds: one object, as JSON.
 
-The records are made of the model's own classes, so that no field can be left out. They differ in three things: a field of bytes, which
+The records are made of the model's own classes, so that no field can be left out. They differ in four things: a field of bytes, which
 holds the text of any JSON, is a string with that text, so that it comes back byte for byte; keys and ids are there and positive; times
-are within what can be shown to clients. A new kind or field of the model needs a new :data:`~dhtwisted.transfer.stream.VERSION`: older
-programs refuse what they do not know.
+are within what can be shown to clients; a user's ``login_key`` follows from the login. A new kind or field of the model needs a new
+:data:`~dhtwisted.transfer.stream.VERSION`: older programs refuse what they do not know.
 """
 
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import fields
 
 from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
-from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User, fold_login
 from dhtwisted.schema import check_json
 
 LARGEST_ID = 2**53 - 1
@@ -40,6 +40,7 @@ _TYPES = {
 }
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None
+_DERIVED = ("login_key",)
 
 
 def _member(field):
@@ -48,7 +49,8 @@ def _member(field):
 
 
 def _record(kind):
-    return msgspec.defstruct(kind.KIND, map(_member, fields(kind)), kw_only=True, forbid_unknown_fields=True)
+    members = [_member(field) for field in fields(kind) if field.name not in _DERIVED]
+    return msgspec.defstruct(kind.KIND, members, kw_only=True, forbid_unknown_fields=True)
 
 
 _RECORDS = {kind: _record(kind) for kind in KINDS}
@@ -76,7 +78,7 @@ def encode_item(item):
     """
     kind = type(item)
     try:
-        values = {name: getattr(item, name) for name in kind.__struct_fields__}
+        values = {name: getattr(item, name) for name in kind.__struct_fields__ if name not in _DERIVED}
         for name in _JSON_FIELDS[kind]:
             if values[name] is not None:
                 values[name] = values[name].decode()
@@ -124,7 +126,7 @@ def _item(record):
     for name in _JSON_FIELDS[kind]:
         if values[name] is not None:
             values[name] = _json(name, values[name])
-    return kind(**values)
+    return kind(**values, login_key=fold_login(values["login"])) if kind is User else kind(**values)
 
 
 def _json(name, text):

@@ -7,6 +7,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from dhtwisted.access import Permission
+from dhtwisted.masking import digest
 from dhtwisted.testing.server import PASSWORD
 from tests.auditing import WHO, about
 from tests.rest_api import RestClient
@@ -115,7 +116,7 @@ async def test_logins(audited, audit_lines):
     assert success["expires"] == "2026-01-02T03:34:05.678Z"
     assert about(wrong) == {"event": "token", "result": "refused", "code": 401, "error": "Invalid credentials"}
     assert wrong["login"] == "dhadmin"
-    assert unknown["login"] == "x" * 128
+    assert unknown["login"] == digest("x" * 10_000), "it may be a password in the wrong place"
     assert "hunter" not in json.dumps(audit_lines.records)
 
 

@@ -90,6 +90,7 @@ async def test_failed_logins_are_limited_per_login_and_per_address(open_server):
     assert await client.refused("token", login="anna", password=PASSWORD) == too_many
     elsewhere = server.connect()
     elsewhere.address = "198.51.100.1"
+    assert (await elsewhere.refused("token", login="dhadmin", password="wrong"))[0] == 401, "nobody knows yet from where the user comes"
     assert await elsewhere.refused("token", login="dhadmin", password=PASSWORD) == too_many
     await elsewhere.call("token", login="anna", password=PASSWORD)
     server.clock.advance(60)

@@ -41,7 +41,7 @@ async def test_a_client_who_manages_users_makes_no_administrators(server, manage
     assert all(user.role != ADMINISTRATOR or user.id == 1 for user in await server.storage.find(User, EVERYBODY))
 
 
-@pytest.mark.parametrize(("login", "is_taken"), [("victim", True), (" victim ", True), ("Victim", False), ("vic_im", False)])
+@pytest.mark.parametrize(("login", "is_taken"), [("victim", True), (" victim ", True), ("Victim", True), ("vic_im", False)])
 @pytest_twisted.ensureDeferred
 async def test_a_client_who_manages_users_is_told_first_that_a_login_is_taken(server, manager, login, is_taken):
     await server.add_user("victim")
@@ -87,6 +87,22 @@ async def test_no_password_is_ever_shown(server):
         assert "password" not in str(reply).replace("password-2", "SECRET").lower()
         assert "SECRET" not in str(reply).replace("password-2", "SECRET")
         assert record not in str(reply)
+
+
+@pytest_twisted.ensureDeferred
+async def test_logins_that_differ_in_case_alone_are_one(server):
+    admin = await server.client()
+    taken = (403, "User with such login already exists. Please, select another one")
+    anna = await admin.call("user/insert", user={"login": "anna", "password": "password-2", "role": 1})
+    other = await admin.call("user/insert", user={"login": "other", "password": "password-2", "role": 1})
+    assert await admin.refused("user/insert", user={"login": "ANNA", "password": "password-2", "role": 1}) == taken
+    assert await admin.refused("user/update", userId=other["user"]["id"], user={"login": "aNNa"}) == taken
+    await admin.call("user/update", userId=anna["user"]["id"], user={"login": "Anna"})
+    assert await admin.refused("user/insert", user={"login": "anna", "password": "password-2", "role": 1}) == taken
+    await admin.call("user/update", userId=anna["user"]["id"], user={"login": "berta"})
+    await admin.call("user/insert", user={"login": "anna", "password": "password-2", "role": 1})
+    for login, found in (("anna", 1), ("ANNA", 0)):
+        assert (await admin.call("user/count", login=login))["count"] == found, "the filter is exact, as it was"
 
 
 @pytest_twisted.ensureDeferred

@@ -22,9 +22,25 @@ ENTITIES = [
     Device(id="D-2", name="", network_id=9, device_type_id=4),
     Configuration(name="colour", value="red", entity_version=7, id=2),
     DeviceToken(id=8, device_id="d-1", user_id=5, created=1234, expires=2**40, label="shed"),
-    User(id=5, login="anna", password="$scrypt$...", role=ADMINISTRATOR, data=b" {} ", network_ids=frozenset({3, 9})),
     User(
-        id=6, login="Bob", status=1, intro_reviewed=True, last_login=1234, all_device_types_available=False, device_type_ids=frozenset({4})
+        id=5,
+        login="anna",
+        login_key="anna",
+        known_addresses=(("192.0.2.1", 1234),),
+        password="$scrypt$...",
+        role=ADMINISTRATOR,
+        data=b" {} ",
+        network_ids=frozenset({3, 9}),
+    ),
+    User(
+        id=6,
+        login="Bob",
+        login_key="bob",
+        status=1,
+        intro_reviewed=True,
+        last_login=1234,
+        all_device_types_available=False,
+        device_type_ids=frozenset({4}),
     ),
 ]
 MESSAGES = [
