@@ -83,7 +83,7 @@ async def _fill_login_key(storage, user):
     except Duplicate:
         return False
     except Missing:
-        log.info("user {id} was deleted meanwhile", id=user.id)
+        return True  # The user was deleted meanwhile.
     return True
 
 
