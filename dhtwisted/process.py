@@ -16,8 +16,10 @@ from dhtwisted.config import LimitSettings
 COLLECT_ABOVE = 10_000, 20, 20
 """Objects more than there were at the last look; looks at the young before one at the older, and so on."""
 
-OTHER_FILES = 64
-"""Descriptors that are no connections of clients: log, storage, database, sockets that listen, and some for the moment."""
+OTHER_FILES = 96
+"""Descriptors that are no clients: 16 who are being refused, 16 at the endpoints of metrics, 16 at the control socket; and those of log,
+storage, database, sockets that listen, and some for the moment. Each of these has a bound of its own, so that nobody can take them all.
+"""
 
 
 class Process:

@@ -25,7 +25,7 @@ from dhtwisted.control.tokens import TOKEN_COMMANDS
 from dhtwisted.control.users import USER_COMMANDS
 from dhtwisted.errors import UNREADABLE, ApiError, CommandError, ConfigurationError, StorageError
 
-MOST_CALLERS = 32
+MOST_CALLERS = 16
 """At once; each has a file open."""
 
 REQUEST_SECONDS = 10.0

@@ -30,15 +30,11 @@ def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
         from twisted.internet import reactor
     limits = replace(Settings().limits, message_size=message_size, authenticate_timeout=0.0)
     server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits), metrics=Metrics(), budget=Budget(reactor))
-    return EchoFactory(EchoSessions(server), rest_url=_no_rest, closed=_ignore)
+    return EchoFactory(EchoSessions(server), rest_url=_no_rest)
 
 
 def _no_rest(path, client, host, secure):
     return ""
-
-
-def _ignore(protocol):
-    """Nobody waits for the end of a connection."""
 
 
 class EchoSession:

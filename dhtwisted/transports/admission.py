@@ -14,6 +14,9 @@ from dhtwisted.process import most_connections
 from dhtwisted.transports.forwarding import read_client
 from dhtwisted.transports.unnamed_proxies import UnnamedProxies
 
+REFUSALS = 16
+"""Connections beyond the limit that are told so at once; each has a descriptor of the reserve until it is gone."""
+
 
 class Admission:
     """Counts for one server.
@@ -53,6 +56,11 @@ class Admission:
             self._refused("connections")
             return False
         return True
+
+    @property
+    def is_crowded(self):
+        """Whether there is no room for one more, not even to refuse it."""
+        return bool(self._limit) and self.open >= self._limit + REFUSALS
 
     def leave(self):
         """Count a connection no longer."""

@@ -8,7 +8,7 @@ connection and most of the time of opening it. Only one that comes after other r
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolNegotiationFactory
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -19,6 +19,7 @@ from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedH
 from dhtwisted.session import SessionFactory
 from dhtwisted.transports.admission import Admission
 from dhtwisted.transports.answers import refusal
+from dhtwisted.transports.deadlines import Deadlines, Unheard
 from dhtwisted.transports.locator import Locator
 from dhtwisted.transports.proxy_protocol import is_announced
 from dhtwisted.transports.rest import RestSite
@@ -33,6 +34,7 @@ DECISION_SECONDS = 1.0
 DECISION_PAUSE = 0.05
 
 
+@implementer(IHandshakeListener)
 class Port(Protocol):
     """A connection of which it is not known yet who serves it; afterwards it passes everything on."""
 
@@ -44,18 +46,28 @@ class Port(Protocol):
         self._received = b""
         self._target = None
         self._follows_requests = False
+        self._can_speak = True
         self.number = factory.next_number()
-        self.opened = factory.clock.seconds()
 
     def connectionMade(self):
+        self._can_speak = not ISSLTransport.providedBy(self.transport)
         self._peer = peer_address(self.transport.getPeer())
         self._is_announced = is_announced(self.transport)
         self._debug("a connection is open")
+        self.factory.ports.add(self)
         self.factory.undecided.add(self)
         if not self.factory.admission.enter():
             self._refuse(ServiceUnavailable())
-        elif not self._is_announced:
-            self._hold(self._peer)
+        elif self._is_announced or self._hold(self._peer):
+            self.await_head()
+
+    def handshakeCompleted(self):
+        """TLS is there."""
+        self._can_speak = True
+
+    def await_head(self):
+        """Give the client its time to say what it wants. That of TLS and of a load balancer's header are parts of it."""
+        self.factory.deadlines.set(self, self.factory.handshake_timeout, self.drop)
 
     def _hold(self, address):
         """Count the connection under an address, unless it is that of a trusted proxy, which has many clients.
@@ -116,6 +128,7 @@ class Port(Protocol):
 
     def _give_to(self, factory, data, **members):
         self.factory.undecided.discard(self)
+        self.factory.deadlines.forget(self)
         self._received = b""
         self._target = factory.buildProtocol(self.transport.getPeer())
         for name, value in members.items():
@@ -136,12 +149,29 @@ class Port(Protocol):
         self._debug("the connection is refused: {reason}", reason=error.text)
         self.factory.undecided.discard(self)
         self.dataReceived = lambda data: None
-        self.transport.write(refusal(error, ALLOW if isinstance(error, HandshakeMethod) else b""))
+        if self._can_speak:
+            self.transport.write(refusal(error, ALLOW if isinstance(error, HandshakeMethod) else b""))
+            self.close()
+        else:
+            # What is written before the handshake of TLS would wait for it, and so would the close.
+            self.transport.abortConnection()
+
+    def close(self):
+        """Close politely, and see to it that this is the end."""
         self.transport.loseConnection()
+        self.factory.deadlines.leaves(self, self.transport)
 
     def drop(self):
         """End a connection that did not say in time what it wants."""
+        self.factory.refused("handshake_timeout")
         self._refuse(RequestTimeout())
+
+    def finish(self):
+        """The server stops: answer what is under way, and close."""
+        if self._target is None:
+            self.close()
+        else:
+            self._target.finish()
 
     def __conform__(self, interface):
         """Be asked by Twisted, at the end of what a client sends, who goes on with half a connection: HTTP does, WebSockets do not."""
@@ -154,7 +184,7 @@ class Port(Protocol):
         if self in self.factory.undecided and self._received:
             self._refuse(MalformedHttp())
         else:
-            self.transport.loseConnection()
+            self.close()
 
     def writeConnectionLost(self):
         """Never: the server does not close one side."""
@@ -162,6 +192,7 @@ class Port(Protocol):
     def connectionLost(self, reason):
         self._debug("the connection has ended")
         self.factory.undecided.discard(self)
+        self.factory.deadlines.forget(self)
         self.factory.admission.leave()
         if self._held is not None:
             self.factory.admission.release(self._held)
@@ -169,6 +200,7 @@ class Port(Protocol):
             self._target.connectionLost(reason)
             # They hold each other, and would wait for the garbage collector.
             self._target = None
+        self.factory.gone(self)
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -177,6 +209,10 @@ class PortFactory(Factory):
 
     :param server: a started :class:`~dhtwisted.server.Server`.
     :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts what is open.
+    :ivar ports: every connection that is open, of any sort.
+    :ivar undecided: those of them that have not said yet what they want.
+    :ivar deadlines: a :class:`~dhtwisted.transports.deadlines.Deadlines`.
+    :ivar refused: called with the name of a limit that has refused something.
     :ivar is_debugging: whether the log takes lines about each connection.
     """
 
@@ -187,15 +223,16 @@ class PortFactory(Factory):
         self.server = server
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
-        self._refused = server.metrics.refused
-        self.admission = Admission(server.settings, self._refused)
+        self.refused = server.metrics.refused
+        self.admission = Admission(server.settings, self.refused)
+        self.deadlines = Deadlines(server.reactor)
         self._set_limits(server.settings)
-        self.site = RestSite(server, self.locator, self.admission)
-        self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url, self._closed)
-        self.undecided = set()
+        self.site = RestSite(server, self.locator, self.admission, self.deadlines)
+        self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url)
+        self.ports, self.undecided = set(), set()
         self._last_number = 0
         self._ports = 0
-        self._all_closed = None
+        self._all_gone = None
         self._ticked_at = server.reactor.seconds()
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
@@ -203,7 +240,7 @@ class PortFactory(Factory):
     def _set_limits(self, settings):
         self.is_debugging = settings.log.level == "debug"
         self.origins = frozenset(settings.server.origins)
-        self._handshake_timeout = settings.limits.handshake_timeout
+        self.handshake_timeout = settings.limits.handshake_timeout
 
     def reloadable(self, settings):
         """See :attr:`~dhtwisted.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be let in any more."""
@@ -211,6 +248,8 @@ class PortFactory(Factory):
         def take():
             self.admission.set_limits(settings)
             self._set_limits(settings)
+            for port in self.undecided:
+                port.await_head()
             self.site.set_limits(settings)
             self.websockets.set_limits(settings.limits)
             self.websockets.is_debugging = self.is_debugging
@@ -239,6 +278,9 @@ class PortFactory(Factory):
             self.site.doStop()
 
     def buildProtocol(self, addr):
+        if self.admission.is_crowded:
+            self.refused("connections")
+            return Unheard()
         return Port(self)
 
     @property
@@ -251,10 +293,12 @@ class PortFactory(Factory):
         self._last_number += 1
         return self._last_number
 
-    def _closed(self, protocol):
-        if self._all_closed is not None and not self.websockets.connections:
-            self._all_closed.callback(None)
-            self._all_closed = None
+    def gone(self, port):
+        """A connection has ended."""
+        self.ports.discard(port)
+        if self._all_gone is not None and not self.ports:
+            all_gone, self._all_gone = self._all_gone, None
+            all_gone.callback(None)
 
     def _tick(self):
         """Once a second for all connections: a timer for each would cost memory and a heap operation for each message."""
@@ -262,31 +306,33 @@ class PortFactory(Factory):
         if now < self._ticked_at:
             self._clock_set_back(now - self._ticked_at)
         self._ticked_at = now
-        if self._handshake_timeout:
-            for port in [port for port in self.undecided if now - port.opened > self._handshake_timeout]:
-                self._refused("handshake_timeout")
-                port.drop()
+        self.deadlines.tick(now)
         self.websockets.watch.tick(now)
         self.server.budget.tick(now)
 
     def _clock_set_back(self, step):
         """Reckon by the new time: who has connected in an hour that is yet to come would have that hour."""
-        for connection in (*self.undecided, *self.websockets.connections):
+        self.deadlines.clock_set_back(step)
+        for connection in self.websockets.connections:
             connection.opened += step
         for connection in self.websockets.watch.congested:
             connection.congested_since += step
+        for connection in self.websockets.watch.closing:
+            connection.leaving.since += step
         self.server.budget.clock_set_back(step)
 
     async def close_connections(self):
-        """Answer what is under way, close every client (1012), and wait until they are gone, at most :data:`STOP_SECONDS`."""
+        """Answer what is under way, close every client, WebSockets with 1012, and wait until they are gone.
+
+        That takes at most :data:`STOP_SECONDS`.
+        """
         await self._let_decide()
-        connections = list(self.websockets.connections)
-        if connections:
-            self._all_closed = all_closed = Deferred()
+        if self.ports:
+            self._all_gone = all_gone = Deferred()
             limit = self.clock.callLater(STOP_SECONDS, self._abort_all)
-            for protocol in connections:
-                protocol.finish()
-            await all_closed
+            for port in list(self.ports):
+                port.finish()
+            await all_gone
             if limit.active():
                 limit.cancel()
         if self._timer.running:
@@ -299,10 +345,8 @@ class PortFactory(Factory):
         limit = self.clock.seconds() + DECISION_SECONDS
         while self.undecided and self.clock.seconds() < limit:
             await deferLater(self.clock, DECISION_PAUSE)
-        for port in list(self.undecided):
-            port.transport.loseConnection()
 
     def _abort_all(self):
-        self.log.warn("{count} clients did not go in time", count=len(self.websockets.connections))
-        for protocol in list(self.websockets.connections):
-            protocol.dropConnection(abort=True)
+        self.log.warn("{count} clients did not go in time", count=len(self.ports))
+        for port in list(self.ports):
+            port.transport.abortConnection()

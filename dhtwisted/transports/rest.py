@@ -7,33 +7,37 @@ Twisted's HTTP parser is used without twisted.web's tree of resources: paths are
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
-from twisted.web.http import HTTPChannel, HTTPFactory, Request
+from twisted.web.http import HTTPFactory
 from zope.interface import implementer
 
-from dhtwisted.addresses import limit_key, peer_address
+from dhtwisted.addresses import limit_key
+from dhtwisted.budget import NOT_READING, SLOW_SECONDS
 from dhtwisted.errors import (
     ApiError,
     BadRequest,
-    BodyTooLarge,
     HeadTooLarge,
     InternalError,
     MalformedHttp,
     MethodNotAllowed,
     NoSuchPath,
     RequestTimeout,
+    ServiceOverloaded,
     UpgradeRequired,
 )
 from dhtwisted.reference import openapi
-from dhtwisted.rest import Call, Caller, RestApi, error_answer, retry_line
+from dhtwisted.rest import Call, RestApi
 from dhtwisted.server import API_VERSION
 from dhtwisted.throttle import RateLimit, RateLimits
-from dhtwisted.transports.answers import JSON, TEXT, answer_head, refusal
-from dhtwisted.transports.headers import path_of, read_origin, single
+from dhtwisted.transports.answers import JSON, TEXT, refusal
+from dhtwisted.transports.headers import path_of, read_origin
+from dhtwisted.transports.http_channel import BoundedChannel
+from dhtwisted.transports.http_request import HttpRequest
 from dhtwisted.transports.upgrade import Head
 
 WELCOME = b"The DeviceHive API runs here.\n"
@@ -53,149 +57,9 @@ DOCUMENTS = frozenset({"openapi.json", "swagger.json"})
 """Names of the document that describes the API; the second is where clients of the reference server look."""
 
 
-class HttpRequest(Request):
-    """One request. Its body is gathered in memory, within the limit and in time."""
-
-    _refused = False
-    _received = 0
-    _length = None
-    _timer = None
-    _caller = None
-    _held = None
-    address = ""
-
-    # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
-
-    def gotLength(self, length):
-        self._body = []
-        self._length = length
-        if self._exceeds(length or 0):
-            self._refuse(BodyTooLarge(self.channel.factory.message_size))
-
-    def handleContentChunk(self, data):
-        self._received += len(data)
-        if self._refused:
-            return
-        if self._exceeds(self._received):
-            self._refuse(BodyTooLarge(self.channel.factory.message_size))
-            return
-        self._body.append(data)
-        seconds = self.channel.factory.body_timeout
-        if self._timer is None and seconds and self._received != self._length:
-            self._timer = self.channel.factory.reactor.callLater(seconds, self._refuse, RequestTimeout())
-
-    def requestReceived(self, command, path, version):
-        self._stop_timer()
-        if self._refused:
-            return
-        self.method, self.uri, self.clientproto = command, path, version
-        self.channel.factory.process(self)
-
-    def connectionLost(self, reason):
-        self._stop_timer()
-        super().connectionLost(reason)
-        self._release()
-        self.end_waiting()
-
-    def end_waiting(self):
-        """Answer a poll now, with what it has."""
-        if self._caller is not None:
-            self._caller.close()
-
-    def _exceeds(self, length):
-        limit = self.channel.factory.message_size
-        return bool(limit) and length > limit
-
-    def _refuse(self, error):
-        """Answer without having read it all, and close: what is left cannot be told from a next request."""
-        self._refused = True
-        self.channel.factory.metrics.refused("body_timeout" if isinstance(error, RequestTimeout) else "message_size")
-        self.channel.refuse(error)
-
-    def _stop_timer(self):
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-
-    # What the factory calls
-
-    def header(self, name):
-        """A header as text, which may hold any bytes; ``None`` when it is absent.
-
-        :raises BadRequest: it is repeated, so that it cannot be said what was meant.
-        """
-        encoded = name.encode()
-        return single(self._values(encoded), encoded)
-
-    @property
-    def body(self):
-        """All of the body."""
-        return b"".join(self._body)
-
-    def admit(self, admission):
-        """Find out whose request it is. One that comes from a trusted proxy counts as a connection of its client's.
-
-        :param admission: an :class:`~dhtwisted.transports.admission.Admission`.
-        :raises UnclearForwarding: a trusted proxy leaves open whose it is.
-        :raises ServiceUnavailable: the client has as much under way as it may have.
-        """
-        peer = self.address = peer_address(self.client)
-        self._sender = admission.client_of(self._values, peer)
-        self.address = self._sender.address
-        if admission.proxies.trusts(peer):
-            self._held = admission.hold(self.address)
-            self._admission = admission
-
-    @property
-    def is_held(self):
-        """Whether it comes from a trusted proxy, and has not been answered yet."""
-        return self._held is not None
-
-    def _release(self):
-        if self._held is not None:
-            self._admission.release(self._held)
-            self._held = None
-
-    def _values(self, name):
-        return self.requestHeaders.getRawHeaders(name, ())
-
-    def caller(self, locator, prefix):
-        """Who asks, for the handlers; told when the connection is lost."""
-        websocket_url = locator.websocket_url(prefix, self._sender, self.header("host"), self.isSecure())
-        self._caller = Caller(self.address, websocket_url, self.channel.number)
-        return self._caller
-
-    def answer_error(self, error, headers=b""):
-        """Answer with an error.
-
-        :param error: an :class:`~dhtwisted.errors.ApiError`.
-        :param headers: as of :meth:`answer`.
-        """
-        self.answer(*error_answer(error), retry_line(error) + headers)
-
-    def answer(self, status, body, headers=b"", content_type=JSON):
-        """Send the whole answer in one go: the firmware reads no further than one segment.
-
-        The head is written here, since Twisted's way through a table of headers takes as long as all else that an answer needs.
-
-        :param body: ``None`` for none at all.
-        :param headers: further lines, each with its end.
-        """
-        if self._disconnected:
-            return
-        self._caller = None
-        self._release()
-        self.code = status
-        head = answer_head(status, body, content_type) + self.channel.factory.headers(self) + headers
-        if not self.channel.persistent:
-            head += b"Connection: close\r\n"
-        self.startedWriting = 1
-        self.channel.write(head + b"\r\n" + (b"" if body is None or self.method == b"HEAD" else body))
-        self.finish()
-
-
 @implementer(IHalfCloseableProtocol)
-class HttpChannel(HTTPChannel):
-    """One connection."""
+class HttpChannel(BoundedChannel):
+    """One connection of REST."""
 
     requestFactory = HttpRequest
     rate = None
@@ -205,11 +69,12 @@ class HttpChannel(HTTPChannel):
 
     def open_websocket(self, request, head):
         """Give the connection back to the port, for a WebSocket that is asked for after other requests."""
-        if request._disconnected:
+        if not request.is_open:
             return
-        rest = b"".join(self._dataBuffer)
-        self.requests, self._dataBuffer = [], []
-        self.setTimeout(None)
+        rest = b"".join(self._dataBuffer) + self._buffer
+        self.requests, self._dataBuffer, self._buffer = [], [], b""
+        self.factory.deadlines.forget(self)
+        self.account.close()
         self._networkProducer.unregisterProducer()
         self._networkProducer.resumeProducing()
         self.port.open_websocket(head, rest)
@@ -226,22 +91,45 @@ class HttpChannel(HTTPChannel):
         self._has_all = True
         if self._handlingRequest:
             self.requests[0].end_waiting()
-        else:
-            self._close_after_all()
+        self._close_after_all()
 
     def writeConnectionLost(self):
         """Never: the server does not close one side."""
 
-    def requestDone(self, request):
-        super().requestDone(request)
-        if self._has_all and not self._handlingRequest:
-            self._close_after_all()
+    def _has_read(self):
+        super()._has_read()
+        self._close_after_all()
+
+    def _read_on(self):
+        super()._read_on()
+        self._close_after_all()
 
     def _close_after_all(self):
+        is_done = not (self._handlingRequest or self._busyReceiving or (self.paused and self._buffer))
+        if not self._has_all or self._is_closing or not is_done:
+            return
         if self.requests or self.clearLineBuffer():
             self.refuse(MalformedHttp())
         else:
             self.loseConnection()
+
+    def finish(self):
+        if self._handlingRequest:
+            self.requests[0].end_waiting()
+        super().finish()
+
+    def head_late(self):
+        self.factory.metrics.refused("handshake_timeout")
+        self.refuse(RequestTimeout())
+
+    def body_late(self):
+        self.requests[-1].body_late()
+
+    def _ended(self, reason):
+        self.factory.metrics.ended(reason)
+        words = "it does not read its answers" if reason == NOT_READING else "the memory for all clients is used up"
+        self.events.info("an HTTP connection is ended: {words}", words=words, connection=self.number)
+        super()._ended(reason)
 
     def _respondToBadRequestAndDisconnect(self):
         # Twisted answers broken HTTP without a body, and every error of this API has one.
@@ -258,9 +146,12 @@ class RestSite(HTTPFactory):
     protocol: Any = HttpChannel
     noisy = False
     events = Logger()
+    timeOut = None
 
-    def __init__(self, server, locator, admission):
-        super().__init__(reactor=server.reactor)
+    def __init__(self, server, locator, admission, deadlines):
+        super().__init__(timeout=None, reactor=server.reactor)
+        self.deadlines = deadlines
+        self.budget = server.budget
         self._rates = RateLimits(server.reactor)
         self.set_limits(server.settings)
         self.metrics = server.metrics
@@ -270,12 +161,13 @@ class RestSite(HTTPFactory):
         self._documents = {}
 
     def set_limits(self, settings):
-        """Go by other settings, also for connections that are open; but they are closed after the time that held when they were opened.
+        """Go by other settings, also for connections that are open, from their next request on.
 
         :param settings: the whole configuration.
         """
         # A poll counts as a request, however long it waits.
-        self.timeOut = settings.limits.idle_timeout or None
+        self.idle_timeout = settings.limits.idle_timeout
+        self.head_timeout = settings.limits.handshake_timeout
         self.message_size = settings.limits.message_size
         self.body_timeout = settings.limits.body_timeout
         self._per_second = settings.limits.requests_per_second
@@ -311,10 +203,37 @@ class RestSite(HTTPFactory):
         except ApiError as error:
             request.answer_error(error)
         else:
-            if self._per_second:
-                self._take_turn(request)
+            if self.budget.is_used_up:
+                self._wait_for_budget(request)
             else:
-                self._process(request)
+                self._begin(request)
+
+    def _begin(self, request):
+        if self._per_second:
+            self._take_turn(request)
+        else:
+            self._process(request)
+
+    def _wait_for_budget(self, request):
+        """Begin a request when there is memory for its answer, or refuse it when that takes too long."""
+        channel = request.channel
+        self.metrics.refused("output_total")
+        self.deadlines.set(channel, SLOW_SECONDS, partial(self._give_up, request))
+
+        def go_on():
+            if request.is_open:
+                if self.budget.is_used_up:
+                    self.budget.wait(go_on)
+                else:
+                    self.deadlines.clear(channel)
+                    self._begin(request)
+
+        self.budget.wait(go_on)
+
+    @staticmethod
+    def _give_up(request):
+        if request.is_open:
+            request.answer_error(ServiceOverloaded())
 
     def _take_turn(self, request):
         rate = self._rate_of(request)
@@ -334,7 +253,7 @@ class RestSite(HTTPFactory):
         return channel.rate
 
     def _process(self, request):
-        if request._disconnected:
+        if not request.is_open:
             return
         try:
             self._route(request)

@@ -33,6 +33,7 @@ from dhtwisted.budget import NOT_READING, SLOW_SECONDS, USED_UP
 from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.answers import refusal
+from dhtwisted.transports.deadlines import Leaving
 from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.frames import CONTROL_BIT
 from dhtwisted.transports.input import TurnwiseInput
@@ -76,7 +77,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
     log = _Silent()
     events = Logger()
     max_small_frames: float = MAX_SMALL_FRAMES
-    _closing_since = None
+    leaving = None
     _denial = None
     client = None
     turn = 0
@@ -224,7 +225,6 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self.session.close()
             # They hold each other, and would wait for the garbage collector.
             self.session = None
-        self.factory.closed(self)
 
     def _max_message_size_exceeded(self, msg_size, max_msg_size, reason):
         self.factory.metrics.refused("message_size")
@@ -276,7 +276,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.flush()
         if not abort:
             self.leave_all_to_transport()
-        self._closing_since = self.factory.clock.seconds()
+        self.leaving = Leaving(self.transport, self.factory.clock.seconds())
         self.factory.watch.closing.add(self)
         super()._closeConnection(abort)
 
@@ -297,8 +297,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def check_closing(self, now):
         """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
-        if now - self._closing_since > SLOW_SECONDS:
-            self.transport.abortConnection()
+        if self.leaving.is_over(now):
+            self.leaving.abort()
 
     def quiet(self):
         """A second is over: count its small frames anew."""
@@ -331,7 +331,6 @@ class DeviceHiveFactory(WebSocketServerFactory):
     :param sessions: a ``SessionFactory``.
     :param rest_url: ``(path, client, host, secure) -> text``: where a client that came by this path finds the REST API; see
         :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
-    :param closed: called with each protocol whose connection has ended.
     :ivar connections: those that are open, a set.
     :ivar is_debugging: whether the log takes lines about each connection.
     :ivar watch: what is to be looked at once a second, a :class:`~dhtwisted.transports.watch.Watch`.
@@ -342,13 +341,12 @@ class DeviceHiveFactory(WebSocketServerFactory):
     noisy = False
     protocol_base = DeviceHiveProtocol
 
-    def __init__(self, sessions, rest_url, closed):
+    def __init__(self, sessions, rest_url):
         server = sessions.server
         super().__init__(server=None, reactor=server.reactor)
         limits = server.settings.limits
         self.sessions = sessions
         self.rest_url = rest_url
-        self.closed = closed
         self.clock = server.reactor
         self.metrics = server.metrics
         self.budget = server.budget

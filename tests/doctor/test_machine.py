@@ -38,7 +38,7 @@ def test_too_few_open_files_for_a_number_that_nobody_asked_for_are_no_warning(mo
     monkeypatch.setattr(machine.resource, "prlimit", lambda *_: (200, 200))
     (finding,) = machine.check_files(with_connections(LimitSettings.connections, tmp_path))
     assert finding.level == "ok"
-    assert "may have 200 open, so at most 136 clients are let in" in finding.text
+    assert "may have 200 open, so at most 104 clients are let in" in finding.text
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Side:
             server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics(), budget=Budget(self.clock)),
             build=lambda output: self.session,
         )
-        self.factory = factory_class(sessions, rest_url=lambda path, client, host, secure: "", closed=lambda protocol: None)
+        self.factory = factory_class(sessions, rest_url=lambda path, client, host, secure: "")
         if accept is not None:
             self.factory.protocol.perMessageCompressionAccept = staticmethod(accept)
         self.traffic = self.factory.traffic
