@@ -188,9 +188,9 @@ class LimitSettings:
     )
     message_size: int = option(1024**2, Size(), "of one incoming message", reloads=True)
     json_depth: int = option(128, Integer(1, 900), "nesting of one incoming message")
-    list_size: int = option(10000, Integer(1), "largest take; more is cut to it", reloads=True)
+    list_size: int = option(10000, Integer(1), "largest take, and longest list in a reply over WebSocket", reloads=True)
     list_bytes: int = option(
-        16 * 1024**2, Size(), "of payloads in one list of messages; what is beyond is left out, and found with skip", reloads=True
+        4 * 1024**2, Size(), "of a list in a reply over WebSocket; a longer one is cut, has more, and goes on with skip", reloads=True
     )
     output_queue: int = option(
         512 * 1024, Size(), "unread bytes of a connection before it is closed (16 times as many for a second); also 10 s", reloads=True

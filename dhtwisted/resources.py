@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dhtwisted.envelope import encode
 from dhtwisted.model import Command, Device, DeviceType, Network, Notification, User
 from dhtwisted.schema import NULL
 from dhtwisted.timestamps import format_timestamp
+
+More = bool | UnsetType
+"""Of what has a list in it: true when the list was cut; else it is not there. Its member is called ``more``."""
 
 
 class Resource(Struct, rename="camel", kw_only=True, gc=False):
@@ -149,6 +152,7 @@ class GroupWithDevices(GroupResource):
     """A network or device type, and those of its devices that the caller may use."""
 
     devices: list[NestedDeviceResource]
+    more: More = UNSET
 
 
 class IdResource(Resource):
@@ -189,14 +193,16 @@ class UserWithNetworks(UserResource):
     """A user and the networks that are assigned to him."""
 
     networks: list[GroupResource]
+    more: More = UNSET
 
     @classmethod
-    def with_networks(cls, user: User, networks):
+    def with_networks(cls, user: User, networks, more):
         """Present a stored user.
 
-        :param networks: a list of :class:`GroupResource`.
+        :param networks: a list of :class:`GroupResource`, as they are or as JSON.
+        :param more: true when there are more networks, else ``UNSET``.
         """
-        return cls(login=user.login, role=user.role, status=user.status, networks=networks, **_of_new_user(user))
+        return cls(login=user.login, role=user.role, status=user.status, networks=networks, more=more, **_of_new_user(user))
 
 
 def _of_new_user(user):

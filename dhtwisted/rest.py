@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.declare import WHOLE
+from dhtwisted.actions.lists import Streamed
 from dhtwisted.coercion import REFUSED, coerce, misfit, readers
 from dhtwisted.conventions import REST
 from dhtwisted.coroutines import run
@@ -340,7 +341,8 @@ class RestApi:
 
         :param call: a :class:`Call`; its method is one of a :class:`~dhtwisted.actions.declare.Route`.
         :param done: called once with the status and the body, ``None`` for no body; and with lines of headers, each with its end, where
-            there are any.
+            there are any. The body of a long list is an asynchronous iterator of bytes, whose first needs no waiting: each further one is
+            read when it is asked for. What it raises is in the log; the client must not take what it has for the whole.
         """
         found = self._root.find(call.segments)
         endpoint = found[0].endpoints.get(call.method) if found is not None else None
@@ -418,6 +420,8 @@ def _success(endpoint, members):
     if endpoint.route.reply_headers:
         return 204, None, _headers(members, endpoint.route.reply_headers)
     answer = endpoint.action.answer
+    if isinstance(members, Streamed):
+        return endpoint.route.status, members.portions(answer)
     return endpoint.route.status, encode(members if answer is None else getattr(members, answer))
 
 

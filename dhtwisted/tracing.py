@@ -114,6 +114,8 @@ class Trace:
         if error is not None:
             log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
         else:
+            # Of a list that is sent in portions the first.
+            members = getattr(members, "beginning", members)
             body = b"{}" if members is None else encode(_shown(request.action.name, members))
             log.info("answer: {body}", body=_cut(body), **whose)
 

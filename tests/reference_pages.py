@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from types import NoneType
 from typing import get_args, get_origin
 
 import msgspec
@@ -129,7 +130,7 @@ def _meaning(kind, field):
     said = [describe(kind, field.encode_name).meaning, *_limits(Schemas().of_member(kind, field, may_be_null=False))]
     if not issubclass(kind, Resource) and field.encode_name in required(kind):
         said.insert(0, "**required**")
-    elif issubclass(kind, Resource) and without_none(field.type) is not field.type:
+    elif issubclass(kind, Resource) and NoneType in get_args(field.type):
         said.append("may be null")
     return "; ".join(filter(None, said))
 

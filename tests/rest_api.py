@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred
 
+from dhtwisted.coroutines import run
 from dhtwisted.rest import Call, Caller, RestApi
 from tests import strict_json
 
@@ -43,6 +44,12 @@ class RestClient:
 
         def done(status, content, lines=b""):
             self.headers = dict(line.split(": ", 1) for line in lines.decode().splitlines())
+            if hasattr(content, "__anext__"):
+                run(_whole(content), lambda whole, error: answered.errback(error) if error else read(status, whole))
+            else:
+                read(status, content)
+
+        def read(status, content):
             content = content and strict_json.read(content)
             self.detail = content.pop("detail", None) if status >= 400 else None
             answered.callback((status, content))
@@ -55,6 +62,10 @@ class RestClient:
         status, content = await self.send("GET", path)
         assert status == 200, (status, content)
         return content
+
+
+async def _whole(portions):
+    return b"".join([portion async for portion in portions])
 
 
 def client(memory, user=None, **claims):

@@ -5,15 +5,19 @@ Only the action is asked of the token, never its lists (auth reference, section 
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
+from dhtwisted.actions.common import plain_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.devicetype import DEVICE_TYPES
+from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.network import NETWORKS
 from dhtwisted.actions.user import find_user
 from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
-from dhtwisted.model import DeviceType, EntityQuery, User, With, Without
-from dhtwisted.resources import GroupResource, Resource
+from dhtwisted.model import DeviceType, User, With, Without
+from dhtwisted.resources import GroupResource, More, Resource
 from dhtwisted.schema import Fields, Integer
 
 NETWORK, DEVICE_TYPE = "/user/{userId}/network/{networkId}", "/user/{userId}/devicetype/{deviceTypeId}"
@@ -142,24 +146,33 @@ async def user_get_device_type(request) -> OneDeviceTypeOfUser:
 
 
 class UserGetDeviceTypes(Fields, tag="user/getDeviceTypes"):
-    """``userId``."""
+    """``userId``, and a page: ``take``, ``skip``."""
 
     user_id: Integer | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
 
 
 class DeviceTypesOfUser(Resource):
     """The reply's member."""
 
     device_types: list[GroupResource]
+    more: More = UNSET
 
 
 @action(UserGetDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("GET", "/user/{userId}/devicetype"))
 async def user_get_device_types(request) -> DeviceTypesOfUser:
     """List the device types of a user: all, when he has all."""
     user = await find_user(request, request.fields.user_id)
-    within = {} if user.all_device_types_available else {"id": user.device_type_ids}
-    found = await request.server.entities.find(DeviceType, EntityQuery(within=within))
-    return DeviceTypesOfUser(device_types=[GroupResource.of(device_type) for device_type in found])
+
+    async def conditions():
+        return {"within": {} if user.all_device_types_available else {"id": user.device_type_ids}}
+
+    def make(device_types, more):
+        return DeviceTypesOfUser(device_types=device_types, more=more)
+
+    pages = entity_pages(request, DeviceType, plain_query(request, **await conditions()), conditions)
+    return await answer_list(request, pages, GroupResource.of, make)
 
 
 class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import (
@@ -12,17 +12,17 @@ from dhtwisted.actions.common import (
     check_name,
     check_text,
     device_at_hand,
-    find_messages,
     message_query,
     when_found,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.coroutines import after
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Event
-from dhtwisted.resources import CommandResource, Resource
+from dhtwisted.resources import CommandResource, More, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE
@@ -157,6 +157,7 @@ class Commands(Resource):
     """The reply's member."""
 
     commands: list[CommandResource]
+    more: More = UNSET
 
 
 SORT_FIELDS = {"timestamp": "timestamp", "command": "name", "status": "status"}
@@ -169,8 +170,8 @@ async def command_list(request) -> Commands:
     await accessible_device(request, fields.device_id)
     names = (fields.command,) if fields.command else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False)
-    commands = await find_messages(request, Command, query)
-    return Commands(commands=[CommandResource.of(command) for command in commands])
+    pages = message_pages(request, Command, query, accessible_device)
+    return await answer_list(request, pages, CommandResource.of, lambda found, more: Commands(commands=found, more=more))
 
 
 class CommandChange(Members):

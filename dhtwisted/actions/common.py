@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from inspect import isawaitable
 
-from msgspec.structs import replace
-
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
-from dhtwisted.message_pages import PAGE_SIZE, MessagePages
-from dhtwisted.model import Device, EntityQuery, MessageQuery, payload_size
+from dhtwisted.model import Device, EntityQuery, MessageQuery
 from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
-LIST_PAGE = 5000
-"""Messages of a list that are read at once, if they are small."""
-
 LARGEST_SKIP = 2**53
 """More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
 
@@ -106,13 +100,26 @@ def entity_query(request, sort_fields, **conditions):
     return EntityQuery(**conditions, sort=sort, descending=_descending(fields.sort_order), skip=skip, take=take)
 
 
+def plain_query(request, sort="", **conditions):
+    """The same where a client cannot choose the order, and where all are meant when ``take`` is absent.
+
+    :param sort: a field; ``""`` for the key.
+    :raises BadRequest: a negative ``skip`` or ``take``.
+    """
+    skip, take = _page(request)
+    return EntityQuery(**conditions, sort=sort, skip=skip, take=take)
+
+
 def _page(request):
-    """``skip`` and ``take`` as they were asked for, but no more than ``limits.list_size``. A ``take`` of ``None`` is all."""
+    """``skip`` and ``take`` as they were asked for. A ``take`` of ``None`` is all. Where a list that is cut cannot say so, it is of no more
+    than ``limits.list_size``.
+    """
     skip, take = request.fields.skip or 0, request.fields.take
     if skip < 0 or (take is not None and take < 0):
         raise BadRequest(detail=f"{'skip' if skip < 0 else 'take'} must not be below 0")
-    limit = request.server.settings.limits.list_size
-    return min(skip, LARGEST_SKIP), min(take, limit) if limit and take is not None else take
+    if take is not None and request.session.conventions.sends_portions:
+        take = min(take, request.server.settings.limits.list_size or take)
+    return min(skip, LARGEST_SKIP), take
 
 
 def _descending(order):
@@ -152,30 +159,6 @@ def message_query(request, sort_fields, **conditions):
         take=take,
         **conditions,
     )
-
-
-async def find_messages(request, kind, query):
-    """The messages of a list, up to ``limits.list_bytes`` of payload: ten thousand of a megabyte each would be too much for anybody.
-
-    A list that is more than a page counts with all that it may come to while it is read, so that those of many clients wait for each other.
-    """
-    server = request.server
-    most = server.settings.limits.list_bytes
-    found, is_last = await MessagePages(server.messages, kind, server.budget).read(query, _page_size([], most))
-    if is_last or len(found) >= query.take or not _page_size(found, most):
-        return found
-    async with server.budget.reserved(most):
-        pages = MessagePages(server.messages, kind, page=LIST_PAGE)
-        while not is_last and len(found) < query.take and (size := _page_size(found, most)):
-            rest = replace(query, skip=query.skip + len(found), take=query.take - len(found))
-            more, is_last = await pages.read(rest, size)
-            found += more
-    return found
-
-
-def _page_size(found, most):
-    """Bytes of payload that the next page of a list may have; 0 when the list has all that it may."""
-    return min(PAGE_SIZE, max(0, most - sum(map(payload_size, found)))) if most else PAGE_SIZE
 
 
 def check_name(name, missing, member):

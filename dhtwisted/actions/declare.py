@@ -15,6 +15,9 @@ REST_ONLY: dict[str, Action] = {}
 """What only REST has: ``info`` as HTTP clients know it, and the long polls."""
 
 WHOLE = "*"
+MORE = "more"
+"""The member of a reply that says that its list was cut; REST has no place for it, and cuts none."""
+
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -115,7 +118,7 @@ def _returned(handler):
 
 def _only_object(reply):
     """A reply of one member that is an object or a list is an envelope that REST does not have; one of a plain value is an object there."""
-    fields = msgspec.structs.fields(reply) if reply is not None else ()
+    fields = [field for field in msgspec.structs.fields(reply) if field.name != MORE] if reply is not None else ()
     if len(fields) != 1:
         return None
     plain = get_origin(fields[0].type) or fields[0].type

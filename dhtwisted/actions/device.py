@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission, intersect
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import accessible_device, check_text, entity_query
 from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.envelope import encode
 from dhtwisted.errors import (
@@ -25,7 +27,7 @@ from dhtwisted.errors import (
     Unauthorized,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
-from dhtwisted.resources import Count, DatalessDeviceResource, DeviceResource, Resource
+from dhtwisted.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
 
 DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
@@ -54,12 +56,13 @@ async def device_get(request) -> OneDevice:
 
 
 class DeviceCount(Fields, tag="device/count"):
-    """Which devices: ``name`` (exact), ``namePattern`` (SQL LIKE), ``networkId``, ``networkName``."""
+    """Which devices: ``name`` (exact), ``namePattern`` (SQL LIKE), ``networkId``, ``networkName``, ``deviceTypeId``."""
 
     name: str | None = None
     name_pattern: str | None = None
     network_id: Integer | None = None
     network_name: str | None = None
+    device_type_id: Integer | None = None
 
 
 class DeviceList(DeviceCount, tag="device/list"):
@@ -75,13 +78,15 @@ class Devices(Resource):
     """The reply's member."""
 
     devices: list[DeviceResource]
+    more: More = UNSET
 
 
 @action(DeviceList, Permission.GET_DEVICE, rest=Route("GET", "/device"))
 async def device_list(request) -> Devices:
     """List the devices that the caller may use. Without a ``sortField`` they come in order of id."""
     query = entity_query(request, SORT_FIELDS, **await _conditions(request))
-    return Devices(devices=[DeviceResource.of(device) for device in await request.server.entities.find(Device, query)])
+    pages = entity_pages(request, Device, query, partial(_conditions, request))
+    return await answer_list(request, pages, DeviceResource.of, lambda devices, more: Devices(devices=devices, more=more))
 
 
 @action(DeviceCount, Permission.GET_DEVICE, rest=Route("GET", "/device/count"))
@@ -103,8 +108,11 @@ async def _conditions(request):
     if fields.network_name is not None:
         named = await request.server.entities.find(Network, EntityQuery(equal={"name": fields.network_name}))
         networks = intersect(networks, frozenset(network.id for network in named))
+    device_types = principal.device_types()
+    if fields.device_type_id is not None:
+        device_types = intersect(device_types, frozenset({fields.device_type_id}))
     own = None if principal.device_id is None else frozenset({principal.device_id})
-    within = {"network_id": networks, "device_type_id": principal.device_types(), "id": own}
+    within = {"network_id": networks, "device_type_id": device_types, "id": own}
     return {
         "equal": {} if fields.name is None else {"name": fields.name},
         "like": {} if fields.name_pattern is None else {"name": fields.name_pattern},

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import secrets
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.access import DEVICE_PERMISSIONS, Permission
 from dhtwisted.actions.audited import Written
+from dhtwisted.actions.common import plain_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.device import DEVICE_ID
+from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
@@ -24,7 +26,7 @@ from dhtwisted.errors import (
     TooManyRequests,
 )
 from dhtwisted.model import Device, DeviceToken, EntityQuery
-from dhtwisted.resources import Resource
+from dhtwisted.resources import More, Resource
 from dhtwisted.schema import Fields, Integer, check_length
 from dhtwisted.timestamps import format_timestamp
 
@@ -149,9 +151,11 @@ async def check_bond(server, claims, tokens):
 
 
 class TokenList(Fields, tag="token/list"):
-    """``deviceId``: of this device alone."""
+    """``deviceId``: of this device alone; and a page: ``take``, ``skip``."""
 
     device_id: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
 
 
 class DeviceTokenResource(Resource):
@@ -181,17 +185,22 @@ class DeviceTokens(Resource):
     """The reply's member."""
 
     tokens: list[DeviceTokenResource]
+    more: More = UNSET
 
 
 @action(TokenList, Permission.MANAGE_TOKEN, rest=Route("GET", "/token"))
 async def token_list(request) -> DeviceTokens:
     """List the tokens of devices: of those who made them for themselves; an administrator is told of all."""
-    limit = request.server.settings.limits.list_size
-    equal = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
-    if not request.principal.is_administrator:
-        equal["user_id"] = request.principal.user_id
-    found = await request.server.entities.find(DeviceToken, EntityQuery(equal=equal, sort="created", take=limit or None))
-    return DeviceTokens(tokens=[DeviceTokenResource.of(record) for record in found])
+
+    async def conditions():
+        equal = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
+        if not request.principal.is_administrator:
+            equal["user_id"] = request.principal.user_id
+        return {"equal": equal}
+
+    query = plain_query(request, sort="created", **await conditions())
+    pages = entity_pages(request, DeviceToken, query, conditions)
+    return await answer_list(request, pages, DeviceTokenResource.of, lambda tokens, more: DeviceTokens(tokens=tokens, more=more))
 
 
 class TokenRevoke(Fields, tag="token/revoke"):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from msgspec import UNSET
+
 from dhtwisted.access import Permission, Principal
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
 from dhtwisted.model import DeviceType
-from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource
+from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
 from dhtwisted.schema import Fields, Integer
 
 DEVICE_TYPES = Grouping(
@@ -48,12 +50,13 @@ class DeviceTypes(Resource):
     """The reply's member."""
 
     device_types: list[GroupResource]
+    more: More = UNSET
 
 
 @action(DeviceTypeList, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype"))
 async def devicetype_list(request) -> DeviceTypes:
     """List the device types that the caller may use."""
-    return DeviceTypes(device_types=[GroupResource.of(device_type) for device_type in await DEVICE_TYPES.find(request)])
+    return await DEVICE_TYPES.list(request, lambda device_types, more: DeviceTypes(device_types=device_types, more=more))
 
 
 @action(DeviceTypeCount, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/count"))
@@ -77,7 +80,7 @@ class OneDeviceType(Resource):
 @action(DeviceTypeGet, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/{deviceTypeId}"))
 async def devicetype_get(request) -> OneDeviceType:
     """Read one device type with its devices."""
-    return OneDeviceType(device_type=await DEVICE_TYPES.with_devices(request, request.fields.device_type_id))
+    return await DEVICE_TYPES.with_devices(request, request.fields.device_type_id, lambda found: OneDeviceType(device_type=found))
 
 
 class DeviceTypeInsert(Fields, tag="devicetype/insert"):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.device import delete_device
+from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
 from dhtwisted.model import Device, EntityQuery, User, Without
-from dhtwisted.resources import Count, GroupWithDevices, NestedDeviceResource
+from dhtwisted.resources import Count, GroupResource, GroupWithDevices, NestedDeviceResource
 from dhtwisted.schema import Integer, Members, check_length
 
 SORT_FIELDS = {"id": "id", "name": "name"}
@@ -75,15 +77,20 @@ class Grouping:
             raise self.not_found(group_id)
         return group
 
-    async def find(self, request):
-        """The entities that a list request asks for."""
-        return await request.server.entities.find(self.kind, entity_query(request, SORT_FIELDS, **self._conditions(request)))
+    async def list(self, request, make):
+        """The answer to a list request.
+
+        :param make: as of :func:`~dhtwisted.actions.lists.answer_list`.
+        """
+        query = entity_query(request, SORT_FIELDS, **await self._conditions(request))
+        pages = entity_pages(request, self.kind, query, partial(self._conditions, request))
+        return await answer_list(request, pages, GroupResource.of, make)
 
     async def count(self, request):
         """How many a count request asks for."""
-        return Count(count=await request.server.entities.count(self.kind, EntityQuery(**self._conditions(request))))
+        return Count(count=await request.server.entities.count(self.kind, EntityQuery(**await self._conditions(request))))
 
-    def _conditions(self, request):
+    async def _conditions(self, request):
         fields = request.fields
         check_text(fields.name_pattern, "namePattern")
         ids = self.accessible(request.principal)
@@ -93,16 +100,27 @@ class Grouping:
             "within": {} if ids is None else {"id": ids},
         }
 
-    async def with_devices(self, request, group_id):
-        """Present one with those of its devices that the caller may use; with ``compatibility.loose_token_lists`` with all of them."""
-        group, principal = await self.accessible_one(request, group_id), request.principal
-        within = {"network_id": principal.networks(), "device_type_id": principal.device_types()}
-        if request.server.settings.compatibility.loose_token_lists:
-            within = {}
-        within[self.device_field] = frozenset({group_id})
-        query = EntityQuery(within={field: ids for field, ids in within.items() if ids is not None})
-        devices = [NestedDeviceResource.of(device) for device in await request.server.entities.find(Device, query)]
-        return GroupWithDevices(id=group.id, name=group.name, description=group.description, devices=devices)
+    async def with_devices(self, request, group_id, make):
+        """Present one with those of its devices that the caller may use; with ``compatibility.loose_token_lists`` with all of them.
+
+        :param make: called with a ``GroupWithDevices``; gives the reply.
+        """
+        group = await self.accessible_one(request, group_id)
+
+        async def conditions():
+            await self.accessible_one(request, group_id)
+            principal = request.principal
+            within = {"network_id": principal.networks(), "device_type_id": principal.device_types()}
+            if request.server.settings.compatibility.loose_token_lists:
+                within = {}
+            within[self.device_field] = frozenset({group_id})
+            return {"within": {field: ids for field, ids in within.items() if ids is not None}}
+
+        def with_devices(devices, more):
+            return make(GroupWithDevices(id=group.id, name=group.name, description=group.description, devices=devices, more=more))
+
+        pages = entity_pages(request, Device, EntityQuery(**await conditions()), conditions)
+        return await answer_list(request, pages, NestedDeviceResource.of, with_devices)
 
     async def insert(self, request, new):
         """Make one; returns it."""

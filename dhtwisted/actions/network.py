@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from operator import attrgetter
 
+from msgspec import UNSET
+
 from dhtwisted.access import Permission, Principal
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
 from dhtwisted.errors import MissingNetwork, MissingNetworkId, NetworkNameTaken, NetworkNotEmpty, NetworkNotFound
 from dhtwisted.model import Network
-from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource
+from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
 from dhtwisted.schema import Fields, Integer
 
 NETWORKS = Grouping(
@@ -48,12 +50,13 @@ class Networks(Resource):
     """The reply's member."""
 
     networks: list[GroupResource]
+    more: More = UNSET
 
 
 @action(NetworkList, Permission.GET_NETWORK, rest=Route("GET", "/network"))
 async def network_list(request) -> Networks:
     """List the networks that the caller may use."""
-    return Networks(networks=[GroupResource.of(network) for network in await NETWORKS.find(request)])
+    return await NETWORKS.list(request, lambda networks, more: Networks(networks=networks, more=more))
 
 
 @action(NetworkCount, Permission.GET_NETWORK, rest=Route("GET", "/network/count"))
@@ -77,7 +80,7 @@ class OneNetwork(Resource):
 @action(NetworkGet, Permission.GET_NETWORK, rest=Route("GET", "/network/{networkId}"))
 async def network_get(request) -> OneNetwork:
     """Read one network with its devices."""
-    return OneNetwork(network=await NETWORKS.with_devices(request, request.fields.network_id))
+    return await NETWORKS.with_devices(request, request.fields.network_id, lambda found: OneNetwork(network=found))
 
 
 class NetworkInsert(Fields, tag="network/insert"):

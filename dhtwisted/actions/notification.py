@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import (
@@ -12,12 +12,12 @@ from dhtwisted.actions.common import (
     check_device_id,
     check_name,
     device_at_hand,
-    find_messages,
     message_query,
     when_found,
     writable_device,
 )
 from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.broker import NOTIFICATION_INSERT, SERVER_MADE
 from dhtwisted.coroutines import after
 from dhtwisted.errors import (
@@ -30,7 +30,7 @@ from dhtwisted.errors import (
     UnseenDeviceNotFound,
 )
 from dhtwisted.model import Device, Event, Notification
-from dhtwisted.resources import NotificationResource, Resource
+from dhtwisted.resources import More, NotificationResource, Resource
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE
@@ -162,6 +162,7 @@ class Notifications(Resource):
     """The reply's member."""
 
     notifications: list[NotificationResource]
+    more: More = UNSET
 
 
 SORT_FIELDS = {"timestamp": "timestamp", "notification": "name"}
@@ -174,5 +175,5 @@ async def notification_list(request) -> Notifications:
     await readable_device(request, fields.device_id)
     names = (fields.notification,) if fields.notification else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None)
-    notifications = await find_messages(request, Notification, query)
-    return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])
+    pages = message_pages(request, Notification, query, readable_device)
+    return await answer_list(request, pages, NotificationResource.of, lambda found, more: Notifications(notifications=found, more=more))

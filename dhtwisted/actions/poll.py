@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from dhtwisted.access import Permission
 from dhtwisted.actions.command import Commands, OneCommand
 from dhtwisted.actions.common import accessible_device
 from dhtwisted.actions.declare import Route, endpoint
+from dhtwisted.actions.lists import PAGE_SIZE, Given, answer_list
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
@@ -67,7 +69,8 @@ async def command_poll(request) -> Commands:
     ``timestamp`` then misses the rest of that millisecond. Who must not miss any leaves ``limit`` out, or sends 0 for all.
     """
     event = COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT
-    return Commands(commands=[CommandResource.of(command) for command in await _poll(request, event)])
+    found = await _poll(request, event)
+    return await answer_list(request, found, CommandResource.of, lambda commands, more: Commands(commands=commands, more=more))
 
 
 @endpoint(
@@ -83,8 +86,8 @@ async def notification_poll(request) -> Notifications:
     of its last millisecond. A ``limit`` is kept exactly: a client that goes on by ``timestamp`` then misses the rest of a millisecond that
     it cuts. Who must not miss any leaves ``limit`` out, or sends 0 for all.
     """
-    notifications = await _poll(request, NOTIFICATION_INSERT)
-    return Notifications(notifications=[NotificationResource.of(notification) for notification in notifications])
+    found = await _poll(request, NOTIFICATION_INSERT)
+    return await answer_list(request, found, NotificationResource.of, lambda found, more: Notifications(notifications=found, more=more))
 
 
 class CommandWait(Fields, tag="command/wait"):
@@ -150,7 +153,8 @@ def _waiting(request, event, poll, **conditions):
 
 
 async def _poll(request, event):
-    """The messages of one poll, in ascending order: what is stored, or else what comes in time.
+    """The messages of one poll, in ascending order: what is stored, or else what comes in time. They have a ``read`` as
+    :class:`~dhtwisted.actions.lists.Pages` has.
 
     The subscription begins before the storage is read, so that nothing falls between the two. A client asks next for what is later than
     the last message that it got; so an answer must have all of that message's millisecond, unless the client named a limit. It is read
@@ -173,12 +177,12 @@ async def _poll(request, event):
         found = await history.read()
         due = await _due(server, poll, subscription, found, seconds)
         if poll.ended or not due:
-            return []
+            return Given(())
         last = max(_time(subscription, message) for message in due)
         if await _millisecond_ended(server, last) or not found:
             found = await history.read(until=last)
         found, events = ([m for m in messages if _time(subscription, m) <= last] for messages in (found, poll.events))
-        return _merged(subscription, found, events)[: fields.limit or None]
+        return history.answer(_merged(subscription, found, events)[: fields.limit or None], last)
 
 
 def _time(subscription, message):
@@ -264,6 +268,8 @@ class _History:
         self._poll = poll
         self._subscription = subscription
         self._position = position
+        self._cut = None
+        self._left = 0
         self._named_limit = limit or 0
         self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
         updates = subscription.action == COMMAND_UPDATE
@@ -277,13 +283,16 @@ class _History:
         """
         subscription = self._subscription
         query = self._query if until is None else replace(self._query, before=until + 1)
-        devices = await few_devices(self._server, subscription)
-        pages = MessagePages(self._server.messages, subscription.kind, self._server.budget, PAGE)
-        found, size, after, is_last = [], 0, None, False
+        query = replace(query, device_ids=await few_devices(self._server, subscription))
+        pages = self._pages = MessagePages(self._server.messages, subscription.kind, self._server.budget, PAGE)
+        found, size, self._cut = [], 0, None
         while not self._poll.ended:
-            page, is_last = await pages.read(replace(query, device_ids=devices, after=after))
+            page, is_last = await pages.read(query, PAGE_SIZE)
             for message in page:
                 if self._is_full(found, size) and _time(subscription, message) > _time(subscription, found[-1]):
+                    return found
+                if found and size >= PAGE_SIZE:
+                    self._cut = replace(query, behind=query.place(found[-1]), before=_time(subscription, found[-1]) + 1)
                     return found
                 if await self._wanted(message):
                     found.append(message)
@@ -292,17 +301,52 @@ class _History:
                         return found
             if is_last:
                 return found
-            after = (_time(subscription, page[-1]), page[-1].id)
+            query = replace(query, behind=query.place(page[-1]))
             # Others have their turn between pages, since a sieve may go through very many.
             await deferLater(self._server.reactor, 0)
         return []
 
+    def answer(self, messages, last):
+        """The messages of an answer with those of its last millisecond that were left out. A client may date any number into it, so they
+        are read when the client takes them.
+
+        :param last: that millisecond.
+        """
+        if self._cut is None or self._cut.before > last + 1:
+            return Given(messages)
+        first = [message for message in messages if self._cut.place(message) <= self._cut.behind]
+        self._left = self._named_limit - len(first) if self._named_limit else sys.maxsize
+        return _Answer(first, self)
+
+    async def read_rest(self):
+        """The next of those that were left out, a list; empty at the end."""
+        found = []
+        while self._cut is not None and self._left > 0 and not found:
+            page, is_last = await self._pages.read(self._cut, PAGE_SIZE)
+            found = [message for message in page if await self._wanted(message)][: self._left]
+            self._cut = None if is_last else replace(self._cut, behind=self._cut.place(page[-1]))
+        self._left -= len(found)
+        return found
+
     def _is_full(self, found, size):
         most = self._server.settings.limits.list_bytes
-        return bool(found) and ((self._limit is not None and len(found) >= self._limit) or (most > 0 and size >= most))
+        most = min(most, PAGE_SIZE) if most else PAGE_SIZE
+        return bool(found) and ((self._limit is not None and len(found) >= self._limit) or size >= most)
 
     async def _wanted(self, message):
         if _time(self._subscription, message) <= self._position and self._poll.is_known(message):
             return False
         device = await self._server.entities.get(Device, message.device_id)
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
+
+
+class _Answer(Given):
+    """The same, and then what is still to be read."""
+
+    def __init__(self, messages, history):
+        super().__init__(messages)
+        self._history = history
+
+    async def read(self):
+        """See :class:`~dhtwisted.actions.lists.Pages`."""
+        return await super().read() or await self._history.read_rest()

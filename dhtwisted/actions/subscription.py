@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_text
+from dhtwisted.actions.common import accessible_device, check_text, plain_query
 from dhtwisted.actions.declare import action
+from dhtwisted.actions.lists import Given, answer_list
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
 from dhtwisted.errors import (
     AccessDenied,
@@ -20,7 +22,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.replay import Replay
-from dhtwisted.resources import Resource
+from dhtwisted.resources import More, Resource
 from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
 from dhtwisted.timestamps import format_timestamp
 
@@ -212,9 +214,11 @@ def _unsubscribe(request, kind):
 
 
 class SubscriptionList(Fields, tag="subscription/list"):
-    """``type``: ``command`` or ``notification``; absent: both."""
+    """``type``: ``command`` or ``notification``; absent: both. And a page: ``take``, ``skip``."""
 
     type: str | None = None
+    take: Integer | None = None
+    skip: Integer | None = None
 
 
 class SubscriptionResource(Resource):
@@ -233,19 +237,21 @@ class Subscriptions(Resource):
     """The reply's member."""
 
     subscriptions: list[SubscriptionResource]
+    more: More = UNSET
 
 
 @action(SubscriptionList, Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
 async def subscription_list(request) -> Subscriptions:
     """List this connection's subscriptions of the kinds that the token may read."""
     principal, wanted = request.principal, request.fields.type
-    return Subscriptions(
-        subscriptions=[
-            _present(subscription)
-            for subscription in request.session.subscriptions.values()
-            if wanted in (None, subscription.kind.KIND) and principal.permits(READ_PERMISSIONS[subscription.kind])
-        ]
-    )
+    query = plain_query(request)
+    found = [
+        subscription
+        for subscription in request.session.subscriptions.values()
+        if wanted in (None, subscription.kind.KIND) and principal.permits(READ_PERMISSIONS[subscription.kind])
+    ]
+    pages = Given(found[query.skip :][: query.take])
+    return await answer_list(request, pages, _present, lambda found, more: Subscriptions(subscriptions=found, more=more))
 
 
 def _present(subscription):

@@ -8,14 +8,16 @@ and lays no hand on theirs: they would be one themselves by the next login. ``co
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import check_text, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.device_token import forget, records_of
+from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.renewal import REPLY_HEADERS, REQUEST_HEADERS, RenewedTokens, renewed_tokens
 from dhtwisted.errors import (
     AdministratorRequired,
@@ -34,7 +36,7 @@ from dhtwisted.errors import (
     UserNotFound,
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, Raised, User, fold_login
-from dhtwisted.resources import Count, GroupResource, InsertedUserResource, Resource, UserResource, UserWithNetworks
+from dhtwisted.resources import Count, GroupResource, InsertedUserResource, More, Resource, UserResource, UserWithNetworks
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
 LOGIN = re.compile(r"[A-Za-z0-9_@.-]{3,128}", re.ASCII)
@@ -66,22 +68,24 @@ class Users(Resource):
     """The reply's member."""
 
     users: list[UserResource]
+    more: More = UNSET
 
 
 @action(UserList, Permission.MANAGE_USER, rest=Route("GET", "/user"))
 async def user_list(request) -> Users:
     """List users."""
-    query = entity_query(request, SORT_FIELDS, **_conditions(request))
-    return Users(users=[UserResource.of(user) for user in await request.server.entities.find(User, query)])
+    query = entity_query(request, SORT_FIELDS, **await _conditions(request))
+    pages = entity_pages(request, User, query, partial(_conditions, request))
+    return await answer_list(request, pages, UserResource.of, lambda users, more: Users(users=users, more=more))
 
 
 @action(UserCount, Permission.MANAGE_USER, rest=Route("GET", "/user/count"))
 async def user_count(request) -> Count:
     """Count users."""
-    return Count(count=await request.server.entities.count(User, EntityQuery(**_conditions(request))))
+    return Count(count=await request.server.entities.count(User, EntityQuery(**await _conditions(request))))
 
 
-def _conditions(request):
+async def _conditions(request):
     fields = request.fields
     check_text(fields.login_pattern, "loginPattern")
     equal = {"role": fields.role, "status": fields.status}
@@ -111,7 +115,7 @@ async def user_get(request) -> OneUser:
     user_id, principal = request.fields.user_id, request.principal
     if user_id is not None and user_id != principal.user_id and not principal.is_administrator:
         raise OtherUserNotFound(user_id)
-    return OneUser(user=await _with_networks(request, await find_user(request, user_id)))
+    return await _with_networks(request, await find_user(request, user_id), lambda found: OneUser(user=found))
 
 
 class UserGetCurrent(Fields, tag="user/getCurrent"):
@@ -127,7 +131,7 @@ class CurrentUser(Resource):
 @action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
 async def user_get_current(request) -> CurrentUser:
     """Read oneself, with one's networks."""
-    return CurrentUser(current=await _with_networks(request, _current(request)))
+    return await _with_networks(request, _current(request), lambda found: CurrentUser(current=found))
 
 
 def _current(request):
@@ -151,9 +155,15 @@ async def find_user(request, user_id):
     return user
 
 
-async def _with_networks(request, user):
-    networks = await request.server.entities.find(Network, EntityQuery(within={"id": user.network_ids}))
-    return UserWithNetworks.with_networks(user, [GroupResource.of(network) for network in networks])
+async def _with_networks(request, user, make):
+    async def conditions():
+        return {"within": {"id": user.network_ids}}
+
+    def with_networks(networks, more):
+        return make(UserWithNetworks.with_networks(user, networks, more))
+
+    pages = entity_pages(request, Network, EntityQuery(**await conditions()), conditions)
+    return await answer_list(request, pages, GroupResource.of, with_networks)
 
 
 class UserChange(Members):

@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Union, get_args, get_origin
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, UnsetType
 
 from dhtwisted.reference.members import describe, members, required
 from dhtwisted.resources import Resource
@@ -40,7 +40,8 @@ class Schemas:
         if annotation is Timestamp:
             return dict(GIVEN_TIMESTAMP)
         if get_origin(annotation) in (Union, UnionType):
-            return _nullable(self.of(without_none(annotation)))
+            schema = self.of(without_none(annotation))
+            return _nullable(schema) if NoneType in get_args(annotation) else schema
         if get_origin(annotation) is list:
             return {"type": "array", "items": self.of(get_args(annotation)[0])}
         if isinstance(annotation, type) and issubclass(annotation, Struct):
@@ -51,7 +52,7 @@ class Schemas:
         """The schema of one member, with what :mod:`~dhtwisted.reference.members` knows of it."""
         meaning, keywords = describe(kind, field.encode_name)
         schema = _narrowed(self.of(without_none(field.type)), keywords)
-        if may_be_null and without_none(field.type) is not field.type:
+        if may_be_null and NoneType in get_args(field.type):
             schema = _nullable(schema)
         return schema | {"description": meaning} if meaning else schema
 
@@ -61,7 +62,7 @@ class Schemas:
         :param hidden: wire names of members that it does not have here.
         """
         shown = [field for field in members(kind) if field.encode_name not in hidden]
-        needed = {field.encode_name for field in shown} if issubclass(kind, Resource) else required(kind)
+        needed = {field.encode_name for field in shown if not _may_be_absent(field)} if issubclass(kind, Resource) else required(kind)
         properties = {}
         for field in shown:
             may_be_null = issubclass(kind, Resource) or field.encode_name not in needed
@@ -81,10 +82,14 @@ class Schemas:
 
 
 def without_none(annotation):
-    """A declared type without ``None``."""
+    """A declared type without ``None``, and without what says that a member may be absent."""
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
-    return next(choice for choice in get_args(annotation) if choice is not NoneType)
+    return next(choice for choice in get_args(annotation) if choice not in (NoneType, UnsetType))
+
+
+def _may_be_absent(field):
+    return UnsetType in get_args(field.type)
 
 
 def _narrowed(schema, keywords):

@@ -34,6 +34,8 @@ TOKEN_IDS = {"items": {"pattern": r"^(\*|[0-9]{1,18})$"}}
 ROLE, STATUS = {"enum": [0, 1]}, {"enum": [0, 1, 2]}
 ORDER = {"enum": ["ASC", "DESC"]}
 MESSAGE_ORDER = "Absent: descending with a `sortField` and over REST, else ascending"
+CUT = "true when the list is cut at `limits.list_bytes` or `limits.list_size`"
+NOT_CUT = "Else absent, and over REST"
 BELOW = "Below 0: nothing over REST, refused over WebSocket"
 
 MEMBERS = {
@@ -89,6 +91,7 @@ MEMBERS = {
     "isBlocked": _says("whether the device is blocked. Absent on creation: no"),
     "DeviceCount.name": _says("only with exactly this name"),
     "DeviceCount.networkId": _says("only in this network"),
+    "DeviceCount.deviceTypeId": _says("only of this device type"),
     "DeviceCount.networkName": _says("only in the network with this name"),
     "DeviceList.sortField": _says("in which order; `network` and `devicetype` by id", enum=["name", "network", "devicetype", "status"]),
     # Networks and device types
@@ -104,6 +107,9 @@ MEMBERS = {
     "GroupChange.description": _says("any text. Absent: unchanged", maxLength=128, **TEXT),
     "force": _says("with its devices; without this, one that has devices is not deleted"),
     "GroupWithDevices.devices": _says("those of its devices that the caller may use"),
+    "more": _says(f"{CUT}: `skip` gives the rest. {NOT_CUT}", const=True),
+    "GroupWithDevices.more": _says(f"{CUT}: `device/list` with the id and `skip` gives the rest. {NOT_CUT}", const=True),
+    "UserWithNetworks.more": _says(f"{CUT}: all are there over REST. {NOT_CUT}", const=True),
     "NetworkCount.name": _says("only with exactly this name"),
     "NetworkList.sortField": _says("in which order", enum=["id", "name"]),
     "DeviceTypeCount.name": _says("only with exactly this name"),
@@ -146,6 +152,9 @@ MEMBERS = {
     "namePattern": _says("only names like this: `%` stands for any text, `_` for one character", maxLength=MAX_NAME, **TEXT),
     "sortOrder": _says("ascending or descending. Absent: ascending", **ORDER),
     "take": _says("at most so many. Absent: 100, over REST all", minimum=0),
+    "TokenList.take": _says("at most so many. Absent: all", minimum=0),
+    "UserGetDeviceTypes.take": _says("at most so many. Absent: all", minimum=0),
+    "SubscriptionList.take": _says("at most so many. Absent: all", minimum=0),
     "skip": _says("without the first so many", minimum=0),
     "count": _says("how many there are"),
     # Commands and notifications

@@ -1,0 +1,210 @@
+"""Lists: read in portions that are counted in bytes, so that one client's list is never in memory as a whole.
+
+Over WebSocket a reply is one message. Its list ends at ``limits.list_bytes`` and ``limits.list_size``, and then the reply has
+``"more": true``. Over REST a list is whole: what does not fit into one portion is read and sent portion by portion, as the client takes
+them.
+
+Each portion begins behind the place of the last element of the one before, in the order of the list. So an element that is there, and in
+its place, all the time comes exactly once, whatever is inserted and deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
+from dhtwisted.envelope import encode
+from dhtwisted.message_pages import EntityPages, MessagePages
+
+PORTION = 256 * 1024
+"""Bytes of JSON that are sent at once over REST, or one element."""
+
+PAGE_SIZE = 512 * 1024
+"""Bytes that are read from the storage at once, or one entity or message."""
+
+LONGEST_PAGE = 5000
+"""Entities or messages that are read at once, if they are small."""
+
+_PLACE = b"\0"
+"""Stands where elements go; no JSON has it."""
+
+
+class Pages:
+    """What a list asks for, page by page.
+
+    :param pages: has the ``read`` of a :class:`~dhtwisted.message_pages.StoredPages`.
+    :param query: an ``EntityQuery`` or ``MessageQuery``; its ``take`` is of all pages together.
+    :param onwards: the field of the query that says behind what it begins.
+    :param renew: async; before each page but the first it raises what refuses the client by now, or gives fields of the query that have to
+        do with what the client may see.
+    :ivar is_last: whether nothing comes behind the page that was read last.
+    """
+
+    def __init__(self, pages, query, onwards, renew):
+        self._pages = pages
+        self._query = query
+        self._left = sys.maxsize if query.take is None else query.take
+        self._onwards = onwards
+        self._renew = renew
+        self._is_first = True
+        self.is_last = not self._left
+
+    async def read(self):
+        """The next page, a list; an empty one at the end."""
+        if self.is_last:
+            return []
+        if not self._is_first:
+            self._query = replace(self._query, skip=0, **await self._renew())
+        self._is_first = False
+        page, self.is_last = await self._pages.read(replace(self._query, take=self._left), PAGE_SIZE)
+        self._left -= len(page)
+        self.is_last = self.is_last or not self._left
+        if page:
+            self._query = replace(self._query, **{self._onwards: self._query.place(page[-1])})
+        return page
+
+    def is_reserved(self):
+        """From now on, who reads counts in the server's budget what all pages may come to."""
+        self._pages.budget = None
+
+
+def entity_pages(request, kind, query, conditions):
+    """The entities of a list.
+
+    :param query: with the conditions of now.
+    :param conditions: async: ``equal``, ``like`` and ``within`` of the query, by what the caller may see.
+    """
+
+    async def renew():
+        request.server.check(request.action, request.principal)
+        return await conditions()
+
+    pages = EntityPages(request.server.entities, kind, request.server.budget, LONGEST_PAGE)
+    return Pages(pages, query, "after", renew)
+
+
+def message_pages(request, kind, query, find_device):
+    """The messages of a list.
+
+    :param find_device: async: raises what refuses the client the device.
+    """
+
+    async def renew():
+        request.server.check(request.action, request.principal)
+        await find_device(request, request.fields.device_id)
+        return {}
+
+    pages = MessagePages(request.server.messages, kind, request.server.budget, LONGEST_PAGE)
+    return Pages(pages, query, "behind", renew)
+
+
+class Given:
+    """The same of what is in memory, one by one: each may be large as JSON.
+
+    :param values: all of them.
+    """
+
+    is_last = True
+
+    def __init__(self, values):
+        self._values = iter(values)
+
+    async def read(self):
+        """The next, in a list; an empty one at the end."""
+        return list(islice(self._values, 1))
+
+    def is_reserved(self):
+        """Nothing is read from a storage."""
+
+
+class Elements:
+    """The elements of a list as JSON, a portion at a time.
+
+    :param pages: has the ``read`` of :class:`Pages`.
+    :param present: what clients see of one.
+    """
+
+    def __init__(self, pages, present):
+        self._pages = pages
+        self._present = present
+        self._page = []
+
+    async def has_all(self):
+        """Whether one page is all that there is."""
+        return not await self._turn_page() or self._pages.is_last
+
+    async def read(self, size, count=sys.maxsize):
+        """The next elements, at least one unless there is none.
+
+        :param size: bytes of them all, with commas.
+        :param count: at most so many.
+        :returns: a list of ``Raw``, and whether there are more.
+        """
+        found, size = [], size + 1
+        while self._page or await self._turn_page():
+            size -= len(self._page[-1]) + 1
+            if found and (size < 0 or len(found) >= count):
+                return found, True
+            found.append(Raw(self._page.pop()))
+        return found, False
+
+    async def _turn_page(self):
+        self._page = [encode(self._present(each)) for each in reversed(await self._pages.read())]
+        return bool(self._page)
+
+
+class Streamed:
+    """A reply whose list is longer than one portion, for a client that takes it portion by portion.
+
+    :ivar beginning: the reply with the first portion alone, for logs.
+    """
+
+    def __init__(self, request, make, elements, first):
+        self.beginning = make(first, True)
+        self._request = request
+        self._make = make
+        self._elements = elements
+        self._first = first
+
+    async def portions(self, answer):
+        """The JSON, an asynchronous iterator of bytes. Each portion is read when it is asked for.
+
+        :param answer: the member of the reply that is sent alone; ``None`` for all of it.
+        """
+        reply = self._make([Raw(_PLACE)], UNSET)
+        head, tail = encode(reply if answer is None else getattr(reply, answer)).split(_PLACE)
+        yield head + b",".join(self._first)
+        self._first, more = None, True
+        while more:
+            try:
+                portion, more = await self._elements.read(PORTION)
+            except Exception as error:
+                request = self._request
+                request.server.told(error, f"the rest of {request.action.name}", request.session.output, request)
+                raise
+            yield b"".join([b"," + element for element in portion]) + (b"" if more else tail)
+
+
+async def answer_list(request, pages, present, make):
+    """The reply of a list.
+
+    :param pages: has the ``read`` of :class:`Pages`.
+    :param present: what clients see of one that is found.
+    :param make: called with a list of elements as JSON, and the member ``more``; gives the reply, a struct.
+    :returns: that, or a :class:`Streamed`.
+    """
+    limits, elements = request.server.settings.limits, Elements(pages, present)
+    if request.session.conventions.sends_portions:
+        found, more = await elements.read(PORTION)
+        return Streamed(request, make, elements, found) if more else make(found, UNSET)
+    size, count = limits.list_bytes or sys.maxsize, limits.list_size or sys.maxsize
+    if await elements.has_all():
+        found, more = await elements.read(size, count)
+    else:
+        async with request.server.budget.reserved(limits.list_bytes or PAGE_SIZE):
+            pages.is_reserved()
+            found, more = await elements.read(size, count)
+    return make(found, more or UNSET)
