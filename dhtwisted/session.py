@@ -3,7 +3,8 @@
 A request that does not wait is answered before the next one is read. Where requests wait (for storage), they queue in two parts:
 ``_started``, whose replies leave in order, and ``_waiting``, not begun. Actions declared as overlapping (inserts, ``command/update``) are
 begun while others of that sort are under way, else one connection could do no more than one of them for each commit; any other action
-begins when all before it are done, and nothing begins before it is.
+begins when all before it are done, and nothing begins before it is. Nothing at all begins while the client does not take what is sent, or
+the memory for what waits for clients is used up (``limits.output_total``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ MAX_UNDER_WAY = 512
 MAX_SIZE_UNDER_WAY = 4 * 1024**2
 """Bytes of requests that are under way, apart from the last one: 512 of 1 MiB each would be too many."""
 
+COUNTED = 64 * 1024
+"""Bytes of requests under way that are counted at once: of a client that keeps up, nothing is."""
+
 NONE = ()
 """Stands for an empty queue: a deque takes 0.6 KB also when nothing is in it, and most of ten thousand connections are idle."""
 
@@ -51,10 +55,13 @@ class SessionFactory:
 
 
 class _Refusal(Struct, gc=False):
-    """A request that was refused unread, in the order of replies: what there is to be known of it in a place of ``Request``."""
+    """A request that was refused unread, in the order of replies: what there is to be known of it in a place of ``Request``.
+
+    :ivar size: of the reply, which is all that is held.
+    """
 
     reply: bytes
-    size: int = 0
+    size: int
     then: None = None
     is_queued: bool = True
 
@@ -79,9 +86,12 @@ class Session:
 
     __slots__ = (
         "_advancing",
+        "_awaits_room",
+        "_budget",
         "_busy",
         "_closed",
         "_commands",
+        "_counted",
         "_decode",
         "_drained",
         "_ended",
@@ -114,6 +124,9 @@ class Session:
         self._held_due = None
         self._is_watched = False
         self._size = 0
+        self._counted = 0
+        self._budget = server.budget
+        self._awaits_room = False
         self._exclusive = False
         self._advancing = False
         self._busy = False
@@ -137,7 +150,9 @@ class Session:
         """
         if self._ended:
             return
-        if not is_held and (self._inbox or self._rate is not None or self.output.congested or (self._started and self._is_full())):
+        if not is_held and (
+            self._inbox or self._rate is not None or self.output.congested or self._budget.is_used_up or (self._started and self._is_full())
+        ):
             self._receive_in_turn(text)
             return
         try:
@@ -149,7 +164,7 @@ class Session:
         request = Request(server, self, action, fields, self.principal, len(text))
         if self._held_due is not None and self._held_due <= server.deadlines.sweeps:
             self._refuse_late(request)
-        elif self._started and (self._waiting or self._exclusive or not action.overlaps):
+        elif self._waiting or (self._started and (self._exclusive or not action.overlaps)):
             self._put_behind(request)
         elif server.execute(request, self._done):
             self._put_in_order(request)
@@ -161,8 +176,10 @@ class Session:
     def _receive_in_turn(self, text):
         if self._inbox or self._must_hold():
             if not self._inbox:
-                self._held_due = self._server.deadlines.due() if self._is_full() else None
+                is_ours = self._is_full() or (self._budget.is_used_up and not self.output.congested)
+                self._held_due = self._server.deadlines.due() if is_ours else None
             self._inbox = _with(self._inbox, text)
+            self.output.account.add(len(text))
             self.output.pause()
         else:
             self.receive(text, True)
@@ -174,15 +191,47 @@ class Session:
         """
         if self._is_full():
             return True
-        if not self.output.congested and (self._rate is None or self._rate.take()):
+        if self.output.congested:
+            self._held_due = None
+            return True
+        if not self._has_room():
+            return True
+        if self._rate is None or self._rate.take():
             return False
         self._held_due = None
-        if self.output.congested:
-            return True
         if self._rate_call is None:
             self._server.metrics.refused("requests_per_second")
             self._rate_call = self._server.reactor.callLater(self._rate.delay, self._rate_passed)
         return True
+
+    def _has_room(self):
+        """Whether there is room for one more reply: the client takes what is sent, and there is memory for it."""
+        if self.output.congested:
+            return False
+        if self._budget.is_used_up:
+            if not self._awaits_room:
+                self._awaits_room = True
+                self._budget.wait(self._room_made)
+            return False
+        return True
+
+    def _room_made(self):
+        self._awaits_room = False
+        self._go_on()
+
+    def _go_on(self):
+        """Begin what had to wait for room."""
+        if self._waiting and not self._advancing:
+            self._advance()
+        self._take_held()
+
+    def _resize(self, size):
+        """Note that so many bytes of requests more are under way, or less."""
+        self._size += size
+        if not 0 <= self._size - self._counted < COUNTED:
+            counted = self._size - self._size % COUNTED
+            self.output.account.add(counted - self._counted)
+            self._counted = counted
 
     def _rate_passed(self):
         self._rate_call = None
@@ -195,7 +244,9 @@ class Session:
         self._busy = True
         try:
             while self._inbox and not self._must_hold():
-                self.receive(self._inbox.popleft(), True)
+                text = self._inbox.popleft()
+                self.output.account.remove(len(text))
+                self.receive(text, True)
         finally:
             self._busy = False
         if not self._inbox:
@@ -209,12 +260,14 @@ class Session:
             action = refused.action and refused.action.decode(errors="replace").strip('"')
             self._server.trace.refused(self, action, refused.error, refused.request_id)
         reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
-        if not self._started:
+        if not (self._started or self._waiting):
             self.output.send(reply)
-        elif self._waiting:
-            self._waiting = _with(self._waiting, _Refusal(reply))
+            return
+        self._resize(len(reply))
+        if self._waiting:
+            self._waiting = _with(self._waiting, _Refusal(reply, len(reply)))
         else:
-            self._started = _with(self._started, _Refusal(reply))
+            self._started = _with(self._started, _Refusal(reply, len(reply)))
 
     def _begin(self, request):
         """Work on a request that had to wait. The principal is the one of now: an ``authenticate`` before it has had its effect."""
@@ -224,7 +277,9 @@ class Session:
 
     def _put_in_order(self, request):
         request.is_queued = True
-        self._size += request.size
+        self._size = size = self._size + request.size
+        if size - self._counted >= COUNTED:
+            self._resize(0)
         self._started = _with(self._started, request)
         self._exclusive = not request.action.overlaps
         if not request.due:
@@ -235,7 +290,7 @@ class Session:
 
     def _put_behind(self, request):
         """Begin it when those before it are done."""
-        self._size += request.size
+        self._resize(request.size)
         self._waiting = _with(self._waiting, request)
         request.due = self._held_due or self._server.deadlines.sweeps + PATIENCE
 
@@ -285,7 +340,9 @@ class Session:
             if len(started) > 1 and started[1].reply is None and not (self._waiting or self._inbox):
                 # What most come to: it is the oldest, and the only one that is due.
                 del started[0]
-                self._size -= request.size
+                self._size = size = self._size - request.size
+                if size < self._counted:
+                    self._resize(0)
                 self._send(request, reply)
             else:
                 self._advance()
@@ -319,7 +376,7 @@ class Session:
         started = self._started
         while started and started[0].reply is not None:
             request = started.popleft()
-            self._size -= request.size
+            self._resize(-request.size)
             self._send(request, request.reply)
         if not started:
             self._started = NONE
@@ -327,13 +384,13 @@ class Session:
 
     def _begin_next(self):
         """Begin the next waiting request if it may begin now; true when one was taken."""
-        if not self._waiting or (self._started and self._exclusive):
+        if not self._waiting or (self._started and self._exclusive) or not self._has_room():
             return False
         request = self._waiting[0]
         if request.reply is not None:
             self._started = _with(self._started, self._waiting.popleft())
         elif not self._started or request.action.overlaps:
-            self._size -= request.size
+            self._resize(-request.size)
             self._begin(self._waiting.popleft())
         else:
             return False
@@ -467,10 +524,15 @@ class Session:
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
-        self._take_held()
+        for request in self._waiting:
+            # That they have not begun was their client's own fault.
+            if request.reply is None:
+                request.due = self._server.deadlines.due()
+        self._go_on()
 
     def finish(self, done):
         """Accept nothing more, and call ``done`` when the replies to what was accepted have left."""
+        self.output.account.remove(sum(map(len, self._inbox)))
         self._inbox = NONE
         self._ended = True
         self._finished = done

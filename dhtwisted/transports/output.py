@@ -2,7 +2,10 @@
 
 The queue is the only buffer. A TCP transport is written to directly, in the turn itself: ``transport.write`` would only ask the poller for
 a chance to write, which costs two system calls and one more turn for each connection. What the kernel does not take at once goes to
-``transport.write`` after all, and nothing follows it until the transport says that it is empty.
+``transport.write`` after all, and nothing follows it until the transport says that it is empty. It gets a portion at a time: so it is seen
+whether the client takes anything, however large a message is, and no large one is in memory twice.
+
+What stays behind counts in the connection's account. Nothing is counted while the client takes what is sent.
 
 This leans on Twisted's ``writeSomeData``, which is what ``transport.write`` itself sends by, and on a producer that is asked for more when,
 and only when, everything has been sent. TLS and other transports have no such way; they are written to by ``write``.
@@ -18,6 +21,9 @@ from dhtwisted.transports.frames import CLOSED, OPEN
 
 FLUSH_AT = 32768
 """Bytes that are worth a system call of their own: more would only make the kernel's buffer full, and the queue large."""
+
+PORTION = 131_072
+"""Bytes that a transport is given at once: as many as Twisted has a socket take in a turn."""
 
 BURST_SECONDS = 1
 BURST_FACTOR = 16
@@ -43,10 +49,11 @@ class QueuedOutput:
     """The writing half of a WebSocket protocol.
 
     :ivar follows_requests: whether plain HTTP was spoken before; what was answered may still wait in the transport.
+    :ivar account: an :class:`~dhtwisted.budget.Account`.
     :ivar factory: has ``flush_later``, ``clock``, ``output_queue``, ``watch`` and ``traffic``.
     :ivar queued: bytes that wait in the queue.
-    :ivar congested_since: when that began, in seconds of the clock.
     :ivar congested: true while the transport has something to write, since the client does not take what is sent.
+    :ivar congested_since: when that began, in seconds of the clock.
     """
 
     follows_requests = False
@@ -57,12 +64,15 @@ class QueuedOutput:
         self.queued = 0
         self.congested = False
         self.congested_since = 0.0
+        # Of what waits: what does not count against a client who falls behind with events, what the transport has, what is counted.
+        self._excused = self._left = self._counted = 0
+        self._is_held_back = False
         self._subscribed_to_drain = False
         self._is_direct = isinstance(self.transport, Connection) and not self.transport.TLS
         if not self._is_direct:
             self.transport.registerProducer(self, True)
         elif self.follows_requests:
-            self._hold_back()
+            self._hold_back(0)
             self._wait_for_transport()
             self.transport.startWriting()
 
@@ -73,8 +83,11 @@ class QueuedOutput:
         length, queue = len(payload), self._queue
         if not queue:
             self.factory.flush_later(self)
-        queue += (HEADERS[length] if length < PREPARED else frame_header(length), payload)
-        self.queued = queued = self.queued + length
+        header = HEADERS[length] if length < PREPARED else frame_header(length)
+        queue += (header, payload)
+        self.queued = queued = self.queued + len(header) + length
+        if self.congested:
+            self._excused += length
         if queued > FLUSH_AT:
             self.flush()
 
@@ -88,8 +101,9 @@ class QueuedOutput:
             return
         if not queue:
             self.factory.flush_later(self)
-        queue += (HEADERS[length] if length < PREPARED else frame_header(length), prefix, body)
-        self.queued = queued = self.queued + length
+        header = HEADERS[length] if length < PREPARED else frame_header(length)
+        queue += (header, prefix, body)
+        self.queued = queued = self.queued + len(header) + length
         if queued > FLUSH_AT:
             self.flush()
 
@@ -106,23 +120,67 @@ class QueuedOutput:
 
     def flush(self):
         """Write what is queued, unless the transport has something to write already."""
-        if not self._queue or self.congested:
-            return
-        data = b"".join(self._queue)
-        self._queue.clear()
-        self.queued = 0
+        if self._queue:
+            if self.congested:
+                self._count()
+            else:
+                self._write()
+
+    def _write(self):
+        """Write what is queued, or of much a portion."""
+        if self.queued > PORTION:
+            data = self._take_portion()
+        else:
+            data = b"".join(self._queue)
+            self._queue.clear()
+            self.queued = 0
         self.factory.traffic.octets_sent += len(data)
         if not self._is_direct:
-            self.transport.write(data)
+            self._write_indirectly(data)
             return
         sent = self.transport.writeSomeData(data)
         if sent != len(data):
             self._leave_to_transport(data, sent)
+        elif self._queue:
+            # Others have their turn.
+            self._hold_back(0)
+            self._wait_for_transport()
+            self.transport.startWriting()
+
+    def _write_indirectly(self, data):
+        """Write to a transport that says when it has too much: in the middle of the writing."""
+        self._left = len(data)
+        self.transport.write(data)
+        while self._queue and not self._is_held_back:
+            data = self._take_portion()
+            self._left = len(data)
+            self.factory.traffic.octets_sent += len(data)
+            self.transport.write(data)
+        if not self._is_held_back:
+            self._left = 0
+
+    def _take_portion(self):
+        """Take so much from the queue as a transport is given at once. A large message is cut without a copy of its rest."""
+        queue, room, count = self._queue, PORTION, 0
+        while count < len(queue) and len(queue[count]) <= room:
+            room -= len(queue[count])
+            count += 1
+        taken = queue[:count]
+        del queue[:count]
+        if queue:
+            rest = memoryview(queue[0])
+            taken.append(rest[:room])
+            queue[0] = rest[room:]
+        data = b"".join(taken)
+        self.queued -= len(data)
+        self._excused = min(self._excused, self.queued)
+        return data
 
     def _leave_to_transport(self, data, sent):
         """Have the transport send the rest, and say when that is done. It also finds out what is wrong with a broken connection."""
-        self._hold_back()
-        self.transport.write(data if isinstance(sent, Exception) else data[sent:])
+        rest = data if isinstance(sent, Exception) else data[sent:]
+        self._hold_back(len(rest))
+        self.transport.write(rest)
         self._wait_for_transport()
 
     def _wait_for_transport(self):
@@ -135,20 +193,39 @@ class QueuedOutput:
         """Give the transport what waits for it to be empty; to be called before ``loseConnection``, which nothing can follow."""
         if self._queue:
             data = b"".join(self._queue)
+            self._left += len(data)
             self.drop_queue()
             self.factory.traffic.octets_sent += len(data)
             self.transport.write(data)
 
-    def _hold_back(self):
-        self.congested = True
-        self.congested_since = self.factory.clock.seconds()
-        self.factory.watch.congested.add(self)
+    def _hold_back(self, left):
+        """Write nothing more until the transport is empty.
+
+        :param left: bytes that it has.
+        """
+        self._is_held_back = True
+        self._left = left
+        if not self.congested:
+            self.congested = True
+            self.congested_since = self.factory.clock.seconds()
+            # It was sent while the client took everything.
+            self._excused = self.queued
+            self.factory.watch.congested.add(self)
+            self.account.block()
+        self._count()
+
+    def _count(self):
+        """Have the account know what waits."""
+        held = self.queued + self._left
+        self.account.add(held - self._counted)
+        self._counted = held
 
     def _is_overfull(self, more):
-        limit = self.factory.output_queue
-        if not limit or self.queued + more <= limit:
+        """Whether a client has fallen too far behind with events. Replies that it asked for do not count, however large."""
+        limit, behind = self.factory.output_queue, self.queued - self._excused + more
+        if not limit or behind <= limit:
             return False
-        return self.queued + more > BURST_FACTOR * limit or self.factory.clock.seconds() - self.congested_since > BURST_SECONDS
+        return behind > BURST_FACTOR * limit or self.factory.clock.seconds() - self.congested_since > BURST_SECONDS
 
     def lose_output(self):
         """There is nobody to send to any more: what is sent from now on goes nowhere, and nobody waits for room."""
@@ -157,13 +234,14 @@ class QueuedOutput:
     def drop_queue(self):
         """Forget what has not been written."""
         self._queue.clear()
-        self.queued = 0
+        self.queued = self._excused = 0
+        self._count()
 
     # What the transport calls
 
     def pauseProducing(self):
         """The buffer of a transport that is not written to directly is full."""
-        self._hold_back()
+        self._hold_back(self._left)
 
     def resumeProducing(self):
         """The transport has sent everything."""
@@ -172,10 +250,21 @@ class QueuedOutput:
                 return
             self._subscribed_to_drain = False
             self.transport.unregisterProducer()
+        self._is_held_back = False
+        self._left = 0
+        self.account.progress()
+        if self._queue:
+            self._write()
+        self._count()
+        if self.congested and not self._is_held_back:
+            self._taken()
+
+    def _taken(self):
+        """The client has taken everything."""
         self.congested = False
         self.factory.watch.congested.discard(self)
-        self.flush()
-        if not self.congested and self.session is not None:
+        self.account.unblock()
+        if self.session is not None:
             self.session.writable()
 
     def stopProducing(self):

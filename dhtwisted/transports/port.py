@@ -307,8 +307,8 @@ class PortFactory(Factory):
             self._clock_set_back(now - self._ticked_at)
         self._ticked_at = now
         self.deadlines.tick(now)
-        self.websockets.watch.tick(now)
         self.server.budget.tick(now)
+        self.websockets.watch.tick(now)
 
     def _clock_set_back(self, step):
         """Reckon by the new time: who has connected in an hour that is yet to come would have that hour."""

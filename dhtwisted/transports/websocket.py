@@ -289,10 +289,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self._end(CLOSE_POLICY, "not authenticated in time")
 
     def check_congestion(self, now):
-        """End a connection that takes nothing."""
-        if now - self.congested_since > SLOW_SECONDS:
-            self._too_slow("not_reading")
-        elif self._is_overfull(0):
+        """End a connection that has fallen too far behind. One that takes nothing is ended by its account."""
+        if self._is_overfull(0):
             self._too_slow("queue_full")
 
     def check_closing(self, now):
