@@ -4,12 +4,12 @@ from msgspec.structs import replace
 
 from dhtwisted.access import PERMISSIONS_BY_NAME, Permission
 from dhtwisted.actions.audited import rights_of
-from dhtwisted.actions.device import DEVICE_ID
-from dhtwisted.actions.device_token import check_label, claims_of, forget, is_bound, new_record, records_of
+from dhtwisted.actions.device_token import claims_of, forget, is_bound, new_record, records_of
 from dhtwisted.actions.token import login_claims
-from dhtwisted.actions.user import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, checked_login, first_valid_from
+from dhtwisted.actions.user import first_valid_from
 from dhtwisted.errors import AccountError, ApiError, Duplicate
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceToken, DeviceType, EntityQuery, Network, Raised, User, fold_login
+from dhtwisted.rules import DEVICE_ID, LONGEST_PASSWORD, SHORTEST_PASSWORD, check_label, check_password, checked_login
 
 
 class Accounts:

@@ -13,11 +13,11 @@ from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Inte
 from dhtwisted.endpoints import check_endpoint, is_announced, is_tls
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
+from dhtwisted.rules import LOGIN, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from dhtwisted.tracing import parse_target
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 _PUBLIC_URL = re.compile(r"(?:https?://[^\s?#]+)?")
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
@@ -66,6 +66,11 @@ def _check_public_url(url):
 def _check_password(password):
     if password and not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise ValueError("has another length")
+
+
+def _check_login(login):
+    if LOGIN.fullmatch(login) is None:
+        raise ValueError("has another length or other characters")
 
 
 def option(default, kind, reason, environment_only=False, reloads=False):
@@ -171,7 +176,9 @@ class AuthSettings:
     access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good", reloads=True)
     refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good", reloads=True)
     strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes", reloads=True)
-    admin_login: str = option("dhadmin", Text(at_least=1), "first start only: login of the administrator")
+    admin_login: str = option(
+        "dhadmin", Checked("3 to 128 letters, digits and _ @ . -", _check_login), "first start only: login of the administrator"
+    )
     admin_password: str = option(
         "", Hidden("6 to 128 characters", _check_password), "first start only: 6 to 128 characters; empty: a random one, shown once"
     )

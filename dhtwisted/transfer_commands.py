@@ -1,6 +1,6 @@
 """``devicehive export``, ``import``, ``backup`` and ``status``: from the command line to what is to be done."""
 
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 
 from dhtwisted.control.backup import Backup
 from dhtwisted.control.export import Export, told
@@ -9,9 +9,16 @@ from dhtwisted.control.sinks import BackupFiles, OneFile, StandardOutput
 from dhtwisted.control.status import Status
 from dhtwisted.errors import TransferError
 from dhtwisted.terminal import Watch, failure, show_warnings, tell
-from dhtwisted.transfer.files import open_input
+from dhtwisted.transfer.checking import Checker
+from dhtwisted.transfer.files import is_regular, open_input
 from dhtwisted.transfer.importing import Import
 from dhtwisted.transfer.stream import Reader
+
+OWN_AUTH = "jwt"
+"""The provider whose password records are known."""
+
+LOOKED_AT_ONCE = 1000
+"""Lines."""
 
 
 def run(options):
@@ -44,14 +51,18 @@ async def _import(reactor, settings, file):
 
 
 async def import_file(reactor, settings, watch, file):
-    """Put all that a file holds into the configured storages.
+    """Put all that a file holds into the configured storages, or nothing where a client could not have stored all of it.
 
     :param watch: a :class:`~dhtwisted.terminal.Watch`.
     :param file: its name, or ``-``.
     :returns: a line that says what was stored.
     """
+    any_password = settings.auth.provider.partition(":")[0] != OWN_AUTH
     with open_input(file) as source:
-        reader = Reader(source)
+        if is_regular(source):
+            await _look_through(reactor, Reader(source, Checker(any_password).check), watch)
+            source.seek(0)
+        reader = Reader(source, Checker(any_password).check)
         async with opened(reactor, settings, watch) as storages:
             if any(storage.durability == "volatile" for storage in storages):
                 raise TransferError("the storage would forget everything when this command ends: name another with --storage")
@@ -65,3 +76,15 @@ async def import_file(reactor, settings, watch, file):
                 raise TransferError(f"{error}; the storage has a part now: import the same export again, or delete that storage") from error
     again = f"; {importing.found} of them were there already" if importing.found else ""
     return f"Imported from {file}: {told(reader.counts)}{again}."
+
+
+async def _look_through(reactor, reader, watch):
+    """Find what is wrong with a file before any of it is stored. What comes by a pipe can be read but once: it is checked on the way.
+
+    :raises TransferError: it is not whole, or has what no client could have stored; names the line.
+    """
+    for number, _ in enumerate(reader):
+        if number % LOOKED_AT_ONCE == 0:
+            watch.look(0)
+            # Signals are taken, and a control-C ends it, between two portions.
+            await deferLater(reactor, 0)

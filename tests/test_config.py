@@ -219,7 +219,7 @@ def test_a_mark_before_a_key_is_no_part_of_it_and_is_not_dropped(tmp_path):
         ("[storage]\nmessages = 'memory'", "storage.messages", "memory:"),
         ("[bus]\nprovider = 'memory:'", "bus.provider", "local:"),
         ("[auth]\nprovider = 'jwt:x'", "auth.provider", "takes no argument"),
-        ("[auth]\nadmin_login = ''", "auth.admin_login", "at least 1"),
+        ("[auth]\nadmin_login = ''", "auth.admin_login", "3 to 128 letters"),
         ('["a\\nb"]\n', "'a\\nb'", "is no section"),
         ('[auth]\n"\\u001b[31m" = 1\n', "'\\x1b[31m'", "is no option"),
         ("[server", "TOML", "Expected ']'"),

@@ -133,9 +133,11 @@ def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     done = run(tmp_path, "--storage", "file:two.sqlite", "--messages", "memory:", "import", "a.jsonl")
     assert "would forget everything" in done.stderr
     (tmp_path / "bad.jsonl").write_bytes((tmp_path / "a.jsonl").read_bytes().replace(b'"red"', b"7"))
-    line = refusal(devicehive(tmp_path, "two", "import", "bad.jsonl"))
+    line = refusal(devicehive(tmp_path, "three", "import", "bad.jsonl"))
     assert "line 7 is not as it should be: Expected `str`, got `int` - at `$.configuration.value`" in line
-    assert line.endswith("the storage has a part now: import the same export again, or delete that storage")
+    assert not (tmp_path / "three.sqlite").exists(), "all of a file is looked at before any of it is stored"
+    piped = devicehive(tmp_path, "two", "import", "-", input=(tmp_path / "bad.jsonl").read_bytes())
+    assert refusal(piped).endswith("the storage has a part now: import the same export again, or delete that storage")
     done = run(tmp_path, "--storage", "file:two.sqlite")
     assert done.returncode == 1
     assert "Cannot start: the storage holds a part of the export" in done.stdout

@@ -9,8 +9,6 @@ from msgspec import UNSET, Raw
 from dhtwisted.access import Permission
 from dhtwisted.actions.common import (
     accessible_device,
-    check_name,
-    check_text,
     device_at_hand,
     message_query,
     when_found,
@@ -23,6 +21,7 @@ from dhtwisted.coroutines import after
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Event
 from dhtwisted.resources import CommandResource, More, Resource
+from dhtwisted.rules import check_name, check_text
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE

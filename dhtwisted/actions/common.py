@@ -6,7 +6,6 @@ from inspect import isawaitable
 
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
 from dhtwisted.model import Device, EntityQuery, MessageQuery
-from dhtwisted.schema import MAX_NAME
 
 DEFAULT_TAKE = 100
 LARGEST_SKIP = 2**53
@@ -159,30 +158,3 @@ def message_query(request, sort_fields, **conditions):
         take=take,
         **conditions,
     )
-
-
-def check_name(name, missing, member):
-    """Hold the name of a command or notification to its form.
-
-    :param missing: the error class for an absent or empty one.
-    :param member: its path in the request, for the error.
-    :raises BadRequest: too long, or with a NUL character.
-    """
-    if not name:
-        raise missing(detail=f"{member} is missing or empty; give a name as a string")
-    if len(name) > MAX_NAME or "\0" in name:
-        raise _unfit_text(member)
-
-
-def check_text(text, member):
-    """Hold a short text of a message to what every storage can keep.
-
-    :param member: its path in the request, for the error.
-    :raises BadRequest: more than 256 characters, or a NUL character.
-    """
-    if text is not None and (len(text) > MAX_NAME or "\0" in text):
-        raise _unfit_text(member)
-
-
-def _unfit_text(member):
-    return BadRequest(detail=f"{member} must have at most {MAX_NAME} characters, and no NUL character (\\u0000)")

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import check_text
 from dhtwisted.actions.declare import WHOLE, Route, action
 from dhtwisted.errors import (
-    AccessDenied,
-    BadRequest,
     ConfigurationNotFound,
     Duplicate,
-    InvalidConfigurationName,
     Missing,
     MissingConfigurationName,
     ObjectChanged,
 )
 from dhtwisted.model import Configuration, EntityQuery
 from dhtwisted.resources import Resource
-from dhtwisted.schema import Fields, check_length
-
-LONGEST_NAME, LONGEST_VALUE = 32, 128
-SECRET_NAME = "jwt.secret"
-"""Where the reference server keeps its signing key. Ours is in no table; the name is taken, so that nobody is misled."""
+from dhtwisted.rules import SECRET_NAME, check_configuration, check_configuration_name, check_text
+from dhtwisted.schema import Fields
 
 HIDDEN = "********"
 PATH = "/configuration/{name}"
@@ -81,13 +74,7 @@ class ConfigurationPut(Fields, tag="configuration/put"):
 async def configuration_put(request) -> OneConfiguration:
     """Create or replace one."""
     fields, entities = request.fields, request.server.entities
-    _check_name(fields.name)
-    if len(fields.name) > LONGEST_NAME:
-        raise InvalidConfigurationName()
-    if fields.value is None:
-        raise BadRequest(detail="value is missing; give a string")
-    check_length(fields.value, 1, LONGEST_VALUE, "value")
-    check_text(fields.value, "value")
+    check_configuration(fields.name, fields.value)
     try:
         return OneConfiguration.of(await entities.insert(Configuration(name=fields.name, value=fields.value)))
     except Duplicate:
@@ -111,17 +98,10 @@ class ConfigurationDelete(Fields, tag="configuration/delete"):
 )
 async def configuration_delete(request):
     """Delete one."""
-    _check_name(request.fields.name)
+    check_configuration_name(request.fields.name)
     found = await _find(request, request.fields.name)
     if not await request.server.entities.delete(Configuration, found.id):
         raise ConfigurationNotFound(found.name)
-
-
-def _check_name(name):
-    if not name:
-        raise MissingConfigurationName()
-    if name == SECRET_NAME:
-        raise AccessDenied()
 
 
 async def _find(request, name):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission, intersect
 from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import accessible_device, check_text, entity_query
+from dhtwisted.actions.common import accessible_device, entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
@@ -17,7 +16,6 @@ from dhtwisted.envelope import encode
 from dhtwisted.errors import (
     BadRequest,
     Duplicate,
-    InvalidDeviceId,
     MissingDevice,
     MissingDeviceId,
     NoAccessToDevice,
@@ -28,9 +26,9 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, check_length, payload
+from dhtwisted.rules import check_device_name, check_new_device_id, check_text
+from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
-DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
 SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
 FORGET_SLICE = 1000
 LARGE_DATA = 1024
@@ -153,12 +151,10 @@ async def device_save(request):
     device_id, fields = request.fields.device_id, request.fields.device
     if not device_id:
         raise MissingDeviceId()
-    if DEVICE_ID.fullmatch(device_id) is None:
-        raise InvalidDeviceId()
+    check_new_device_id(device_id)
     if fields is None:
         raise MissingDevice()
-    check_length(fields.name, 1, 128, "device.name")
-    check_text(fields.name, "device.name")
+    check_device_name(fields.name)
     if request.principal.device_id not in (None, device_id):
         raise NoAccessToDevice()
     device = await request.server.entities.get(Device, device_id)

@@ -14,20 +14,19 @@ from dhtwisted.access import DEVICE_PERMISSIONS, Permission
 from dhtwisted.actions.audited import Written
 from dhtwisted.actions.common import plain_query
 from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.device import DEVICE_ID
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
     DeviceTokensUnsupported,
     InvalidCredentials,
-    InvalidDeviceId,
     MissingTokenId,
     TooManyRequests,
 )
 from dhtwisted.model import Device, DeviceToken, EntityQuery
 from dhtwisted.resources import More, Resource
-from dhtwisted.schema import Fields, Integer, check_length
+from dhtwisted.rules import check_label, check_new_device_id
+from dhtwisted.schema import Fields, Integer
 from dhtwisted.timestamps import format_timestamp
 
 AT_A_TIME = 100
@@ -58,8 +57,7 @@ async def bind(request, claims, expires):
     """
     server, payload, entities = request.server, request.fields.payload, request.server.entities
     device_id = payload.device_id
-    if DEVICE_ID.fullmatch(device_id) is None:
-        raise InvalidDeviceId()
+    check_new_device_id(device_id)
     check_label(payload.label)
     device = await entities.get(Device, device_id)
     if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
@@ -76,14 +74,6 @@ def new_record(device_id, user_id, created, expires, label):
     """
     token_id = secrets.randbelow(LARGEST_ID) + 1
     return DeviceToken(id=token_id, device_id=device_id, user_id=user_id, created=created, expires=expires, label=label)
-
-
-def check_label(label):
-    """Hold what a device's token is called to its length; ``None`` passes.
-
-    :raises BadRequest: too short or too long.
-    """
-    check_length(label, 1, 128, "payload.label")
 
 
 def claims_of(record, claims):

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from dhtwisted.actions.common import check_text, entity_query
+from dhtwisted.actions.common import entity_query
 from dhtwisted.actions.device import delete_device
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
 from dhtwisted.model import Device, EntityQuery, User, Without
 from dhtwisted.resources import Count, GroupResource, GroupWithDevices, NestedDeviceResource
-from dhtwisted.schema import Integer, Members, check_length
+from dhtwisted.rules import LONGEST, check_group, check_text
+from dhtwisted.schema import Integer, Members
 
 SORT_FIELDS = {"id": "id", "name": "name"}
-LONGEST = 128
 
 
 class NewGroup(Members):
@@ -128,7 +128,7 @@ class Grouping:
             raise self.missing()
         if new.id is not None:
             raise SpecifiedId(detail=f"{self.member}.id must be left out; the server gives one")
-        _check(new, self.member)
+        check_group(new.name, new.description, self.member)
         if new.name is None:
             raise WrongLength(f"{self.member}.name", 1, LONGEST)
         try:
@@ -141,7 +141,7 @@ class Grouping:
         group = await self.accessible_one(request, group_id)
         if change is None:
             raise self.missing()
-        _check(change, self.member)
+        check_group(change.name, change.description, self.member)
         changes = {name: value for name in ("name", "description") if (value := getattr(change, name)) is not None}
         try:
             await request.server.entities.update(self.kind, group.id, changes)
@@ -179,10 +179,3 @@ class Grouping:
         except Missing:
             # The user was deleted meanwhile, and the assignment with him.
             return
-
-
-def _check(group, member):
-    check_length(group.name, 1, LONGEST, f"{member}.name")
-    check_length(group.description, 0, LONGEST, f"{member}.description")
-    check_text(group.name, f"{member}.name")
-    check_text(group.description, f"{member}.description")

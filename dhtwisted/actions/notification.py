@@ -10,7 +10,6 @@ from dhtwisted.access import Permission
 from dhtwisted.actions.common import (
     accessible_device,
     check_device_id,
-    check_name,
     device_at_hand,
     message_query,
     when_found,
@@ -31,6 +30,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Device, Event, Notification
 from dhtwisted.resources import More, NotificationResource, Resource
+from dhtwisted.rules import check_name
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.waiter import DONE

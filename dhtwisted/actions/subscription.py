@@ -6,7 +6,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, check_text, plain_query
+from dhtwisted.actions.common import accessible_device, plain_query
 from dhtwisted.actions.declare import action
 from dhtwisted.actions.lists import Given, answer_list
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
@@ -23,6 +23,7 @@ from dhtwisted.errors import (
 from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.replay import Replay
 from dhtwisted.resources import More, Resource
+from dhtwisted.rules import check_text
 from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
 from dhtwisted.timestamps import format_timestamp
 

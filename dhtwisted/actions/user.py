@@ -7,26 +7,21 @@ and lays no hand on theirs: they would be one themselves by the next login. ``co
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from msgspec import UNSET, Raw
 
 from dhtwisted.access import Permission
 from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import check_text, entity_query
+from dhtwisted.actions.common import entity_query
 from dhtwisted.actions.declare import Route, action
 from dhtwisted.actions.device_token import forget, records_of
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.renewal import REPLY_HEADERS, REQUEST_HEADERS, RenewedTokens, renewed_tokens
 from dhtwisted.errors import (
     AdministratorRequired,
-    BadRequest,
     CurrentUserGone,
     Duplicate,
-    InvalidLogin,
-    InvalidPassword,
-    InvalidRole,
     LoginTaken,
     Missing,
     MissingUser,
@@ -35,14 +30,11 @@ from dhtwisted.errors import (
     OwnUserDeleted,
     UserNotFound,
 )
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, EntityQuery, Network, Raised, User, fold_login
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, Network, Raised, User, fold_login
 from dhtwisted.resources import Count, GroupResource, InsertedUserResource, More, Resource, UserResource, UserWithNetworks
+from dhtwisted.rules import check_password, check_role, check_status, check_text, checked_login
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
-LOGIN = re.compile(r"[A-Za-z0-9_@.-]{3,128}", re.ASCII)
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
-ROLES = frozenset({ADMINISTRATOR, CLIENT})
-STATUSES = frozenset(range(ACTIVE, DISABLED + 1))
 SORT_FIELDS = {"id": "id", "login": "login"}
 
 
@@ -205,9 +197,8 @@ async def user_insert(request) -> InsertedUser:
         raise MissingUser()
     login = checked_login(new.login or "")
     check_password(new.password or "")
-    if new.role not in ROLES:
-        raise InvalidRole()
-    _check_status(new.status)
+    check_role(new.role)
+    check_status(new.status)
     if new.role == ADMINISTRATOR and not _manages_administrators(request):
         taken = await request.server.entities.count(User, EntityQuery(equal={"login_key": fold_login(login)}))
         raise LoginTaken() if taken else AdministratorRequired()
@@ -296,9 +287,9 @@ async def _update(request, user):
     if not request.principal.is_administrator and (change.login, change.role, change.status) != (None, None, None):
         raise AdministratorRequired()
     changes = {name: value for name in ("role", "status", "intro_reviewed") if (value := getattr(change, name)) is not None}
-    if change.role is not None and change.role not in ROLES:
-        raise InvalidRole()
-    _check_status(change.status)
+    if change.role is not None:
+        check_role(change.role)
+    check_status(change.status)
     if change.login is not None:
         changes["login"] = checked_login(change.login)
         if fold_login(changes["login"]) != fold_login(user.login):
@@ -352,30 +343,3 @@ async def user_delete(request):
     if not await request.server.entities.delete(User, user.id):
         raise UserNotFound(user.id)
     await forget(request.server.entities, await records_of(request.server.entities, user.id))
-
-
-def checked_login(login):
-    """A login without the spaces around it.
-
-    :raises BadRequest: it is too short or too long, or has other characters.
-    """
-    login = login.strip()
-    if not 3 <= len(login) <= 128:
-        raise InvalidLogin()
-    if LOGIN.fullmatch(login) is None:
-        raise BadRequest(detail="user.login must have only ASCII letters, digits and the characters _ @ . -")
-    return login
-
-
-def check_password(password):
-    """Refuse a password that is too short or too long.
-
-    :raises InvalidPassword: it is.
-    """
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise InvalidPassword()
-
-
-def _check_status(status):
-    if status is not None and status not in STATUSES:
-        raise BadRequest(detail="user.status must be 0 (active), 1 (locked out) or 2 (disabled)")

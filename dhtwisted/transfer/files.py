@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 
@@ -53,6 +54,11 @@ def open_input(name):
                 yield uncompressed
         else:
             yield file
+
+
+def is_regular(file):
+    """Whether what :func:`open_input` opened can be read twice."""
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def _standard_output():

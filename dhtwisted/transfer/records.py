@@ -27,6 +27,7 @@ END = "end"
 
 _Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Raisable = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
 _TYPES = {
     "id": {int: _Id},
@@ -37,6 +38,15 @@ _TYPES = {
     "created": {int: _Time},
     "expires": {int: _Time},
     "valid_from": {int: _Raisable},
+    "network_id": {int: _Id},
+    "device_type_id": {int: _Id},
+    "user_id": {int: _Id, int | None: _Id | None},
+    "owner_id": {int | None: _Id | None},
+    "network_ids": {frozenset[int]: frozenset[_Id]},
+    "device_type_ids": {frozenset[int]: frozenset[_Id]},
+    "entity_version": {int: _Id},
+    "lifetime": {int | None: _Int64 | None},
+    "known_addresses": {tuple[tuple[str, int], ...]: tuple[tuple[str, _Time], ...]},
 }
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None

@@ -91,12 +91,14 @@ class Reader:
     """Reads an export, of which nothing is trusted: iterate over it for each :class:`Entry`.
 
     :param file: an open binary file.
+    :param check: called with each :class:`Entry`; what it raises ends the reading.
     :ivar header: the :class:`Header`.
     :ivar counts: name of a kind -> how many objects of it were read.
     :raises TransferError: it is not whole, or no export that this program can read; names the line. Also while iterating.
     """
 
-    def __init__(self, file):
+    def __init__(self, file, check=lambda entry: None):
+        self._check = check
         self.counts = {kind.KIND: 0 for kind in KINDS}
         self._file = file
         self._number = 0
@@ -118,6 +120,7 @@ class Reader:
             if last is not None and place <= last:
                 raise entry.refused("comes twice, or is not in the order of an export")
             last = place
+            self._check(entry)
             self.counts[item.KIND] += 1
             yield entry
 

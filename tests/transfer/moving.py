@@ -11,6 +11,7 @@ from dhtwisted.transfer.records import KINDS
 from dhtwisted.transfer.stream import Reader, Writer
 
 TIME = "2026-01-02T03:04:05.678"
+RECORD = "$scrypt$10$8$1$c2FsdA==$" + "A" * 43 + "="
 NOW = 2**41
 """Later than all messages."""
 
@@ -19,7 +20,7 @@ ENTITIES = [
     Network(name="away", id=9, owner_id=5),
     DeviceType(name="lamp", id=4),
     Device(id="d-1", name="lamp", network_id=3, device_type_id=4, data=b'{"price": 1.10}', is_blocked=True, owner_id=5),
-    Device(id="D-2", name="", network_id=9, device_type_id=4),
+    Device(id="D-2", name="D-2", network_id=9, device_type_id=4),
     Configuration(name="colour", value="red", entity_version=7, id=2),
     DeviceToken(id=8, device_id="d-1", user_id=5, created=1234, expires=2**40, label="shed"),
     User(
@@ -27,7 +28,7 @@ ENTITIES = [
         login="anna",
         login_key="anna",
         known_addresses=(("192.0.2.1", 1234),),
-        password="$scrypt$...",
+        password=RECORD,
         role=ADMINISTRATOR,
         data=b" {} ",
         network_ids=frozenset({3, 9}),
