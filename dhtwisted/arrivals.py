@@ -16,14 +16,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
+from dhtwisted.broker import COMMAND_UPDATE, EVENT_KINDS
 from dhtwisted.coroutines import run
 from dhtwisted.entities import MAX_KEYS
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.model import Device
+from dhtwisted.model import Device, MessageQuery
 
 FRESH = 60_000
-"""Milliseconds by which the event of a stored message may be late, while the bus is not cut off, and by which clocks may differ."""
+"""Milliseconds by which the event of a stored message may be late, while the bus is not cut off."""
 
 PAUSE = 1.0
 """Seconds after which the storage is asked again for devices when it could not answer."""
@@ -36,20 +36,31 @@ MAX_MISSING = 10_000
 
 
 class ArrivedIds:
-    """Which messages of one kind have come as events.
+    """Which messages of one kind, or which updates of commands, have come as events.
 
-    Ids count upwards without a hole. So one that is passed over is on its way, by another node perhaps, or it never comes: its node died
-    before it could tell.
+    Their ids count upwards in the order of commits. So one that is passed over is on its way, by another node perhaps, or it never comes:
+    its node died before it could tell, or it was an update of no command. What time a message or an update has says nothing of that: the
+    clocks of nodes differ.
 
     :ivar highest: the highest id that came. Who sees that an event has the next one may raise it himself, which saves a call.
     """
 
-    __slots__ = ("_missing", "_unsure_until", "highest")
+    __slots__ = ("_missing", "_settled", "_unsure_until", "highest")
 
     def __init__(self):
         self.highest = 0
         self._missing = {}
+        self._settled = 0
         self._unsure_until = 0
+
+    def begin(self, highest, settled, now):
+        """Take note of what was stored before this node began to hear.
+
+        :param highest: the highest id there is.
+        :param settled: that of one which was stored so long ago that its event, and those of all before it, come no more.
+        :param now: milliseconds.
+        """
+        self.highest, self._settled, self._unsure_until = highest, settled, now + FRESH
 
     def add(self, message_id, seconds):
         """Take note of an event.
@@ -75,7 +86,7 @@ class ArrivedIds:
     def all_until(self, now):
         """The id up to which no event will come any more."""
         if now < self._unsure_until:
-            return 0
+            return self._settled
         self._missing = {message_id: until for message_id, until in self._missing.items() if until > now}
         return min(self._missing, default=self.highest + 1) - 1
 
@@ -97,7 +108,7 @@ class Arrivals:
         self._entities = entities
         self._device = entities.device
         self._broker = broker
-        self._ids = {COMMAND_INSERT: ArrivedIds(), NOTIFICATION_INSERT: ArrivedIds()}
+        self._ids = {action: ArrivedIds() for action in EVENT_KINDS}
         self._heard_at = reactor.seconds()
         self.cut_at = 0
         self._waiting = deque()
@@ -145,10 +156,29 @@ class Arrivals:
             if self._entities.device(device_id) is None:
                 self._broker.drop_device(device_id)
 
+    async def begin(self, messages):
+        """Find out what was stored before; without it, replays would remember all of that in case it comes. Called when events are heard.
+
+        :param messages: an ``IMessageStorage``.
+        """
+        for action, ids in self._ids.items():
+            newest = await self._newest(messages, action)
+            if newest is not None:
+                time, last = newest
+                # What was imported may have any time.
+                settled = await self._newest(messages, action, min(time, self._now()) - FRESH)
+                ids.begin(max(ids.highest, last), 0 if settled is None else settled[1], self._now())
+
+    @staticmethod
+    async def _newest(messages, action, before=None):
+        """The time that the storage gave to what came last, and its id; ``None`` for nothing."""
+        is_update = action == COMMAND_UPDATE
+        query = MessageQuery(updated=is_update, by_update=is_update, by_arrival=not is_update, before=before, descending=True, take=1)
+        found = await messages.find_messages(EVENT_KINDS[action], query)
+        return next(((message.last_updated, message.update_id) if is_update else (message.arrived, message.id) for message in found), None)
+
     def horizon(self, action):
-        """Say whose events will come no more: of inserts those up to this id, of updates those up to this time in milliseconds."""
-        if action == COMMAND_UPDATE:
-            return min(self._now(), int(self._heard_at * 1000)) - FRESH
+        """Say whose events will come no more: of inserts those up to this ``id``, of updates those up to this ``update_id``."""
         return self._ids[action].all_until(self._now())
 
     def forget(self):
@@ -177,13 +207,12 @@ class Arrivals:
 
     def _deliver(self, event, device):
         """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
-        ids = self._ids.get(event.action)
-        if ids is not None:
-            message_id = event.message.id
-            if message_id == ids.highest + 1:
-                ids.highest = message_id
-            else:
-                ids.add(message_id, self._heard_at)
+        ids = self._ids[event.action]
+        event_id = event.message.update_id if event.action == COMMAND_UPDATE else event.message.id
+        if event_id == ids.highest + 1:
+            ids.highest = event_id
+        else:
+            ids.add(event_id, self._heard_at)
         if device is not None:
             try:
                 self._broker.deliver(event, device)

@@ -124,8 +124,9 @@ class IMessageStorage(Interface):
     def update_command(device_id, command_id, changes):
         """Record what became of a command (async).
 
-        Its ``updated`` becomes true, and its ``last_updated`` now, as :meth:`append` reckons it, but at least 1 ms later than it was: the
-        states of a command are told apart by it.
+        Its ``updated`` becomes true, and its ``last_updated`` now, as :meth:`append` reckons it, but at least 1 ms later than it was:
+        clients tell the states of a command apart by it. Its ``update_id`` becomes the number of this update: positive, and higher than
+        that of every update of any command that became visible before, on whichever server, also after a restart. Numbers may be left out.
 
         :param changes: ``status`` (text), ``result`` (JSON bytes), both, or neither.
         :returns: the whole command as it is now, or ``None`` when that device has no such command.

@@ -243,7 +243,8 @@ class Command(Struct, gc=False, kw_only=True):
     """Something a device is asked to do. ``id``, ``arrived``, ``last_updated`` and an absent ``timestamp`` are filled in by the storage.
 
     ``updated`` becomes true with the first ``command/update``; ``last_updated`` is the time of the last one. ``arrived`` is the storage's
-    time when it was stored, whatever ``timestamp`` its client gave; no client sees it.
+    time when it was stored, whatever ``timestamp`` its client gave; no client sees it. Nor do they see ``update_id``, the number of its
+    last update among all updates of commands in this storage; 0 as long as it has none.
     """
 
     KIND: ClassVar[str] = "command"
@@ -261,6 +262,7 @@ class Command(Struct, gc=False, kw_only=True):
     arrived: int | None = None
     last_updated: int | None = None
     updated: bool = False
+    update_id: int = 0
     id: int = 0
 
 

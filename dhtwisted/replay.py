@@ -84,8 +84,8 @@ class Replay:
         self._forget_above = PAGE
         self._watch_until = None
         self._cancelled = False
-        # What tells the events of a subscription apart, and ascends: of inserts the id, of updates the time.
-        self._mark = attrgetter("last_updated" if subscription.action == COMMAND_UPDATE else "id")
+        # What tells the events of a subscription apart, and ascends in the order of commits.
+        self._mark = attrgetter("update_id" if subscription.action == COMMAND_UPDATE else "id")
 
     def cancel(self):
         """Send nothing more, and let go of what was to be sent: the subscription and this hold each other."""

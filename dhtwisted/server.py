@@ -174,6 +174,10 @@ class Server:
         :raises ConfigurationError: the bus does not fit the storages.
         """
         await self._bus.start(self.arrivals.receive, self.arrivals.changed)
+        try:
+            await self.arrivals.begin(self.messages)
+        except StorageUnavailable as error:
+            self._log_refusal("the last messages", error)
 
     async def stop(self):
         """Wait for the requests under way, polls being ended, then receive no more events."""

@@ -10,20 +10,31 @@ from dhtwisted.testing.shared_bus import Hub
 from tests.delaying import DelayingStorage
 
 
+class _Behind:
+    """A clock that is behind another."""
+
+    def __init__(self, clock, seconds):
+        self._clock, self._behind = clock, seconds
+
+    def seconds(self):
+        return self._clock.seconds() - self._behind
+
+
 class OtherNode:
     """A node that stores, and tells of it when the test says so.
 
-    :ivar clock: of the server and the storage.
+    :param ahead: seconds by which the clock of the server is ahead of the storage's.
+    :ivar clock: of the server.
     :ivar storage: of both nodes.
     :ivar delaying: the server's own way to it.
     :ivar server: a ``MemoryServer``, which hears of all this.
     :ivar bus: the server's.
     """
 
-    def __init__(self, reactor):
+    def __init__(self, reactor, ahead=0):
         self.clock, self._carrier = Clock(), Clock()
         self.clock.advance(START)
-        self.storage = MemoryStorage(self.clock)
+        self.storage = MemoryStorage(_Behind(self.clock, ahead))
         self.delaying = DelayingStorage(self.storage)
         hub = Hub(self._carrier)
         self.bus, self._own_bus = hub.bus(), hub.bus()

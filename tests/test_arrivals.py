@@ -5,7 +5,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted import arrivals as module
 from dhtwisted import entities
-from dhtwisted.arrivals import FRESH, PAUSE, ArrivedIds
+from dhtwisted.arrivals import FRESH, PAUSE, Arrivals, ArrivedIds
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.coroutines import run
 from dhtwisted.model import Command, Device, Network, Notification, User
@@ -159,7 +159,7 @@ def test_too_many_events_that_wait_are_lost_and_their_subscribers_come_again(nod
     assert [client.aborted is not None for client in (subscriber, other, inserter, bystander)] == [True, True, True, False]
     assert poll.called
     node.delaying.prompt()
-    assert not node.clock.getDelayedCalls()
+    assert [call.func.__qualname__ for call in node.clock.getDelayedCalls()] == ["Deadlines._sweep"], "it is not tried again"
     last = node.insert("lamp")
     assert ids(subscriber) == [last], "and what comes then is delivered"
 
@@ -318,11 +318,39 @@ def test_many_holes_take_no_room(monkeypatch):
     assert ids.all_until(100 + FRESH) == 99
 
 
-def test_the_horizon_of_updates_goes_by_when_something_was_heard_last(node):
-    arrivals, clock = node.server.server.arrivals, node.clock
-    start = node.server.server.now()
-    clock.advance(100)
-    assert arrivals.horizon(COMMAND_UPDATE) == start - FRESH
+def horizons(arrivals):
+    return tuple(arrivals.horizon(action) for action in (NOTIFICATION_INSERT, COMMAND_INSERT, COMMAND_UPDATE))
+
+
+def test_the_horizon_of_updates_goes_by_their_numbers(node):
+    arrivals = node.server.server.arrivals
     node.insert("lamp")
-    assert arrivals.horizon(COMMAND_UPDATE) == start + 100_000 - FRESH
-    assert (arrivals.horizon(NOTIFICATION_INSERT), arrivals.horizon(COMMAND_INSERT)) == (1, 0)
+    node.insert("lamp", Command)
+    node.insert("lamp", Command)
+    assert horizons(arrivals) == (1, 2, 0)
+    first, second, third = (node.update("lamp", command_id) for command_id in (2, 1, 2))
+    assert horizons(arrivals) == (1, 2, 0), "whatever time has passed"
+    node.tell(first)
+    assert horizons(arrivals) == (1, 2, 1)
+    node.tell(third)
+    assert horizons(arrivals) == (1, 2, 1)
+    node.tell(second)
+    assert horizons(arrivals) == (1, 2, 3)
+
+
+def test_what_was_stored_long_before_a_server_began_comes_no_more(node):
+    """Else replays would remember all of it, as long as no event comes."""
+    for _ in range(3):
+        node.store("lamp")
+        node.store("lamp", Command, timestamp=5)
+    for command_id in (3, 1):
+        node.update("lamp", command_id)
+    node.clock.advance(FRESH / 1000 + 1)
+    node.store("lamp")
+    node.store("lamp", Command)
+    node.update("lamp", 2)
+    arrivals = Arrivals(node.clock, node.server.server.entities, node.server.server.broker)
+    at_once(arrivals.begin(node.storage))
+    assert horizons(arrivals) == (3, 3, 2), "those of the last minute may come"
+    node.clock.advance(FRESH / 1000 + 1)
+    assert horizons(arrivals) == (4, 4, 3)

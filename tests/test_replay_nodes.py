@@ -86,8 +86,8 @@ def test_no_hole_and_no_double_between_two_nodes(reactor, kind, steps, wanted, p
 class Behind(OtherNode):
     """A server that hears of messages late."""
 
-    def __init__(self, reactor):
-        super().__init__(reactor)
+    def __init__(self, reactor, ahead=0):
+        super().__init__(reactor, ahead)
         for device_id in "ab":
             self.save(device_id)
         self.carry()
@@ -135,6 +135,21 @@ def test_the_late_event_of_an_update_comes_once(behind):
     behind.clock.advance(5)
     behind.tell(*late, behind.update("a", 1, "more"))
     assert [event["command"]["status"] for event in behind.client.events] == ["done", "more"]
+
+
+@pytest.mark.parametrize("ahead", [-120, 0, 120, 86400])
+def test_late_events_of_updates_come_once_whatever_the_clocks_of_the_nodes_show(reactor, ahead):
+    behind = Behind(reactor, ahead)
+    for device_id in "ab":
+        behind.tell(behind.store(device_id, Command))
+    late = [behind.update(device_id, command_id, status) for status in ("half", "done") for device_id, command_id in (("a", 1), ("b", 2))]
+    for _ in range(2):
+        behind.subscribe("command", returnUpdatedCommands=True)
+    behind.clock.advance(5)
+    behind.tell(*late, behind.update("a", 1, "more"), behind.update("b", 2, "more"))
+    for subscription in behind.client.session.subscriptions:
+        told = [(e["command"]["id"], e["command"]["status"]) for e in behind.client.events if e["subscriptionId"] == subscription]
+        assert told == [(1, "done"), (2, "done"), (1, "more"), (2, "more")]
 
 
 @pytest.mark.parametrize("minutes", [(0, 0), (3, 0), (0, 3), (3, 3)])

@@ -224,11 +224,11 @@ async def _known(server, event, position, from_now):
         is asked here. It counts as not known.
     :returns: a function of a message.
     """
-    if event == COMMAND_UPDATE:
-        now = server.now()
-        # Both, since the storage's clock may be behind ours, or the client's ahead.
-        return lambda command: command.last_updated <= position and command.last_updated < now
-    newest = MessageQuery(before=position + (not from_now), descending=True, take=1)
+    updates = event == COMMAND_UPDATE
+    newest = MessageQuery(updated=updates, by_update=updates, before=position + (not from_now), descending=True, take=1)
+    if updates:
+        last_update_id = max([command.update_id for command in await server.messages.find_messages(Command, newest)], default=0)
+        return lambda command: command.update_id <= last_update_id
     last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
     return lambda message: message.id <= last_id
 

@@ -54,8 +54,14 @@ _STREAMS = {
 }
 """In this order, within one commit: an update must not come before its command."""
 
-_AT_FIRST = {"status": "inserted_status", "result": "inserted_result::text", "last_updated": "timestamp", "updated": "false"}
-_AFTER_UPDATE = {"status": "u.status", "result": "r.result::text", "last_updated": "u.last_updated", "updated": "true"}
+_AT_FIRST = {
+    "status": "inserted_status",
+    "result": "inserted_result::text",
+    "last_updated": "timestamp",
+    "updated": "false",
+    "update_id": "0",
+}
+_AFTER_UPDATE = {"status": "u.status", "result": "r.result::text", "last_updated": "u.last_updated", "updated": "true", "update_id": "u.id"}
 """Fields of a command that are not what its row says now, and where they are read."""
 
 Messages = namedtuple("Messages", "heard_at node heads")

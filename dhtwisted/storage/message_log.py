@@ -149,11 +149,13 @@ class MessageLog:
 
     :ivar last_id: the highest id that was ever there.
     :ivar by_id: id -> message.
+    :ivar last_update_id: the highest number of an update of a command.
     """
 
     def __init__(self, kind):
         self.kind = kind
         self.last_id = 0
+        self.last_update_id = 0
         self.by_id = {}
         self._times = TimeIndex(chronological)
         self._updates = TimeIndex(by_update)
@@ -225,7 +227,9 @@ class MessageLog:
         message = self.get(device_id, command_id)
         if message is None:
             return None
-        changed = replace(message, last_updated=max(now, message.last_updated + 1), updated=True, **changes)
+        self.last_update_id += 1
+        stamps = {"last_updated": max(now, message.last_updated + 1), "updated": True, "update_id": self.last_update_id}
+        changed = replace(message, **stamps, **changes)
         self.by_id[message.id] = changed
         self._times.replace(message, changed)
         if message.updated:

@@ -119,10 +119,11 @@ def _change(updates):
         result_update = CASE WHEN {logs_result} THEN {update_id} ELSE commands.result_update END,
         result_update_time = CASE WHEN {logs_result} THEN stamp.server_time ELSE commands.result_update_time END,
         updated = true,
+        update_id = {update_id},
         last_updated = greatest(stamp.server_time, commands.last_updated + 1)
     FROM stamp, {_given(UPDATE_COLUMNS, updates)}
     WHERE commands.id = given.command_id AND commands.device_id = given.device_id
-    RETURNING {update_id} AS update_id, given.number, commands.*"""
+    RETURNING given.number, commands.*"""
 
 
 def _write_statement():
@@ -167,7 +168,7 @@ WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (3 + sum(map(len, _GROUPS)
 
 
 _RESTORED = {
-    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("arrived"), _integer("last_updated"), _flag("updated")),
+    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("arrived"), _integer("last_updated"), _flag("updated"), _integer("update_id")),
     Notification: (*NOTIFICATION_COLUMNS, _integer("id"), _integer("arrived")),
 }
 

@@ -28,6 +28,7 @@ def _command(
     arrived,
     last_updated,
     updated,
+    update_id,
     message_id,
 ):
     return Command(
@@ -44,6 +45,7 @@ def _command(
         arrived=arrived,
         last_updated=last_updated,
         updated=bool(updated),
+        update_id=update_id,
         id=message_id,
     )
 
@@ -83,7 +85,7 @@ class MessageTable:
         self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
         self.width = len(self._fields)
         self.update = (
-            "UPDATE command SET {assignments}updated = 1, last_updated = max(?, last_updated + 1)"
+            "UPDATE command SET {assignments}updated = 1, update_id = ?, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
 
@@ -148,15 +150,16 @@ class MessageTable:
         first = f"SELECT id FROM {self.kind.KIND}{conditions}{order} LIMIT ?"
         return f"DELETE FROM {self.kind.KIND} WHERE id IN ({first})", (*parameters, take)
 
-    def change(self, device_id, command_id, now, changes):
+    def change(self, device_id, command_id, now, update_id, changes):
         """The statement that records what became of a command and returns its row.
 
+        :param update_id: the number of this update.
         :param changes: field -> value; only ``status`` and ``result``.
         :returns: SQL and its parameters.
         """
         assignments = "".join(f"{field} = ?, " for field in ("status", "result") if field in changes)
         values = [changes[field] for field in ("status", "result") if field in changes]
-        return self.update.format(assignments=assignments), (*values, now, command_id, device_id)
+        return self.update.format(assignments=assignments), (*values, update_id, now, command_id, device_id)
 
     def _conditions(self, query, order=()):
         terms = list(_time_terms(query))

@@ -20,9 +20,9 @@ _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
 PUT_COUNTER = "INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)"
 _BODY = msgspec.json.Encoder()
 
-TIME, BATCH = "server_time", "batch"
-"""Names of counters, beside those of the kinds: the last time that was given in milliseconds, and how many batches there were. The latter
-tells whether a batch was committed before the process that was to say so died."""
+TIME, BATCH, UPDATE = "server_time", "batch", "command_update"
+"""Names of counters, beside those of the kinds: the last time that was given in milliseconds, how many batches there were, and the number
+of the last update of a command. That of batches tells whether one was committed before the process that was to say so died."""
 
 
 class Batch:
@@ -156,7 +156,9 @@ class UpdateCommand:
     def prepare(self, batch):
         """Give the time."""
         if is_integer_of_sqlite(self._arguments[1]):
-            batch.ask(self, run(*MESSAGE_TABLES[Command].change(*self._arguments, batch.now, self._changes)))
+            batch.counters[UPDATE] += 1
+            change = MESSAGE_TABLES[Command].change(*self._arguments, batch.now, batch.counters[UPDATE], self._changes)
+            batch.ask(self, run(*change))
 
     def recall(self):
         """The step that finds the same when the change has been made."""

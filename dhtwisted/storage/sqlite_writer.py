@@ -24,7 +24,7 @@ from dhtwisted.errors import (
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.entities import entity_tables
 from dhtwisted.storage.sqlite_database import connect_reader, connect_writer
-from dhtwisted.storage.sqlite_operations import BATCH, PUT_COUNTER, TIME, Batch
+from dhtwisted.storage.sqlite_operations import BATCH, PUT_COUNTER, TIME, UPDATE, Batch
 from dhtwisted.storage.sqlite_steps import DAMAGED, DONE, TAKEN, UNAVAILABLE, frame
 from dhtwisted.storage.sqlite_transaction import connect, transaction, translated_errors
 from dhtwisted.storage.worker import Worker
@@ -213,7 +213,7 @@ def _read_entities(connection):
 
 
 def _read_counters(connection):
-    names = (TIME, BATCH, *MESSAGE_KINDS)
+    names = (TIME, BATCH, UPDATE, *MESSAGE_KINDS)
     return dict.fromkeys(names, 0) | dict(connection.execute("SELECT name, value FROM counter"))
 
 

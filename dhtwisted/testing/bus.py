@@ -42,7 +42,7 @@ class BusContract:
         for each in events:
             message, number = each.message, next(self._numbers)
             if each.action == "command/update":
-                message = replace(message, updated=True, last_updated=number)
+                message = replace(message, updated=True, last_updated=number, update_id=number)
             else:
                 message.id = message.timestamp = number
             stored.append(Event(each.action, message))

@@ -88,6 +88,19 @@ class DurableStorageContract(KilledStorage):
         assert after.timestamp >= before.timestamp, "server times never step back over restarts, also when the clock did"
 
     @pytest_twisted.ensureDeferred
+    async def test_numbers_of_updates_go_on_over_a_restart(self, clock, directory):
+        async with self.opened(clock, directory) as storage:
+            await storage.append([command(), command("gone", "b")])
+            before = await storage.update_command("a", 1, {})
+            gone = await storage.update_command("b", 2, {})
+            await storage.forget_messages(Command, MessageQuery(device_ids=("b",), take=1))
+        clock.time -= 3600
+        async with self.opened(clock, directory) as storage:
+            assert await storage.get_message(Command, "a", 1) == before, "update_id is kept"
+            after = await storage.update_command("a", 1, {})
+        assert after.update_id > gone.update_id > before.update_id, "numbers of updates go on, also when the command of the last is gone"
+
+    @pytest_twisted.ensureDeferred
     async def test_restored_messages_outlive_a_restart(self, clock, directory):
         kept = command(id=7, timestamp=5, arrived=8, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
         gone, later = notification(id=12, timestamp=5, arrived=5), [command(), notification()]

@@ -160,13 +160,14 @@ class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
         before = replace(sent)
         clock.time += 1
         updated = await storage.update_command("a", 1, {"status": "done", "result": b"[1]"})
-        expected = replace(before, status="done", result=b"[1]", updated=True, last_updated=now(clock))
+        expected = replace(before, status="done", result=b"[1]", updated=True, last_updated=now(clock), update_id=updated.update_id)
         assert updated == expected, "update_command sets what it is given, updated and last_updated, and returns the whole command"
         assert await storage.get_message(Command, "a", 1) == expected, "and so it is stored"
         clock.time += 1
         assert updated.updated is True, "updated is a boolean, whatever the backend makes of it"
         again = await storage.update_command("a", 1, {"status": None})
-        assert again == replace(expected, status=None, last_updated=now(clock)), "what is not given stays as it was"
+        expected = replace(expected, status=None, last_updated=now(clock), update_id=again.update_id)
+        assert again == expected, "what is not given stays as it was"
 
     @pytest_twisted.ensureDeferred
     async def test_each_update_is_later_than_the_one_before(self, storage, clock):
@@ -174,6 +175,23 @@ class MessageStorageContract(MessageQueries, MessageOrdering, MessageRestoring):
         updates = await results(*(storage.update_command("a", 1, {"status": str(n)}) for n in range(5)))
         times = [now(clock), *(u.last_updated for u in updates)]
         assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False)), "last_updated ascends by 1 ms at least"
+
+    @pytest_twisted.ensureDeferred
+    async def test_updates_are_numbered_in_the_order_of_commits(self, storage, clock):
+        await storage.append([command(), command("c", "b")])
+        made = await results(*(storage.update_command(*of, {}) for of in [("a", 1), ("b", 2)] * 3))
+        assert all(m.update_id > 0 for m in made), "an update has a positive update_id"
+        assert len({m.update_id for m in made}) == len(made), "of its own"
+        for device_id, command_id in (("a", 1), ("b", 2)):
+            numbers = [m.update_id for m in made if m.id == command_id]
+            assert numbers == sorted(numbers), "the later of two updates has the higher one"
+            stored = await storage.get_message(Command, device_id, command_id)
+            assert stored.update_id == numbers[-1], "a command has that of its last update"
+        clock.time -= 3600
+        last = await storage.update_command("a", 1, {})
+        assert last.update_id > max(m.update_id for m in made), "whatever the clock shows"
+        await storage.append(later := [command()])
+        assert later[0].update_id == 0, "a command without updates has none"
 
     @pytest_twisted.ensureDeferred
     async def test_update_of_nothing_is_none(self, storage):

@@ -131,7 +131,8 @@ class MessageRestoring(StorageContract):
         given = old_command(5, result=b"1")
         await storage.restore([given])
         updated = await storage.update_command("a", 5, {"status": "again"})
-        assert updated == replace(given, status="again", last_updated=now(clock)), "a restored command is updated as any other"
+        changes = {"status": "again", "last_updated": now(clock), "update_id": updated.update_id}
+        assert updated == replace(given, **changes), "a restored command is updated as any other"
         assert given == old_command(5, result=b"1"), "and the object that was handed in stays as it was"
 
     @pytest_twisted.ensureDeferred

@@ -50,7 +50,8 @@ _TYPES = {
 }
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None
-_DERIVED = ("login_key",)
+_LEFT_OUT = ("login_key", "update_id")
+"""What follows from other fields, or says something within its storage alone."""
 
 
 def _member(field):
@@ -58,9 +59,12 @@ def _member(field):
     return (field.name, kind) if field.required or field.name in _REQUIRED else (field.name, kind, field.default)
 
 
+def _fields(kind):
+    return [field for field in fields(kind) if field.name not in _LEFT_OUT]
+
+
 def _record(kind):
-    members = [_member(field) for field in fields(kind) if field.name not in _DERIVED]
-    return msgspec.defstruct(kind.KIND, members, kw_only=True, forbid_unknown_fields=True)
+    return msgspec.defstruct(kind.KIND, map(_member, _fields(kind)), kw_only=True, forbid_unknown_fields=True)
 
 
 _RECORDS = {kind: _record(kind) for kind in KINDS}
@@ -88,7 +92,7 @@ def encode_item(item):
     """
     kind = type(item)
     try:
-        values = {name: getattr(item, name) for name in kind.__struct_fields__ if name not in _DERIVED}
+        values = {field.name: getattr(item, field.name) for field in _fields(kind)}
         for name in _JSON_FIELDS[kind]:
             if values[name] is not None:
                 values[name] = values[name].decode()
