@@ -344,6 +344,7 @@ def test_what_was_stored_long_before_a_server_began_comes_no_more(node):
         node.store("lamp")
         node.store("lamp", Command, timestamp=5)
     for command_id in (3, 1):
+        node.clock.advance(1)
         node.update("lamp", command_id)
     node.clock.advance(FRESH / 1000 + 1)
     node.store("lamp")

@@ -148,7 +148,7 @@ async def test_what_was_committed_is_acknowledged_though_no_answer_came(storage,
     await blocking
     assert await results(*operations) == [
         None,
-        replace(given, status="done", updated=True, last_updated=given.timestamp + 1),
+        replace(given, status="done", updated=True, last_updated=given.timestamp + 1, update_id=1),
         Network(name="a", id=1),
         None,
     ]
