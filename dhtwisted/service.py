@@ -213,8 +213,9 @@ class DeviceHiveService(Service):
         from dhtwisted.transports.monitoring import Monitor
 
         self._monitor = Monitor(self._reactor)
+        site = self._monitor.site()
         for description in self._settings.metrics.listen:
-            for port in await listen(self._reactor, description, self._monitor.site(), "metrics.listen"):
+            for port in await listen(self._reactor, description, site, "metrics.listen"):
                 self._at_stop("monitor", port.stopListening)
                 self._tell_monitor(description, port.getHost())
 

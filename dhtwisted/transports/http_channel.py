@@ -21,11 +21,12 @@ class BoundedChannel(HTTPChannel):
 
     :ivar factory: has ``reactor``, ``deadlines``, ``budget``, ``head_timeout``, ``body_timeout``, ``idle_timeout``, and a ``timeOut`` of
         ``None``: the deadlines take the place of Twisted's timer.
+    :ivar is_idle: whether no request is under way, nor has begun.
     :ivar account: what is held for this connection, an :class:`~dhtwisted.budget.Account`.
     """
 
     events = Logger()
-    _is_idle = False
+    is_idle = False
     _is_closing = False
     _yields = False
     _waits_for_budget = False
@@ -60,18 +61,18 @@ class BoundedChannel(HTTPChannel):
 
     def _has_read(self):
         """All is read that can be. A request that has begun must have its head in time; empty lines between requests are none."""
-        if self._is_idle and not self.paused and (self.requests or self._buffer.strip()):
-            self._is_idle = False
+        if self.is_idle and not self.paused and (self.requests or self._buffer.strip()):
+            self.is_idle = False
             self.factory.deadlines.set(self, self.factory.head_timeout, self.head_late)
 
     def allHeadersReceived(self):
         super().allHeadersReceived()
         if self.length != 0:
-            self._is_idle = False
+            self.is_idle = False
             self.factory.deadlines.set(self, self.factory.body_timeout, self.body_late)
 
     def allContentReceived(self):
-        self._is_idle = False
+        self.is_idle = False
         self.factory.deadlines.clear(self)
         super().allContentReceived()
 
@@ -95,7 +96,7 @@ class BoundedChannel(HTTPChannel):
         self._read_on()
 
     def _expect_request(self):
-        self._is_idle = True
+        self.is_idle = True
         if self._waitingForTransport:
             # The time begins when the answer has been taken.
             self.factory.deadlines.clear(self)
@@ -143,7 +144,7 @@ class BoundedChannel(HTTPChannel):
     def pauseProducing(self):
         super().pauseProducing()
         self._look_at_output()
-        if self._is_idle:
+        if self.is_idle:
             self.factory.deadlines.clear(self)
         self._read_on()
 
@@ -152,7 +153,7 @@ class BoundedChannel(HTTPChannel):
         if self._is_closing:
             return
         self._look_at_output()
-        if self._is_idle:
+        if self.is_idle:
             self._expect_request()
         self._give_room()
         self._read_on()

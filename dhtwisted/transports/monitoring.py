@@ -8,11 +8,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 
 from dhtwisted.interfaces import IMeasuredStorage, IObservedBus, ISelfCheck
 from dhtwisted.metrics import family
 from dhtwisted.model import Command, User
+from dhtwisted.transports.monitor_site import MonitorSite
 from dhtwisted.transports.scrape import build_info, render_bus, render_server, render_storages
 
 PROBE_SECONDS = 2.0
@@ -147,11 +148,7 @@ class Monitor:
         health.putChild(b"live", _Page(self._live))
         health.putChild(b"ready", _Page(self._ready))
         root.putChild(b"metrics", _Page(self._metrics))
-        site = Site(root)
-        site.noisy = False
-        # A line for each scrape would bury what matters.
-        site.log = lambda request: None
-        return site
+        return MonitorSite(root, self._clock)
 
     async def _live(self):
         return 200, CONTENT_TYPE, b"live\n"
