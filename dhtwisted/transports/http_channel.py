@@ -80,6 +80,7 @@ class BoundedChannel(HTTPChannel):
         """An answer has been written: read on, unless others are to have their turn first, or the client must take some of it."""
         del self.requests[0]
         if not self.persistent:
+            # What follows stays unread, as behind a request that is under way.
             self.loseConnection()
             return
         self._handlingRequest = False
@@ -191,7 +192,7 @@ class BoundedChannel(HTTPChannel):
 
     def finish(self):
         """Answer what is under way, and close."""
-        if self._handlingRequest:
+        if self.requests and self._handlingRequest:
             self.persistent = 0
         else:
             self.loseConnection()

@@ -89,7 +89,7 @@ class HttpChannel(BoundedChannel):
         the same, so a poll that waits is answered at once. Twisted calls it again whenever it resumes reading.
         """
         self._has_all = True
-        if self._handlingRequest:
+        if self.requests and self._handlingRequest:
             self.requests[0].end_waiting()
         self._close_after_all()
 
@@ -114,7 +114,7 @@ class HttpChannel(BoundedChannel):
             self.loseConnection()
 
     def finish(self):
-        if self._handlingRequest:
+        if self.requests and self._handlingRequest:
             self.requests[0].end_waiting()
         super().finish()
 

@@ -1,5 +1,6 @@
 """Frames that bring nothing, never end, or say that they are immense: closed with a code, in little memory (Access 5, Messages 4 and 5)."""
 
+import select
 import socket
 import zlib
 from contextlib import suppress
@@ -9,6 +10,8 @@ import pytest
 from tests.faults.corpus import CLOSE, MASK, PING, TEXT, frame
 from tests.faults.measures import resident, slowest_answer
 from tests.faults.wire import Wire
+from tests.system.process import PASSWORD
+from tests.waiting import wait_until
 
 MEGABYTES = 30
 """By which the server may grow meanwhile: some buffers, and what Python keeps."""
@@ -106,3 +109,47 @@ def test_a_mask_or_close_of_every_sort_is_answered(server):
         wire = Wire(server.port)
         wire.socket.sendall(data)
         assert wire.close_code() == PROTOCOL_ERROR, data
+
+
+def test_who_asks_over_http_and_does_not_read_is_not_read(server):
+    """Its requests wait in the kernel, one answer in memory, and after ten seconds it is gone."""
+    memory, connection = resident(server), socket.create_connection(("127.0.0.1", server.port), 20)
+    connection.settimeout(2)
+    taken = 0
+    request = b"GET /api/rest/openapi.json HTTP/1.1\r\nHost: h\r\n\r\n" * 100
+    with suppress(TimeoutError, ConnectionError):
+        while taken < ENDLESS:
+            connection.sendall(request)
+            taken += len(request)
+    assert taken < ENDLESS / 20
+    assert slowest_answer(server, 0.3) < 1
+    assert resident(server) - memory < MEGABYTES
+    wait_until(lambda: is_cut_off(connection), "it may stay without reading")
+    assert "an HTTP connection is ended: it does not read its answers" in server.log
+
+
+def is_cut_off(connection):
+    """Whether the server has ended a connection; what it has sent is not read."""
+    poller = select.poll()
+    poller.register(connection, select.POLLRDHUP)
+    return bool(poller.poll(0))
+
+
+def test_polls_that_are_not_read_have_a_bound_together(start):
+    server = start("--storage", "memory:", DHTWISTED_LIMITS_OUTPUT_TOTAL="32MiB")
+    client = server.connect()
+    client.call("device/save", deviceId="d", device={"name": "d", "networkId": 1, "deviceTypeId": 1})
+    for _ in range(4):
+        client.call("notification/insert", deviceId="d", notification={"notification": "n", "parameters": {"x": "y" * 900_000}})
+    token = client.call("token", login="dhadmin", password=PASSWORD)["accessToken"]
+    query = (
+        f"GET /api/rest/device/notification/poll?deviceIds=d&timestamp=2020-01-01T00:00:00.000 HTTP/1.1\r\nAuthorization: Bearer {token}"
+    )
+    memory, pollers = resident(server), [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(60)]
+    for poller in pollers:
+        poller.sendall(f"{query}\r\nHost: h\r\n\r\n".encode())
+    assert slowest_answer(server, 1) < 8
+    assert resident(server) - memory < 32 + MEGABYTES
+    wait_until(lambda: all(map(is_cut_off, pollers[:1])), "it may stay without reading")
+    assert client.call("server/info")
+    assert "Traceback" not in server.log

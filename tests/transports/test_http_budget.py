@@ -1,0 +1,141 @@
+"""HTTP and the memory that all connections share: what counts in it, and what happens when it is used up."""
+
+import json
+
+import pytest
+import pytest_twisted
+
+INFO = b"GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
+TOTAL = 200_000
+
+
+@pytest.fixture
+def limited(listen):
+    """A function that starts a server with little memory for its clients; gives it, and an account of somebody else's."""
+
+    async def start(**limits):
+        server = await listen(limits={"output_total": TOTAL} | limits)
+        return server, server.memory.server.budget.account(lambda reason: None)
+
+    return start
+
+
+async def some_turns(server):
+    for _ in range(50):
+        await server.tick()
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_request_is_begun_before_there_is_room(limited, nothing_logged):
+    server, other = await limited()
+    connection = await server.connect()
+    other.add(TOTAL)
+    connection.write(INFO * 2)
+    await some_turns(server)
+    assert connection.received == b""
+    other.remove(TOTAL)
+    for _ in range(2):
+        assert (await connection.until(b"}")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_waited_too_long_is_told_to_come_again(limited, nothing_logged, monkeypatch):
+    monkeypatch.setattr("dhtwisted.transports.rest.SLOW_SECONDS", 0.2)
+    server, other = await limited()
+    connection = await server.connect()
+    other.add(TOTAL)
+    connection.write(INFO)
+    answer = await connection.until(b"}")
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: 1\r\n" in answer
+    other.remove(TOTAL)
+    await some_turns(server)
+    assert connection.received == b"", "it is answered once"
+    connection.write(INFO)
+    assert (await connection.until(b"}")).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_goes_while_waiting_is_forgotten(limited, nothing_logged):
+    server, other = await limited()
+    connection = await server.connect()
+    other.add(TOTAL)
+    connection.write(INFO)
+    await some_turns(server)
+    connection.transport.abortConnection()
+    while server.factory.open_connections:
+        await server.tick()
+    other.remove(TOTAL)
+    await some_turns(server)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_counts_until_it_is_answered(limited, nothing_logged):
+    server, _ = await limited()
+    budget = server.memory.server.budget
+    body = json.dumps({"login": "x" * 50_000, "password": "y"}).encode()
+    head = b"POST /api/rest/token HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    first, second = await server.connect(), await server.connect()
+    first.write(head + body[:40_000])
+    second.write(head + body[:40_000])
+    while budget.total < 80_000:
+        await server.tick()
+    assert budget.total == 80_000
+    first.transport.abortConnection()
+    second.write(body[40_000:])
+    assert (await second.until(b"}")).startswith(b"HTTP/1.1 401 ")
+    assert not budget.total
+
+
+@pytest_twisted.ensureDeferred
+async def test_bodies_are_read_no_further_while_there_is_no_room(limited, nothing_logged):
+    server, other = await limited()
+    budget = server.memory.server.budget
+    body = json.dumps({"login": "x" * 150_000, "password": "y"}).encode()
+    connection = await server.connect()
+    other.add(TOTAL)
+    connection.write(
+        b"POST /api/rest/token HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    connection.write(body)
+    await some_turns(server)
+    assert TOTAL < budget.total <= TOTAL + 65536, "one read"
+    other.remove(TOTAL)
+    assert (await connection.until(b"}")).startswith(b"HTTP/1.1 ")
+    assert not budget.total
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_answer_for_which_there_is_no_room_is_refused(limited, nothing_logged):
+    server, other = await limited()
+    token = f"Authorization: Bearer {server.memory.token()}\r\n"
+    body = json.dumps({"name": "d", "networkId": 1, "deviceTypeId": 1, "data": {"x": "y" * 150_000}}).encode()
+    status, _, _ = await server.http("PUT", "/api/rest/device/d", token + "Content-Type: application/json\r\n", body)
+    assert status == 204
+    assert (await server.http("GET", "/api/rest/device/d", token))[0] == 200
+    other.add(TOTAL // 2)
+    status, headers, _ = await server.http("GET", "/api/rest/device/d", token)
+    assert status == 503 and headers["retry-after"] == "1"
+    other.remove(TOTAL // 2)
+    assert (await server.http("GET", "/api/rest/device/d", token))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_others_have_their_turn_between_pipelined_requests(listen, nothing_logged):
+    server = await listen()
+    many, other = await server.connect(), await server.connect()
+    answered = []
+    plain = server.factory.site.process
+
+    def process(request):
+        answered.append(request.channel.number)
+        plain(request)
+
+    server.factory.site.process = process
+    many.write(INFO * 1000)
+    while not answered:
+        await server.tick()
+    other.write(INFO)
+    await other.until(b"}")
+    assert answered.count(1) < 300
+    for _ in range(1000):
+        await many.until(b"}")
