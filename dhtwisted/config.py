@@ -212,7 +212,7 @@ class LimitSettings:
     polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)
     logins_per_minute: int = option(30, Integer(), "failed ones, per address (IPv6: /64) and per login; then 429", reloads=True)
-    handshake_timeout: float = option(10.0, Duration(), "for a new connection to say what it wants", reloads=True)
+    handshake_timeout: float = option(10.0, Duration(), "for TLS and the head of a request to come", reloads=True)
     idle_timeout: float = option(
         75.0,
         Duration(),

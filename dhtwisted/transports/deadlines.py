@@ -8,6 +8,7 @@ peer has taken the last byte, or when it takes nothing.
 from __future__ import annotations
 
 import fcntl
+import math
 import struct
 import termios
 from typing import TYPE_CHECKING
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from dhtwisted.budget import Account
 
-LINGER_SECONDS = 1.0
-"""For a peer that has taken everything to close its side too. The timer comes once a second, so it is two at most."""
+LINGER_SECONDS = 0.5
+"""For a peer that has taken everything to close its side too; with a timer that comes once a second, it has two at most."""
 
 
 def socket_of(transport):
@@ -66,7 +67,7 @@ class Leaving:
 
     def __init__(self, transport, now: float) -> None:
         self._transport = transport
-        self._left = untaken(transport)
+        self._left: float = math.inf
         self.since = now
 
     def is_over(self, now: float) -> bool:

@@ -105,8 +105,9 @@ class HttpChannel(BoundedChannel):
         self._close_after_all()
 
     def _close_after_all(self):
-        is_done = not (self._handlingRequest or self._busyReceiving or (self.paused and self._buffer))
-        if not self._has_all or self._is_closing or not is_done:
+        if not self._has_all or self._is_closing:
+            return
+        if self._handlingRequest or self._busyReceiving or (self.paused and self._buffer):
             return
         if self.requests or self.clearLineBuffer():
             self.refuse(MalformedHttp())
