@@ -7,7 +7,6 @@ a storage with a disk writes them in between, and forgets the transaction when t
 import re
 from functools import lru_cache
 from itertools import islice
-from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -31,6 +30,7 @@ class EntityTable:
         self.entities = {}
         self.owners = {field: {} for field in kind.UNIQUE}
         self._keys = OrderedKeys()
+        self._orders = {}
         self.holdings = {}
 
     def put(self, key, entity):
@@ -40,6 +40,12 @@ class EntityTable:
             self._keys.add(key)
         elif old is not None and entity is None:
             self._keys.remove(key)
+        for field, order in self._orders.items():
+            place = _place_by(field)
+            if old is not None:
+                order.remove(place(old))
+            if entity is not None:
+                order.add(place(entity))
         if self.kind.OWNER:
             self._hold(old, -1)
             self._hold(entity, 1)
@@ -79,13 +85,21 @@ class EntityTable:
         return filter(_condition(query), found)
 
     def _by_field(self, query):
-        """The same, sorted by another field."""
-        found = self._matching(query)
-        if query.after:
-            found = filter(_is_behind(query), found)
-        found = sorted(found, key=attrgetter(self.kind.KEY))
-        found.sort(key=lambda entity: _none_first(getattr(entity, query.sort)), reverse=query.descending)
-        return found
+        """The same, sorted by another field. The order of all entities is kept from the first time that it is asked for: a long list is
+        read in many portions.
+        """
+        place, candidates = _place_by(query.sort), self._candidates(query)
+        if candidates is not None:
+            order = OrderedKeys(map(place, candidates))
+        elif query.sort in self._orders:
+            order = self._orders[query.sort]
+        else:
+            order = self._orders[query.sort] = OrderedKeys(map(place, self.entities.values()))
+        after = query.after and ((*_none_first(query.after[0]), query.after[1]),)
+        places = order.walk_down_groups(2, after) if query.descending else order.walk(after=after)
+        found = ((each, self.entities.get(each[2])) for each in places)
+        # Places that were left may be among them.
+        return filter(_condition(query), (entity for each, entity in found if entity is not None and place(entity) == each))
 
     def _matching(self, query):
         candidates = self._candidates(query)
@@ -214,15 +228,14 @@ def _condition(query):
     return matches
 
 
-def _is_behind(query):
-    """Whether an entity comes behind ``query.after`` in an order by another field than the key, as a function."""
-    place, key = _none_first(query.after[0]), query.after[1]
+def _place_by(field):
+    """The place of an entity in the order by a field, as a function."""
 
-    def is_behind(entity):
-        own = _none_first(getattr(entity, query.sort))
-        return entity.key > key if own == place else (own > place) != query.descending
+    def place(entity):
+        value = getattr(entity, field)
+        return value is not None, value, entity.key
 
-    return is_behind
+    return place
 
 
 def _none_first(value):

@@ -9,7 +9,7 @@ _CLEAR_ABOVE = 1000
 class OrderedKeys:
     """Keys in ascending order. Adding and removing cost next to nothing: the order is made when somebody walks, or half of them are gone.
 
-    :param keys: the first of them, in any order.
+    :param keys: the first of them, in any order. Whatever can be compared is a key.
     """
 
     __slots__ = ("_gone", "_keys", "_new")
@@ -38,13 +38,9 @@ class OrderedKeys:
     def walk(self, descending=False, after=()):
         """Go through the keys. Among them may be some that were removed.
 
-        :param after: empty, or a key, which need not be in, behind which to begin.
+        :param after: empty, or a key, which need not be in, behind which to begin, in a tuple.
         """
-        if self._new:
-            # What is in order already costs the sort a look at each.
-            self._keys += self._new
-            self._new.clear()
-            self._keys.sort()
+        self._settle()
         low, high = 0, len(self._keys)
         if after and descending:
             high = bisect_left(self._keys, after[0])
@@ -52,3 +48,27 @@ class OrderedKeys:
             low = bisect_right(self._keys, after[0])
         positions = range(low, high)
         return map(self._keys.__getitem__, reversed(positions) if descending else positions)
+
+    def walk_down_groups(self, width, after=()):
+        """Go through keys that are tuples, descending by their first parts, and ascending within those that agree in them.
+
+        :param width: how many parts those are.
+        """
+        self._settle()
+        keys, high = self._keys, len(self._keys)
+        if after:
+            group = after[0][:width]
+            high = bisect_left(keys, group)
+            end = bisect_right(keys, group, high, key=lambda key: key[:width])
+            yield from map(keys.__getitem__, range(bisect_right(keys, after[0], high, end), end))
+        while high:
+            low = bisect_left(keys, keys[high - 1][:width], 0, high)
+            yield from map(keys.__getitem__, range(low, high))
+            high = low
+
+    def _settle(self):
+        if self._new:
+            # What is in order already costs the sort a look at each.
+            self._keys += self._new
+            self._new.clear()
+            self._keys.sort()

@@ -109,3 +109,21 @@ def test_patterns_are_those_of_sql(pattern, text):
 def test_a_pattern_of_many_parts_ends():
     """Backtracking would try some 10**12 ways; this must not depend on a clock, so it just has to come to an end."""
     assert not like_pattern("%a" * 30 + "%b").fullmatch("a" * 2000)
+
+
+def test_an_order_that_was_asked_for_follows_every_change(tables):
+    def change(method, *arguments):
+        transaction = Transaction(tables, {"network": len(tables[Network].entities)})
+        getattr(transaction, method)(*arguments)
+        transaction.apply()
+
+    assert names(tables, sort="name") == ["a", "b"]
+    change("update", Network, 1, {"name": "c"})
+    change("insert", Network(name="a"))
+    assert names(tables, sort="name") == ["a", "b", "c"]
+    change("update", Network, 1, {"name": "aa"})
+    change("update", Network, 1, {"name": "c"})
+    change("update", Network, 2, {"description": "seen"})
+    assert names(tables, sort="name", descending=True) == ["c", "b", "a"]
+    change("delete", Network, 2)
+    assert names(tables, sort="name", descending=True) == ["c", "a"]

@@ -30,3 +30,16 @@ def test_what_comes_and_goes_is_forgotten_without_a_walk():
         keys.add(key)
         keys.remove(key)
     assert len(list(keys.walk())) <= 1002
+
+
+places = st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 5))
+
+
+@given(keys=st.sets(places), after=places)
+def test_walks_down_by_the_first_parts(keys, after):
+    walked = OrderedKeys(keys)
+    expected = sorted(keys, key=lambda key: key[2])
+    expected.sort(key=lambda key: key[:2], reverse=True)
+    assert list(walked.walk_down_groups(2)) == expected
+    behind = [key for key in expected if key[:2] < after[:2] or (key[:2] == after[:2] and key[2] > after[2])]
+    assert list(walked.walk_down_groups(2, (after,))) == behind
