@@ -93,8 +93,11 @@ class Retention:
         return int(now * 1000)
 
     async def _last_arrival(self):
-        """Milliseconds: the last time that was certainly over, since the storage gave it; now, if there are no messages."""
-        query = MessageQuery(by_arrival=True, descending=True, take=1)
+        """Milliseconds: the last time that was certainly over, since the storage gave it; now, if there are no messages.
+
+        A message that was imported may say that it arrived in the future. That time is not over, and says nothing.
+        """
+        query = MessageQuery(by_arrival=True, before=int(self._reactor.seconds() * 1000) + 1, descending=True, take=1)
         last = [message.arrived for kind in MESSAGE_KINDS.values() for message in await self._messages.find_messages(kind, query)]
         return max(last, default=self._reactor.seconds() * 1000)
 

@@ -179,3 +179,22 @@ async def test_a_clock_that_is_ahead_for_less_than_a_day_deletes_nothing(storage
 async def test_may_be_stopped_without_a_start(clock, storage):
     await Retention(clock, storage, HOUR).stop()
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("arrived", [253_402_300_799_000, 2**62], ids=["9999", "beyond"])
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_was_imported_with_an_arrival_in_the_future_leaves_the_guard_on(storage, arrived):
+    """Nobody could say by it that the clock, which is ahead, is right: that time is not over."""
+    wrong, steady = Clock(), Clock()
+    wrong.advance(200 * HOUR)
+    await storage.append([notification("n")])
+    await storage.restore(
+        [notification("future", id=9, timestamp=5, arrived=arrived), command("c", id=9, timestamp=5, arrived=arrived, last_updated=5)]
+    )
+    retention = Retention(wrong, storage, 30 * HOUR * 1000, steady.seconds)
+    retention.start()
+    for _ in range(23):
+        steady.advance(HOUR)
+        wrong.advance(HOUR)
+    assert sorted(await left(storage)) == ["c", "future", "n"]
+    await retention.stop()

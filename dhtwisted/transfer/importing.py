@@ -23,8 +23,8 @@ class Import:
     :param storage: an opened ``IEntityStorage``.
     :param messages: an opened ``IMessageStorage``; often the same object.
     :param reader: a :class:`~dhtwisted.transfer.stream.Reader`.
-    :param now: milliseconds. A message that does not say when it arrived, as in exports of older programs, arrived at its own time, but not
-        later than this, nor than the export if that is still later: a clock may not be set yet.
+    :param now: milliseconds. No message arrived later than this, nor than the export if that is still later: a clock may not be set
+        yet. One that does not say when it arrived, as in exports of older programs, arrived at its own time.
     :param report: called after each portion; what it raises ends the import.
     :ivar begun: something may have been stored.
     :ivar found: how many objects were there already, from the same import before.
@@ -98,8 +98,8 @@ class Import:
             if earlier.item.id == later.item.id:
                 raise later.refused("comes twice")
         for entry in missing:
-            if entry.item.arrived is None:
-                entry.item.arrived = min(entry.item.timestamp, self._latest)
+            item = entry.item
+            item.arrived = min(item.timestamp if item.arrived is None else item.arrived, self._latest)
         try:
             await self._messages.restore([entry.item for entry in missing])
         except (Duplicate, Unstorable):
@@ -120,9 +120,14 @@ class Import:
         first = batch[0].item
         query = MessageQuery(after=(first.timestamp, first.id - 1), take=len(batch))
         there = {message.id: message for message in await self._messages.find_messages(type(first), query)}
-        missing = [entry for entry in batch if not _is_same(there.get(entry.item.id), entry.item)]
+        missing = [entry for entry in batch if not self._is_same(there.get(entry.item.id), entry.item)]
         self.found += len(batch) - len(missing)
         return missing
+
+    def _is_same(self, stored, item):
+        """Whether a message is stored already; an arrival that was not taken from the file, any import may have decided."""
+        is_decided = item.arrived is None or item.arrived > self._latest
+        return stored == item or (stored is not None and is_decided and replace(stored, arrived=item.arrived) == item)
 
 
 def batches(reader):
@@ -136,11 +141,6 @@ def batches(reader):
         size += entry.size
     if batch:
         yield batch
-
-
-def _is_same(stored, item):
-    """Whether a message is stored already; what the file does not say of it, any import may have decided."""
-    return stored == item or (stored is not None and item.arrived is None and replace(stored, arrived=None) == item)
 
 
 def _most(item):

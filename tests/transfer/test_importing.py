@@ -176,6 +176,17 @@ def test_messages_of_older_exports_count_from_their_own_times_at_the_latest_from
     assert [message.arrived for message in found] == [5, max(now, EXPORTED)]
 
 
+def test_no_message_arrives_in_the_future(storage):
+    """It would be kept for as long as that lasts, and say that a clock which is ahead is right."""
+    source = MemoryStorage(Clock())
+    at_once(fill(source, stored=[notification(id=1, timestamp=2**42, arrived=1), notification(id=2, timestamp=5, arrived=2**47)]))
+    data = at_once(exported(source))
+    at_once(imported_until(data, storage, "user"))
+    at_once(imported(data, storage, now=EXPORTED + 5))
+    found = at_once(storage.find_messages(Notification, MessageQuery()))
+    assert {message.id: message.arrived for message in found} == {1: 1, 2: EXPORTED}
+
+
 def test_an_older_export_goes_on_later(data):
     old = older(data.replace(b'"timestamp":8', b'"timestamp":4398046511104'))
     storage = MemoryStorage(Clock())
