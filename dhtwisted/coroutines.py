@@ -8,6 +8,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from dhtwisted.turns import NOW, serve
 from dhtwisted.waiter import DONE, Waiter
 
 
@@ -86,6 +87,11 @@ def run(coroutine, done, outcome=None):
         resume_after(waiting, coroutine, done)
 
 
+def _go_on(coroutine, done, client, outcome):
+    """Drive a coroutine on, on behalf of whom it began."""
+    serve(client, run, coroutine, done, outcome)
+
+
 def resume_after(waiting, coroutine, done):
     """Drive a coroutine to its end that has been begun and waits.
 
@@ -94,9 +100,9 @@ def resume_after(waiting, coroutine, done):
     :returns: whether it does wait; false when it awaits what it must not, which ``done`` has been told.
     """
     if type(waiting) is Waiter and waiting.resume is None:
-        waiting.resume = partial(run, coroutine, done)
+        waiting.resume = partial(_go_on, coroutine, done, NOW.client)
     elif isinstance(waiting, Deferred):
-        waiting.addBoth(partial(run, coroutine, done))
+        waiting.addBoth(partial(_go_on, coroutine, done, NOW.client))
     else:
         coroutine.close()
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))

@@ -16,9 +16,13 @@ from twisted.python.failure import Failure
 from dhtwisted.coroutines import run
 from dhtwisted.deadlines import PATIENCE
 from dhtwisted.errors import DeadlinePassed, Unstorable
-from dhtwisted.model import Device, DeviceToken, EntityQuery, User
+from dhtwisted.lookups import Lookups
+from dhtwisted.model import Device, DeviceToken, EntityQuery, User, entity_size
+from dhtwisted.weighed import Weighed
 
 MAX_DEVICES = 100_000
+MAX_DEVICE_BYTES = 64 * 1024**2
+"""Of the ``data`` of devices in the cache."""
 
 LASTING = (User, DeviceToken)
 """Kinds that stay in the cache once they were asked for, and by which answers about rights are reckoned."""
@@ -67,7 +71,7 @@ class Entities:
     """Users, tokens of devices, and devices as they are now. All of the server's entity reads and writes pass here.
 
     :data:`LASTING` ones stay in the cache, since open connections are checked against them without waiting; devices make room for others
-    above :data:`MAX_DEVICES`, the longest known first.
+    above :data:`MAX_DEVICES` and :data:`MAX_DEVICE_BYTES`, the longest known first.
 
     :param storage: an opened ``IEntityStorage``.
     :param publish_change: called with kind and key of what was written here, as ``IMessageBus.publish_change``.
@@ -84,7 +88,9 @@ class Entities:
         self._storage = storage
         self._deadlines = deadlines
         self._publish_change = publish_change
-        self._known = {User: {}, DeviceToken: {}, Device: {}}
+        self._lookups = Lookups(storage)
+        self._devices = Weighed(MAX_DEVICES, MAX_DEVICE_BYTES, entity_size)
+        self._known = {User: {}, DeviceToken: {}, Device: self._devices}
         self.reading = {}
         self._changes = 0
         self._changed_at = {}
@@ -136,7 +142,7 @@ class Entities:
         entity = None
         while entity is None:
             asked_at = self._changes
-            entity = await self._storage.get(kind, key)
+            entity = await self._lookups.get(kind, key)
             if not self._is_changed(kind, key, asked_at):
                 if entity is not None:
                     self._keep(kind, key, entity)
@@ -216,7 +222,7 @@ class Entities:
         """
         if keys is None:
             self._note_all_changed()
-            self._known[Device].clear()
+            self._devices.clear()
             for kind in LASTING:
                 await self.fetch(kind, list(self._known[kind]))
             return
@@ -224,7 +230,7 @@ class Entities:
             if kind in self._known:
                 self._note_changed(kind, key)
             if kind is Device:
-                self._known[Device].pop(key, None)
+                self._devices.forget(key)
         for lasting in LASTING:
             await self.fetch(lasting, {key for kind, key in keys if kind is lasting and key in self._known[lasting]})
 
@@ -240,11 +246,17 @@ class Entities:
         if kind in LASTING:
             await self.fetch(kind, [key])
         else:
-            self._known[kind].pop(key, None)
+            self._devices.forget(key)
 
     def _keep(self, kind, key, entity):
         """Have the cache say what a key stands for; ``None`` for nothing."""
         self._note_changed(kind, key)
+        if kind is Device:
+            if entity is None:
+                self._devices.forget(key)
+            else:
+                self._devices.keep(key, entity)
+            return
         known = self._known[kind]
         # A token that is asked for the first time changes nobody's answers, and after a restart thousands are.
         self.users_epoch += kind is User or (kind is DeviceToken and key in known)
@@ -252,8 +264,6 @@ class Entities:
             known.pop(key, None)
         else:
             known[key] = entity
-        if kind is Device and len(known) > MAX_DEVICES:
-            del known[next(iter(known))]
 
     def _note_changed(self, kind, key):
         if len(self._changed_at) >= MAX_REMEMBERED:

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dhtwisted.access import DevicePrincipal, Principal, is_record_of
+from dhtwisted.addresses import limit_key
 from dhtwisted.arrivals import Arrivals
 from dhtwisted.audit import Audit
 from dhtwisted.broker import Broker
@@ -43,6 +44,7 @@ from dhtwisted.metrics import Metrics
 from dhtwisted.model import DeviceToken, User
 from dhtwisted.polls import Polls
 from dhtwisted.tracing import Trace
+from dhtwisted.turns import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -243,6 +245,13 @@ class Server:
         return False
 
     def _drive(self, coroutine, request, done):
+        before, NOW.client = NOW.client, _client_of(request)
+        try:
+            return self._drive_on(coroutine, request, done)
+        finally:
+            NOW.client = before
+
+    def _drive_on(self, coroutine, request, done):
         try:
             waiting = coroutine.send(None)
         except StopIteration as stop:
@@ -295,6 +304,7 @@ class Server:
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
+        NOW.client = request.principal.user_id
         self.check(request.action, request.principal)
         outcome = request.action.handler(request)
         return await outcome if isawaitable(outcome) else outcome
@@ -394,6 +404,12 @@ class Server:
         user, record = entities.user(claims.user_id), entities.device_token(claims.token_id)
         if user is None or not user.accepts(claims) or (is_bound and (record is None or not is_record_of(record, claims))):
             raise InvalidCredentials()
+
+
+def _client_of(request):
+    """For whom a request is, where clients are served in turn."""
+    principal = request.principal
+    return limit_key(request.session.output.address) if principal is None else principal.user_id
 
 
 def _identity(output, request):

@@ -23,6 +23,7 @@ from dhtwisted.deadlines import PATIENCE
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.server import Request
 from dhtwisted.throttle import RateLimit
+from dhtwisted.turns import serve
 
 ACTIONS_BY_FIELDS = {action.fields: action for action in ACTIONS.values()}
 
@@ -445,7 +446,7 @@ class Session:
         others = bool(self._replays)
         self._replays = _with(self._replays, subscription.replay)
         if not others:
-            run(self._send_replays(), self._replays_ended)
+            serve(self.principal and self.principal.user_id, run, self._send_replays(), self._replays_ended)
 
     async def _send_replays(self):
         while self._replays:

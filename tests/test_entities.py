@@ -6,6 +6,7 @@ import pytest
 import pytest_twisted
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -164,14 +165,29 @@ def test_a_read_that_a_deletion_overtakes_finds_nothing(entities, storage):
     assert entities.device("lamp") is None
 
 
-def test_devices_make_room_and_users_stay(entities, monkeypatch):
+def test_devices_make_room_and_users_stay(storage, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEVICES", 2)
+    entities = Entities(storage, lambda *change: None, Deadlines(Clock()))
     for number in range(5):
         at_once(entities.insert(User(login=f"user {number}")))
         at_once(entities.insert(device(f"device-{number}")))
     assert [entities.user(number) is not None for number in range(1, 6)] == [True] * 5
     assert [entities.device(f"device-{number}") is not None for number in range(5)] == [False] * 3 + [True] * 2
     assert at_once(entities.get(Device, "device-0")) == device("device-0")
+
+
+def test_devices_weigh_what_they_hold(storage, monkeypatch):
+    monkeypatch.setattr(module, "MAX_DEVICE_BYTES", 2500)
+    entities = Entities(storage, lambda *change: None, Deadlines(Clock()))
+    for number in range(4):
+        at_once(entities.insert(replace(device(f"device-{number}"), data=b"1" * 1000)))
+    assert [entities.device(f"device-{number}") is not None for number in range(4)] == [False] * 2 + [True] * 2
+    at_once(entities.update(Device, "device-3", {"data": b"1" * 3000}))
+    assert [entities.device(f"device-{number}") is not None for number in range(4)] == [False] * 4
+    assert at_once(entities.get(Device, "device-3")).data == b"1" * 3000
+    at_once(entities.delete(Device, "device-2"))
+    at_once(entities.update(Device, "device-1", {"data": None}))
+    assert entities.device("device-1") is not None
 
 
 # Other nodes

@@ -12,9 +12,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = {
-    "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines waiter throttle conventions "
-    "metrics masking tracing line_limit budget message_pages statistics private_files edited_text addresses password_records rules",
-    "core": "server logins broker arrivals access entities replay polls audit deadlines",
+    "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines turns weighed waiter "
+    "throttle conventions metrics masking tracing line_limit budget message_pages statistics private_files edited_text addresses "
+    "password_records rules",
+    "core": "server logins broker arrivals access entities lookups replay polls audit deadlines",
     "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",
@@ -42,7 +43,19 @@ MAY_IMPORT = {
     "testing": set(LAYERS),
 }
 
-BACKENDS_USE = {"errors", "interfaces", "model", "timestamps", "waiter", "statistics", "private_files", "edited_text", "password_records"}
+BACKENDS_USE = {
+    "errors",
+    "interfaces",
+    "model",
+    "timestamps",
+    "turns",
+    "waiter",
+    "weighed",
+    "statistics",
+    "private_files",
+    "edited_text",
+    "password_records",
+}
 """Of the ground, what a backend may know: a stranger's has no more."""
 
 CONFINED = {

@@ -1,29 +1,27 @@
 """Everything in one file: the storage of a single server that must not forget.
 
-SQLite in its write-ahead mode. A process of its own writes, commit by commit, each synced to the disk before anybody is told; a thread
-reads. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
+SQLite in its write-ahead mode. A process of its own writes, commit by commit, each synced to the disk before anybody is told; two threads
+read. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
 """
 
 import os
 import sys
-from contextlib import closing
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IMeasuredStorage, ISelfCheck, IStorage
-from dhtwisted.model import head_of, payload_size
 from dhtwisted.postgres.deadline import Deadline
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
 from dhtwisted.storage.entities import holdings
 from dhtwisted.storage.sqlite_copy import Copy, remove_copy
-from dhtwisted.storage.sqlite_database import FileLock, close_connection
+from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.storage.sqlite_operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
-from dhtwisted.storage.sqlite_transaction import translated_errors
+from dhtwisted.storage.sqlite_reader import Readers
 from dhtwisted.storage.sqlite_writer import Writer, open_file
 from dhtwisted.storage.worker import Worker
 
@@ -62,14 +60,16 @@ class FileStorage:
     def open(self):
         """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
-        self._lock = self._writer = self._read_connection = None
+        self._lock = self._writer = None
         self._damages.clear()
         self._hang = ""
-        self._reading = Worker(self._reactor, "storage reader")
+        self._readers = Readers(self._reactor)
+        first = self._readers.first
         try:
-            self._lock = yield self._reading.call(FileLock, self._path)
-            yield self._reading.call(remove_copy, self._path)
-            self._read_connection, self._tables, counters = yield self._reading.call(open_file, self._path)
+            self._lock = yield first.call(FileLock, self._path)
+            yield first.call(remove_copy, self._path)
+            first.connection, self._tables, counters = yield first.call(open_file, self._path)
+            yield Deferred.fromCoroutine(self._readers.connect(connect_reader, self._path))
             self._files = DataFiles(self._path, (*WRITTEN, LOCK))
             self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
             yield Deferred.fromCoroutine(self._start_writer())
@@ -94,7 +94,7 @@ class FileStorage:
             if self._copy is not None:
                 self._copy.stop()
             # What was to be written is promised; who still waits for a list would only make others wait.
-            self._reading.drop()
+            self._readers.drop(StorageUnavailable("the storage is closed"))
             hangs = True
             try:
                 yield self._batcher.drain()
@@ -106,7 +106,7 @@ class FileStorage:
 
     @inlineCallbacks
     def _let_go(self, hangs=False):
-        yield self._reading.stop(close_connection, self._read_connection)
+        yield Deferred.fromCoroutine(self._readers.stop(close_connection))
         if self._writer is not None:
             # The last one to close the file folds the write-ahead log into it and removes that.
             yield Deferred.fromCoroutine(self._writer.stop(hangs))
@@ -228,7 +228,8 @@ class FileStorage:
 
     def _read(self, kind, sql, parameters, size):
         self._check_open()
-        done = self.statistics.measure_read(self._reading.call(_select, self._read_connection, MESSAGE_TABLES[kind], sql, parameters, size))
+        reading = self._readers.select(MESSAGE_TABLES[kind], sql, parameters, size)
+        done = self.statistics.measure_read(Deferred.fromCoroutine(reading))
         return self._watched(done, "read")
 
     def _watched(self, done, deed):
@@ -258,9 +259,3 @@ def _work(messages):
         if message.parameters is not None and len(message.parameters) >= LARGE:
             work += len(message.parameters) // LARGE
     return work
-
-
-def _select(connection, table, sql, parameters, size):
-    with translated_errors(), closing(connection.execute(sql, parameters)) as rows:
-        found = map(table.message, rows)
-        return list(found if size is None else head_of(found, size, payload_size))

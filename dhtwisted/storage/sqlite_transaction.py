@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import contextmanager
 
-from dhtwisted.errors import StorageDamaged, StorageUnavailable, Unstorable
+from dhtwisted.errors import Overloaded, StorageDamaged, StorageUnavailable, Unstorable
 
 _BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
@@ -54,6 +54,7 @@ def translated_errors():
 
     :raises Unstorable: a value does not fit.
     :raises StorageDamaged: the file is damaged, or the disk fails.
+    :raises Overloaded: it took too long, and was given up.
     :raises StorageUnavailable: the file cannot be used now, such as when the disk is full.
     """
     try:
@@ -63,6 +64,8 @@ def translated_errors():
     except sqlite3.Error as error:
         # The driver gives no code when what should be a text is none.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code == sqlite3.SQLITE_INTERRUPT:
+            raise Overloaded("a question to the storage file took too long") from error
         if code in _DAMAGE:
             raise StorageDamaged(f"the storage file cannot be used: {error}", _DAMAGE[code]) from error
         raise StorageUnavailable(f"the storage file cannot be used: {error}") from error

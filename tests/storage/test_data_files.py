@@ -200,21 +200,21 @@ async def test_damaged_pages(storage, path):
 
 @pytest_twisted.ensureDeferred
 async def test_a_disk_that_fails_and_does_its_work_again(storage, monkeypatch):
-    from dhtwisted.storage import file
+    from dhtwisted.storage import sqlite_reader
 
-    real, failing = file._select, sqlite3.OperationalError("disk I/O error")
+    real, failing = sqlite_reader._select, sqlite3.OperationalError("disk I/O error")
     failing.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
 
     def fail(*arguments):
-        with file.translated_errors():
+        with sqlite_reader.translated_errors():
             raise failing
 
-    monkeypatch.setattr(file, "_select", fail)
+    monkeypatch.setattr(sqlite_reader, "_select", fail)
     (read,) = await outcomes(storage.find_messages(Notification, EVERYTHING))
     assert isinstance(read, StorageDamaged)
     assert storage.problem().endswith("disk I/O error; look at the disk")
     await _append(storage, "another deed")
     assert "disk I/O error" in storage.problem()
-    monkeypatch.setattr(file, "_select", real)
+    monkeypatch.setattr(sqlite_reader, "_select", real)
     await storage.find_messages(Notification, EVERYTHING)
     assert storage.problem() == ""
