@@ -82,6 +82,14 @@ class Audit:
         self._has_started = True
         self._record("server/start", SUCCESS, details)
 
+    def lost_data(self, part, loss):
+        """Record what an operator had the server start without.
+
+        :param part: ``storage`` or ``messages``.
+        :param loss: what is missing, in words.
+        """
+        self._record("server/loss", SUCCESS, {"part": part, "loss": loss})
+
     def reloaded(self, is_good, changed):
         """Record that the configuration was read again.
 

@@ -796,6 +796,17 @@ class StorageDamaged(StorageUnavailable):
         super().__init__(text)
 
 
+class RowDamaged(StorageDamaged):
+    """A row of a file is not as it was stored.
+
+    :param kind: of what it is, such as ``notification``.
+    :param key: its id, as far as that is to be believed.
+    """
+
+    def __init__(self, kind, key):
+        super().__init__(f"{kind} {key} is damaged: it is not as it was stored", lasts=True)
+
+
 class Overloaded(StorageUnavailable):
     """The storage is there, and has more to do than it should have waiting."""
 

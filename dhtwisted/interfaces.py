@@ -245,6 +245,15 @@ class IBackedUpStorage(Interface):
         """
 
 
+class ILossNoticing(Interface):
+    """A storage that notices at its start that something acknowledged is missing, and does not start then; it need not."""
+
+    losses = Attribute("Texts of what is missing, once it is open all the same, as a list.")
+
+    def accept_loss():
+        """Open without what is missing, called before ``open``. Ids that were given are not given again, as far as anybody knows them."""
+
+
 class IMessageBus(Interface):
     """Makes several servers ("nodes") on one storage behave as one: carries events from the node where a message was stored to every node,
     its own included, and tells every node that entities were changed on another.

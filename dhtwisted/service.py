@@ -20,7 +20,7 @@ from dhtwisted.audit_file import open_audit
 from dhtwisted.bootstrap import bootstrap, is_discarded, password_file, print_password, write_password
 from dhtwisted.endpoints import is_announced, is_clear, is_tls, listen
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, StorageError
-from dhtwisted.interfaces import IKeyedAuth, ILocalBus, ISelfCheck, ProviderContext
+from dhtwisted.interfaces import IKeyedAuth, ILocalBus, ILossNoticing, ISelfCheck, ProviderContext
 from dhtwisted.masking import mask
 from dhtwisted.model import Node
 from dhtwisted.neighbours import Neighbours
@@ -51,6 +51,7 @@ class DeviceHiveService(Service):
     :param process: a :class:`~dhtwisted.process.Process`; ``None`` leaves signals, exit status and collector alone.
     :param read_settings: reads the configuration again for :meth:`reload`; ``None`` for one that cannot change.
     :param process_log: a :class:`~dhtwisted.logs.observer.ProcessLog`; ``None`` leaves the log to others.
+    :param accepts_loss: start also where something that was acknowledged is missing in the data.
     :ivar reloading: a :class:`~dhtwisted.reloading.Reloading`; what is to be reloaded puts itself there.
     :ivar addresses: ``(host, port)`` of each endpoint once it listens; a Unix socket has its path and ``None``.
     :ivar monitor_addresses: the same for the endpoints of health and metrics.
@@ -59,7 +60,7 @@ class DeviceHiveService(Service):
 
     log = Logger()
 
-    def __init__(self, reactor, settings, foreground=True, process=None, read_settings=None, process_log=None):
+    def __init__(self, reactor, settings, foreground=True, process=None, read_settings=None, process_log=None, accepts_loss=False):
         self.addresses = []
         self.started = None
         self._reactor = reactor
@@ -68,6 +69,7 @@ class DeviceHiveService(Service):
         self._foreground = foreground
         self._process = process
         self._process_log = process_log
+        self._accepts_loss = accepts_loss
         self._audit = Audit()
         self._self_checks = SelfChecks(reactor)
         self._opened = AsyncExitStack()
@@ -164,7 +166,8 @@ class DeviceHiveService(Service):
         self.log.info("dhtwisted {version} starts", version=__version__)
         await self._start_monitor()
         self._start_self_checks()
-        storage, messages = await open_storages(reactor, settings, self._at_stop)
+        storage, messages = await open_storages(reactor, settings, self._at_stop, self._accepts_loss)
+        self._tell_losses({"storage": storage, "messages": messages})
         self._watch("storage", storage)
         if messages is not storage:
             self._watch("messages", messages)
@@ -187,6 +190,17 @@ class DeviceHiveService(Service):
         self._let_reload(factory.reloadable)
         self._audit.started(version=__version__, process=os.getpid(), addresses=self._places())
         self._monitor.is_listening = self.running
+
+    def _tell_losses(self, storages):
+        """Say what the start did without."""
+        if not self._accepts_loss:
+            return
+        self.log.warn("Started with --accept-loss: leave that out next time, or a loss goes on without a question")
+        for part, storage in storages.items():
+            if ILossNoticing.providedBy(storage) and (part == "storage" or storage is not storages["storage"]):
+                for loss in storage.losses:
+                    self.log.warn("{part}: the data {loss}", part=part, loss=loss)
+                    self._audit.lost_data(part, loss)
 
     def _start_logs(self):
         """The audit log is the last to be closed, so that it has all that happens while stopping."""

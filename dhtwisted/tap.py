@@ -101,7 +101,10 @@ class Options(usage.Options):
         ["storage", None, None, "where to keep everything, such as memory:, file:PATH or postgres:DSN"],
         ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
     ]
-    optFlags = [["check-config", None, "look at the configuration and the files that it names, say what is wrong, and exit"]]
+    optFlags = [
+        ["check-config", None, "look at the configuration and the files that it names, say what is wrong, and exit"],
+        ["accept-loss", None, "start once without what was acknowledged and is missing in a data file, and say in the log what that is"],
+    ]
     subCommands = [
         ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
         ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
@@ -149,6 +152,8 @@ class Options(usage.Options):
 
     def postOptions(self):
         """Read the configuration, so that what is wrong with it is said before anything is opened."""
+        if self["accept-loss"] and self.subCommand is not None:
+            raise usage.UsageError("--accept-loss is for a start of the server, without a command")
         if self.subCommand == "doctor":
             return  # It reads the configuration itself: a mistake there is one of its findings.
         configuration = self.read_configuration()
@@ -205,4 +210,6 @@ def makeService(options):
     # The journal is no place for a password.
     foreground = foreground and not is_kept(sys.__stdout__)
     process_log = ProcessLog(options.settings, options.parent)
-    return DeviceHiveService(reactor, options.settings, foreground, process, options.read_settings, process_log)
+    return DeviceHiveService(
+        reactor, options.settings, foreground, process, options.read_settings, process_log, bool(options["accept-loss"])
+    )

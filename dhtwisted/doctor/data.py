@@ -6,8 +6,10 @@ import stat
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
 from dhtwisted.opening import file_path
-from dhtwisted.storage.data_files import loss, obstacle
+from dhtwisted.storage.data_files import MARK, obstacle
+from dhtwisted.storage.data_files import loss as told_loss
 from dhtwisted.storage.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, lost_files
+from dhtwisted.storage.sqlite_proof import doubt
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
 
@@ -61,7 +63,7 @@ def check_file(topic, path, place):
     lost = lost_files(path)
     if lost is not None:
         server, suffix = lost
-        yield wrong(topic, f"{loss(path, suffix)} (the server has process id {server})"), None
+        yield wrong(topic, f"{told_loss(path, suffix)} (the server has process id {server})"), None
         return
     reason = obstacle(path)
     if reason is not None:
@@ -88,14 +90,26 @@ def _check_content(topic, path, place):
     except ValueError as error:
         yield wrong(topic, f"{path}: cannot be read ({error}); {RESTORE}"), None
         return
+    loss = doubt(path) if holder is None else None
     damage = damage_of(path) if holder is None else None
+    if loss is not None:
+        yield wrong(topic, f"{path}: {loss}"), None
     if damage is not None:
         yield wrong(topic, f"{path}: is damaged ({damage}); {RESTORE}"), None
     else:
-        state = "no server works on it now" if holder is None else f"the server with process id {holder} works on it"
-        yield _check_schema(topic, path, facts, state), facts.newest
+        yield _check_schema(topic, path, facts, _state(path, holder, loss)), facts.newest
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
+
+
+def _state(path, holder, loss):
+    if holder is not None:
+        return f"the server with process id {holder} works on it"
+    if loss is not None:
+        return "no server works on it now"
+    if os.path.exists(path + MARK):
+        return "no server works on it now; it has all that its mark says"
+    return "no server works on it now; it is whole without a mark, which the next start makes"
 
 
 def _check_schema(topic, place, facts, state):

@@ -8,6 +8,11 @@ WRITTEN = ("", "-wal", "-shm")
 """What SQLite works on: the data file, its write-ahead log, and the memory that its connections share."""
 
 LOCK = ".lock"
+MARK = ".mark"
+"""Of what was acknowledged last; see :mod:`~dhtwisted.storage.sqlite_mark`."""
+
+KEPT_OPEN = (*WRITTEN, LOCK, MARK)
+"""What the process that writes has open."""
 
 
 def obstacle(path):
@@ -66,6 +71,8 @@ def loss(path, suffix):
     what = f"{path}{suffix}: was deleted, moved or replaced while the server works on it"
     if suffix == LOCK:
         return f"{what}; restart the server, since another could start on the same data"
+    if suffix == MARK:
+        return f"{what}; restart the server, which makes another: until then nothing could prove after a crash that all is there"
     if suffix:
         return f"{what}, so nothing more is stored; stop the server (not by kill -9), which saves all that is stored, and start it again"
     cure = 'see "A data file that is gone" in docs/operation-service.md'

@@ -8,20 +8,25 @@ import os
 import sys
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
-from dhtwisted.interfaces import IBackedUpStorage, IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged, StorageUnavailable
+from dhtwisted.interfaces import IBackedUpStorage, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.postgres.deadline import Deadline
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
-from dhtwisted.storage.data_files import LOCK, WRITTEN, DataFiles
+from dhtwisted.storage.damage_search import DamageSearch
+from dhtwisted.storage.data_files import KEPT_OPEN, DataFiles
 from dhtwisted.storage.entities import holdings
 from dhtwisted.storage.sqlite_copy import Copy, remove_copy
 from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.storage.sqlite_operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
+from dhtwisted.storage.sqlite_proof import LARGE as LARGE_FILE
+from dhtwisted.storage.sqlite_proof import prove, size_of
 from dhtwisted.storage.sqlite_reader import Readers
+from dhtwisted.storage.sqlite_rebuild import rebuild
 from dhtwisted.storage.sqlite_writer import Writer, open_file
 from dhtwisted.storage.worker import Worker
 
@@ -36,9 +41,9 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
-@implementer(IStorage, IMeasuredStorage, ISelfCheck, IBackedUpStorage)
+@implementer(IStorage, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
 class FileStorage:
-    """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm`` and ``.lock`` files appear.
+    """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
 
     :param path: of the file; its directory must exist.
     :param reactor: gives the time, and takes answers from the thread and the process.
@@ -46,13 +51,17 @@ class FileStorage:
 
     durability = "durable"
 
+    _log = Logger()
+
     def __init__(self, path, reactor):
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._open = False
         self._damages = {}
         self._hang = ""
-        self._copy = None
+        self._copy = self._search = None
+        self._accepts_loss = False
+        self.losses = []
         self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
 
@@ -68,9 +77,13 @@ class FileStorage:
         try:
             self._lock = yield first.call(FileLock, self._path)
             yield first.call(remove_copy, self._path)
-            first.connection, self._tables, counters = yield first.call(open_file, self._path)
+            proof = yield first.call(prove, self._path, self._accepts_loss)
+            self.losses = proof.losses
+            if proof.is_damaged:
+                self.losses += yield first.call(rebuild, self._path, proof.floor)
+            first.connection, self._tables, counters = yield first.call(open_file, self._path, proof.floor)
             yield Deferred.fromCoroutine(self._readers.connect(connect_reader, self._path))
-            self._files = DataFiles(self._path, (*WRITTEN, LOCK))
+            self._files = DataFiles(self._path, KEPT_OPEN)
             self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
             yield Deferred.fromCoroutine(self._start_writer())
         except BaseException:
@@ -79,6 +92,17 @@ class FileStorage:
         self._deadline = Deadline(self._reactor, self._hangs)
         self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline)
         self._open = True
+        if proof.crashed and size_of(self._path) >= LARGE_FILE:
+            self._search_damage()
+
+    def accept_loss(self):
+        """See :meth:`dhtwisted.interfaces.ILossNoticing.accept_loss`."""
+        self._accepts_loss = True
+
+    def _search_damage(self):
+        """Look through a large file while the server works."""
+        self._search = DamageSearch(self._reactor, self._path)
+        self._watched(self._search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
 
     async def _start_writer(self):
         try:
@@ -93,6 +117,8 @@ class FileStorage:
             self._open = False
             if self._copy is not None:
                 self._copy.stop()
+            if self._search is not None:
+                yield self._search.stop()
             # What was to be written is promised; who still waits for a list would only make others wait.
             self._readers.drop(StorageUnavailable("the storage is closed"))
             hangs = True
@@ -117,7 +143,8 @@ class FileStorage:
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
         if not self._open:
             return ""
-        return self._files.problem() or self._hang or next((self._told_damage(damage) for damage in self._damages.values()), "")
+        damage = next((self._told_damage(damage) for damage in self._damages.values()), "")
+        return self._files.problem() or self._hang or damage or (self._search.problem() if self._search is not None else "")
 
     def _told_damage(self, damage):
         cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
@@ -158,7 +185,7 @@ class FileStorage:
 
     def update_command(self, device_id, command_id, changes):
         """Record what became of a command."""
-        return self._write(UpdateCommand(device_id, command_id, changes))
+        return self._write(UpdateCommand(device_id, command_id, changes, self._note_damage))
 
     def forget_messages(self, kind, query):
         """Delete messages, those first that arrived first, and say how many."""
@@ -246,10 +273,16 @@ class FileStorage:
     def _went_wrong(self, failure, deed):
         if self._hang and deed == "commit":
             self._hang = ""
-        if isinstance(failure.value, StorageDamaged) and not (deed in self._damages and self._damages[deed].lasts):
-            # Another one, without the traceback and all that it holds.
-            self._damages[deed] = StorageDamaged(str(failure.value), failure.value.lasts)
+        if isinstance(failure.value, StorageDamaged):
+            self._note_damage(failure.value, deed)
         return failure
+
+    def _note_damage(self, error, deed="update"):
+        if isinstance(error, RowDamaged):
+            self._log.error("{path} cannot serve {damage}", path=self._path, damage=str(error))
+        if not (deed in self._damages and self._damages[deed].lasts):
+            # Another one, without the traceback and all that it holds.
+            self._damages[deed] = StorageDamaged(str(error), error.lasts)
 
 
 def _work(messages):

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from dhtwisted.storage.data_files import LOCK, WRITTEN, identity
+from dhtwisted.storage.data_files import KEPT_OPEN, identity
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
 NEWEST = "SELECT max(value) FROM counter WHERE name = 'server_time'"
@@ -79,9 +79,9 @@ def lost_files(path):
             server = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue  # It has just ended, or is another user's.
-        if len(opened) <= len(WRITTEN):
+        if len(opened) < len(KEPT_OPEN):
             continue  # It has just begun, or is about to end.
-        for suffix in (*WRITTEN, LOCK):
+        for suffix in KEPT_OPEN:
             if identity(path + suffix) not in opened:
                 return server, suffix
     return None
@@ -110,7 +110,7 @@ def inspect_file(path):
     """
     known = script_count(schema_directory("file"))
     try:
-        with closing(_connect(path)) as connection:
+        with closing(connect_for_looking(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if "schema" not in tables:
                 if tables:
@@ -129,22 +129,23 @@ def inspect_file(path):
     return DataFacts(version, known, newest)
 
 
-def damage_of(path):
-    """Look for damage, in a large file not in all of it.
+def damage_of(path, is_over=None):
+    """Look for damage to the form of a file, its indexes too.
 
-    :param path: of a file that :func:`inspect_file` can read, and that no server works on.
-    :returns: what is damaged, in a few words; ``None`` for nothing that was found in :data:`SEARCH_SECONDS`.
+    :param path: of a file that :func:`inspect_file` can read.
+    :param is_over: is asked now and then whether to end; ``None`` for the end after :data:`SEARCH_SECONDS`.
+    :returns: what is damaged, in a few words; ``None`` for nothing that was found in that time.
     """
-    with closing(_connect(path)) as connection:
-        end = time.monotonic() + SEARCH_SECONDS
-        connection.set_progress_handler(lambda: time.monotonic() > end, STEPS_BETWEEN_LOOKS)
+    end = time.monotonic() + SEARCH_SECONDS
+    with closing(connect_for_looking(path)) as connection:
+        connection.set_progress_handler(is_over or (lambda: time.monotonic() > end), STEPS_BETWEEN_LOOKS)
         try:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         except sqlite3.OperationalError as error:
             return None if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else str(error)
         except sqlite3.Error as error:
             return str(error)
-    return None if found == "ok" else found
+    return None if found == "ok" else " ".join(found.split())
 
 
 def has_unread_log(path):
@@ -153,7 +154,12 @@ def has_unread_log(path):
     return os.path.exists(wal) and os.path.getsize(wal) > 0 and not os.path.exists(f"{path}-shm")
 
 
-def _connect(path):
-    # To read beside a server takes its -shm file. Without that nobody writes, and SQLite would make one, unless it is told so.
-    mode = "mode=ro" if os.path.exists(f"{path}-shm") else "mode=ro&immutable=1"
+def connect_for_looking(path):
+    """Open a data file without changing it or its log.
+
+    :raises sqlite3.Error: it cannot be opened.
+    """
+    # To read a log, or beside a server, takes the -shm file. Where there is neither, SQLite would make one, unless it is told so.
+    has_log = os.path.exists(f"{path}-shm") or (os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal") > 0)
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
     return sqlite3.connect(f"{Path(path).absolute().as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS)

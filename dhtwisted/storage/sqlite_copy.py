@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dhtwisted.errors import StorageDamaged, StorageUnavailable
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.private_files import open_or_make
+from dhtwisted.storage.sqlite_mark import IN_USE
 from dhtwisted.storage.sqlite_transaction import translated_errors
 
 PAGES = 256
@@ -105,7 +106,8 @@ class Copy:
 
     def _check(self, counts):
         with closing(self._connect()) as copy:
-            # It comes as a whole, without files beside it.
+            # It comes as a whole, without files beside it, and starts anywhere.
+            copy.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
             copy.execute("PRAGMA journal_mode = DELETE")
             copy.set_progress_handler(lambda: self._is_stopped, _STEPS_BETWEEN_LOOKS)
             (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()

@@ -9,7 +9,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.private_files import open_or_make
 from dhtwisted.storage.data_files import obstacle
 from dhtwisted.storage.schema_files import missing_scripts, schema_directory
-from dhtwisted.storage.sqlite_transaction import connect, transaction
+from dhtwisted.storage.sqlite_transaction import connect, decode, transaction
 
 _SCHEMA = schema_directory("file")
 
@@ -114,6 +114,7 @@ def _refuse_foreign(connection, path):
 def connect_reader(path):
     """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.text_factory = decode
     connection.execute("PRAGMA query_only = ON")
     # To open the log and its memory: as long as somebody has them open they stay the same files, whoever comes and goes.
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -5,7 +5,9 @@ from itertools import chain
 
 from msgspec.structs import astuple, replace
 
+from dhtwisted.errors import RowDamaged
 from dhtwisted.model import MESSAGE_KINDS, Command, Notification
+from dhtwisted.storage.row_checksum import is_whole
 
 LARGEST = 2**63 - 1
 """SQLite's largest integer."""
@@ -30,6 +32,7 @@ def _command(
     updated,
     update_id,
     message_id,
+    checksum,
 ):
     return Command(
         name=name,
@@ -50,7 +53,7 @@ def _command(
     )
 
 
-def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, arrived, message_id):
+def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, arrived, message_id, checksum):
     return Notification(
         name=name,
         device_id=device_id,
@@ -72,27 +75,37 @@ class MessageTable:
 
     :param kind: ``Command`` or ``Notification``.
     :ivar into: the statement that stores rows, up to its ``VALUES``.
-    :ivar width: how many values a row has.
+    :ivar width: how many values a row has, without its checksum.
+    :ivar select_all: the statement for all.
+    :ivar select_range: the same for those from one id to before another.
+    :ivar put_checksum: the statement that stores the checksum of a row of some id.
     """
 
     def __init__(self, kind):
         self.kind = kind
         self._fields = kind.__struct_fields__
+        self._flag = self._fields.index("updated") if "updated" in self._fields else None
         self._places = [
             (field, self._fields.index(field)) for field in ("timestamp", "arrived", "last_updated", "id") if field in self._fields
         ]
-        self._columns = ", ".join(self._fields)
+        self._columns = ", ".join((*self._fields, "checksum"))
         self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
+        self.select_all = f"SELECT {self._columns} FROM {kind.KIND}"
+        self.select_range = f"{self.select_all} WHERE id >= ? AND id < ? ORDER BY id"
+        self.put_checksum = f"UPDATE {kind.KIND} SET checksum = ? WHERE id = ?"
         self.width = len(self._fields)
         self.update = (
             "UPDATE command SET {assignments}updated = 1, update_id = ?, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
 
-    @staticmethod
-    def values(messages):
+    def values(self, messages):
         """The values of the rows of messages that have their stamps, one row after the other."""
-        return list(chain.from_iterable(map(astuple, messages)))
+        values = list(chain.from_iterable(map(astuple, messages)))
+        if self._flag is not None:
+            # As SQLite gives it back: the checksum is of that.
+            values[self._flag :: self.width] = map(int, values[self._flag :: self.width])
+        return values
 
     def values_of_new(self, now, messages, timestamps, ids):
         """The same of messages without stamps, which come beside them.
@@ -106,7 +119,12 @@ class MessageTable:
         return values
 
     def message(self, row):
-        """The message that a row stands for."""
+        """The message that a row stands for.
+
+        :raises RowDamaged: it is not as it was stored.
+        """
+        if not is_whole(row):
+            raise RowDamaged(self.kind.KIND, row[self.width - 1])
         return _OF_ROW[self.kind](*row)
 
     def get(self, device_id, message_id):

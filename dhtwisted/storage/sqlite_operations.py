@@ -8,21 +8,22 @@ fails it is forgotten. So the order of commits is the one order of everything, a
 from functools import partial
 
 import msgspec
+from twisted.python.failure import Failure
 
-from dhtwisted.errors import Unstorable
+from dhtwisted.errors import StorageDamaged, Unstorable
 from dhtwisted.model import Command
 from dhtwisted.storage.entities import Transaction
+from dhtwisted.storage.row_checksum import checksum_of
+from dhtwisted.storage.sqlite_mark import BATCH, TIME
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
-from dhtwisted.storage.sqlite_steps import insert, require_free, run, run_many
+from dhtwisted.storage.sqlite_steps import change, count, insert, require_free, run, run_many
 
-_PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body) VALUES (?, ?, ?)"
+_PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
-PUT_COUNTER = "INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)"
 _BODY = msgspec.json.Encoder()
 
-TIME, BATCH, UPDATE = "server_time", "batch", "command_update"
-"""Names of counters, beside those of the kinds: the last time that was given in milliseconds, how many batches there were, and the number
-of the last update of a command. That of batches tells whether one was committed before the process that was to say so died."""
+UPDATE = "command_update"
+"""The name of one more counter: of the updates of commands."""
 
 
 class Batch:
@@ -65,8 +66,8 @@ class Batch:
     def steps(self):
         """All that is to be done."""
         entities = [self._entity_step(kind, key, entity) for (kind, key), entity in self.entities.changes.items()]
-        counters = [(name, value) for name, value in self.counters.items() if self._committed.get(name) != value]
-        return [*self._inserts(), *self._steps, *entities, run_many(PUT_COUNTER, counters)]
+        counters = {name: value for name, value in self.counters.items() if self._committed.get(name) != value}
+        return [*self._inserts(), *self._steps, *entities, count(counters)]
 
     def _inserts(self):
         steps = []
@@ -79,7 +80,8 @@ class Batch:
     def _entity_step(self, kind, key, entity):
         if entity is None:
             return run_many(_DELETE_ENTITY, [(kind.KIND, str(key))])
-        return run_many(_PUT_ENTITY, [(kind.KIND, str(key), self._bodies[kind, key])])
+        row = kind.KIND, str(key), self._bodies[kind, key]
+        return run_many(_PUT_ENTITY, [(*row, checksum_of(row))])
 
     def take(self, results):
         """Stamp the messages, and tell the operations what their steps found."""
@@ -146,31 +148,40 @@ class Restore:
 
 
 class UpdateCommand:
-    """Record what became of a command."""
+    """Record what became of a command.
 
-    def __init__(self, device_id, command_id, changes):
+    :param tell_damage: called with the error where the command is damaged.
+    """
+
+    def __init__(self, device_id, command_id, changes, tell_damage):
         self._arguments = device_id, command_id
         self._changes = changes
-        self._row = None
+        self._tell_damage = tell_damage
+        self._outcome = None
 
     def prepare(self, batch):
         """Give the time."""
         if is_integer_of_sqlite(self._arguments[1]):
+            table = MESSAGE_TABLES[Command]
             batch.counters[UPDATE] += 1
-            change = MESSAGE_TABLES[Command].change(*self._arguments, batch.now, batch.counters[UPDATE], self._changes)
-            batch.ask(self, run(*change))
+            update = table.change(*self._arguments, batch.now, batch.counters[UPDATE], self._changes)
+            batch.ask(self, change(table.get(*self._arguments), update, table.put_checksum))
 
     def recall(self):
         """The step that finds the same when the change has been made."""
         return run(*MESSAGE_TABLES[Command].get(*self._arguments))
 
     def take(self, count, rows):
-        """Keep the row as it is now."""
-        self._row = rows[0] if rows else None
+        """Keep the command as it is now."""
+        try:
+            self._outcome = MESSAGE_TABLES[Command].message(rows[0]) if rows else None
+        except StorageDamaged as error:
+            self._outcome = Failure()
+            self._tell_damage(error)
 
     def finish(self):
-        """The command as it is now."""
-        return self._row and MESSAGE_TABLES[Command].message(self._row)
+        """The command as it is now, or the ``Failure`` of one that is damaged."""
+        return self._outcome
 
 
 class ForgetMessages:

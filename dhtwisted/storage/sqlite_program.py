@@ -6,11 +6,17 @@ nobody else opens the file as long as somebody may still write to it, whichever 
 """
 
 import os
+import sqlite3
 import sys
+from contextlib import suppress
 
 from dhtwisted.errors import StorageDamaged, StorageUnavailable, Unstorable
-from dhtwisted.storage.data_files import WRITTEN, DataFiles
+from dhtwisted.storage.data_files import MARK, WRITTEN, DataFiles
+from dhtwisted.storage.row_checksum import checksum_of, is_whole
+from dhtwisted.storage.sqlite_mark import IN_USE, Mark
 from dhtwisted.storage.sqlite_steps import (
+    CHANGE,
+    COUNT,
     DAMAGED,
     DONE,
     INSERT,
@@ -35,6 +41,12 @@ MOST_ROWS = 128
 
 READ_SIZE = 65_536
 
+PUT_COUNTER = "INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)"
+
+NO_MARK = 3
+"""The exit status when the mark cannot be written. What is committed cannot be taken back, and must not be acknowledged: the server finds
+out what became of it, as after any other end of this process."""
+
 
 class _IdTaken(Exception):
     """What ends a transaction with a message whose id is not free."""
@@ -48,7 +60,8 @@ class Database:
 
     def __init__(self, path):
         self._path = path
-        self._connection = self._files = None
+        self._connection = self._files = self._mark = None
+        self._counters = {}
         self._statements = {}
 
     def answer(self, steps):
@@ -69,21 +82,61 @@ class Database:
             return UNAVAILABLE, str(error)
 
     def close(self):
-        """Let go of the file. The last one to do so folds the write-ahead log into it."""
+        """Let go of the file, which is whole by itself then. The last one to do so folds the write-ahead log into it."""
         if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
             self._connection.close()
+            self._mark.close()
+
+    def _open(self):
+        connection = connect(self._path)
+        try:
+            self._counters = dict(connection.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)))
+            self._mark = Mark(self._path)
+        except OSError as error:
+            connection.close()
+            raise StorageUnavailable(f"{self._path}{MARK} cannot be opened: {error.strerror}") from error
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
 
     def _commit(self, steps):
         if self._connection is None:
-            self._connection = connect(self._path)
-        found = []
+            self._open()
+        found, counted = [], self._counters
         with transaction(self._connection):
             for sort, *arguments in steps:
                 result = _DO[sort](self, *arguments)
-                if sort == RUN:
+                if sort in (RUN, CHANGE):
                     found.append(result)
+                elif sort == COUNT:
+                    counted = result
             self._check_files()
+        if counted is not self._counters:
+            self._counters = counted
+            self._acknowledge()
         return found
+
+    def _acknowledge(self):
+        try:
+            self._mark.acknowledge()
+        except OSError:
+            os._exit(NO_MARK)
+
+    def _count(self, changed):
+        """Put counters, and write them into the mark before the commit.
+
+        :returns: all of them, as they are then.
+        """
+        self._connection.executemany(PUT_COUNTER, changed.items())
+        counters = self._counters | changed
+        try:
+            self._mark.give(counters)
+        except OSError as error:
+            raise StorageUnavailable(f"{self._path}{MARK} cannot be written: {error.strerror}") from error
+        return counters
 
     def _check_files(self):
         """Commit nothing into files that nobody finds any more. It takes 5 us, of 500 or more that a commit takes.
@@ -98,6 +151,7 @@ class Database:
 
     def _insert(self, into, width, values):
         """Insert by statements for 128, 64, 32 rows and so on, which stay prepared: it takes two thirds of the time of row by row."""
+        values, width = _with_checksums(values, width), width + 1
         _ease_binding(values, width)
         rows, start = len(values) // width, 0
         while rows:
@@ -118,6 +172,17 @@ class Database:
         rows = cursor.fetchall()
         return cursor.rowcount, rows
 
+    def _change(self, select, update, put_checksum):
+        before = self._connection.execute(*select).fetchone()
+        if before is None:
+            return 0, []
+        if not is_whole(before):
+            return 1, [before]
+        *values, _ = self._connection.execute(*update).fetchone()
+        checksum = checksum_of(tuple(values))
+        self._connection.execute(put_checksum, (checksum, values[-1]))
+        return 1, [(*values, checksum)]
+
     def _run_many(self, sql, parameters):
         self._connection.executemany(sql, parameters)
 
@@ -125,6 +190,15 @@ class Database:
         taken = self._connection.execute(sql, parameters).fetchone()
         if taken is not None:
             raise _IdTaken(kind, taken[0])
+
+
+def _with_checksums(values, width):
+    """The values of rows, each with its checksum behind them."""
+    found = []
+    for row in zip(*[iter(values)] * width, strict=True):
+        found += row
+        found.append(checksum_of(row))
+    return found
 
 
 def _ease_binding(values, width):
@@ -136,7 +210,14 @@ def _ease_binding(values, width):
                 values[column::width] = map(bytearray, entries)
 
 
-_DO = {INSERT: Database._insert, RUN: Database._run, RUN_MANY: Database._run_many, REQUIRE_FREE: Database._require_free}
+_DO = {
+    INSERT: Database._insert,
+    RUN: Database._run,
+    RUN_MANY: Database._run_many,
+    REQUIRE_FREE: Database._require_free,
+    CHANGE: Database._change,
+    COUNT: Database._count,
+}
 
 
 def serve(path):

@@ -8,10 +8,10 @@ one frame on the way. The empty frame asks for the end.
 
 import marshal
 
-INSERT, RUN, RUN_MANY, REQUIRE_FREE = "insert", "run", "run many", "require free"
+INSERT, RUN, RUN_MANY, REQUIRE_FREE, CHANGE, COUNT = "insert", "run", "run many", "require free", "change", "count"
 
 DONE = "done"
-"""All is committed and synced; followed by a list with what each :func:`run` found."""
+"""All is committed and synced; followed by a list with what each :func:`run` and :func:`change` found."""
 
 REFUSED = "refused"
 """A value does not fit, and nothing is done; followed by the reason."""
@@ -33,10 +33,10 @@ END = bytes(LENGTH)
 
 
 def insert(into, width, values):
-    """Insert many rows.
+    """Insert many rows, each with its checksum behind its values.
 
     :param into: the statement up to its ``VALUES``.
-    :param width: how many values a row has.
+    :param width: how many values a row has, without the checksum.
     :param values: a list of those of all rows, one row after the other.
     """
     return INSERT, into, width, values
@@ -50,6 +50,25 @@ def run(sql, parameters):
 def run_many(sql, parameters):
     """Execute a statement once for each of several tuples of parameters."""
     return RUN_MANY, sql, parameters
+
+
+def change(select, update, put_checksum):
+    """Change a row if it is there and as it was stored, and have its checksum fit again.
+
+    :param select: the statement for the row with its checksum, and its parameters.
+    :param update: the same for what changes it and returns it.
+    :param put_checksum: the statement that takes the new checksum and the row's id, which is before the checksum.
+    :returns: a step; the answer has ``(count of rows, rows)`` for it. A row that is not as it was stored is answered as it is.
+    """
+    return CHANGE, select, update, put_checksum
+
+
+def count(counters):
+    """Put counters, and have the mark say so when all is committed.
+
+    :param counters: name -> number, of those that have changed.
+    """
+    return COUNT, counters
 
 
 def require_free(kind, sql, parameters):

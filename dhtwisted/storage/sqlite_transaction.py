@@ -21,12 +21,18 @@ def connect(path):
     :raises sqlite3.Error: it cannot be opened.
     """
     connection = sqlite3.connect(f"file://{path.translate(_ESCAPES)}?mode=rw", uri=True, isolation_level=None)
+    connection.text_factory = decode
     try:
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def decode(text):
+    """Text of the file, also where it is damaged: then its row's checksum tells, and the row can be named."""
+    return str(text, "utf-8", "replace")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from dhtwisted.errors import (
     UNREADABLE,
     ConfigurationError,
     Duplicate,
+    RowDamaged,
     StorageDamaged,
     StorageError,
     StorageUnavailable,
@@ -22,9 +23,13 @@ from dhtwisted.errors import (
     WriterLost,
 )
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
+from dhtwisted.storage.data_files import MARK
 from dhtwisted.storage.entities import entity_tables
+from dhtwisted.storage.row_checksum import is_whole
 from dhtwisted.storage.sqlite_database import connect_reader, connect_writer
-from dhtwisted.storage.sqlite_operations import BATCH, PUT_COUNTER, TIME, UPDATE, Batch
+from dhtwisted.storage.sqlite_mark import BATCH, IN_USE, TIME, settle
+from dhtwisted.storage.sqlite_operations import UPDATE, Batch
+from dhtwisted.storage.sqlite_program import PUT_COUNTER
 from dhtwisted.storage.sqlite_steps import DAMAGED, DONE, TAKEN, UNAVAILABLE, frame
 from dhtwisted.storage.sqlite_transaction import connect, transaction, translated_errors
 from dhtwisted.storage.worker import Worker
@@ -173,9 +178,10 @@ class Writer:
             raise
 
 
-def open_file(path):
-    """Open the file and read what is kept in memory.
+def open_file(path, floor):
+    """Open the file, and read what is kept in memory.
 
+    :param floor: name of a counter -> what it must not be below.
     :returns: a connection for reading, the tables of entities, and the counters.
     :raises ConfigurationError: the file cannot be used.
     """
@@ -183,10 +189,42 @@ def open_file(path):
         try:
             tables = _read_entities(connection)
             counters = _read_counters(connection)
-        except (sqlite3.Error, KeyError, *UNREADABLE) as error:
-            raise ConfigurationError(f"storage file {path} is damaged: {error!r}: restore it from a backup") from error
+        except (sqlite3.Error, KeyError, StorageDamaged, *UNREADABLE) as error:
+            cure = "restore a backup, or start once with --accept-loss to go on without what is damaged"
+            raise ConfigurationError(f"storage file {path} is damaged: {error!r}; {cure}") from error
+        counters |= {name: max(counters.get(name, 0), number) for name, number in floor.items()}
+        _take_into_use(connection, path, counters)
         # Before the other one is closed: the last to close the file would fold the log into it and remove it, for nothing.
         return connect_reader(path), tables, counters
+
+
+def _take_into_use(connection, path, counters):
+    """Put the counters into the mark first and then into the data, with the word that a server is at it, also in the file itself: so a copy
+    of that alone does not pass for the whole.
+    """
+    try:
+        _put_mark(path, counters)
+    except StorageUnavailable as error:
+        raise ConfigurationError(f"cannot use storage file {path}: {error}") from error
+    try:
+        with transaction(connection):
+            connection.executemany(PUT_COUNTER, [*counters.items(), (IN_USE, 1)])
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as error:
+        # What is there can still be read.
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise ConfigurationError(f"cannot use storage file {path}: {error}") from error
+
+
+def _put_mark(path, counters):
+    """Write the mark.
+
+    :raises StorageUnavailable: it cannot be written now.
+    """
+    try:
+        settle(path, counters)
+    except OSError as error:
+        raise StorageUnavailable(f"{path}{MARK} cannot be written: {error.strerror}") from error
 
 
 def settled_counters(path):
@@ -201,12 +239,15 @@ def settled_counters(path):
         with transaction(connection):
             counters = _read_counters(connection)
             connection.execute(PUT_COUNTER, (BATCH, counters[BATCH]))
+        _put_mark(path, counters)
         return counters
 
 
 def _read_entities(connection):
     tables = entity_tables()
-    for name, body in connection.execute("SELECT kind, body FROM entity"):
+    for name, key, body, checksum in connection.execute("SELECT kind, key, body, checksum FROM entity"):
+        if not is_whole((name, key, body, checksum)):
+            raise RowDamaged(name, key)
         entity = msgspec.json.decode(body, type=ENTITY_KINDS[name])
         tables[type(entity)].put(entity.key, entity)
     return tables
@@ -214,7 +255,7 @@ def _read_entities(connection):
 
 def _read_counters(connection):
     names = (TIME, BATCH, UPDATE, *MESSAGE_KINDS)
-    return dict.fromkeys(names, 0) | dict(connection.execute("SELECT name, value FROM counter"))
+    return dict.fromkeys(names, 0) | dict(connection.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)))
 
 
 def _prepare(operations, batch):

@@ -11,7 +11,10 @@ from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import data
 from dhtwisted.storage import inspection
 from dhtwisted.storage.file import FileStorage
+from dhtwisted.storage.schema_files import schema_directory, script_count
 from dhtwisted.testing.storage_base import notification
+
+SCHEMA = script_count(schema_directory("file"))
 
 
 def look(provider, messages=""):
@@ -57,7 +60,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
     await storage.append((message,))
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 5; the server with process id {os.getpid()} works on it")
+    assert findings[0] == ("ok", f"{path}: schema {SCHEMA}; the server with process id {os.getpid()} works on it")
     assert times == [message.arrived], "whatever time its client gave it"
     assert files(tmp_path) == before
     await storage.append((notification(),))
@@ -65,7 +68,7 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
 
     before = files(tmp_path)
     findings, times = look(f"file:{path}")
-    assert findings[0] == ("ok", f"{path}: schema 5; no server works on it now")
+    assert findings[0] == ("ok", f"{path}: schema {SCHEMA}; no server works on it now; it has all that its mark says")
     assert len(times) == 1
     assert {level for level, _ in findings} == {"ok"}
     assert files(tmp_path) == before
@@ -81,7 +84,7 @@ async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
     connection.close()
     path.chmod(0o644)
     _, schema, rights = look("memory:", f"file:{path}")[0]
-    assert schema == ("wrong", f"{path}: has schema 99, newer than schema 5 of this program; install the newer release")
+    assert schema == ("wrong", f"{path}: has schema 99, newer than schema {SCHEMA} of this program; install the newer release")
     assert rights[0] == "warning"
     assert f"chmod 600 {path}" in rights[1]
 

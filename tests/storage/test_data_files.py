@@ -128,6 +128,7 @@ async def test_what_was_deleted_can_be_saved_from_the_process(storage, path, rea
     await outcomes(storage.append([notification("refused")]))
     writer = writer_of(path)
     saved = path.with_name("saved.sqlite")
+    shutil.copy(f"{path}.mark", f"{saved}.mark")
     for number in os.listdir(f"/proc/{writer.pid}/fd"):
         target = os.readlink(f"/proc/{writer.pid}/fd/{number}").removesuffix(" (deleted)")
         for suffix in WRITTEN[:2]:

@@ -72,7 +72,7 @@ async def test_keeps_its_files_to_itself(storage, path, tmp_path):
     await storage.open()
     await storage.append([notification()])
     modes = {name: stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in os.listdir(tmp_path)}
-    assert set(modes) == {"data.sqlite", "data.sqlite-wal", "data.sqlite-shm", "data.sqlite.lock"}
+    assert set(modes) == {"data.sqlite", "data.sqlite-wal", "data.sqlite-shm", "data.sqlite.lock", "data.sqlite.mark"}
     assert set(modes.values()) == {0o600}, "there are hashes of passwords in it"
     assert storage.state_directory == str(tmp_path)
 
@@ -193,9 +193,11 @@ async def test_a_refused_storage_may_be_closed(tmp_path, reactor):
 async def test_a_torn_end_of_the_log_is_dropped(storage, path, tmp_path, reactor, lost):
     """What a loss of power leaves of a commit that was not acknowledged."""
     await storage.open()
-    for number in range(20):
-        await storage.append([notification(str(number))])
     torn = tmp_path / "torn.sqlite"
+    for number in range(20):
+        if number == 16:
+            shutil.copy(f"{path}.mark", f"{torn}.mark")
+        await storage.append([notification(str(number))])
     for suffix in ("", "-wal"):
         shutil.copy(path + suffix, f"{torn}{suffix}")
     os.truncate(f"{torn}-wal", os.stat(f"{torn}-wal").st_size - lost)

@@ -11,6 +11,7 @@ import pytest_twisted
 
 from dhtwisted.errors import StorageDamaged, StorageUnavailable
 from dhtwisted.storage import sqlite_copy
+from dhtwisted.storage.data_files import KEPT_OPEN
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.testing.storage_base import notification
 
@@ -28,7 +29,7 @@ async def storage(tmp_path, reactor):
 
 
 def names(directory):
-    return {path.name for path in directory.iterdir()} - {"data.sqlite", "data.sqlite-wal", "data.sqlite-shm", "data.sqlite.lock"}
+    return {path.name for path in directory.iterdir()} - {f"data.sqlite{suffix}" for suffix in KEPT_OPEN}
 
 
 async def ignore(data):

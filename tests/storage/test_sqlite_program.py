@@ -5,18 +5,23 @@ from contextlib import closing
 
 import pytest
 
+from dhtwisted.storage.sqlite_mark import BATCH, settle
 from dhtwisted.storage.sqlite_program import MOST_ROWS, Database
 from dhtwisted.storage.sqlite_steps import DONE, REFUSED, TAKEN, UNAVAILABLE, insert, require_free, run, run_many
 
-INTO = "INSERT INTO item (id, name, body)"
-TABLE = "CREATE TABLE item (id INTEGER PRIMARY KEY NOT NULL, name TEXT, body BLOB)"
+INTO = "INSERT INTO item (id, name, body, checksum)"
+TABLES = """
+CREATE TABLE item (id INTEGER PRIMARY KEY NOT NULL, name TEXT, body BLOB, checksum INTEGER NOT NULL);
+CREATE TABLE counter (name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL);
+"""
 
 
 @pytest.fixture
 def path(tmp_path):
     path = str(tmp_path / "data.sqlite")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(TABLE)
+        connection.executescript(TABLES)
+    settle(path, {BATCH: 0})
     return path
 
 
@@ -53,7 +58,7 @@ def test_bytes_and_nulls_stay_what_they_are(database, path):
 
 def test_what_statements_find(database):
     steps = [
-        run_many(f"{INTO} VALUES (?, ?, ?)", [(1, "a", None), (2, "b", None), (3, "c", None)]),
+        run_many(f"{INTO} VALUES (?, ?, ?, 0)", [(1, "a", None), (2, "b", None), (3, "c", None)]),
         run("UPDATE item SET name = 'd' WHERE id = ? RETURNING id, name", (2,)),
         run("DELETE FROM item WHERE id > ?", (1,)),
         run("UPDATE item SET name = 'e' WHERE id = ? RETURNING id", (9,)),
@@ -64,7 +69,7 @@ def test_what_statements_find(database):
     assert found[1][0] == 2
 
 
-@pytest.mark.parametrize("bad", ["\ud800", 2**63, -(2**63) - 1, object()])
+@pytest.mark.parametrize("bad", ["\ud800", 2**63, -(2**63) - 1])
 def test_a_value_that_does_not_fit_refuses_all(database, path, bad):
     sort, reason = database.answer([inserted([(1, "a", None)]), inserted([(2, bad, None)])])
     assert sort == REFUSED
@@ -88,6 +93,9 @@ def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path):
     assert "unable to open" in reason
     path.parent.mkdir()
     assert database.answer([])[0] == UNAVAILABLE, "one that is not there is not made, empty"
-    path.touch()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(TABLES)
+    assert database.answer([]) == (UNAVAILABLE, f"{path}.mark cannot be opened: No such file or directory")
+    settle(str(path), {BATCH: 0})
     assert database.answer([]) == (DONE, [])
     database.close()

@@ -13,6 +13,7 @@ import pytest_twisted
 from dhtwisted.errors import WriterLost
 from dhtwisted.storage import writer_process
 from dhtwisted.storage.sqlite_database import FileLock
+from dhtwisted.storage.sqlite_mark import BATCH, settle
 from dhtwisted.storage.sqlite_steps import frame, run
 from dhtwisted.storage.writer_process import FOR_THE_SERVER, WriterProcess
 from tests.storage.writers import has_ended, writer_of
@@ -23,6 +24,8 @@ def path(tmp_path):
     path = str(tmp_path / "data.sqlite")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE item (body BLOB)")
+        connection.execute("CREATE TABLE counter (name TEXT, value INTEGER)")
+    settle(path, {BATCH: 0})
     return path
 
 

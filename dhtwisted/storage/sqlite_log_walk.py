@@ -1,0 +1,64 @@
+"""A walk through a write-ahead log: what SQLite takes for its end may be damage.
+
+SQLite reads frames up to the first whose checksum or salts are wrong, and takes the last commit before it for the last of all. That is
+right after a crash in the middle of a commit. But a commit is begun only when the one before it is on the disk: where two commits of the
+same log end behind a bad frame, the bad one had been whole. The form is that of https://www.sqlite.org/fileformat2.html#walformat.
+"""
+
+import struct
+
+_HEAD = struct.Struct(">8I")
+_FRAME_HEAD = struct.Struct(">6I")
+_MAGIC, _LARGER_FIRST = 0x377F0682, 1
+"""The magic number, and its bit for checksums of words in the order of the network."""
+
+_ENDS = 2
+
+
+def damage_of_log(path):
+    """Look whether commits stand behind a frame that cannot be read.
+
+    :param path: of the data file; the log is beside it.
+    :returns: what is damaged, in a few words; ``None`` for nothing that can be proved.
+    """
+    try:
+        with open(f"{path}-wal", "rb") as file:
+            return _walk(file)
+    except FileNotFoundError:
+        return None
+
+
+def _walk(file):
+    head = file.read(_HEAD.size)
+    if not head.strip(b"\0"):
+        return _damage(0) if file.read(_FRAME_HEAD.size).strip(b"\0") else None
+    if len(head) < _HEAD.size:
+        return None
+    magic, _, page_size, _, *salts, first, second = _HEAD.unpack(head)
+    order = ">" if magic & _LARGER_FIRST else "<"
+    if magic & ~_LARGER_FIRST != _MAGIC or _sum(head[:24], order, (0, 0)) != (first, second):
+        return _damage(0)
+    sums, number, bad, ends = (first, second), 0, None, 0
+    while len(frame := file.read(_FRAME_HEAD.size + page_size)) == _FRAME_HEAD.size + page_size:
+        number += 1
+        _, commit, *found_salts, first, second = _FRAME_HEAD.unpack_from(frame)
+        if bad is None:
+            sums = _sum(frame[_FRAME_HEAD.size :], order, _sum(frame[:8], order, sums))
+            if found_salts != salts or sums != (first, second):
+                bad = number
+        if bad is not None and commit and found_salts == salts:
+            ends += 1
+    return _damage(bad) if ends >= _ENDS else None
+
+
+def _damage(number):
+    return f"frame {number} of its -wal cannot be read, and whole commits stand behind it"
+
+
+def _sum(data, order, sums):
+    """Go on with SQLite's checksum, over pairs of words."""
+    first, second = sums
+    for one, other in struct.iter_unpack(f"{order}2I", data):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return first, second
