@@ -1,6 +1,7 @@
 """What one client asks of a storage does not hold up another."""
 
 import json
+import re
 import time
 
 import pytest
@@ -8,9 +9,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 
-from dhtwisted.model import Notification
+from dhtwisted.model import Command, Device, MessageQuery, Notification
 from dhtwisted.storage import sqlite_reader
 from dhtwisted.storage.file import FileStorage
+from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.storage.slices import SLICE
+from dhtwisted.testing.storage_base import command
 from tests.conftest import as_deferred
 
 MANY = 60_000
@@ -34,7 +38,6 @@ async def server(open_server, each_storage):
     yield server
 
 
-@pytest.mark.parametrize("each_storage", ["file", "postgres"], indirect=True)
 @pytest_twisted.ensureDeferred
 async def test_lists_that_take_long_do_not_hold_up_those_of_others(server, reactor):
     anna, other = await server.add_user("anna", network_ids=frozenset({1})), await server.client()
@@ -95,3 +98,32 @@ async def test_a_question_to_a_file_that_takes_too_long_is_given_up(open_server,
     assert len((await client.call("notification/list", deviceId="large", take=5))["notifications"]) == 5
     await server.server.stop()
     await as_deferred(storage.close())
+
+
+@pytest.mark.parametrize("each_storage", ["memory", "file"], indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_counts_and_searches_of_many_devices_do_not_hold_up_others(open_server, each_storage, reactor):
+    for number in range(30_000):
+        each_storage._tables[Device].put(f"d-{number}", Device(id=f"d-{number}", name=f"{number}", network_id=1, device_type_id=1))
+    server = await open_server(storage=each_storage, real_time=True)
+    anna, other = await server.client(await server.add_user("anna", network_ids=frozenset({1}))), await server.client()
+    looks = [Deferred.fromCoroutine(anna.call("device/count", namePattern="%1_2%3"))]
+    looks.append(Deferred.fromCoroutine((await server.client()).call("device/list", namePattern="%none%", sortField="name", take=5)))
+    await other.call("device/get", deviceId="d-7")
+    assert not any(look.called for look in looks)
+    count, devices = [result for _, result in await DeferredList(looks)]
+    assert (count["count"], len(devices["devices"])) == (len([n for n in map(str, range(30_000)) if re.fullmatch(".*1.2.*3", n)]), 0)
+    assert (await anna.call("device/count"))["count"] == 30_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_walk_finds_is_as_it_was(reactor):
+    storage = MemoryStorage(reactor)
+    await storage.append([command(name=str(number % 100), parameters=b"%d" % number) for number in range(3 * SLICE + 5)])
+    query = MessageQuery(names=("7",), sort="name", descending=True, skip=1, take=60)
+    searching = Deferred.fromCoroutine(storage.find_messages(Command, query))
+    assert not searching.called
+    await storage.append([command(name="7")])
+    found = [message.id for message in await searching]
+    ids = [number + 1 for number in range(3 * SLICE + 5) if number % 100 == 7]
+    assert found == ids[::-1][1:61]

@@ -6,15 +6,20 @@ a storage with a disk writes them in between, and forgets the transaction when t
 
 import re
 from functools import lru_cache
-from itertools import islice
+from itertools import chain
 
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
 from dhtwisted.model import ENTITY_KINDS, Holding, changed, entity_size, head_of
+from dhtwisted.storage.entity_index import INDEXED, EntityIndex
 from dhtwisted.storage.ordered_keys import OrderedKeys
+from dhtwisted.storage.slices import at_once, counted, sifted
 
 NOTHING = Holding()
+
+FEW, SPARSE = 1000, 16
+"""So many entities, or one in so many of all, are sooner sorted than found by a walk along the order of all."""
 
 
 class EntityTable:
@@ -31,6 +36,7 @@ class EntityTable:
         self.owners = {field: {} for field in kind.UNIQUE}
         self._keys = OrderedKeys()
         self._orders = {}
+        self._indexes = [EntityIndex(fields) for fields in INDEXED.get(kind, ())]
         self.holdings = {}
 
     def put(self, key, entity):
@@ -40,6 +46,11 @@ class EntityTable:
             self._keys.add(key)
         elif old is not None and entity is None:
             self._keys.remove(key)
+        for index in self._indexes:
+            if old is not None:
+                index.remove(old)
+            if entity is not None:
+                index.add(entity)
         for field, order in self._orders.items():
             place = _place_by(field)
             if old is not None:
@@ -69,20 +80,35 @@ class EntityTable:
 
     def find(self, query):
         """List what a query asks for."""
-        found = self._by_key(query) if query.sort in ("", self.kind.KEY) else self._by_field(query)
-        found = islice(found, query.skip, None if query.take is None else query.skip + query.take)
-        return list(found if query.size is None else head_of(found, query.size, entity_size))
+        return at_once(self.search(query))
 
     def count(self, query):
         """Count what a query matches."""
-        return sum(1 for _ in self._matching(query))
+        return at_once(self.reckoning(query))
+
+    def search(self, query):
+        """Work of :mod:`~dhtwisted.storage.slices`: list what a query asks for."""
+        walk = self._by_key(query) if query.sort in ("", self.kind.KEY) else self._by_field(query)
+        found = yield from sifted(walk, _condition(query), None if query.take is None else query.skip + query.take)
+        found = found[query.skip :]
+        return found if query.size is None else list(head_of(found, query.size, entity_size))
+
+    def reckoning(self, query):
+        """Work of the same sort: count what a query matches."""
+        if not (query.equal or query.within or query.like):
+            return len(self.entities)
+        for index in self._indexes:
+            if index.covers(query):
+                return sum(map(len, index.find(query)))
+        candidates = self._candidates(query, len(self.entities))
+        count = yield from counted(self.entities.values() if candidates is None else candidates, _condition(query))
+        return count
 
     def _by_key(self, query):
-        """Go through what a query matches in the order of its key; no further than somebody asks."""
+        """Go through what a query may match in the order of its key; no further than somebody asks."""
         candidates = self._candidates(query)
         keys = self._keys if candidates is None else OrderedKeys({entity.key for entity in candidates})
-        found = filter(None, map(self.entities.get, keys.walk(query.descending, query.after)))
-        return filter(_condition(query), found)
+        return filter(None, map(self.entities.get, keys.walk(query.descending, query.after)))
 
     def _by_field(self, query):
         """The same, sorted by another field. The order of all entities is kept from the first time that it is asked for: a long list is
@@ -99,14 +125,13 @@ class EntityTable:
         places = order.walk_down_groups(2, after) if query.descending else order.walk(after=after)
         found = ((each, self.entities.get(each[2])) for each in places)
         # Places that were left may be among them.
-        return filter(_condition(query), (entity for each, entity in found if entity is not None and place(entity) == each))
+        return (entity for each, entity in found if entity is not None and place(entity) == each)
 
-    def _matching(self, query):
-        candidates = self._candidates(query)
-        return filter(_condition(query), self.entities.values() if candidates is None else candidates)
+    def _candidates(self, query, few=None):
+        """Fewer entities than all, where the query names some: a login must not look at every user. Else ``None``.
 
-    def _candidates(self, query):
-        """Fewer entities than all, where the query names some: a login must not look at every user. Else ``None``."""
+        :param few: up to so many are worth the making of a list; ``None`` for what is better sorted than found along the order of all.
+        """
         for field, value in query.equal.items():
             if field == self.kind.KEY:
                 return self._existing([value])
@@ -114,7 +139,12 @@ class EntityTable:
                 return self._existing([self.owners[field].get(value)])
         if self.kind.KEY in query.within:
             return self._existing(query.within[self.kind.KEY])
-        return None
+        found = [groups for index in self._indexes if (groups := index.find(query)) is not None]
+        if not found:
+            return None
+        groups = min(found, key=lambda groups: sum(map(len, groups)))
+        few = max(FEW, len(self.entities) // SPARSE) if few is None else few
+        return self._existing(chain.from_iterable(groups)) if sum(map(len, groups)) <= few else None
 
     def _existing(self, keys):
         return [self.entities[key] for key in keys if key in self.entities]

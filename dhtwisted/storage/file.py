@@ -19,6 +19,7 @@ from dhtwisted.storage.batching import Batcher
 from dhtwisted.storage.damage_search import DamageSearch
 from dhtwisted.storage.data_files import KEPT_OPEN, DataFiles
 from dhtwisted.storage.entities import holdings
+from dhtwisted.storage.slices import Slices
 from dhtwisted.storage.sqlite_copy import Copy, remove_copy
 from dhtwisted.storage.sqlite_database import FileLock, close_connection, connect_reader
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES, is_integer_of_sqlite
@@ -56,6 +57,7 @@ class FileStorage:
     def __init__(self, path, reactor):
         self._path = os.path.realpath(path)
         self._reactor = reactor
+        self._slices = Slices(reactor)
         self._open = False
         self._damages = {}
         self._hang = ""
@@ -156,11 +158,11 @@ class FileStorage:
 
     async def find(self, kind, query):
         """List entities."""
-        return self._table(kind).find(query)
+        return await self._slices.run(self._table(kind).search, query)
 
     async def count(self, kind, query):
         """Count entities."""
-        return self._table(kind).count(query)
+        return await self._slices.run(self._table(kind).reckoning, query)
 
     async def holdings(self, owner):
         """Tell what counts for a user."""

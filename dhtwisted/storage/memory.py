@@ -1,6 +1,6 @@
 """Everything in this process: for tests, demonstrations, and servers that may forget.
 
-It is the reference of what a storage does, and every answer is ready at once.
+It is the reference of what a storage does, and every answer is ready at once, unless much has to be looked at for it.
 """
 
 from zope.interface import implementer
@@ -10,6 +10,7 @@ from dhtwisted.interfaces import IStorage
 from dhtwisted.model import MESSAGE_KINDS, Command
 from dhtwisted.storage.entities import Transaction, entity_tables, holdings
 from dhtwisted.storage.message_log import MessageLog
+from dhtwisted.storage.slices import Slices
 from dhtwisted.waiter import DONE
 
 
@@ -27,6 +28,7 @@ class MemoryStorage:
 
     def __init__(self, reactor, max_messages=1_000_000):
         self._seconds = reactor.seconds
+        self._slices = Slices(reactor)
         self._max_messages = max_messages
         # Not one for each that comes: looking how many there are costs more than forgetting one.
         self._forget_above = max_messages + max_messages // 1000
@@ -51,11 +53,11 @@ class MemoryStorage:
 
     async def find(self, kind, query):
         """List entities."""
-        return self._table(kind).find(query)
+        return await self._slices.run(self._table(kind).search, query)
 
     async def count(self, kind, query):
         """Count entities."""
-        return self._table(kind).count(query)
+        return await self._slices.run(self._table(kind).reckoning, query)
 
     async def holdings(self, owner):
         """Tell what counts for a user."""
@@ -97,7 +99,7 @@ class MemoryStorage:
 
     async def find_messages(self, kind, query):
         """List messages."""
-        return self._log(kind).find(query)
+        return await self._slices.run(self._log(kind).search, query)
 
     async def forget_messages(self, kind, query):
         """Delete messages, those first that arrived first, and say how many."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate
 from dhtwisted.model import Command
+from dhtwisted.storage.slices import at_once, in_order, sifted
 
 _COMPACT_ABOVE = 1000
 """So many dead places at the front of a list are not worth a move."""
@@ -239,16 +240,23 @@ class MessageLog:
 
     def find(self, query):
         """List what a query asks for; it does not end at ``query.size``, since all of it is here already."""
+        return at_once(self.search(query))
+
+    def search(self, query):
+        """The same as work of :mod:`~dhtwisted.storage.slices`, for a storage that serves others meanwhile."""
         if query.behind is not None and query.sort == "timestamp":
             query = _narrowed(query)
         index = self._updates if query.by_update else self._times
         walk, order = (self._arrived(query), by_arrival) if query.by_arrival else (index.walk(query), index.order)
-        found = filter(self._condition(query), walk)
+        matches = self._condition(query)
         if query.behind is not None:
-            found = filter(_is_behind(query), found)
-        if query.sort != "timestamp":
-            found = sorted(found, key=_sort_key(query.sort, order), reverse=query.descending)
-        return list(islice(found, query.skip, None if query.take is None else query.skip + query.take))
+            matches = _both(matches, _is_behind(query))
+        most = None if query.take is None else query.skip + query.take
+        if query.sort == "timestamp":
+            found = yield from sifted(walk, matches, most)
+        else:
+            found = yield from in_order(walk, matches, _sort_key(query.sort, order), query.descending, most)
+        return found[query.skip :]
 
     def forget(self, query):
         """Remove messages that a query asks for, those first that arrived first, and say how many; of given devices in any order."""
@@ -303,6 +311,10 @@ class MessageLog:
             )
 
         return matches
+
+
+def _both(matches, is_behind):
+    return lambda message: matches(message) and is_behind(message)
 
 
 def _narrowed(query):
