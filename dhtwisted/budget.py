@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLOW_SECONDS = 10
-"""For so long a client may take nothing of what is sent to it. Also: so long the budget may be used up before somebody must go who takes
-a little now and then."""
+"""For so long a client may take nothing of what is sent to it."""
 
 STALLED_SECONDS = 1
-"""Who has taken nothing for so long is the first to go when the budget is used up."""
+"""When the budget is used up, those go first who have taken or sent nothing for so long."""
+
+USED_UP_SECONDS = 3
+"""When it is used up for so long, others go too: else a client that takes a little now and then could keep everybody waiting."""
 
 NOT_READING, USED_UP = "not_reading", "output_total"
 """Why an account is ended, as it is counted in ``Metrics.ends``."""
@@ -40,17 +42,17 @@ class Account:
         is closed by then.
     :ivar held: bytes.
     :ivar is_blocked: true while the client does not take what is sent to it.
-    :ivar progressed_at: when a blocked client last took something, in seconds of the clock.
+    :ivar is_expected_more: true while a part of a large request is here, and the client has to send the rest.
+    :ivar progressed_at: when a client that we wait for last took or sent something, in seconds of the clock.
     """
 
-    __slots__ = ("_budget", "_end", "held", "is_blocked", "is_closed", "progressed_at")
+    __slots__ = ("_budget", "_end", "held", "is_blocked", "is_closed", "is_expected_more", "progressed_at")
 
     def __init__(self, budget: Budget, end: Callable[[str], None]) -> None:
         self._budget = budget
         self._end = end
         self.held = 0
-        self.is_blocked = False
-        self.is_closed = False
+        self.is_blocked = self.is_expected_more = self.is_closed = False
         self.progressed_at = 0.0
 
     @property
@@ -76,9 +78,18 @@ class Account:
             self._budget.blocked.add(self)
             self.progress()
 
+    def expect_more(self, is_expected: bool) -> None:
+        """The client has just sent a part of a large request, which is counted, and not the whole; or, if false, it has."""
+        self.is_expected_more = is_expected
+        self.progress()
+
     def progress(self) -> None:
-        """A blocked client has taken something."""
+        """A client that we wait for has taken something, or sent something."""
         self.progressed_at = self._budget.now()
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether we wait for the client, and it takes or sends nothing."""
+        return (self.is_blocked or self.is_expected_more) and now - self.progressed_at >= STALLED_SECONDS
 
     def unblock(self) -> None:
         """The client has taken everything."""
@@ -187,7 +198,7 @@ class Budget:
 
         :param step: seconds, less than 0.
         """
-        for account in self.blocked:
+        for account in self._holding | self.blocked:
             account.progressed_at += step
         if self._used_up_since is not None:
             self._used_up_since += step
@@ -214,13 +225,12 @@ class Budget:
             return
         if self._used_up_since is None:
             self._used_up_since = now
-        while self.is_used_up:
-            stalled = [account for account in self.blocked if account.held and now - account.progressed_at >= STALLED_SECONDS]
-            if not stalled:
+        is_long = now - self._used_up_since >= USED_UP_SECONDS
+        candidates = [account for account in self._holding if is_long or account.is_stalled(now)]
+        for account in sorted(candidates, key=attrgetter("held"), reverse=True):
+            if not self.is_used_up:
                 break
-            self._end(max(stalled, key=attrgetter("held")), USED_UP)
-        if self.is_used_up and self._holding and now - self._used_up_since > SLOW_SECONDS:
-            self._end(max(self._holding, key=attrgetter("held")), USED_UP)
+            self._end(account, USED_UP)
 
     def _end(self, account, reason):
         try:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from dhtwisted.budget import NOT_READING, SLOW_SECONDS, STALLED_SECONDS, USED_UP, Budget
+from dhtwisted.budget import NOT_READING, SLOW_SECONDS, STALLED_SECONDS, USED_UP, USED_UP_SECONDS, Budget
 
 
 class Play:
@@ -75,10 +75,20 @@ def test_used_up_the_one_goes_that_holds_most_without_progress(play):
 def test_used_up_for_long_the_one_goes_that_holds_most(play):
     drips = play.account("drips", 1000, True)
     play.account("other", 50)
-    for _ in range(SLOW_SECONDS + 2):
+    for _ in range(USED_UP_SECONDS + 2):
         drips.progress()
         play.advance(1)
     assert play.ends == [("drips", USED_UP)]
+
+
+def test_used_up_who_does_not_go_on_sending_goes_too(play):
+    sends, stalls = play.account("sends", 600), play.account("stalls", 400)
+    stalls.expect_more(True)
+    for _ in range(STALLED_SECONDS):
+        play.clock.advance(1)
+        sends.expect_more(True)
+    play.budget.tick(play.clock.seconds())
+    assert play.ends == [("stalls", USED_UP)]
 
 
 def test_who_waits_goes_on_in_turn_when_there_is_room(play):

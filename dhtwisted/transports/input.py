@@ -21,6 +21,9 @@ from dhtwisted.transports.frames import (
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 FIRMWARE_PONG = b"\x8a\x00"
 
+LARGE = 64 * 1024
+"""Bytes of an unfinished message from which on it counts as held."""
+
 MESSAGES_IN_TURN = 16
 """Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred."""
 
@@ -28,7 +31,8 @@ MESSAGES_IN_TURN = 16
 class TurnwiseInput:
     """The reading half of a WebSocket protocol.
 
-    :ivar factory: has ``go_on_later`` and ``traffic``.
+    :ivar account: an :class:`~dhtwisted.budget.Account`.
+    :ivar factory: has ``go_on_later``, ``budget`` and ``traffic``.
     :ivar silent_intervals: in how many intervals of pings nothing has come.
     """
 
@@ -36,6 +40,7 @@ class TurnwiseInput:
         """Get ready to read."""
         self._reading = True
         self._is_over = False
+        self._held = 0
         self.silent_intervals = 0
 
     def dataReceived(self, data):
@@ -49,9 +54,22 @@ class TurnwiseInput:
                 self._take(data, MESSAGES_IN_TURN)
             else:
                 self._finish_frame(data)
+            if self._held or self.inside_message or len(self.data) > LARGE:
+                self._count_held()
         elif self.state != CLOSED:
             # TLS goes on delivering after the end, and Autobahn would only keep it.
             self._dataReceived(data)
+
+    def _count_held(self):
+        """Have the account know how much of a large message is here; when memory is used up, no more of it is read until there is room."""
+        held = len(self.data) + (self.message_data_total_length if self.inside_message else 0)
+        held = held if held > LARGE and self.state == OPEN else 0
+        self.account.add(held - self._held)
+        self.account.expect_more(held > 0)
+        self._held = held
+        if held and self._reading and self.factory.budget.is_used_up:
+            self.pause()
+            self.factory.budget.wait(self.resume)
 
     def _finish_frame(self, data):
         """Give Autobahn the rest of the frame that it is in, and no more."""

@@ -234,9 +234,11 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     def _end_account(self, reason):
         """Abort, since what is held for this client is too much for too long: it would not read a close either."""
-        if self.state != self.STATE_CLOSED:
-            self.factory.metrics.ended(reason)
-            self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
+        self.factory.metrics.ended(reason)
+        self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
+        if self.state == self.STATE_CLOSED:
+            self.transport.abortConnection()
+        else:
             self.wasNotCleanReason = reason
             self.dropConnection(abort=True)
 
@@ -297,6 +299,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
         if self.leaving.is_over(now):
             self.leaving.abort()
+        elif self.leaving.since == now:
+            self.account.progress()
 
     def quiet(self):
         """A second is over: count its small frames anew."""
