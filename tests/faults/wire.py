@@ -19,12 +19,18 @@ HANDSHAKE = (
 class Wire:
     """One connection after its handshake.
 
+    :param context: an ``SSLContext``; ``None`` for no TLS.
+    :param window: bytes of the client's own buffer; ``None`` for what the system gives.
     :ivar socket: for what is no frame.
     :ivar head: the answer to the handshake.
     """
 
-    def __init__(self, port, path="/api/websocket", more="", seconds=SECONDS):
+    def __init__(self, port, path="/api/websocket", more="", seconds=SECONDS, context=None, window=None):
         self.socket = socket.create_connection(("127.0.0.1", port), seconds)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(HANDSHAKE.format(path=path, key=base64.b64encode(os.urandom(16)).decode(), more=more).encode())
         self._stream = self.socket.makefile("rb")

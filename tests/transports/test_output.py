@@ -8,7 +8,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from dhtwisted.transports.output import FLUSH_AT, PREPARED
+from dhtwisted.transports.output import FLUSH_AT, PORTION, PREPARED
 from dhtwisted.transports.websocket import SLOW_SECONDS
 from tests.transports.raw import CLOSE, PING, PONG, TEXT, frame
 from tests.transports.wire import Reactor, Socket, Wire, Wired
@@ -77,6 +77,7 @@ def test_all_leaves_in_order_and_once(steps):
     assert wired.received == expected
     assert (wired.protocol.queued, wired.protocol.congested, wired.traffic.octets_sent) == (0, False, len(expected))
     assert wired.transport.producer is None
+    assert wired.protocol.factory.budget.total == 0
 
 
 @given(st.lists(actions, max_size=30), st.booleans())
@@ -109,7 +110,52 @@ def test_of_a_broken_connection_nothing_is_sent_twice_and_nothing_stays(steps, a
     assert wired.transport.disconnected
     assert wired.session.closed
     assert wired.protocol.queued == 0
+    assert wired.protocol.factory.budget.total == 0
     assert expected.startswith(wired.received)
+
+
+LARGE = 2_000_000
+
+
+def test_a_large_message_leaves_in_portions_and_what_is_left_of_it_counts():
+    wired = Wired()
+    budget = wired.protocol.factory.budget
+    wired.protocol.send(b"x" * LARGE)
+    held = []
+    while wired.protocol.congested:
+        assert budget.total == len(framed(b"x" * LARGE)) - len(wired.received)
+        held.append(budget.total)
+        wired.turn()
+    assert wired.received == framed(b"x" * LARGE)
+    assert len(held) >= LARGE // PORTION
+    assert max(wired.socket.sends) <= PORTION
+    assert budget.total == 0
+
+
+def test_who_takes_some_of_a_large_message_is_not_ended():
+    wired = Wired()
+    budget, seconds = wired.protocol.factory.budget, 0
+    wired.protocol.send(b"x" * LARGE)
+    while wired.protocol.congested:
+        # It takes a little every five seconds, and a minute in all.
+        wired.socket.plan[:] = [PORTION, 0]
+        wired.turn()
+        wired.reactor.advance(SLOW_SECONDS / 2)
+        seconds += SLOW_SECONDS / 2
+        budget.tick(wired.reactor.seconds())
+        assert not wired.transport.disconnected
+    assert seconds > 2 * SLOW_SECONDS
+
+
+def test_who_takes_nothing_is_aborted():
+    wired = Wired()
+    congest(wired)
+    budget = wired.protocol.factory.budget
+    assert budget.total > 0
+    wired.reactor.advance(SLOW_SECONDS + 1)
+    budget.tick(wired.reactor.seconds())
+    wired.turn()
+    assert (wired.transport.disconnected, wired.session.closed, budget.total) == (True, True, 0)
 
 
 def test_a_turn_is_one_write():
