@@ -108,8 +108,9 @@ class Logins:
         """
         if self._of_address.wait(address) or self._of_pair.wait(pair):
             return False
-        is_first = not self._of_pair.is_used(pair)
         user = await self._find(login)
+        # Now, and not before: of many that asked the storage at once one is the first.
+        is_first = not self._of_pair.is_used(pair)
         known = () if user is None else [known for known, time in user.known_addresses if self._now() - time < KNOWN_FOR]
         is_exempt = address in known if known else is_first and (user is not None or self._passes_for_new(key))
         if not is_exempt:

@@ -59,6 +59,14 @@ def fold_login(login: str) -> str:
     return normalize("NFKC", normalize("NFKC", login).casefold())
 
 
+def alike(logins: Iterable[str]) -> list[list[str]]:
+    """Those among logins that differ in case or Unicode form alone, each with its likes."""
+    groups: dict[str, list[str]] = {}
+    for login in logins:
+        groups.setdefault(fold_login(login), []).append(login)
+    return [sorted(group) for group in groups.values() if len(group) > 1]
+
+
 class User(Entity, frozen=True, kw_only=True):
     """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server.
 

@@ -5,6 +5,7 @@ from itertools import count
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 
 from dhtwisted.audit import Audit
@@ -88,6 +89,21 @@ async def test_who_has_never_come_in_has_a_try_from_each_address(open_server):
     assert await log_in(server, HOME) == 200
     assert await log_in(server, HOME) == 200
     assert await guess(server, "192.0.2.3", 1) == [429], "from now on it is known who comes from where"
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_first_tries_at_once_one_is_let_through(open_server, monkeypatch, reactor):
+    server = await open_server(hash_password=True, limits={"logins_per_minute": 5})
+    await guess(server, "192.0.2.1", 5)
+    find = server.server.entities.find
+
+    async def find_later(kind, query):
+        await deferLater(reactor, 0)
+        return await find(kind, query)
+
+    monkeypatch.setattr(server.server.entities, "find", find_later)
+    tries = DeferredList([Deferred.fromCoroutine(guess(server, AWAY, 1)) for _ in range(5)])
+    assert sorted(codes[0] for _, codes in await tries) == [401, 429, 429, 429, 429]
 
 
 @pytest_twisted.ensureDeferred

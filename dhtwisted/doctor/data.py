@@ -5,13 +5,18 @@ import stat
 
 from dhtwisted.doctor.findings import ok, warning, wrong
 from dhtwisted.doctor.providers import STORAGES, check_providers, specification_of
+from dhtwisted.model import alike
 from dhtwisted.opening import file_path
 from dhtwisted.storage.data_files import MARK, obstacle
 from dhtwisted.storage.data_files import loss as told_loss
-from dhtwisted.storage.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, lost_files
+from dhtwisted.storage.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, logins_of, lost_files
 from dhtwisted.storage.sqlite_proof import doubt
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
+
+
+MOST_NAMED = 10
+"""Groups of logins in a finding."""
 
 
 def file_paths(settings):
@@ -98,6 +103,8 @@ def _check_content(topic, path, place):
         yield wrong(topic, f"{path}: is damaged ({damage}); {RESTORE}"), None
     else:
         yield _check_schema(topic, path, facts, _state(path, holder, loss)), facts.newest
+        if facts.version:
+            yield from _check_logins(topic, path, logins_of(path))
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
 
@@ -121,6 +128,15 @@ def _check_schema(topic, place, facts, state):
     return ok(topic, f"{place}: schema {facts.version}; {state}")
 
 
+def _check_logins(topic, place, logins):
+    """Name users of older releases whose logins are one login by now."""
+    groups = alike(logins)
+    if groups:
+        names = "; ".join(", ".join(group) for group in groups[:MOST_NAMED]) + ("; ..." if len(groups) > MOST_NAMED else "")
+        cure = "they go on, but an import refuses them; give one of each another login by the API (user/update)"
+        yield warning(topic, f"{place}: logins differ in case alone: {names}; {cure}"), None
+
+
 def check_postgres(topic, dsn, place):
     """Look at a database; gives pairs of a finding and the time at which something was stored last.
 
@@ -139,6 +155,7 @@ def check_postgres(topic, dsn, place):
     if facts.is_old:
         yield wrong(topic, f"postgres: {facts.release} is too old; 15 is the oldest that will do"), None
     yield _check_schema(topic, f"PostgreSQL {facts.release}", facts, "it answers"), facts.newest
+    yield from _check_logins(topic, "postgres", facts.logins)
     for problem in facts.problems:
         yield wrong(topic, f"{place}: postgres: {problem}"), None
     for name in ("fsync", "full_page_writes"):

@@ -27,6 +27,7 @@ class DatabaseFacts:
     :ivar version: of the schema; 0 for none yet.
     :ivar known_version: the newest schema that this program knows.
     :ivar problems: texts of what would keep a server from starting, or from working.
+    :ivar logins: of all users.
     :ivar newest: the server's time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
     """
 
@@ -36,6 +37,7 @@ class DatabaseFacts:
     version: int
     known_version: int
     problems: list
+    logins: list
     newest: int | None
 
 
@@ -100,10 +102,12 @@ def _ask(cursor):
 
     names = ("fsync", "full_page_writes", "synchronous_commit")
     settings = {name: value(f"SELECT current_setting('{name}')") for name in names}
-    version, newest = 0, None
+    version, newest, logins = 0, None, []
     if value("SELECT to_regclass('schema_version') IS NOT NULL"):
         version = value("SELECT coalesce(max(version), 0) FROM schema_version")
         newest = value("SELECT nullif(max(server_time), 0) FROM message_counter")
+        cursor.execute("SELECT login FROM users")
+        logins = [login for (login,) in cursor.fetchall()]
     return DatabaseFacts(
         release=value("SELECT current_setting('server_version')"),
         is_old=cursor.connection.server_version < OLDEST_SERVER,
@@ -111,5 +115,6 @@ def _ask(cursor):
         version=version,
         known_version=script_count(schema_directory("postgres")),
         problems=try_start(cursor, version),
+        logins=logins,
         newest=newest,
     )

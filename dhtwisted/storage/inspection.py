@@ -11,6 +11,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from dhtwisted.errors import UNREADABLE
+from dhtwisted.model import User
 from dhtwisted.storage.data_files import KEPT_OPEN, identity
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
@@ -127,6 +131,18 @@ def inspect_file(path):
             raise ForeignFile("is no data file of this server") from error
         raise ValueError(str(error)) from error
     return DataFacts(version, known, newest)
+
+
+def logins_of(path):
+    """The logins of all users in a data file that :func:`inspect_file` can read; of one that is damaged, as many as can be read."""
+    logins = []
+    try:
+        with closing(connect_for_looking(path)) as connection:
+            for (body,) in connection.execute("SELECT body FROM entity WHERE kind = ?", (User.KIND,)):
+                logins.append(msgspec.json.decode(body, type=User).login)
+    except (sqlite3.Error, *UNREADABLE):
+        return logins  # What is damaged is a finding of its own.
+    return logins
 
 
 def damage_of(path, is_over=None):

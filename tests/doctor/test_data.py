@@ -9,6 +9,7 @@ import pytest_twisted
 from dhtwisted.config import Settings, StorageSettings
 from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import data
+from dhtwisted.model import User
 from dhtwisted.storage import inspection
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.schema_files import schema_directory, script_count
@@ -72,6 +73,18 @@ async def test_a_file_before_with_and_after_a_server(tmp_path, open_file):
     assert len(times) == 1
     assert {level for level, _ in findings} == {"ok"}
     assert files(tmp_path) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_logins_that_differ_in_case_alone_are_named(tmp_path, open_file):
+    storage = await open_file(tmp_path / "hive.sqlite")
+    await storage.insert(User(login="anna", login_key="anna"))
+    await storage.insert(User(login="berta", login_key="berta"))
+    assert [level for level, _ in look(f"file:{tmp_path / 'hive.sqlite'}")[0]] == ["ok"]
+    await storage.insert(User(login="Anna"))
+    (_, (level, text)), _ = look(f"file:{tmp_path / 'hive.sqlite'}")
+    assert level == "warning"
+    assert "logins differ in case alone: Anna, anna; they go on" in text
 
 
 @pytest_twisted.ensureDeferred

@@ -8,11 +8,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.model import Command, EntityQuery, MessageQuery, Notification, User
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
+from dhtwisted.storage.postgres_entities import ENTITY_TABLES
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.schema_files import schema_directory
 from dhtwisted.testing.storage_base import results
@@ -92,6 +93,31 @@ async def test_messages_of_an_older_database_arrived_at_their_own_times_at_the_l
         else:
             assert before <= dated.arrived <= int(time.time() * 1000), "when this release was first started"
         assert before <= late.arrived <= int(time.time() * 1000)
+
+
+@pytest_twisted.ensureDeferred
+async def test_users_of_an_older_database_keep_their_logins(runs, tmp_path):
+    for number in range(1, 6):
+        (tmp_path / f"{number:04}.sql").write_text((schema_directory("postgres") / f"{number:04}.sql").read_text("utf-8"))
+    run = runs[0]
+    await migrate(run, "the database", tmp_path)
+    insert = (
+        "INSERT INTO users (id, login, password, role, status, intro_reviewed, all_device_types_available, network_ids, device_type_ids)"
+        " VALUES (%s, %s, '', 1, 0, false, true, '{}', '{}')"
+    )
+    for number, login in enumerate(("Anna", "anna", "berta", "ÄNNA"), 1):
+        await run(insert, (number, login))
+    await migrate(run, "the database")
+    table = ENTITY_TABLES[User]
+    users = [table.entity(row) for row in await run(*table.find(EntityQuery()))]
+    assert [(user.login, user.login_key, user.known_addresses) for user in users] == [
+        ("Anna", "anna", ()),
+        ("anna", None, ()),
+        ("berta", "berta", ()),
+        ("ÄNNA", None, ()),
+    ], "of two the first has the key; the server knows that of the last, and gives it at its start"
+    # As a node of that release does that goes on.
+    await run(insert, (5, "dora"))
 
 
 @pytest_twisted.ensureDeferred
