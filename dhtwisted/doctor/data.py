@@ -95,24 +95,24 @@ def _check_content(topic, path, place):
     except ValueError as error:
         yield wrong(topic, f"{path}: cannot be read ({error}); {RESTORE}"), None
         return
-    loss = doubt(path) if holder is None else None
+    doubted = doubt(path) if holder is None and facts.version else None
     damage = damage_of(path) if holder is None else None
-    if loss is not None:
-        yield wrong(topic, f"{path}: {loss}"), None
+    if doubted is not None:
+        yield wrong(topic, doubted), None
     if damage is not None:
         yield wrong(topic, f"{path}: is damaged ({damage}); {RESTORE}"), None
     else:
-        yield _check_schema(topic, path, facts, _state(path, holder, loss)), facts.newest
+        yield _check_schema(topic, path, facts, _state(path, holder, doubted)), facts.newest
         if facts.version:
             yield from _check_logins(topic, path, logins_of(path))
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
 
 
-def _state(path, holder, loss):
+def _state(path, holder, doubted):
     if holder is not None:
         return f"the server with process id {holder} works on it"
-    if loss is not None:
+    if doubted is not None:
         return "no server works on it now"
     if os.path.exists(path + MARK):
         return "no server works on it now; it has all that its mark says"
@@ -161,6 +161,9 @@ def check_postgres(topic, dsn, place):
     for name in ("fsync", "full_page_writes"):
         if facts.settings[name] == "off":
             yield wrong(topic, f"postgres: {name} is off: a crash loses what was acknowledged; set {name} = on in postgresql.conf"), None
+    if facts.settings["data_checksums"] == "off":
+        cure = "stop PostgreSQL and run pg_checksums --enable on its data directory"
+        yield warning(topic, f"postgres: data_checksums is off, so what a disk changes is served as it is then; {cure}"), None
     if facts.settings["synchronous_commit"] in ("off", "local"):
         state = facts.settings["synchronous_commit"]
         yield warning(topic, f"postgres: synchronous_commit is {state}; the server sets it to on for itself, other programs do not"), None

@@ -23,7 +23,7 @@ class DatabaseFacts:
 
     :ivar release: of the server, as it calls itself.
     :ivar is_old: whether it is older than what is needed.
-    :ivar settings: ``fsync``, ``full_page_writes`` and ``synchronous_commit``, each with its value.
+    :ivar settings: ``fsync``, ``full_page_writes``, ``synchronous_commit`` and ``data_checksums``, each with its value.
     :ivar version: of the schema; 0 for none yet.
     :ivar known_version: the newest schema that this program knows.
     :ivar problems: texts of what would keep a server from starting, or from working.
@@ -100,7 +100,7 @@ def _ask(cursor):
         cursor.execute(sql)
         return cursor.fetchone()[0]
 
-    names = ("fsync", "full_page_writes", "synchronous_commit")
+    names = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
     settings = {name: value(f"SELECT current_setting('{name}')") for name in names}
     version, newest, logins = 0, None, []
     if value("SELECT to_regclass('schema_version') IS NOT NULL"):

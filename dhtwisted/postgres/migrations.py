@@ -5,13 +5,19 @@ from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.postgres.rights import MISSING_RIGHTS, missing_rights
-from dhtwisted.storage.schema_files import missing_scripts, schema_directory
+from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory
 
 _SCHEMA = schema_directory("postgres")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('dhtwisted schema in ' || current_schema(), 0))"
 _NO_PRIVILEGE, _NO_SCHEMA = "42501", "3F000"
 _OTHERS_TABLES = ("42P07", "42703")
 """A table is there already, or a column is missing in it."""
+
+_HAS_CHECKSUMS = "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('schema_version') AND attname = 'checksum' AND NOT attisdropped"
+_COLUMNS = """
+SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relkind IN ('r', 'p') AND pg_table_is_visible(pg_class.oid) AND attnum > 0 AND NOT attisdropped
+"""
 
 log = Logger()
 
@@ -54,12 +60,38 @@ async def apply_missing(run, place, directory=_SCHEMA):
     if (await run("SELECT to_regclass('schema_version') IS NOT NULL"))[0][0]:
         ((version,),) = await run("SELECT coalesce(max(version), 0) FROM schema_version")
     scripts = missing_scripts(directory, version, place)
+    await check_made(run, place, directory)
     if scripts and not version:
         await run("CREATE TABLE schema_version (version integer PRIMARY KEY)")
     for number, script in scripts:
         await run(script)
         await run("INSERT INTO schema_version VALUES (%s)", (number,))
+    if None in (await _recorded_scripts(run)).values():
+        for number, checksum in checksums(directory).items():
+            await run("UPDATE schema_version SET checksum = %s WHERE version = %s AND checksum IS NULL", (checksum, number))
     return [number for number, _ in scripts]
+
+
+async def check_made(run, place, directory=_SCHEMA):
+    """Make sure that a database was made by the scripts that this program has; of one without checksums, that it has what these make.
+
+    :raises ConfigurationError: it was made by others.
+    """
+    if not (await run("SELECT to_regclass('schema_version') IS NOT NULL"))[0][0]:
+        return
+    ((version,),) = await run("SELECT coalesce(max(version), 0) FROM schema_version")
+    recorded = await _recorded_scripts(run)
+    check_scripts(directory, recorded, place)
+    if not recorded or None in recorded.values():
+        found = {}
+        for table, column in await run(_COLUMNS):
+            found.setdefault(table, set()).add(column)
+        check_structure(directory, version, found, place)
+
+
+async def _recorded_scripts(run):
+    """The checksums that the database has: number -> checksum; none in a schema of before there were any."""
+    return dict(await run("SELECT version, checksum FROM schema_version")) if await run(_HAS_CHECKSUMS) else {}
 
 
 def explained(error, place):

@@ -4,7 +4,7 @@ import psycopg2
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.postgres.errors import in_one_line
-from dhtwisted.postgres.migrations import apply_missing, explained
+from dhtwisted.postgres.migrations import apply_missing, check_made, explained
 from dhtwisted.postgres.rights import FOREIGN_TABLES, MISSING_RIGHTS, missing_rights
 from dhtwisted.storage.schema_files import schema_directory, script_count
 
@@ -59,8 +59,7 @@ def _attempt(cursor, version):
     try:
         # A server that is making the tables just now shows that it can be done.
         cursor.execute("SET LOCAL lock_timeout = '2s'")
-        if not version:
-            _drive(apply_missing(run, "the database"))
+        _drive(check_made(run, "the database") if version else apply_missing(run, "the database"))
         cursor.execute("LISTEN dhtwisted_trial")
         ((encoding,),) = _rows(cursor, "SELECT current_setting('server_encoding')")
         return None if encoding == "UTF8" else f"it has the encoding {encoding}; make one with: createdb --encoding UTF8"

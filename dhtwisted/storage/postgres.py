@@ -24,6 +24,7 @@ from dhtwisted.postgres.outage import Outage
 from dhtwisted.postgres.pool import Pool
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
+from dhtwisted.storage.postgres_counters import lift_counters
 from dhtwisted.storage.postgres_entities import ENTITY_TABLES, HOLDINGS, holdings
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import is_bigint
@@ -233,6 +234,7 @@ class PostgresStorage:
                 await connection.wait()
                 try:
                     await migrate(connection.run, self.outage.place)
+                    behind = await lift_counters(connection.run)
                     ((self.store_id, encoding, fsync),) = await connection.run(_PROPERTIES)
                 except StorageUnavailable as error:
                     self.log.warn("The schema is not ready yet: {reason}", reason=str(error))
@@ -240,6 +242,10 @@ class PostgresStorage:
             await connection.close()
         if encoding != "UTF8":
             raise ConfigurationError(f"{self.outage.place} has the encoding {encoding}; make one with: createdb --encoding UTF8")
+        for kind in behind:
+            self.log.error(
+                "{place}: the counter of ids of {kind} was behind its table; it goes on above it", place=self.outage.place, kind=kind
+            )
         if fsync != "on":
             self.log.warn("{place} runs with fsync off: a loss of power can lose what was acknowledged", place=self.outage.place)
 

@@ -8,7 +8,7 @@ import time
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.private_files import open_or_make
 from dhtwisted.storage.data_files import obstacle
-from dhtwisted.storage.schema_files import missing_scripts, schema_directory
+from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory
 from dhtwisted.storage.sqlite_transaction import connect, decode, transaction
 
 _SCHEMA = schema_directory("file")
@@ -133,15 +133,44 @@ def migrate(connection, path, directory=_SCHEMA):
 
     :param path: of the data, for the error.
     :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
-    :raises ConfigurationError: the data has more than there are.
+    :raises ConfigurationError: the data has more than there are, or was made by others.
     """
+    place = f"storage file {path}"
     with transaction(connection):
         connection.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
         (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
-        for number, script in missing_scripts(directory, version, f"storage file {path}"):
+        missing = missing_scripts(directory, version, place)
+        check_made(connection, place, directory)
+        for number, script in missing:
             for statement in statements(script):
                 connection.execute(statement)
             connection.execute("INSERT INTO schema (version) VALUES (?)", (number,))
+        if _recorded_scripts(connection):
+            by_number = [(checksum, number) for number, checksum in checksums(directory).items()]
+            connection.executemany("UPDATE schema SET checksum = ? WHERE version = ? AND checksum IS NULL", by_number)
+
+
+def check_made(connection, place, directory=_SCHEMA):
+    """Make sure that data were made by the scripts that this program has; of data without checksums, that they have what these make.
+
+    :param place: names the data, for the error.
+    :raises ConfigurationError: they were made by others.
+    """
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
+    recorded = _recorded_scripts(connection)
+    check_scripts(directory, recorded, place)
+    if not recorded or None in recorded.values():
+        found = {}
+        columns = "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
+        for table, column in connection.execute(columns):
+            found.setdefault(table, set()).add(column)
+        check_structure(directory, version, found, place)
+
+
+def _recorded_scripts(connection):
+    """The checksums that the data have: number -> checksum; none in a schema of before there were any."""
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('schema')")}
+    return dict(connection.execute("SELECT version, checksum FROM schema")) if "checksum" in columns else {}
 
 
 def statements(script):

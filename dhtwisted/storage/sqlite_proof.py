@@ -13,6 +13,7 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.data_files import MARK
 from dhtwisted.storage.inspection import connect_for_looking, damage_of
+from dhtwisted.storage.sqlite_database import check_made
 from dhtwisted.storage.sqlite_log_walk import damage_of_log
 from dhtwisted.storage.sqlite_mark import BATCH, IN_USE, TIME, read_mark
 from dhtwisted.storage.sqlite_rebuild import damaged_row
@@ -84,7 +85,14 @@ def doubt(path):
     """
     counters = _recorded(path)
     loss = _loss(path, read_mark(path), counters, bool(counters.pop(IN_USE, 0)))
-    return loss and f"{loss}; {_CURE}"
+    if loss is not None:
+        return f"{path} {loss}; {_CURE}"
+    try:
+        with closing(connect_for_looking(path)) as connection:
+            check_made(connection, path)
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def size_of(path):

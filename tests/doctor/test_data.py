@@ -93,7 +93,7 @@ async def test_a_newer_schema_and_open_rights(tmp_path, open_file):
     storage = await open_file(path)
     await storage.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("INSERT INTO schema VALUES (99)")
+        connection.execute("INSERT INTO schema (version) VALUES (99)")
     connection.close()
     path.chmod(0o644)
     _, schema, rights = look("memory:", f"file:{path}")[0]

@@ -6,17 +6,21 @@ import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.model import Command, EntityQuery, MessageQuery, Notification, User
+from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification, User
 from dhtwisted.postgres.connection import HealingConnection
 from dhtwisted.postgres.dsn import parse
 from dhtwisted.postgres.migrations import migrate
 from dhtwisted.postgres.outage import Outage
+from dhtwisted.postgres.rights import TABLES
+from dhtwisted.storage.postgres import PostgresStorage
+from dhtwisted.storage.postgres_counters import _ENTITIES
 from dhtwisted.storage.postgres_entities import ENTITY_TABLES
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
-from dhtwisted.storage.schema_files import schema_directory
-from dhtwisted.testing.storage_base import results
+from dhtwisted.storage.schema_files import check_structure, checksums, schema_directory, script_count
+from dhtwisted.testing.storage_base import command, notification, results
 
 
 @pytest.fixture
@@ -36,6 +40,15 @@ def scripts(tmp_path):
     (tmp_path / "0001.sql").write_text("CREATE TABLE a (x text); -- 100 %\nINSERT INTO a VALUES ('one;two');")
     (tmp_path / "README").write_text("no script")
     return tmp_path
+
+
+@pytest.fixture
+def caught_lines():
+    """The events of the log from now on."""
+    caught = []
+    globalLogPublisher.addObserver(caught.append)
+    yield caught
+    globalLogPublisher.removeObserver(caught.append)
 
 
 async def versions(run):
@@ -127,3 +140,57 @@ async def test_a_newer_schema_is_refused(runs, scripts):
     with pytest.raises(ConfigurationError, match="the database has schema 1, newer than schema 0"):
         await migrate(runs[0], "the database", scripts)
     assert await versions(runs[0]) == [1], "and the connection is good for more"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database_of_an_edited_script_is_refused(runs, scripts):
+    (scripts / "0002.sql").write_text("ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS checksum text;")
+    await migrate(runs[0], "the database", scripts)
+    await migrate(runs[0], "the database", scripts)
+    assert dict(await runs[0]("SELECT version, checksum FROM schema_version")) == checksums(scripts)
+    (scripts / "0001.sql").write_text("CREATE TABLE a (\n    x text,\n    y text\n);")
+    with pytest.raises(ConfigurationError, match=r"the database was made by another script 0001\.sql .* devicehive export"):
+        await migrate(runs[0], "the database", scripts)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database_of_before_there_were_checksums_is_looked_at_once(runs):
+    """As they are made by the scripts of releases before, one of which was edited in place between two of them."""
+    run, directory = runs[0], schema_directory("postgres")
+    await migrate(run, "the database")
+    assert dict(await run("SELECT version, checksum FROM schema_version")) == checksums(directory)
+    await run("ALTER TABLE schema_version DROP COLUMN checksum")
+    await run("DELETE FROM schema_version WHERE version = %s", (script_count(directory),))
+    await run("ALTER TABLE device_tokens RENAME TO elsewhere")
+    with pytest.raises(ConfigurationError, match=r"the database lacks the table device_tokens, which script 0002\.sql"):
+        await migrate(run, "the database")
+    await run("ALTER TABLE elsewhere RENAME TO device_tokens")
+    await migrate(run, "the database")
+    assert dict(await run("SELECT version, checksum FROM schema_version")) == checksums(directory)
+    found = {}
+    for table, column in await run("SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"):
+        found.setdefault(table, set()).add(column)
+    for table in set(TABLES) - {"schema_version"}:
+        with pytest.raises(ConfigurationError, match=f"lacks the table {table},"):
+            check_structure(directory, script_count(directory), {name: found[name] for name in set(found) - {table}}, "it")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_counter_behind_its_table_is_lifted_and_told(runs, database, reactor, caught_lines):
+    storage = PostgresStorage(database, reactor)
+    await storage.open()
+    messages = [command("c"), *(notification(str(n)) for n in range(3))]
+    await storage.append(messages)
+    network = await storage.insert(Network(name="n"))
+    assert await runs[0]("SELECT kind FROM entity_counter ORDER BY kind") == [(kind,) for kind in sorted(_ENTITIES)]
+    await storage.close()
+    await runs[0]("UPDATE message_counter SET notification = 1")
+    await runs[0]("UPDATE entity_counter SET last_id = 0 WHERE kind = 'network'")
+    storage = PostgresStorage(database, reactor)
+    await storage.open()
+    later = notification("later")
+    await storage.append([later])
+    assert later.id == messages[-1].id + 1
+    assert (await storage.insert(Network(name="m"))).id == network.id + 1
+    await storage.close()
+    assert [event["kind"] for event in caught_lines if "behind its table" in event["log_format"]] == ["notification", "network"]

@@ -134,7 +134,7 @@ async def test_a_schema_whose_version_is_no_number_is_refused(storage, path, rea
     await storage.close()
     change_file(path, "DROP TABLE schema")
     change_file(path, "CREATE TABLE schema (version)")
-    change_file(path, "INSERT INTO schema VALUES ('x')")
+    change_file(path, "INSERT INTO schema (version) VALUES ('x')")
     assert "whose version is no number" in await refusal(FileStorage(path, reactor))
 
 
