@@ -66,8 +66,8 @@ class Pages:
             self._query = replace(self._query, **{self._onwards: self._query.place(page[-1])})
         return page
 
-    def is_reserved(self):
-        """From now on, who reads counts in the server's budget what all pages may come to."""
+    def count_no_more(self):
+        """Count further pages no more in the server's budget: who reads has counted what all of them may come to."""
         self._pages.budget = None
 
 
@@ -116,8 +116,8 @@ class Given:
         """The next, in a list; an empty one at the end."""
         return list(islice(self._values, 1))
 
-    def is_reserved(self):
-        """Nothing is read from a storage."""
+    def count_no_more(self):
+        """See :class:`Pages`; nothing is read from a storage here."""
 
 
 class Elements:
@@ -173,6 +173,7 @@ class Streamed:
         """The JSON, an asynchronous iterator of bytes. Each portion is read when it is asked for.
 
         :param answer: the member of the reply that is sent alone; ``None`` for all of it.
+        :raises ApiError: the rest cannot be read, or not any more by this client. What the client is not told is in the log.
         """
         reply = self._make([Raw(_PLACE)], UNSET)
         head, tail = encode(reply if answer is None else getattr(reply, answer)).split(_PLACE)
@@ -183,8 +184,7 @@ class Streamed:
                 portion, more = await self._elements.read(PORTION)
             except Exception as error:
                 request = self._request
-                request.server.told(error, f"the rest of {request.action.name}", request.session.output, request)
-                raise
+                raise request.server.told(error, f"the rest of {request.action.name}", request.session.output, request) from error
             yield b"".join([b"," + element for element in portion]) + (b"" if more else tail)
 
 
@@ -205,6 +205,6 @@ async def answer_list(request, pages, present, make):
         found, more = await elements.read(size, count)
     else:
         async with request.server.budget.reserved(limits.list_bytes or PAGE_SIZE):
-            pages.is_reserved()
+            pages.count_no_more()
             found, more = await elements.read(size, count)
     return make(found, more or UNSET)

@@ -182,7 +182,7 @@ class HttpRequest(Request):
         try:
             await self._send_portions(status, portions, headers, content_type)
         except Exception as error:
-            if not isinstance(error, ApiError) or self.startedWriting:
+            if not isinstance(error, ApiError):
                 self.events.failure("an HTTP answer could not be made to its end", connection=number, address=self.address)
             if self._disconnected:
                 return

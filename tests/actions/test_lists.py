@@ -11,7 +11,7 @@ import pytest_twisted
 
 from dhtwisted.actions import ACTIONS, REST_ONLY, lists
 from dhtwisted.actions.lists import Elements, Given
-from dhtwisted.errors import AccessDenied, StorageUnavailable, Unauthorized
+from dhtwisted.errors import AccessDenied, ServiceUnavailable, Unauthorized
 from dhtwisted.model import Device, DeviceToken, DeviceType, Network, User
 from dhtwisted.rest import Call, Caller, RestApi
 from dhtwisted.testing.server import START
@@ -263,7 +263,7 @@ async def test_a_storage_that_goes_away_ends_a_list_with_an_error(filled, small_
     memory, _ = filled
     body = await body_of(memory, "/device?networkId=1")
     await memory.storage.close()
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ServiceUnavailable):
         _ = [portion async for portion in body]
 
 
