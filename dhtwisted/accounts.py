@@ -136,10 +136,11 @@ class Accounts:
         user = await self.find(login)
         if user.status != ACTIVE:
             raise AccountError(f"{login!r} is not active, so nobody would accept their token; see: devicehive user enable")
-        claims = login_claims(user)
+        claims, limit = login_claims(user, 0), self._settings.limits.token_ids
         permitted = frozenset(map(_permission, actions))
         await self._check_groups(network_ids or (), device_type_ids)
         _check_rights(user, claims, permitted, network_ids or (), device_type_ids or ())
+        claims = login_claims(user, limit)
         claims = replace(
             claims,
             actions=permitted or claims.actions,
@@ -149,6 +150,8 @@ class Accounts:
             refresh=refresh,
             valid_from=user.valid_from,
         )
+        if limit and claims.size > limit:
+            raise AccountError(f"a token may name {limit} networks and device types, not {claims.size} (limits.token_ids)")
         self.recorded = rights_of(claims)
         return self._auth.issue(claims) if device_id is None else await self._device_token(claims, device_id, label)
 

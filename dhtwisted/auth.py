@@ -7,7 +7,6 @@ record. Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
 """
 
 import warnings
-from functools import lru_cache
 
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
@@ -22,14 +21,19 @@ from dhtwisted.model import ACTIVE, Claims, EntityQuery, User, fold_login
 from dhtwisted.password_records import BLOCK_SIZE, HIGHEST_COST, PARALLEL, Cost
 from dhtwisted.passwords import PasswordHasher
 from dhtwisted.signing_key import SHORTEST_KEY, SigningKey, fingerprint
+from dhtwisted.weighed import Weighed
 
 ALGORITHM = "HS256"
 CLIENT_ACTIONS = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17})
 """What an empty list of actions means in tokens of a DeviceHive auth service: the rights of any client."""
 NO_ACTION = 1
 HIGHEST_ACTION = 18
-VERIFIED_TOKENS = 10_000
-"""How many verified tokens are kept, least recently used first out: about 1 KB each, against 20 us for each verification saved."""
+VERIFIED_TOKENS, VERIFIED_BYTES = 10_000, 16 * 1024**2
+"""How many verified tokens are kept, and what they may weigh, longest known first out: about 1 KB each, against 20 us for each verification
+saved."""
+
+TOKEN_BYTES, ID_BYTES = 700, 110
+"""What one takes beside its text, and beside that for each id: measured."""
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
@@ -55,7 +59,7 @@ class JWTAuth:
         self._hasher = PasswordHasher(reactor, self._cost)
         self._learning = DeferredLock()
         self._knows_costs = False
-        self._verified = lru_cache(VERIFIED_TOKENS)(self._verify)
+        self._verified = Weighed(VERIFIED_TOKENS, VERIFIED_BYTES, _weight)
         if len(key) < SHORTEST_KEY:
             self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
             # Said once, above; PyJWT would say it again for every token.
@@ -71,7 +75,11 @@ class JWTAuth:
 
     def verify(self, token):
         """Read a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.verify`."""
-        return self._verified(token)
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._verify(token)
+            self._verified.keep(token, claims)
+        return claims
 
     def issue(self, claims):
         """Make a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.issue`.
@@ -189,6 +197,10 @@ class JWTAuth:
 def _beginning(cost):
     """How a record of some cost begins, of those that servers make. Others come by an import, and are learnt when they are checked."""
     return f"$scrypt${cost}${BLOCK_SIZE}${PARALLEL}$"
+
+
+def _weight(token, claims):
+    return len(token) + TOKEN_BYTES + ID_BYTES * claims.size
 
 
 def _is_storable(login):

@@ -16,6 +16,9 @@ DEVICE_ADD, DEVICE_UPDATE = "$device-add", "$device-update"
 SERVER_MADE = frozenset({DEVICE_ADD, DEVICE_UPDATE})
 """Names of the notifications that the server makes itself, when a device is saved."""
 
+MAX_INSERTERS = 1_000_000
+"""Commands of which it is known by which connection they came; about 150 bytes each."""
+
 READ_PERMISSIONS = {Command: Permission.GET_DEVICE_COMMAND, Notification: Permission.GET_DEVICE_NOTIFICATION}
 
 INDEXED = ("device_ids", "network_ids", "device_type_ids")
@@ -94,6 +97,11 @@ class Subscription:
         return (self.network_ids is None or network_id in self.network_ids) and (
             self.device_type_ids is None or device_type_id in self.device_type_ids
         )
+
+    @property
+    def weight(self):
+        """How many devices, networks, types and names it has; about 250 bytes each."""
+        return sum(map(len, filter(None, (self.device_ids, self.network_ids, self.device_type_ids, self.names))))
 
     @property
     def names_devices(self):
@@ -211,9 +219,11 @@ class Broker:
         return {device_id for index in self._indexes.values() for device_id in index.by_device}
 
     def remember_inserter(self, command_id, session):
-        """Send the command's updates to this session, until :meth:`forget_inserter`."""
+        """Send the command's updates to this session, until :meth:`forget_inserter`, or very many were inserted later."""
         if self._updates_to_inserter:
             self._inserters[command_id] = session
+            if len(self._inserters) > MAX_INSERTERS:
+                del self._inserters[next(iter(self._inserters))]
 
     def forget_inserter(self, command_id):
         """Undo :meth:`remember_inserter`."""

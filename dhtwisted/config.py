@@ -209,6 +209,10 @@ class LimitSettings:
         reloads=True,
     )
     subscriptions_per_connection: int = option(1000, Integer(), "each costs memory and matching", reloads=True)
+    subscribed_names: int = option(
+        10000, Integer(), "devices, networks, device types and names in all subscriptions of a connection", reloads=True
+    )
+    token_ids: int = option(1000, Integer(), "networks and device types that one token names", reloads=True)
     polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)
     logins_per_minute: int = option(30, Integer(), "failed ones, per address (IPv6: /64) and per login; then 429", reloads=True)

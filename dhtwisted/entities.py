@@ -89,7 +89,7 @@ class Entities:
         self._deadlines = deadlines
         self._publish_change = publish_change
         self._lookups = Lookups(storage)
-        self._devices = Weighed(MAX_DEVICES, MAX_DEVICE_BYTES, entity_size)
+        self._devices = Weighed(MAX_DEVICES, MAX_DEVICE_BYTES, lambda _, device: entity_size(device))
         self._known = {User: {}, DeviceToken: {}, Device: self._devices}
         self.reading = {}
         self._changes = 0

@@ -353,6 +353,17 @@ class InvalidCredentials(Unauthorized):
     text = "Invalid credentials"
 
 
+class TokenTooLarge(Unauthorized):
+    """A token that names more than one may.
+
+    :param ids: what it names.
+    :param limit: ``limits.token_ids``.
+    """
+
+    def __init__(self, ids, limit):
+        super().__init__(detail=f"the token names {ids} networks and device types, and may name {limit} (limits.token_ids)")
+
+
 class TokenExpired(Unauthorized):
     """An access token past its time; JavaScript and Go clients refresh on exactly this text."""
 

@@ -18,6 +18,7 @@ LIMITS = (
     "ping_interval",
     "polls",
     "requests_per_second",
+    "subscribed_names",
     "subscriptions_per_connection",
 )
 """The options of ``[limits]`` whose refusals are counted. The others cut an answer shorter, which is no refusal."""

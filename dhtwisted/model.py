@@ -445,3 +445,8 @@ class Claims(Struct, frozen=True, kw_only=True):
     valid_from: int = 0
     device_id: str | None = None
     token_id: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many networks and device types it names."""
+        return len(self.network_ids or ()) + len(self.device_type_ids or ())

@@ -36,6 +36,7 @@ from dhtwisted.errors import (
     ServiceUnavailable,
     StorageUnavailable,
     TokenExpired,
+    TokenTooLarge,
     Unauthorized,
     Unstorable,
 )
@@ -362,6 +363,7 @@ class Server:
         :raises Unauthorized: no token.
         :raises InvalidCredentials: not good, a refresh token, revoked, or of a user who is unknown or not active.
         :raises TokenExpired: past its time.
+        :raises TokenTooLarge: it names too much.
         """
         if not token:
             raise Unauthorized()
@@ -394,8 +396,12 @@ class Server:
     async def check_claims(self, claims):
         """Let through a token, of any sort, whose user takes it now.
 
+        :raises TokenTooLarge: it names more than ``limits.token_ids``: each of its connections would hold all that.
         :raises InvalidCredentials: its user is unknown or not active, or it was revoked.
         """
+        limit = self.settings.limits.token_ids
+        if limit and claims.size > limit:
+            raise TokenTooLarge(claims.size, limit)
         entities, is_bound = self.entities, claims.device_id is not None
         await entities.get(User, claims.user_id)
         if is_bound:

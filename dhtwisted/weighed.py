@@ -6,7 +6,7 @@ class Weighed(dict):
 
     :param most: entries.
     :param most_bytes: of all of them.
-    :param size_of: how many bytes an entry weighs, as a function of its value.
+    :param size_of: how many bytes an entry weighs, as a function of its key and value.
     :ivar size: bytes of all that are here.
     """
 
@@ -21,14 +21,14 @@ class Weighed(dict):
         """Take an entry in, in place of one with this key. One that is heavier than all may be together is not kept."""
         self.forget(key)
         self[key] = value
-        self.size += self._size_of(value)
+        self.size += self._size_of(key, value)
         while len(self) > self._most or self.size > self._most_bytes:
             self.forget(next(iter(self)))
 
     def forget(self, key):
         """Let go of an entry, if it is here."""
         if key in self:
-            self.size -= self._size_of(self.pop(key))
+            self.size -= self._size_of(key, self.pop(key))
 
     def clear(self):
         """Let go of all."""

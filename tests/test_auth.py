@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import tracemalloc
 
 import jwt
 import pytest
 import pytest_twisted
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.task import Clock
 
 from dhtwisted.auth import CLIENT_ACTIONS, JWTAuth
@@ -276,3 +278,23 @@ async def test_a_login_is_good_although_its_record_cannot_be_made_anew(reactor):
     assert await auth.login("anna", "swordfish") == stored
     await auth.close()
     await other.close()
+
+
+def test_verified_tokens_weigh_what_they_hold():
+    auth = make_auth()
+    claims = Claims(user_id=1, actions=None, network_ids=None, device_type_ids=None, expires=1)
+    tokens = [
+        auth.issue(replace(claims, network_ids=frozenset(str(10**12 + first + number) for number in range(20_000))))
+        for first in range(0, 600_000, 20_000)
+    ]
+    auth.verify(auth.issue(claims))
+    tracemalloc.start()
+    try:
+        for token in tokens:
+            auth.verify(token)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 8 * 1024**2 < held < 20 * 1024**2, "some of them, and not the 65 MiB of all"
+    assert auth.verify(tokens[-1]) is auth.verify(tokens[-1])
+    assert auth.verify(tokens[0]) == auth.verify(tokens[0])

@@ -82,21 +82,44 @@ async def _subscribe(request, event):
         raise NothingAccessible()
     since = await _since(request, EVENT_KINDS[event])
     request.check_in_time()
+    conditions = _shared(session, filters(request))
     subscription = Subscription(
         session,
         request.principal,
         server.next_subscription_id(),
         event,
-        **filters(request),
+        **conditions,
         # Without the members that are views into the message, which would be kept as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
     )
+    _check_weight(request, subscription)
     if fields.timestamp is None:
         session.subscribe(subscription)
     else:
         session.subscribe(subscription, _replay(request, subscription, since))
         request.then = lambda: session.start_replay(subscription)
     return Subscribed(subscription_id=subscription.id)
+
+
+SETS = ("device_ids", "network_ids", "device_type_ids", "names")
+
+
+def _shared(session, conditions):
+    """The conditions of a subscription, with sets that others of the session have already in place of equal ones."""
+    known = {each: each for other in session.subscriptions.values() for name in SETS if (each := getattr(other, name)) is not None}
+    return {name: known.get(value, value) for name, value in conditions.items()}
+
+
+def _check_weight(request, subscription):
+    """Refuse one subscription more that would have a connection hold too much.
+
+    :raises TooManyRequests: all subscriptions of the connection name more than ``limits.subscribed_names``.
+    """
+    limit = request.server.settings.limits.subscribed_names
+    if limit and subscription.weight + sum(other.weight for other in request.session.subscriptions.values()) > limit:
+        request.server.metrics.refused("subscribed_names")
+        detail = f"the subscriptions of this connection name more than {limit} devices, networks, device types and names"
+        raise TooManyRequests(detail=f"{detail} (limits.subscribed_names)")
 
 
 def filters(request):

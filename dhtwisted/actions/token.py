@@ -31,6 +31,7 @@ from dhtwisted.resources import Resource
 from dhtwisted.schema import Fields, Integer, Members, Timestamp, milliseconds
 
 LONGEST_ID = 18
+MOST_ACTIONS = 1000
 NO_PERMISSION = frozenset({Permission.NONE})
 
 
@@ -106,17 +107,22 @@ async def token(request) -> Tokens:
     valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
     server.logins.note(user, request.session.output.address)
-    return _issue(server, msgspec.structs.replace(login_claims(user), valid_from=valid_from))
+    return _issue(server, msgspec.structs.replace(login_claims(user, server.settings.limits.token_ids), valid_from=valid_from))
 
 
-def login_claims(user):
-    """All that a user may do, without times."""
+def login_claims(user, limit):
+    """All that a user may do, without times.
+
+    :param limit: ``limits.token_ids``. Lists that are longer are left to what the user has when the token is used.
+    """
     if user.role == ADMINISTRATOR:
         return Claims(user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0)
+    networks = frozenset(map(str, user.network_ids))
     types = EVERYTHING if user.all_device_types_available else frozenset(map(str, user.device_type_ids))
-    return Claims(
-        user_id=user.id, actions=CLIENT_PERMISSIONS, network_ids=frozenset(map(str, user.network_ids)), device_type_ids=types, expires=0
-    )
+    claims = Claims(user_id=user.id, actions=CLIENT_PERMISSIONS, network_ids=networks, device_type_ids=types, expires=0)
+    if limit and claims.size > limit:
+        claims = msgspec.structs.replace(claims, network_ids=EVERYTHING, device_type_ids=EVERYTHING)
+    return claims
 
 
 def _ends(server, expires, refresh_expires):
@@ -183,6 +189,7 @@ async def token_create(request) -> Tokens:
     )
     if not free and payload.user_id != principal.user_id:
         raise AccessDenied()
+    _check_size(payload, server.settings.limits.token_ids)
     user = await server.entities.get(User, payload.user_id)
     if user is None:
         raise UserNotFound(payload.user_id)
@@ -210,6 +217,15 @@ async def token_create(request) -> Tokens:
     tokens = _issue(server, claims, expires, refresh_expires)
     await check_bond(server, claims, tokens)
     return tokens
+
+
+def _check_size(payload, limit):
+    size = len(payload.network_ids or ()) + len(payload.device_type_ids or ())
+    if limit and size > limit:
+        detail = f"payload names {size} networks and device types; a token may name {limit} (limits.token_ids), and * stands for all"
+        raise BadRequest(detail=detail)
+    if len(payload.actions or ()) > MOST_ACTIONS:
+        raise BadRequest(detail=f"payload.actions must have at most {MOST_ACTIONS} elements")
 
 
 def _as_set(ids, member):

@@ -110,6 +110,31 @@ async def test_subscriptions_are_limited_per_connection(open_server):
     await client.call("notification/subscribe")
 
 
+@pytest_twisted.ensureDeferred
+async def test_what_the_subscriptions_of_a_connection_name_is_limited(open_server):
+    server = await open_server(limits={"subscribed_names": 10})
+    client, other = await server.client(), await server.client()
+    await client.call("device/save", deviceId="pump", device={})
+    first = await client.call("notification/subscribe", deviceId="pump", names=list("abcd"))
+    await client.call("command/subscribe", networkIds=[1], deviceTypeIds=[1], names=list("abc"))
+    reply = await client.request("notification/subscribe", names=["a"])
+    assert (reply["code"], "limits.subscribed_names" in reply["detail"]) == (429, True)
+    await client.call("notification/subscribe")
+    await other.call("notification/subscribe", names=list("abcdefghij"))
+    await client.call("notification/unsubscribe", subscriptionId=first["subscriptionId"])
+    await client.call("notification/subscribe", names=list("abcde"))
+    assert server.server.metrics.refusals["subscribed_names"] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_subscriptions_to_the_same_share_what_they_name(open_server):
+    server = await open_server(limits={"subscribed_names": 0})
+    client = await server.client()
+    for _ in range(3):
+        await client.call("notification/subscribe", networkIds=[1, 1], names=["b", "a"])
+    assert len({id(subscription.names) for subscription in client.session.subscriptions.values()}) == 1
+
+
 @each_kind
 @pytest_twisted.ensureDeferred
 async def test_unsubscribe(world, kind):

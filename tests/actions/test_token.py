@@ -10,7 +10,7 @@ from dhtwisted.access import ALL_PERMISSIONS, Permission, Principal
 from dhtwisted.errors import AuthUnavailable
 from dhtwisted.model import ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
 from dhtwisted.testing.server import PASSWORD, MemoryServer, at_once
-from tests.rest_api import RestClient
+from tests.rest_api import RestClient, client
 
 ACCESS, REFRESH = 1_800_000, 15_724_800_000
 CLIENT_DEFAULTS = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17}
@@ -401,3 +401,44 @@ def test_nobody_gets_to_be_another(reactor, user, wanted, payload):
 async def test_ids_that_no_token_can_hold(server, member, ids):
     client = await server.client()
     assert await client.refused("token/create", payload={"userId": 1, member: ids}) == (400, "Invalid request parameters")
+
+
+# How much a token names
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_names_only_so_much(open_server):
+    server = await open_server(limits={"token_ids": 4})
+    client = await server.client()
+    ids = [str(number) for number in range(1, 6)]
+    for lists in ({"networkIds": ids}, {"networkIds": ids[:3], "deviceTypeIds": ids[:2]}):
+        reply = await client.request("token/create", payload={"userId": 1} | lists)
+        assert (reply["code"], "names 5" in reply["detail"], "limits.token_ids" in reply["detail"]) == (400, True, True)
+    reply = await client.request("token/create", payload={"userId": 1, "actions": ["GetDevice"] * 1001})
+    assert (reply["code"], reply["detail"]) == (400, "payload.actions must have at most 1000 elements")
+    claims = await create(server, client, userId=1, networkIds=ids[:2], deviceTypeIds=ids[:2], actions=["GetDevice"] * 6)
+    assert (claims.network_ids, claims.device_type_ids) == (frozenset(ids[:2]), frozenset(ids[:2]))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_names_more_is_refused(open_server):
+    server = await open_server(limits={"token_ids": 4})
+    many = {"network_ids": frozenset(map(str, range(5)))}
+    reply = await server.connect().request("authenticate", token=server.token(**many))
+    assert (reply["code"], "limits.token_ids" in reply["detail"]) == (401, True)
+    reply = await server.connect().request("token/refresh", refreshToken=server.token(refresh=True, **many))
+    assert (reply["code"], "limits.token_ids" in reply["detail"]) == (401, True)
+    rest = client(server, **many)
+    status, _ = await rest.send("GET", "/device")
+    assert (status, "limits.token_ids" in rest.detail) == (401, True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_more_networks_than_a_token_names_gets_one_for_all_that_are_theirs(open_server):
+    server = await open_server(hash_password=True, limits={"token_ids": 4})
+    await server.add_user("anna", network_ids=frozenset(range(1, 10)), all_device_types_available=False, device_type_ids=frozenset({2}))
+    client = server.connect()
+    reply = await client.call("token", login="anna", password=PASSWORD)
+    await client.call("authenticate", token=reply["accessToken"])
+    principal = client.session.principal
+    assert (principal.networks(), principal.device_types()) == (frozenset(range(1, 10)), frozenset({2}))
