@@ -85,6 +85,7 @@ class Principal:
     :param clock: where the time comes from when expiry counts at use; ``None`` when it does not (``auth.strict_expiry``).
     :param has_loose_lists: the token's list of device types does not count for a user who may use all of them
         (``compatibility.loose_token_lists``).
+    :ivar account: what counts for the user's quotas, a :class:`~dhtwisted.quotas.Account`.
     """
 
     __slots__ = (
@@ -97,13 +98,15 @@ class Principal:
         "_sufficient",
         "_token_networks",
         "_token_types",
+        "account",
         "claims",
         "user_id",
     )
 
-    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False):
+    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False, account=None):
         self.claims = claims
         self.user_id = claims.user_id
+        self.account = account
         self._entities = entities
         self._clock = clock
         self._has_loose_lists = has_loose_lists
@@ -232,7 +235,7 @@ class Principal:
 
     def frozen(self) -> Principal:
         """Make the identity of a connection that keeps it whatever becomes of the user (``compatibility.frozen_connections``)."""
-        return FrozenPrincipal(self.claims, self._entities, self._clock, self._has_loose_lists, self.user)
+        return FrozenPrincipal(self.claims, self._entities, self._clock, self._has_loose_lists, self.account, self.user)
 
     def sees(self, network_id, device_type_id, device_id):
         """Tell whether a device, of this network and type, is his. Answers are kept until a user changes."""
@@ -262,8 +265,8 @@ class FrozenPrincipal(Principal):
 
     __slots__ = ("_kept",)
 
-    def __init__(self, claims: Claims, entities, clock, has_loose_lists: bool, user: User | None):
-        super().__init__(claims, entities, clock, has_loose_lists)
+    def __init__(self, claims: Claims, entities, clock, has_loose_lists: bool, account, user: User | None):
+        super().__init__(claims, entities, clock, has_loose_lists, account)
         self._kept = user
 
     @property
@@ -291,8 +294,8 @@ class DevicePrincipal(Principal):
 
     __slots__ = ()
 
-    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False):
-        super().__init__(claims, entities, clock, has_loose_lists)
+    def __init__(self, claims: Claims, entities, clock=None, has_loose_lists: bool = False, account=None):
+        super().__init__(claims, entities, clock, has_loose_lists, account)
         self._permissions &= DEVICE_PERMISSIONS
 
     @property

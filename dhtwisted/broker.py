@@ -111,6 +111,11 @@ class Subscription:
         echo = self.echo
         return echo is None or echo.device_id is not None or bool(echo.device_ids)
 
+    @property
+    def id_count(self):
+        """How many devices, networks, types and names it names together."""
+        return sum(map(len, filter(None, (self.device_ids, self.network_ids, self.device_type_ids, self.names))))
+
     def index_keys(self):
         """Where the broker files it: under its devices, else its networks, else its types, else under everything.
 

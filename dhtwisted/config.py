@@ -13,6 +13,7 @@ from dhtwisted.config_kinds import Checked, Choice, Duration, Flag, Hidden, Inte
 from dhtwisted.endpoints import check_endpoint, is_announced, is_tls
 from dhtwisted.errors import ProviderError
 from dhtwisted.providers import find
+from dhtwisted.quotas import QUOTAS
 from dhtwisted.rules import LOGIN, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from dhtwisted.tracing import parse_target
 
@@ -228,6 +229,30 @@ class LimitSettings:
     ping_interval: float = option(30.0, Duration(), "empty pings; a client silent for three of them is gone", reloads=True)
 
 
+def _quota(name):
+    quota = QUOTAS[name]
+    return option(quota.default, Size() if quota.is_size else Integer(), quota.meaning, reloads=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaSettings:
+    """What one user and one device may have and start; 0 means any amount."""
+
+    devices: int = _quota("devices")
+    networks: int = _quota("networks")
+    device_types: int = _quota("device_types")
+    device_tokens: int = _quota("device_tokens")
+    data: int = _quota("data")
+    device_data: int = _quota("device_data")
+    connections: int = _quota("connections")
+    subscriptions: int = _quota("subscriptions")
+    subscription_ids: int = _quota("subscription_ids")
+    requests: int = _quota("requests")
+    stored_per_day: int = _quota("stored_per_day")
+    device_stored_per_day: int = _quota("device_stored_per_day")
+    administrators: int = option(10, Integer(), "times as much for administrators, but for quotas of devices; 0: any amount", reloads=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricsSettings:
     """What the operator's own tools may see."""
@@ -290,6 +315,7 @@ class Settings:
     bus: BusSettings = BusSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
+    quotas: QuotaSettings = QuotaSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     compatibility: CompatibilitySettings = CompatibilitySettings()

@@ -503,6 +503,17 @@ class DeviceWithoutNetwork(AccessDenied):
         super().__init__(f"Device with deviceId = {device_id} is not connected to any network")
 
 
+class QuotaExceeded(AccessDenied):
+    """A quota is used up: of a user or a device, see :mod:`dhtwisted.quotas`.
+
+    :param name: of the quota, as in ``[quotas]``.
+    :param limit: how much there may be.
+    """
+
+    def __init__(self, name, limit):
+        super().__init__(f"Quota exceeded: {name}", detail=f"there may be {limit} (quotas.{name}); make room, or ask the operator for more")
+
+
 class NotFound(ApiError):
     """The object does not exist, and the caller may know."""
 
@@ -748,6 +759,18 @@ class TooManyRequests(ApiError):
         super().__init__(detail=detail)
         if retry_after is not None:
             self.retry_after = max(1, ceil(retry_after))
+
+
+class QuotaExceededForNow(TooManyRequests):
+    """A quota is used up that has room again by itself: of a day, or of requests that wait.
+
+    :param seconds: until then.
+    """
+
+    def __init__(self, name, limit, seconds):
+        super().__init__(seconds, detail=f"there may be {limit} (quotas.{name})")
+        self.text = f"Quota exceeded: {name}"
+        self.args = (self.text,)
 
 
 class ServiceUnavailable(ApiError):

@@ -3,6 +3,7 @@
 from collections import Counter
 
 from dhtwisted.errors import TooDeep
+from dhtwisted.quotas import QUOTAS
 
 LIMITS = (
     "authenticate_timeout",
@@ -38,6 +39,7 @@ class Metrics:
     """Counters of one server.
 
     :ivar refusals: name of an option of ``[limits]`` -> how often it has refused something.
+    :ivar quota_refusals: name of a quota -> how often it has refused something.
     :ivar ends: one of :data:`ENDS` -> how many connections were ended for that.
     :ivar requests: name of an action -> how many requests of it were begun.
     :ivar errors: ``(name of the action, code)`` -> how many of them ended in that error.
@@ -46,6 +48,7 @@ class Metrics:
 
     def __init__(self):
         self.refusals = Counter(dict.fromkeys(LIMITS, 0))
+        self.quota_refusals = Counter(dict.fromkeys(QUOTAS, 0))
         self.ends = Counter(dict.fromkeys(ENDS, 0))
         # Counted for every message: of any other sort of dictionary each would take 50 ns more.
         self.requests = {}
@@ -58,6 +61,10 @@ class Metrics:
         :param limit: the option of ``[limits]``, such as ``connections``.
         """
         self.refusals[limit] += 1
+
+    def quota_exceeded(self, name):
+        """Count a refusal by a quota."""
+        self.quota_refusals[name] += 1
 
     def refused_request(self, error):
         """Count a request that was refused before an action was begun.

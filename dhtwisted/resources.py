@@ -189,20 +189,30 @@ class UserResource(InsertedUserResource):
         return cls(login=user.login, role=user.role, status=user.status, **_of_new_user(user))
 
 
+class QuotaUse(Resource):
+    """How much there is of what a quota counts, and how much there may be; a ``limit`` of null is none. Our own."""
+
+    used: int
+    limit: int | None
+
+
 class UserWithNetworks(UserResource):
-    """A user and the networks that are assigned to him."""
+    """A user, the networks that are assigned to him, and his quotas by their names in the section ``[quotas]`` of the configuration."""
 
     networks: list[GroupResource]
+    quotas: dict[str, QuotaUse]
     more: More = UNSET
 
     @classmethod
-    def with_networks(cls, user: User, networks, more):
+    def with_networks(cls, user: User, networks, more, quotas):
         """Present a stored user.
 
         :param networks: a list of :class:`GroupResource`, as they are or as JSON.
         :param more: true when there are more networks, else ``UNSET``.
+        :param quotas: name -> :class:`QuotaUse`.
         """
-        return cls(login=user.login, role=user.role, status=user.status, networks=networks, more=more, **_of_new_user(user))
+        listed = {"networks": networks, "more": more, "quotas": quotas}
+        return cls(login=user.login, role=user.role, status=user.status, **listed, **_of_new_user(user))
 
 
 def _of_new_user(user):

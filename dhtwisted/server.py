@@ -44,6 +44,7 @@ from dhtwisted.logins import Logins
 from dhtwisted.metrics import Metrics
 from dhtwisted.model import DeviceToken, User
 from dhtwisted.polls import Polls
+from dhtwisted.quotas import Quotas
 from dhtwisted.tracing import Trace
 from dhtwisted.turns import NOW
 
@@ -82,6 +83,8 @@ class Request(Struct, eq=False, gc=False):
     :ivar done: called with its outcome; ``None`` as long as it does not wait, and again when it is answered.
     :ivar due: its deadline, as of :meth:`Deadlines.due() <dhtwisted.deadlines.Deadlines.due>`, once it has to wait.
     :ivar is_late: whether its client was told that it failed, by the deadline, while it goes on.
+    :ivar account: of the user for whom it counts as one that waits, a :class:`~dhtwisted.quotas.Account`; ``None`` for nobody.
+    :ivar charge: bytes that count for quotas of today if it succeeds; 0 for nothing.
     """
 
     server: Server
@@ -96,6 +99,8 @@ class Request(Struct, eq=False, gc=False):
     done: Callable | None = None
     due: int = 0
     is_late: bool = False
+    account: Any = None
+    charge: int = 0
 
     def check_in_time(self):
         """To be called before a change to the session, by whoever has waited: the client must not get what it was told it did not get.
@@ -123,6 +128,7 @@ class Server:
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     :ivar deadlines: those of the requests that wait, :class:`~dhtwisted.deadlines.Deadlines`.
     :ivar execute: runs a request: see :meth:`_execute`.
+    :ivar quotas: what users and devices may have, :class:`~dhtwisted.quotas.Quotas`.
     :ivar trace: writes what becomes of those whom the operator follows, :class:`~dhtwisted.tracing.Trace`; ``None`` when there are none.
     """
 
@@ -138,10 +144,11 @@ class Server:
         self.broker = Broker(settings.server.updates_to_inserter)
         self.arrivals = Arrivals(reactor, self.entities, self.broker)
         self.budget = Budget(reactor, settings.limits.output_total, settings.limits.output_queue)
+        self.metrics = Metrics()
+        self.quotas = Quotas(reactor, settings.quotas, storage, self.entities, self.metrics.quota_exceeded)
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0
-        self.metrics = Metrics()
         self.logins = Logins(reactor, settings.limits.logins_per_minute, self.entities, auth, self.metrics.refused)
         self.audit = audit or Audit()
         self._requests = self.metrics.requests
@@ -162,6 +169,7 @@ class Server:
         self.logins.set_limit(settings.limits.logins_per_minute)
         self.budget.set_limits(settings.limits.output_total, settings.limits.output_queue)
         self.polls.limit = settings.limits.polls
+        self.quotas.set_limits(settings.quotas)
         self._follow(settings.log.trace)
 
     def _follow(self, targets):
@@ -181,6 +189,7 @@ class Server:
             await self.arrivals.begin(self.messages)
         except StorageUnavailable as error:
             self._log_refusal("the last messages", error)
+        await self.quotas.start()
 
     async def stop(self):
         """Wait for the requests under way, polls being ended, then receive no more events."""
@@ -222,6 +231,7 @@ class Server:
             self._requests[action.name] += 1
         except KeyError:
             self._requests[action.name] = 1
+        account = None
         try:
             if request.fields.token is not None and not action.own_token:
                 outcome = self._execute_with_token(request)
@@ -230,29 +240,35 @@ class Server:
                     self.check(action, None)
                 elif action.permissions:
                     request.principal.require(action.permissions)
+                    account = request.principal.account
+                    if account.requests >= self.quotas.most_requests:
+                        self.quotas.check_request(account)
                 outcome = action.handler(request)
         except Exception as error:
             done(request, None, self._failed(error, request))
             return False
         sort = type(outcome)
         if sort is CoroutineType:
-            return self._drive(outcome, request, done)
+            return self._drive(outcome, request, done, account)
         if sort is Later:
             self._under_way += 1
+            if account is not None:
+                account.requests += 1
+                request.account = account
             request.done = done
             outcome.run(self._finished, request)
             return True
         done(request, outcome, None)
         return False
 
-    def _drive(self, coroutine, request, done):
+    def _drive(self, coroutine, request, done, account):
         before, NOW.client = NOW.client, _client_of(request)
         try:
-            return self._drive_on(coroutine, request, done)
+            return self._drive_on(coroutine, request, done, account)
         finally:
             NOW.client = before
 
-    def _drive_on(self, coroutine, request, done):
+    def _drive_on(self, coroutine, request, done, account):
         try:
             waiting = coroutine.send(None)
         except StopIteration as stop:
@@ -261,11 +277,16 @@ class Server:
             done(request, None, self._failed(error, request))
         else:
             self._under_way += 1
+            if account is not None:
+                account.requests += 1
+                request.account = account
             request.done = done
             return resume_after(waiting, coroutine, partial(self._finished, request))
         return False
 
     def _finished(self, request, members, error):
+        if request.account is not None:
+            request.account.requests -= 1
         done, request.done = request.done, None
         if done is None:
             self._finished_late(request, error)
@@ -292,11 +313,15 @@ class Server:
 
     def _finished_late(self, request, error):
         """What a request came to that was answered before. That it came to nothing is what its client was told."""
+        if error is not None and request.charge:
+            self.quotas.take_back(request)
         if error is not None and not isinstance(error, StorageUnavailable):
             self.told(error, request.action.name, request.session.output, request)
 
     def _failed(self, error, request):
         action, session = request.action, request.session
+        if request.charge and not request.is_late:
+            self.quotas.take_back(request)
         told = error if isinstance(error, ApiError) else self.told(error, action.name, session.output, request)
         self.metrics.errors[action.name, told.code] += 1
         if self.audit.is_on:
@@ -307,8 +332,14 @@ class Server:
         request.principal = await self.authenticate(request.fields.token)
         NOW.client = request.principal.user_id
         self.check(request.action, request.principal)
-        outcome = request.action.handler(request)
-        return await outcome if isawaitable(outcome) else outcome
+        account = request.principal.account
+        self.quotas.check_request(account)
+        account.requests += 1
+        try:
+            outcome = request.action.handler(request)
+            return await outcome if isawaitable(outcome) else outcome
+        finally:
+            account.requests -= 1
 
     @staticmethod
     def check(action, principal):
@@ -375,7 +406,7 @@ class Server:
         await self.check_claims(claims)
         kind = Principal if claims.device_id is None else DevicePrincipal
         clock = self.reactor if self.settings.auth.strict_expiry else None
-        return kind(claims, self.entities, clock, self.settings.compatibility.loose_token_lists)
+        return kind(claims, self.entities, clock, self.settings.compatibility.loose_token_lists, self.quotas.account(claims.user_id))
 
     async def authenticate_by_header(self, authorization):
         """Find out who asks by the header ``Authorization``: of a REST request, or of the handshake of a WebSocket.

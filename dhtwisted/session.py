@@ -400,16 +400,44 @@ class Session:
     # Identity, subscriptions and events
 
     def authenticated(self, principal):
-        """Take on an identity; the subscriptions are on its behalf from now on."""
+        """Take on an identity; the subscriptions are on its behalf from now on.
+
+        :raises QuotaExceeded: its user has no room for the connection, or for them; the identity is the one of before.
+        """
+        if not self._closed:
+            self._count_for(principal.account)
         if self._server.settings.compatibility.frozen_connections:
             principal = principal.frozen()
         self.principal = principal
-        if principal.device_id is not None:
-            self._keep_to(principal.device_id)
         for subscription in self.subscriptions.values():
             subscription.principal = principal
+        if principal.device_id is not None:
+            self._keep_to(principal.device_id)
         if self._server.settings.log.level == "debug":
             self.log.debug("authenticated", connection=self.output.number, address=self.output.address, user=principal.user_id)
+
+    def begin_as(self, principal):
+        """Have an identity from the start.
+
+        :param principal: ``None`` for nobody.
+        """
+        if principal is not None:
+            self._count_for(principal.account)
+            self.principal = principal
+
+    def _count_for(self, account):
+        """Have the connection count for the user of an identity, with the subscriptions that counted for others."""
+        quotas, before = self._server.quotas, None if self.principal is None else self.principal.account
+        moving = [subscription for subscription in self.subscriptions.values() if subscription.principal.account is not account]
+        ids = sum(subscription.id_count for subscription in moving)
+        quotas.take(account, connections=int(before is not account), subscriptions=len(moving), subscription_ids=ids)
+        for subscription in moving:
+            self._count_no_longer(subscription)
+        if before not in (None, account):
+            quotas.give_back(before, connections=1)
+
+    def _count_no_longer(self, subscription):
+        self._server.quotas.give_back(subscription.principal.account, subscriptions=1, subscription_ids=subscription.id_count)
 
     def _keep_to(self, device_id):
         """Forget what was asked for under another identity, and is not of this device alone."""
@@ -424,9 +452,11 @@ class Session:
         """Begin a subscription; its events follow the reply to the request under way.
 
         :param replay: sends stored messages before the live ones; call :meth:`start_replay` when the reply has left.
+        :raises QuotaExceeded: its user has enough of them.
         """
         if self._closed:
             return
+        self._server.quotas.take(subscription.principal.account, subscriptions=1, subscription_ids=subscription.id_count)
         if replay is None:
             self.go_live(subscription)
         else:
@@ -473,6 +503,7 @@ class Session:
     def unsubscribe(self, subscription):
         """End a subscription; nothing of it follows."""
         del self.subscriptions[subscription.id]
+        self._count_no_longer(subscription)
         self._server.broker.remove(subscription)
         subscription.send = None
         if subscription.replay is not None:
@@ -546,6 +577,8 @@ class Session:
 
     def close(self):
         """Forget everything of a client that is gone. What it asked for and was begun is finished, unanswered."""
+        if self.principal is not None and not self._closed:
+            self._server.quotas.give_back(self.principal.account, connections=1)
         self._closed = self._ended = True
         self._inbox = self._waiting = NONE
         for subscription in list(self.subscriptions.values()):

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "dhtwisted"
 LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines turns weighed waiter "
     "throttle conventions metrics masking tracing line_limit budget message_pages statistics private_files edited_text addresses "
-    "password_records rules",
+    "password_records rules quotas stored_today",
     "core": "server logins broker arrivals access entities lookups replay polls audit deadlines",
     "logs": "logs",
     "actions": "actions",

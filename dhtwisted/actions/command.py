@@ -11,6 +11,7 @@ from dhtwisted.actions.common import (
     accessible_device,
     device_at_hand,
     message_query,
+    payload_size,
     when_found,
     writable_device,
 )
@@ -90,6 +91,7 @@ def _insert(request, device):
         result=payload(new.result, "command.result"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
+    request.server.quotas.store(request, device.id, payload_size(command))
     stored = request.server.messages.append((command,))
     subject = request, command
     return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)
@@ -209,6 +211,7 @@ def _update(request, device):
     check_text(fields.command.status, "command.status")
     changes = {"status": fields.command.status, "result": payload(fields.command.result, "command.result")}
     changes = {name: value for name, value in changes.items() if value is not None}
+    request.server.quotas.store(request, device.id, len(changes.get("result", b"")))
     return after(request.server.messages.update_command(device.id, fields.command_id, changes), _updated, request)
 
 

@@ -172,15 +172,20 @@ async def device_save(request):
 
 
 async def _create(request, device_id, fields):
+    quotas, user_id, data = request.server.quotas, request.principal.user_id, payload(fields.data, "device.data")
     device = Device(
         id=device_id,
         name=device_id if fields.name is None else fields.name,
-        data=payload(fields.data, "device.data"),
+        data=data,
         network_id=await _network(request, fields.network_id),
         device_type_id=await _device_type(request, fields.device_type_id),
         is_blocked=fields.is_blocked or False,
+        owner_id=user_id,
     )
-    device = await request.server.entities.insert(device)
+    quotas.check_device_data(data)
+    quotas.store(request, device_id, len(data or b""))
+    async with quotas.keeping(user_id, devices=1, data=len(data or b"")):
+        device = await request.server.entities.insert(device)
     await _check_place(request, device)
     await _announce(request, DEVICE_ADD, DeviceResource.of(device))
 
@@ -198,10 +203,23 @@ async def _change(request, device, fields):
         changes["device_type_id"] = await _device_type(request, fields.device_type_id)
     if await request.server.entities.has(Device, device.id, changes):
         return
-    device = await request.server.entities.update(Device, device.id, changes)
-    await _check_place(request, device)
     leaves_out = "data" not in changes and len(device.data or b"") > LARGE_DATA
+    device = await _update(request, device, changes, 0 if leaves_out else len(changes.get("data", device.data) or b""))
+    await _check_place(request, device)
     await _announce(request, DEVICE_UPDATE, (DatalessDeviceResource if leaves_out else DeviceResource).of(device))
+
+
+async def _update(request, device, changes, told):
+    """Change a device within the quotas of who made it, and of who stores what is told of it.
+
+    :param told: bytes of the data that is told.
+    """
+    quotas, data = request.server.quotas, changes.get("data")
+    quotas.check_device_data(data)
+    quotas.store(request, device.id, told)
+    growth = len(data or b"") - len(device.data or b"") if "data" in changes else 0
+    async with quotas.keeping(device.owner_id, data=growth):
+        return await request.server.entities.update(Device, device.id, changes)
 
 
 async def _check_place(request, device):

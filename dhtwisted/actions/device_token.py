@@ -21,7 +21,7 @@ from dhtwisted.errors import (
     DeviceTokensUnsupported,
     InvalidCredentials,
     MissingTokenId,
-    TooManyRequests,
+    QuotaExceeded,
 )
 from dhtwisted.model import Device, DeviceToken, EntityQuery
 from dhtwisted.resources import More, Resource
@@ -30,9 +30,6 @@ from dhtwisted.schema import Fields, Integer
 from dhtwisted.timestamps import format_timestamp
 
 AT_A_TIME = 100
-MOST_OF_A_USER = 100_000
-"""Records of tokens that have not expired."""
-
 LARGEST_ID = 2**53 - 1
 """JavaScript holds no larger integer."""
 
@@ -63,9 +60,18 @@ async def bind(request, claims, expires):
     if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
         raise AccessDenied()
     await _forget_expired(server, {"device_id": device_id})
-    await _check_room(server, claims.user_id)
-    record = await entities.insert(new_record(device_id, claims.user_id, server.now(), expires, payload.label))
-    return claims_of(record, claims)
+    record = new_record(device_id, claims.user_id, server.now(), expires, payload.label)
+    try:
+        return claims_of(await _keep(server, record), claims)
+    except QuotaExceeded:
+        if not await _forget_expired(server, {"user_id": claims.user_id}):
+            raise
+    return claims_of(await _keep(server, record), claims)
+
+
+async def _keep(server, record):
+    async with server.quotas.keeping(record.user_id, device_tokens=1):
+        return await server.entities.insert(record)
 
 
 def new_record(device_id, user_id, created, expires, label):
@@ -83,22 +89,12 @@ def claims_of(record, claims):
 
 
 async def _forget_expired(server, equal):
-    now = server.now()
+    """Delete records that have ended; tells whether there were any."""
+    now, found = server.now(), False
     for record in await server.entities.find(DeviceToken, EntityQuery(equal=equal)):
         if record.expires <= now:
-            await server.entities.delete(DeviceToken, record.id)
-
-
-async def _check_room(server, user_id):
-    """Refuse a user who has very many already: each is kept, and in memory once it was used.
-
-    :raises TooManyRequests: he has :data:`MOST_OF_A_USER` that have not expired.
-    """
-    equal = {"user_id": user_id}
-    if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
-        await _forget_expired(server, equal)
-        if await server.entities.count(DeviceToken, EntityQuery(equal=equal)) >= MOST_OF_A_USER:
-            raise TooManyRequests(detail=f"the user has {MOST_OF_A_USER} tokens of devices; revoke some that are not used")
+            found = await server.entities.delete(DeviceToken, record.id) or found
+    return found
 
 
 async def records_of(entities, user_id):

@@ -22,6 +22,7 @@ DEVICE_TYPES = Grouping(
     user_field="device_type_ids",
     accessible=Principal.device_types,
     named=attrgetter("token_device_types"),
+    quota="device_types",
     not_found=DeviceTypeNotFound,
     missing_id=MissingDeviceTypeId,
     missing=MissingDeviceType,

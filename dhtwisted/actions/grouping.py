@@ -43,6 +43,7 @@ class Grouping:
     :ivar user_field: the field of a user that holds the assigned ones.
     :ivar accessible: principal -> ids of those that he may use, ``None`` for all.
     :ivar named: principal -> ids of those that his token names, ``None`` for all.
+    :ivar quota: the quota of those that a user makes.
     :ivar not_found: error class, made with an id.
     :ivar missing_id: error class for a request without an id.
     :ivar missing: error class for a request without the object.
@@ -56,6 +57,7 @@ class Grouping:
     user_field: str
     accessible: Callable
     named: Callable
+    quota: str
     not_found: type[ApiError]
     missing_id: type[ApiError]
     missing: type[ApiError]
@@ -131,8 +133,10 @@ class Grouping:
         check_group(new.name, new.description, self.member)
         if new.name is None:
             raise WrongLength(f"{self.member}.name", 1, LONGEST)
+        user_id = request.principal.user_id
         try:
-            return await request.server.entities.insert(self.kind(name=new.name, description=new.description))
+            async with request.server.quotas.keeping(user_id, **{self.quota: 1}):
+                return await request.server.entities.insert(self.kind(name=new.name, description=new.description, owner_id=user_id))
         except Duplicate:
             raise self.name_taken() from None
 

@@ -22,6 +22,7 @@ NETWORKS = Grouping(
     user_field="network_ids",
     accessible=Principal.networks,
     named=attrgetter("token_networks"),
+    quota="networks",
     not_found=NetworkNotFound,
     missing_id=MissingNetworkId,
     missing=MissingNetwork,

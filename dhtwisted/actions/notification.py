@@ -12,6 +12,7 @@ from dhtwisted.actions.common import (
     check_device_id,
     device_at_hand,
     message_query,
+    payload_size,
     when_found,
     writable_device,
 )
@@ -93,6 +94,7 @@ def _insert(request, device):
         parameters=payload(new.parameters, "notification.parameters"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
+    request.server.quotas.store(request, device.id, payload_size(notification))
     stored = request.server.messages.append((notification,))
     subject = request, notification
     return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)

@@ -31,7 +31,7 @@ from dhtwisted.errors import (
     UserNotFound,
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, Network, Raised, User, fold_login
-from dhtwisted.resources import Count, GroupResource, InsertedUserResource, More, Resource, UserResource, UserWithNetworks
+from dhtwisted.resources import Count, GroupResource, InsertedUserResource, More, QuotaUse, Resource, UserResource, UserWithNetworks
 from dhtwisted.rules import check_password, check_role, check_status, check_text, checked_login
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
 
@@ -103,7 +103,7 @@ class OneUser(Resource):
 
 @action(UserGet, Permission.MANAGE_USER, rest=Route("GET", "/user/{userId}"))
 async def user_get(request) -> OneUser:
-    """Read one user with his networks. A caller with the client's role reads himself alone."""
+    """Read one user with his networks, and with what he has used of his quotas. A caller with the client's role reads himself alone."""
     user_id, principal = request.fields.user_id, request.principal
     if user_id is not None and user_id != principal.user_id and not principal.is_administrator:
         raise OtherUserNotFound(user_id)
@@ -122,7 +122,7 @@ class CurrentUser(Resource):
 
 @action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
 async def user_get_current(request) -> CurrentUser:
-    """Read oneself, with one's networks."""
+    """Read oneself, with one's networks, and with what one has used of one's quotas."""
     return await _with_networks(request, _current(request), lambda found: CurrentUser(current=found))
 
 
@@ -148,11 +148,13 @@ async def find_user(request, user_id):
 
 
 async def _with_networks(request, user, make):
+    quotas = {name: QuotaUse(used=used, limit=limit) for name, (used, limit) in (await request.server.quotas.use(user.id)).items()}
+
     async def conditions():
         return {"within": {"id": user.network_ids}}
 
     def with_networks(networks, more):
-        return make(UserWithNetworks.with_networks(user, networks, more))
+        return make(UserWithNetworks.with_networks(user, networks, more, quotas))
 
     pages = entity_pages(request, Network, EntityQuery(**await conditions()), conditions)
     return await answer_list(request, pages, GroupResource.of, with_networks)
@@ -309,7 +311,8 @@ async def _update(request, user):
         changes["valid_from"] = Raised(request.server.now(), when="role")
     records = await records_of(request.server.entities, user.id) if "valid_from" in changes else []
     try:
-        after = await request.server.entities.update(User, user.id, changes)
+        async with request.server.quotas.keeping(user.id, data=len(changes.get("data") or b"") - len(user.data or b"")):
+            after = await request.server.entities.update(User, user.id, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:

@@ -91,6 +91,11 @@ def _requests(metrics):
         ),
         ("refusals_total", "Refusals, by the option of [limits].", [({"limit": name}, count) for name, count in metrics.refusals.items()]),
         (
+            "quota_refusals_total",
+            "Refusals, by the option of [quotas].",
+            [({"quota": name}, count) for name, count in metrics.quota_refusals.items()],
+        ),
+        (
             "ended_connections_total",
             "Connections ended by the server.",
             [({"reason": name}, n) for name, n in metrics.ends.items()],

@@ -111,6 +111,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         server = self.factory.sessions.server
         try:
             self._principal = await server.authenticate_by_header(authorization)
+            server.quotas.check(self._principal.account, connections=1)
         except Exception as error:
             # Autobahn would send the text of an error that it does not know.
             told = server.told(error, "handshake", self)
@@ -150,7 +151,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self._transport_details = self.send_queue = self.client = None
         self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
-        self.session.principal = self._principal
+        self.session.begin_as(self._principal)
         self.factory.connections.add(self)
         self.factory.watch.add(self)
         if self.factory.is_debugging:

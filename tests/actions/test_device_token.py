@@ -5,7 +5,7 @@ import pytest_twisted
 from msgspec.structs import replace
 
 from dhtwisted.access import DEVICE_PERMISSIONS, Permission
-from dhtwisted.actions import ACTIONS, REST_ONLY, device_token
+from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.auth import JWTAuth
 from dhtwisted.model import Device, DeviceToken, EntityQuery, Network, User
 from tests.rest_api import RestClient
@@ -249,17 +249,6 @@ async def test_a_record_lasts_as_long_as_the_last_of_its_tokens(server):
     _, refresh = await bound(server, expiration="2026-01-02T03:10:00")
     refreshed = (await server.connect().call("token/refresh", refreshToken=refresh))["accessToken"]
     assert server.auth.verify(refreshed).expires == server.auth.verify(refresh).expires
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_user_has_no_more_than_so_many_that_have_not_expired(server, monkeypatch):
-    monkeypatch.setattr(device_token, "MOST_OF_A_USER", 2)
-    await bound(server, "a", expiration="2026-01-02T03:05:00")
-    await bound(server, "b")
-    assert (await server.admin.refused("token/create", payload={"userId": 1, "deviceId": "c"}))[0] == 429
-    server.clock.advance(120)
-    await bound(server, "c")
-    assert [record["deviceId"] for record in (await server.admin.call("token/list"))["tokens"]] == ["b", "c"]
 
 
 @pytest_twisted.ensureDeferred

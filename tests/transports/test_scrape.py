@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from dhtwisted import __version__
 from dhtwisted.actions import ACTIONS
 from dhtwisted.metrics import LIMITS
+from dhtwisted.quotas import QUOTAS
 from dhtwisted.testing.requests import nested
 from dhtwisted.transports.monitoring import Monitor
 from dhtwisted.transports.websocket import MAX_SMALL_FRAMES, SLOW_SECONDS
@@ -44,6 +45,7 @@ async def test_what_is_known_from_the_start_is_there_with_0(listen):
     found = await scrape(await listen())
     assert found["build_info", ("python", platform.python_version()), ("version", __version__)] == 1
     assert {key[1][1] for key in found if key[0] == "refusals_total"} == set(LIMITS)
+    assert {key[1][1] for key in found if key[0] == "quota_refusals_total"} == set(QUOTAS)
     assert {key[1][1] for key in found if key[0] == "requests_total"} >= set(ACTIONS)
     counted = {key: value for key, value in found.items() if key[0].startswith(("re", "ended", "deliveries", "queued"))}
     assert set(counted.values()) == {0}
