@@ -231,7 +231,7 @@ class LimitSettings:
 
 def _quota(name):
     quota = QUOTAS[name]
-    return option(quota.default, Size() if quota.is_size else Integer(), quota.meaning, reloads=True)
+    return option(quota.default, Size(most=1_000_000) if quota.is_size else Integer(), quota.meaning, reloads=True)
 
 
 @dataclass(frozen=True, kw_only=True)

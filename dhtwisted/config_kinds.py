@@ -153,16 +153,21 @@ class Integer(Kind):
 
 
 class Size(Kind):
-    """Bytes, as an integer."""
+    """Bytes, as an integer.
 
-    expected = 'a number of bytes or text such as "64KiB" or "1MiB", at most 2 GiB'
+    :param most: of GiB.
+    """
+
+    def __init__(self, most=2):
+        self._most = most * _SIZES["GiB"]
+        self.expected = f'a number of bytes or text such as "64KiB" or "1MiB", at most {most} GiB'
 
     def from_toml(self, value):
         if isinstance(value, str):
             return self.from_text(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError("is no size")
-        if not 0 <= value <= 2 * 1024**3:
+        if not 0 <= value <= self._most:
             raise ValueError("is out of range")
         return value
 

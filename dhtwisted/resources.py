@@ -190,14 +190,14 @@ class UserResource(InsertedUserResource):
 
 
 class QuotaUse(Resource):
-    """How much there is of what a quota counts, and how much there may be; a ``limit`` of null is none. Our own."""
+    """How much there is of what a quota counts, and how much there may be. Our own."""
 
     used: int
     limit: int | None
 
 
 class UserWithNetworks(UserResource):
-    """A user, the networks that are assigned to him, and his quotas by their names in the section ``[quotas]`` of the configuration."""
+    """A user, the networks that are assigned to him, and his quotas."""
 
     networks: list[GroupResource]
     quotas: dict[str, QuotaUse]

@@ -15,7 +15,7 @@ from dhtwisted.actions.declare import WHOLE
 from dhtwisted.reference.document import may_be_nothing
 from dhtwisted.reference.groups import GROUPS, group_of
 from dhtwisted.reference.members import describe, members, published, required
-from dhtwisted.reference.schemas import Schemas, without_none
+from dhtwisted.reference.schemas import Schemas, without_container, without_none
 from dhtwisted.resources import Resource
 from dhtwisted.schema import Timestamp
 from tests.reference_examples import examples
@@ -156,6 +156,8 @@ def _type(annotation):
     annotation = without_none(annotation)
     if get_origin(annotation) is list:
         return f"list of {_type(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return f"object of {_type(get_args(annotation)[1])}"
     if get_args(annotation):
         return _type(annotation.__origin__)
     if annotation in PLAIN_TYPES:
@@ -171,8 +173,7 @@ def _object_name(kind):
 def _gather(kind, objects):
     """Collect the objects inside a struct by name."""
     for field in members(kind):
-        inner = without_none(field.type)
-        inner = get_args(inner)[0] if get_origin(inner) is list else inner
+        inner = without_container(without_none(field.type))
         if isinstance(inner, type) and issubclass(inner, Struct):
             objects[_object_name(inner)] = inner
             _gather(inner, objects)

@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import get_args, get_origin
 
 import msgspec
 import pytest
@@ -12,7 +11,7 @@ import dhtwisted
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.reference import openapi
 from dhtwisted.reference.members import describe, members, published, required
-from dhtwisted.reference.schemas import without_none
+from dhtwisted.reference.schemas import without_container, without_none
 from dhtwisted.reference.vocabulary import MEMBERS, REQUIRED
 from tests.reference_pages import COMMAND, FOLDER, pages
 
@@ -24,8 +23,7 @@ def structs(kind):
     """A struct and those inside it."""
     yield kind
     for field in members(kind):
-        inner = without_none(field.type)
-        inner = get_args(inner)[0] if get_origin(inner) is list else inner
+        inner = without_container(without_none(field.type))
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             yield from structs(inner)
 

@@ -11,7 +11,6 @@ from dhtwisted.actions.common import (
     accessible_device,
     device_at_hand,
     message_query,
-    payload_size,
     when_found,
     writable_device,
 )
@@ -20,7 +19,7 @@ from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.coroutines import after
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
-from dhtwisted.model import Command, Event
+from dhtwisted.model import Command, Event, payload_size
 from dhtwisted.resources import CommandResource, More, Resource
 from dhtwisted.rules import check_name, check_text
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload

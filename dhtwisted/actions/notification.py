@@ -12,7 +12,6 @@ from dhtwisted.actions.common import (
     check_device_id,
     device_at_hand,
     message_query,
-    payload_size,
     when_found,
     writable_device,
 )
@@ -29,7 +28,7 @@ from dhtwisted.errors import (
     ReservedNotification,
     UnseenDeviceNotFound,
 )
-from dhtwisted.model import Device, Event, Notification
+from dhtwisted.model import Device, Event, Notification, payload_size
 from dhtwisted.resources import More, NotificationResource, Resource
 from dhtwisted.rules import check_name
 from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload

@@ -44,6 +44,8 @@ class Schemas:
             return _nullable(schema) if NoneType in get_args(annotation) else schema
         if get_origin(annotation) is list:
             return {"type": "array", "items": self.of(get_args(annotation)[0])}
+        if get_origin(annotation) is dict:
+            return {"type": "object", "additionalProperties": self.of(get_args(annotation)[1])}
         if isinstance(annotation, type) and issubclass(annotation, Struct):
             return self._reference(annotation)
         return msgspec.json.schema(annotation)
@@ -86,6 +88,11 @@ def without_none(annotation):
     if get_origin(annotation) not in (Union, UnionType):
         return annotation
     return next(choice for choice in get_args(annotation) if choice not in (NoneType, UnsetType))
+
+
+def without_container(annotation):
+    """The type of the elements of a list, or of the values of an object with any names; any other type as it is."""
+    return get_args(annotation)[-1] if get_origin(annotation) in (list, dict) else annotation
 
 
 def _may_be_absent(field):
