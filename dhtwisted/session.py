@@ -417,13 +417,9 @@ class Session:
             self.log.debug("authenticated", connection=self.output.number, address=self.output.address, user=principal.user_id)
 
     def begin_as(self, principal):
-        """Have an identity from the start.
-
-        :param principal: ``None`` for nobody.
-        """
-        if principal is not None:
-            self._count_for(principal.account)
-            self.principal = principal
+        """Have an identity from the start."""
+        self._count_for(principal.account)
+        self.principal = principal
 
     def _count_for(self, account):
         """Have the connection count for the user of an identity, with the subscriptions that counted for others."""

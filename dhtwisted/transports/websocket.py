@@ -151,7 +151,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self._transport_details = self.send_queue = self.client = None
         self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
-        self.session.begin_as(self._principal)
+        if self._principal is not None:
+            self.session.begin_as(self._principal)
         self.factory.connections.add(self)
         self.factory.watch.add(self)
         if self.factory.is_debugging:
