@@ -4,6 +4,8 @@ import json
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from dhtwisted.model import Device, User
@@ -200,6 +202,60 @@ def test_a_client_that_does_not_read_is_not_served(slow):
     assert slow.storage.waiting == []
     slow.client.drain()
     assert (slow.replies, slow.client.paused) == ([1, None, 3], False)
+
+
+def test_what_waits_is_not_begun_while_the_client_does_not_read(slow):
+    slow.storage.delay("find_messages")
+    for number in range(3):
+        slow.ask(number, "notification/list", deviceId="d")
+    assert slow.storage.waiting == ["find_messages"]
+    slow.client.congested = True
+    slow.storage.release("find_messages")
+    assert (slow.replies, slow.storage.waiting) == ([0], [])
+    slow.client.drain()
+    assert slow.storage.waiting == ["find_messages"]
+    slow.storage.release_all()
+    slow.storage.release_all()
+    assert slow.replies == [0, 1, 2]
+
+
+def test_what_waits_is_begun_when_there_is_memory_for_the_answers(slow):
+    budget = slow.server.server.budget
+    other = budget.account(lambda reason: None)
+    other.add(budget.limit)
+    slow.insert(1)
+    slow.ask(2, "server/info")
+    assert (slow.replies, slow.client.paused) == ([], True)
+    other.close()
+    slow.server.clock.advance(0)
+    assert (slow.replies, slow.client.paused) == ([1, 2], False)
+
+
+STEPS = st.lists(st.sampled_from(["insert", "large", "info", "list", "nonsense", "fill", "drain", "answer"]), max_size=40)
+
+
+@given(STEPS)
+def test_when_all_is_answered_nothing_is_held(reactor, steps):
+    slow = Slow(reactor)
+    slow.storage.delay("append", "find_messages")
+    asks = {
+        "insert": lambda: slow.insert("i"),
+        "large": lambda: slow.insert("i" * 40_000),
+        "info": lambda: slow.ask("j" * 40_000, "server/info"),
+        "list": lambda: slow.ask(1, "notification/list", deviceId="d"),
+        "nonsense": lambda: slow.client.send_text(b'{"action":"none","requestId":"%b"}' % (b"n" * 40_000)),
+        "fill": lambda: setattr(slow.client, "congested", True),
+        "drain": lambda: slow.client.drain(),
+        "answer": lambda: slow.storage.release_all(),
+    }
+    for step in steps:
+        asks[step]()
+    slow.storage.prompt()
+    slow.client.drain()
+    while slow.storage.waiting:
+        slow.storage.release_all()
+    assert len(slow.replies) == sum(step not in ("fill", "drain", "answer") for step in steps)
+    assert slow.server.server.budget.total == 0
 
 
 def test_congestion_in_the_middle_holds_the_rest(slow):
