@@ -34,6 +34,10 @@ NOT_READING, USED_UP = "not_reading", "output_total"
 """Why an account is ended, as it is counted in ``Metrics.ends``."""
 
 
+def _nobody(reason):
+    """Takes the place of what ends a connection, when that is gone."""
+
+
 class Account:
     """What is held for one connection. Only its front counts in it.
 
@@ -81,7 +85,9 @@ class Account:
     def expect_more(self, is_expected: bool) -> None:
         """The client has just sent a part of a large request, which is counted, and not the whole; or, if false, it has."""
         self.is_expected_more = is_expected
-        self.progress()
+        if not self.is_blocked:
+            # Who sends a little now and then has taken nothing by that.
+            self.progress()
 
     def progress(self) -> None:
         """A client that we wait for has taken something, or sent something."""
@@ -102,11 +108,14 @@ class Account:
         self.unblock()
         self.remove(self.held)
         self.is_closed = True
+        # It is a method of the connection: both would wait for the garbage collector.
+        self._end = _nobody
 
     def end(self, reason: str) -> None:
         """Have the connection aborted, and do not wait for that."""
+        end = self._end
         self.close()
-        self._end(reason)
+        end(reason)
 
 
 class Budget:

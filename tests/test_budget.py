@@ -52,6 +52,14 @@ def test_who_takes_nothing_is_ended(play):
     assert (play.ends, stalls.held, play.budget.total) == ([("stalls", NOT_READING)], 0, 100)
 
 
+def test_who_takes_nothing_is_ended_also_if_it_goes_on_sending(play):
+    account = play.account("sends", 50, True)
+    for _ in range(SLOW_SECONDS + 1):
+        account.expect_more(True)
+        play.advance(1)
+    assert play.ends == [("sends", NOT_READING)]
+
+
 def test_who_has_taken_all_is_not_ended(play):
     account = play.account("one", 50, True)
     account.remove(50)
