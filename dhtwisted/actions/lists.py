@@ -159,7 +159,7 @@ class Elements:
 class Streamed:
     """A reply whose list is longer than one portion, for a client that takes it portion by portion.
 
-    :ivar beginning: the reply with the first portion alone, for logs.
+    :ivar beginning: the reply with the first portion alone, for logs, until that has been sent.
     """
 
     def __init__(self, request, make, elements, first):
@@ -178,7 +178,9 @@ class Streamed:
         reply = self._make([Raw(_PLACE)], UNSET)
         head, tail = encode(reply if answer is None else getattr(reply, answer)).split(_PLACE)
         yield head + b",".join(self._first)
-        self._first, more = None, True
+        # It has left, and a slow client may take long for the rest.
+        self.beginning = self._first = None
+        more = True
         while more:
             try:
                 portion, more = await self._elements.read(PORTION)
