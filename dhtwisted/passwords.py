@@ -9,12 +9,17 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
+from dhtwisted.errors import BadRequest, Overloaded, ServiceUnavailable, TooManyRequests
 from dhtwisted.password_records import Cost, DeviceHiveRecord, ScryptRecord, format_scrypt, parse_record
+from dhtwisted.turns import Turns
 
 THREADS = 2
 QUEUE_BOUND = 64
-"""Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back."""
+"""Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back: of
+those who have most waiting the last."""
+
+PATIENCE = 8
+"""Seconds that a hash waits for its turn: whoever asked has been refused by then."""
 
 _HASH_LENGTH, _SALT_LENGTH = 32, 16
 
@@ -35,7 +40,8 @@ class PasswordHasher:
         self._cost = cost
         self.costs = {Cost(cost)}
         self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="passwords")
-        self._under_way = 0
+        # A hash is short, so one client may have both threads; but they are at others' hashes in turn.
+        self._turns = Turns(reactor, THREADS, "the threads that hash passwords", PATIENCE, share=THREADS, most=QUEUE_BOUND - THREADS)
         self._closed = False
 
     async def hash(self, password):
@@ -80,6 +86,7 @@ class PasswordHasher:
     async def close(self):
         """Drop what waits, finish what runs, end the threads."""
         self._closed = True
+        self._turns.drop(ServiceUnavailable())
         if self._pool.started:
             # Stopping joins the threads, so it is done in one of the reactor's: a hash of cost 20 takes seconds.
             await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
@@ -87,20 +94,12 @@ class PasswordHasher:
     async def _in_thread(self, function, *arguments):
         if self._closed:
             raise ServiceUnavailable()
-        if self._under_way >= QUEUE_BOUND:
-            raise TooManyRequests(detail="too many passwords are being checked at this moment")
         if not self._pool.started:
             self._pool.start()
-        self._under_way += 1
         try:
-            return await deferToThreadPool(self._reactor, self._pool, self._unless_closed, function, *arguments)
-        finally:
-            self._under_way -= 1
-
-    def _unless_closed(self, function, *arguments):
-        if self._closed:
-            raise ServiceUnavailable()
-        return function(*arguments)
+            return await self._turns.run(deferToThreadPool, self._reactor, self._pool, function, *arguments)
+        except Overloaded:
+            raise TooManyRequests(detail="too many passwords are being checked at this moment") from None
 
 
 def make_record(password, cost):

@@ -37,22 +37,24 @@ def serve(client, function, *arguments):
 
 
 MOST_WAITING = 1000
-"""In one queue. When there are more, who has most in it gives way."""
 
 
 class Turns:
     """Places that are given to clients in turn.
 
     :param clock: an ``IReactorTime``.
-    :param places: how many there are. Where there are several, a client has all of them but one at most: so another gets one at once.
+    :param places: how many there are.
     :param what: what the places are of, in words, for the log.
     :param patience: seconds that a client waits for a place; ``None`` for as long as it takes.
+    :param share: how many places one client has at most. Unless it is said, all but one of several: so another gets one at once.
+    :param most: how many may wait. When there are more, who has most in the queue gives way.
     """
 
-    def __init__(self, clock, places, what, patience=None):
+    def __init__(self, clock, places, what, patience=None, share=None, most=MOST_WAITING):
         self._clock = clock
         self._free = self._places = places
-        self._share = max(1, places - 1)
+        self._share = share or max(1, places - 1)
+        self._most = most
         self._what = what
         self._patience = patience
         self._held = {}
@@ -114,7 +116,7 @@ class Turns:
                 timer.cancel()
 
     def _make_room(self, client):
-        if sum(map(len, self._waiting.values())) < MOST_WAITING:
+        if sum(map(len, self._waiting.values())) < self._most:
             return
         longest = max(self._waiting.values(), key=len)
         error = Overloaded(f"too many questions wait for {self._what}")

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
 from dhtwisted.passwords import QUEUE_BOUND, PasswordHasher
+from dhtwisted.turns import serve
 
 COST = 10
 
@@ -108,6 +109,20 @@ async def test_too_many_at_once_are_told_to_come_back(hasher):
         await hasher.hash("secret")
     assert all(success for success, _ in await DeferredList(jobs))
     assert await hasher.hash("secret")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_many_passwords_checked_waits_behind_themselves(hasher):
+    done = []
+
+    async def check(client):
+        await hasher.hash("secret")
+        done.append(client)
+
+    jobs = [serve(client, Deferred.fromCoroutine, check(client)) for client in ["anna"] * QUEUE_BOUND + ["berta"]]
+    outcomes = await DeferredList(jobs, consumeErrors=True)
+    assert done.index("berta") < 8, "after what was begun before, and not after all of it"
+    assert [success for success, _ in outcomes] == [True] * (QUEUE_BOUND - 1) + [False, True], "and room is made for them"
 
 
 @pytest_twisted.ensureDeferred

@@ -5,7 +5,6 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dhtwisted import turns as module
 from dhtwisted.coroutines import run
 from dhtwisted.errors import Overloaded
 from dhtwisted.turns import NOW, Turns, serve
@@ -18,9 +17,9 @@ class Work:
     :ivar outcomes: who ended, and how.
     """
 
-    def __init__(self, places, patience=None):
+    def __init__(self, places, **options):
         self.clock = Clock()
-        self.turns = Turns(self.clock, places, "the thing", patience)
+        self.turns = Turns(self.clock, places, "the thing", **options)
         self.begun, self.outcomes, self._under_way = [], [], []
 
     def ask(self, clients):
@@ -65,9 +64,15 @@ def test_the_server_itself_may_have_all():
     assert len(work.begun) == 2
 
 
-def test_who_has_most_waiting_gives_way(monkeypatch):
-    monkeypatch.setattr(module, "MOST_WAITING", 4)
-    work = Work(1)
+def test_one_client_may_have_all_where_a_turn_is_short():
+    work = Work(2, share=2)
+    work.ask("aaaab")
+    work.finish(3)
+    assert "".join(work.begun) == "aabaa"
+
+
+def test_who_has_most_waiting_gives_way():
+    work = Work(1, most=4)
     work.ask("aaaaa")
     work.ask("a")
     assert [type(outcome) for outcome in work.outcomes] == [Overloaded], "there is no room for more"

@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from dhtwisted.turns import Turns
 
+MOST_WAITING = 1000
 PATIENCE = 4
 """Seconds that a statement waits for a free connection. With its own deadline of 5 it is answered, or refused, within ten."""
 
@@ -21,7 +22,7 @@ class Pool:
         self._free = deque(connections)
         self._size = len(connections)
         self._missing = deque()
-        self._turns = Turns(reactor, len(connections), "the database", PATIENCE)
+        self._turns = Turns(reactor, len(connections), "the database", PATIENCE, most=MOST_WAITING)
 
     async def run(self, sql, values=None):
         """Run one statement.

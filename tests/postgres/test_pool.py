@@ -5,8 +5,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dhtwisted import turns
 from dhtwisted.errors import Overloaded, StorageUnavailable
+from dhtwisted.postgres import pool as pool_module
 from dhtwisted.postgres.pool import PATIENCE, Pool
 from dhtwisted.testing.storage_base import outcomes
 
@@ -71,7 +71,7 @@ async def test_a_connection_that_is_away_is_passed_over(clock):
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_waits_for_ever(clock, monkeypatch):
-    monkeypatch.setattr(turns, "MOST_WAITING", 1)
+    monkeypatch.setattr(pool_module, "MOST_WAITING", 1)
     pool = Pool(clock, [SlowConnection()])
     _, waiting, surplus = start(pool, "a", "b", "c")
     with pytest.raises(Overloaded):
