@@ -189,7 +189,10 @@ class Server:
             await self.arrivals.begin(self.messages)
         except StorageUnavailable as error:
             self._log_refusal("the last messages", error)
-        await self.quotas.start()
+        try:
+            await self.quotas.start()
+        except StorageUnavailable as error:
+            self._log_refusal("what was stored today", error)
 
     async def stop(self):
         """Wait for the requests under way, polls being ended, then receive no more events."""

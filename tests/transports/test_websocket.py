@@ -85,6 +85,17 @@ async def test_authorization_header_authenticates(listen):
     assert (await connection.call(action="device/list"))["devices"] == []
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_connection_with_an_authorization_header_counts_for_its_user(listen):
+    server = await listen(quotas={"connections": 1, "administrators": 1})
+    header = f"Authorization: Bearer {server.memory.token()}\r\n"
+    first = await server.websocket(headers=header)
+    with pytest.raises(AssertionError, match="HTTP/1.1 403"):
+        await server.websocket(headers=header)
+    quotas = (await first.call(action="user/getCurrent"))["current"]["quotas"]
+    assert quotas["connections"] == {"used": 1, "limit": 1}
+
+
 @pytest.mark.parametrize("kind", ["garbage", "refresh", "expired", "scheme"])
 @pytest_twisted.ensureDeferred
 async def test_bad_authorization_header_is_refused(listen, kind):
