@@ -49,8 +49,8 @@ class EntityIndex:
 
     def covers(self, query):
         """Tell whether what :meth:`find` finds is all that the query matches."""
-        asked = [*query.equal, *query.within, *query.like]
-        return len(asked) == len(set(asked)) and set(asked) <= set(self.fields)
+        asked = [*query.equal, *query.within]
+        return not query.like and len(asked) == len(set(asked)) and set(asked) <= set(self.fields)
 
     def _values(self, entity):
         return tuple(getattr(entity, field) for field in self.fields)
