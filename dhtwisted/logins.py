@@ -20,6 +20,7 @@ from dhtwisted.errors import InvalidCredentials, TooManyRequests, UnknownLogin, 
 from dhtwisted.masking import digest
 from dhtwisted.model import EntityQuery, User, fold_login
 from dhtwisted.throttle import FailureThrottle
+from dhtwisted.turns import NOW
 
 LONGEST_LOGIN = 128
 LAST_LOGIN_INTERVAL = 1000
@@ -74,10 +75,13 @@ class Logins:
         attempt = await self._admit(address, key, login)
         failed = False
         try:
+            known = await self._find(login)
+            if known is not None and address in self._known_addresses(known):
+                # They wait their turn among users, and not among all the addresses that those who guess may have.
+                NOW.client = known.id
             user = await self._auth.login(login, password)
         except (UnknownLogin, InvalidCredentials) as error:
             failed = True
-            known = await self._find(login)
             error.login = None if known is None else known.login
             shown = digest(login) if known is None else known.login
             self.log.info("a login failed: {login!r}", login=shown, address=output.address, connection=output.number)
@@ -111,12 +115,15 @@ class Logins:
         user = await self._find(login)
         # Now, and not before: of many that asked the storage at once one is the first.
         is_first = not self._of_pair.is_used(pair)
-        known = () if user is None else [known for known, time in user.known_addresses if self._now() - time < KNOWN_FOR]
+        known = () if user is None else self._known_addresses(user)
         is_exempt = address in known if known else is_first and (user is not None or self._passes_for_new(key))
         if not is_exempt:
             # Who goes on trying is refused by this count soon, without a question to the storage.
             self._of_pair.failed(pair)
         return is_exempt
+
+    def _known_addresses(self, user):
+        return [known for known, time in user.known_addresses if self._now() - time < KNOWN_FOR]
 
     def _passes_for_new(self, key):
         return blake2b(key.encode(errors="surrogatepass"), key=self._secret).digest()[0] % 2 == 0

@@ -18,8 +18,9 @@ QUEUE_BOUND = 64
 """Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back: of
 those who have most waiting the last."""
 
-PATIENCE = 8
-"""Seconds that a hash waits for its turn: whoever asked has been refused by then."""
+PATIENCE = 5
+"""Seconds that a hash waits for its turn. A request has nine in all, and what waits longer is better told to come back than computed for
+nobody."""
 
 _HASH_LENGTH, _SALT_LENGTH = 32, 16
 
@@ -48,7 +49,7 @@ class PasswordHasher:
         """Make a record of a new password.
 
         :raises BadRequest: the password is no encodable text.
-        :raises TooManyRequests: too many hashes are waiting already.
+        :raises TooManyRequests: others took all the time there was.
         """
         return await self._in_thread(make_record, password, self._cost)
 
@@ -57,7 +58,7 @@ class PasswordHasher:
 
         :param record: ``User.password``; ``None`` for a user who does not exist.
         :returns: true or false; false for a record that cannot be checked.
-        :raises TooManyRequests: too many hashes are waiting already.
+        :raises TooManyRequests: others took all the time there was.
         """
         try:
             parsed = parse_record(record) if record else None

@@ -62,6 +62,21 @@ async def test_strangers_do_not_lock_an_owner_out(guessed):
 
 
 @pytest_twisted.ensureDeferred
+async def test_guesses_from_many_addresses_do_not_take_all_the_hashes(open_server):
+    server, ended = await open_server(hash_password=True), []
+    assert await log_in(server, HOME) == 200
+
+    async def come(who, address, login, password):
+        ended.append((who, await log_in(server, address, login, password)))
+
+    comers = [("stranger", f"2001:db8:0:{number:x}::1", f"guess-{number}", "wrong") for number in range(60)]
+    comers += [("owner", HOME, "dhadmin", PASSWORD), ("new", AWAY, "dhadmin", PASSWORD)]
+    await DeferredList([Deferred.fromCoroutine(come(*comer)) for comer in comers])
+    assert sorted(set(ended)) == [("new", 200), ("owner", 200), ("stranger", 401)]
+    assert ended.index(("owner", 200)) < 10, "they have a turn of their own"
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_address_is_forgotten_after_thirty_days(open_server):
     server = await open_server(hash_password=True, limits={"logins_per_minute": 2})
     for address, pause in ((HOME, KNOWN_FOR * SECONDS), (AWAY, 0)):

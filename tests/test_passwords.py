@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from threading import Event
 
 import pytest
 import pytest_twisted
@@ -123,6 +124,20 @@ async def test_who_has_many_passwords_checked_waits_behind_themselves(hasher):
     outcomes = await DeferredList(jobs, consumeErrors=True)
     assert done.index("berta") < 8, "after what was begun before, and not after all of it"
     assert [success for success, _ in outcomes] == [True] * (QUEUE_BOUND - 1) + [False, True], "and room is made for them"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_long_is_told_to_come_back(reactor, monkeypatch):
+    release = Event()
+    monkeypatch.setattr("dhtwisted.passwords._scrypt", lambda *_: release.wait(20) and b"")
+    monkeypatch.setattr("dhtwisted.passwords.PATIENCE", 0.05)
+    hasher = PasswordHasher(reactor, COST)
+    jobs = [Deferred.fromCoroutine(hasher.hash("secret")) for _ in range(2)]
+    with pytest.raises(TooManyRequests):
+        await hasher.hash("secret")
+    release.set()
+    assert all(success for success, _ in await DeferredList(jobs))
+    await hasher.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -82,6 +82,33 @@ def test_who_has_most_waiting_gives_way():
     assert "".join(work.begun) == "aabca"
 
 
+@pytest.mark.parametrize("places", [1, 2])
+def test_strangers_get_no_more_together_than_users_however_many_they_are(places):
+    work = Work(places)
+    work.ask(map(str, range(20)))
+    work.ask([1, 2, 2, 2])
+    work.finish(24)
+    assert [work.begun.index(user) for user in (1, 2)] == [places, places + 2]
+    assert [index for index, client in enumerate(work.begun) if client == 2] == [places + 2, places + 4, places + 6]
+
+
+def test_strangers_wait_for_users_no_longer_than_users_for_them():
+    work = Work(1)
+    work.ask([1, 1, 1, 1, "a", "b"])
+    work.finish(6)
+    assert work.begun == [1, "a", 1, "b", 1, 1]
+
+
+def test_strangers_give_way_to_a_user():
+    work = Work(1, most=3)
+    work.ask([0, "a", "b", "c", "d", 1])
+    assert [type(outcome) for outcome in work.outcomes] == [Overloaded] * 2, (
+        "there is no room for the last stranger, and one went for a user"
+    )
+    work.finish(4)
+    assert work.begun == [0, "b", 1, "c"]
+
+
 def test_nobody_waits_longer_than_they_must():
     work = Work(1, patience=4)
     work.ask("ab")
