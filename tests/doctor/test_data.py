@@ -1,6 +1,7 @@
 """What the doctor says of storages."""
 
 import os
+import shutil
 import sqlite3
 
 import pytest
@@ -10,6 +11,7 @@ from dhtwisted.config import Settings, StorageSettings
 from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import data
 from dhtwisted.model import User
+from dhtwisted.postgres.inspection import inspect_database
 from dhtwisted.storage import inspection
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.schema_files import schema_directory, script_count
@@ -224,6 +226,29 @@ def test_a_database_that_may_lose_what_was_acknowledged(database):
     (*_, late), _ = look(f"postgres:{database} options='-c synchronous_commit=off'")
     assert late[0] == "warning"
     assert "synchronous_commit is off" in late[1]
+
+
+def test_a_database_that_does_not_notice_what_a_disk_changes(database):
+    has_checksums = inspect_database(database).settings["data_checksums"] == "on"
+    findings, _ = look(f"postgres:{database}")
+    warned = [(level, "pg_checksums --enable" in text) for level, text in findings if "data_checksums is off" in text]
+    assert warned == ([] if has_checksums else [("warning", True)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_of_a_killed_server_that_lacks_something(tmp_path, open_file):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.append((notification(),))
+    crashed = tmp_path / "crashed.sqlite"
+    shutil.copy(path, crashed)
+    (level, text), *_ = look(f"file:{crashed}")[0]
+    assert level == "wrong"
+    assert f"put {crashed}.mark beside it if you have it" in text
+    shutil.copy(f"{path}.mark", f"{crashed}.mark")
+    (level, text), *_ = look(f"file:{crashed}")[0]
+    assert level == "wrong"
+    assert f"{crashed} lacks what was acknowledged last, by what {crashed}.mark says: notifications 1," in text
 
 
 @pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 password=swordfish", "host=/nowhere", "=what"])
