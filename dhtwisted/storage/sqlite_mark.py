@@ -146,10 +146,12 @@ def read_mark(path):
 def _open_past_cache(path):
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
+    except AttributeError:
+        pass
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-    # Not every file system can; one in memory needs not, and for others each write is synced.
+    # Not every system and file system can: there each write is synced.
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC)
 
 

@@ -19,7 +19,7 @@ from dhtwisted.storage.sqlite_mark import BATCH, IN_USE, TIME, read_mark
 from dhtwisted.storage.sqlite_rebuild import damaged_row
 
 LARGE = 64 * 1024**2
-"""Bytes of data from which on a search for damage does not hold up the start: SQLite looks through so much in half a second or so."""
+"""Bytes of data from which on a search for damage does not hold up the start: SQLite looks through so much in a second or so."""
 
 LEAP = 1_000_000
 """What numbers go up by where nobody knows how many were given."""
@@ -54,9 +54,9 @@ def prove(path, accepts_loss=False):
     try:
         marked, damage = read_mark(path), None
         counters = _recorded(path)
-    except (OSError, sqlite3.Error) as error:
-        if not accepts_loss or isinstance(error, OSError):
-            raise ConfigurationError(f"cannot use storage file {path}: {error}; {_CURE}") from error
+    except OSError as error:
+        raise ConfigurationError(f"cannot use storage file {path}: {error.filename}: {error.strerror}") from error
+    except sqlite3.Error as error:
         counters, damage = {}, str(error)
     crashed = bool(counters.pop(IN_USE, 0))
     proof = Proof(crashed=crashed)
@@ -67,7 +67,7 @@ def prove(path, accepts_loss=False):
         proof.floor = marked.given
     elif loss is not None:
         proof.floor = {name: value + LEAP for name, value in counters.items() if name != TIME}
-    if damage is None and (accepts_loss or (crashed and size_of(path) < LARGE)):
+    if damage is None and counters and (accepts_loss or (crashed and size_of(path) < LARGE)):
         damage = damage_of(path, is_over=_never) or (damaged_row(path) if accepts_loss else None)
     if damage is not None:
         proof.losses.append(f"is damaged ({damage})")
@@ -83,15 +83,17 @@ def doubt(path):
     :param path: of a file that can be read.
     :returns: one line; ``None`` for nothing.
     """
-    counters = _recorded(path)
-    loss = _loss(path, read_mark(path), counters, bool(counters.pop(IN_USE, 0)))
-    if loss is not None:
-        return f"{path} {loss}; {_CURE}"
     try:
+        counters = _recorded(path)
+        loss = _loss(path, read_mark(path), counters, bool(counters.pop(IN_USE, 0)))
+        if loss is not None:
+            return f"{path} {loss}; {_CURE}"
         with closing(connect_for_looking(path)) as connection:
             check_made(connection, path)
-    except ConfigurationError as error:
+    except (ConfigurationError, OSError) as error:
         return str(error)
+    except sqlite3.Error as error:
+        return f"{path} is damaged ({error}); {_CURE}"
     return None
 
 

@@ -21,6 +21,7 @@ PORTION = 512
 """Ids that are asked for at once."""
 
 _ENTITIES = "SELECT kind, key, body, checksum FROM entity ORDER BY kind {0}, key {0}"
+_VERSION = "SELECT max(version) FROM schema"
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 
 
@@ -37,6 +38,8 @@ def rebuild(path, floor):
     try:
         with closing(connect_for_looking(path)) as source, closing(connect_writer(new)) as target:
             source.text_factory = decode
+            if source.execute(_VERSION).fetchone() != target.execute(_VERSION).fetchone():
+                raise sqlite3.NotSupportedError("it is of an older release, which can save it")
             with transaction(target):
                 losses = _copy(source, target, floor)
         kept = _take_place(path, new)

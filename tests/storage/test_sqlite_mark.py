@@ -205,6 +205,10 @@ async def test_a_data_file_that_is_gone_is_not_begun_anew_beside_its_mark(opened
     os.unlink(path)
     with pytest.raises(ConfigurationError, match="lacks what was acknowledged last.*notifications 1,"):
         await opened(path)
+    again = await opened(path, accepts_loss=True)
+    later = notification("later")
+    await again.append([later])
+    assert later.id == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -280,3 +284,27 @@ async def test_after_a_crash_a_large_file_is_looked_through_while_the_server_wor
     while "is looked through" in (problem := again.problem()):
         await again.find_messages(Notification, MessageQuery(take=1))
     assert "the storage file is damaged" in problem
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_file_is_begun_also_where_losses_are_accepted(opened, path):
+    storage = await opened(path, accepts_loss=True)
+    await storage.append([notification("a")])
+    assert storage.losses == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_damaged_file_of_an_older_release_is_left_to_that(opened, path):
+    storage = await opened(path)
+    await storage.append([notification(f"n{number}") for number in range(2000)])
+    await storage.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM schema WHERE version = (SELECT max(version) FROM schema)")
+    before = os.path.getsize(path)
+    with open(path, "r+b") as damaged:
+        damaged.seek(before // 2 // SLOT * SLOT)
+        damaged.write(bytes(SLOT))
+    with pytest.raises(ConfigurationError, match="what is whole cannot be saved .it is of an older release, which can save it"):
+        await opened(path, accepts_loss=True)
+    assert os.path.getsize(path) == before
+    assert not os.path.exists(f"{path}.rebuilt")
