@@ -30,7 +30,8 @@ async def test_nothing_is_lost_without_a_word(killed, tmp_path, reactor, way, su
         assert result == REFUSED
     if result in (REFUSED, TOLD):
         result, said = await outcome(reactor, path, acknowledged, accepts_loss=True)
-        assert result in (ACCEPTED, FINE), said
+        # A bit of the checksum of a script cannot be told from another script.
+        assert result in (ACCEPTED, FINE) or "was made by another script" in said, said
 
 
 @pytest.mark.slow
