@@ -5,8 +5,18 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from dhtwisted.budget import Budget
 from dhtwisted.errors import TooManyRequests
-from dhtwisted.polls import Poll, Polls
+from dhtwisted.model import Notification, payload_size
+from dhtwisted.polls import MOST_HELD, Poll, Polls
+
+
+def message(name, timestamp=0, size=0):
+    return Notification(name=name, device_id="pump", network_id=1, device_type_id=1, timestamp=timestamp, parameters=b"x" * size)
+
+
+def names(poll):
+    return [event.name for event in poll.events]
 
 
 def begin(poll, clock, seconds):
@@ -18,20 +28,20 @@ async def test_a_poll_waits_for_an_event():
     clock, poll = Clock(), Poll()
     waiting = begin(poll, clock, 5)
     assert not waiting.called
-    poll.deliver(None, "a", b"")
-    poll.deliver(None, "b", b"")
+    poll.deliver(None, message("a"), b"")
+    poll.deliver(None, message("b"), b"")
     assert waiting.called
-    assert poll.events == ["a", "b"]
+    assert names(poll) == ["a", "b"]
     assert not clock.getDelayedCalls()
 
 
 def test_what_is_known_wakes_nobody():
-    clock, poll = Clock(), Poll(lambda message: message == "old")
+    clock, poll = Clock(), Poll(lambda event: event.name == "old")
     waiting = begin(poll, clock, 5)
-    poll.deliver(None, "old", b"")
-    assert (waiting.called, poll.events) == (False, [])
-    poll.deliver(None, "new", b"")
-    assert (waiting.called, poll.events) == (True, ["new"])
+    poll.deliver(None, message("old"), b"")
+    assert (waiting.called, names(poll)) == (False, [])
+    poll.deliver(None, message("new"), b"")
+    assert (waiting.called, names(poll)) == (True, ["new"])
 
 
 def test_a_poll_waits_no_longer_than_it_may():
@@ -57,11 +67,30 @@ def test_a_poll_that_is_ended_waits_no_longer():
 def test_what_has_happened_is_not_waited_for(happened):
     clock, poll = Clock(), Poll()
     if happened == "event":
-        poll.deliver(None, "a", b"")
+        poll.deliver(None, message("a"), b"")
     elif happened == "end":
         poll.end()
     assert begin(poll, clock, 0 if happened == "no time" else 5).called
     assert not clock.getDelayedCalls()
+
+
+def test_of_too_much_the_latest_is_left_to_the_storage():
+    clock = Clock()
+    budget = Budget(clock)
+    poll = Poll(budget=budget)
+    for number in range(20):
+        poll.deliver(None, message(f"n{number}", 100 - number, MOST_HELD // 4), b"")
+        assert budget.total == sum(map(payload_size, poll.events)) <= MOST_HELD
+    assert poll.has_left_out
+    assert names(poll)[0] == "n19"
+    poll.close()
+    assert budget.total == 0
+
+
+def test_one_message_is_held_however_large():
+    poll = Poll()
+    poll.deliver(None, message("large", 0, 2 * MOST_HELD), b"")
+    assert (names(poll), poll.has_left_out) == (["large"], False)
 
 
 def test_only_so_many_may_wait():

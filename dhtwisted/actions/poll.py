@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from operator import attrgetter
 
 from msgspec.structs import replace
 from twisted.internet.task import deferLater
@@ -109,21 +110,13 @@ async def command_wait(request) -> OneCommand | None:
     fields, server = request.fields, request.server
     seconds = _timeout(request)
     device = await accessible_device(request, fields.device_id)
-    poll = Poll()
+    poll = Poll(lambda command: command.id != fields.command_id, budget=server.budget)
     with _waiting(request, COMMAND_UPDATE, poll, device_ids=frozenset({device.id})):
         command = await server.messages.get_message(Command, device.id, fields.command_id)
         if command is None or command.updated:
             return None if command is None else OneCommand(command=CommandResource.of(command))
-        deadline = server.reactor.seconds() + seconds
-        while not poll.ended:
-            await poll.wait(server.reactor, min(seconds, deadline - server.reactor.seconds()))
-            if not poll.events:
-                return None
-            events, poll.events = poll.events, []
-            for event in events:
-                if event.id == command.id:
-                    return OneCommand(command=CommandResource.of(event))
-    return None
+        await poll.wait(server.reactor, seconds)
+        return OneCommand(command=CommandResource.of(poll.events[0])) if poll.events and not poll.ended else None
 
 
 def _timeout(request):
@@ -150,6 +143,7 @@ def _waiting(request, event, poll, **conditions):
         request.session.waiting = None
         server.broker.remove(subscription)
         server.polls.remove(poll)
+        poll.close()
 
 
 async def _poll(request, event):
@@ -171,7 +165,8 @@ async def _poll(request, event):
     await check_filters(request)
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
-    poll = Poll(await _known(server, event, position, from_now))
+    time_of = attrgetter("last_updated" if event == COMMAND_UPDATE else "timestamp")
+    poll = Poll(await _known(server, event, position, from_now), time_of, server.budget)
     with _waiting(request, event, poll, **filters(request)) as subscription:
         history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
@@ -179,7 +174,7 @@ async def _poll(request, event):
         if poll.ended or not due:
             return Given(())
         last = max(_time(subscription, message) for message in due)
-        if await _millisecond_ended(server, last) or not found:
+        if await _millisecond_ended(server, last) or poll.has_left_out or not found:
             found = await history.read(until=last)
         found, events = ([m for m in messages if _time(subscription, m) <= last] for messages in (found, poll.events))
         return history.answer(_merged(subscription, found, events)[: fields.limit or None], last)

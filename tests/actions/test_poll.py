@@ -5,6 +5,7 @@ import pytest_twisted
 
 from dhtwisted.deadlines import SWEEP
 from dhtwisted.model import Command, Notification, User
+from dhtwisted.polls import MOST_HELD
 from dhtwisted.timestamps import format_timestamp
 from tests.delaying import DelayingStorage
 from tests.other_node import OtherNode
@@ -124,6 +125,25 @@ async def test_so_does_the_update_of_a_command_that_was_dated_ahead(server, admi
     assert names(await client(server).send("GET", path)) == ["now"]
     later(server, 30)
     assert names(await client(server).send("GET", path)) == ["now", "ahead"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_that_are_dated_ahead_a_poll_holds_some_and_misses_none(server, admin):
+    """Each client may date messages a minute ahead, and a poll waits for them."""
+    start, budget = server.server.now(), server.server.budget
+    poll = client(server).send("GET", "/device/pump/notification/poll?waitTimeout=60")
+    for number in range(30):
+        ahead = start + 30_000 + (number % 3) * 1000
+        await insert(admin, f"n{number}", "notification", timestamp=ahead, parameters={"fill": "x" * 100_000})
+        assert budget.total <= MOST_HELD
+    later(server, 31)
+    got = []
+    while answer := (await answered(server, poll))[1]:
+        got += [message["notification"] for message in answer]
+        later(server, 1)
+        poll = client(server).send("GET", f"/device/pump/notification/poll?waitTimeout=0&timestamp={answer[-1]['timestamp']}")
+    assert budget.total == 0
+    assert sorted(got) == sorted(f"n{number}" for number in range(30))
 
 
 @pytest_twisted.ensureDeferred
