@@ -3,6 +3,7 @@
 import pytest
 import pytest_twisted
 
+from dhtwisted import broker
 from dhtwisted.model import DISABLED, Device, DeviceType, Network, User
 
 KINDS = ["command", "notification"]
@@ -236,6 +237,17 @@ async def updated(server, inserter, **options):
 async def test_the_inserter_hears_of_updates_without_a_subscription(server):
     await furnish(server)
     assert await updated(server, await server.client()) == [None]
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_very_many_commands_the_last_are_known_with_their_inserters(server, monkeypatch):
+    await furnish(server)
+    monkeypatch.setattr(broker, "MAX_INSERTERS", 2)
+    inserter, device = await server.client(), await server.client()
+    commands = [await send(inserter, "command", "d11") for _ in range(3)]
+    for command in commands:
+        await device.call("command/update", deviceId="d11", commandId=command, command={"status": "done"})
+    assert [event["command"]["id"] for event in inserter.events if event["action"] == "command/update"] == commands[1:]
 
 
 @pytest_twisted.ensureDeferred
