@@ -21,7 +21,6 @@ PORTION = 512
 """Ids that are asked for at once."""
 
 _ENTITIES = "SELECT kind, key, body, checksum FROM entity ORDER BY kind {0}, key {0}"
-_VERSION = "SELECT max(version) FROM schema"
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 
 
@@ -38,8 +37,7 @@ def rebuild(path, floor):
     try:
         with closing(connect_for_looking(path)) as source, closing(connect_writer(new)) as target:
             source.text_factory = decode
-            if source.execute(_VERSION).fetchone() != target.execute(_VERSION).fetchone():
-                raise sqlite3.NotSupportedError("it is of an older release, which can save it")
+            _check_columns(source)
             with transaction(target):
                 losses = _copy(source, target, floor)
         kept = _take_place(path, new)
@@ -49,6 +47,15 @@ def rebuild(path, floor):
     finally:
         _remove(new)
     return [*losses, f"was put into a new file as far as it is whole; the damaged one is {kept}"]
+
+
+def _check_columns(source):
+    """Take no file for empty whose rows have other columns.
+
+    :raises sqlite3.OperationalError: one is missing.
+    """
+    for sql in (_ENTITIES.format("ASC"), *(table.select_all for table in MESSAGE_TABLES.values())):
+        source.execute(f"{sql} LIMIT 0")
 
 
 def damaged_row(path):
