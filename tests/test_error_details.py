@@ -243,7 +243,7 @@ async def test_strict_refuses_unknown_parameters(server, value):
     rest = client(server)
     assert (await rest.send("GET", f"/device?strict={value}&take=1"))[0] == 200
     assert (await rest.send("GET", f"/device?strict={value}&tak=1")) == (400, {"error": 400, "message": "Invalid request parameters"})
-    assert rest.detail.startswith("this request has no parameter 'tak' in its query; it has take, name, ")
+    assert rest.detail.startswith("this request has no parameter 'tak' in its query; it has take, deviceTypeId, name, ")
     assert (await rest.send("GET", f"/device/count?strict={value}&take=1"))[0] == 400
     assert (await rest.send("POST", f"/network?strict={value}&name=n", {"name": "n"}))[0] == 400
     assert rest.detail == "this request has no parameter 'name' in its query; it has none"

@@ -85,7 +85,7 @@ def test_through_a_file(source, tmp_path, reactor, file):
     assert one == two
     assert {path.name for path in tmp_path.iterdir()} == {
         file,
-        *(f"{n}.sqlite{suffix}" for n in ("one", "two") for suffix in ("", ".lock")),
+        *(f"{n}.sqlite{suffix}" for n in ("one", "two") for suffix in ("", ".lock", ".mark")),
     }
 
 

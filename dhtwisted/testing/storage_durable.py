@@ -38,6 +38,8 @@ ENTITIES = (
         network_ids=frozenset({1, 2**40}),
         device_type_ids=frozenset({3}),
         valid_from=2**45,
+        login_key="änna",
+        known_addresses=(("2001:db8::/64", 2**45), ("192.0.2.1", 2**45 + 1)),
     ),
     Network(id=8, name="nét", description="a network", owner_id=2**40),
     DeviceType(id=8, name="type", description="a type", owner_id=2**40),

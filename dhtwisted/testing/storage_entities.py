@@ -319,7 +319,7 @@ class EntityStorageContract(StorageContract):
     @pytest.mark.parametrize("sort", ["", "id", "description"])
     @pytest.mark.parametrize("descending", [False, True])
     @pytest_twisted.ensureDeferred
-    async def test_a_list_goes_on_behind_a_place(self, storage, sort, descending):
+    async def test_a_list_of_entities_goes_on_behind_a_place(self, storage, sort, descending):
         await insert_all(storage, *(Network(name=str(n), description=text) for n, text in enumerate(["b", None, "a", None, "b", ""])))
         query = EntityQuery(sort=sort, descending=descending)
         found = await storage.find(Network, query)
@@ -334,7 +334,7 @@ class EntityStorageContract(StorageContract):
         assert await storage.find(Network, after) == found[3:], "the place stays where it was when its entity is gone"
 
     @pytest_twisted.ensureDeferred
-    async def test_an_answer_may_end_where_it_has_its_bytes(self, storage):
+    async def test_an_answer_of_entities_may_end_where_it_has_its_bytes(self, storage):
         sizes = (10, 30, 0, 60, 5)
         await insert_all(storage, *(device(f"d{n}", data=b'"%b"' % (b"x" * (size - 2)) if size else None) for n, size in enumerate(sizes)))
         for size in (1, 10, 11, 40, 41, 100, 101, 1000):

@@ -61,7 +61,7 @@ class PickledStorage(MemoryStorage):
         self._closed = True
 
     def save(self):
-        own = ("path", "reactor", "late", "_seconds")
+        own = ("path", "reactor", "late", "_seconds", "_slices")
         new = self.path.with_suffix(".new")
         new.write_bytes(pickle.dumps({name: value for name, value in vars(self).items() if name not in own}))
         os.replace(new, self.path)
