@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
 from dhtwisted.errors import QuotaExceeded, QuotaExceededForNow
 from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Holding, Network, User
@@ -58,7 +58,7 @@ QUOTAS = {
         Quota("device_data", 1024**2, "bytes of data of one device", KEPT, is_size=True, of_device=True),
         Quota("connections", 10_000, "WebSockets of a user, at each server", RUNNING),
         Quota("subscriptions", 50_000, "subscriptions of a user in all connections, at each server", RUNNING),
-        Quota("subscription_ids", 250_000, "devices, networks, types and names in these, at each server", RUNNING),
+        Quota("subscription_ids", 250_000, "devices, networks, types and names in these and in long polls, at each server", RUNNING),
         Quota("requests", 20_000, "requests of a user that wait at once, at each server; long polls are among them", RUNNING),
         Quota("stored_per_day", 20 * 1024**3, "bytes of messages that a user stores in a day (UTC)", DAILY, is_size=True),
         Quota("device_stored_per_day", 2 * 1024**3, "bytes of messages of one device in a day", DAILY, is_size=True, of_device=True),
@@ -126,6 +126,7 @@ class Quotas:
         self._entities = entities
         self._refused = refused
         self._accounts: dict[int, Account] = {}
+        self._changing: dict[tuple, DeferredLock] = {}
         self._stored = StoredToday(reactor, storage, self._users_today, self._new_day)
         self.set_limits(settings)
 
@@ -175,6 +176,28 @@ class Quotas:
             yield
         finally:
             account.settle(amounts)
+
+    @asynccontextmanager
+    async def changing_data(self, request, user_id, entity, data):
+        """Let a block give an entity other ``data``, within what a user may keep. One change comes after the other, and what it adds is
+        reckoned from what the one before left: else a device that shrinks and grows at the same time would seem to leave room.
+
+        :param request: waits for its turn no longer than it has time.
+        :param user_id: whose data it is; ``None`` for nobody's.
+        :param data: bytes, or ``None``.
+        :raises QuotaExceeded: there is no room; the block is not entered.
+        """
+        kind, key = place = type(entity), entity.key
+        lock = self._changing.setdefault(place, DeferredLock())
+        try:
+            async with lock:
+                request.check_in_time()
+                before = await self._entities.get(kind, key) or entity
+                async with self.keeping(user_id, data=len(data or b"") - len(before.data or b"")):
+                    yield
+        finally:
+            if self._changing.get(place) is lock and not lock.locked:
+                del self._changing[place]
 
     async def _reserve(self, account, amounts):
         """Find room, and take it. What is pending may be in the storage's answer already: so it refuses nobody until it is settled."""

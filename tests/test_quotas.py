@@ -17,6 +17,7 @@ from dhtwisted.quotas import BYTES_OF_A_MESSAGE, QUOTAS
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.memory import MemoryStorage
 from dhtwisted.testing.server import START, MemoryServer, at_once
+from tests import rest_api
 from tests.delaying import DelayingStorage
 from tests.fronts import front
 
@@ -134,6 +135,30 @@ async def test_data_counts_by_its_bytes_and_its_growth(open_server, by):
     assert await used(server, anna.id, "data") == 50
 
 
+@pytest.mark.parametrize("what", ["device", "user"])
+@pytest_twisted.ensureDeferred
+async def test_what_shrinks_and_grows_at_the_same_time_leaves_no_room(open_server, what):
+    storage = DelayingStorage(MemoryStorage(server_clock()))
+    server, anna, one = await opened(open_server, "websocket", {"data": 100}, storage=storage)
+    clients = [one, *[await front("websocket", server, anna) for _ in range(2)]]
+
+    def save(client, data):
+        request = ("device/save", {"deviceId": "a", "device": data}) if what == "device" else ("user/updateCurrent", {"user": data})
+        return Deferred.fromCoroutine(_asked(client, request))
+
+    await clients[0].ask("device/save", deviceId="a", device={})
+    await save(clients[0], {"data": texts(100)})
+    storage.delay("update", late=True)
+    shrunk, grown = save(clients[0], {"data": None}), save(clients[1], {"data": texts(99)})
+    storage.release()
+    await shrunk
+    other = Deferred.fromCoroutine(clients[2].ask("device/save", deviceId="b", device={"data": texts(90)}))
+    while not (grown.called and other.called):
+        assert storage.release(), "they wait for each other"
+    assert sorted([(await one)[0] for one in (grown, other)]) == [200, 403]
+    assert await used(server, anna.id, "data") in (90, 99)
+
+
 @FRONTS
 @pytest_twisted.ensureDeferred
 async def test_data_of_one_device(open_server, by):
@@ -246,6 +271,23 @@ async def test_subscriptions_and_their_ids_in_all_connections(open_server):
     assert [await used(server, anna.id, name) for name in ("subscriptions", "subscription_ids")] == [2, 5]
     other.close()
     assert [await used(server, anna.id, name) for name in ("subscriptions", "subscription_ids")] == [0, 0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_polls_name_counts_with_the_ids_of_subscriptions(open_server):
+    server = await open_server(quotas={"subscription_ids": 3})
+    anna = await server.add_user("anna", network_ids=frozenset({1}))
+    client, poll = await server.client(anna), rest_api.client(server, anna)
+    await client.call("command/subscribe", names=["x"])
+    waiting = poll.send("GET", "/device/notification/poll?names=x,y")
+    assert await used(server, anna.id, "subscription_ids") == 3
+    refused = poll.send("GET", "/device/command/poll?names=x")
+    server.clock.advance(1)  # For so long the errors of polls are held back.
+    status, content = await refused
+    assert (status, content["message"]) == (403, "Quota exceeded: subscription_ids")
+    server.clock.advance(29)
+    assert await waiting == (200, [])
+    assert await used(server, anna.id, "subscription_ids") == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -217,8 +217,9 @@ async def _update(request, device, changes, told):
     quotas, data = request.server.quotas, changes.get("data")
     quotas.check_device_data(data)
     quotas.store(request, device.id, told)
-    growth = len(data or b"") - len(device.data or b"") if "data" in changes else 0
-    async with quotas.keeping(device.owner_id, data=growth):
+    if "data" not in changes:
+        return await request.server.entities.update(Device, device.id, changes)
+    async with quotas.changing_data(request, device.owner_id, device, data):
         return await request.server.entities.update(Device, device.id, changes)
 
 

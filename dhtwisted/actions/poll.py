@@ -134,7 +134,10 @@ def _waiting(request, event, poll, **conditions):
     server = request.server
     conditions = {"device_ids": None, "network_ids": None, "device_type_ids": None, "names": None} | conditions
     subscription = Subscription(poll, request.principal, server.next_subscription_id(), event, echo=None, **conditions)
+    account, ids = request.principal.account, subscription.id_count
+    server.quotas.check(account, subscription_ids=ids)
     server.polls.add(poll)
+    server.quotas.take(account, subscription_ids=ids)
     server.broker.add(subscription)
     request.session.waiting = poll
     try:
@@ -142,6 +145,7 @@ def _waiting(request, event, poll, **conditions):
     finally:
         request.session.waiting = None
         server.broker.remove(subscription)
+        server.quotas.give_back(account, subscription_ids=ids)
         server.polls.remove(poll)
         poll.close()
 

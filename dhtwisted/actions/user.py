@@ -311,8 +311,7 @@ async def _update(request, user):
         changes["valid_from"] = Raised(request.server.now(), when="role")
     records = await records_of(request.server.entities, user.id) if "valid_from" in changes else []
     try:
-        async with request.server.quotas.keeping(user.id, data=len(changes.get("data") or b"") - len(user.data or b"")):
-            after = await request.server.entities.update(User, user.id, changes)
+        after = await _write(request, user, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:
@@ -320,6 +319,14 @@ async def _update(request, user):
     if after.valid_from != user.valid_from:
         await forget(request.server.entities, [record for record in records if record.created <= after.valid_from])
     return renewed_tokens(request, user, after) if ends_tokens else None
+
+
+async def _write(request, user, changes):
+    update = request.server.entities.update
+    if "data" not in changes:
+        return await update(User, user.id, changes)
+    async with request.server.quotas.changing_data(request, user.id, user, changes["data"]):
+        return await update(User, user.id, changes)
 
 
 async def _hashed(request, password):
