@@ -30,6 +30,12 @@ STALLED_SECONDS = 1
 USED_UP_SECONDS = 3
 """When it is used up for so long, others go too: else a client that takes a little now and then could keep everybody waiting."""
 
+REPAYING = 10
+"""So many seconds with room make good for one without: else who fills up again what was given back would have all those seconds anew."""
+
+RELIEF = 4
+"""When it was used up for long, a quarter is made free: whoever fills it up must send that much again."""
+
 NOT_READING, USED_UP = "not_reading", "output_total"
 """Why an account is ended, as it is counted in ``Metrics.ends``."""
 
@@ -143,11 +149,13 @@ class Budget:
         self._waiting: deque[Callable[[], None]] = deque()
         self._check = None
         self._used_up_since: float | None = None
+        self._used_up_for = 0.0
+        self._room_since = 0.0
 
     def set_limits(self, limit: int, mark: int) -> None:
         """Go by other limits."""
         self.limit, self.mark = limit, mark
-        self._count(0)
+        self.count(0)
         self._check_soon()
 
     def account(self, end: Callable[[str], None]) -> Account:
@@ -167,11 +175,11 @@ class Budget:
         reservation should hold nothing that others wait for.
         """
         await self.room()
-        self._count(size)
+        self.count(size)
         try:
             yield
         finally:
-            self._count(-size)
+            self.count(-size)
 
     def wait(self, resume: Callable[[], None]) -> None:
         """Call this once when there is room again, in the order of asking. It looks at :attr:`is_used_up` anew."""
@@ -185,9 +193,12 @@ class Budget:
             self._holding.add(account)
         else:
             self._holding.discard(account)
-        self._count(size)
+        self.count(size)
 
-    def _count(self, size):
+    def count(self, size: int) -> None:
+        """Count bytes that no connection holds (any more) and that go by themselves, such as a request under way whose client has gone; a
+        negative number of them, no longer.
+        """
         self.total += size
         was_used_up, self.is_used_up = self.is_used_up, self.total >= self.limit > 0
         if was_used_up != self.is_used_up:
@@ -209,6 +220,7 @@ class Budget:
         """
         for account in self._holding | self.blocked:
             account.progressed_at += step
+        self._room_since += step
         if self._used_up_since is not None:
             self._used_up_since += step
 
@@ -230,16 +242,25 @@ class Budget:
 
     def _make_room(self, now):
         if not self.is_used_up:
-            self._used_up_since = None
+            self._has_room(now)
             return
         if self._used_up_since is None:
-            self._used_up_since = now
-        is_long = now - self._used_up_since >= USED_UP_SECONDS
+            self._used_up_since = now - max(0.0, self._used_up_for - (now - self._room_since) / REPAYING)
+        # What no connection holds goes by itself, and ending connections would not help.
+        is_long = now - self._used_up_since >= USED_UP_SECONDS and sum(account.held for account in self._holding) > self.limit / 2
         candidates = [account for account in self._holding if is_long or account.is_stalled(now)]
+        enough = self.limit - self.limit // RELIEF if is_long else self.limit
         for account in sorted(candidates, key=attrgetter("held"), reverse=True):
-            if not self.is_used_up:
+            if self.total < enough:
                 break
             self._end(account, USED_UP)
+        if not self.is_used_up:
+            self._has_room(now)
+
+    def _has_room(self, now):
+        if self._used_up_since is not None:
+            self._used_up_for, self._room_since = min(now - self._used_up_since, USED_UP_SECONDS), now
+            self._used_up_since = None
 
     def _end(self, account, reason):
         try:

@@ -229,7 +229,10 @@ class Session:
     def _resize(self, size):
         """Note that so many bytes of requests more are under way, or less."""
         self._size += size
-        if not 0 <= self._size - self._counted < COUNTED:
+        if self._closed:
+            self._budget.count(self._size - self._counted)
+            self._counted = self._size
+        elif not 0 <= self._size - self._counted < COUNTED:
             counted = self._size - self._size % COUNTED
             self.output.account.add(counted - self._counted)
             self._counted = counted
@@ -575,6 +578,10 @@ class Session:
         """Forget everything of a client that is gone. What it asked for and was begun is finished, unanswered."""
         if self.principal is not None and not self._closed:
             self._server.quotas.give_back(self.principal.account, connections=1)
+        if not self._closed and self._started:
+            # Its account is closed with the connection.
+            self._size = self._counted = sum(request.size for request in self._started)
+            self._budget.count(self._size)
         self._closed = self._ended = True
         self._inbox = self._waiting = NONE
         for subscription in list(self.subscriptions.values()):

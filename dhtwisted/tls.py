@@ -6,11 +6,44 @@ from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from dhtwisted.edited_text import without_mark
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.transports.deadlines import socket_of
+
+MOST_OF_HANDSHAKE = 16 * 1024
+"""Bytes that a client sends before TLS is there: 2 KB of greeting, and some certificates. OpenSSL would gather 128 KiB, and keep them
+twice."""
+
+READ_AT_ONCE = 16 * 1024
+"""Bytes that are read from a socket at once, the longest record of TLS. Each record is a step of its own: of 64 KiB of tiny ones there
+would be three thousand in one turn."""
+
+
+class BoundedTls(BufferingTLSTransport):
+    """One connection over TLS, which nobody gets much of the memory and the time of others by."""
+
+    _before_handshake = 0
+
+    def makeConnection(self, transport):
+        socket_of(transport).bufferSize = READ_AT_ONCE
+        super().makeConnection(transport)
+
+    def dataReceived(self, data):
+        if not self._handshakeDone:
+            if self._before_handshake > MOST_OF_HANDSHAKE:
+                self.abortConnection()
+                return
+            self._before_handshake += len(data)
+        super().dataReceived(data)
+
+
+class BoundedTlsFactory(TLSMemoryBIOFactory):
+    """A factory of TLS in front of another."""
+
+    protocol = BoundedTls
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -30,7 +63,7 @@ class Certificates:
 
     def wrap(self, factory):
         """A factory of TLS in front of another."""
-        return TLSMemoryBIOFactory(self, False, factory)
+        return BoundedTlsFactory(self, False, factory)
 
     def serverConnectionForTLS(self, protocol):
         """A connection with the certificate of now."""

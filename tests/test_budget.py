@@ -99,6 +99,36 @@ def test_used_up_who_does_not_go_on_sending_goes_too(play):
     assert play.ends == [("stalls", USED_UP)]
 
 
+def test_who_fills_it_up_again_has_not_the_same_time_anew(play):
+    for _ in range(10):
+        play.account("fills", 100)
+    play.advance(USED_UP_SECONDS + 1)
+    assert play.budget.total < 750, "a quarter is free"
+    for _ in range(3):
+        play.clock.advance(0.1)
+        while not play.budget.is_used_up:
+            play.account("fills", 100)
+        play.clock.advance(0)
+        play.clock.advance(0.1)
+        play.budget.tick(play.clock.seconds())
+        assert play.budget.total < 750
+    play.clock.advance(10 * USED_UP_SECONDS)
+    while not play.budget.is_used_up:
+        play.account("others", 100)
+    play.clock.advance(0)
+    play.advance(1)
+    assert play.budget.is_used_up, "but after a long time"
+
+
+def test_nobody_goes_for_what_no_connection_holds(play):
+    play.account("one", 400)
+    play.budget.count(600)
+    play.advance(2 * USED_UP_SECONDS)
+    assert (play.ends, play.budget.total) == ([], 1000)
+    play.budget.count(-600)
+    assert not play.budget.is_used_up
+
+
 def test_who_waits_goes_on_in_turn_when_there_is_room(play):
     account, resumed = play.account("one", 1000), []
 

@@ -295,6 +295,21 @@ def test_finish_without_anything_under_way_is_done_at_once(slow):
     assert done == [True]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_what_was_begun_counts_also_when_its_client_has_gone(slow, count):
+    budget = slow.server.server.budget
+    slow.storage.delay("append")
+    for _ in range(count):
+        slow.insert("i" * 40_000)
+    slow.ask(1, "server/info")
+    slow.client.account.close()
+    slow.client.close()
+    assert count * 40_000 < budget.total < count * 41_000
+    while slow.storage.waiting:
+        slow.storage.release()
+    assert budget.total == 0
+
+
 def test_what_was_begun_is_finished_for_a_client_that_went(slow):
     slow.storage.delay("append", late=True)
     slow.insert(1)

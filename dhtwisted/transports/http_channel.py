@@ -3,7 +3,8 @@
 Twisted's parser is used, but its channel would answer all that is pipelined whether or not the answers are taken, and its timeout begins
 anew with each byte. Here one request is read and answered at a time; the next is read when the transport has room, and when others had
 their turn. What leans on Twisted's insides: ``paused`` and ``_buffer`` of its line receiver, ``requestDone``, which is replaced, and
-``_handlingRequest``, ``_waitingForTransport``, ``_dataBuffer``, ``_networkProducer`` and ``_optimisticEagerReadSize``.
+``_handlingRequest``, ``_transferDecoder``, ``_waitingForTransport``, ``_dataBuffer``, ``_networkProducer`` and
+``_optimisticEagerReadSize``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ TURN = 16
 """Requests of one connection that are answered before others have their turn: 3 ms."""
 
 
+LONGEST_TRAILER = 1024
+"""Bytes of headers behind a body in chunks, which nobody reads. Twisted keeps 64 KiB of them, at thirty times their size."""
+
+
 class BoundedChannel(HTTPChannel):
     """One connection.
 
@@ -26,6 +31,7 @@ class BoundedChannel(HTTPChannel):
     """
 
     events = Logger()
+    maxHeaders = 100
     is_idle = False
     _is_closing = False
     _yields = False
@@ -67,6 +73,8 @@ class BoundedChannel(HTTPChannel):
 
     def allHeadersReceived(self):
         super().allHeadersReceived()
+        if self.length is None:
+            self._transferDecoder._maxTrailerHeadersSize = LONGEST_TRAILER
         if self.length != 0:
             self.is_idle = False
             self.factory.deadlines.set(self, self.factory.body_timeout, self.body_late)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.http import Request
+from twisted.web.http import Request, _MalformedChunkedDataError
 
 from dhtwisted.addresses import peer_address
 from dhtwisted.errors import ApiError, BodyTooLarge, InternalError, RequestTimeout, ServiceOverloaded
@@ -16,12 +16,17 @@ ONE_GO = 65536
 """Bytes of a body up to which it is joined with its head; copying a larger one would cost more than the second write."""
 
 
+SMALL_CHUNK = 128
+MOST_SMALL_CHUNKS = 1000
+"""Of one body; a piece of a packet counts too. Each costs 10 us, and one read may bring ten thousand."""
+
+
 class HttpRequest(Request):
     """One request. Its body is gathered in memory, within the limit and in time."""
 
     events = Logger()
     _refused = False
-    _received = 0
+    _received = _small_chunks = _left_behind = 0
     _caller = None
     _held = None
     address = ""
@@ -29,7 +34,7 @@ class HttpRequest(Request):
     # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
 
     def gotLength(self, length):
-        self._body = []
+        self._body = bytearray()
         if self._exceeds(length or 0):
             self._refuse(BodyTooLarge(self.channel.factory.message_size))
 
@@ -40,12 +45,22 @@ class HttpRequest(Request):
         if self._exceeds(self._received):
             self._refuse(BodyTooLarge(self.channel.factory.message_size))
             return
-        self._body.append(data)
-        self.channel.account.add(len(data))
-        if self.channel.factory.budget.is_used_up:
+        if len(data) < SMALL_CHUNK:
+            self._small_chunks += 1
+            if self._small_chunks > MOST_SMALL_CHUNKS:
+                # The one error that has the parser leave what came with it, which may be ten thousand more.
+                raise _MalformedChunkedDataError("too many small chunks")
+        # Joined at once: a list of small pieces would be many times as large.
+        self._body += data
+        account, is_used_up = self.channel.account, self.channel.factory.budget.is_used_up
+        account.add(len(data))
+        # When it is used up, it is we who do not read.
+        account.expect_more(not is_used_up)
+        if is_used_up:
             self.channel.wait_for_budget()
 
     def requestReceived(self, command, path, version):
+        self.channel.account.expect_more(False)
         if self._refused:
             return
         self.method, self.uri, self.clientproto = command, path, version
@@ -54,6 +69,10 @@ class HttpRequest(Request):
     def connectionLost(self, reason):
         super().connectionLost(reason)
         self._release()
+        if self._caller is not None:
+            # Its account is closed, and what was begun goes on.
+            self._left_behind = self._received
+            self._budget.count(self._left_behind)
         self.end_waiting()
 
     def end_waiting(self):
@@ -88,7 +107,7 @@ class HttpRequest(Request):
     @property
     def body(self):
         """All of the body."""
-        return b"".join(self._body)
+        return bytes(self._body)
 
     def admit(self, admission):
         """Find out whose request it is. One that comes from a trusted proxy counts as a connection of its client's.
@@ -126,6 +145,7 @@ class HttpRequest(Request):
         """Who asks, for the handlers; told when the connection is lost."""
         websocket_url = locator.websocket_url(prefix, self._sender, self.header("host"), self.isSecure())
         self._caller = Caller(self.address, websocket_url, self.channel.number)
+        self._budget = self.channel.factory.budget
         return self._caller
 
     def answer_error(self, error, headers=b""):
@@ -146,6 +166,9 @@ class HttpRequest(Request):
             breaks the connection off.
         :param headers: further lines, each with its end.
         """
+        if self._left_behind:
+            self._budget.count(-self._left_behind)
+            self._left_behind = 0
         if body is not None and not isinstance(body, bytes):
             Deferred.fromCoroutine(self._answer_in_portions(status, body, headers, content_type))
             return

@@ -21,7 +21,7 @@ from dhtwisted.transports.frames import (
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 FIRMWARE_PONG = b"\x8a\x00"
 
-LARGE = 64 * 1024
+LARGE = 8 * 1024
 """Bytes of an unfinished message from which on it counts as held."""
 
 MESSAGES_IN_TURN = 16
@@ -68,6 +68,8 @@ class TurnwiseInput:
         self.account.expect_more(held > 0)
         self._held = held
         if held and self._reading and self.factory.budget.is_used_up:
+            # It is we who do not read.
+            self.account.expect_more(False)
             self.pause()
             self.factory.budget.wait(self.resume)
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 INFO = b"GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /api/rest/token HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
 TOTAL = 200_000
 
 
@@ -87,6 +89,30 @@ async def test_a_body_counts_until_it_is_answered(limited, nothing_logged):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_body_counts_until_it_is_answered_also_when_its_client_has_gone(limited, nothing_logged):
+    server, _ = await limited()
+    budget, prepared = server.memory.server.budget, Deferred()
+    plain = server.memory.server.authenticate_by_header
+
+    async def authenticate(header):
+        await prepared
+        return await plain(header)
+
+    server.memory.server.authenticate_by_header = authenticate
+    connection = await server.connect()
+    connection.write(POST + b"Authorization: Bearer x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
+    while budget.total < 1000:
+        await server.tick()
+    connection.transport.abortConnection()
+    while server.factory.open_connections:
+        await server.tick()
+    assert budget.total == 1000
+    prepared.callback(None)
+    await some_turns(server)
+    assert not budget.total
+
+
+@pytest_twisted.ensureDeferred
 async def test_bodies_are_read_no_further_while_there_is_no_room(limited, nothing_logged):
     server, other = await limited()
     budget = server.memory.server.budget
@@ -139,3 +165,51 @@ async def test_others_have_their_turn_between_pipelined_requests(listen, nothing
     assert answered.count(1) < 300
     for _ in range(1000):
         await many.until(b"}")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"2\r\nab\r\n" * 5000,
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"a\r\n" * 5000,
+        b"".join(b"%x:\r\n" % number for number in range(101)) + b"Content-Length: 5\r\n\r\n",
+    ],
+    ids=["chunks", "trailers", "headers"],
+)
+@pytest_twisted.ensureDeferred
+async def test_many_small_parts_are_refused(limited, rest, nothing_logged):
+    """Each takes up many times its size, and time."""
+    server, _ = await limited()
+    connection = await server.connect()
+    connection.write(POST + rest)
+    assert (await connection.until(b"}")).startswith(b"HTTP/1.1 400 ")
+    await connection.end()
+    assert not server.memory.server.budget.total
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_in_small_chunks_is_read(limited, nothing_logged):
+    server, _ = await limited()
+    connection = await server.connect()
+    body = b'{"login": "a", "password": "%b"}' % (b"x" * 300)
+    connection.write(POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\nA: b\r\n\r\n")
+    assert (await connection.until(b"}")).startswith(b"HTTP/1.1 401 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_kept_from_sending_a_body_does_not_stall(limited, nothing_logged):
+    server, other = await limited()
+    ended = server.memory.server.metrics.ended
+    ends = []
+    server.memory.server.metrics.ended = lambda reason: (ends.append(reason), ended(reason))
+    connection = await server.connect()
+    connection.write(POST + b"Content-Length: 150000\r\n\r\n" + b"x" * 1000)
+    while not server.memory.server.budget.total:
+        await server.tick()
+    other.add(TOTAL)
+    connection.write(b"x" * 1000)
+    await some_turns(server)
+    server.memory.server.budget.tick(server.reactor.seconds() + 2)
+    assert ends == []
+    other.remove(TOTAL)
+    connection.transport.abortConnection()

@@ -175,6 +175,15 @@ async def test_every_part_of_a_handshake_of_tls_ends(listen, tmp_path, nothing_l
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_greeting_of_tls_without_end_is_not_gathered(listen, tmp_path, nothing_logged):
+    server = await listen(wrap=Certificates(TlsSettings(certificate=str(write_certificate(tmp_path / "server.pem")))).wrap)
+    connection = await server.connect()
+    part = b"\x16\x03\x01\x20\x00"
+    connection.write(part + b"\x01\x01\xff\xb8\x03\x03" + b"x" * 8186 + (part + b"x" * 8192) * 4)
+    await all_gone(server, ["a long greeting"], 3)
+
+
+@pytest_twisted.ensureDeferred
 async def test_every_part_of_a_proxy_header_ends(listen, secured, nothing_logged):
     wrap, _ = secured
     server = await listen("haproxy:tcp:0:interface=127.0.0.1", wrap=wrap, limits=SHORT)
