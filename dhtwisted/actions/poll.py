@@ -35,6 +35,8 @@ MOST_AHEAD = 0.05
 """Seconds that are waited, at most, for the millisecond of a message to end: a client may date it at will, and a storage's clock never
 steps back when ours does. So the clocks of nodes should differ by less."""
 
+DAY = 86_400_000
+
 LONGEST_WRITE = 15_000
 """Milliseconds for which a message may be stamped before it is stored, clocks that differ included."""
 
@@ -165,12 +167,19 @@ async def _poll(request, event):
         raise InvalidLimit()
     fields.device_id = fields.device_id or None
     from_now = fields.timestamp is None
-    position = server.now() if from_now else fields.timestamp
+    position = now = server.now()
     await check_filters(request)
+    if not from_now:
+        position = fields.timestamp
+    elif (latest := await _latest(server, event, now)) > server.now():
+        # The clock is behind what the storage gives: there, now is that.
+        position = latest
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
     time_of = attrgetter("last_updated" if event == COMMAND_UPDATE else "timestamp")
-    poll = Poll(await _known(server, event, position, from_now), time_of, server.budget)
+    # The position is now: what has this very millisecond may have been stored after the poll came, and before the storage is asked here.
+    is_this_millisecond = from_now and position == now
+    poll = Poll(await _known(server, event, position + (not is_this_millisecond)), time_of, server.budget)
     with _waiting(request, event, poll, **filters(request)) as subscription:
         history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
@@ -214,17 +223,27 @@ def _until(subscription, messages, now):
     return [message for message in messages if message.timestamp <= message.arrived or _time(subscription, message) <= now]
 
 
-async def _known(server, event, position, from_now):
-    """Find out which events are late: their messages were stored before now, so what is later than ``position`` will be found there, and
+async def _latest(server, event, now):
+    """The last time that the storage has given: it is later than now where the clock of this node is behind, or was set back.
+
+    :param now: of the clock, in milliseconds. What is ahead by more than a day was imported so, and says nothing.
+    """
+    updates = event == COMMAND_UPDATE
+    newest = MessageQuery(updated=updates, by_update=updates, by_arrival=not updates, before=now + DAY, descending=True, take=1)
+    found = await server.messages.find_messages(EVENT_KINDS[event], newest)
+    return max([command.last_updated if updates else command.arrived for command in found], default=0)
+
+
+async def _known(server, event, before):
+    """Find out which events are late: their messages were stored before now, so what is later than the position will be found there, and
     the client has had the rest, from another node perhaps. A message that is stored from now on is none of these, whatever its client dates
     it.
 
-    :param from_now: the position is now: what has this very millisecond may have been stored after the poll came, and before the storage
-        is asked here. It counts as not known.
+    :param before: milliseconds; what is earlier is known.
     :returns: a function of a message.
     """
     updates = event == COMMAND_UPDATE
-    newest = MessageQuery(updated=updates, by_update=updates, before=position + (not from_now), descending=True, take=1)
+    newest = MessageQuery(updated=updates, by_update=updates, before=before, descending=True, take=1)
     if updates:
         last_update_id = max([command.update_id for command in await server.messages.find_messages(Command, newest)], default=0)
         return lambda command: command.update_id <= last_update_id

@@ -10,6 +10,7 @@ from dhtwisted.interfaces import IStorage
 from dhtwisted.model import MESSAGE_KINDS, Command
 from dhtwisted.storage.entities import Transaction, entity_tables, holdings
 from dhtwisted.storage.message_log import MessageLog
+from dhtwisted.storage.server_time import SlowSteps
 from dhtwisted.storage.slices import Slices
 from dhtwisted.waiter import DONE
 
@@ -39,6 +40,7 @@ class MemoryStorage:
         # Their lengths are there at no cost, for each append.
         self._commands, self._notifications = [log.by_id for log in self._logs.values()]
         self._server_time = 0
+        self._steps = SlowSteps()
 
     async def open(self):
         """Nothing to prepare."""
@@ -81,8 +83,8 @@ class MemoryStorage:
         if self._closed:
             self._check_open()
         now = int(self._seconds() * 1000)
-        if now > self._server_time:
-            self._server_time = now
+        if now != self._server_time:
+            self._server_time = self._steps.after(self._server_time, now)
         for message in messages:
             self._logs[type(message)].add(message, self._server_time)
         if len(self._commands) + len(self._notifications) > self._forget_above:
@@ -134,7 +136,7 @@ class MemoryStorage:
         return result
 
     def _now(self):
-        self._server_time = max(self._server_time, int(self._seconds() * 1000))
+        self._server_time = self._steps.after(self._server_time, int(self._seconds() * 1000))
         return self._server_time
 
     def _forget_surplus(self):

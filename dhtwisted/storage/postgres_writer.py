@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from dhtwisted.model import Command, Notification
 from dhtwisted.storage.postgres_messages import MESSAGE_TABLES
 from dhtwisted.storage.postgres_values import folded, integer_column, payload_column, text_column
+from dhtwisted.storage.server_time import SlowSteps
 
 Column = namedtuple("Column", "name type encode value")
 """One column of many rows. ``encode`` makes a parameter of the list of what ``value`` finds in each row's object."""
@@ -62,9 +63,9 @@ SETUP = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejo
 def _parameters():
     """Numbers the parameters of the statement.
 
-    :returns: their types, and for each group the places of its columns, such as ``$4``.
+    :returns: their types, and for each group the places of its columns, such as ``$5``.
     """
-    types, places = ["bigint", "text", "text"], []
+    types, places = ["bigint", "text", "text", "bigint"], []
     for group in _GROUPS:
         places.append([f"${len(types) + 1 + n}" for n in range(len(group))])
         types += [column.type for column in group]
@@ -140,7 +141,7 @@ def _write_statement():
     return f"""
 PREPARE write_messages ({", ".join(types)}) AS
 WITH stamp AS (
-    UPDATE message_counter SET {counters}, server_time = greatest(server_time, $1)
+    UPDATE message_counter SET {counters}, server_time = CASE WHEN server_time > $1 THEN server_time + $4 ELSE $1 END
     RETURNING command, notification, command_update, server_time
 ), new_commands AS (
     {_insert("command", COMMAND_COLUMNS, commands, new)}
@@ -164,7 +165,7 @@ FROM stamp CROSS JOIN woken LEFT JOIN changed ON true
 
 
 PREPARE_WRITE = _write_statement()
-WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (3 + sum(map(len, _GROUPS))))})"
+WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (4 + sum(map(len, _GROUPS))))})"
 
 
 _RESTORED = {
@@ -209,11 +210,11 @@ class Batch:
         for operation in operations:
             operation.join(self)
 
-    def values(self, now, channel, node):
+    def values(self, now, channel, node, step):
         """The values of :data:`WRITE`."""
         groups = zip(_GROUPS, (self.commands, self.notifications, self.updates), strict=True)
         columns = [column.encode(list(map(column.value, rows))) for group, rows in groups for column in group]
-        return (now, channel, node, *columns)
+        return (now, channel, node, step, *columns)
 
     def finish(self, rows):
         """Stamp what was stored.
@@ -303,6 +304,7 @@ class Writer:
         self.committing = False
         self._settled = None
         self._reactor = reactor
+        self._steps = SlowSteps()
         self._connection = connection
         self._channel = channel
         self._node = node
@@ -315,7 +317,8 @@ class Writer:
         batch = Batch(operations)
         self.committing = True
         try:
-            rows = await self._connection.run(WRITE, batch.values(int(self._reactor.seconds() * 1000), self._channel, self._node))
+            now, step = int(self._reactor.seconds() * 1000), self._steps.take()
+            rows = await self._connection.run(WRITE, batch.values(now, self._channel, self._node, step))
             heads = batch.finish(rows)
             if self.listener is not None:
                 self.listener(batch, heads)

@@ -26,6 +26,7 @@ from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.data_files import MARK
 from dhtwisted.storage.entities import entity_tables
 from dhtwisted.storage.row_checksum import is_whole
+from dhtwisted.storage.server_time import SlowSteps
 from dhtwisted.storage.sqlite_database import connect_reader, connect_writer
 from dhtwisted.storage.sqlite_mark import BATCH, IN_USE, TIME, settle
 from dhtwisted.storage.sqlite_operations import UPDATE, Batch
@@ -60,6 +61,7 @@ class Writer:
         self._counters = counters
         self._files = files
         self._time = 0
+        self._steps = SlowSteps()
         self._process = None
         self._unanswered = None
         self._abandoned = False
@@ -99,7 +101,8 @@ class Writer:
         """
         if self._process is None:
             return Deferred.fromCoroutine(self._commit_after_restart(operations))
-        batch = Batch(self._tables, self._counters, max(self._time, int(self._reactor.seconds() * 1000)))
+        last = max(self._time, self._counters[TIME])
+        batch = Batch(self._tables, self._counters, self._steps.after(last, int(self._reactor.seconds() * 1000)))
         errors = _prepare(operations, batch)
         self._time = batch.now
         if batch.changes_nothing:
