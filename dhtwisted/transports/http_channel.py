@@ -48,6 +48,8 @@ class BoundedChannel(HTTPChannel):
         self._is_closing = True
         self.factory.deadlines.forget(self)
         super().connectionLost(reason)
+        # This would wait for the garbage collector.
+        self._buffer, self._dataBuffer = b"", []
         self.account.close()
         self._give_room()
 

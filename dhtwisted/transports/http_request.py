@@ -69,6 +69,8 @@ class HttpRequest(Request):
     def connectionLost(self, reason):
         super().connectionLost(reason)
         self._release()
+        # The parser and this hold each other until the garbage collector comes, which is seldom.
+        self._body = bytearray()
         if self._caller is not None:
             # Its account is closed, and what was begun goes on.
             self._left_behind = self._received

@@ -6,6 +6,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.transports.raw import frame
+
 INFO = b"GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST /api/rest/token HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
 TOTAL = 200_000
@@ -110,6 +112,34 @@ async def test_a_body_counts_until_it_is_answered_also_when_its_client_has_gone(
     prepared.callback(None)
     await some_turns(server)
     assert not budget.total
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_beginning_of_a_body_is_gone_with_its_client(limited, nothing_logged):
+    server, _ = await limited()
+    connection = await server.connect()
+    connection.write(POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 999)
+    while not server.memory.server.budget.total:
+        await server.tick()
+    (port,) = server.factory.ports
+    (request,) = port._target.requests
+    connection.transport.abortConnection()
+    while server.factory.open_connections:
+        await server.tick()
+    assert not request.body, "whoever holds the request, until the garbage collector comes"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_beginning_of_a_frame_counts(limited, nothing_logged):
+    server, _ = await limited()
+    connection = await server.websocket()
+    connection.write(frame("x" * 20_000)[:10_000])
+    while server.memory.server.budget.total < 9_990:
+        await server.tick()
+    connection.transport.abortConnection()
+    while server.factory.open_connections:
+        await server.tick()
+    assert not server.memory.server.budget.total
 
 
 @pytest_twisted.ensureDeferred
