@@ -40,6 +40,7 @@ from dhtwisted.errors import (
     Unauthorized,
     Unstorable,
 )
+from dhtwisted.expired_tokens import ExpiredTokens
 from dhtwisted.logins import Logins
 from dhtwisted.metrics import Metrics
 from dhtwisted.model import DeviceToken, User
@@ -128,6 +129,7 @@ class Server:
     :ivar polls: the long polls that wait, :class:`~dhtwisted.polls.Polls`.
     :ivar deadlines: those of the requests that wait, :class:`~dhtwisted.deadlines.Deadlines`.
     :ivar execute: runs a request: see :meth:`_execute`.
+    :ivar expired_tokens: the :class:`~dhtwisted.expired_tokens.ExpiredTokens`.
     :ivar quotas: what users and devices may have, :class:`~dhtwisted.quotas.Quotas`.
     :ivar trace: writes what becomes of those whom the operator follows, :class:`~dhtwisted.tracing.Trace`; ``None`` when there are none.
     """
@@ -146,6 +148,7 @@ class Server:
         self.budget = Budget(reactor, settings.limits.output_total, settings.limits.output_queue)
         self.metrics = Metrics()
         self.quotas = Quotas(reactor, settings.quotas, storage, self.entities, self.metrics.quota_exceeded)
+        self.expired_tokens = ExpiredTokens(self.entities, self.now)
         self._bus = bus
         self.publish = bus.publish
         self._last_subscription_id = 0

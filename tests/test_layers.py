@@ -15,7 +15,7 @@ LAYERS = {
     "ground": "errors interfaces model schema timestamps coercion json_faults envelope resources coroutines turns weighed waiter "
     "throttle conventions metrics masking tracing line_limit budget message_pages statistics private_files edited_text addresses "
     "password_records rules quotas stored_today",
-    "core": "server logins broker arrivals access entities lookups replay polls audit deadlines",
+    "core": "server logins broker arrivals access entities lookups replay polls audit deadlines expired_tokens",
     "logs": "logs",
     "actions": "actions",
     "session": "session rest reference",

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from dhtwisted.config import QuotaSettings
-from dhtwisted.model import Device, EntityQuery, StoredBytes, User
+from dhtwisted.expired_tokens import MANY
+from dhtwisted.model import Device, DeviceToken, EntityQuery, StoredBytes, User
 from dhtwisted.quotas import BYTES_OF_A_MESSAGE, QUOTAS
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.memory import MemoryStorage
@@ -198,6 +199,34 @@ async def test_tokens_that_have_ended_make_room(open_server):
     assert (await client.ask("token/create", payload={"userId": 2, "deviceId": "c"}))[0] == 403
     server.clock.advance(120)
     assert (await client.ask("token/create", payload={"userId": 2, "deviceId": "c"}))[0] == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_tokens_are_not_looked_through_for_each_one_more(open_server):
+    storage = _CountingStorage(MemoryStorage(server_clock()))
+    server, _anna, client = await opened(open_server, "websocket", {"device_tokens": MANY + 1}, storage=storage)
+
+    async def make(device_id="a", **members):
+        return (await client.ask("token/create", payload={"userId": 2, "deviceId": device_id} | members))[0]
+
+    assert await make(expiration="2026-01-02T03:04:15") == 200
+    assert {await make() for _ in range(MANY)} == {200}
+    storage.read = 0
+    assert {await make(device_id) for _ in range(10) for device_id in "ab"} == {403}
+    assert storage.read < 3 * MANY
+    server.clock.advance(15)
+    assert [await make(), await make()] == [200, 403], "what has ended makes room"
+
+
+class _CountingStorage(DelayingStorage):
+    """:ivar read: how many records of tokens it has given out."""
+
+    read = 0
+
+    async def find(self, kind, query):
+        found = await super().find(kind, query)
+        self.read += len(found) * (kind is DeviceToken)
+        return found
 
 
 @pytest_twisted.ensureDeferred

@@ -59,12 +59,12 @@ async def bind(request, claims, expires):
     device = await entities.get(Device, device_id)
     if device is not None and not request.principal.sees(device.network_id, device.device_type_id, device_id):
         raise AccessDenied()
-    await _forget_expired(server, {"device_id": device_id})
+    await server.expired_tokens.forget("device_id", device_id)
     record = new_record(device_id, claims.user_id, server.now(), expires, payload.label)
     try:
         return claims_of(await _keep(server, record), claims)
     except QuotaExceeded:
-        if not await _forget_expired(server, {"user_id": claims.user_id}):
+        if not await server.expired_tokens.forget("user_id", claims.user_id):
             raise
     return claims_of(await _keep(server, record), claims)
 
@@ -86,15 +86,6 @@ def claims_of(record, claims):
     """Claims cut down to the device of a record."""
     actions = DEVICE_PERMISSIONS if Permission.ANY in claims.actions else claims.actions & DEVICE_PERMISSIONS
     return replace(claims, device_id=record.device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
-
-
-async def _forget_expired(server, equal):
-    """Delete records that have ended; tells whether there were any."""
-    now, found = server.now(), False
-    for record in await server.entities.find(DeviceToken, EntityQuery(equal=equal)):
-        if record.expires <= now:
-            found = await server.entities.delete(DeviceToken, record.id) or found
-    return found
 
 
 async def records_of(entities, user_id):
