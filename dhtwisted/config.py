@@ -216,7 +216,9 @@ class LimitSettings:
     token_ids: int = option(1000, Integer(), "networks and device types that one token names", reloads=True)
     polls: int = option(10000, Integer(), "long polls that wait at once", reloads=True)
     requests_per_second: int = option(0, Integer(), "per connection; above it, reading pauses", reloads=True)
-    logins_per_minute: int = option(30, Integer(), "failed ones, per address (IPv6: /64) and per login; then 429", reloads=True)
+    logins_per_minute: int = option(
+        30, Integer(), "failed ones, per address (IPv6: /64), of all who are there, and per login; then 429", reloads=True
+    )
     handshake_timeout: float = option(10.0, Duration(), "for TLS and the head of a request to come", reloads=True)
     idle_timeout: float = option(
         75.0,

@@ -749,11 +749,13 @@ class TooManyRequests(ApiError):
 
     :param retry_after: seconds until there is room again; a few where that depends on other clients.
     :param detail: which limit it is.
+    :ivar login: of the user who was meant, for the audit log; ``None`` where that is not known, or nobody is meant.
     """
 
     code = 429
     text = "Too many requests"
     retry_after = 10
+    login: str | None = None
 
     def __init__(self, retry_after=None, *, detail=None):
         super().__init__(detail=detail)

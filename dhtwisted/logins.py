@@ -8,6 +8,7 @@ these are kept with the user, so that each node and each restart knows them.
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from functools import partial
 from hashlib import blake2b
 from operator import itemgetter
@@ -19,7 +20,7 @@ from dhtwisted.coroutines import run
 from dhtwisted.errors import InvalidCredentials, TooManyRequests, UnknownLogin, UserLocked
 from dhtwisted.masking import digest
 from dhtwisted.model import EntityQuery, User, fold_login
-from dhtwisted.throttle import FailureThrottle
+from dhtwisted.throttle import MAX_KEYS, FailureThrottle
 from dhtwisted.turns import NOW
 
 LONGEST_LOGIN = 128
@@ -54,6 +55,7 @@ class Logins:
         self._auth = auth
         self._refused = refused
         self._noting: dict[int, dict[str, None]] = {}
+        self._names: OrderedDict[str, str] = OrderedDict()
         self._secret = secrets.token_bytes(16)
 
     def set_limit(self, per_minute):
@@ -66,7 +68,7 @@ class Logins:
 
         :param output: the way to the client, an ``IOutput``.
         :returns: the user, as the auth provider gives it.
-        :raises TooManyRequests: the password was not looked at.
+        :raises TooManyRequests: the password was not looked at. Its ``login`` is the user's, where it was found lately.
         :raises UnknownLogin: no such login.
         :raises InvalidCredentials: wrong password.
         :raises UserLocked: right password, but the user is not active.
@@ -101,13 +103,16 @@ class Logins:
         wait = max(0 if is_exempt else self._of_login.wait(key), self._of_address.wait(address), self._of_pair.wait(pair))
         if wait:
             self._refused("logins_per_minute")
-            raise TooManyRequests(wait, detail="too many failed logins of this login or from this address (limits.logins_per_minute)")
+            error = TooManyRequests(wait, detail="too many failed logins of this login or from this address (limits.logins_per_minute)")
+            error.login = self._names.get(key)
+            raise error
         return _Attempt([(self._of_address, address), (self._of_pair, pair), (self._of_login, key)])
 
     async def _is_exempt(self, address, pair, key, login):
         """Whether the count of a login is not to hold an address up.
 
-        A user of whom no address is known, as of an older release, has one try from each address in a minute. Unknown logins are as such
+        A user of whom no address is known, as of an older release, has one try at each address: the next is when nobody has tried this
+        login there for a minute. Unknown logins are as such
         users or as others, so that the answer does not tell which there are.
         """
         if self._of_address.wait(address) or self._of_pair.wait(pair):
@@ -134,7 +139,18 @@ class Logins:
             return None
         by_key = await self._entities.find(User, EntityQuery(equal={"login_key": fold_login(login)}, take=1))
         exact = await self._entities.find(User, EntityQuery(equal={"login": login}, take=1))
-        return next(iter(exact or by_key), None)
+        user = next(iter(exact or by_key), None)
+        if user is not None:
+            self._keep_name(user)
+        return user
+
+    def _keep_name(self, user):
+        """Have the audit log name a user whose tries are refused, without a question to the storage then."""
+        key = fold_login(user.login)
+        self._names[key] = user.login
+        self._names.move_to_end(key)
+        if len(self._names) > MAX_KEYS:
+            self._names.popitem(last=False)
 
     def note(self, user, *addresses):
         """Keep that a user has come in, at most once a second, and from where, at most once a day for each address. Nobody waits for it.

@@ -273,6 +273,25 @@ async def test_what_is_no_login_may_be_a_password_and_is_nowhere_in_clear(open_s
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_user_has_one_name_in_the_audit_log_also_when_refused(open_server, audit_lines):
+    server = await open_server(hash_password=True, limits={"logins_per_minute": 2})
+    server.server.audit = Audit(audit_lines, server.clock.seconds)
+    assert await guess(server, AWAY, 3, "DHAdmin") == [401, 401, 429]
+    assert [(record["code"], record["login"]) for record in audit_lines.records] == [(401, "dhadmin")] * 2 + [(429, "dhadmin")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_of_users_are_kept_in_a_bounded_number(open_server, audit_lines, monkeypatch):
+    monkeypatch.setattr("dhtwisted.logins.MAX_KEYS", 1)
+    server = await open_server(hash_password=True, limits={"logins_per_minute": 2})
+    server.server.audit = Audit(audit_lines, server.clock.seconds)
+    await server.server.entities.insert(User(login="anna", login_key="anna", password="", role=1))
+    assert await guess(server, AWAY, 1) + await guess(server, AWAY, 1, "anna") == [401, 401]
+    assert await guess(server, AWAY, 1) + await guess(server, AWAY, 1, "anna") == [429, 429]
+    assert [record["login"] for record in audit_lines.records] == ["dhadmin", "anna", digest("dhadmin"), "anna"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_login_of_a_user_is_in_the_log(open_server, lines):
     server = await open_server(hash_password=True)
     await guess(server, AWAY, 1)

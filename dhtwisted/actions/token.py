@@ -89,8 +89,9 @@ async def token(request) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
     WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
-    a login or an address the password is not even looked at, for a minute. The failures of others hold no user up at an address from which
-    that user has come in within 30 days.
+    a login or from an address the password is not even looked at, for a minute. An address is then refused for all its logins, whoever
+    failed there. A login is then refused at all addresses but those from which its user has come in by password within 30 days. A user
+    without such an address has one try at each; the next is when nobody has tried this login there for a minute.
     """
     server, fields = request.server, request.fields
     if not (fields.login and fields.login.strip() and fields.password):
