@@ -1,10 +1,11 @@
 """``devicehive backup``: what it does. The copies go through the output, in parts, so that the shell writes them with its own rights."""
 
+from collections import Counter
 from functools import partial
 
 from dhtwisted.control.commands import Command
 from dhtwisted.control.export import told
-from dhtwisted.errors import CommandError
+from dhtwisted.errors import CommandError, StorageDamaged
 from dhtwisted.interfaces import IBackedUpStorage
 from dhtwisted.signing_key import path_beside
 
@@ -17,6 +18,11 @@ _INSTEAD = {
     "postgres": "use pg_dump, see docs/postgres.md",
 }
 _EXPORT = "it makes no copies of itself; devicehive export writes what is in it to a file"
+
+
+_CURE = (
+    "stop the server, keep a copy of the file and its -wal, and restore a backup, or start once with --accept-loss to go on without that"
+)
 
 
 class Backup(Command, tag="backup"):
@@ -38,15 +44,24 @@ class Backup(Command, tag="backup"):
         stores = self._stores(context)
         if await context.is_unused():
             raise CommandError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")
-        counts = {}
+        counts = Counter()
         # The messages first: whatever device they are of is in what is copied after them.
         for part, storage in stores:
-            counts |= await storage.back_up(partial(_write, context.output, part))
+            # Each of them has all kinds, with zero for those that are kept elsewhere.
+            counts.update(await self._back_up(storage, partial(_write, context.output, part)))
         key = self._key(context)
         if key is not None:
             await context.output.write(key, KEY)
         files = ", ".join(f"{self.file}{SUFFIXES[part]}" for part, _ in reversed(stores))
         return f"Copied to {files}: {told(counts)}, checked. {self._about_key(context, key)}"
+
+    async def _back_up(self, storage, write):
+        try:
+            return await storage.back_up(write)
+        except StorageDamaged as error:
+            if not error.lasts:
+                raise
+            raise CommandError(f"{error}; {_CURE}") from error
 
     def _stores(self, context):
         settings, stores = context.settings.storage, [(STORAGE, context.storage, "storage", context.settings.storage.provider)]

@@ -3,6 +3,7 @@
 from dhtwisted import __version__
 from dhtwisted.control.commands import Command
 from dhtwisted.errors import TransferError
+from dhtwisted.model import StoredBytes
 from dhtwisted.timestamps import format_timestamp
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.stream import Writer
@@ -37,5 +38,5 @@ class Export(Command, tag="export"):
 
 
 def told(counts):
-    """Say how many objects of each kind there are."""
-    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
+    """Say how many objects of each kind there are, but for what the server notes for itself."""
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items() if kind != StoredBytes.KIND)

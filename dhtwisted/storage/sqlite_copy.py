@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from dhtwisted.errors import StorageDamaged, StorageUnavailable
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.private_files import open_or_make
+from dhtwisted.storage.row_search import in_words, look_at_rows
 from dhtwisted.storage.sqlite_mark import IN_USE
 from dhtwisted.storage.sqlite_transaction import translated_errors
 
@@ -23,7 +24,11 @@ same disk, would wait for hundreds of them."""
 ROOM = 64 * 1024**2
 """Bytes that must be left on the disk for what clients send."""
 
+LOOK_SECONDS = 0.01
+"""How long rows are looked at without a pause: the interpreter is then taken from the thread that serves clients."""
+
 PORTION = 256 * 1024
+_DAMAGED = "the copy is damaged, and so is what was copied ({})"
 _COUNT_ENTITIES = "SELECT kind, count(*) FROM entity GROUP BY kind"
 _STEPS_BETWEEN_LOOKS = 1_000_000
 _LEFT = ("", "-journal", "-wal", "-shm")
@@ -46,7 +51,7 @@ class Copy:
         self._is_stopped = True
 
     def make(self):
-        """Copy, and check the copy.
+        """Copy, and check the copy: its form, how much it has, and each row.
 
         :returns: kind's name -> how many there are.
         :raises StorageUnavailable: there is no room, the disk fails, or the copy is not good.
@@ -101,6 +106,10 @@ class Copy:
     def _pace(self, status, remaining, total):
         self._check_stopped()
         os.fdatasync(self._file.fileno())
+        self._rest()
+
+    def _rest(self):
+        """Pause for as long as the step took."""
         time.sleep(time.monotonic() - self._step_began)
         self._step_began = time.monotonic()
 
@@ -112,9 +121,21 @@ class Copy:
             copy.set_progress_handler(lambda: self._is_stopped, _STEPS_BETWEEN_LOOKS)
             (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
-                raise StorageDamaged(f"the copy is damaged, and so is what was copied ({found})", lasts=True)
+                raise StorageDamaged(_DAMAGED.format(found), lasts=True)
             if _counts(copy) != counts:
                 raise StorageUnavailable(f"the copy of {self._path} has not all that is there; try again")
+            names = list(self._damaged_rows(copy))
+            if names:
+                raise StorageDamaged(_DAMAGED.format(in_words(names)), lasts=True)
+
+    def _damaged_rows(self, copy):
+        self._step_began = time.monotonic()
+        for name in look_at_rows(copy):
+            if name is not None:
+                yield name
+            if time.monotonic() - self._step_began > LOOK_SECONDS:
+                self._check_stopped()
+                self._rest()
 
     def _check_stopped(self):
         if self._is_stopped:

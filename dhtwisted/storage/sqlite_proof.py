@@ -13,10 +13,10 @@ from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.storage.data_files import MARK
 from dhtwisted.storage.inspection import connect_for_looking, damage_of
+from dhtwisted.storage.row_search import first_damaged_row
 from dhtwisted.storage.sqlite_database import check_made
 from dhtwisted.storage.sqlite_log_walk import damage_of_log
 from dhtwisted.storage.sqlite_mark import BATCH, IN_USE, TIME, read_mark
-from dhtwisted.storage.sqlite_rebuild import damaged_row
 
 LARGE = 64 * 1024**2
 """Bytes of data from which on a search for damage does not hold up the start: SQLite looks through so much in a second or so."""
@@ -68,7 +68,7 @@ def prove(path, accepts_loss=False):
     elif loss is not None:
         proof.floor = {name: value + LEAP for name, value in counters.items() if name != TIME}
     if damage is None and counters and (accepts_loss or (crashed and size_of(path) < LARGE)):
-        damage = damage_of(path, is_over=_never) or (damaged_row(path) if accepts_loss else None)
+        damage = damage_of(path, is_over=_never) or (first_damaged_row(path) if accepts_loss else None)
     if damage is not None:
         proof.losses.append(f"is damaged ({damage})")
         proof.is_damaged = True

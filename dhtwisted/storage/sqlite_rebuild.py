@@ -58,21 +58,6 @@ def _check_columns(source):
         source.execute(f"{sql} LIMIT 0")
 
 
-def damaged_row(path):
-    """Look for a row that is not as it was stored, in all of a file whose form is whole.
-
-    :returns: which it is, in words; ``None`` for none.
-    """
-    with closing(connect_for_looking(path)) as source:
-        source.text_factory = decode
-        for sql, key in [(_ENTITIES.format("ASC"), 1), *((table.select_all, table.width - 1) for table in MESSAGE_TABLES.values())]:
-            with suppress(sqlite3.OperationalError):  # A schema of before there were checksums has none to look at.
-                for row in source.execute(sql):
-                    if not is_whole(row):
-                        return f"row {row[key]} is not as it was stored"
-    return None
-
-
 def _copy(source, target, floor):
     counters = dict(floor)
     with suppress(sqlite3.Error):

@@ -1,5 +1,6 @@
 """Rows that are not as they were stored: told by id, never served, and nobody else's requests fail for them."""
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
 
-from dhtwisted.errors import ConfigurationError, RowDamaged
+from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification, User
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.row_checksum import checksum_of, is_whole
@@ -128,3 +129,30 @@ async def test_a_damaged_entity_is_told_at_the_start(opened, path):
     assert await again.find(User, EntityQuery()) == []
     assert [network.name for network in await again.find(Network, EntityQuery())] == ["home"]
     assert (await again.insert(User(login="anna", password="", role=1, status=0))).id == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backup_with_damaged_rows_is_refused_and_names_them(opened, path):
+    storage = await opened()
+    portions = []
+
+    async def take(data):
+        portions.append(data)
+
+    await storage.insert(Network(name="home"))
+    await storage.append([notification(f"n{number}") for number in range(20)])
+    await storage.append([command("a")])
+    # Rows of before there were checksums are taken as they are.
+    damage(path, "UPDATE notification SET name = 'old', checksum = NULL WHERE id = 20")
+    await storage.back_up(take)
+    assert portions
+    portions.clear()
+    damage(path, "UPDATE notification SET name = 'other' WHERE id = 2")
+    with pytest.raises(StorageDamaged, match=r"\(not as it was stored: notification 2\)$"):
+        await storage.back_up(take)
+    assert "notification 2" in storage.problem(), "the health tells it too"
+    damage(path, "UPDATE entity SET body = CAST(replace(CAST(body AS TEXT), 'home', 'dome') AS BLOB) WHERE kind = 'network'")
+    damage(path, "UPDATE notification SET name = CAST(x'ff61' AS TEXT) WHERE id BETWEEN 2 AND 15")
+    with pytest.raises(StorageDamaged, match="network 1, notification 2, .*notification 10 and 5 more"):
+        await storage.back_up(take)
+    assert (portions, os.path.exists(f"{path}.backup")) == ([], False)
