@@ -10,7 +10,6 @@ and the connection that holds most without progress is ended. Both are checked b
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -124,6 +123,24 @@ class Account:
         end(reason)
 
 
+class _Reservation:
+    """A context manager, written out: every list enters one, and one made of a generator costs more."""
+
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: Budget, size: int) -> None:
+        self._budget = budget
+        self._size = size
+
+    async def __aenter__(self) -> None:
+        if self._budget.is_used_up:
+            await self._budget.room()
+        self._budget.count(self._size)
+
+    async def __aexit__(self, *error: object) -> None:
+        self._budget.count(-self._size)
+
+
 class Budget:
     """What is held for all connections of one server.
 
@@ -169,17 +186,11 @@ class Budget:
             self.wait(partial(there_is.callback, None))
             await there_is
 
-    @asynccontextmanager
-    async def reserved(self, size: int):
+    def reserved(self, size: int) -> _Reservation:
         """Count bytes for what is read from a storage, from before it is asked until it has answered; wait for room before. Who waits for a
         reservation should hold nothing that others wait for.
         """
-        await self.room()
-        self.count(size)
-        try:
-            yield
-        finally:
-            self.count(-size)
+        return _Reservation(self, size)
 
     def wait(self, resume: Callable[[], None]) -> None:
         """Call this once when there is room again, in the order of asking. It looks at :attr:`is_used_up` anew."""

@@ -12,10 +12,12 @@ from functools import partial
 from msgspec.structs import asdict
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+from zope.interface import directlyProvides
 
 from dhtwisted.coroutines import run
 from dhtwisted.deadlines import PATIENCE
 from dhtwisted.errors import DeadlinePassed, Unstorable
+from dhtwisted.interfaces import IBoundedAnswers
 from dhtwisted.lookups import Lookups
 from dhtwisted.model import Device, DeviceToken, EntityQuery, User, entity_size
 from dhtwisted.weighed import Weighed
@@ -100,6 +102,8 @@ class Entities:
         self.device = self._known[Device].get
         self.users_epoch = 0
         self.find = storage.find
+        if IBoundedAnswers.providedBy(storage):
+            directlyProvides(self, IBoundedAnswers)
         self.count = storage.count
 
     def sizes(self):

@@ -205,6 +205,12 @@ class IMeasuredStorage(Interface):
     statistics = Attribute("A ``statistics.StorageStatistics``, shown in ``/metrics``.")
 
 
+class IBoundedAnswers(Interface):
+    """A storage whose ``find`` and ``find_messages`` end at the ``size`` of a query: behind the entity or message with which it is reached,
+    and not later. It need not say so. One that does is asked for a whole page at once; any other for few at first.
+    """
+
+
 class ISharedStorage(Interface):
     """A storage on which several servers may work at once, and that tells each of the others; it need not. A storage that one process has
     to itself, such as a file with a lock, needs no such thing.

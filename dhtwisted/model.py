@@ -348,6 +348,11 @@ def head_of(found: Iterable[T], size: int, size_of: Callable[[T], int]) -> Itera
             return
 
 
+def cut_to_size(found: list[T], size: int, size_of: Callable[[T], int]) -> list[T]:
+    """The same as a list, of a list, which is nearly always all of it."""
+    return found if sum(map(size_of, found)) < size else list(head_of(found, size, size_of))
+
+
 class MessageQuery(Struct, frozen=True, kw_only=True):
     """Which messages of one kind, and in which order. Conditions combine with AND.
 
@@ -395,7 +400,8 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
 
 def payload_size(message: Message) -> int:
     """Bytes of what a client may make as large as it likes."""
-    return len(message.parameters or b"") + len(getattr(message, "result", None) or b"")
+    size = len(message.parameters or b"")
+    return size + len(message.result) if type(message) is Command and message.result else size
 
 
 COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT = "command/insert", "command/update", "notification/insert"

@@ -1,18 +1,27 @@
-"""Messages are read in pages of about a megabyte, also of a storage that takes no notice of a bound in bytes, as the one in memory."""
+"""Messages are read in pages of about a megabyte, also of a storage that takes no notice of a bound in bytes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from zope.interface import implementer_only
 
 from dhtwisted.budget import Budget
 from dhtwisted.coroutines import run
-from dhtwisted.message_pages import FIRST_PAGE, PAGE_SIZE, MessagePages
+from dhtwisted.interfaces import IMessageStorage
+from dhtwisted.message_pages import FIRST_PAGE, PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.model import MessageQuery, Notification, payload_size
 from dhtwisted.storage.memory import MemoryStorage
 
 LARGEST = 1000
 SIZES = st.lists(st.integers(2, LARGEST), max_size=60)
+
+
+@implementer_only(IMessageStorage)
+class Unbounded(MemoryStorage):
+    async def find_messages(self, kind, query):
+        return await super().find_messages(kind, replace(query, size=None))
 
 
 def at_once(coroutine):
@@ -42,16 +51,16 @@ def all_pages(pages, bound):
         after = page[-1].timestamp, page[-1].id
 
 
-@given(sizes=SIZES, bound=st.integers(1, 5000))
-def test_the_pages_are_all_there_is(sizes, bound):
-    storage, messages = filled(sizes)
+@given(kind=st.sampled_from([MemoryStorage, Unbounded]), sizes=SIZES, bound=st.integers(1, 5000))
+def test_the_pages_are_all_there_is(kind, sizes, bound):
+    storage, messages = filled(sizes, kind)
     pages = all_pages(MessagePages(storage, Notification), bound)
     assert [message for page in pages for message in page] == messages
     assert all(sum(map(payload_size, page)) < bound + LARGEST for page in pages)
 
 
 def test_the_next_page_is_asked_for_with_a_length_that_the_last_one_makes_likely():
-    class Asked(MemoryStorage):
+    class Asked(Unbounded):
         async def find_messages(self, kind, query):
             lengths.append(query.take)
             return await super().find_messages(kind, query)
@@ -61,6 +70,19 @@ def test_the_next_page_is_asked_for_with_a_length_that_the_last_one_makes_likely
     all_pages(MessagePages(storage, Notification), PAGE_SIZE)
     assert lengths[0] == FIRST_PAGE
     assert max(lengths[1:]) <= 4
+
+
+def test_a_storage_that_ends_its_answers_is_asked_for_a_whole_page_at_once():
+    class Asked(MemoryStorage):
+        async def find_messages(self, kind, query):
+            lengths.append(query.take)
+            return await super().find_messages(kind, query)
+
+    lengths = []
+    storage, messages = filled([100] * 100, Asked)
+    assert at_once(MessagePages(storage, Notification).read(MessageQuery(take=100)))[0] == messages
+    assert at_once(MessagePages(storage, Notification).read(MessageQuery())) == (messages, True)
+    assert lengths == [100, PAGE]
 
 
 def test_a_page_counts_while_it_is_read_and_waits_for_room():

@@ -11,7 +11,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.model import ENTITY_KINDS, Holding, changed, entity_size, head_of
+from dhtwisted.model import ENTITY_KINDS, Holding, changed, cut_to_size, entity_size
 from dhtwisted.storage.entity_index import INDEXED, EntityIndex
 from dhtwisted.storage.ordered_keys import OrderedKeys
 from dhtwisted.storage.slices import at_once, counted, sifted
@@ -91,7 +91,7 @@ class EntityTable:
         walk = self._by_key(query) if query.sort in ("", self.kind.KEY) else self._by_field(query)
         found = yield from sifted(walk, _condition(query), None if query.take is None else query.skip + query.take)
         found = found[query.skip :]
-        return found if query.size is None else list(head_of(found, query.size, entity_size))
+        return found if query.size is None else cut_to_size(found, query.size, entity_size)
 
     def reckoning(self, query):
         """Work of the same sort: count what a query matches."""

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged, StorageUnavailable
-from dhtwisted.interfaces import IBackedUpStorage, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.interfaces import IBackedUpStorage, IBoundedAnswers, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.postgres.deadline import Deadline
 from dhtwisted.statistics import StorageStatistics
 from dhtwisted.storage.batching import Batcher
@@ -42,7 +42,7 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
-@implementer(IStorage, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
+@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
 

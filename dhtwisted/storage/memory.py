@@ -6,7 +6,7 @@ It is the reference of what a storage does, and every answer is ready at once, u
 from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.interfaces import IStorage
+from dhtwisted.interfaces import IBoundedAnswers, IStorage
 from dhtwisted.model import MESSAGE_KINDS, Command
 from dhtwisted.storage.entities import Transaction, entity_tables, holdings
 from dhtwisted.storage.message_log import MessageLog
@@ -15,7 +15,7 @@ from dhtwisted.storage.slices import Slices
 from dhtwisted.waiter import DONE
 
 
-@implementer(IStorage)
+@implementer(IStorage, IBoundedAnswers)
 class MemoryStorage:
     """Keeps entities and messages until the process ends.
 

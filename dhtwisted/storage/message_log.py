@@ -13,7 +13,7 @@ from math import inf
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate
-from dhtwisted.model import Command
+from dhtwisted.model import Command, cut_to_size, payload_size
 from dhtwisted.storage.slices import at_once, in_order, sifted
 
 _COMPACT_ABOVE = 1000
@@ -239,7 +239,7 @@ class MessageLog:
         return changed
 
     def find(self, query):
-        """List what a query asks for; it does not end at ``query.size``, since all of it is here already."""
+        """List what a query asks for."""
         return at_once(self.search(query))
 
     def search(self, query):
@@ -256,7 +256,8 @@ class MessageLog:
             found = yield from sifted(walk, matches, most)
         else:
             found = yield from in_order(walk, matches, _sort_key(query.sort, order), query.descending, most)
-        return found[query.skip :]
+        found = found[query.skip :]
+        return found if query.size is None else cut_to_size(found, query.size, payload_size)
 
     def forget(self, query):
         """Remove messages that a query asks for, those first that arrived first, and say how many; of given devices in any order."""

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IMeasuredStorage, ISharedStorage, IStorage
+from dhtwisted.interfaces import IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
 from dhtwisted.model import Command, Notification, payload_size
 from dhtwisted.postgres.announcement import Announcement
 from dhtwisted.postgres.connection import HealingConnection
@@ -60,7 +60,7 @@ TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
 _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
-@implementer(IStorage, IMeasuredStorage, ISharedStorage)
+@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 

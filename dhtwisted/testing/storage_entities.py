@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Duplicate, Missing
-from dhtwisted.interfaces import IEntityStorage
+from dhtwisted.interfaces import IBoundedAnswers, IEntityStorage
 from dhtwisted.model import (
     ENTITY_KINDS,
     Added,
@@ -342,6 +342,10 @@ class EntityStorageContract(StorageContract):
                 found, whole = await storage.find(Device, query), await storage.find(Device, replace(query, size=None))
                 assert found == whole[: len(found)], f"{query}: an answer that ends early is the first part of the whole one"
                 assert len(found) == len(whole) or sum(map(entity_size, found)) >= size, f"{query}: it ends only when it has so many bytes"
+                if IBoundedAnswers.providedBy(storage):
+                    assert sum(map(entity_size, found[:-1])) < size, (
+                        f"IBoundedAnswers: an answer ends with what reaches size, this one goes on. Stop there, or do not say so: {query}"
+                    )
         users = [User(login=f"u{n}", network_ids=frozenset(range(n)), data=b"{}" if n % 2 else None) for n in range(1, 6)]
         await insert_all(storage, *users)
         found, whole = await storage.find(User, EntityQuery(size=40)), await storage.find(User, EVERYTHING)

@@ -5,6 +5,7 @@ import pytest_twisted
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dhtwisted.interfaces import IBoundedAnswers
 from dhtwisted.model import Command, MessageQuery, Notification, payload_size
 from dhtwisted.testing.storage_base import EVERYTHING, START, YEAR, StorageContract, command, notification, now
 from dhtwisted.testing.storage_model import find_messages
@@ -159,6 +160,10 @@ class MessageQueries(StorageContract):
                 whole = await storage.find_messages(Command, query)
                 assert found == whole[: len(found)], f"size {size}: an answer that ends early is the first part of the whole one, {query}"
                 assert len(found) == len(whole) or sum(map(payload_size, found)) >= size, f"it ends only when it has so many bytes, {query}"
+                if IBoundedAnswers.providedBy(storage):
+                    assert sum(map(payload_size, found[:-1])) < size, (
+                        f"IBoundedAnswers: an answer ends with what reaches size, this one goes on. Stop there, or do not say so: {query}"
+                    )
 
     @pytest_twisted.ensureDeferred
     async def test_forgets_first_what_arrived_first(self, storage, clock):

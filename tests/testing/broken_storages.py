@@ -87,6 +87,23 @@ for each in CHANGING:
     globals()[f"Late_{each}"] = type(f"Late_{each}", (Sound,), {"late": each, "__module__": __name__})
 
 
+# Answers that end at ``size``
+
+
+class Unbounded(PickledStorage):
+    """Says that its answers end at ``size``, and does not end them."""
+
+    async def find_messages(self, kind, query):
+        return await super().find_messages(kind, replace(query, size=None))
+
+    async def find(self, kind, query):
+        return await super().find(kind, replace(query, size=None))
+
+
+class UnboundedAnswers(Sound):
+    kind = Unbounded
+
+
 # Barriers and order
 
 

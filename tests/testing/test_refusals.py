@@ -18,12 +18,15 @@ CLOSED_TOO = "test_a_closed_storage_refuses_messages"
 MESSAGES_BARRIER, UPDATES_BARRIER = "test_no_older_message_appears_after_a_barrier", "test_no_older_update_appears_after_a_barrier"
 ORDER = "test_appends_complete_in_the_order_of_their_ids"
 
+SIZE = "test_an_answer_may_end_where_it_has_its_bytes"
+
 COPYING = ("EmptyCopy", "CopiesInSecret")
 COPIED = "test_a_copy_that_is_put_back_has_all_that_was_acknowledged"
 
 REFUSED = [
     ("EmptyCopy", COPIED, "a copy has all that was acknowledged before it was asked for"),
     ("CopiesInSecret", "test_says_that_it_copies_itself", "a storage that has back_up says so by implementer(IBackedUpStorage)"),
+    ("UnboundedAnswers", SIZE, "IBoundedAnswers: an answer ends with what reaches size, this one goes on"),
     ("UnprovedCopies", "test_copies_of_itself_are_proved", "a storage that provides IBackedUpStorage takes BackedUpStorageContract"),
     *(
         (f"Late_{method}", f"test_what_is_acknowledged_is_written[{method}]", f"{method} was acknowledged before it was written")
