@@ -10,10 +10,13 @@ from dhtwisted.opening import file_path
 from dhtwisted.storage.data_files import MARK, obstacle
 from dhtwisted.storage.data_files import loss as told_loss
 from dhtwisted.storage.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, logins_of, lost_files
+from dhtwisted.storage.row_search import damaged_rows
 from dhtwisted.storage.sqlite_proof import doubt
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
 
+
+_UNREAD = "not all of its records were looked at (it is large, or of another schema): devicehive backup looks at all"
 
 MOST_NAMED = 10
 """Groups of logins in a finding."""
@@ -96,27 +99,37 @@ def _check_content(topic, path, place):
         yield wrong(topic, f"{path}: cannot be read ({error}); {RESTORE}"), None
         return
     doubted = doubt(path) if holder is None and facts.version else None
-    damage = damage_of(path) if holder is None else None
+    damage, is_all = _damage(path, facts) if holder is None else (None, False)
     if doubted is not None:
         yield wrong(topic, doubted), None
     if damage is not None:
         yield wrong(topic, f"{path}: is damaged ({damage}); {RESTORE}"), None
     else:
-        yield _check_schema(topic, path, facts, _state(path, holder, doubted)), facts.newest
+        yield _check_schema(topic, path, facts, _state(path, holder, doubted, is_all)), facts.newest
         if facts.version:
             yield from _check_logins(topic, path, logins_of(path))
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield warning(topic, f"{path}: others may read it, and it has hashes of passwords; run: chmod 600 {path}"), None
 
 
-def _state(path, holder, doubted):
+def _damage(path, facts):
+    """What is damaged in words, ``None`` for nothing that was found; and whether all rows were looked at."""
+    form = damage_of(path)
+    if form is not None or facts.version != facts.known_version:
+        # The rows of another schema have other columns.
+        return form, not facts.version
+    return damaged_rows(path)
+
+
+def _state(path, holder, doubted, is_all):
     if holder is not None:
         return f"the server with process id {holder} works on it"
+    rows = "" if is_all else f"; {_UNREAD}"
     if doubted is not None:
-        return "no server works on it now"
+        return f"no server works on it now{rows}"
     if os.path.exists(path + MARK):
-        return "no server works on it now; it has all that its mark says"
-    return "no server works on it now; it is whole without a mark, which the next start makes"
+        return f"no server works on it now; it has all that its mark says{rows}"
+    return f"no server works on it now; it is whole without a mark, which the next start makes{rows}"
 
 
 def _check_schema(topic, place, facts, state):

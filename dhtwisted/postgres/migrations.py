@@ -5,7 +5,7 @@ from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.postgres.rights import MISSING_RIGHTS, missing_rights
-from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory
+from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory, tell_upgrade
 
 _SCHEMA = schema_directory("postgres")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('dhtwisted schema in ' || current_schema(), 0))"
@@ -46,6 +46,7 @@ async def migrate(run, place, directory=_SCHEMA):
         raise mendable from error
     for number in applied:
         log.info("{place}: schema {number} applied", place=place, number=number)
+    tell_upgrade(place, applied)
     if directory is _SCHEMA and (rows := await run(MISSING_RIGHTS)):
         raise ConfigurationError(f"{place}: {missing_rights(rows)}")
 

@@ -8,7 +8,11 @@ import hashlib
 import re
 from importlib.resources import files
 
+from twisted.logger import Logger
+
 from dhtwisted.errors import ConfigurationError
+
+_log = Logger()
 
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
 _MADE_TABLE = re.compile(r"^CREATE TABLE (\w+) \((.*?)^\)", re.MULTILINE | re.DOTALL)
@@ -45,6 +49,21 @@ def missing_scripts(directory, version, place):
 def script_count(directory):
     """How many scripts there are: the newest version that this program knows."""
     return len(_scripts(directory))
+
+
+def tell_upgrade(place, applied):
+    """Tell that data are for newer programs alone from now on. As a warning: so it is also seen by who has run a command of the shell.
+
+    :param place: names the data.
+    :param applied: the numbers of the scripts that were applied; from the first on they made new data.
+    """
+    if applied and applied[0] > 1:
+        _log.warn(
+            "{place}: its schema was brought from {old} to {new}; an older program refuses it from now on",
+            place=place,
+            old=applied[0] - 1,
+            new=applied[-1],
+        )
 
 
 def checksums(directory):

@@ -8,7 +8,7 @@ import time
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.private_files import open_or_make
 from dhtwisted.storage.data_files import obstacle
-from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory
+from dhtwisted.storage.schema_files import check_scripts, check_structure, checksums, missing_scripts, schema_directory, tell_upgrade
 from dhtwisted.storage.sqlite_transaction import connect, decode, transaction
 
 _SCHEMA = schema_directory("file")
@@ -148,6 +148,7 @@ def migrate(connection, path, directory=_SCHEMA):
         if _recorded_scripts(connection):
             by_number = [(checksum, number) for number, checksum in checksums(directory).items()]
             connection.executemany("UPDATE schema SET checksum = ? WHERE version = ? AND checksum IS NULL", by_number)
+    tell_upgrade(place, [number for number, _ in missing])
 
 
 def check_made(connection, place, directory=_SCHEMA):

@@ -1,6 +1,7 @@
 """What the doctor says of storages."""
 
 import os
+import re
 import shutil
 import sqlite3
 
@@ -12,7 +13,7 @@ from dhtwisted.config_sources import Configuration
 from dhtwisted.doctor import data
 from dhtwisted.model import User
 from dhtwisted.postgres.inspection import inspect_database
-from dhtwisted.storage import inspection
+from dhtwisted.storage import inspection, row_search
 from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.schema_files import schema_directory, script_count
 from dhtwisted.testing.storage_base import notification
@@ -127,6 +128,35 @@ async def test_a_large_file_is_searched_for_a_while_alone(tmp_path, open_file, m
     monkeypatch.setattr(inspection, "SEARCH_SECONDS", -1.0)
     monkeypatch.setattr(inspection, "STEPS_BETWEEN_LOOKS", 1)
     assert inspection.damage_of(path) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_that_are_not_as_they_were_stored_are_named(tmp_path, open_file):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.append([notification(f"n{number}", parameters=b'{"a": 1}') for number in range(20)])
+    await storage.close()
+    content = path.read_bytes()
+    # One byte of a payload, as a disk changes it.
+    assert content.count(b'{"a": 1}') == 20
+    path.write_bytes(content.replace(b'{"a": 1}', b'{"a": 7}', 1))
+    before = files(tmp_path)
+    (level, text), *_ = look(f"file:{path}")[0]
+    assert level == "wrong"
+    assert re.search(r"is damaged \(not as it was stored: notification \d+\); stop the server.* restore a backup", text)
+    assert files(tmp_path) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_says_when_not_all_records_were_looked_at(tmp_path, open_file, monkeypatch):
+    path = tmp_path / "hive.sqlite"
+    storage = await open_file(path)
+    await storage.append([notification(f"n{number}") for number in range(20)])
+    await storage.close()
+    monkeypatch.setattr(row_search, "SEARCH_SECONDS", -1.0)
+    (level, text), *_ = look(f"file:{path}")[0]
+    assert level == "ok"
+    assert "not all of its records were looked at" in text and "devicehive backup looks at all" in text
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from importlib.resources import files
 
 import pytest
 from msgspec.structs import replace
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.storage import sqlite_database
+from dhtwisted.storage.schema_files import script_count
 from dhtwisted.storage.sqlite_database import FileLock, migrate, statements
 from dhtwisted.storage.sqlite_messages import MESSAGE_TABLES
 
@@ -158,3 +160,20 @@ def test_data_of_the_first_schema_is_upgraded(connection, tmp_path):
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index'")}
     assert {"command_by_update", "command_update_of_device"} <= names
     assert connection.execute("SELECT value FROM counter").fetchone() == (5,)
+
+
+def test_an_upgrade_is_told_once_and_new_data_are_none(connection, tmp_path):
+    lines = []
+    globalLogPublisher.addObserver(lines.append)
+    try:
+        migrate_to(connection, 3, tmp_path)
+        assert lines == []
+        migrate(connection, "data")
+        migrate(connection, "data")
+    finally:
+        globalLogPublisher.removeObserver(lines.append)
+    (event,) = lines
+    assert event["log_level"] is LogLevel.warn, "a command of the shell shows warnings"
+    newest = script_count(SCHEMA)
+    expected = f"storage file data: its schema was brought from 3 to {newest}; an older program refuses it from now on"
+    assert formatEvent(event) == expected
