@@ -123,8 +123,14 @@ class Account:
         end(reason)
 
 
-class _Reservation:
-    """A context manager, written out: every list enters one, and one made of a generator costs more."""
+class Reservation:
+    """Bytes that are counted for one answer while it is made.
+
+    A context manager, written out: every list enters one, and one made of a generator costs more.
+
+    :param budget: the :class:`Budget` in which they count.
+    :param size: how many.
+    """
 
     __slots__ = ("_budget", "_size")
 
@@ -132,13 +138,25 @@ class _Reservation:
         self._budget = budget
         self._size = size
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Reservation:
         if self._budget.is_used_up:
             await self._budget.room()
         self._budget.count(self._size)
+        return self
 
     async def __aexit__(self, *error: object) -> None:
         self._budget.count(-self._size)
+
+    def extend(self, size: int) -> bool:
+        """Count more, unless there is no room: to wait for it would be to wait for others who do the same.
+
+        :returns: whether they are counted.
+        """
+        if self._budget.is_used_up:
+            return False
+        self._size += size
+        self._budget.count(size)
+        return True
 
 
 class Budget:
@@ -186,11 +204,11 @@ class Budget:
             self.wait(partial(there_is.callback, None))
             await there_is
 
-    def reserved(self, size: int) -> _Reservation:
-        """Count bytes for what is read from a storage, from before it is asked until it has answered; wait for room before. Who waits for a
-        reservation should hold nothing that others wait for.
+    def reserved(self, size: int) -> Reservation:
+        """Count bytes for what is read from a storage, from before it is asked until what it gave is gone, or counts elsewhere in the same
+        turn of the reactor; wait for room before. Who waits for a reservation must hold nothing that others wait for.
         """
-        return _Reservation(self, size)
+        return Reservation(self, size)
 
     def wait(self, resume: Callable[[], None]) -> None:
         """Call this once when there is room again, in the order of asking. It looks at :attr:`is_used_up` anew."""

@@ -45,10 +45,15 @@ class Pages:
 
     def __init__(self, pages, query, onwards, renew):
         self._pages = pages
-        self._query = query
-        self._left = sys.maxsize if query.take is None else query.take
+        self._first_query = query
         self._onwards = onwards
         self._renew = renew
+        self.begin_anew()
+
+    def begin_anew(self):
+        """Read the first page next, by what the client might see when it asked."""
+        self._query = query = self._first_query
+        self._left = sys.maxsize if query.take is None else query.take
         self._is_first = True
         self.is_last = not self._left
 
@@ -67,7 +72,7 @@ class Pages:
         return page
 
     def count_no_more(self):
-        """Count further pages no more in the server's budget: who reads has counted what all of them may come to."""
+        """Do not count pages in the server's budget: who reads them counts what all of them may come to."""
         self._pages.budget = None
 
 
@@ -136,6 +141,11 @@ class Elements:
         """Whether one page is all that there is."""
         return not await self._turn_page() or self._pages.is_last
 
+    def begin_anew(self):
+        """Forget what was read, and read it again next."""
+        self._page = []
+        self._pages.begin_anew()
+
     async def read(self, size, count=sys.maxsize):
         """The next elements, at least one unless there is none.
 
@@ -203,10 +213,14 @@ async def answer_list(request, pages, present, make):
         found, more = await elements.read(PORTION)
         return Streamed(request, make, elements, found) if more else make(found, UNSET)
     size, count = limits.list_bytes or sys.maxsize, limits.list_size or sys.maxsize
-    if await elements.has_all():
-        found, more = await elements.read(size, count)
-    else:
-        async with request.server.budget.reserved(limits.list_bytes or PAGE_SIZE):
-            pages.count_no_more()
+    budget, whole = request.server.budget, limits.list_bytes or PAGE_SIZE
+    pages.count_no_more()
+    # The reply is in the account of its connection, or gone, in the turn in which a reservation ends: nothing else is begun in between.
+    async with budget.reserved(PAGE_SIZE) as reservation:
+        if await elements.has_all() or reservation.extend(whole):
             found, more = await elements.read(size, count)
-    return make(found, more or UNSET)
+            return make(found, more or UNSET)
+        elements.begin_anew()
+    async with budget.reserved(PAGE_SIZE + whole):
+        found, more = await elements.read(size, count)
+        return make(found, more or UNSET)

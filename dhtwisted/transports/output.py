@@ -25,6 +25,9 @@ FLUSH_AT = 32768
 PORTION = 131_072
 """Bytes that a transport is given at once: as many as Twisted has a socket take in a turn."""
 
+PIECE = PORTION // 4
+"""Bytes in which a large reply waits, so that what has left of it is not in memory any more."""
+
 BURST_SECONDS = 1
 BURST_FACTOR = 16
 """So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
@@ -84,7 +87,11 @@ class QueuedOutput:
         if not queue:
             self.factory.flush_later(self)
         header = HEADERS[length] if length < PREPARED else frame_header(length)
-        queue += (header, payload)
+        if length > PORTION:
+            # A whole one would be in memory until its last byte has left.
+            queue += (header, *[payload[at : at + PIECE] for at in range(0, length, PIECE)])
+        else:
+            queue += (header, payload)
         self.queued = queued = self.queued + len(header) + length
         if self.congested:
             self._excused += length
@@ -160,7 +167,7 @@ class QueuedOutput:
             self._left = 0
 
     def _take_portion(self):
-        """Take so much from the queue as a transport is given at once. A large message is cut without a copy of its rest."""
+        """Take so much from the queue as a transport is given at once. A large event is cut without a copy: others get it too."""
         queue, room, count = self._queue, PORTION, 0
         while count < len(queue) and len(queue[count]) <= room:
             room -= len(queue[count])
@@ -215,8 +222,11 @@ class QueuedOutput:
         self._count()
 
     def _count(self):
-        """Have the account know what waits."""
+        """Have the account know what waits. What was cut is in memory as a whole until the last of it has left."""
+        first = self._queue[0] if self._queue else b""
         held = self.queued + self._left
+        if type(first) is memoryview:
+            held += len(first.obj) - len(first)
         self.account.add(held - self._counted)
         self._counted = held
 

@@ -368,6 +368,73 @@ async def test_no_storage_hands_out_a_whole_list(open_server, open_any, kind):
         assert storage.most <= lists.PAGE_SIZE + 300_000
 
 
+TOTAL = 10_000_000
+"""``limits.output_total`` of the tests below."""
+
+
+class Crowded:
+    """A server of which somebody else fills the memory while the first page of a list is read.
+
+    :ivar asked: of each page that was asked for: behind what, and what was counted for the list.
+    """
+
+    def __init__(self, memory, monkeypatch):
+        self.memory, self.asked = memory, []
+        self.budget = memory.server.budget
+        self.other = self.budget.account(lambda reason: None)
+        plain = memory.server.entities.find
+
+        async def find(kind, query):
+            if kind is not Device:
+                return await plain(kind, query)
+            self.asked.append((query.after, self.budget.total - self.other.held))
+            if len(self.asked) == 1:
+                self.other.add(TOTAL)
+            return await plain(kind, query)
+
+        monkeypatch.setattr(memory.server.entities, "find", find)
+
+    def make_room(self):
+        self.other.remove(TOTAL)
+        for _ in range(3):
+            self.memory.clock.advance(0)
+
+
+@pytest_twisted.async_yield_fixture
+async def crowded(open_server, monkeypatch):
+    memory = await open_server(limits={"list_bytes": 2_000_000, "output_total": TOTAL})
+    for number in range(10):
+        data = b'"%b"' % (b"x" * 299_000)
+        await memory.server.entities.insert(Device(id=f"d{number}", name=str(number), network_id=1, device_type_id=1, data=data))
+    client = await memory.client()
+    yield Crowded(memory, monkeypatch), client
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_that_waits_for_memory_holds_none(crowded):
+    crowded, client = crowded
+    reply = client.arrival()
+    client.send_text(json.dumps({"action": "device/list"}))
+    (first,) = crowded.asked
+    assert (first[1], crowded.budget.total) == (lists.PAGE_SIZE, TOTAL)
+    crowded.make_room()
+    found, more = listed(await reply, ["devices"])
+    assert ([each["id"] for each in found], more) == ([f"d{number}" for number in range(6)], True)
+    assert crowded.asked[1] == (first[0], lists.PAGE_SIZE + 2_000_000), "what it has read before is not kept"
+    assert {size for _, size in crowded.asked[1:]} == {lists.PAGE_SIZE + 2_000_000}
+    assert crowded.budget.total == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_counts_for_a_list_whose_client_has_gone(crowded):
+    crowded, client = crowded
+    client.send_text(json.dumps({"action": "device/list"}))
+    client.close()
+    crowded.make_room()
+    assert len(crowded.asked) > 1, "it was finished"
+    assert crowded.budget.total == 0
+
+
 @pytest_twisted.ensureDeferred
 async def test_elements_are_read_no_earlier_than_they_are_asked_for():
     asked = []

@@ -1,5 +1,7 @@
 """Frames leave in order, whole and once, whatever the transport takes of them."""
 
+import sys
+
 import pytest
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from hypothesis import example, given
@@ -8,7 +10,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from dhtwisted.transports.output import FLUSH_AT, PORTION, PREPARED
+from dhtwisted.transports.output import FLUSH_AT, PIECE, PORTION, PREPARED
 from dhtwisted.transports.websocket import SLOW_SECONDS
 from tests.transports.raw import CLOSE, PING, PONG, TEXT, frame
 from tests.transports.wire import Reactor, Socket, Wire, Wired
@@ -123,13 +125,34 @@ def test_a_large_message_leaves_in_portions_and_what_is_left_of_it_counts():
     wired.protocol.send(b"x" * LARGE)
     held = []
     while wired.protocol.congested:
-        assert budget.total == len(framed(b"x" * LARGE)) - len(wired.received)
+        assert 0 <= budget.total - (len(framed(b"x" * LARGE)) - len(wired.received)) < PIECE
         held.append(budget.total)
         wired.turn()
     assert wired.received == framed(b"x" * LARGE)
     assert len(held) >= LARGE // PORTION
     assert max(wired.socket.sends) <= PORTION
     assert budget.total == 0
+
+
+def test_what_has_left_of_a_large_reply_is_not_in_memory_any_more():
+    wired, payload = Wired(), b"x" * LARGE
+    references = sys.getrefcount(payload)
+    wired.protocol.send(payload)
+    assert wired.protocol.congested
+    assert sys.getrefcount(payload) == references
+
+
+def test_a_large_event_counts_as_long_as_it_is_in_memory():
+    wired, body = Wired(), b"x" * LARGE
+    references, turns = sys.getrefcount(body), 0
+    wired.protocol.send_event(b"{", body)
+    while sys.getrefcount(body) > references:
+        assert wired.protocol.factory.budget.total >= LARGE
+        wired.turn()
+        turns += 1
+    assert turns >= LARGE // PORTION - 1
+    wired.drain()
+    assert wired.protocol.factory.budget.total == 0
 
 
 def test_who_takes_some_of_a_large_message_is_not_ended():
