@@ -56,6 +56,9 @@ class TurnwiseInput:
                 self._finish_frame(data)
             if self._held or self.inside_message or len(self.data) > LARGE:
                 self._count_held()
+        elif self.state == self.STATE_CONNECTING and not self._reading:
+            # TLS still delivers what it had. Autobahn takes it after the handshake that waits, and would begin another now.
+            self.data += data
         elif self.state != CLOSED:
             # TLS goes on delivering after the end, and Autobahn would only keep it.
             self._dataReceived(data)
@@ -162,7 +165,7 @@ class TurnwiseInput:
 
     def resume(self):
         """Take input again."""
-        if not self._reading and self.state == OPEN:
+        if not self._reading and self.state in (OPEN, self.STATE_CONNECTING):
             self._reading = True
             if self._is_over:
                 self.factory.go_on_later(self)

@@ -109,6 +109,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
 
     async def _authenticate(self, authorization):
         server = self.factory.sessions.server
+        # Autobahn would gather whatever a stranger sends meanwhile.
+        self.pause()
         try:
             self._principal = await server.authenticate_by_header(authorization)
             server.quotas.check(self._principal.account, connections=1)
@@ -118,6 +120,8 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             if server.audit.is_on and told.code == Unauthorized.code:
                 server.audit.failed_authentication(self, told)
             self._deny(told)
+        finally:
+            self.resume()
         if self.state != self.STATE_CONNECTING:
             self._deny(Unauthorized())
 

@@ -6,6 +6,7 @@ import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 
 from dhtwisted.model import User
@@ -117,6 +118,32 @@ async def test_authorization_header_while_the_storage_is_away(listen):
     await server.memory.storage.close()
     with pytest.raises(AssertionError, match="HTTP/1.1 503 Service Unavailable"):
         await server.websocket(headers=f"Authorization: Bearer {token}\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_read_while_an_authorization_header_waits(listen, nothing_logged, monkeypatch):
+    server, prepared, asked = await listen(), Deferred(), []
+    plain = server.memory.server.authenticate_by_header
+
+    async def authenticate(header):
+        asked.append(header)
+        await prepared
+        return await plain(header)
+
+    monkeypatch.setattr(server.memory.server, "authenticate_by_header", authenticate)
+    connection = await server.connect()
+    header = f"Authorization: Bearer {server.memory.token()}\r\n"
+    connection.write(HANDSHAKE.format(path="/api/websocket", port=server.port, headers=header).encode())
+    while not asked:
+        await server.tick()
+    connection.write(frame(json.dumps({"action": "server/info", "x": "x" * 500_000})) * 4)
+    for _ in range(50):
+        await server.tick()
+    assert server.factory.websockets.traffic.octets_received < 200_000
+    prepared.callback(None)
+    await connection.until(b"\r\n\r\n")
+    assert [(await connection.message())["status"] for _ in range(4)] == ["success"] * 4
+    assert len(asked) == 1
 
 
 @pytest_twisted.ensureDeferred
