@@ -242,16 +242,14 @@ class Budget:
             self._end(account, NOT_READING)
         self._make_room(now)
 
-    def clock_set_back(self, step: float) -> None:
-        """Reckon by the clock's new time.
-
-        :param step: seconds, less than 0.
-        """
+    def clock_set_back(self) -> None:
+        """Reckon by the clock's new time: what is yet to come begins now."""
+        now = self.now()
         for account in self._holding | self.blocked:
-            account.progressed_at += step
-        self._room_since += step
+            account.progressed_at = min(account.progressed_at, now)
+        self._room_since = min(self._room_since, now)
         if self._used_up_since is not None:
-            self._used_up_since += step
+            self._used_up_since = min(self._used_up_since, now)
 
     def _check_soon(self):
         # Not at once: whoever counts is in the middle of something.

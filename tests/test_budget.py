@@ -161,7 +161,7 @@ def test_the_clock_is_set_back(play):
     play.clock.rightNow = 10_000
     play.account("stalls", 50, True)
     play.clock.rightNow = 0
-    play.budget.clock_set_back(-10_000)
+    play.budget.clock_set_back()
     play.advance(SLOW_SECONDS + 1)
     assert play.ends == [("stalls", NOT_READING)]
 

@@ -165,4 +165,5 @@ def _counters(slot):
     head, _, content = slot.partition(b"\n")[0].partition(b" ")
     if head != b"%08x" % zlib.crc32(content) or not content:
         return None
-    return json.loads(content)
+    counters = json.loads(content)
+    return counters if isinstance(counters, dict) else None

@@ -120,7 +120,7 @@ class Deadlines:
 
     def __init__(self, clock) -> None:
         self._seconds = clock.seconds
-        self._due: dict[Hashable, tuple[float, Callable[[], object]]] = {}
+        self._due: dict[Hashable, tuple[float, float, Callable[[], object]]] = {}
         self._leaving: dict[Hashable, Leaving] = {}
         self._outputs: dict[Hashable, Output] = {}
 
@@ -131,7 +131,7 @@ class Deadlines:
         :param end: called when it is over.
         """
         if seconds and connection not in self._leaving:
-            self._due[connection] = (self._seconds() + seconds, end)
+            self._due[connection] = self._seconds() + seconds, seconds, end
         else:
             self._due.pop(connection, None)
 
@@ -174,7 +174,7 @@ class Deadlines:
             # The end of one may have been the end of another, or have given it more time.
             if self._due.get(connection) is due:
                 del self._due[connection]
-                self._end(due[1])
+                self._end(due[2])
 
     def _end(self, end):
         try:
@@ -187,9 +187,13 @@ class Deadlines:
 
         :param step: seconds, less than 0.
         """
-        self._due = {connection: (time + step, end) for connection, (time, end) in self._due.items()}
+        now = self._seconds()
+        for connection, (time, seconds, end) in self._due.items():
+            # What was set after the step is right as it is.
+            if time - now > seconds:
+                self._due[connection] = time + step, seconds, end
         for leaving in self._leaving.values():
-            leaving.since += step
+            leaving.since = min(leaving.since, now)
 
 
 class Unheard(Protocol):

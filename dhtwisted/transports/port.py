@@ -311,15 +311,18 @@ class PortFactory(Factory):
         self.websockets.watch.tick(now)
 
     def _clock_set_back(self, step):
-        """Reckon by the new time: who has connected in an hour that is yet to come would have that hour."""
+        """Reckon by the new time: who has connected in an hour that is yet to come would have that hour. What has begun since the step
+        keeps its time, else it would be over at once.
+        """
+        now = self.clock.seconds()
         self.deadlines.clock_set_back(step)
         for connection in self.websockets.connections:
-            connection.opened += step
+            connection.opened = min(connection.opened, now)
         for connection in self.websockets.watch.congested:
-            connection.congested_since += step
+            connection.congested_since = min(connection.congested_since, now)
         for connection in self.websockets.watch.closing:
-            connection.leaving.since += step
-        self.server.budget.clock_set_back(step)
+            connection.leaving.since = min(connection.leaving.since, now)
+        self.server.budget.clock_set_back()
 
     async def close_connections(self):
         """Answer what is under way, close every client, WebSockets with 1012, and wait until they are gone.

@@ -165,7 +165,7 @@ async def test_it_is_closed_when_the_client_goes_while_a_portion_is_made(answeri
 
 @pytest_twisted.ensureDeferred
 async def test_an_error_in_the_middle_breaks_the_connection_off(answering):
-    server, body = await answering(b"[1", ServiceUnavailable())
+    server, body = await answering(b"[1", RuntimeError("a defect"))
     connection = await server.connect()
     with capturedLogs() as logs:
         connection.write(ask())
