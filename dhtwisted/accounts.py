@@ -20,7 +20,7 @@ class Accounts:
     :param auth: an ``IAuthProvider``, for hashes and tokens.
     :param settings: the whole configuration.
     :ivar now: milliseconds since 1970 UTC, as handed in.
-    :ivar recorded: what the audit log is to say of the rights that were given.
+    :ivar recorded: what the audit log is to say of the rights that were given, and to whom.
     """
 
     def __init__(self, entities, auth, now, settings):
@@ -35,11 +35,13 @@ class Accounts:
         return await self._entities.find(User, EntityQuery())
 
     async def find(self, login):
-        """The user of a login.
+        """The user of a login, found as one who logs in is: exactly so if there is one, else without regard to case.
 
         :raises AccountError: nobody has it.
         """
-        found = await self._entities.find(User, EntityQuery(equal={"login": login}, take=1))
+        found = None
+        for equal in ({"login": login}, {"login_key": fold_login(login)}):
+            found = found or await self._entities.find(User, EntityQuery(equal=equal, take=1))
         if not found:
             raise AccountError(f"there is no user {login!r}; see: devicehive user list")
         return found[0]
@@ -152,7 +154,7 @@ class Accounts:
         )
         if limit and claims.size > limit:
             raise AccountError(f"a token may name {limit} networks and device types, not {claims.size} (limits.token_ids)")
-        self.recorded = rights_of(claims)
+        self.recorded = {"login": user.login} | rights_of(claims)
         return self._auth.issue(claims) if device_id is None else await self._device_token(claims, device_id, label)
 
     async def _device_token(self, claims, device_id, label):
@@ -161,7 +163,7 @@ class Accounts:
         _checked(check_label, label, "a label has 1 to 128 characters")
         record = await self._entities.insert(new_record(device_id, claims.user_id, self.now, claims.expires, label))
         claims = claims_of(record, claims)
-        self.recorded = rights_of(claims)
+        self.recorded |= rights_of(claims)
         token = self._auth.issue(claims)
         if not is_bound(self._auth, token, claims):
             await self._entities.delete(DeviceToken, record.id)

@@ -507,11 +507,13 @@ class QuotaExceeded(AccessDenied):
     """A quota is used up: of a user or a device, see :mod:`dhtwisted.quotas`.
 
     :param name: of the quota, as in ``[quotas]``.
-    :param limit: how much there may be.
+    :param amount: how much there may be, with its unit.
     """
 
-    def __init__(self, name, limit):
-        super().__init__(f"Quota exceeded: {name}", detail=f"there may be {limit} (quotas.{name}); make room, or ask the operator for more")
+    def __init__(self, name, amount):
+        super().__init__(
+            f"Quota exceeded: {name}", detail=f"there may be {amount} (quotas.{name}); make room, or ask the operator for more"
+        )
 
 
 class NotFound(ApiError):
@@ -766,11 +768,12 @@ class TooManyRequests(ApiError):
 class QuotaExceededForNow(TooManyRequests):
     """A quota is used up that has room again by itself: of a day, or of requests that wait.
 
+    :param amount: how much there may be, with its unit.
     :param seconds: until then.
     """
 
-    def __init__(self, name, limit, seconds):
-        super().__init__(seconds, detail=f"there may be {limit} (quotas.{name})")
+    def __init__(self, name, amount, seconds):
+        super().__init__(seconds, detail=f"there may be {amount} (quotas.{name})")
         self.text = f"Quota exceeded: {name}"
         self.args = (self.text,)
 
@@ -840,7 +843,7 @@ class RowDamaged(StorageDamaged):
     """
 
     def __init__(self, kind, key):
-        super().__init__(f"{kind} {key} is damaged: it is not as it was stored", lasts=True)
+        super().__init__(f"{kind} {key} is damaged (it was changed on the disk)", lasts=True)
 
 
 class Overloaded(StorageUnavailable):

@@ -112,8 +112,7 @@ class Logins:
         """Whether the count of a login is not to hold an address up.
 
         A user of whom no address is known, as of an older release, has one try at each address: the next is when nobody has tried this
-        login there for a minute. Unknown logins are as such
-        users or as others, so that the answer does not tell which there are.
+        login there for a minute. Unknown logins are as such users or as others, so that the answer does not tell which there are.
         """
         if self._of_address.wait(address) or self._of_pair.wait(pair):
             return False

@@ -33,7 +33,7 @@ class Quota(Struct, frozen=True):
 
     :ivar name: as configured, as told in refusals, as counted in metrics.
     :ivar default: in bytes, or how many.
-    :ivar meaning: one line for the operator.
+    :ivar meaning: one line for the operator, which begins with the unit. Users are told it up to a semicolon.
     :ivar period: :data:`KEPT`, :data:`RUNNING` or :data:`DAILY`.
     :ivar is_size: whether it is in bytes.
     :ivar of_device: whether it is for each device; else for each user.
@@ -317,5 +317,5 @@ class Quotas:
 
     def _used_up(self, name, user_id=None, seconds=None):
         self._refused(name)
-        limit = self.limit(name, user_id)
-        return QuotaExceeded(name, limit) if seconds is None else QuotaExceededForNow(name, limit, seconds)
+        amount = f"{self.limit(name, user_id)} {QUOTAS[name].meaning.partition(';')[0]}"
+        return QuotaExceeded(name, amount) if seconds is None else QuotaExceededForNow(name, amount, seconds)

@@ -138,7 +138,7 @@ def tell(line):
 
 def failure(name, error):
     """The line of a command that could not be done."""
-    return f"devicehive: cannot {name}: {in_one_line(error)}"
+    return f"devicehive {name}: {in_one_line(error)}"
 
 
 def in_one_line(error):

@@ -20,6 +20,8 @@ OWN_AUTH = "jwt"
 LOOKED_AT_ONCE = 1000
 """Lines."""
 
+_PART = "the storage has a part now: import the same export again if it is whole; if it is damaged, delete that storage and take a good one"
+
 
 def run(options):
     """Do what the subcommand says, and end the process: with status 0, or with 1 after one line on standard error.
@@ -73,7 +75,7 @@ async def import_file(reactor, settings, watch, file):
             except TOLD as error:
                 if not importing.begun:
                     raise
-                raise TransferError(f"{error}; the storage has a part now: import the same export again, or delete that storage") from error
+                raise TransferError(f"{error}; {_PART}") from error
     again = f"; {importing.found} of them were there already" if importing.found else ""
     return f"Imported from {file}: {told(reader.counts)}{again}."
 

@@ -26,6 +26,16 @@ async def refusal(awaitable):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_user_is_found_as_by_a_login(hive):
+    before = await hive.accounts.find("dhadmin")
+    assert (await hive.accounts.find("DHAdmin")).id == before.id
+    await hive.storage.insert(User(login="DHAdmin", login_key=None, password="", role=1))
+    assert (await hive.accounts.find("DHAdmin")).id != before.id, "exactly so goes first"
+    assert (await hive.accounts.find("dhADMIN")).id == before.id
+    assert "there is no user 'nobody'" in await refusal(hive.accounts.find("nobody"))
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_user_who_is_added_can_log_in(hive):
     user = await hive.accounts.add("anna", NEW_PASSWORD, network_ids=[1])
     assert (user.role, user.status, user.network_ids, user.all_device_types_available) == (CLIENT, ACTIVE, {1}, True)

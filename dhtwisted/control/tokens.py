@@ -80,8 +80,9 @@ class RevokeTokens(Command, tag="token revoke"):
         if self.id is not None:
             await context.accounts.revoke_device_token(self.id)
             return f"The tokens of record {self.id} are no good any more."
-        await context.accounts.revoke(self.login)
-        return f"All tokens of {self.login} are no good any more."
+        user = await context.accounts.revoke(self.login)
+        context.recorded = {"login": user.login}
+        return f"All tokens of {user.login} are no good any more."
 
 
 class ShowToken(Command, tag="token show"):

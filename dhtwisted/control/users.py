@@ -52,6 +52,12 @@ class _OfLogin(Command):
     def about(self):
         return {"login": self.login}
 
+    @staticmethod
+    def _done(context, user, words):
+        """Tell by the login that the user has: another case may have been given."""
+        context.recorded = {"login": user.login}
+        return f"{user.login} {words}"
+
 
 class _WithPassword(_OfLogin):
     """A command that gives a password.
@@ -89,9 +95,9 @@ class SetPassword(_WithPassword, tag="user passwd"):
     """Give a user another password."""
 
     async def run(self, context):
-        await context.accounts.set_password(self.login, self.password)
+        user = await context.accounts.set_password(self.login, self.password)
         await self._show(context)
-        return f"{self.login} has another password; their tokens are no good any more."
+        return self._done(context, user, "has another password; their tokens are no good any more.")
 
 
 class Disable(_OfLogin, tag="user disable"):
@@ -100,16 +106,16 @@ class Disable(_OfLogin, tag="user disable"):
     force: bool = False
 
     async def run(self, context):
-        await context.accounts.disable(self.login, self.force)
-        return f"{self.login} is disabled; their tokens are no good any more."
+        user = await context.accounts.disable(self.login, self.force)
+        return self._done(context, user, "is disabled; their tokens are no good any more.")
 
 
 class Enable(_OfLogin, tag="user enable"):
     """Let a user in again."""
 
     async def run(self, context):
-        await context.accounts.enable(self.login)
-        return f"{self.login} may log in."
+        user = await context.accounts.enable(self.login)
+        return self._done(context, user, "may log in.")
 
 
 class SetRole(_OfLogin, tag="user role"):
@@ -122,8 +128,8 @@ class SetRole(_OfLogin, tag="user role"):
         return {"login": self.login, "role": self.role}
 
     async def run(self, context):
-        await context.accounts.set_role(self.login, self.role == "admin", self.force)
-        return f"{self.login} is {self.role} now; their tokens are no good any more."
+        user = await context.accounts.set_role(self.login, self.role == "admin", self.force)
+        return self._done(context, user, f"is {self.role} now; their tokens are no good any more.")
 
 
 class Delete(_OfLogin, tag="user delete"):
@@ -133,6 +139,7 @@ class Delete(_OfLogin, tag="user delete"):
 
     async def run(self, context):
         user = await context.accounts.delete(self.login, self.force)
+        context.recorded = {"login": user.login}
         return f"Deleted user {user.id}, {user.login}."
 
 

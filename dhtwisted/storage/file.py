@@ -281,7 +281,7 @@ class FileStorage:
 
     def _note_damage(self, error, deed="update"):
         if isinstance(error, RowDamaged):
-            self._log.error("{path} cannot serve {damage}", path=self._path, damage=str(error))
+            self._log.error("{path}: {damage}; whoever asks for it gets 503", path=self._path, damage=str(error))
         if not (deed in self._damages and self._damages[deed].lasts):
             # Another one, without the traceback and all that it holds.
             self._damages[deed] = StorageDamaged(str(error), error.lasts)

@@ -158,10 +158,10 @@ def damage_of(path, is_over=None):
         try:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         except sqlite3.OperationalError as error:
-            return None if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else str(error)
+            return None if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT else f"SQLite says: {error}"
         except sqlite3.Error as error:
-            return str(error)
-    return None if found == "ok" else " ".join(found.split())
+            return f"SQLite says: {error}"
+    return None if found == "ok" else f"SQLite says: {' '.join(found.split())}"
 
 
 def has_unread_log(path):

@@ -24,7 +24,10 @@ LARGE = 64 * 1024**2
 LEAP = 1_000_000
 """What numbers go up by where nobody knows how many were given."""
 
-_CURE = "restore a backup, or start once with --accept-loss to go on without that"
+_CURE = (
+    "first copy the data file, its -wal and its .mark to another place; then put back the one of them that was lost or cut, most often "
+    "the -wal, or restore a backup, or start once with --accept-loss to go on without that"
+)
 
 
 @dataclass
@@ -111,9 +114,9 @@ def shortfall(marked, counters):
     if all(counters.get(name, 0) >= number for name, number in marked.items()):
         return None
     kinds = [f"{kind}s" for kind in (*MESSAGE_KINDS, *ENTITY_KINDS) if counters.get(kind, 0) < marked.get(kind, 0)]
-    ids = [f"{kind} {_range(counters.get(kind[:-1], 0) + 1, marked[kind[:-1]])}" for kind in kinds]
-    commits = f"all that commits {_range(counters.get(BATCH, 0) + 1, marked[BATCH])} changed"
-    return ", ".join([*ids, commits]) if counters.get(BATCH, 0) < marked[BATCH] else ", ".join(ids) or "the server's last time"
+    ids = [f"{kind} with id {_range(counters.get(kind[:-1], 0) + 1, marked[kind[:-1]])}" for kind in kinds]
+    writes = f"all that was changed by the last {_count(marked[BATCH] - counters.get(BATCH, 0))} (inserts, updates and deletions)"
+    return ", ".join([*ids, writes]) if counters.get(BATCH, 0) < marked[BATCH] else ", ".join(ids) or "the server's last time"
 
 
 def _never():
@@ -124,10 +127,14 @@ def _range(first, last):
     return f"{first} to {last}" if last > first else str(first)
 
 
+def _count(writes):
+    return f"{writes} writes to the disk" if writes > 1 else "write to the disk"
+
+
 def _loss(path, marked, counters, in_use):
     if marked is not None:
         missing = shortfall(marked.acknowledged, counters)
-        return missing and f"lacks what was acknowledged last, by what {path}{MARK} says: {missing}"
+        return missing and f"lacks what was acknowledged last, as {path}{MARK} shows. Missing are: {missing}"
     damage = damage_of_log(path)
     if damage is not None:
         return f"lacks what was acknowledged last: {damage}"

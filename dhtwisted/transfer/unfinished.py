@@ -28,7 +28,8 @@ async def refuse_unfinished(storage):
     time = await find_unfinished(storage)
     if time is not None:
         raise ConfigurationError(
-            f"the storage holds a part of the export of {time}: finish it with devicehive import, or name another storage"
+            f"the storage holds a part of the export of {time}, whose import did not end. If that export is whole, run devicehive import "
+            "with it again; if it is damaged, delete this storage and import a good export into a new one; or name another storage"
         )
 
 

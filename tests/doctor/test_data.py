@@ -278,7 +278,7 @@ async def test_a_file_of_a_killed_server_that_lacks_something(tmp_path, open_fil
     shutil.copy(f"{path}.mark", f"{crashed}.mark")
     (level, text), *_ = look(f"file:{crashed}")[0]
     assert level == "wrong"
-    assert f"{crashed} lacks what was acknowledged last, by what {crashed}.mark says: notifications 1," in text
+    assert f"{crashed} lacks what was acknowledged last, as {crashed}.mark shows. Missing are: notifications with id 1," in text
 
 
 @pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 password=swordfish", "host=/nowhere", "=what"])

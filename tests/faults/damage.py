@@ -223,7 +223,7 @@ async def _all(reactor):
         for (suffix, way, result), count in sorted(table.items()):
             sys.stdout.write(f"{suffix:6} {way:12} {result:40} {count}\n")
         bad = sum(count for (_, _, result), count in table.items() if result.removeprefix("  then accepted: ") in BAD)
-        sys.stdout.write(f"{bad} of {table.total()} are wrong\n")
+        sys.stdout.write(f"{len(damages())} ways, {table.total()} starts with those that accept the loss: {bad} are wrong\n")
 
 
 if __name__ == "__main__":

@@ -74,11 +74,11 @@ def test_a_server_without_its_log_is_refused_in_one_line_until_the_loss_is_accep
     )
     assert refused.returncode == 1
     (line,) = [line for line in (refused.stdout + refused.stderr).splitlines() if "Cannot start" in line]
-    assert f"notifications 1 to {last}" in line
+    assert f"notifications with id 1 to {last}" in line
     assert "--accept-loss" in line
     again = start(*storage, "--accept-loss", DHTWISTED_LOG_AUDIT_FILE=str(tmp_path / "audit.log"))
     assert "Started with --accept-loss" in again.log
-    assert f"storage: the data lacks what was acknowledged last, by what {tmp_path}/{NAME}.mark says" in again.log
+    assert f"storage: the data lacks what was acknowledged last, as {tmp_path}/{NAME}.mark shows" in again.log
     assert '"event": "server/loss"' in (tmp_path / "audit.log").read_text()
     client = Client(again.url())
     client.log_in()

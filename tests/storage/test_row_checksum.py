@@ -75,8 +75,8 @@ async def test_a_damaged_message_is_told_by_id(opened, path):
     (read,) = await outcomes(storage.find_messages(Notification, MessageQuery()))
     globalLogPublisher.removeObserver(lines.append)
     assert isinstance(read, RowDamaged)
-    assert str(read) == "notification 2 is damaged: it is not as it was stored"
-    assert [event["damage"] for event in lines if event["log_format"] == "{path} cannot serve {damage}"] == [str(read)]
+    assert str(read) == "notification 2 is damaged (it was changed on the disk)"
+    assert [event["damage"] for event in lines if event["log_format"] == "{path}: {damage}; whoever asks for it gets 503"] == [str(read)]
     assert "notification 2 is damaged" in storage.problem()
     assert (await storage.get_message(Notification, "a", 3)).name == "n2", "what is whole is served"
     await storage.close()
@@ -123,7 +123,7 @@ async def test_a_damaged_entity_is_told_at_the_start(opened, path):
     await storage.insert(Network(name="home"))
     await storage.close()
     damage(path, "UPDATE entity SET body = CAST(replace(CAST(body AS TEXT), 'anna', 'ante') AS BLOB) WHERE kind = 'user'")
-    with pytest.raises(ConfigurationError, match="user 1 is damaged: it is not as it was stored.*--accept-loss"):
+    with pytest.raises(ConfigurationError, match=r"user 1 is damaged \(it was changed on the disk\).*--accept-loss"):
         await opened()
     again = await opened(accepts_loss=True)
     assert await again.find(User, EntityQuery()) == []

@@ -180,7 +180,8 @@ async def test_an_older_file_beside_the_mark_is_refused_and_then_gives_no_id_aga
     os.replace(tmp_path / "older", path)
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     with pytest.raises(
-        ConfigurationError, match=r"notifications 2 to 3, networks 1, all that commits \d+ to \d+ changed; restore a backup, or"
+        ConfigurationError,
+        match=r"notifications with id 2 to 3, networks with id 1, all that was changed by the last \d+ writes to the disk .*; first copy",
     ):
         await opened(path)
     left = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
@@ -203,7 +204,7 @@ async def test_a_data_file_that_is_gone_is_not_begun_anew_beside_its_mark(opened
     await storage.append([notification("a")])
     await storage.close()
     os.unlink(path)
-    with pytest.raises(ConfigurationError, match="lacks what was acknowledged last.*notifications 1,"):
+    with pytest.raises(ConfigurationError, match="lacks what was acknowledged last.*notifications with id 1,"):
         await opened(path)
     again = await opened(path, accepts_loss=True)
     later = notification("later")

@@ -84,7 +84,7 @@ def test_what_is_there_is_replaced_only_by_force_and_a_key_may_be_left_out(start
         server.terminate()
     done(shell("backup", "--no-key", "copy"))
     assert modes(tmp_path) == {"copy": 0o600}
-    assert failed(shell("backup", "copy")).startswith("devicehive: cannot backup: copy is there already")
+    assert failed(shell("backup", "copy")).startswith("devicehive backup: copy is there already")
     (tmp_path / "copy").unlink()
     (tmp_path / "copy.secret").write_text("of another")
     assert "copy.secret is there already" in failed(shell("backup", "copy"))

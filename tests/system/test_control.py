@@ -102,7 +102,7 @@ def test_tokens_are_made_with_the_servers_key_and_end_at_once(beside, tmp_path):
         pump.call("device/get", deviceId="pump")
     revoked = shell("token", "show", given=token)
     assert (revoked.returncode, json.loads(revoked.stdout)["device"]) == (1, "pump")
-    assert revoked.stderr == "devicehive: cannot token show: the server does not accept this token: it was revoked\n"
+    assert revoked.stderr == "devicehive token show: the server does not accept this token: it was revoked\n"
     assert "a time such as" in failed(shell("token", "create", "--expires", "soon", "dhadmin"))
     records, text = recorded(tmp_path)
     assert [(r["event"], r["operator"], r.get("label"), r.get("id")) for r in records] == [
@@ -263,7 +263,7 @@ def test_another_account_is_refused_also_where_the_file_would_let_it_in(seen):
     directory.chmod(0o755)
     (directory / SOCKET).chmod(0o666)
     line = failed(as_nobody(directory, "user", "list"))
-    assert line == f"devicehive: cannot user list: the server takes commands of {OPERATOR} alone"
+    assert line == f"devicehive user list: the server takes commands of {OPERATOR} alone"
     assert "was refused at the control socket" in server.log
 
 
@@ -424,7 +424,7 @@ def test_a_signal_ends_an_export_and_leaves_no_part_of_it(much, tmp_path):
         os.close(writing)
         os.read(reading, 1)
         shell.send_signal(signal.SIGTERM)
-        assert shell.stderr.read() == "devicehive: cannot export: ended by a signal\n"
+        assert shell.stderr.read() == "devicehive export: ended by a signal\n"
     assert shell.returncode == 1
     os.close(reading)
 

@@ -105,7 +105,7 @@ def test_a_database_that_is_not_there_and_a_signal(tmp_path):
     command.send_signal(signal.SIGINT)
     output, rest = command.communicate(timeout=SECONDS)
     assert (command.returncode, output, "Traceback" in line + rest) == (1, "", False), rest
-    assert "devicehive: cannot user list: ended by a signal" in rest.splitlines()
+    assert "devicehive user list: ended by a signal" in rest.splitlines()
 
 
 def _executes(account):
