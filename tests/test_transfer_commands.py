@@ -137,7 +137,7 @@ def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     assert "line 7 is not as it should be: Expected `str`, got `int` - at `$.configuration.value`" in line
     assert not (tmp_path / "three.sqlite").exists(), "all of a file is looked at before any of it is stored"
     piped = devicehive(tmp_path, "two", "import", "-", input=(tmp_path / "bad.jsonl").read_bytes())
-    assert refusal(piped).endswith("the storage has a part now: import the same export again, or delete that storage")
+    assert refusal(piped).endswith("if it is damaged, delete that storage and take a good one")
     done = run(tmp_path, "--storage", "file:two.sqlite")
     assert done.returncode == 1
     assert "Cannot start: the storage holds a part of the export" in done.stdout

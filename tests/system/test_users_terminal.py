@@ -77,7 +77,7 @@ def test_a_password_is_asked_for_twice_and_not_shown(start, on_terminal):
 def test_who_gives_no_password_changes_nothing(start, on_terminal, answers, words):
     start(*STORAGE).terminate()
     status, seen = on_terminal("user", "passwd", "dhadmin", answers=answers)
-    said = [line for line in seen.splitlines() if "devicehive: " in line]
+    said = [line for line in seen.splitlines() if "devicehive user passwd: " in line]
     assert (status, len(said), words in said[0], "Traceback" in seen, "-password" in seen) == (1, 1, True, False, False), seen
     assert log_in(start(*STORAGE), "dhadmin", PASSWORD)
 
