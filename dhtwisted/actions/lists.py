@@ -43,6 +43,8 @@ class Pages:
     :ivar is_last: whether nothing comes behind the page that was read last.
     """
 
+    comes_one_by_one = False
+
     def __init__(self, pages, query, onwards, renew):
         self._pages = pages
         self._first_query = query
@@ -112,7 +114,7 @@ class Given:
     :param values: all of them.
     """
 
-    is_last = True
+    is_last = comes_one_by_one = True
 
     def __init__(self, values):
         self._values = iter(values)
@@ -139,12 +141,26 @@ class Elements:
 
     async def has_all(self):
         """Whether one page is all that there is."""
-        return not await self._turn_page() or self._pages.is_last
+        return not (self._page or await self._turn_page()) or self._pages.is_last
 
     def begin_anew(self):
         """Forget what was read, and read it again next."""
         self._page = []
         self._pages.begin_anew()
+
+    async def read_whole(self, size, count=sys.maxsize):
+        """All of them at once, which costs half of one by one.
+
+        :param size: bytes of them all, with commas.
+        :param count: at most so many.
+        :returns: the list as ``Raw``; ``None`` where :meth:`read` must be asked, since there is more than one page or than is permitted.
+        """
+        if self._pages.comes_one_by_one or not (self._page or await self._turn_page()):
+            return None
+        if not self._pages.is_last or len(self._page) > count:
+            return None
+        whole = encode(self._page[::-1])
+        return Raw(whole) if len(whole) - len(b"[]") <= size else None
 
     async def read(self, size, count=sys.maxsize):
         """The next elements, at least one unless there is none.
@@ -155,14 +171,16 @@ class Elements:
         """
         found, size = [], size + 1
         while self._page or await self._turn_page():
-            size -= len(self._page[-1]) + 1
+            element = encode(self._page[-1])
+            size -= len(element) + 1
             if found and (size < 0 or len(found) >= count):
                 return found, True
-            found.append(Raw(self._page.pop()))
+            self._page.pop()
+            found.append(Raw(element))
         return found, False
 
     async def _turn_page(self):
-        self._page = [encode(self._present(each)) for each in reversed(await self._pages.read())]
+        self._page = list(map(self._present, reversed(await self._pages.read())))
         return bool(self._page)
 
 
@@ -205,22 +223,26 @@ async def answer_list(request, pages, present, make):
 
     :param pages: has the ``read`` of :class:`Pages`.
     :param present: what clients see of one that is found.
-    :param make: called with a list of elements as JSON, and the member ``more``; gives the reply, a struct.
+    :param make: called with the list as JSON, whole or of elements, and the member ``more``; gives the reply, a struct.
     :returns: that, or a :class:`Streamed`.
     """
     limits, elements = request.server.settings.limits, Elements(pages, present)
     if request.session.conventions.sends_portions:
+        if (whole := await elements.read_whole(PORTION)) is not None:
+            return make(whole, UNSET)
         found, more = await elements.read(PORTION)
         return Streamed(request, make, elements, found) if more else make(found, UNSET)
     size, count = limits.list_bytes or sys.maxsize, limits.list_size or sys.maxsize
-    budget, whole = request.server.budget, limits.list_bytes or PAGE_SIZE
+    budget, most = request.server.budget, limits.list_bytes or PAGE_SIZE
     pages.count_no_more()
     # The reply is in the account of its connection, or gone, in the turn in which a reservation ends: nothing else is begun in between.
     async with budget.reserved(PAGE_SIZE) as reservation:
-        if await elements.has_all() or reservation.extend(whole):
+        if (whole := await elements.read_whole(size, count)) is not None:
+            return make(whole, UNSET)
+        if await elements.has_all() or reservation.extend(most):
             found, more = await elements.read(size, count)
             return make(found, more or UNSET)
         elements.begin_anew()
-    async with budget.reserved(PAGE_SIZE + whole):
+    async with budget.reserved(PAGE_SIZE + most):
         found, more = await elements.read(size, count)
         return make(found, more or UNSET)
