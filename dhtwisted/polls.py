@@ -97,6 +97,7 @@ class Polls:
         self.limit = limit
         self._refused = refused
         self._waiting = set()
+        self._is_over = False
 
     def __len__(self):
         return len(self._waiting)
@@ -110,12 +111,15 @@ class Polls:
             self._refused("polls")
             raise TooManyRequests(detail=f"{self.limit} polls wait already (limits.polls)")
         self._waiting.add(poll)
+        if self._is_over:
+            poll.end()
 
     def remove(self, poll):
         """Count a poll no longer."""
         self._waiting.discard(poll)
 
     def end_all(self):
-        """Have every poll answered now, since the server stops."""
+        """Have every poll answered now, and those that begin later at once, since the server stops."""
+        self._is_over = True
         for poll in list(self._waiting):
             poll.end()

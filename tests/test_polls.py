@@ -118,3 +118,5 @@ def test_all_are_ended():
         waiting.append(begin(poll, clock, 60))
     polls.end_all()
     assert all(one.called for one in waiting)
+    polls.add(late := Poll())
+    assert begin(late, clock, 60).called

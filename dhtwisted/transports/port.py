@@ -330,6 +330,8 @@ class PortFactory(Factory):
         That takes at most :data:`STOP_SECONDS`.
         """
         await self._let_decide()
+        # Also of those that are just about to wait.
+        self.server.polls.end_all()
         if self.ports:
             self._all_gone = all_gone = Deferred()
             limit = self.clock.callLater(STOP_SECONDS, self._abort_all)
