@@ -65,6 +65,7 @@ class _Refusal(Struct, gc=False):
     size: int
     then: None = None
     is_queued: bool = True
+    due: int = 0
 
 
 def _with(queue, item):
@@ -179,6 +180,8 @@ class Session:
             if not self._inbox:
                 is_ours = self._is_full() or (self._budget.is_used_up and not self.output.congested)
                 self._held_due = self._server.deadlines.due() if is_ours else None
+                if is_ours and not self._is_watched:
+                    self._watch()
             self._inbox = _with(self._inbox, text)
             self.output.account.add(len(text))
             self.output.pause()
@@ -289,8 +292,12 @@ class Session:
         if not request.due:
             request.due = self._held_due or self._server.deadlines.sweeps + PATIENCE
         if not self._is_watched:
-            self._is_watched = True
-            self._server.deadlines.watch(self)
+            self._watch()
+
+    def _watch(self):
+        """Have the deadlines looked at."""
+        self._is_watched = True
+        self._server.deadlines.watch(self)
 
     def _put_behind(self, request):
         """Begin it when those before it are done."""
@@ -309,20 +316,39 @@ class Session:
         """Answer the requests whose deadline is past, and do not begin those of them that have not begun; see :class:`Deadlines
         <dhtwisted.deadlines.Deadlines>`. They are due in the order in which they came.
         """
-        if not self._started:
+        if not (self._started or self._waiting or (self._inbox and self._held_due)):
             self._is_watched = False
             return False
-        if self._started[0].due <= sweep:
-            self._advancing = True
-            try:
-                for request in (*self._started, *self._waiting):
-                    if request.reply is None and request.due <= sweep:
-                        request.is_queued = True
-                        self._server.expire(request, self._done)
-            finally:
-                self._advancing = False
-            self._advance()
+        if not self._started and self.output.congested:
+            # That nothing begins is the client's own fault.
+            return True
+        oldest = self._started or self._waiting
+        if oldest and oldest[0].due <= sweep:
+            self._expire_due(sweep)
+        if self._inbox and self._held_due and self._held_due <= sweep:
+            self._refuse_held()
         return True
+
+    def _expire_due(self, sweep):
+        self._advancing = True
+        try:
+            for request in (*self._started, *self._waiting):
+                if request.reply is None and request.due <= sweep:
+                    request.is_queued = True
+                    self._server.expire(request, self._done)
+        finally:
+            self._advancing = False
+        self._advance()
+
+    def _refuse_held(self):
+        """Answer what has not been read in time, also where there is no room to begin anything."""
+        while self._inbox and not self._closed:
+            text = self._inbox.popleft()
+            self.output.account.remove(len(text))
+            self.receive(text, True)
+        if self._waiting:
+            self._advance()
+        self._take_held()
 
     def _done(self, request, members, error):
         """Answer a request at once, unless older ones have not been answered."""
@@ -332,15 +358,13 @@ class Session:
             request.then = None
             reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
         started = self._started
-        if not started:
-            self.output.send(reply)
-            if request.then is not None:
-                request.then()
+        if not (started or request.is_queued):
+            self._send(request, reply)
             return
         request.reply = reply
         if not request.is_queued:
             self._put_in_order(request)
-        elif started[0] is request and not self._advancing:
+        elif started and started[0] is request and not self._advancing:
             if len(started) > 1 and started[1].reply is None and not (self._waiting or self._inbox):
                 # What most come to: it is the oldest, and the only one that is due.
                 del started[0]
@@ -388,12 +412,13 @@ class Session:
 
     def _begin_next(self):
         """Begin the next waiting request if it may begin now; true when one was taken."""
-        if not self._waiting or (self._started and self._exclusive) or not self._has_room():
+        if not self._waiting or (self._started and self._exclusive) or self.output.congested:
             return False
         request = self._waiting[0]
         if request.reply is not None:
+            # It needs no room any more.
             self._started = _with(self._started, self._waiting.popleft())
-        elif not self._started or request.action.overlaps:
+        elif self._has_room() and (not self._started or request.action.overlaps):
             self._resize(-request.size)
             self._begin(self._waiting.popleft())
         else:

@@ -246,3 +246,27 @@ def test_a_defect_of_one_does_not_end_the_sweeps():
     assert counting.left == 0
     assert len([event for event in logged if "log_failure" in event]) == 1
     assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["nothing is under way", "one is under way"])
+@pytest_twisted.ensureDeferred
+async def test_who_waits_for_memory_is_answered_once_and_in_time(server, client, begun):
+    budget = server.server.budget
+    if begun:
+        server.storage.delay("append")
+        send(client, 1)
+        send(client, 2, "server/info")
+    other = budget.account(lambda reason: None)
+    other.add(budget.limit)
+    send(client, 3, "server/info")
+    send(client, 4, "server/info")
+    if begun:
+        server.storage.release_all()
+    passes(server, CONTRACT)
+    answered = [(1, None), (2, 503)] if begun else []
+    assert replies(client) == [*answered, (3, 503), (4, 503)]
+    other.close()
+    server.clock.pump([0, SWEEP, SWEEP])
+    send(client, 5, "server/info")
+    assert replies(client) == [*answered, (3, 503), (4, 503), (5, None)]
+    assert server.server._under_way == 0
