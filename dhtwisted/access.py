@@ -85,7 +85,7 @@ class Principal:
     :param clock: where the time comes from when expiry counts at use; ``None`` when it does not (``auth.strict_expiry``).
     :param has_loose_lists: the token's list of device types does not count for a user who may use all of them
         (``compatibility.loose_token_lists``).
-    :ivar account: what counts for the user's quotas, a :class:`~dhtwisted.quotas.Account`.
+    :ivar account: what counts for the user's quotas, a :class:`~dhtwisted.quotas.UserAccount`.
     """
 
     __slots__ = (

@@ -68,7 +68,7 @@ QUOTAS = {
 _COUNTED = {"devices": Device, "networks": Network, "device_types": DeviceType, "device_tokens": DeviceToken}
 
 
-class Account:
+class UserAccount:
     """What one user has running, and what is being kept for them now.
 
     :ivar connections: how many; the other three likewise.
@@ -125,7 +125,7 @@ class Quotas:
         self._storage = storage
         self._entities = entities
         self._refused = refused
-        self._accounts: dict[int, Account] = {}
+        self._accounts: dict[int, UserAccount] = {}
         self._changing: dict[tuple, DeferredLock] = {}
         self._stored = StoredToday(reactor, storage, self._users_today, self._new_day)
         self.set_limits(settings)
@@ -141,10 +141,10 @@ class Quotas:
         await self._stored.start(self.account)
 
     def account(self, user_id):
-        """The :class:`Account` of a user."""
+        """The :class:`UserAccount` of a user."""
         account = self._accounts.get(user_id)
         if account is None:
-            account = self._accounts[user_id] = Account(user_id)
+            account = self._accounts[user_id] = UserAccount(user_id)
         return account
 
     def limit(self, name, user_id=None):

@@ -84,7 +84,7 @@ class Request(Struct, eq=False, gc=False):
     :ivar done: called with its outcome; ``None`` as long as it does not wait, and again when it is answered.
     :ivar due: its deadline, as of :meth:`Deadlines.due() <dhtwisted.deadlines.Deadlines.due>`, once it has to wait.
     :ivar is_late: whether its client was told that it failed, by the deadline, while it goes on.
-    :ivar account: of the user for whom it counts as one that waits, a :class:`~dhtwisted.quotas.Account`; ``None`` for nobody.
+    :ivar account: of the user for whom it counts as one that waits, a :class:`~dhtwisted.quotas.UserAccount`; ``None`` for nobody.
     :ivar charge: bytes that count for quotas of today if it succeeds; 0 for nothing.
     """
 

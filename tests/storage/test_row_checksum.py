@@ -12,7 +12,6 @@ from twisted.logger import globalLogPublisher
 
 from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification, User
-from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.row_checksum import checksum_of, is_whole
 from dhtwisted.testing.storage_base import command, notification, outcomes
 
@@ -36,27 +35,6 @@ def test_a_bit_that_is_flipped_is_told(payload, place):
 def test_the_checksum_is_the_same_for_all_time():
     """It is in files: another Python must find the same."""
     assert checksum_of((1, "aä", b"\0", None, -(2**40))) == 1885561438
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "data.sqlite")
-
-
-@pytest.fixture
-def opened(path, reactor):
-    storages = []
-
-    async def open_one(accepts_loss=False):
-        storages.append(FileStorage(path, reactor))
-        if accepts_loss:
-            storages[-1].accept_loss()
-        await storages[-1].open()
-        return storages[-1]
-
-    yield open_one
-    for storage in storages:
-        pytest_twisted.blockon(storage.close())
 
 
 def damage(path, sql):

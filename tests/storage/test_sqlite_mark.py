@@ -15,35 +15,12 @@ from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.model import MessageQuery, Network, Notification
 from dhtwisted.storage import file, sqlite_mark, writer_process
 from dhtwisted.storage.data_files import MARK
-from dhtwisted.storage.file import FileStorage
 from dhtwisted.storage.sqlite_mark import ACKNOWLEDGED, SLOT, SLOTS, Mark, read_mark, settle
 from dhtwisted.storage.sqlite_proof import LEAP, doubt, prove, shortfall
 from dhtwisted.testing.storage_base import notification, outcomes
 from tests.storage.writers import program
 
 EVERYTHING = MessageQuery()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "data.sqlite")
-
-
-@pytest.fixture
-def opened(reactor):
-    """A function that gives an open storage, which is closed at the end of the test."""
-    storages = []
-
-    async def open_one(path, accepts_loss=False):
-        storages.append(FileStorage(str(path), reactor))
-        if accepts_loss:
-            storages[-1].accept_loss()
-        await storages[-1].open()
-        return storages[-1]
-
-    yield open_one
-    for storage in storages:
-        pytest_twisted.blockon(storage.close())
 
 
 def counters(batch):
