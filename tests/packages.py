@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 120
-_IGNORED = shutil.ignore_patterns(".git", ".venv", ".tox", "build", "dist", "*.egg-info", "__pycache__", "dropin.cache", "*.sqlite*")
+_LEFT_BEHIND = shutil.ignore_patterns(
+    *(".git", ".venv", ".tox", "build", "dist", "*.egg-info", "__pycache__", "dropin.cache", "*.sqlite*"),
+    *(".coverage", ".hypothesis", ".*_cache"),
+)
 
 
 def install(source, target):
@@ -24,7 +27,12 @@ def install(source, target):
 
 def copy_source(source, copy):
     """Copy a source tree without what tools have left in it."""
-    shutil.copytree(source, copy, ignore=_IGNORED)
+    shutil.copytree(source, copy, ignore=_ignored)
+
+
+def _ignored(folder, names):
+    # packaging/deb/build is a script of ours.
+    return {name for name in _LEFT_BEHIND(folder, names) if name != "build" or Path(folder, name).is_dir()}
 
 
 def pip(*arguments):

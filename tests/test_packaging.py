@@ -1,10 +1,12 @@
 """What is installed, and that it runs from anywhere: as a wheel, editable, and out of a zip file."""
 
+import email
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -60,11 +62,34 @@ def test_the_wheel_has_all_of_the_package_and_only_that(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     source = {str(path.relative_to(ROOT)) for path in (ROOT / "dhtwisted").rglob("*") if path.suffix in (".py", ".sql")}
     assert any(name.endswith(".sql") for name in source)
-    assert {name for name in names if ".dist-info/" not in name} == source | {"twisted/plugins/dhtwisted_plugin.py"}
+    assert {name for name in names if ".dist-info/" not in name} == source | {"dhtwisted/py.typed", "twisted/plugins/dhtwisted_plugin.py"}
 
 
 def test_the_wheel_says_which_version_it_is(wheel):
     assert wheel.name.startswith(f"dhtwisted-{dhtwisted.__version__}-")
+
+
+def test_the_wheel_names_its_license_and_has_the_text(wheel):
+    with zipfile.ZipFile(wheel) as content:
+        (about,) = [name for name in content.namelist() if name.endswith(".dist-info/METADATA")]
+        (text,) = [name for name in content.namelist() if name.endswith("/LICENSE")]
+        assert content.read(text) == (ROOT / "LICENSE").read_bytes()
+        said = email.message_from_bytes(content.read(about))
+    assert (said["License"], said["Author"], said["License-File"]) == ("MIT", "The dhtwisted authors", "LICENSE")
+    assert "License :: OSI Approved :: MIT License" in said.get_all("Classifier")
+
+
+def test_the_source_distribution_has_all_of_the_checkout(tmp_path):
+    source = tmp_path / "source"
+    copy_source(ROOT, source)
+    files = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file() and path.name != ".gitignore"}
+    run(source, "-c", f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})")
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    assert "LICENSE" in names
+    # These two are compiled.
+    assert files - names <= {"bench/loadgen/echo", "bench/loadgen/loadgen"}
 
 
 def test_an_installed_server_runs_from_any_directory(unpacked, tmp_path):

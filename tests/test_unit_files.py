@@ -1,9 +1,12 @@
 """The files for systemd and for packages hold together."""
 
+import email
 import re
 import shutil
 import subprocess
+import sys
 from configparser import ConfigParser
+from importlib.metadata import version
 
 import pytest
 
@@ -95,6 +98,20 @@ def test_what_dpkg_runs_needs_no_more_than_sh(script):
     path = ROOT / "packaging" / "deb" / script
     assert path.read_text().startswith("#!/bin/sh\n")
     subprocess.run(["sh", "-n", str(path)], check=True)
+
+
+def test_the_debian_package_names_the_license_of_everything_in_it():
+    build = (ROOT / "packaging" / "deb" / "build").read_text()
+    assert '"$here/copyright" "$source/LICENSE" >"$root/usr/share/doc/devicehive/copyright"' in build
+    command = [sys.executable, str(ROOT / "packaging" / "deb" / "copyright"), str(ROOT / "LICENSE")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    about, ours, terms = (email.message_from_string(part) for part in (*said.split("\n\n", 1), said[said.index("License: ") :]))
+    assert about["Format"] == "https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/"
+    assert f" Twisted {version('Twisted')}: MIT\n" in said
+    assert "\n dhtwisted " not in said
+    assert (ours["Files"], ours["Copyright"]) == ("*", "2026 The dhtwisted authors")
+    words = (ROOT / "LICENSE").read_text().partition("authors")[2].split()
+    assert terms["License"].replace("\n .", "").split() == ["MIT", *words]
 
 
 def test_the_container_copies_what_is_there_and_runs_as_nobody_special():
