@@ -1,0 +1,45 @@
+"""Links between the pages lead somewhere, and the map of the documentation has all pages."""
+
+import re
+
+import pytest
+
+from tests.packages import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
+_FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def text_of(page):
+    """A page without its code."""
+    return _FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def links(page):
+    """The relative links of a page, as pairs of the path that they mean and the part behind ``#``."""
+    for link in _LINK.findall(text_of(page)):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            yield (page.parent / path).resolve() if path else page, anchor
+
+
+def anchors(page):
+    """The names by which the headings of a page can be linked."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text_of(page))}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_pages_and_headings_that_are_there(page):
+    for path, anchor in links(page):
+        assert path.exists(), path
+        assert not anchor or anchor in anchors(path), f"{path}#{anchor}"
+
+
+def test_the_map_of_the_documentation_names_every_page():
+    linked = {path for path, _ in links(DOCS / "README.md")}
+    # The reference has a map of its own.
+    reference = {path for path, _ in links(DOCS / "reference" / "README.md")}
+    assert {page for page in DOCS.rglob("*.md")} - linked - reference == {DOCS / "README.md"}
