@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
+from tests.nested import PYTEST, plain_environment
 from tests.packages import ROOT
 
 SECONDS = 120
@@ -48,12 +48,11 @@ def run_in_the_background(*arguments, directory):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         os.close(0)
 
-    command = [sys.executable, "-m", "pytest", "--reactor", "default", "-p", "no:randomly", "-p", "no:cacheprovider", "-n", "0", *arguments]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {"PYTHONPATH": str(ROOT)}
+    command = [*PYTEST, "-p", "no:cacheprovider", "-n", "0", *arguments]
     done = subprocess.run(
         command,
         cwd=directory,
-        env=environment,
+        env=plain_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,6 +71,7 @@ def test_what_tests_start_has_the_default_answer_to_every_signal(tmp_path):
     assert (status, "3 passed" in output) == (0, True), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["test_who_gives_no_password_changes_nothing[answers0-ended by a signal]", "test_a_database_that_is_not_there_and_a_signal"]
 )

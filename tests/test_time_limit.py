@@ -1,13 +1,11 @@
 """A test that hangs fails with its name and the stacks, whatever it hangs in, and the suite goes on."""
 
-import os
 import re
 import subprocess
-import sys
 
 import pytest
 
-from tests.packages import ROOT
+from tests.nested import PYTEST, plain_environment
 
 SECONDS = 120
 CONFTEST = 'from tests import time_limit\n\ntime_limit.GRACE = 3\npytest_plugins = ["tests.time_limit"]\n'
@@ -81,8 +79,8 @@ def run(tmp_path):
     def run_tests(tests, *arguments):
         (tmp_path / "conftest.py").write_text(CONFTEST)
         (tmp_path / "test_it.py").write_text(tests)
-        command = [sys.executable, "-m", "pytest", "-rfE", "--reactor", "default", "-p", "no:randomly", "--timeout", "1", *arguments]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {"PYTHONPATH": str(ROOT)}
+        command = [*PYTEST, "-rfE", "--timeout", "1", *arguments]
+        environment = plain_environment()
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS)
         return done.returncode, done.stdout, done.stderr
 
@@ -93,7 +91,7 @@ def listed(output):
     return re.findall(r"^(FAILED|ERROR) test_it.py::test_(\w+)", output, re.MULTILINE)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_hang_fails_and_the_suite_goes_on(run, workers):
     status, output, errors = run(HANGS, "--numprocesses", workers, "--dist", "loadfile")
     hangs = sorted(re.findall(r"def test_(hang\w*)", HANGS))
@@ -104,11 +102,13 @@ def test_a_hang_fails_and_the_suite_goes_on(run, workers):
     assert re.search(r'test_it.py", line \d+, in test_hang_in_a_call$', errors, re.MULTILINE), "where a thread is"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_interrupted_ends_the_process(run):
     status, _, errors = run(SWALLOWS)
     assert (status, "test_swallows took longer" in errors, "in test_swallows" in errors) == (1, True, True)
 
 
+@pytest.mark.slow
 def test_another_worker_goes_on_after_one_that_ended(run):
     status, output, _ = run(SWALLOWS, "--numprocesses", "1")
     assert (status, listed(output), "1 passed" in output) == (1, [("FAILED", "swallows")], True)
