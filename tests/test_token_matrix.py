@@ -165,6 +165,27 @@ class World:
         }
 
 
+class Worlds:
+    """A world for each request that is let in: it may have changed its world. Requests that are refused share one."""
+
+    def __init__(self, open_server, permission):
+        self._open_server = open_server
+        self._permission = permission
+        self._world = None
+
+    async def next(self):
+        """A world that no request has changed."""
+        if self._world is None:
+            self._world = await World.make(self._open_server, self._permission)
+        return self._world
+
+    def answered(self, code):
+        """Take note of the answer of a request; returns it."""
+        if code == ALLOWED:
+            self._world = None
+        return code
+
+
 def named(permission):
     """The permission of a name such as ``GetDevice``."""
     return Permission[re.sub(r"(?<!^)(?=[A-Z])", "_", permission).upper()]
@@ -218,15 +239,15 @@ def test_every_action_is_in_the_table():
 async def test_who_is_let_in(open_server, action):
     permission, members, outsider = TABLE[action]
     over_websocket_told, over_rest_told = outsider if isinstance(outsider, tuple) else (outsider, outsider)
-    found, wanted = {}, {}
+    found, wanted, worlds = {}, {}, Worlds(open_server, permission)
     for kind in ("none", *BAD, *GOOD):
         ways = {} if action not in ACTIONS else {"request": over_websocket, "connection": over_websocket_after_authenticate}
         for name, way in ways.items():
-            world = await World.make(open_server, permission)
-            found[kind, name] = await way(world, action, world.members(members, kind), world.tokens[kind])
+            world = await worlds.next()
+            found[kind, name] = worlds.answered(await way(world, action, world.members(members, kind), world.tokens[kind]))
             wanted[kind, name] = NOBODY if action == "authenticate" and kind == "none" else expected(permission, over_websocket_told, kind)
         for route in (ACTIONS.get(action) or REST_ONLY[action]).routes:
-            world = await World.make(open_server, permission)
-            found[kind, route.path] = await over_rest(world, route, world.members(members, kind), world.tokens[kind])
+            world = await worlds.next()
+            found[kind, route.path] = worlds.answered(await over_rest(world, route, world.members(members, kind), world.tokens[kind]))
             wanted[kind, route.path] = expected(permission, over_rest_told, kind)
     assert {place: code for place, code in found.items() if code != wanted[place]} == {}
