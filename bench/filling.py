@@ -68,7 +68,7 @@ class Filling:
 
 async def fill(path, filling, reactor):
     """Put everything into a file that a server has made."""
-    from dhtwisted.storage.file import FileStorage
+    from dhtwisted.providers.sqlite.storage import FileStorage
 
     storage = FileStorage(path, reactor)
     await storage.open()

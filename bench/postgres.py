@@ -26,9 +26,9 @@ class Postgres:
 
     def __init__(self, directory, cores):
         try:
-            from tests.postgres.binaries import NoPostgres
-            from tests.postgres.server import PostgresFailed, PostgresServer
-            from tests.postgres.workplace import workplace
+            from tests.support.postgres.binaries import NoPostgres
+            from tests.support.postgres.server import PostgresFailed, PostgresServer
+            from tests.support.postgres.workplace import workplace
         except ImportError as error:
             raise Missing(f"PostgreSQL needs {error.name} (pip install -e '.[bench]')") from error
         try:

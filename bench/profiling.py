@@ -25,14 +25,14 @@ LOOKS_PER_SECOND = 500
 
 LAYERS = (
     ("reactor, sockets, system calls", r"^twisted/|^socket\.py|^selectors\.py|^heapq\.py"),
-    ("frames in: header, unmasking, UTF-8", r"dhtwisted/transports/frames"),
+    ("frames in: header, unmasking, UTF-8", r"dhtwisted/transports/websocket/frames"),
     ("connection: queue and one write per turn", r"dhtwisted/transports/"),
-    ("request: order of replies, rights, coroutine", r"dhtwisted/(session|server|access|coroutines|waiter|actions/declare)\b"),
-    ("JSON in and reply out", r"dhtwisted/(envelope|schema)\b"),
-    ("the action itself", r"dhtwisted/(actions/|entities)"),
-    ("storage", r"dhtwisted/storage/"),
-    ("bus, and subscribers found", r"dhtwisted/(bus/|arrivals|broker|polls)"),
-    ("event out", r"dhtwisted/(resources|timestamps)\b"),
+    ("request: order of replies, rights, coroutine", r"dhtwisted/(fronts/|core/(server|access|coroutines)|kit/waiter|actions/table)\b"),
+    ("JSON in and reply out", r"dhtwisted/wire/(envelope|fields)\b"),
+    ("the action itself", r"dhtwisted/(actions/|core/entity_cache)"),
+    ("storage", r"dhtwisted/(providers/(memory|sqlite|postgres)|kit/(batching|message_log))"),
+    ("bus, and subscribers found", r"dhtwisted/(providers/local_bus|core/(bus_receiver|broker|polls))"),
+    ("event out", r"dhtwisted/wire/(resources|timestamps)\b"),
 )
 """What a layer is called -> the files of its functions; the first that fits counts."""
 

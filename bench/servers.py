@@ -13,7 +13,7 @@ from bench.client import Client
 from bench.figures import Missing
 from bench.machine import CHECKOUT, said_by
 from bench.processes import Process
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 _PASSWORD = "administrator-1"

@@ -1,5 +1,5 @@
 """``python -m dhtwisted`` is the command ``devicehive``."""
 
-from dhtwisted.command_line import main
+from dhtwisted.cli.main import main
 
 main()

@@ -2,8 +2,8 @@
 
 A method described as *async* returns an awaitable: write ``async def``, or return a Deferred. Any other returns at once. Everything is
 called in the reactor thread, and must not block it. Texts have no NUL characters: the server refuses them. An answer that is ready is
-returned without suspending: the server makes no Deferred for it. Where thousands a second are to be answered, :mod:`dhtwisted.waiter` has
-awaitables that cost less. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
+returned without suspending: the server makes no Deferred for it. Where thousands a second are to be answered, :mod:`dhtwisted.kit.waiter`
+has awaitables that cost less. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
 
 Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; an auth provider raises the kinds of
 :class:`~dhtwisted.errors.Unauthorized`, and :class:`~dhtwisted.errors.AuthUnavailable` where it cannot ask what it asks. Anything else is

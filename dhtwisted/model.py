@@ -68,7 +68,7 @@ def alike(logins: Iterable[str]) -> list[list[str]]:
 
 
 class User(Entity, frozen=True, kw_only=True):
-    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.passwords` and never leaves the server.
+    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.providers.jwt.passwords` and never leaves the server.
 
     :ivar valid_from: tokens that carry a lower number are no good any more. 0 at first; raised by :class:`Raised`, never lowered.
     :ivar login_key: the login as :func:`fold_login` gives it. ``None`` of users of older releases: the server fills it in when it starts,

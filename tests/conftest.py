@@ -7,7 +7,7 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.internet.defer import Deferred
 
-pytest_plugins = ["tests.signals", "tests.time_limit"]
+pytest_plugins = ["tests.support.signals", "tests.support.time_limit", "tests.support.listening"]
 
 # A slow machine must not fail a test: what takes long is measured elsewhere.
 settings.register_profile("dhtwisted", deadline=None)
@@ -57,7 +57,7 @@ async def server(open_server):
 @pytest.fixture
 def audit_lines():
     """What :func:`audited` records."""
-    from tests.auditing import Lines
+    from tests.support.auditing import Lines
 
     return Lines()
 
@@ -65,7 +65,7 @@ def audit_lines():
 @pytest_twisted.async_yield_fixture
 async def audited(open_server, audit_lines):
     """A server with an audit log, at which passwords can be used."""
-    from dhtwisted.audit import Audit
+    from dhtwisted.logs.audit import Audit
 
     memory = await open_server(hash_password=True)
     memory.server.audit = Audit(audit_lines, memory.clock.seconds)
@@ -81,7 +81,7 @@ async def administrator(audited):
 @pytest.fixture(scope="session")
 def postgres():
     """The PostgreSQL server that tests share; those that stop it take :func:`own_postgres`."""
-    from tests.postgres.shared import shared_server
+    from tests.support.postgres.shared import shared_server
 
     return shared_server()
 
@@ -97,7 +97,7 @@ def database(postgres):
 @pytest.fixture
 def own_postgres():
     """A PostgreSQL server that the test may stop, kill and suspend."""
-    from tests.postgres.server import PostgresServer
+    from tests.support.postgres.server import PostgresServer
 
     server = PostgresServer().start()
     yield server
@@ -107,7 +107,7 @@ def own_postgres():
 @pytest.fixture
 def open_storage(database, reactor):
     """A function that opens a Postgres storage on the test's database; each is the storage of one node."""
-    from dhtwisted.storage.postgres import PostgresStorage
+    from dhtwisted.providers.postgres.storage import PostgresStorage
 
     opened = []
 
@@ -125,9 +125,9 @@ def open_storage(database, reactor):
 @pytest.fixture(params=["memory", "file", "postgres"])
 def each_storage(request, reactor, tmp_path):
     """An opened storage of each sort, one after the other."""
-    from dhtwisted.storage.file import FileStorage
-    from dhtwisted.storage.memory import MemoryStorage
-    from dhtwisted.storage.postgres import PostgresStorage
+    from dhtwisted.providers.memory import MemoryStorage
+    from dhtwisted.providers.postgres.storage import PostgresStorage
+    from dhtwisted.providers.sqlite.storage import FileStorage
 
     make = {
         "memory": lambda: MemoryStorage(reactor),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "bench").rglob("*.md")])

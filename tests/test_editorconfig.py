@@ -3,7 +3,7 @@
 import tomllib
 from configparser import ConfigParser
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 
 def test_editors_and_ruff_have_the_same_form():

@@ -9,7 +9,7 @@ import pytest
 import websocket
 
 from dhtwisted.tap import Options
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 from tests.system.process import PASSWORD, ServerProcess
 
 PAGE = (ROOT / "docs" / "first-steps.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 from dhtwisted.actions import ACTIONS
 from dhtwisted.control.server import COMMANDS
 from dhtwisted.logs.observer import LEFT_OUT
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 PAGE = (ROOT / "docs" / "operation-logs.md").read_text()
 LEVELS = {"info": "info", "warn": "warn", "error": "error", "critical": "critical", "failure": "critical"}

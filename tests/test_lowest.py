@@ -5,7 +5,7 @@ from configparser import ConfigParser
 
 import pytest
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 LOWEST = runpy.run_path(str(ROOT / ".ci" / "lowest"))["lowest"]
 SETUP = """

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import dhtwisted
-from tests.packages import ROOT, copy_source, pip
+from tests.support.packages import ROOT, copy_source, pip
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 PAGES = {"websocket": "websocket.md", "auth": "auth.md", "rest": "rest.md"}
 NUMBER = r"\d+[a-z]?(?:\.\d+)*"

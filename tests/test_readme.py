@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 from tests.system.process import PASSWORD, ServerProcess
 
 README = (ROOT / "README.md").read_text()

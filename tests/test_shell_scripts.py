@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 

@@ -10,9 +10,9 @@ from importlib.metadata import version
 
 import pytest
 
-from dhtwisted.config_sources import CREDENTIALS
-from dhtwisted.endpoints import check_endpoint
-from tests.packages import ROOT
+from dhtwisted.config.endpoints import check_endpoint
+from dhtwisted.config.sources import CREDENTIALS
+from tests.support.packages import ROOT
 
 CONF = ROOT / "conf"
 MOST_EXPOSURE = 2.0

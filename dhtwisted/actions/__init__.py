@@ -2,6 +2,7 @@
 
 from dhtwisted.actions import (
     assignment,
+    authenticate,
     command,
     configuration,
     device,
@@ -11,12 +12,11 @@ from dhtwisted.actions import (
     network,
     notification,
     poll,
-    session,
     subscription,
     token,
     user,
 )
-from dhtwisted.actions.declare import ACTIONS, REST_ONLY, Action, action
+from dhtwisted.actions.table import ACTIONS, REST_ONLY, Action, action
 
 __all__ = [
     "ACTIONS",
@@ -33,7 +33,7 @@ __all__ = [
     "network",
     "notification",
     "poll",
-    "session",
+    "authenticate",
     "subscription",
     "token",
     "user",

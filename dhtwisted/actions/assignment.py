@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import plain_query
-from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.audit import Written
 from dhtwisted.actions.devicetype import DEVICE_TYPES
 from dhtwisted.actions.lists import answer_list, entity_pages
+from dhtwisted.actions.lookups import plain_query
 from dhtwisted.actions.network import NETWORKS
+from dhtwisted.actions.table import Route, action
 from dhtwisted.actions.user import find_user
+from dhtwisted.core.access import Permission
 from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
 from dhtwisted.model import DeviceType, User, With, Without
-from dhtwisted.resources import GroupResource, More, Resource
-from dhtwisted.schema import Fields, Integer
+from dhtwisted.wire.fields import Fields, Integer
+from dhtwisted.wire.resources import GroupResource, More, Resource
 
 NETWORK, DEVICE_TYPE = "/user/{userId}/network/{networkId}", "/user/{userId}/devicetype/{deviceTypeId}"
 ALL_DEVICE_TYPES = "/user/{userId}/devicetype/all"

@@ -6,25 +6,25 @@ from collections.abc import Awaitable
 
 from msgspec import UNSET, Raw
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.common import (
+from dhtwisted.actions.lists import answer_list, message_pages
+from dhtwisted.actions.lookups import (
     accessible_device,
     device_at_hand,
     message_query,
     when_found,
     writable_device,
 )
-from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.lists import answer_list, message_pages
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE
-from dhtwisted.coroutines import after
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import Permission
+from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE
+from dhtwisted.core.coroutines import after
+from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
+from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Command, Event, payload_size
-from dhtwisted.resources import CommandResource, More, Resource
-from dhtwisted.rules import check_name, check_text
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, Timestamp, payload
-from dhtwisted.timestamps import format_timestamp
-from dhtwisted.waiter import DONE
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp, payload
+from dhtwisted.wire.resources import CommandResource, More, Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewCommand(Members):

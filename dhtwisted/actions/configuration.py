@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.declare import WHOLE, Route, action
+from dhtwisted.actions.audit import Written
+from dhtwisted.actions.table import WHOLE, Route, action
+from dhtwisted.core.access import Permission
+from dhtwisted.core.rules import SECRET_NAME, check_configuration, check_configuration_name, check_text
 from dhtwisted.errors import (
     ConfigurationNotFound,
     Duplicate,
@@ -13,9 +14,8 @@ from dhtwisted.errors import (
     ObjectChanged,
 )
 from dhtwisted.model import Configuration, EntityQuery
-from dhtwisted.resources import Resource
-from dhtwisted.rules import SECRET_NAME, check_configuration, check_configuration_name, check_text
-from dhtwisted.schema import Fields
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.resources import Resource
 
 HIDDEN = "********"
 PATH = "/configuration/{name}"

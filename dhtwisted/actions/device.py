@@ -6,13 +6,13 @@ from functools import partial
 
 from msgspec import UNSET, Raw
 
-from dhtwisted.access import Permission, intersect
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import accessible_device, entity_query
-from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
-from dhtwisted.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
-from dhtwisted.envelope import encode
+from dhtwisted.actions.lookups import accessible_device, entity_query
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import Permission, intersect
+from dhtwisted.core.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
+from dhtwisted.core.rules import check_device_name, check_new_device_id, check_text
 from dhtwisted.errors import (
     BadRequest,
     Duplicate,
@@ -25,9 +25,9 @@ from dhtwisted.errors import (
     Unauthorized,
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
-from dhtwisted.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
-from dhtwisted.rules import check_device_name, check_new_device_id, check_text
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.envelope import encode
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
 
 SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
 FORGET_SLICE = 1000

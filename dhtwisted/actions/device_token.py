@@ -10,11 +10,12 @@ from msgspec import UNSET, Raw
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
-from dhtwisted.access import DEVICE_PERMISSIONS, Permission
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import plain_query
-from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
+from dhtwisted.actions.lookups import plain_query
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import DEVICE_PERMISSIONS, Permission
+from dhtwisted.core.rules import check_label, check_new_device_id
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
@@ -24,10 +25,9 @@ from dhtwisted.errors import (
     QuotaExceeded,
 )
 from dhtwisted.model import Device, DeviceToken, EntityQuery
-from dhtwisted.resources import More, Resource
-from dhtwisted.rules import check_label, check_new_device_id
-from dhtwisted.schema import Fields, Integer
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.fields import Fields, Integer
+from dhtwisted.wire.resources import More, Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 AT_A_TIME = 100
 LARGEST_ID = 2**53 - 1

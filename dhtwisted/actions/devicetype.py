@@ -6,14 +6,14 @@ from operator import attrgetter
 
 from msgspec import UNSET
 
-from dhtwisted.access import Permission, Principal
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.grouping import GroupChange, Grouping, NewGroup
+from dhtwisted.actions.audit import Written
+from dhtwisted.actions.groups import GroupChange, Grouping, NewGroup
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import Permission, Principal
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
 from dhtwisted.model import DeviceType
-from dhtwisted.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
-from dhtwisted.schema import Fields, Integer
+from dhtwisted.wire.fields import Fields, Integer
+from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
 
 DEVICE_TYPES = Grouping(
     kind=DeviceType,

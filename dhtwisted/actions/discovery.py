@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dhtwisted.actions.declare import Route, endpoint
-from dhtwisted.resources import Resource
-from dhtwisted.schema import Fields
-from dhtwisted.server import API_VERSION
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.actions.table import Route, endpoint
+from dhtwisted.core.server import API_VERSION
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.resources import Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 
 class RestInfo(Fields, tag="info"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from msgspec import field
 
-from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.server import API_VERSION
 from dhtwisted.model import Device, EntityQuery, User
-from dhtwisted.resources import Resource
-from dhtwisted.schema import Fields
-from dhtwisted.server import API_VERSION
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.resources import Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 NO_CLUSTER = "none"
 

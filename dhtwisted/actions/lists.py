@@ -16,8 +16,8 @@ from itertools import islice
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from dhtwisted.envelope import encode
-from dhtwisted.message_pages import EntityPages, MessagePages
+from dhtwisted.core.message_pages import EntityPages, MessagePages
+from dhtwisted.wire.envelope import encode
 
 PORTION = 256 * 1024
 """Bytes of JSON that are sent at once over REST, or one element."""
@@ -35,7 +35,7 @@ _PLACE = b"\0"
 class Pages:
     """What a list asks for, page by page.
 
-    :param pages: has the ``read`` of a :class:`~dhtwisted.message_pages.StoredPages`.
+    :param pages: has the ``read`` of a :class:`~dhtwisted.core.message_pages.StoredPages`.
     :param query: an ``EntityQuery`` or ``MessageQuery``; its ``take`` is of all pages together.
     :param onwards: the field of the query that says behind what it begins.
     :param renew: async; before each page but the first it raises what refuses the client by now, or gives fields of the query that have to

@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 
 from msgspec import UNSET, Raw
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.common import (
+from dhtwisted.actions.lists import answer_list, message_pages
+from dhtwisted.actions.lookups import (
     accessible_device,
     check_device_id,
     device_at_hand,
@@ -15,10 +15,11 @@ from dhtwisted.actions.common import (
     when_found,
     writable_device,
 )
-from dhtwisted.actions.declare import Route, action
-from dhtwisted.actions.lists import answer_list, message_pages
-from dhtwisted.broker import NOTIFICATION_INSERT, SERVER_MADE
-from dhtwisted.coroutines import after
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import Permission
+from dhtwisted.core.broker import NOTIFICATION_INSERT, SERVER_MADE
+from dhtwisted.core.coroutines import after
+from dhtwisted.core.rules import check_name
 from dhtwisted.errors import (
     AccessDenied,
     DeviceNotFound,
@@ -28,12 +29,11 @@ from dhtwisted.errors import (
     ReservedNotification,
     UnseenDeviceNotFound,
 )
+from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Device, Event, Notification, payload_size
-from dhtwisted.resources import More, NotificationResource, Resource
-from dhtwisted.rules import check_name
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
-from dhtwisted.timestamps import format_timestamp
-from dhtwisted.waiter import DONE
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
+from dhtwisted.wire.resources import More, NotificationResource, Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewNotification(Members):

@@ -9,21 +9,21 @@ from operator import attrgetter
 from msgspec.structs import replace
 from twisted.internet.task import deferLater
 
-from dhtwisted.access import Permission
 from dhtwisted.actions.command import Commands, OneCommand
-from dhtwisted.actions.common import accessible_device
-from dhtwisted.actions.declare import Route, endpoint
 from dhtwisted.actions.lists import PAGE_SIZE, Given, answer_list
+from dhtwisted.actions.lookups import accessible_device
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
+from dhtwisted.actions.table import Route, endpoint
+from dhtwisted.core.access import Permission
+from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
+from dhtwisted.core.message_pages import MessagePages
+from dhtwisted.core.polls import Poll
+from dhtwisted.core.replay import few_devices
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
-from dhtwisted.message_pages import MessagePages
 from dhtwisted.model import Command, Device, MessageQuery, payload_size
-from dhtwisted.polls import Poll
-from dhtwisted.replay import few_devices
-from dhtwisted.resources import CommandResource, NotificationResource
-from dhtwisted.schema import Fields, Integer
+from dhtwisted.wire.fields import Fields, Integer
+from dhtwisted.wire.resources import CommandResource, NotificationResource
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 30, 60
 DEFAULT_LIMIT = 100

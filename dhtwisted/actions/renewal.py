@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from dhtwisted.errors import InvalidCredentials
 from dhtwisted.model import ACTIVE, Claims, User
-from dhtwisted.resources import Resource
+from dhtwisted.wire.resources import Resource
 
 REFRESH_HEADER = "X-Refresh-Token"
 REQUEST_HEADERS = {"refreshToken": REFRESH_HEADER}
@@ -26,7 +26,7 @@ class RenewedTokens(Resource):
 def renewed_tokens(request, before: User, after: User) -> RenewedTokens | None:
     """Replace the token of a request that has changed its own user's password, and the refresh token that it brought along.
 
-    :param request: the :class:`~dhtwisted.server.Request`; its fields have ``refresh_token``.
+    :param request: the :class:`~dhtwisted.core.server.Request`; its fields have ``refresh_token``.
     :param before: the user before the change.
     :param after: the user after it.
     :returns: ``None`` where the old token may not be replaced: it is another user's, it had ended before, or the role or status has changed

@@ -5,11 +5,13 @@ from __future__ import annotations
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.common import accessible_device, plain_query
-from dhtwisted.actions.declare import action
 from dhtwisted.actions.lists import Given, answer_list
-from dhtwisted.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
+from dhtwisted.actions.lookups import accessible_device, plain_query
+from dhtwisted.actions.table import action
+from dhtwisted.core.access import Permission
+from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
+from dhtwisted.core.replay import Replay
+from dhtwisted.core.rules import check_text
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
@@ -21,11 +23,9 @@ from dhtwisted.errors import (
     TooManyRequests,
 )
 from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.replay import Replay
-from dhtwisted.resources import More, Resource
-from dhtwisted.rules import check_text
-from dhtwisted.schema import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.fields import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
+from dhtwisted.wire.resources import More, Resource
+from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NotificationSubscribe(Fields, tag="notification/subscribe"):

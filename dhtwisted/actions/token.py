@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
-from dhtwisted.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
-from dhtwisted.actions.audited import MadeTokens
-from dhtwisted.actions.declare import WHOLE, Route, action
+from dhtwisted.actions.audit import MadeTokens
 from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
+from dhtwisted.actions.table import WHOLE, Route, action
+from dhtwisted.core.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -25,10 +25,10 @@ from dhtwisted.errors import (
     UserInactive,
     UserNotFound,
 )
-from dhtwisted.json_faults import fault
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
-from dhtwisted.resources import Resource
-from dhtwisted.schema import Fields, Integer, Members, Timestamp, milliseconds
+from dhtwisted.wire.fields import Fields, Integer, Members, Timestamp, milliseconds
+from dhtwisted.wire.json_faults import fault
+from dhtwisted.wire.resources import Resource
 
 LONGEST_ID = 18
 MOST_ACTIONS = 1000

@@ -11,13 +11,14 @@ from functools import partial
 
 from msgspec import UNSET, Raw
 
-from dhtwisted.access import Permission
-from dhtwisted.actions.audited import Written
-from dhtwisted.actions.common import entity_query
-from dhtwisted.actions.declare import Route, action
+from dhtwisted.actions.audit import Written
 from dhtwisted.actions.device_token import forget, records_of
 from dhtwisted.actions.lists import answer_list, entity_pages
+from dhtwisted.actions.lookups import entity_query
 from dhtwisted.actions.renewal import REPLY_HEADERS, REQUEST_HEADERS, RenewedTokens, renewed_tokens
+from dhtwisted.actions.table import Route, action
+from dhtwisted.core.access import Permission
+from dhtwisted.core.rules import check_password, check_role, check_status, check_text, checked_login
 from dhtwisted.errors import (
     AdministratorRequired,
     CurrentUserGone,
@@ -31,9 +32,8 @@ from dhtwisted.errors import (
     UserNotFound,
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, Network, Raised, User, fold_login
-from dhtwisted.resources import Count, GroupResource, InsertedUserResource, More, QuotaUse, Resource, UserResource, UserWithNetworks
-from dhtwisted.rules import check_password, check_role, check_status, check_text, checked_login
-from dhtwisted.schema import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.resources import Count, GroupResource, InsertedUserResource, More, QuotaUse, Resource, UserResource, UserWithNetworks
 
 SORT_FIELDS = {"id": "id", "login": "login"}
 

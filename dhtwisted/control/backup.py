@@ -7,7 +7,7 @@ from dhtwisted.control.commands import Command
 from dhtwisted.control.export import told
 from dhtwisted.errors import CommandError, StorageDamaged
 from dhtwisted.interfaces import IBackedUpStorage
-from dhtwisted.signing_key import path_beside
+from dhtwisted.providers.jwt.signing_key import path_beside
 
 STORAGE, MESSAGES, KEY = "storage", "messages", "key"
 SUFFIXES = {STORAGE: "", MESSAGES: ".messages", KEY: ".secret"}

@@ -4,7 +4,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from dhtwisted.accounts import Accounts
+from dhtwisted.control.operator import Accounts
 from dhtwisted.model import EntityQuery, User
 
 
@@ -49,7 +49,7 @@ class Command(msgspec.Struct, tag_field="command", forbid_unknown_fields=True, k
 class Context:
     """What a command works on.
 
-    :ivar settings: the configuration in force, a :class:`~dhtwisted.config.Settings`.
+    :ivar settings: the configuration in force, a :class:`~dhtwisted.config.settings.Settings`.
     :ivar storage: the opened storage.
     :ivar messages: the opened storage of messages, often the same object.
     :ivar auth: an ``IAuthProvider``; ``None`` where the shell has opened none.
@@ -73,7 +73,7 @@ class Context:
 
     @property
     def accounts(self):
-        """The users, as :class:`~dhtwisted.accounts.Accounts`."""
+        """The users, as :class:`~dhtwisted.control.operator.Accounts`."""
         return Accounts(self.entities, self.auth, self.now, self.settings)
 
     async def say(self, text):
@@ -105,7 +105,7 @@ class Output(Protocol):
 def record(audit, command, context, operator):
     """Put what was done into the audit log.
 
-    :param audit: an :class:`~dhtwisted.audit.Audit`.
+    :param audit: an :class:`~dhtwisted.logs.audit.Audit`.
     :param operator: the account that asked for it.
     """
     if command.is_recorded:

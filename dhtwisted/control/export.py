@@ -4,9 +4,9 @@ from dhtwisted import __version__
 from dhtwisted.control.commands import Command
 from dhtwisted.errors import TransferError
 from dhtwisted.model import StoredBytes
-from dhtwisted.timestamps import format_timestamp
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.stream import Writer
+from dhtwisted.wire.timestamps import format_timestamp
 
 
 class Export(Command, tag="export"):

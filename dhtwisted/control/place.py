@@ -11,9 +11,9 @@ import struct
 import time
 from contextlib import contextmanager
 
-from dhtwisted.endpoints import LONGEST_PATH
+from dhtwisted.config.endpoints import LONGEST_PATH
 from dhtwisted.errors import CommandError, ConfigurationError
-from dhtwisted.opening import file_path
+from dhtwisted.providers.opening import file_path
 
 OFF = "off"
 FILE_NAME = "devicehive.control"
@@ -28,7 +28,7 @@ _CREDENTIALS = struct.Struct("iII")
 def socket_path(settings, directory):
     """Where the socket is.
 
-    :param settings: a :class:`~dhtwisted.config.Settings`.
+    :param settings: a :class:`~dhtwisted.config.settings.Settings`.
     :param directory: the storage's ``state_directory``.
     :returns: an absolute path; ``None`` for no socket.
     """

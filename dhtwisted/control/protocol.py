@@ -10,7 +10,7 @@ import json
 
 import msgspec
 
-from dhtwisted.opening import file_path
+from dhtwisted.providers.opening import file_path
 
 VERSION = 1
 LONGEST_REQUEST = 64 * 1024
@@ -75,7 +75,7 @@ def data_id(settings):
     """Say which data the configuration names, so that a client finds out whether a server works on its own. It gives nothing away: a
     specification may hold a password.
 
-    :param settings: a :class:`~dhtwisted.config.Settings`.
+    :param settings: a :class:`~dhtwisted.config.settings.Settings`.
     """
     names = [file_path(name) or name for name in (settings.storage.provider, settings.storage.messages)]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

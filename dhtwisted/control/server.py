@@ -48,10 +48,10 @@ class ControlServer:
 
     :param reactor: the reactor to run in.
     :param path: of the socket.
-    :param server: the :class:`~dhtwisted.server.Server`, started.
+    :param server: the :class:`~dhtwisted.core.server.Server`, started.
     :param storage: the opened storage, that of entities.
     :param get_state: an async callable that says how the server is.
-    :param audit: an :class:`~dhtwisted.audit.Audit`.
+    :param audit: an :class:`~dhtwisted.logs.audit.Audit`.
     :ivar callers: the connections that are open.
     """
 

@@ -3,9 +3,9 @@
 import json
 from dataclasses import fields
 
-from dhtwisted.config_kinds import Hidden
+from dhtwisted.config.kinds import Hidden
 from dhtwisted.control.commands import Command
-from dhtwisted.masking import MASK, mask
+from dhtwisted.logs.masking import MASK, mask
 
 
 class Status(Command, tag="status"):

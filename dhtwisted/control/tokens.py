@@ -2,12 +2,12 @@
 
 import json
 
-from dhtwisted.access import Permission
-from dhtwisted.account_input import expiry
+from dhtwisted.config.kinds import Duration
 from dhtwisted.control.commands import Command
+from dhtwisted.core.access import Permission
 from dhtwisted.errors import AccountError, InvalidCredentials
 from dhtwisted.model import ACTIVE
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.timestamps import format_timestamp, parse_timestamp
 
 ACTIONS = {permission: permission.wire_name for permission in Permission} | {Permission.ANY: "*"}
 
@@ -134,3 +134,30 @@ def _refuse_dead(claims, user, is_gone, now):
 
 
 TOKEN_COMMANDS = (CreateToken, ListTokens, RevokeTokens, ShowToken)
+
+
+def expiry(text, now, lifetime):
+    """When a token ends.
+
+    :param text: a duration, a time as clients send it, or ``None``.
+    :param now: milliseconds.
+    :param lifetime: seconds, of a token for which nothing is said.
+    :returns: milliseconds.
+    :raises AccountError: the text is neither, or a time that is past.
+    """
+    if text is None:
+        return now + int(lifetime * 1000)
+    try:
+        return now + int(Duration(lowest=1).from_text(text) * 1000)
+    except ValueError:
+        pass
+    try:
+        expires = parse_timestamp(text)
+    except ValueError:
+        raise AccountError(
+            f"--expires {text!r} is neither a duration such as 30m, 12h or 30d nor a time such as 2030-01-01T00:00:00"
+        ) from None
+    if expires <= now:
+        unit = "; a duration has a unit, such as 30m, 12h or 30d" if text.isdigit() else ""
+        raise AccountError(f"--expires {text!r} is past{unit}")
+    return expires

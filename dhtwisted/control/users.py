@@ -5,7 +5,7 @@ from typing import Literal
 
 from dhtwisted.control.commands import Command
 from dhtwisted.model import ADMINISTRATOR
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.timestamps import format_timestamp
 
 STATUSES = ("active", "locked", "disabled")
 LINES = 500

@@ -2,7 +2,7 @@
 
 import os
 
-from dhtwisted.private_files import open_or_make
+from dhtwisted.kit.private_files import open_or_make
 
 
 class AppendFile:

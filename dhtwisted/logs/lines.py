@@ -7,7 +7,7 @@ from math import isfinite
 
 from twisted.logger import LogLevel, formatEvent
 
-from dhtwisted.masking import MASK, encodable, escaped, is_secret_name, mask
+from dhtwisted.logs.masking import MASK, encodable, escaped, is_secret_name, mask
 
 IDENTITY = ("connection", "address", "user", "action", "request")
 """Fields that say whose event it is; a line of text has them in front."""

@@ -8,10 +8,10 @@ from twisted.logger import ILogObserver, LogLevel
 from twisted.python.components import Componentized
 from zope.interface import implementer
 
-from dhtwisted.line_limit import LineLimit
 from dhtwisted.logs.destinations import open_destination, takes_priority
+from dhtwisted.logs.line_limit import LineLimit
 from dhtwisted.logs.lines import LEVELS, JsonLines, TextLines, level_of
-from dhtwisted.tracing import NAMESPACE as TRACE
+from dhtwisted.logs.tracing import NAMESPACE as TRACE
 
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """As syslog and the journal number them."""
@@ -149,7 +149,7 @@ class ProcessLog:
         application.setComponent(ILogObserver, self._observer)
 
     def reloadable(self, settings):
-        """See :attr:`~dhtwisted.reloading.Reloading.reloadables`."""
+        """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`."""
         return partial(self._take_settings, settings)
 
     def _take_settings(self, settings):

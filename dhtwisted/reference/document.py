@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import msgspec
 
 from dhtwisted.actions import ACTIONS, REST_ONLY
-from dhtwisted.actions.declare import WHOLE
+from dhtwisted.actions.table import WHOLE
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,

@@ -8,7 +8,7 @@ from inspect import cleandoc
 from msgspec.structs import fields as fields_of
 
 from dhtwisted.reference.vocabulary import MEMBERS, REQUIRED, Member
-from dhtwisted.schema import Fields
+from dhtwisted.wire.fields import Fields
 
 ENVELOPE = frozenset({"requestId", "token"})
 """Members of every request; REST has a header for the one and no need of the other."""

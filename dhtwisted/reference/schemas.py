@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Raw, Struct, UnsetType
 
 from dhtwisted.reference.members import describe, members, required
-from dhtwisted.resources import Resource
-from dhtwisted.schema import Timestamp
-from dhtwisted.timestamps import LATEST
+from dhtwisted.wire.fields import Timestamp
+from dhtwisted.wire.resources import Resource
+from dhtwisted.wire.timestamps import LATEST
 
 SINCE_1970 = "^(19[7-9]|[2-9][0-9]{2})[0-9]-"
 GIVEN_TIMESTAMP = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from dhtwisted.schema import MAX_NAME, MAX_SUBSCRIPTION_LIST
+from dhtwisted.wire.fields import MAX_NAME, MAX_SUBSCRIPTION_LIST
 
 Member = namedtuple("Member", "meaning keywords")
 """``keywords``: of JSON Schema, for values other than null."""

@@ -20,7 +20,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.interfaces import IAuthProvider
 from dhtwisted.model import ACTIVE, DISABLED, LOCKED_OUT, Claims, User
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.contract import Watched, begin, must_raise
 
 LOGIN, PASSWORD = "anna", "correct horse"

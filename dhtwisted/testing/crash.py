@@ -15,8 +15,8 @@ from twisted.internet.task import react
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, Network, Notification
 from dhtwisted.testing.killed_process import read_contract
-from dhtwisted.testing.last_calls import LAST_CALLS
-from dhtwisted.testing.storage_base import check_empty
+from dhtwisted.testing.storage.base import check_empty
+from dhtwisted.testing.storage.last_calls import LAST_CALLS
 
 WRITERS = 20
 """So many write at the same time, so that they meet in commits."""

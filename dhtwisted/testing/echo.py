@@ -11,10 +11,10 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-from dhtwisted.budget import Budget
-from dhtwisted.config import Settings
-from dhtwisted.metrics import Metrics
-from dhtwisted.transports.websocket import DeviceHiveFactory, DeviceHiveProtocol
+from dhtwisted.config.settings import Settings
+from dhtwisted.core.budget import Budget
+from dhtwisted.core.counters import Metrics
+from dhtwisted.transports.websocket.protocol import DeviceHiveFactory, DeviceHiveProtocol
 
 MESSAGE_SIZE = 64 * 1024**2
 """Bytes; the largest message of the Autobahn test suite has a quarter of it."""
@@ -72,7 +72,7 @@ class EchoSession:
 
 
 class EchoSessions:
-    """Makes sessions, as :class:`~dhtwisted.session.SessionFactory` does."""
+    """Makes sessions, as :class:`~dhtwisted.fronts.session.SessionFactory` does."""
 
     def __init__(self, server):
         self.server = server

@@ -9,17 +9,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from dhtwisted.access import EVERYTHING, Permission
-from dhtwisted.auth import JWTAuth
-from dhtwisted.bootstrap import bootstrap
-from dhtwisted.bus.local import LocalBus
-from dhtwisted.config import Settings
-from dhtwisted.coroutines import run
+from dhtwisted.config.settings import Settings
+from dhtwisted.core.access import EVERYTHING, Permission
+from dhtwisted.core.coroutines import run
+from dhtwisted.core.server import Server
+from dhtwisted.fronts.session import SessionFactory
 from dhtwisted.interfaces import IOutput
 from dhtwisted.model import CLIENT, Claims, User, fold_login
-from dhtwisted.server import Server
-from dhtwisted.session import SessionFactory
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.jwt.auth import JWTAuth
+from dhtwisted.providers.local_bus import LocalBus
+from dhtwisted.providers.memory import MemoryStorage
+from dhtwisted.service.bootstrap import bootstrap
 
 START = 1_767_323_045.678
 """What the clock of a :class:`MemoryServer` shows at first: 2026-01-02T03:04:05.678."""
@@ -44,7 +44,7 @@ class MemoryServer:
         :param real_time: take the time from the reactor, as a server with real sockets must.
         :param clock: the ``clock`` of another server, to use instead of one of its own.
         :param storage: an opened storage to use instead of memory; it is not closed here. Several servers may share one.
-        :param bus: a bus to use instead of a local one, such as :mod:`dhtwisted.testing.shared_bus` has for several servers.
+        :param bus: a bus to use instead of a local one, such as :mod:`dhtwisted.testing.bus.shared` has for several servers.
         :param sections: settings to change, by section: ``limits={"list_size": 5}``.
         """
         self = cls()

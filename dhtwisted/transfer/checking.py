@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from dhtwisted.addresses import limit_key, plain_address
-from dhtwisted.errors import ApiError, MissingCommand, MissingNotification
-from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, Network, Notification, User
-from dhtwisted.password_records import parse_record
-from dhtwisted.rules import (
+from dhtwisted.core.addresses import limit_key, plain_address
+from dhtwisted.core.rules import (
     check_configuration,
     check_device_name,
     check_group,
@@ -20,6 +17,9 @@ from dhtwisted.rules import (
     check_text,
     checked_login,
 )
+from dhtwisted.errors import ApiError, MissingCommand, MissingNotification
+from dhtwisted.kit.password_records import parse_record
+from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, Network, Notification, User
 
 MOST_ADDRESSES = 16
 """Known addresses of a user."""

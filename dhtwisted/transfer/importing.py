@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import Duplicate, TransferError, Unstorable
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, EntityQuery, MessageQuery
-from dhtwisted.timestamps import parse_timestamp
 from dhtwisted.transfer.unfinished import find_unfinished, mark_unfinished, unmark
+from dhtwisted.wire.timestamps import parse_timestamp
 
 MESSAGES_AT_ONCE, ENTITIES_AT_ONCE = 500, 50
 """Of entities fewer: each has a commit of its own where a storage does not gather them, and the last of them waits for all."""

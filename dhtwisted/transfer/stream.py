@@ -5,8 +5,8 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from dhtwisted.edited_text import without_mark
 from dhtwisted.errors import UNREADABLE, TransferError
+from dhtwisted.kit.edited_text import without_mark
 from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dhtwisted.addresses import TrustedProxies, limit_key
+from dhtwisted.core.addresses import TrustedProxies, limit_key
 from dhtwisted.errors import ServiceUnavailable
-from dhtwisted.process import most_connections
+from dhtwisted.transports.capacity import most_connections
 from dhtwisted.transports.forwarding import read_client
 from dhtwisted.transports.unnamed_proxies import UnnamedProxies
 
@@ -24,7 +24,7 @@ class Admission:
     :param settings: the whole configuration.
     :param refused: called with the name of the limit when one refuses something.
     :ivar open: how many connections there are, of any sort.
-    :ivar proxies: a :class:`~dhtwisted.addresses.TrustedProxies`.
+    :ivar proxies: a :class:`~dhtwisted.core.addresses.TrustedProxies`.
     """
 
     def __init__(self, settings, refused):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from dhtwisted.addresses import plain_address
+from dhtwisted.core.addresses import plain_address
 from dhtwisted.errors import UnclearForwarding
 
 FOR, PROTO, HOST, PORT = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"
@@ -46,8 +46,8 @@ def read_client(values, peer, proxies):
     """Find out who sent a request.
 
     :param values: gives the values of a header, ``bytes -> [bytes]``, by its lower-case name and in the order in which they came.
-    :param peer: the address of the other end of the connection, as :func:`~dhtwisted.addresses.peer_address` gives it.
-    :param proxies: a :class:`~dhtwisted.addresses.TrustedProxies`.
+    :param peer: the address of the other end of the connection, as :func:`~dhtwisted.core.addresses.peer_address` gives it.
+    :param proxies: a :class:`~dhtwisted.core.addresses.TrustedProxies`.
     :returns: a :class:`Client`.
     :raises UnclearForwarding: a trusted proxy passes on ``Forwarded`` that cannot be read, or that names another client than
         ``X-Forwarded-For``. One of the two is then the client's own, and which one cannot be known.

@@ -14,17 +14,17 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.addresses import peer_address
+from dhtwisted.core.addresses import peer_address
 from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedHttp, RequestTimeout, ServiceUnavailable
-from dhtwisted.session import SessionFactory
+from dhtwisted.fronts.session import SessionFactory
 from dhtwisted.transports.admission import Admission
-from dhtwisted.transports.answers import refusal
-from dhtwisted.transports.deadlines import Deadlines, Unheard
+from dhtwisted.transports.connection_deadlines import Deadlines, Unheard
+from dhtwisted.transports.http.answers import refusal
+from dhtwisted.transports.http.rest import RestSite
+from dhtwisted.transports.http.upgrade import Head
 from dhtwisted.transports.locator import Locator
 from dhtwisted.transports.proxy_protocol import is_announced
-from dhtwisted.transports.rest import RestSite
-from dhtwisted.transports.upgrade import Head
-from dhtwisted.transports.websocket import DeviceHiveFactory
+from dhtwisted.transports.websocket.protocol import DeviceHiveFactory
 
 MAX_HEAD = 16384
 TICK = 1.0
@@ -118,7 +118,7 @@ class Port(Protocol):
     def open_websocket(self, head, rest):
         """Go on with a WebSocket where plain HTTP was spoken so far.
 
-        :param head: the :class:`~dhtwisted.transports.upgrade.Head` that asks for it.
+        :param head: the :class:`~dhtwisted.transports.http.upgrade.Head` that asks for it.
         :param rest: what came after it.
         """
         self._target = None
@@ -207,11 +207,11 @@ class Port(Protocol):
 class PortFactory(Factory):
     """Serves every endpoint of a server.
 
-    :param server: a started :class:`~dhtwisted.server.Server`.
+    :param server: a started :class:`~dhtwisted.core.server.Server`.
     :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts what is open.
     :ivar ports: every connection that is open, of any sort.
     :ivar undecided: those of them that have not said yet what they want.
-    :ivar deadlines: a :class:`~dhtwisted.transports.deadlines.Deadlines`.
+    :ivar deadlines: a :class:`~dhtwisted.transports.connection_deadlines.Deadlines`.
     :ivar refused: called with the name of a limit that has refused something.
     :ivar is_debugging: whether the log takes lines about each connection.
     """
@@ -243,7 +243,8 @@ class PortFactory(Factory):
         self.handshake_timeout = settings.limits.handshake_timeout
 
     def reloadable(self, settings):
-        """See :attr:`~dhtwisted.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be let in any more."""
+        """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be
+        let in any more."""
 
         def take():
             self.admission.set_limits(settings)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from dhtwisted.addresses import plain_address
+from dhtwisted.core.addresses import plain_address
 
 LONGEST_LINE = 107
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

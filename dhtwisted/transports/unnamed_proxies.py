@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from twisted.logger import Logger
 
-from dhtwisted.addresses import UNIX, TrustedProxies
+from dhtwisted.core.addresses import UNIX, TrustedProxies
 from dhtwisted.errors import UnclearForwarding
 from dhtwisted.transports.forwarding import FOR, FORWARDED, read_client
 

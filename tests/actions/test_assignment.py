@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_twisted
 
-from dhtwisted.access import Permission
+from dhtwisted.core.access import Permission
 from dhtwisted.model import DeviceType, Network, User
 
 NOWHERE = frozenset()

@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.model import Device
-from dhtwisted.timestamps import format_timestamp
+from dhtwisted.wire.timestamps import format_timestamp
 
 NOW = "2026-01-02T03:04:05.678"
 EMPTY = {"parameters": None, "lifetime": None, "status": None, "result": None}

@@ -4,9 +4,9 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.actions.configuration import HIDDEN
-from dhtwisted.auth import JWTAuth
-from dhtwisted.signing_key import SigningKey
-from tests.rest_api import client
+from dhtwisted.providers.jwt.auth import JWTAuth
+from dhtwisted.providers.jwt.signing_key import SigningKey
+from tests.support.rest_api import client
 
 SECRET = "a secret of forty characters for the tests"
 

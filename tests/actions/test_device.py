@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.model import Command, Device, DeviceType, MessageQuery, Network, Notification, User
-from dhtwisted.timestamps import parse_timestamp
+from dhtwisted.wire.timestamps import parse_timestamp
 
 PUMP = {"id": "pump", "name": "Pump", "data": {"floor": 2}, "networkId": 2, "deviceTypeId": 2, "isBlocked": True}
 

@@ -6,13 +6,13 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from dhtwisted.auth import JWTAuth
 from dhtwisted.model import Device, DeviceToken, EntityQuery, User
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.jwt.auth import JWTAuth
+from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.server import START
 from tests.actions.test_device_token import bound, connected
-from tests.delaying import DelayingStorage
-from tests.rest_api import RestClient
+from tests.support.delaying import DelayingStorage
+from tests.support.rest_api import RestClient
 
 
 @pytest_twisted.async_yield_fixture

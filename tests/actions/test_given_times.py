@@ -3,10 +3,10 @@
 import pytest
 import pytest_twisted
 
+from dhtwisted.core.server import MOST_AHEAD
 from dhtwisted.model import Device
-from dhtwisted.server import MOST_AHEAD
-from dhtwisted.timestamps import format_timestamp
-from tests import rest_api
+from dhtwisted.wire.timestamps import format_timestamp
+from tests.support import rest_api
 
 YEAR_2099 = 4_070_908_800_000
 

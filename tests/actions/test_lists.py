@@ -12,10 +12,10 @@ import pytest_twisted
 from dhtwisted.actions import ACTIONS, REST_ONLY, lists
 from dhtwisted.actions.lists import Elements, Given
 from dhtwisted.errors import AccessDenied, ServiceUnavailable, Unauthorized
+from dhtwisted.fronts.rest import Call, Caller, RestApi
 from dhtwisted.model import Device, DeviceToken, DeviceType, Network, User
-from dhtwisted.rest import Call, Caller, RestApi
 from dhtwisted.testing.server import START
-from tests import rest_api
+from tests.support import rest_api
 
 MANY, LONG = 40, "x" * 100
 LIST_BYTES = 2000
@@ -331,8 +331,8 @@ class _Watched:
 
 @pytest_twisted.async_yield_fixture
 async def open_any(request, reactor, tmp_path):
-    from dhtwisted.storage.file import FileStorage
-    from dhtwisted.storage.memory import MemoryStorage
+    from dhtwisted.providers.memory import MemoryStorage
+    from dhtwisted.providers.sqlite.storage import FileStorage
 
     opened = []
 

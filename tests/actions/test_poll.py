@@ -3,13 +3,13 @@
 import pytest
 import pytest_twisted
 
-from dhtwisted.deadlines import SWEEP
+from dhtwisted.core.polls import MOST_HELD
+from dhtwisted.core.request_deadlines import SWEEP
 from dhtwisted.model import Command, Notification, User
-from dhtwisted.polls import MOST_HELD
-from dhtwisted.timestamps import format_timestamp
-from tests.delaying import DelayingStorage
-from tests.other_node import OtherNode
-from tests.rest_api import client
+from dhtwisted.wire.timestamps import format_timestamp
+from tests.support.delaying import DelayingStorage
+from tests.support.other_node import OtherNode
+from tests.support.rest_api import client
 
 LONG_AGO = "2020-01-01T00:00:00"
 MILLISECOND = 0.0011

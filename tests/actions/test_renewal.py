@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from dhtwisted.model import ADMINISTRATOR, User
 from dhtwisted.testing.server import PASSWORD
-from tests.rest_api import RestClient
+from tests.support.rest_api import RestClient
 
 NEW_PASSWORD = "another-one"
 CHANGE = {"password": NEW_PASSWORD}

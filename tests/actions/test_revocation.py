@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from dhtwisted.errors import InvalidCredentials
 from dhtwisted.model import ADMINISTRATOR, CLIENT, EntityQuery, User
 from dhtwisted.testing.server import PASSWORD
-from tests.rest_api import client as rest_client
+from tests.support.rest_api import client as rest_client
 
 UNAUTHORIZED = (401, "Unauthorized")
 NEW_PASSWORD = "another-one"

@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.model import Device, DeviceType, Network
-from dhtwisted.schema import MAX_SUBSCRIPTION_LIST
+from dhtwisted.wire.fields import MAX_SUBSCRIPTION_LIST
 
 KINDS = ["command", "notification"]
 each_kind = pytest.mark.parametrize("kind", KINDS)

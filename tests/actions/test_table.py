@@ -4,11 +4,11 @@ import inspect
 
 import pytest
 
-from dhtwisted.access import Permission
 from dhtwisted.actions import ACTIONS, REST_ONLY
-from dhtwisted.actions.declare import action
-from dhtwisted.schema import Fields
-from tests.transcript import transcripts
+from dhtwisted.actions.table import action
+from dhtwisted.core.access import Permission
+from dhtwisted.wire.fields import Fields
+from tests.support.transcript import transcripts
 
 NEEDED = {
     "authenticate": set(),

@@ -6,11 +6,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from dhtwisted.access import ALL_PERMISSIONS, Permission, Principal
+from dhtwisted.core.access import ALL_PERMISSIONS, Permission, Principal
 from dhtwisted.errors import AuthUnavailable
 from dhtwisted.model import ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
 from dhtwisted.testing.server import PASSWORD, MemoryServer, at_once
-from tests.rest_api import RestClient, client
+from tests.support.rest_api import RestClient, client
 
 ACCESS, REFRESH = 1_800_000, 15_724_800_000
 CLIENT_DEFAULTS = {2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17}

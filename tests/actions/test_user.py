@@ -3,9 +3,9 @@
 import pytest
 import pytest_twisted
 
-from dhtwisted.access import Permission
+from dhtwisted.core.access import Permission
 from dhtwisted.model import ADMINISTRATOR, EntityQuery, User
-from tests.rest_api import client
+from tests.support.rest_api import client
 
 EVERYBODY = EntityQuery()
 NEEDS_ADMINISTRATOR = (403, "Admin permissions required for this action")

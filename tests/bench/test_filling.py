@@ -3,7 +3,7 @@ from msgspec import json
 
 from bench.filling import ASKED, DAY, SHARE, Filling, fill
 from dhtwisted.model import MessageQuery, Notification
-from dhtwisted.storage.file import FileStorage
+from dhtwisted.providers.sqlite.storage import FileStorage
 
 FILLING = Filling(1_790_000_000_000, 1500, 7)
 

@@ -5,7 +5,7 @@ import pytest
 
 from bench.figures import Failed
 from bench.processes import Process
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 SLEEPS = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)"]
 

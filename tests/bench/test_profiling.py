@@ -9,14 +9,14 @@ from bench.profiling import LAYERS, OTHER, layer_of, shares, table
     ("frame", "layer"),
     [
         ("doPoll (twisted/internet/epollreactor.py:215)", 0),
-        ("take_text_frames (dhtwisted/transports/frames.py:60)", 1),
-        ("QueuedOutput.flush (dhtwisted/transports/output.py:104)", 2),
-        ("Session.receive (dhtwisted/session.py)", 3),
-        ("reply (dhtwisted/envelope.py:129)", 4),
+        ("take_text_frames (dhtwisted/transports/websocket/frames.py:60)", 1),
+        ("QueuedOutput.flush (dhtwisted/transports/websocket/writing.py:104)", 2),
+        ("Session.receive (dhtwisted/fronts/session.py)", 3),
+        ("reply (dhtwisted/wire/envelope.py:129)", 4),
         ("notification_insert (dhtwisted/actions/notification.py:65)", 5),
-        ("append (dhtwisted/storage/memory.py:72)", 6),
-        ("Broker.deliver (dhtwisted/broker.py:192)", 7),
-        ("event_body (dhtwisted/resources.py:206)", 8),
+        ("append (dhtwisted/providers/memory.py:72)", 6),
+        ("Broker.deliver (dhtwisted/core/broker.py:192)", 7),
+        ("event_body (dhtwisted/wire/resources.py:206)", 8),
     ],
 )
 def test_functions_belong_to_layers(frame, layer):
@@ -31,7 +31,7 @@ def test_what_belongs_to_none_is_shown_too(frame):
 def test_the_innermost_function_counts_and_threads_at_rest_do_not():
     raw = (
         "main (a.py);doPoll (twisted/internet/epollreactor.py:215) 30\n"
-        "main (a.py);doPoll (twisted/internet/epollreactor.py:215);reply (dhtwisted/envelope.py:129) 10\n"
+        "main (a.py);doPoll (twisted/internet/epollreactor.py:215);reply (dhtwisted/wire/envelope.py:129) 10\n"
         "work (twisted/_threads/_threadworker.py:74);wait (threading.py:295) 1000\n"
     )
     assert shares(raw) == {LAYERS[0][0]: 0.75, LAYERS[4][0]: 0.25}

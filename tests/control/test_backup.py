@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import pytest_twisted
 
-from dhtwisted.config import Settings, StorageSettings
+from dhtwisted.config.settings import Settings, StorageSettings
 from dhtwisted.control.backup import Backup
 from dhtwisted.control.commands import Context
 from dhtwisted.errors import CommandError
 from dhtwisted.model import Network, StoredBytes, User
-from dhtwisted.storage.file import FileStorage
-from dhtwisted.testing.storage_base import command, notification
+from dhtwisted.providers.sqlite.storage import FileStorage
+from dhtwisted.testing.storage.base import command, notification
 
 
 @pytest_twisted.async_yield_fixture

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from dhtwisted.config import ServerSettings, Settings, StorageSettings
+from dhtwisted.config.settings import ServerSettings, Settings, StorageSettings
 from dhtwisted.control import place
 from dhtwisted.errors import CommandError, ConfigurationError
 

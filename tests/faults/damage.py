@@ -18,9 +18,9 @@ from twisted.internet.task import react
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.model import Command, Device, EntityQuery, MessageQuery, Network, Notification, User
-from dhtwisted.storage.file import FileStorage
-from dhtwisted.storage.sqlite_database import FileLock
-from tests.packages import ROOT
+from dhtwisted.providers.sqlite.database import FileLock
+from dhtwisted.providers.sqlite.storage import FileStorage
+from tests.support.packages import ROOT
 
 NAME = "hive.sqlite"
 SUFFIXES = ("", "-wal", ".mark")

@@ -15,7 +15,7 @@ from collections import namedtuple
 
 from tests.faults.corpus import frame
 from tests.faults.measures import raise_own_file_limit, resident
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.system.process import PASSWORD, ServerProcess
 
 WITHIN, PATIENCE = 2.0, 90.0

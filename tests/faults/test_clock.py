@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.wire import Wire
+from tests.support.waiting import wait_until
 from tests.system.process import PASSWORD
-from tests.waiting import wait_until
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 HOUR, DAY = 3600, 86400

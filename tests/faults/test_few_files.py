@@ -2,11 +2,11 @@
 
 import time
 
-from dhtwisted.process import OTHER_FILES
+from dhtwisted.transports.capacity import OTHER_FILES
 from tests.faults.measures import cpu_seconds, raise_own_file_limit
 from tests.faults.wire import Wire
+from tests.support.waiting import wait_until
 from tests.system.process import DEVICEHIVE, Client
-from tests.waiting import wait_until
 
 FILES = 200
 CLIENTS = 400

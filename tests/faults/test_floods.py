@@ -10,8 +10,8 @@ import pytest
 from tests.faults.corpus import CLOSE, MASK, PING, TEXT, frame
 from tests.faults.measures import resident, slowest_answer
 from tests.faults.wire import Wire
+from tests.support.waiting import wait_until
 from tests.system.process import PASSWORD
-from tests.waiting import wait_until
 
 MEGABYTES = 30
 """By which the server may grow meanwhile: some buffers, and what Python keeps."""

@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 
 from dhtwisted.transports.admission import REFUSALS
-from tests.certificates import write_certificate
 from tests.faults.measures import open_files, raise_own_file_limit, resident, slowest_answer
-from tests.waiting import wait_until
+from tests.support.certificates import write_certificate
+from tests.support.waiting import wait_until
 
 SILENT, SLOW = 2000, 100
 HANDSHAKE_SECONDS = 2

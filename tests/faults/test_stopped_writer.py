@@ -7,7 +7,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.storage.writers import has_ended, writer_of
+from tests.support.writers import has_ended, writer_of
 from tests.system.process import PASSWORD
 
 CONTRACT, STOP = 10, 15

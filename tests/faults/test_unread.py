@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from tests.certificates import write_certificate
 from tests.faults.corpus import frame
 from tests.faults.measures import resident
 from tests.faults.wire import Wire
+from tests.support.certificates import write_certificate
 from tests.system.process import PASSWORD
 
 pytestmark = pytest.mark.slow

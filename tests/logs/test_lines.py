@@ -52,7 +52,7 @@ def failure(error):
 
 
 def event(text, **fields):
-    return {"log_format": text, "log_level": LogLevel.warn, "log_time": TIME, "log_namespace": "dhtwisted.server.Server"} | fields
+    return {"log_format": text, "log_level": LogLevel.warn, "log_time": TIME, "log_namespace": "dhtwisted.core.server.Server"} | fields
 
 
 objects = st.one_of(
@@ -105,7 +105,7 @@ def test_any_event_is_one_line_of_text(anything):
 def test_text():
     said = event("it {what}", what="broke", connection=12, address="192.0.2.1", user=3, action="device/save", request='"7"')
     assert TextLines().line(said) == (
-        '2026-01-02T03:04:05.678Z warn  server [connection=12 address=192.0.2.1 user=3 action=device/save request="7"] it broke'
+        '2026-01-02T03:04:05.678Z warn  core.server [connection=12 address=192.0.2.1 user=3 action=device/save request="7"] it broke'
     )
 
 
@@ -114,7 +114,7 @@ def test_json():
     assert json.loads(JsonLines().line(said)) == {
         "time": "2026-01-02T03:04:05.678Z",
         "level": "warn",
-        "logger": "dhtwisted.server.Server",
+        "logger": "dhtwisted.core.server.Server",
         "message": "it broke",
         "what": "broke",
         "connection": 12,

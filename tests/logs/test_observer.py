@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, LogLevel
 from zope.interface.verify import verifyObject
 
-from dhtwisted.config import LogSettings, Settings
+from dhtwisted.config.settings import LogSettings, Settings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.line_limit import LINES_PER_WINDOW, WINDOW
+from dhtwisted.logs.line_limit import LINES_PER_WINDOW, WINDOW
 from dhtwisted.logs.lines import JsonLines, TextLines
 from dhtwisted.logs.observer import LineObserver, ProcessLog
 from tests.logs.test_lines import Hostile, events

@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from tests.packages import ROOT, install
+from tests.support.packages import ROOT, install
 from tests.system.process import ServerProcess
 from tests.system.shell import run
 

@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 
 import websocket
 
+from tests.support.waiting import wait_until
 from tests.system.process import Client, Refused
 from tests.system.report import KINDS, NAME, Report, read_stored
-from tests.waiting import wait_until
 
 PATIENCE = 60
 """Seconds after which a connection that gives no answer is given up, and a wait fails."""

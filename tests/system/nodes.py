@@ -1,6 +1,6 @@
 """Several servers on one PostgreSQL database, each as a process."""
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.system.process import ServerProcess
 
 SECRET = "a key that all nodes share, of forty bytes"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from dhtwisted.endpoints import loopback_addresses
-from tests.certificates import write_certificate
-from tests.ports import free_port
+from dhtwisted.config.endpoints import loopback_addresses
+from tests.support.certificates import write_certificate
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from tests.system.process import Client
-from tests.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text(encoding="utf-8")
 SECONDS = 30

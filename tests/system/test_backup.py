@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tests.packages import ROOT, path_of
+from tests.support.packages import ROOT, path_of
 from tests.system.load import Load
 from tests.system.process import Client
 from tests.system.report import read_stored

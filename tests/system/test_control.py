@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from tests.support.waiting import wait_until
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, START_SECONDS, Client, Refused, ServerProcess
 from tests.system.shell import STORAGE, done, failed, log_in, run
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -270,8 +270,12 @@ def test_another_account_is_refused_also_where_the_file_would_let_it_in(seen):
 AS_NOBODY = f"""
 import os
 from twisted.internet import reactor
-from dhtwisted import account_commands, auth, command_line, providers, transfer_commands
-from dhtwisted.storage import file
+from dhtwisted.cli import users as account_commands
+from dhtwisted.providers.jwt import auth
+from dhtwisted.cli import main as command_line
+from dhtwisted.providers import lookup as providers
+from dhtwisted.cli import transfer as transfer_commands
+from dhtwisted.providers.sqlite import storage as file
 providers.declarations()
 os.setgroups([])
 os.setresgid({NOBODY}, {NOBODY}, {NOBODY})

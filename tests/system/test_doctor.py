@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from dhtwisted import __version__
-from tests.certificates import write_certificate
-from tests.ports import free_port
+from tests.support.certificates import write_certificate
+from tests.support.ports import free_port
 from tests.system.process import CHECKOUT, DEVICEHIVE, Client
 
 KEY = "DHTWISTED_AUTH_SECRET"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.system.load import Load
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ from copy import deepcopy
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from tests.system.load import Load
 from tests.system.report import Report, read_stored
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

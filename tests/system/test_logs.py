@@ -13,8 +13,8 @@ import urllib.request
 import pytest
 import websocket
 
+from tests.support.waiting import wait_until
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client
-from tests.waiting import wait_until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info |warn |error|critical) \S+ .+")
 SECRETS = ("hunter", "eyJ", PASSWORD, "sesame", "scrypt$")
@@ -91,7 +91,7 @@ def test_no_secret_at_any_level_and_one_line_for_each_event(start, tmp_path, for
     assert "a login failed" in server.log
     if form == "text":
         assert [line for line in lines if not LINE.fullmatch(line) or not line.isprintable()] == []
-        assert re.search(r"debug session \[connection=1 address=127\.0\.0\.1 user=1\] authenticated", server.log)
+        assert re.search(r"debug fronts.session \[connection=1 address=127\.0\.0\.1 user=1\] authenticated", server.log)
     else:
         found = [json.loads(line) for line in lines]
         assert any(line["message"] == "authenticated" and line["user"] == 1 and line["connection"] == 1 for line in found)

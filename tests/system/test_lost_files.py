@@ -10,10 +10,10 @@ from contextlib import closing
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 from tests.system.process import Client, Refused
 from tests.system.test_doctor import examine
-from tests.waiting import wait_until
 
 
 def readiness(port):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.packages import ROOT, path_of
+from tests.support.packages import ROOT, path_of
 from tests.system.process import ServerProcess
 
 

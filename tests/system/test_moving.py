@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.packages import ROOT, path_of
+from tests.cli.test_server_options import environment
+from tests.support.packages import ROOT, path_of
 from tests.system.process import DEVICEHIVE, PASSWORD, Client
-from tests.test_tap import environment
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from tests.proxy import FaultProxy
+from tests.support.proxy import FaultProxy
+from tests.support.waiting import wait_until
 from tests.system.load import Load
 from tests.system.nodes import Nodes
 from tests.system.process import Refused
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

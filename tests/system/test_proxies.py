@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.certificates import write_certificate
+from tests.support.certificates import write_certificate
 from tests.system.process import PASSWORD
 from tests.system.proxies import HOST, PAGE, block, endpoint, haproxy, haproxy_passing, haproxy_passing_v1, nginx, server_settings
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 import websocket
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.system.load import Load
 from tests.system.process import DEVICEHIVE, Client
 

@@ -10,9 +10,9 @@ import uuid
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tests.system.process import DEVICEHIVE
 from tests.system.supervisor import NotifySocket, activated
-from tests.waiting import wait_until
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "devicehive")
 

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 import websocket
 
-from tests.certificates import write_certificate
+from tests.support.certificates import write_certificate
 from tests.system.process import Client
 
 

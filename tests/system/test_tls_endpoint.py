@@ -8,9 +8,9 @@ import warnings
 
 import pytest
 
-from tests.certificates import Authority, write_certificate
+from tests.support.certificates import Authority, write_certificate
+from tests.support.waiting import wait_until
 from tests.system.process import Client
-from tests.waiting import wait_until
 
 ENDPOINT = "tls:tcp:0:interface=127.0.0.1"
 GET = b"GET /api/rest/info HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"

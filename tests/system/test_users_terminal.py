@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, ServerProcess
 from tests.system.test_users import STORAGE, log_in
 

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from tests.ports import free_port
-from tests.storage.writers import has_ended, writer_of
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+from tests.support.writers import has_ended, writer_of
 from tests.system.load import Load
 from tests.system.process import DEVICEHIVE
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

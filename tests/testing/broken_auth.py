@@ -3,8 +3,8 @@
 import pytest
 from twisted.internet.defer import Deferred
 
-from dhtwisted.auth import JWTAuth
 from dhtwisted.errors import InvalidCredentials, UnknownLogin
+from dhtwisted.providers.jwt.auth import JWTAuth
 from dhtwisted.testing.auth import AuthContract
 from dhtwisted.testing.server import settings
 

@@ -16,9 +16,9 @@ from zope.interface import implementer, implementer_only
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IMessageStorage
 from dhtwisted.model import MESSAGE_KINDS, Command, DeviceToken, MessageQuery, User
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.storage import BackedUpStorageContract, DurableStorageContract, EntityStorageContract, MessageStorageContract
-from dhtwisted.testing.storage_base import command, notification
+from dhtwisted.testing.storage.base import command, notification
 
 CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete")
 

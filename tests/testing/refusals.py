@@ -5,7 +5,7 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 
 SECONDS = 200
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from dhtwisted.model import ENTITY_KINDS
-from dhtwisted.testing.storage_durable import ENTITIES
+from dhtwisted.testing.storage.durable import ENTITIES
 from tests.testing.broken_storages import CHANGING, Sound
 from tests.testing.refusals import run_suite
 

@@ -5,8 +5,8 @@ from twisted.internet.task import Clock
 
 from dhtwisted.model import Device
 from dhtwisted.testing.bus import SharedBusContract
-from dhtwisted.testing.bus_base import Receiver, event
-from dhtwisted.testing.shared_bus import Hub
+from dhtwisted.testing.bus.base import Receiver, event
+from dhtwisted.testing.bus.shared import Hub
 
 
 class TestSharedBus(SharedBusContract):

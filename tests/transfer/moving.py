@@ -4,7 +4,7 @@ import io
 
 from dhtwisted.errors import Duplicate
 from dhtwisted.model import ADMINISTRATOR, Configuration, Device, DeviceToken, DeviceType, EntityQuery, MessageQuery, Network, User
-from dhtwisted.testing.storage_base import command, notification
+from dhtwisted.testing.storage.base import command, notification
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.importing import Import
 from dhtwisted.transfer.records import KINDS

@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 
 from dhtwisted.errors import ConfigurationError, TransferError
 from dhtwisted.model import Command, MessageQuery, Notification, User
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.server import at_once
-from dhtwisted.testing.storage_base import notification
+from dhtwisted.testing.storage.base import notification
 from dhtwisted.transfer.exporting import PAGE
 from dhtwisted.transfer.unfinished import mark_unfinished
 from tests.transfer.moving import ENTITIES, MESSAGES, NOW, exported, fill

@@ -13,17 +13,17 @@ from twisted.internet.task import Clock
 from dhtwisted.errors import ConfigurationError, Duplicate, StorageUnavailable, TransferError, Unstorable
 from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import Command, Configuration, Device, MessageQuery, Network, Notification, User
-from dhtwisted.storage.file import FileStorage
-from dhtwisted.storage.memory import MemoryStorage
+from dhtwisted.providers.memory import MemoryStorage
+from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.server import at_once
-from dhtwisted.testing.storage_base import StorageContract, command, notification
+from dhtwisted.testing.storage.base import StorageContract, command, notification
 from dhtwisted.testing.strategies import entities, stored_messages
-from dhtwisted.timestamps import parse_timestamp
 from dhtwisted.transfer import importing
 from dhtwisted.transfer.importing import batches
 from dhtwisted.transfer.stream import Entry
 from dhtwisted.transfer.unfinished import find_unfinished, refuse_unfinished
-from tests.packages import ROOT
+from dhtwisted.wire.timestamps import parse_timestamp
+from tests.support.packages import ROOT
 from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed, contents, exported, fill, imported
 
 sys.path.append(str(ROOT / "tests" / "example_storage"))

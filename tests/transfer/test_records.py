@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from dhtwisted.errors import TransferError
 from dhtwisted.model import Device, Network, Notification
-from dhtwisted.testing.storage_base import notification
+from dhtwisted.testing.storage.base import notification
 from dhtwisted.testing.strategies import ODD_JSON, entities, stored_commands, stored_notifications
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 from tests.transfer.moving import ENTITIES, MESSAGES

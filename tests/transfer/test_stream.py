@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from dhtwisted.errors import TransferError
 from dhtwisted.model import Network
-from dhtwisted.testing.storage_base import notification
+from dhtwisted.testing.storage.base import notification
 from dhtwisted.transfer import stream
 from dhtwisted.transfer.records import KINDS
 from dhtwisted.transfer.stream import Header, Reader, Writer
-from tests.packages import ROOT
+from tests.support.packages import ROOT
 from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed
 
 HEADER = b'{"format":"dhtwisted export","version":4,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'

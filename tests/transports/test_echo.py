@@ -10,10 +10,10 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 
 from dhtwisted.testing import echo_factory
-from dhtwisted.transports.websocket import MAX_SMALL_FRAMES
-from tests.certificates import write_certificate
-from tests.transports import raw
-from tests.transports.raw import BINARY, CLOSE, PING, PONG, TEXT, frame
+from dhtwisted.transports.websocket.protocol import MAX_SMALL_FRAMES
+from tests.support import raw
+from tests.support.certificates import write_certificate
+from tests.support.raw import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 NO_MASK = bytes(4)
 """Quick to make, where much is sent."""

@@ -9,9 +9,9 @@ import re
 import pytest
 import pytest_twisted
 
-from tests.transcript import Connection, Transcript, transcripts
-from tests.transports import raw
-from tests.world import furnish
+from tests.support import raw
+from tests.support.transcript import Connection, Transcript, transcripts
+from tests.support.world import furnish
 
 UPGRADE = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

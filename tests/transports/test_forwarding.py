@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtwisted.addresses import TrustedProxies
+from dhtwisted.core.addresses import TrustedProxies
 from dhtwisted.errors import UnclearForwarding
 from dhtwisted.transports.forwarding import Client, forwarded_elements, public_authority, read_client
 

@@ -4,7 +4,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from tests.transports.raw import HANDSHAKE, PING, frame
+from tests.support.raw import HANDSHAKE, PING, frame
 
 
 @pytest_twisted.ensureDeferred

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from dhtwisted.errors import ServiceUnavailable
-from dhtwisted.transports.http_request import HttpRequest
+from dhtwisted.transports.http.request import HttpRequest
 
 LARGE = b"x" * 1_000_000
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import pytest_twisted
 
-from dhtwisted.audit import Audit
-from dhtwisted.config import Settings
+from dhtwisted.config.settings import Settings
+from dhtwisted.logs.audit import Audit
 from dhtwisted.model import Device
 from dhtwisted.testing.server import PASSWORD
-from tests.transports import raw
+from tests.support import raw
 
 TRUSTING = {"trusted_proxies": ("127.0.0.1",)}
 STRANGER, OTHER = "203.0.113.7", "198.51.100.9"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 from twisted.protocols.policies import WrappingFactory
 
-from dhtwisted.addresses import plain_address
+from dhtwisted.core.addresses import plain_address
 from dhtwisted.transports.proxy_protocol import SIGNATURE, ProxyHeaderError, read_header
 
 ports = st.integers(0, 65535)

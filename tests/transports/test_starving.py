@@ -6,12 +6,13 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from dhtwisted.config import TlsSettings
-from dhtwisted.tls import Certificates
-from dhtwisted.transports import deadlines, port
+from dhtwisted.config.settings import TlsSettings
+from dhtwisted.service.tls import Certificates
+from dhtwisted.transports import connection_deadlines as deadlines
+from dhtwisted.transports import port
 from dhtwisted.transports.admission import REFUSALS
-from tests.certificates import write_certificate
-from tests.transports.raw import HANDSHAKE, frame
+from tests.support.certificates import write_certificate
+from tests.support.raw import HANDSHAKE, frame
 
 INFO = b"GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
 LARGE = b"GET /api/rest/openapi.json HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -112,7 +113,7 @@ def secured(request, tmp_path):
 def soon(monkeypatch):
     """Have nobody wait for ten seconds."""
     monkeypatch.setattr(deadlines, "SLOW_SECONDS", 1.0)
-    monkeypatch.setattr("dhtwisted.budget.SLOW_SECONDS", 1.0)
+    monkeypatch.setattr("dhtwisted.core.budget.SLOW_SECONDS", 1.0)
     monkeypatch.setattr(port, "STOP_SECONDS", 1.5)
 
 

@@ -7,10 +7,10 @@ from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import HostnameEndpoint
 
 from dhtwisted.actions import ACTIONS
-from dhtwisted.storage.file import FileStorage
-from tests.transcript import Connection, transcripts
-from tests.transports.rest_client import RestConnection
-from tests.world import furnish
+from dhtwisted.providers.sqlite.storage import FileStorage
+from tests.support.rest_client import RestConnection
+from tests.support.transcript import Connection, transcripts
+from tests.support.world import furnish
 
 SECONDS = 10
 

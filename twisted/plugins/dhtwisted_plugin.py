@@ -2,7 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
-from dhtwisted.builtin_providers import file, jwt, local, memory, postgres, postgres_bus
+from dhtwisted.providers.builtin import file, jwt, local, memory, postgres, postgres_bus
 
 __all__ = ["devicehive", "file", "jwt", "local", "memory", "postgres", "postgres_bus"]
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from zope.interface import implementer
 
-from dhtwisted.auth import JWTAuth
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, InvalidCredentials, UnknownLogin, UserLocked
 from dhtwisted.interfaces import IAuthProvider
 from dhtwisted.model import ACTIVE, EntityQuery, User
-from dhtwisted.passwords import PasswordHasher
-from dhtwisted.signing_key import find_key
+from dhtwisted.providers.jwt.auth import JWTAuth
+from dhtwisted.providers.jwt.passwords import PasswordHasher
+from dhtwisted.providers.jwt.signing_key import find_key
 
 
 def open_text_file(argument, context):

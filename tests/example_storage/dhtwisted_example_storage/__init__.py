@@ -1,6 +1,6 @@
 """Commands and notifications in a journal file: the provider, which imports the storage when it is opened."""
 
-from dhtwisted.provider_declaration import Provider
+from dhtwisted.kit.provider import Provider
 
 
 def _open(argument, context):

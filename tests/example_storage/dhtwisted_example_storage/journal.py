@@ -16,9 +16,9 @@ from zope.interface import implementer
 
 from dhtwisted.errors import UNREADABLE, ConfigurationError, Duplicate, StorageUnavailable, Unstorable
 from dhtwisted.interfaces import IMessageStorage
+from dhtwisted.kit.batching import Batcher
+from dhtwisted.kit.message_log import MessageLog
 from dhtwisted.model import MESSAGE_KINDS, Command, MessageQuery, Notification
-from dhtwisted.storage.batching import Batcher
-from dhtwisted.storage.message_log import MessageLog
 
 
 class Append(msgspec.Struct, tag=True):

@@ -1,6 +1,6 @@
 """Declares the provider; nothing heavy is imported here."""
 
-from dhtwisted.provider_declaration import Provider
+from dhtwisted.kit.provider import Provider
 
 
 def _open(argument, context):

@@ -1,0 +1,211 @@
+"""What the audit log records of an action: one of these classes stands in its declaration, as ``audit=``.
+
+An action that succeeds passes through the ``run`` of its declaration, and only when the log is on; one that fails passes through
+:meth:`dhtwisted.logs.audit.Audit.failed`. So a new action needs no more than the declaration.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from inspect import isawaitable
+from operator import attrgetter
+
+from msgspec.structs import asdict
+
+from dhtwisted.actions.renewal import RenewedTokens
+from dhtwisted.core.access import Permission
+from dhtwisted.errors import InvalidCredentials, StorageError
+from dhtwisted.logs.audit import LONGEST
+from dhtwisted.logs.masking import digest, encodable
+from dhtwisted.model import EntityQuery
+from dhtwisted.wire.fields import Members
+from dhtwisted.wire.timestamps import format_timestamp
+
+WITH_VALUES = frozenset(
+    {
+        "role",
+        "status",
+        "network_ids",
+        "device_type_ids",
+        "all_device_types_available",
+        "network_id",
+        "device_type_id",
+        "is_blocked",
+        "device_id",
+        "user_id",
+    }
+)
+"""Fields of entities whose values are recorded, since they are rights or give rights."""
+
+_UNIMPORTANT = frozenset({"last_login", "entity_version", "known_addresses", "login_key"})
+"""Fields that change by themselves, or with another."""
+
+
+class Refusals:
+    """Only what fails is recorded: ``authenticate``."""
+
+    def wrap(self, handler):
+        """The handler of the action."""
+        return handler
+
+    def about(self, request):
+        """Members of a record that are known from the request alone."""
+        return {}
+
+
+class _Recorded(Refusals):
+    """What succeeds is recorded too."""
+
+    def wrap(self, handler):
+        """The handler of the action, recorded where the log is on."""
+
+        @wraps(handler)
+        def recorded(request):
+            return self.run(request, handler) if request.server.audit.is_on else handler(request)
+
+        return recorded
+
+    async def run(self, request, handler):
+        """Call the handler, and record what it did."""
+        raise NotImplementedError
+
+
+class MadeTokens(_Recorded):
+    """Tokens are made: for whom, with what rights, until when."""
+
+    async def run(self, request, handler):
+        members = await _result(handler(request))
+        claims, details = _claims_of(request, members), self.about(request)
+        if claims is not None:
+            is_login = request.principal is None or bool(details)
+            details = details | rights_of(claims) | (self._owner(request, claims.user_id) if is_login else {})
+        request.server.audit.succeeded(request, details)
+        return members
+
+    def about(self, request):
+        """The login as a digest: it may be a password in the wrong place. That of a user takes its place when it is known to be one."""
+        login = getattr(request.fields, "login", None)
+        return {"login": digest(login)} if login else {}
+
+    @staticmethod
+    def _owner(request, user_id):
+        """Who logs in, or refreshes, is whom the token is for."""
+        user = request.server.entities.user(user_id)
+        return {"user": user_id} | ({} if user is None else {"login": user.login})
+
+
+def _claims_of(request, members):
+    """What the access token of a reply says; ``None`` when a provider has tokens that it only takes elsewhere."""
+    try:
+        return request.server.auth.verify(members.access_token)
+    except InvalidCredentials:
+        return None
+
+
+def rights_of(claims):
+    """Members of a record that say what a token opens."""
+    rights = claims.actions
+    names = None if rights is None else "*" if Permission.ANY in rights else sorted(Permission(right).wire_name for right in rights)
+    return {
+        "for": claims.user_id,
+        "rights": names,
+        "networks": _sorted(claims.network_ids),
+        "deviceTypes": _sorted(claims.device_type_ids),
+        "expires": f"{format_timestamp(max(claims.expires, 0))}Z",
+    } | ({} if claims.device_id is None else {"device": claims.device_id[:LONGEST], "token": claims.token_id})
+
+
+class Written(_Recorded):
+    """One entity is created, changed or deleted.
+
+    :param kind: its class in :mod:`dhtwisted.model`.
+    :param key: where the request has its key, such as ``fields.user_id``; empty when the reply has it, as the only member's ``id``.
+    :param field: the field of the entity that this is, when it is not the key.
+    :param only_changes: record no success that changed nothing.
+    """
+
+    def __init__(self, kind, key="", field="", only_changes=False):
+        self._kind = kind
+        self._key = attrgetter(key) if key else None
+        self._field = field
+        self._only_changes = only_changes
+
+    async def run(self, request, handler):
+        before = await self._find(request, self._key and self._key(request))
+        members = await _result(handler(request))
+        key = self._key(request) if self._key is not None else getattr(members, members.__struct_fields__[0]).id
+        after = await self._find(request, key)
+        details = {"kind": self._kind.KIND} | _difference(before, after)
+        if details.get("change") == "changed" and (asked := _asked(request.fields, details["values"])):
+            details["asked"] = asked
+        if isinstance(members, RenewedTokens) and (claims := _claims_of(request, members)) is not None:
+            details["renewed"] = rights_of(claims)
+        if details.get("changed") != [] or not self._only_changes:
+            request.server.audit.succeeded(request, details)
+        return members
+
+    def about(self, request):
+        key = self._key(request) if self._key is not None and request.principal is not None else None
+        return {"kind": self._kind.KIND} | ({} if key is None else {"id": _cut(key)})
+
+    async def _find(self, request, key):
+        """The entity as it is now; ``None`` when there is none, or it cannot be asked for, which the handler meets by itself."""
+        entities = request.server.entities
+        if key is None:
+            return None
+        try:
+            if not self._field:
+                return await entities.get(self._kind, key)
+            found = await entities.find(self._kind, EntityQuery(equal={self._field: key}))
+        except StorageError:
+            return None
+        return found[0] if found else None
+
+
+def _asked(fields, values):
+    """Rights that a request has asked for and that are not seen to have changed to that: another request may have come between."""
+    asked = {}
+    for part in (getattr(fields, name) for name in fields.__struct_fields__):
+        if isinstance(part, Members):
+            given = ((name, getattr(part, name)) for name in part.__struct_fields__ if name in WITH_VALUES)
+            asked |= {_wire(name): value for name, value in given if value is not None}
+    return {name: value for name, value in asked.items() if name not in values or values[name][1] != value}
+
+
+async def _result(outcome):
+    return await outcome if isawaitable(outcome) else outcome
+
+
+def _difference(before, after):
+    """Members that say what became of an entity; names of fields as clients have them."""
+    entity = after or before
+    if entity is None:
+        return {}
+    label = next((getattr(entity, name) for name in ("login", "name", "label") if hasattr(entity, name)), None)
+    members = {"id": _cut(entity.key), "name": _cut(label)}
+    new = {} if after is None else asdict(after)
+    if before is None:
+        return members | {"change": "created", "values": {_wire(name): _plain(new[name]) for name in new if name in WITH_VALUES}}
+    if after is None:
+        return members | {"change": "deleted"}
+    old = asdict(before)
+    changed = [name for name in new if old[name] != new[name] and name not in _UNIMPORTANT]
+    values = {_wire(name): [_plain(old[name]), _plain(new[name])] for name in changed if name in WITH_VALUES}
+    return members | {"change": "changed", "changed": [_wire(name) for name in changed], "values": values}
+
+
+def _wire(name):
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _cut(value):
+    return encodable(value[:LONGEST]) if isinstance(value, str) else value
+
+
+def _plain(value):
+    return _sorted(value) if isinstance(value, frozenset) else value
+
+
+def _sorted(ids):
+    return None if ids is None else sorted(ids)

@@ -1,0 +1,23 @@
+"""Identity of a connection: ``authenticate``."""
+
+from __future__ import annotations
+
+from dhtwisted.actions.audit import Refusals
+from dhtwisted.actions.table import action
+from dhtwisted.wire.fields import Fields
+
+
+class Authenticate(Fields, tag="authenticate"):
+    """``token``: an access token. The firmware adds a ``deviceId``, which is ignored."""
+
+
+@action(Authenticate, own_token=True, audit=Refusals())
+async def authenticate(request):
+    """Take on the identity of an access token. It replaces an earlier one; subscriptions stay, and are held to the new rights.
+
+    WebSocket reference, section 3.2. A failure leaves the earlier identity in place.
+    """
+    principal = await request.server.authenticate(request.fields.token)
+    request.check_in_time()
+    request.session.authenticated(principal)
+    request.server.logins.note(principal.user)

@@ -1,1 +1,0 @@
-"""Carriers of events between nodes."""

@@ -1,0 +1,1 @@
+"""The command ``devicehive``: its options, and a class for each command of the shell."""

@@ -1,0 +1,49 @@
+"""The configuration: where its values come from, what is left out, and which passwords others can read."""
+
+import os
+import stat
+
+from dhtwisted.cli.doctor.findings import ok, warning
+from dhtwisted.config.sources import COMMAND_LINE, FILE
+
+TOPIC = "configuration"
+
+
+def check_sources(configuration, path):
+    """Say where the values in force come from, and what looks like an option and is none.
+
+    :param configuration: a :class:`~dhtwisted.config.sources.Configuration`.
+    :param path: of the configuration file, if there is one.
+    """
+    names = {source.name: None for sources in configuration.sources.values() for source in sources if source.kind != FILE}
+    findings = [ok(TOPIC, f"{', '.join([path or 'no file', *names])}: is good")]
+    for option, (*others, winner) in configuration.sources.items():
+        if others:
+            beaten = ", ".join(source.name for source in others)
+            findings.append(ok(TOPIC, f"{option}: the value of {winner.name} is in force, not that of {beaten}"))
+    return findings + check_strangers(configuration)
+
+
+def check_strangers(configuration):
+    """Name the variables of the environment that look like options and are none."""
+    return [warning(TOPIC, line) for line in configuration.strangers]
+
+
+def check_passwords(configuration):
+    """Look who can read a password that was given, wherever that is."""
+    places = {}
+    for option, sources in configuration.sources.items():
+        for source in sources:
+            if source.is_secret:
+                places.setdefault(source, []).append(option)
+    findings = []
+    for source, options in places.items():
+        named = " and ".join(options)
+        if source.kind == FILE and stat.S_IMODE(os.stat(source.name).st_mode) & 0o007:
+            text = f"{source.name}: everybody may read it, and {named} has a password; run: chmod o= {source.name}"
+            findings.append(warning(TOPIC, text))
+        if source.kind == COMMAND_LINE:
+            variable = f"DHTWISTED_{options[0]}".replace(".", "_").upper()
+            text = f"{source.name}: has a password, which everybody on this machine sees in the list of processes"
+            findings.append(warning(TOPIC, f"{text}; give it in the configuration file or in {variable}"))
+    return findings

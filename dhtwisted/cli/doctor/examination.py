@@ -1,0 +1,54 @@
+"""All of the doctor's questions, in order, and the exit status."""
+
+import sys
+
+from dhtwisted.cli.doctor import configuration as sources
+from dhtwisted.cli.doctor import data, keys, logs, machine, network, nodes, proxies, server
+from dhtwisted.cli.doctor.findings import WARNING, WRONG, wrong
+from dhtwisted.errors import ConfigurationError
+
+
+def run(options):
+    """Examine, write a line for each finding, and end the process: with status 1 if anything is wrong, else 0.
+
+    :param options: a parsed :class:`~dhtwisted.tap.Options`.
+    """
+    findings = examine(options.read_configuration, options["config"])
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+    counts = {level: sum(finding.level == level for finding in findings) for level in (WRONG, WARNING)}
+    sys.stdout.write(f"{len(findings)} findings, {counts[WRONG]} of them wrong, {counts[WARNING]} warnings\n")
+    raise SystemExit(1 if counts[WRONG] else 0)
+
+
+def examine(read_configuration, path=None):
+    """Look at everything.
+
+    :param read_configuration: gives the :class:`~dhtwisted.config.sources.Configuration`, or raises ``ConfigurationError``.
+    :param path: the file that it comes from, if any.
+    :returns: a list of :class:`~dhtwisted.cli.doctor.findings.Finding`.
+    """
+    try:
+        configuration = read_configuration()
+    except ConfigurationError as error:
+        return [wrong("configuration", str(error)), *machine.check_clock([])]
+    served, state = server.check_server(configuration)
+    stored, times = data.check_storages(configuration, state["problems"] if state else {})
+    return [
+        *sources.check_sources(configuration, path),
+        *sources.check_passwords(configuration),
+        *machine.check_user(configuration),
+        *served,
+        *network.check_endpoints(configuration, data.is_served(configuration.settings) if state is None else True),
+        *proxies.check_proxies(configuration),
+        *stored,
+        *nodes.check_nodes(configuration),
+        *keys.check_secret(configuration),
+        *keys.check_password_file(configuration),
+        *keys.check_certificates(configuration),
+        *logs.check_logs(configuration),
+        *machine.check_clock(times),
+        *machine.check_disks(configuration),
+        *machine.check_files(configuration),
+        *machine.check_memory(configuration),
+    ]

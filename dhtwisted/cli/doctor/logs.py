@@ -1,0 +1,35 @@
+"""The files of the logs: may they be written, and who may read them."""
+
+import os
+import stat
+
+from dhtwisted.cli.doctor.findings import ok, warning, wrong
+from dhtwisted.kit.private_files import missing_right
+
+
+def check_logs(configuration):
+    """Look at the files that ``[log]`` names."""
+    findings = []
+    for topic, option, path in log_files(configuration.settings):
+        reason = _obstacle(os.path.abspath(path))
+        findings.append(wrong(topic, f"{configuration.place(option)}: {reason}") if reason else ok(topic, f"{path}: can be written"))
+        if topic == "audit log" and os.path.isfile(path) and stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+            findings.append(warning(topic, f"{path}: others may read it, and it has logins and addresses; run: chmod 600 {path}"))
+    return findings
+
+
+def log_files(settings):
+    """Topic, option and path of each file that is configured."""
+    files = (("log", "log.file", settings.log.file), ("audit log", "log.audit_file", settings.log.audit_file))
+    return [(topic, option, path) for topic, option, path in files if path]
+
+
+def _obstacle(path):
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        return f"{path}: there is no directory {directory}; make it, or name another"
+    if os.path.isdir(path):
+        return f"{path}: is a directory; name a file in it"
+    if os.path.exists(path):
+        return missing_right(path, os.W_OK)
+    return missing_right(directory, os.W_OK | os.X_OK)

@@ -1,0 +1,126 @@
+"""The machine: clock, memory, disks, open files, and who asks."""
+
+import os
+import resource
+import shutil
+import time
+
+from dhtwisted.cli.doctor.data import file_paths
+from dhtwisted.cli.doctor.findings import ok, warning, wrong
+from dhtwisted.cli.doctor.logs import log_files
+from dhtwisted.config.settings import LimitSettings
+from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.sqlite.inspection import holder_of
+from dhtwisted.transports.capacity import OTHER_FILES, is_too_few_files
+from dhtwisted.wire.timestamps import format_timestamp
+
+EARLIEST = 1_735_689_600_000
+"""2025-01-01; a clock that shows less was never set."""
+
+TOLERANCE = 60_000
+"""Milliseconds by which a stored message may be ahead of the clock."""
+
+SERVER_MEMORY, CONNECTION_MEMORY = 100 * 1024**2, 15 * 1024
+"""Bytes of a server at rest, and of an idle connection."""
+
+LITTLE_SPACE, NO_SPACE = 1024**3, 64 * 1024**2
+"""Bytes."""
+
+
+def check_user(configuration):
+    """Look who asks: root may do what the server's user may not."""
+    path = file_path(configuration.settings.storage.provider)
+    directory = path and os.path.dirname(path)
+    if os.geteuid() == 0 and directory and os.path.isdir(directory) and os.stat(directory).st_uid != 0:
+        text = f"you are root, who may do everything, but {directory} belongs to user id {os.stat(directory).st_uid}; run this as that user"
+        return [warning("user", text)]
+    return []
+
+
+def check_clock(newest):
+    """Look whether the time can be right.
+
+    :param newest: the times of the newest stored messages, in milliseconds.
+    """
+    now = int(time.time() * 1000)
+    if now < EARLIEST:
+        return [wrong("clock", f"it shows {format_timestamp(now)}; set it, tokens and messages go by it")]
+    ahead = max(newest, default=0) - now
+    if ahead > TOLERANCE:
+        text = f"it shows {format_timestamp(now)}, and the newest message is {ahead // 1000} s later: until then all messages get that time"
+        return [warning("clock", f"{text}; if the clock is wrong, set it; if it was wrong and is right now, wait")]
+    return [ok("clock", f"it shows {format_timestamp(now)} UTC, and no message is later")]
+
+
+def check_disks(configuration):
+    """Look for room, once on each disk: where the data are, then where the logs are."""
+    settings, findings, seen = configuration.settings, [], set()
+    data = [("storage", path) for path in file_paths(settings)]
+    for topic, path in data + [(topic, os.path.abspath(path)) for topic, _, path in log_files(settings)]:
+        directory = os.path.dirname(path)
+        if os.path.isdir(directory) and os.stat(directory).st_dev not in seen:
+            seen.add(os.stat(directory).st_dev)
+            findings.append(_check_space(configuration, topic, directory))
+    return findings
+
+
+def _check_space(configuration, topic, directory):
+    free = shutil.disk_usage(directory).free
+    text = f"{directory}: {free // 1024**2} MiB are free on the disk"
+    if free < NO_SPACE:
+        loss = "what clients send is refused" if topic == "storage" else "lines are lost"
+        return wrong(topic, f"{text}; make room: without it, {loss}")
+    if free < LITTLE_SPACE:
+        shorter = f", or keep messages for a shorter time ({configuration.place('storage.retention')})" * (topic == "storage")
+        return warning(topic, f"{text}; make room{shorter}")
+    return ok(topic, text)
+
+
+def check_files(configuration):
+    """Look how many files may be open: those of the running server, if there is one that may be asked; else of this process."""
+    settings = configuration.settings
+    connections = settings.limits.connections
+    holder = holder_of(file_path(settings.storage.provider) or "")
+    try:
+        _, files = resource.prlimit(int(holder or os.getpid()), resource.RLIMIT_NOFILE)
+    except (OSError, ValueError):
+        holder, (_, files) = None, resource.getrlimit(resource.RLIMIT_NOFILE)
+    whose = f"the server with process id {holder}" if holder else "a server that is started here"
+    if is_too_few_files(files, connections) and connections == LimitSettings.connections:
+        # Nobody has asked for so many; the log of the server says it as calmly.
+        most = max(1, files - OTHER_FILES)
+        return [
+            ok("open files", f"{whose} may have {files} open, so at most {most} clients are let in; LimitNOFILE= or ulimit -Hn raises it")
+        ]
+    if is_too_few_files(files, connections):
+        text = f"{whose} may have {files} open, too few for {connections} connections"
+        return [warning("open files", f"{text}; raise LimitNOFILE= or ulimit -Hn, or lower {configuration.place('limits.connections')}")]
+    return [ok("open files", f"{whose} may have {'any number' if files == resource.RLIM_INFINITY else files} open")]
+
+
+def check_memory(configuration):
+    """Compare the memory with what idle connections take."""
+    settings = configuration.settings
+    total = min(_physical(), *_container_limits())
+    needed = SERVER_MEMORY + settings.limits.connections * CONNECTION_MEMORY
+    text = f"{total // 1024**2} MiB, and {settings.limits.connections} idle connections take about {needed // 1024**2}"
+    if needed > total:
+        return [warning("memory", f"{text}; lower {configuration.place('limits.connections')}")]
+    return [ok("memory", text)]
+
+
+def _physical():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _container_limits():
+    """Limits of control groups, in bytes; a large number for none."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, encoding="ascii") as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            yield int(text)
+    yield 2**63

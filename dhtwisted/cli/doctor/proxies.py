@@ -1,0 +1,35 @@
+"""Proxies in front: are they named, and only they."""
+
+from dhtwisted.cli.doctor.findings import ok, warning
+from dhtwisted.config.endpoints import is_announced, is_tls, plain
+from dhtwisted.core.addresses import UNIX, parse_network
+
+TOPIC = "proxies"
+SHARED = "all its clients share the limits of one address"
+
+
+def check_proxies(configuration):
+    """Look at ``server.trusted_proxies``, and at what says that there is a proxy."""
+    server = configuration.settings.server
+    endpoints = [text for text in server.listen if not is_announced(text)]
+    findings = []
+    if UNIX not in server.trusted_proxies:
+        for text in endpoints:
+            if plain(text).startswith("unix:"):
+                reason = "whoever comes there has no address, which a proxy can tell"
+                findings.append(warning(TOPIC, f'{text}: {reason}; name "unix" in server.trusted_proxies, or {SHARED}'))
+    if not server.trusted_proxies and _is_encrypted_elsewhere(server.public_url, endpoints):
+        reason = "server.public_url has https and no endpoint has TLS, so there is a proxy"
+        findings.append(warning(TOPIC, f"{reason}; name it in server.trusted_proxies, or {SHARED}, see docs/proxies.md"))
+    for entry in server.trusted_proxies:
+        if entry != UNIX and not parse_network(entry).prefixlen:
+            reason = "is everybody, who are believed whatever address they make up"
+            findings.append(warning(TOPIC, f"server.trusted_proxies: {entry} {reason}; name the proxies alone"))
+    if server.trusted_proxies and not findings:
+        findings.append(ok(TOPIC, f"{', '.join(server.trusted_proxies)}: what they say of their clients is believed"))
+    return findings
+
+
+def _is_encrypted_elsewhere(url, endpoints):
+    has_tls = any(is_tls(text) or plain(text).startswith("ssl:") for text in endpoints)
+    return url.startswith("https:") and bool(endpoints) and not has_tls

@@ -1,0 +1,165 @@
+"""What values users, networks, devices and messages may have: of requests, of the shell, and of what is imported alike.
+
+Each of these raises a :class:`~dhtwisted.errors.BadRequest` or another ``ApiError`` whose ``detail`` names the member.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dhtwisted.errors import (
+    AccessDenied,
+    BadRequest,
+    InvalidConfigurationName,
+    InvalidDeviceId,
+    InvalidLogin,
+    InvalidPassword,
+    InvalidRole,
+    MissingConfigurationName,
+)
+from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED
+from dhtwisted.wire.fields import MAX_NAME, check_length
+
+LOGIN = re.compile(r"[A-Za-z0-9_@.-]{3,128}", re.ASCII)
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
+ROLES = frozenset({ADMINISTRATOR, CLIENT})
+STATUSES = frozenset(range(ACTIVE, DISABLED + 1))
+
+DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
+LONGEST = 128
+"""Characters of the name of a device, network or device type, of a description, and of a label."""
+
+LONGEST_CONFIGURATION_NAME, LONGEST_VALUE = 32, 128
+SECRET_NAME = "jwt.secret"
+"""Where the reference server keeps its signing key. Ours is in no table; the name is taken, so that nobody is misled."""
+
+
+def checked_login(login):
+    """A login without the spaces around it.
+
+    :raises BadRequest: it is too short or too long, or has other characters.
+    """
+    login = login.strip()
+    if not 3 <= len(login) <= 128:
+        raise InvalidLogin()
+    if LOGIN.fullmatch(login) is None:
+        raise BadRequest(detail="user.login must have only ASCII letters, digits and the characters _ @ . -")
+    return login
+
+
+def check_password(password):
+    """Refuse a password that is too short or too long.
+
+    :raises InvalidPassword: it is.
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise InvalidPassword()
+
+
+def check_role(role):
+    """Refuse what is no role.
+
+    :raises InvalidRole: it is none.
+    """
+    if role not in ROLES:
+        raise InvalidRole()
+
+
+def check_status(status):
+    """Refuse what is no status of a user; ``None`` passes.
+
+    :raises BadRequest: it is none.
+    """
+    if status is not None and status not in STATUSES:
+        raise BadRequest(detail="user.status must be 0 (active), 1 (locked out) or 2 (disabled)")
+
+
+def check_group(name, description, member):
+    """Hold a network or device type to its lengths; ``None`` passes.
+
+    :param member: the member of a request that is the object.
+    :raises BadRequest: too short or too long, or with a NUL character.
+    """
+    check_length(name, 1, LONGEST, f"{member}.name")
+    check_length(description, 0, LONGEST, f"{member}.description")
+    check_text(name, f"{member}.name")
+    check_text(description, f"{member}.description")
+
+
+def check_new_device_id(device_id):
+    """Hold the id of a device that is to be made to its form.
+
+    :raises InvalidDeviceId: it has another.
+    """
+    if DEVICE_ID.fullmatch(device_id) is None:
+        raise InvalidDeviceId()
+
+
+def check_device_name(name):
+    """Hold the name of a device to its length; ``None`` passes.
+
+    :raises BadRequest: too short or too long, or with a NUL character.
+    """
+    check_length(name, 1, LONGEST, "device.name")
+    check_text(name, "device.name")
+
+
+def check_label(label):
+    """Hold what a device's token is called to its length; ``None`` passes.
+
+    :raises BadRequest: too short or too long.
+    """
+    check_length(label, 1, LONGEST, "payload.label")
+
+
+def check_configuration_name(name):
+    """Refuse the name of no configuration.
+
+    :raises MissingConfigurationName: absent or empty.
+    :raises AccessDenied: it is :data:`SECRET_NAME`.
+    """
+    if not name:
+        raise MissingConfigurationName()
+    if name == SECRET_NAME:
+        raise AccessDenied()
+
+
+def check_configuration(name, value):
+    """Hold a configuration that is to be kept to its lengths.
+
+    :raises BadRequest: too short or too long, or with a NUL character.
+    """
+    check_configuration_name(name)
+    if len(name) > LONGEST_CONFIGURATION_NAME:
+        raise InvalidConfigurationName()
+    if value is None:
+        raise BadRequest(detail="value is missing; give a string")
+    check_length(value, 1, LONGEST_VALUE, "value")
+    check_text(value, "value")
+
+
+def check_name(name, missing, member):
+    """Hold the name of a command or notification to its form.
+
+    :param missing: the error class for an absent or empty one.
+    :param member: its path in the request, for the error.
+    :raises BadRequest: too long, or with a NUL character.
+    """
+    if not name:
+        raise missing(detail=f"{member} is missing or empty; give a name as a string")
+    if len(name) > MAX_NAME or "\0" in name:
+        raise _unfit_text(member)
+
+
+def check_text(text, member):
+    """Hold a short text of a message to what every storage can keep.
+
+    :param member: its path in the request, for the error.
+    :raises BadRequest: more than 256 characters, or a NUL character.
+    """
+    if text is not None and (len(text) > MAX_NAME or "\0" in text):
+        raise _unfit_text(member)
+
+
+def _unfit_text(member):
+    return BadRequest(detail=f"{member} must have at most {MAX_NAME} characters, and no NUL character (\\u0000)")

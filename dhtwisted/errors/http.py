@@ -1,0 +1,107 @@
+"""Errors that only HTTP has: of methods, heads, bodies, and of the handshake of a WebSocket."""
+
+from dhtwisted.errors.api import ApiError
+from dhtwisted.errors.not_found import NotFound
+from dhtwisted.errors.requests import BadRequest
+
+
+class UnclearForwarding(BadRequest):
+    """A trusted proxy passes on forwarding headers that leave open who the client is."""
+
+    text = (
+        "Forwarded cannot be read, or names another client than X-Forwarded-For. "
+        "The proxy must overwrite or remove what clients send in these headers."
+    )
+
+
+class NoSuchPath(NotFound):
+    """REST has nothing at this path."""
+
+    text = "HTTP 404 Not Found"
+
+
+class MethodNotAllowed(ApiError):
+    """REST has this path, but not for this method."""
+
+    code = 405
+    text = "HTTP 405 Method Not Allowed"
+    detail = "this path has other methods; the header Allow names them"
+
+
+class UpgradeRequired(ApiError):
+    """A plain HTTP request for a path of the WebSocket."""
+
+    code = 426
+    text = (
+        "This path is for WebSockets, and the request does not ask for one (Upgrade: websocket). "
+        "If a proxy is in between, it must pass on the headers Upgrade and Connection."
+    )
+
+
+class UnknownWebSocketVersion(UpgradeRequired):
+    """A WebSocket handshake of a version that is not spoken, or of none (RFC 6455, section 4.4)."""
+
+    text = "The handshake must have the header Sec-WebSocket-Version, once, with 13."
+
+
+class HttpVersionTooOld(ApiError):
+    """A WebSocket handshake over HTTP/1.0, as proxies send it that are not told otherwise."""
+
+    code = 505
+    text = (
+        "A WebSocket needs HTTP/1.1, and this came by HTTP/1.0. If a proxy is in between, have it use 1.1 (nginx: proxy_http_version 1.1)."
+    )
+
+
+class HandshakeMethod(ApiError):
+    """A WebSocket handshake that is no GET."""
+
+    code = 405
+    text = "A WebSocket is opened with the method GET."
+
+
+class HandshakeFault(BadRequest):
+    """A WebSocket handshake that lacks something; its text says what."""
+
+
+class BodyTooLarge(ApiError):
+    """A REST request with a body above ``limits.message_size``.
+
+    :param size: that limit, in bytes.
+    """
+
+    code = 413
+    text = "HTTP 413 Content Too Large"
+
+    def __init__(self, size):
+        super().__init__(detail=f"a body may have {size} bytes (limits.message_size)")
+
+
+class RequestTimeout(ApiError):
+    """A request, or the body of one, did not come in time."""
+
+    code = 408
+    text = "HTTP 408 Request Timeout"
+
+
+class HeadTooLarge(ApiError):
+    """The head of a request is longer than any client's."""
+
+    code = 431
+    text = "HTTP 431 Request Header Fields Too Large"
+    detail = "the path, the query and the headers of a request may have 16384 bytes"
+
+
+class MalformedHttp(ApiError):
+    """What came is not HTTP."""
+
+    code = 400
+    text = "HTTP 400 Bad Request"
+
+
+class UnsupportedMediaType(ApiError):
+    """A REST request with a body that says it is something else than JSON."""
+
+    code = 415
+    text = "HTTP 415 Unsupported Media Type"
+    detail = "the body must be JSON, and its Content-Type application/json"

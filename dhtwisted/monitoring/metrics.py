@@ -1,0 +1,104 @@
+"""What is told at a scrape of a server: its counters as they are, and its sizes, which are added up now."""
+
+import platform
+
+from dhtwisted import __version__
+from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.monitoring.prometheus import family, histograms
+
+
+def build_info():
+    """Which program this is."""
+    labels = {"version": __version__, "python": platform.python_version()}
+    return family("dhtwisted_build_info", "gauge", "Always 1; version of the server and of Python.", [(labels, 1)])
+
+
+def render_server(server, factory):
+    """All metrics of a server as text.
+
+    :param server: a :class:`~dhtwisted.core.server.Server`.
+    :param factory: its :class:`~dhtwisted.transports.port.PortFactory`.
+    """
+    return _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
+
+
+def render_storages(measured):
+    """What storages tell of themselves.
+
+    :param measured: name of the storage's part -> its :class:`~dhtwisted.kit.statistics.StorageStatistics`.
+    """
+    rows = (
+        ("commit_seconds", "Seconds from the begin of a commit until it was safe, or had failed."),
+        ("commit_operations", "Operations that shared a commit."),
+        ("read_seconds", "Seconds from a question to the storage until its answer."),
+    )
+    return "".join(
+        histograms(f"dhtwisted_storage_{name}", about, [({"storage": part}, getattr(each, name)) for part, each in measured.items()])
+        for name, about in rows
+    )
+
+
+def render_bus(bus):
+    """What a bus tells of itself.
+
+    :param bus: an :class:`~dhtwisted.interfaces.IObservedBus`.
+    """
+    lag = family("dhtwisted_bus_lag_seconds", "gauge", "How long the oldest event has waited that is not delivered yet.", [({}, bus.lag)])
+    return family("dhtwisted_bus_up", "gauge", "1 while other nodes are heard.", [({}, int(bus.up))]) + lag
+
+
+def _sizes(server, factory):
+    websockets = factory.websockets
+    queued = [connection.queued for connection in websockets.connections]
+    rows = (
+        ("connections", "Open connections of any kind.", factory.open_connections),
+        ("websocket_connections", "Open WebSocket connections.", len(queued)),
+        ("congested_connections", "Connections whose client does not read.", len(websockets.watch.congested)),
+        ("queued_bytes", "Bytes that wait for clients to read, of all connections.", sum(queued)),
+        ("queued_bytes_max", "Bytes that wait in the connection that has most.", max(queued, default=0)),
+        ("held_bytes", "Bytes held for clients that do not keep up, of all connections, by WebSocket and HTTP.", server.budget.total),
+        ("polls_waiting", "Long polls that wait.", len(server.polls)),
+    )
+    text = "".join(family(f"dhtwisted_{name}", "gauge", about, [({}, value)]) for name, about, value in rows)
+    cached = [({"kind": kind}, size) for kind, size in server.entities.sizes().items()]
+    return text + family("dhtwisted_cached_entities", "gauge", "Entities in memory, by kind.", cached)
+
+
+def _traffic(server, traffic):
+    rows = (
+        ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
+        ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
+        ("websocket_sent_bytes_total", "Bytes sent by WebSocket.", traffic.octets_sent),
+        ("audit_lost_total", "Events that the audit log lacks, since it could not be written.", server.audit.lost),
+        ("deliveries_total", "Events handed to subscribers, each time counted.", server.broker.deliveries),
+    )
+    return "".join(family(f"dhtwisted_{name}", "counter", about, [({}, value)]) for name, about, value in rows)
+
+
+def _requests(metrics):
+    names = sorted(ACTIONS.keys() | REST_ONLY.keys())
+    rows = (
+        ("requests_total", "Requests begun, by action.", [({"action": name}, metrics.requests.get(name, 0)) for name in names]),
+        (
+            "request_errors_total",
+            "Requests that ended in an error, by action and code.",
+            [({"action": name, "code": str(code)}, count) for (name, code), count in sorted(metrics.errors.items())],
+        ),
+        (
+            "requests_unread_total",
+            "Requests refused before any action was begun, by code.",
+            [({"code": str(code)}, count) for code, count in sorted(metrics.unread.items())],
+        ),
+        ("refusals_total", "Refusals, by the option of [limits].", [({"limit": name}, count) for name, count in metrics.refusals.items()]),
+        (
+            "quota_refusals_total",
+            "Refusals, by the option of [quotas].",
+            [({"quota": name}, count) for name, count in metrics.quota_refusals.items()],
+        ),
+        (
+            "ended_connections_total",
+            "Connections ended by the server.",
+            [({"reason": name}, n) for name, n in metrics.ends.items()],
+        ),
+    )
+    return "".join(family(f"dhtwisted_{name}", "counter", about, samples) for name, about, samples in rows)

@@ -1,0 +1,225 @@
+"""Health and metrics over HTTP, on endpoints of their own: what they tell is for the operator, not for the public."""
+
+import json
+import os
+import resource
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from twisted.web.pages import notFound
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from dhtwisted.interfaces import IMeasuredStorage, IObservedBus, ISelfCheck
+from dhtwisted.model import Command, User
+from dhtwisted.monitoring.metrics import build_info, render_bus, render_server, render_storages
+from dhtwisted.monitoring.prometheus import family
+from dhtwisted.monitoring.site import MonitorSite
+
+PROBE_SECONDS = 2.0
+"""For the storage to answer a check of health."""
+
+PROBE_INTERVAL = 1.0
+"""Seconds for which an answer of the storage is good: however many ask, it is asked no more often."""
+
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Probe:
+    """Whether a storage answers. One question at a time: one that hangs is not asked again until it has answered.
+
+    :param ask: asks it; returns a Deferred or an awaitable.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock, ask):
+        self._clock = clock
+        self._ask = ask
+        self._asked_at = None
+        self._is_under_way = False
+        self._is_up = False
+        self._waiting = []
+
+    def check(self):
+        """A Deferred; fires with true or false within :data:`PROBE_SECONDS`."""
+        now = self._clock.seconds()
+        if not self._is_under_way:
+            if self._asked_at is not None and 0 <= now - self._asked_at < PROBE_INTERVAL:
+                return succeed(self._is_up)
+            self._asked_at, self._is_under_way = now, True
+            Deferred.fromCoroutine(self._run())
+        if not self._is_under_way:
+            return succeed(self._is_up)
+        left = self._asked_at + PROBE_SECONDS - now
+        if left <= 0:
+            return succeed(False)
+        waiting = Deferred()
+        self._waiting.append(waiting)
+        waiting.addTimeout(left, self._clock, onTimeoutCancel=lambda result, _: self._gave_up(waiting))
+        return waiting
+
+    def _gave_up(self, waiting):
+        self._waiting = [other for other in self._waiting if other is not waiting]
+        return False
+
+    async def _run(self):
+        try:
+            await self._ask()
+            is_up = True
+        except Exception as error:
+            # Whatever it is, the storage did not answer; providers may raise anything.
+            is_up = False
+            self.log.warn("the storage did not answer a check of health: {error}", error=" ".join(str(error).split()))
+        self._is_up, self._is_under_way = is_up, False
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(is_up)
+
+
+class Monitor:
+    """What is known of one server. It is there before the server and after it.
+
+    :ivar is_listening: whether clients are served: not before the start has ended, nor while stopping.
+    """
+
+    def __init__(self, clock):
+        self.is_listening = False
+        self._clock = clock
+        self._probes = {}
+        self._measured, self._checking = {}, {}
+        self._server = self._factory = self._bus = self._neighbours = None
+
+    def watch_storages(self, storage, messages):
+        """Check these from now on."""
+        self._probes["storage"] = Probe(self._clock, lambda: storage.get(User, 1))
+        if messages is not storage:
+            self._probes["messages"] = Probe(self._clock, lambda: messages.get_message(Command, "health", 1))
+        storages = {"storage": storage} if messages is storage else {"storage": storage, "messages": messages}
+        self._measured = {name: each.statistics for name, each in storages.items() if IMeasuredStorage.providedBy(each)}
+        self._checking = {name: each for name, each in storages.items() if ISelfCheck.providedBy(each)}
+
+    def watch_bus(self, bus):
+        """Tell of a bus from now on, if it tells of itself."""
+        self._bus = bus if IObservedBus.providedBy(bus) else None
+
+    def watch_neighbours(self, neighbours):
+        """Tell of other servers from now on, if there can be any."""
+        self._neighbours = neighbours if neighbours.can_be else None
+
+    def watch_server(self, server, factory):
+        """Show the numbers of these from now on."""
+        self._server, self._factory = server, factory
+
+    def problems(self):
+        """Part -> what a storage says that is wrong with it, and what does not go together with other servers; without those that say
+        nothing.
+        """
+        problems = {name: _problem_of(storage) for name, storage in self._checking.items()}
+        if self._neighbours is not None:
+            problems["nodes"] = self._neighbours.problem
+        return {name: problem for name, problem in problems.items() if problem}
+
+    async def readiness(self):
+        """Part -> ``up`` or ``down``."""
+        problems = self.problems()
+        checks = {name: probe.check() for name, probe in self._probes.items()}
+        parts = {"storage": "down"}
+        for name, check in checks.items():
+            parts[name] = "up" if await check and name not in problems else "down"
+        if self._bus is not None:
+            parts["bus"] = "up" if self._bus.up else "down"
+        if self._neighbours is not None:
+            parts["nodes"] = "up" if self._neighbours.is_good else "down"
+        return parts | {"listening": "up" if self.is_listening else "down"}
+
+    def render(self):
+        """All metrics as text."""
+        text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
+        text += build_info() + _process() + render_storages(self._measured)
+        if self._bus is not None:
+            text += render_bus(self._bus)
+        return text if self._server is None else text + render_server(self._server, self._factory)
+
+    def site(self):
+        """The pages, for an endpoint."""
+        root, health = _Folder(), _Folder()
+        root.putChild(b"health", health)
+        health.putChild(b"live", _Page(self._live))
+        health.putChild(b"ready", _Page(self._ready))
+        root.putChild(b"metrics", _Page(self._metrics))
+        return MonitorSite(root, self._clock)
+
+    async def _live(self):
+        return 200, CONTENT_TYPE, b"live\n"
+
+    async def _ready(self):
+        parts = await self.readiness()
+        status = 200 if all(state == "up" for state in parts.values()) else 503
+        problems = self.problems()
+        return status, b"application/json", json.dumps(parts | ({"problems": problems} if problems else {})).encode()
+
+    async def _metrics(self):
+        return 200, CONTENT_TYPE, self.render().encode()
+
+
+def _problem_of(storage):
+    try:
+        return storage.problem()
+    except Exception as error:
+        # A stranger's may raise anything.
+        return f"it cannot say how it is: {type(error).__name__}"
+
+
+def _process():
+    """The numbers of this process; memory and descriptors only where there is a /proc."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    text = family("process_cpu_seconds_total", "counter", "User and system time in seconds.", [({}, used.ru_utime + used.ru_stime)])
+    if os.path.exists("/proc/self/statm"):
+        with open("/proc/self/statm") as file:
+            pages = int(file.read().split()[1])
+        text += family("process_resident_memory_bytes", "gauge", "Resident memory.", [({}, pages * resource.getpagesize())])
+        text += family("process_open_fds", "gauge", "Open file descriptors.", [({}, len(os.listdir("/proc/self/fd")))])
+    return text
+
+
+class _Folder(Resource):
+    """Holds pages, and is none."""
+
+    def getChild(self, path, request):
+        return self
+
+    def render(self, request):
+        return notFound(message="There are /health/live, /health/ready and /metrics.").render(request)
+
+
+class _Page(Resource):
+    """A page made by a coroutine function that returns status, content type and body."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def render_GET(self, request):
+        gone = []
+        request.notifyFinish().addErrback(gone.append)
+        Deferred.fromCoroutine(self._answer(request, gone)).addErrback(self._failed, request, gone)
+        return NOT_DONE_YET
+
+    async def _answer(self, request, gone):
+        status, content_type, body = await self._make()
+        if not gone:
+            request.setResponseCode(status)
+            request.setHeader(b"content-type", content_type)
+            request.setHeader(b"cache-control", b"no-store")
+            request.write(b"" if request.method == b"HEAD" else body)
+            request.finish()
+
+    def _failed(self, failure, request, gone):
+        self.log.failure("a page of the monitor failed", failure=failure)
+        if not gone:
+            request.setResponseCode(500)
+            request.finish()

@@ -1,0 +1,36 @@
+"""The Prometheus text format (0.0.4)."""
+
+
+def family(name, kind, text, samples):
+    """Render one metric.
+
+    :param kind: ``counter`` or ``gauge``.
+    :param samples: pairs of labels, a dict of texts, and a number.
+    :returns: its lines, each with its end.
+    """
+    lines = [f"# HELP {name} {text}\n", f"# TYPE {name} {kind}\n"]
+    for labels, value in samples:
+        inner = ",".join(f'{label}="{_escape(content)}"' for label, content in labels.items())
+        lines.append(f"{name}{{{inner}}} {value}\n" if inner else f"{name} {value}\n")
+    return "".join(lines)
+
+
+def histograms(name, text, samples):
+    """Render one metric that is a histogram.
+
+    :param samples: pairs of labels, a dict of texts, and a :class:`~dhtwisted.kit.statistics.Histogram`.
+    :returns: its lines, each with its end.
+    """
+    lines = [f"# HELP {name} {text}\n", f"# TYPE {name} histogram\n"]
+    for labels, histogram in samples:
+        inner = "".join(f'{label}="{_escape(content)}",' for label, content in labels.items())
+        total = 0
+        for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
+            total += count
+            lines.append(f'{name}_bucket{{{inner}le="{bound}"}} {total}\n')
+        lines += [f"{name}_sum{{{inner[:-1]}}} {histogram.sum}\n", f"{name}_count{{{inner[:-1]}}} {total}\n"]
+    return "".join(lines)
+
+
+def _escape(text):
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

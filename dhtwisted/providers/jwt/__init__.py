@@ -1,0 +1,1 @@
+"""Users of the storage, their passwords, and JSON Web Tokens: ``jwt:``."""

@@ -1,0 +1,149 @@
+"""Hash passwords with scrypt, off the reactor thread, and verify what other schemes left behind."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from dhtwisted.errors import BadRequest, Overloaded, ServiceUnavailable, TooManyRequests
+from dhtwisted.kit.password_records import Cost, DeviceHiveRecord, ScryptRecord, format_scrypt, parse_record
+from dhtwisted.kit.turns import Turns
+
+THREADS = 2
+QUEUE_BOUND = 64
+"""Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back: of
+those who have most waiting the last."""
+
+PATIENCE = 5
+"""Seconds that a hash waits for its turn. A request has nine in all, and what waits longer is better told to come back than computed for
+nobody."""
+
+_HASH_LENGTH, _SALT_LENGTH = 32, 16
+
+
+class PasswordHasher:
+    """Makes and verifies records.
+
+    :param reactor: hands results back to the reactor thread.
+    :param cost: scrypt's log2(n) for new records, 10 to 20.
+    :ivar costs: what records take that are known. Every check computes a hash of each of them, whatever the record is, so that its time
+        tells nothing of it.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, cost):
+        self._reactor = reactor
+        self._cost = cost
+        self.costs = {Cost(cost)}
+        self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="passwords")
+        # A hash is short, so one client may have both threads; but they are at others' hashes in turn.
+        self._turns = Turns(reactor, THREADS, "the threads that hash passwords", PATIENCE, share=THREADS, most=QUEUE_BOUND - THREADS)
+        self._closed = False
+
+    async def hash(self, password):
+        """Make a record of a new password.
+
+        :raises BadRequest: the password is no encodable text.
+        :raises TooManyRequests: others took all the time there was.
+        """
+        return await self._in_thread(make_record, password, self._cost)
+
+    async def verify(self, password, record):
+        """Check a password in the time that every record takes.
+
+        :param record: ``User.password``; ``None`` for a user who does not exist.
+        :returns: true or false; false for a record that cannot be checked.
+        :raises TooManyRequests: others took all the time there was.
+        """
+        try:
+            parsed = parse_record(record) if record else None
+        except ValueError as error:
+            self.log.warn("A password record {reason}: nobody can log in with it", reason=str(error))
+            parsed = None
+        if isinstance(parsed, ScryptRecord):
+            self.learn(parsed.cost)
+        try:
+            return await self._in_thread(_verify, _encode(password), parsed, sorted(self.costs))
+        except (ValueError, MemoryError) as error:
+            self.log.warn("A password could not be checked: {error!r}", error=error)
+            return False
+
+    def learn(self, cost):
+        """Have every check take this cost too, from now on."""
+        if cost not in self.costs:
+            self.costs = self.costs | {cost}
+            self.log.info("Records of passwords have costs {costs}: each login takes the time of all of them", costs=sorted(self.costs))
+
+    def needs_upgrade(self, record):
+        """Say whether a record should be made anew at the next occasion: another scheme or another cost."""
+        parsed = parse_record(record)
+        return not isinstance(parsed, ScryptRecord) or parsed.cost != Cost(self._cost)
+
+    async def close(self):
+        """Drop what waits, finish what runs, end the threads."""
+        self._closed = True
+        self._turns.drop(ServiceUnavailable())
+        if self._pool.started:
+            # Stopping joins the threads, so it is done in one of the reactor's: a hash of cost 20 takes seconds.
+            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
+
+    async def _in_thread(self, function, *arguments):
+        if self._closed:
+            raise ServiceUnavailable()
+        if not self._pool.started:
+            self._pool.start()
+        try:
+            return await self._turns.run(deferToThreadPool, self._reactor, self._pool, function, *arguments)
+        except Overloaded:
+            raise TooManyRequests(detail="too many passwords are being checked at this moment") from None
+
+
+def make_record(password, cost):
+    """Make a record in this thread, for scripts.
+
+    :raises BadRequest: the password is no encodable text.
+    """
+    secret = _encode(password)
+    if secret is None:
+        raise BadRequest(detail="the password must be valid Unicode")
+    salt = secrets.token_bytes(_SALT_LENGTH)
+    return format_scrypt(ScryptRecord(Cost(cost), salt, _scrypt(secret, salt, Cost(cost), _HASH_LENGTH)))
+
+
+def _encode(password):
+    """Turn a password into bytes as it was given; ``None`` for what has no UTF-8, such as a lone surrogate."""
+    try:
+        return password.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def _verify(secret, record, costs):
+    """Compare with a record, and compute as much for any other.
+
+    :param secret: the password in bytes, or ``None``.
+    :param record: as :func:`parse_record` gives it, or ``None``.
+    :param costs: of all records that are known.
+    """
+    is_right = isinstance(record, DeviceHiveRecord) and _is_devicehive(secret or b"", record)
+    for cost in costs:
+        if isinstance(record, ScryptRecord) and record.cost == cost:
+            is_right = hmac.compare_digest(_scrypt(secret or b"", record.salt, cost, len(record.digest)), record.digest)
+        else:
+            _scrypt(secret or b"", bytes(_SALT_LENGTH), cost, _HASH_LENGTH)
+    return is_right and secret is not None
+
+
+def _scrypt(secret, salt, cost, length):
+    # OpenSSL refuses to use more than 32 MiB unless told, which cost 15 just exceeds.
+    return hashlib.scrypt(secret, salt=salt, n=2**cost.log_n, r=cost.r, p=cost.p, maxmem=cost.memory + 1024**2, dklen=length)
+
+
+def _is_devicehive(secret, record):
+    expected = base64.b64encode(hashlib.sha256(record.salt.encode() + secret).digest())
+    return hmac.compare_digest(expected, record.digest.encode())

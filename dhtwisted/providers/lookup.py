@@ -1,0 +1,240 @@
+"""Find what a ``name:argument`` string of the configuration stands for.
+
+A provider is declared in one of three equal ways: built in, as an entry point in the group ``dhtwisted.providers``, or as a Twisted plugin
+drop-in (an object in a module of ``twisted.plugins``). Each mistake has one sentence. A declaration that cannot be loaded is kept with its
+reason: it disturbs nobody who does not ask for it. What a stranger's provider does wrong later names it and its package: the one who starts
+the server sees no traceback, and knows whom to ask.
+"""
+
+import traceback
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import twisted.plugins
+from twisted.logger import globalLogPublisher
+from twisted.plugin import getCache
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from dhtwisted.errors import AuthUnavailable, ConfigurationError, ProviderError, StorageError
+from dhtwisted.interfaces import IAuthProvider, ICheckableProvider, IMessageBus, IMessageStorage, IProvider, IStorage
+from dhtwisted.providers.builtin import PROVIDERS
+
+ENTRY_POINT_GROUP = "dhtwisted.providers"
+EXPECTED = (ConfigurationError, StorageError, AuthUnavailable)
+"""What a provider raises on purpose, with a text for people."""
+
+INTERFACES = {"storage": IStorage, "messages": IMessageStorage, "bus": IMessageBus, "auth": IAuthProvider}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One provider that some package declares.
+
+    :ivar origin: whose it is, in words.
+    :ivar provider: the :class:`~dhtwisted.interfaces.IProvider`; ``None`` when it cannot be used.
+    :ivar hint: the name under which it was declared.
+    :ivar problem: why it cannot be used; empty when it can.
+    """
+
+    origin: str
+    hint: str
+    provider: object = None
+    problem: str = ""
+
+    def serves(self, role):
+        """A storage also serves as messages."""
+        return self.provider is not None and (self.provider.role == role or (self.provider.role, role) == ("storage", "messages"))
+
+
+def declarations():
+    """List all providers of all packages.
+
+    :returns: a list of :class:`Declaration`, the unusable ones included; an object that is declared in several ways is there once.
+    """
+    found = [Declaration("dhtwisted itself", provider.name, provider) for provider in PROVIDERS]
+    for declaration in (*_from_entry_points(), *_from_drop_ins()):
+        if declaration.provider is None or all(declaration.provider is not other.provider for other in found):
+            found.append(declaration)
+    return found
+
+
+def find(role, specification):
+    """Look up a provider without opening it.
+
+    :param role: ``storage``, ``messages``, ``bus`` or ``auth``.
+    :param specification: ``name:argument``.
+    :returns: the :class:`~dhtwisted.interfaces.IProvider` and its argument.
+    :raises ProviderError: there is no such provider, more than one, or the argument is missing or too much.
+    """
+    name, colon, argument = specification.partition(":")
+    if not colon:
+        raise ProviderError(f"{role} provider {name!r} lacks its colon; the form is name:argument, as in {name or 'memory'}:")
+    provider = _find_named(role, name).provider
+    form = provider.argument_form
+    if argument and not form:
+        raise ProviderError(f"{role} provider {name}: takes no argument; write {name}: alone")
+    if form and not argument and not form.startswith("["):
+        raise ProviderError(f"{role} provider {name}: needs its argument; write {name}:{form}")
+    return provider, argument
+
+
+def open_provider(role, specification, context):
+    """Build what a provider string stands for, and check that it can do what its role asks.
+
+    :param context: a :class:`~dhtwisted.interfaces.ProviderContext`.
+    :raises ConfigurationError: as :func:`find`, or the argument is wrong, or what the provider built does not fit its role.
+    """
+    provider, argument = find(role, specification)
+    with naming(role, specification):
+        built = provider.open(argument, context)
+        problem = _verify(INTERFACES[role], built)
+        if problem:
+            raise ProviderError(f"it built something that does not fit its role: {problem}")
+    return built
+
+
+@contextmanager
+def naming(role, specification):
+    """Have whatever goes wrong in the block, which is the doing of a provider, tell which it is and whose.
+
+    The providers of this package are left alone: what they say is complete, and their defects are ours.
+
+    :raises ProviderError: in place of what the block raised.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        declaration = _find_named(role, specification.partition(":")[0])
+        if any(declaration.provider is own for own in PROVIDERS):
+            raise
+        reason = (
+            _one_line(error) if isinstance(error, EXPECTED) and str(error) else f"a mistake in it: {_in_one_line(error)}{_place(error)}"
+        )
+        raise ProviderError(f"{role} provider {declaration.provider.name} of {declaration.origin}: {reason}") from error
+
+
+def check_provider(role, specification, context):
+    """Have a provider say what is wrong, without opening anything.
+
+    :param context: a :class:`~dhtwisted.interfaces.ProviderContext`; the storages in it are not opened.
+    :returns: whether the provider can tell; of a storage that cannot, only the argument was looked at.
+    :raises ConfigurationError: as :func:`find`, or what the provider says.
+    """
+    provider, argument = find(role, specification)
+    if ICheckableProvider.providedBy(provider):
+        with naming(role, specification):
+            provider.check(argument, context)
+        return True
+    if role in ("storage", "messages"):
+        open_provider(role, specification, context)
+    return False
+
+
+def describe_all():
+    """Write the page for ``--help-providers``."""
+    lines = []
+    known = declarations()
+    for role in INTERFACES:
+        lines.append(f"{role}:")
+        for declaration in known:
+            if declaration.serves(role):
+                provider = declaration.provider
+                lines.append(f"  {provider.name + ':' + provider.argument_form:<24} {provider.description} ({declaration.origin})")
+    broken = [f"  {declaration.hint}: {declaration.problem} ({declaration.origin})" for declaration in known if declaration.problem]
+    return "\n".join([*lines, *(["cannot be used:", *broken] if broken else [])])
+
+
+def _find_named(role, name):
+    known = declarations()
+    matches = [declaration for declaration in known if declaration.serves(role) and declaration.provider.name == name]
+    if len(matches) > 1:
+        owners = " and ".join(declaration.origin for declaration in matches)
+        raise ProviderError(f"{role} provider {name!r} is declared twice, by {owners}; remove one of them")
+    if matches:
+        return matches[0]
+    for declaration in known:
+        if declaration.problem and declaration.hint == name:
+            raise ProviderError(f"{role} provider {name!r} of {declaration.origin} cannot be used: {declaration.problem}")
+    names = sorted({declaration.provider.name + ":" for declaration in known if declaration.serves(role)})
+    raise ProviderError(f"there is no {role} provider {name!r}; known are {' '.join(names)}")
+
+
+def _from_entry_points():
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        package = f"package {entry_point.dist.name} {entry_point.dist.version}, " if entry_point.dist else ""
+        yield _load(f"{package}entry point {entry_point.value}", entry_point.name, entry_point.load)
+
+
+def _from_drop_ins():
+    failures = []
+    modules = {}
+
+    def keep_failure(event):
+        if event.get("isError") and not event.get("why"):
+            failures.append(event["failure"])
+
+    # Twisted logs a drop-in that it cannot import (by its older interface, hence "isError"), and goes on; the log alone tells which.
+    # That a cache cannot be written has a "why" and hinders nobody.
+    globalLogPublisher.addObserver(keep_failure)
+    try:
+        modules = getCache(twisted.plugins)
+    finally:
+        globalLogPublisher.removeObserver(keep_failure)
+    for dropin in modules.values():
+        for plugin in dropin.plugins:
+            if any(interface.isOrExtends(IProvider) for interface in plugin.provided):
+                yield _load(f"drop-in {dropin.moduleName}", plugin.name, plugin.load)
+    for failure in failures:
+        yield Declaration("drop-in in twisted.plugins", _module_of(failure), problem=_in_one_line(failure.value))
+
+
+def _module_of(failure):
+    """Name the drop-in whose import failed: the outermost frame that belongs to none of the import machinery."""
+    files = [frame[1] for frame in failure.frames if "twisted/plugins" in frame[1].replace("\\", "/")]
+    return files[0].replace("\\", "/").rpartition("/")[2].removesuffix(".py") if files else "unknown module"
+
+
+def _load(origin, hint, load):
+    try:
+        provider = load()
+        problem = _verify(IProvider, provider) or _mistake(provider)
+    except (Exception, SystemExit) as error:
+        # A stranger's module may fail to import with anything at all; that must not hinder the others.
+        return Declaration(origin, hint, problem=f"{_in_one_line(error)}{_place(error)}")
+    return Declaration(origin, hint, problem=problem) if problem else Declaration(origin, provider.name, provider)
+
+
+def _mistake(provider):
+    for attribute in ("role", "name", "description", "argument_form"):
+        value = getattr(provider, attribute)
+        if not isinstance(value, str):
+            return f"its {attribute} is {value!r}, which is no text"
+    if provider.role not in INTERFACES:
+        return f"its role is {provider.role!r}, which is none of {', '.join(INTERFACES)}"
+    return ""
+
+
+def _verify(interface, candidate):
+    try:
+        verifyObject(interface, candidate)
+    except Invalid as error:
+        return _in_one_line(error)
+    if interface is IMessageStorage and not (hasattr(candidate, "open") and hasattr(candidate, "close")):
+        return "it has no open and close"
+    return ""
+
+
+def _one_line(text):
+    return " ".join(str(text).split())
+
+
+def _in_one_line(error):
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _place(error):
+    """Where an error was raised, for the author; nothing where no code of a module was run."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""

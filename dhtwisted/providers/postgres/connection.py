@@ -1,0 +1,312 @@
+"""One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting."""
+
+import random
+
+import psycopg2
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from dhtwisted.errors import ConfigurationError, StorageUnavailable
+from dhtwisted.providers.postgres.driver import DriverConnection
+from dhtwisted.providers.postgres.errors import BAD_VALUES, DRIVER_ERRORS, ends_connection, in_one_line, is_refusal, translated
+from dhtwisted.providers.postgres.targets import find_targets
+
+CONNECT_SECONDS = 5
+"""Until a connection is ready, or given up."""
+
+GRACE = 1
+"""Seconds that the server gets, beyond the deadline of a statement, to say that it gave the statement up. Without a word until then it is
+taken for gone, and the connection dropped."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+"""Seconds between two attempts to connect. With :data:`CONNECT_SECONDS` for one, a database is found 7 seconds after it is back."""
+
+PING_INTERVAL = 10
+PING_SECONDS = 4
+"""A connection that was idle for the one is asked whether it lives, and has the other to answer. So a dead one is known in 25 seconds."""
+
+OLDEST_SERVER = 150000
+
+_DOUBT = 0.9
+"""Part of a statement's deadline. What took longer may have an error of the deadline behind it, see :meth:`HealingConnection._check`."""
+
+_LIMIT = "SET statement_timeout = %s"
+_SETUP = """
+SELECT set_config('idle_in_transaction_session_timeout', '60s', false),
+       set_config('idle_session_timeout', '0', false),
+       set_config('lock_timeout', '0', false),
+       CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', false) END,
+       set_config('default_transaction_isolation', 'read committed', false),
+       set_config('standard_conforming_strings', 'on', false),
+       set_config('jit', 'off', false),
+       CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', false) END
+"""
+"""Whatever the settings of the role or the database say: a reply promises that the commit is on disk, and on standbys that are waited for.
+Compiling a statement takes a third of a second, and none of ours runs so long. The limit comes first and alone: under the limit of somebody
+else a statement of this size may always be too long."""
+
+
+class HealingConnection:
+    """Keeps one connection. While there is none, whoever asks is refused at once.
+
+    :param reactor: for sockets, threads and delayed calls.
+    :param parameters: from :func:`dhtwisted.providers.postgres.dsn.parse`.
+    :param outage: an :class:`~dhtwisted.providers.postgres.outage.Outage`, which is told when the connection comes and goes.
+    :param seconds: deadline of a statement, kept by the server, and after :data:`GRACE` by us.
+    :param prepare: ``async prepare(execute)``: called with ``async execute(sql, values=None)`` after each connect, before anybody else may
+        use the connection.
+    :param notified: called with the payload of each notification.
+    :ivar reason: why there is no connection.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, parameters, outage, seconds, prepare=None, notified=None):
+        self.reason = "not connected yet"
+        self._reactor = reactor
+        self._parameters = parameters
+        self._outage = outage
+        self._seconds = seconds
+        self._prepare = prepare
+        self._notified = notified
+        self._lock = DeferredLock()
+        self._connection = None
+        self._connecting = None
+        self._gone = None
+        self._looking_up = None
+        self._sleeping = None
+        self._attempted = []
+        self._targets = []
+        self._refusal = None
+        self._used = False
+        self._checks = 0
+        self._ping_call = None
+        self._closed = False
+        self._ended = succeed(None)
+
+    @property
+    def up(self):
+        """Whether a statement may be run."""
+        return self._connection is not None
+
+    def open(self):
+        """Begin to connect, and to stay connected."""
+        self._ended = Deferred.fromCoroutine(self._stay_connected())
+
+    async def wait(self):
+        """Wait until there is a connection, however long that takes.
+
+        :raises ConfigurationError: it was refused for a reason that waiting does not mend.
+        """
+        while not self.up:
+            if self._closed:
+                raise StorageUnavailable("the storage is closed")
+            if self._refusal is not None:
+                raise ConfigurationError(f"{self._outage.place} refuses this server: {self._refusal}")
+            attempted = Deferred()
+            self._attempted.append(attempted)
+            await attempted
+
+    def close(self):
+        """Let go of the connection, for good; a statement under way fails.
+
+        :returns: a Deferred of ``None``.
+        """
+        self._closed = True
+        if self._looking_up is not None:
+            self._looking_up.cancel()
+        if self._connecting is not None:
+            self._connecting.close("closed")
+        if self._sleeping is not None:
+            self._sleeping.cancel()
+        if self._connection is not None:
+            self._lose(self._connection, "closed")
+        self._tell_attempted()
+        return self._ended
+
+    async def run(self, sql, values=None):
+        """Run one statement, when those asked for before it are done.
+
+        :returns: a list of rows.
+        :raises StorageUnavailable: there is no connection, or it broke, or the statement took too long; its effect may have taken place.
+        :raises Unstorable: a value does not fit.
+        :raises psycopg2.Error: anything else, such as a unique violation.
+        """
+        await self._lock.acquire()
+        connection = self._connection
+        if connection is None:
+            self._lock.release()
+            raise StorageUnavailable(f"{self._outage.place} is away: {self.reason}")
+        self._used = True
+        connection.deadline.start(self._seconds + GRACE)
+        try:
+            return await self._execute(connection, sql, values)
+        finally:
+            connection.deadline.stop()
+            if connection.doubtful:
+                self._check_in_background(connection, GRACE)
+            else:
+                self._lock.release()
+
+    async def _execute(self, connection, sql, values=None):
+        began = self._reactor.seconds()
+        try:
+            return await connection.execute(sql, values)
+        except (*DRIVER_ERRORS, *BAD_VALUES) as error:
+            if ends_connection(error) or not connection.is_open:
+                reason = in_one_line(error)
+                self._lose(connection, reason)
+                raise StorageUnavailable(f"{self._outage.place} is away: {reason}") from error
+            raise translated(error) from error
+        finally:
+            if self._reactor.seconds() - began >= self._seconds * _DOUBT:
+                connection.doubtful = True
+
+    async def _check(self, connection):
+        """Find out whether answers still belong to their statements, and drop the connection otherwise.
+
+        When the time of a statement is over just as it ends, PostgreSQL (seen with 18) sends its answer, and then an error too, which libpq
+        takes for the answer to the next statement. So each would get the answer to the one before it.
+
+        :raises StorageUnavailable: they do not.
+        """
+        connection.doubtful = False
+        self._checks += 1
+        question = f"check {self._checks} of dhtwisted"
+        rows = await self._execute(connection, "SELECT %s", (question,))
+        if rows != [(question,)] or connection.doubtful:
+            self._lose(connection, "its answers come late")
+            raise StorageUnavailable(f"{self._outage.place} is away: its answers come late")
+
+    def _check_in_background(self, connection, seconds):
+        """Check a connection, and let others use it after that. A failure ends it, and that is reported."""
+        checking = Deferred.fromCoroutine(self._check_in_time(connection, seconds))
+        checking.addErrback(lambda failure: failure.trap(StorageUnavailable, psycopg2.Error))
+
+    async def _check_in_time(self, connection, seconds):
+        try:
+            if connection is self._connection:
+                connection.deadline.start(seconds)
+                await self._check(connection)
+        except StorageUnavailable as error:
+            self._lose(connection, in_one_line(error))
+            raise
+        finally:
+            connection.deadline.stop()
+            self._lock.release()
+
+    async def _stay_connected(self):
+        pause = FIRST_PAUSE
+        while not self._closed:
+            connection = self._connecting = DriverConnection(self._reactor, self._lose)
+            try:
+                await self._establish(connection)
+            except Exception as error:
+                if not isinstance(error, (*DRIVER_ERRORS, StorageUnavailable, ConfigurationError, OSError)):
+                    # It must not end the attempts.
+                    self.log.failure("A connection to {place} failed by a defect", place=self._outage.place)
+                self._failed(connection, error)
+                await self._sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
+                await self._stay_up(connection)
+
+    async def _establish(self, connection):
+        try:
+            parameters = await self._next_target()
+            if self._closed:
+                raise StorageUnavailable("the storage is closed")
+            connection.deadline.start(CONNECT_SECONDS)
+            if self._notified is not None:
+                connection.addNotifyObserver(lambda notification: self._notified(notification.payload))
+            await connection.establish(parameters)
+            if connection.server_version < OLDEST_SERVER:
+                raise ConfigurationError(f"PostgreSQL 15 or newer is needed, it is {connection.server_version // 10000}")
+            await self._set_up(connection)
+            if not connection.is_open:
+                raise StorageUnavailable("the connection broke at once")
+            connection.deadline.stop()
+        finally:
+            self._connecting = None
+
+    async def _set_up(self, connection):
+        await self._execute(connection, _LIMIT, (round(self._seconds * 1000),))
+        await self._execute(connection, _SETUP)
+        await self._check(connection)
+        if self._prepare is not None:
+            await self._prepare(lambda sql, values=None: self._execute(connection, sql, values))
+        if connection.doubtful:
+            await self._check(connection)
+
+    async def _next_target(self):
+        """Parameters for one attempt. Each goes to the next server of those that the DSN names, and names are looked up for each round."""
+        if not self._targets:
+            looking_up = self._looking_up = Deferred.fromCoroutine(find_targets(self._reactor, self._parameters))
+            try:
+                self._targets = await looking_up.addTimeout(CONNECT_SECONDS, self._reactor)
+            except TimeoutError as error:
+                raise OSError(f"the addresses of its hosts are not found within {CONNECT_SECONDS} seconds") from error
+            finally:
+                self._looking_up = None
+        return self._targets.pop(0)
+
+    def _failed(self, connection, error):
+        self.reason = in_one_line(error)
+        connection.close(self.reason)
+        if self._closed:
+            return
+        self._refusal = self.reason if isinstance(error, ConfigurationError) or is_refusal(error) else None
+        self._outage.begin(self, self.reason)
+        self._tell_attempted()
+
+    async def _stay_up(self, connection):
+        if self._closed:
+            connection.close("closed")
+            return
+        # After a loss, the first server of the DSN is tried first again.
+        self._targets = []
+        gone = self._gone = Deferred()
+        self._connection = connection
+        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
+        self._outage.end(self)
+        # Whoever waited for the connection may be done with it, and close it, before this returns.
+        self._tell_attempted()
+        await gone
+
+    def _lose(self, connection, reason):
+        """Drop a connection that is of no more use. Closing it comes back here."""
+        if connection is not self._connection:
+            connection.close(reason)
+            return
+        self._connection = None
+        self.reason = reason
+        connection.close(reason)
+        self._ping_call.cancel()
+        if not self._closed:
+            self._outage.begin(self, reason)
+        gone, self._gone = self._gone, None
+        gone.callback(None)
+
+    def _tell_attempted(self):
+        attempted, self._attempted = self._attempted, []
+        for waiting in attempted:
+            waiting.callback(None)
+
+    async def _sleep(self, seconds):
+        if self._closed:
+            return
+        self._sleeping = deferLater(self._reactor, seconds)
+        try:
+            await self._sleeping
+        except CancelledError:
+            return  # it is being closed
+        finally:
+            self._sleeping = None
+
+    def _ping(self, connection):
+        self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
+        if not self._used:
+            self._lock.acquire().addCallback(lambda _: self._check_in_background(connection, PING_SECONDS))
+        self._used = False

@@ -1,0 +1,139 @@
+"""One connection of the driver, made to end every wait by itself, whatever the driver does.
+
+Built on txpostgres. What leans on its insides is in this module:
+
+* ``doRead`` is overridden, since an idle connection that breaks would raise into the reactor, with nobody to report to.
+* ``reactor`` is a :class:`~dhtwisted.providers.postgres.watching.WatchingReactor`, since libpq closes sockets when it likes.
+* ``_pollingD`` tells whether somebody waits for the connection, who will be told of its end.
+* ``cursorFinished`` would watch the socket again, though libpq has closed it.
+* ``connectionLost`` and ``close`` also come when nothing was connected yet (``_connection``).
+* ``close`` would leave a connection that libpq gave up to the garbage collector, and whoever waits for it.
+* ``cooperator`` is replaced, so that notifications are handed over at once.
+"""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.logger import Logger
+from txpostgres import txpostgres
+
+from dhtwisted.kit.deadline import Deadline
+from dhtwisted.providers.postgres.errors import DRIVER_ERRORS, in_one_line
+from dhtwisted.providers.postgres.watching import WatchingReactor
+
+
+class _AtOnce:
+    """Takes the place of Twisted's cooperator."""
+
+    @staticmethod
+    def cooperate(iterator):
+        for _ in iterator:
+            pass
+
+
+class DriverConnection(txpostgres.Connection):
+    """A connection of txpostgres that tells when it is lost, also while nobody uses it.
+
+    There is one wait at a time: for the connection to be made, or for the answer to a statement. It ends with what the driver says, or with
+    the connection, which has a deadline of its own.
+
+    :param reactor: for sockets and delayed calls.
+    :param lost: called with the connection and the reason, perhaps more than once.
+    :ivar deadline: a :class:`~dhtwisted.kit.deadline.Deadline`; when it has come, the connection is lost.
+    :ivar doubtful: whether its next answer may be that to another statement.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor, lost):
+        super().__init__(WatchingReactor(reactor), _AtOnce)
+        self.deadline = Deadline(reactor, lambda seconds: self._lost(self, f"no answer for {seconds} seconds"))
+        self.doubtful = False
+        self._lost = lost
+        self._given_up = False
+        self._waiting = None
+
+    def doRead(self):
+        try:
+            self._look()
+        except DRIVER_ERRORS as error:
+            self._lost(self, in_one_line(error))
+        else:
+            if not self.is_open and self._pollingD is None:
+                self._lost(self, "the server closed the connection")
+
+    def _look(self):
+        """See what has come: the end, or notifications. Watched is what the socket is afterwards."""
+        self.reactor.removeReader(self)
+        self.continuePolling()
+        if self.is_open and self._pollingD is None:
+            self.checkForNotifies()
+            self.reactor.addReader(self)
+
+    def cursorFinished(self, cursor):
+        if self.is_open:
+            super().cursorFinished(cursor)
+        else:
+            self._cursors.discard(cursor)
+
+    def connectionLost(self, reason):
+        if self._connection is not None:
+            super().connectionLost(reason)
+            self._lost(self, in_one_line(reason.value))
+
+    def close(self, reason):
+        """Let go of the connection, and end the wait.
+
+        :param reason: why, for whoever waits.
+        """
+        # It tells that it is lost, and whoever hears of that closes it.
+        if self._given_up:
+            return
+        self._given_up = True
+        self.deadline.cancel()
+        try:
+            self.reactor.remove_all()
+            if self._connection is not None:
+                # Also one that libpq has given up, which has not let go of its socket yet.
+                self._connection.close()
+                self._end_wait(reason)
+                super().close()
+        except Exception:
+            self.log.failure("A connection to PostgreSQL was not closed as it should be")
+        finally:
+            self._end_wait(reason)
+
+    def _end_wait(self, reason):
+        if self._waiting is not None and not self._waiting.called:
+            self._waiting.errback(ConnectionLost(reason))
+
+    @property
+    def is_open(self):
+        """Whether the driver thinks that it is connected. It may have closed its socket and not say so yet."""
+        return self._connection is not None and not self._connection.closed and self._connection.fileno() >= 0
+
+    def establish(self, parameters):
+        """Connect.
+
+        :param parameters: a dictionary for libpq.
+        :returns: a Deferred.
+        """
+        return self._wait_for(self.connect(**parameters))
+
+    async def execute(self, sql, values):
+        """Run one statement, in a transaction of its own.
+
+        :returns: a list of rows; empty for a statement that gives none.
+        """
+        cursor = self.cursor()
+        await self._wait_for(cursor.execute(sql, values))
+        if self.getNotifyObservers():
+            # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
+            self._look()
+        return cursor.fetchall() if cursor.description else []
+
+    def _wait_for(self, started):
+        """Wait for a Deferred of the driver, or for the end of the connection."""
+        # To cancel a statement txpostgres would connect to the server once more, and block the reactor until it answers.
+        waiting = self._waiting = Deferred(lambda _: self._lost(self, "a statement was given up"))
+        started.addBoth(lambda result: None if waiting.called else waiting.callback(result))
+        return waiting

@@ -1,0 +1,66 @@
+"""Several connections to one database, for statements that stand alone: each goes to a connection that is free, clients in turn."""
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+
+from dhtwisted.kit.turns import Turns
+
+MOST_WAITING = 1000
+PATIENCE = 4
+"""Seconds that a statement waits for a free connection. With its own deadline of 5 it is answered, or refused, within ten."""
+
+
+class Pool:
+    """Hands statements to connections.
+
+    :param reactor: for delayed calls.
+    :param connections: a list of :class:`~dhtwisted.providers.postgres.connection.HealingConnection`.
+    """
+
+    def __init__(self, reactor, connections):
+        self._free = deque(connections)
+        self._size = len(connections)
+        self._missing = deque()
+        self._turns = Turns(reactor, len(connections), "the database", PATIENCE, most=MOST_WAITING)
+
+    async def run(self, sql, values=None):
+        """Run one statement.
+
+        :returns: a list of rows.
+        :raises Overloaded: too many wait, or one waited too long.
+        :raises StorageUnavailable: as :meth:`HealingConnection.run <dhtwisted.providers.postgres.connection.HealingConnection.run>`, like
+            all others.
+        """
+        return await self._turns.run(self._run, sql, values)
+
+    def drain(self):
+        """Wait until every statement is answered.
+
+        :returns: a Deferred of ``None``.
+        """
+        return self._turns.idle()
+
+    async def _run(self, sql, values):
+        connection = await self._take()
+        try:
+            return await connection.run(sql, values)
+        finally:
+            self._free.append(connection)
+            if self._missing:
+                self._missing.popleft().callback(None)
+
+    async def _take(self):
+        """A free connection that is up; one that is not, if there is no other at all, since it says why."""
+        while True:
+            for _ in range(len(self._free)):
+                connection = self._free.popleft()
+                if connection.up:
+                    return connection
+                self._free.append(connection)
+            if len(self._free) == self._size:
+                return self._free.popleft()
+            # Some are away, and the others at work.
+            freed = Deferred()
+            self._missing.append(freed)
+            await freed

@@ -1,0 +1,311 @@
+"""Everything in a PostgreSQL database, on txpostgres: for data that is managed as other data is, and for several nodes on one database.
+
+One connection writes messages, commit by commit; a few others do everything else. Each comes back by itself when it is lost, and meanwhile
+calls are refused at once. Nothing is kept in memory, so nodes need not know of each other.
+"""
+
+import secrets
+
+import psycopg2
+from twisted.internet.defer import Deferred, DeferredLock, fail, inlineCallbacks
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
+from dhtwisted.interfaces import IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
+from dhtwisted.kit.batching import Batcher
+from dhtwisted.kit.statistics import StorageStatistics
+from dhtwisted.model import Command, Notification, payload_size
+from dhtwisted.providers.postgres.announcement import Announcement
+from dhtwisted.providers.postgres.connection import HealingConnection
+from dhtwisted.providers.postgres.counters import lift_counters
+from dhtwisted.providers.postgres.dsn import describe, parse
+from dhtwisted.providers.postgres.entities import ENTITY_TABLES, HOLDINGS, holdings
+from dhtwisted.providers.postgres.errors import taken_value, unique_field
+from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
+from dhtwisted.providers.postgres.migrations import migrate
+from dhtwisted.providers.postgres.outage import Outage
+from dhtwisted.providers.postgres.pool import Pool
+from dhtwisted.providers.postgres.values import is_bigint
+from dhtwisted.providers.postgres.writer import PREPARE_WRITE, RESULT_KEPT, SETUP, Append, UpdateCommand, Writer, restore_statement
+
+POOL_SIZE = 4
+WRITE_SECONDS = 3
+"""Deadline of a commit. Who comes while one hangs waits for that and for his own: with the grace for an answer, eight seconds."""
+
+READ_SECONDS = 5
+SCHEMA_SECONDS = 3600
+"""Deadline of a statement that changes the schema: it may rewrite large tables, or wait for another node that does."""
+
+MAX_ROWS = 500
+"""Messages in one commit. Larger ones were not faster, and everybody waits longer."""
+
+BYTES_OF_A_ROW = 2048
+"""Payload that counts as one message more: a commit has a megabyte or so, or a single larger message."""
+
+TIDY_INTERVAL = 60
+UPDATES_KEPT = 3600
+"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands. Those
+that they name for their results are kept longer, by as much as these may be older."""
+
+_FORGET_UPDATES = """
+DELETE FROM command_updates WHERE id = ANY(ARRAY(
+    SELECT id FROM command_updates
+    WHERE server_time < (SELECT server_time FROM message_counter) - %s ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
+RETURNING 1
+"""
+TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
+
+_PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
+
+
+@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
+class PostgresStorage:
+    """Keeps entities and messages in a database of PostgreSQL 15 or newer.
+
+    :param dsn: as libpq takes it.
+    :param reactor: for time, sockets and delayed calls.
+    :ivar store_id: what tells this set of tables from any other; known once it is open.
+    :ivar node: what tells this object's writes from those of others.
+    :raises ConfigurationError: the DSN is not well formed.
+    """
+
+    durability = "durable"
+    state_directory = None
+
+    log = Logger()
+
+    def __init__(self, dsn, reactor):
+        self.parameters = parse(dsn)
+        self.outage = Outage(describe(self.parameters))
+        self.node = secrets.token_hex(8)
+        self.store_id = None
+        self._reactor = reactor
+        self._open = False
+        self._announcement = None
+        self.statistics = StorageStatistics(reactor.seconds)
+        self._connections = []
+        self._updating = {}
+        self._tidying = LoopingCall(lambda: Deferred.fromCoroutine(self._tidy()))
+        self._tidying.clock = reactor
+
+    @property
+    def channel(self):
+        """Where the listeners of this store are woken."""
+        return f"dhtwisted_{self.store_id}"
+
+    @inlineCallbacks
+    def open(self):
+        """Wait for the database, bring its schema up to date, and connect.
+
+        :raises ConfigurationError: it refuses us, or what it has is not for this program.
+        """
+        try:
+            yield Deferred.fromCoroutine(self._prepare_schema())
+            writing = self._writing = self._connect(WRITE_SECONDS, self._prepare_writer)
+            pool = [self._connect(READ_SECONDS) for _ in range(POOL_SIZE)]
+            for connection in (writing, *pool):
+                yield Deferred.fromCoroutine(connection.wait())
+        except BaseException:
+            yield self._let_go()
+            raise
+        self._pool = Pool(self._reactor, pool)
+        self.writer = Writer(self._reactor, writing, self.channel, self.node)
+        self._batcher = Batcher(self._commit, MAX_ROWS, patient=False)
+        self._open = True
+        self._tidying.start(TIDY_INTERVAL, now=False)
+
+    @inlineCallbacks
+    def close(self):
+        """Finish what was accepted, then let go of the connections."""
+        if not self._open:
+            yield self._let_go()
+            return
+        self._open = False
+        self._tidying.stop()
+        yield self._batcher.drain()
+        while self._updating:
+            yield self._batcher.drain()
+        yield self._pool.drain()
+        yield self._let_go()
+
+    async def announce(self, node):
+        """Tell the others of this server, on the connection that writes."""
+        self._check_open()
+        self._announcement = Announcement(self.store_id, node)
+        await self._announcement.make(self._writing.run)
+
+    async def look_around(self):
+        """Find the others."""
+        self._check_open()
+        return await self._announcement.look_around(self._writing.run)
+
+    async def get(self, kind, key):
+        """Find one entity, or ``None``."""
+        rows = await self._run(*ENTITY_TABLES[kind].get(key))
+        return ENTITY_TABLES[kind].entity(rows[0]) if rows else None
+
+    async def find(self, kind, query):
+        """List entities."""
+        table = ENTITY_TABLES[kind]
+        return [table.entity(row) for row in await self._run(*table.find(query))]
+
+    async def count(self, kind, query):
+        """Count entities."""
+        return (await self._run(*ENTITY_TABLES[kind].count(query)))[0][0]
+
+    async def holdings(self, owner):
+        """Tell what counts for a user."""
+        self._check_open()
+        return holdings(await self._run(HOLDINGS, (owner,))) if is_bigint(owner) else {}
+
+    async def insert(self, entity):
+        """Add an entity, and give it back with its key."""
+        table = ENTITY_TABLES[type(entity)]
+        return table.entity(await self._change(table, *table.insert(entity, self.channel)))
+
+    async def update(self, kind, key, changes):
+        """Replace some fields of an entity, and give it back."""
+        table = ENTITY_TABLES[kind]
+        row = await self._change(table, *table.update(key, changes, self.channel))
+        if row is None:
+            raise Missing(kind, key)
+        return table.entity(row)
+
+    async def delete(self, kind, key):
+        """Remove an entity, and say whether there was one."""
+        return bool(await self._run(*ENTITY_TABLES[kind].delete(key, self.channel)))
+
+    def append(self, messages):
+        """Store messages, in one commit with whatever else is waiting."""
+        return self._write(Append(messages), len(messages) + sum(map(payload_size, messages)) // BYTES_OF_A_ROW)
+
+    async def update_command(self, device_id, command_id, changes):
+        """Record what became of a command. Updates of one command at once each have a commit of their own."""
+        self._check_open()
+        if not is_bigint(command_id):
+            return None
+        lock = self._updating.setdefault(command_id, DeferredLock())
+        await lock.acquire()
+        try:
+            return await self._batcher.submit(UpdateCommand(device_id, command_id, changes))
+        except StorageUnavailable as error:
+            # Those behind it would be tried one by one, each for as long.
+            waiting, lock.waiting = lock.waiting, []
+            for waiter in waiting:
+                waiter.errback(StorageUnavailable(str(error)))
+            raise
+        finally:
+            lock.release()
+            if not lock.locked:
+                del self._updating[command_id]
+
+    async def restore(self, messages):
+        """Store messages as they are, after what was appended before: that must have its ids by then."""
+        await self.append(())
+        try:
+            await self._run(*restore_statement(messages))
+        except psycopg2.errors.UniqueViolation as error:
+            kind = Command if error.diag.table_name == MESSAGE_TABLES[Command].name else Notification
+            raise Duplicate(kind, "id", int(taken_value(error))) from error
+
+    async def get_message(self, kind, device_id, message_id):
+        """Find one message, or ``None``."""
+        self._check_open()
+        if not is_bigint(message_id):
+            return None
+        found = await self._find(kind, *MESSAGE_TABLES[kind].get(device_id, message_id))
+        return found[0] if found else None
+
+    async def find_messages(self, kind, query):
+        """List messages."""
+        return await self._find(kind, *MESSAGE_TABLES[kind].find(query))
+
+    async def forget_messages(self, kind, query):
+        """Delete messages, those first that arrived first, and say how many."""
+        return len(await self._run(*MESSAGE_TABLES[kind].forget(query)))
+
+    async def _prepare_schema(self):
+        """Apply what is missing of the schema, however often the database goes away meanwhile."""
+        connection = self._connect(SCHEMA_SECONDS)
+        try:
+            while self.store_id is None:
+                await connection.wait()
+                try:
+                    await migrate(connection.run, self.outage.place)
+                    behind = await lift_counters(connection.run)
+                    ((self.store_id, encoding, fsync),) = await connection.run(_PROPERTIES)
+                except StorageUnavailable as error:
+                    self.log.warn("The schema is not ready yet: {reason}", reason=str(error))
+        finally:
+            await connection.close()
+        if encoding != "UTF8":
+            raise ConfigurationError(f"{self.outage.place} has the encoding {encoding}; make one with: createdb --encoding UTF8")
+        for kind in behind:
+            self.log.error(
+                "{place}: the counter of ids of {kind} was behind its table; it goes on above it", place=self.outage.place, kind=kind
+            )
+        if fsync != "on":
+            self.log.warn("{place} runs with fsync off: a loss of power can lose what was acknowledged", place=self.outage.place)
+
+    def _connect(self, seconds, prepare=None):
+        connection = HealingConnection(self._reactor, self.parameters, self.outage, seconds, prepare)
+        self._connections.append(connection)
+        connection.open()
+        return connection
+
+    async def _prepare_writer(self, execute):
+        await execute(SETUP)
+        await execute(PREPARE_WRITE)
+        if self._announcement is not None:
+            await self._announcement.make(execute)
+
+    @inlineCallbacks
+    def _let_go(self):
+        connections, self._connections = self._connections, []
+        for connection in connections:
+            yield connection.close()
+
+    def _check_open(self):
+        if not self._open:
+            raise StorageUnavailable("the storage is closed")
+
+    def _write(self, operation, rows):
+        try:
+            self._check_open()
+            return self._batcher.submit(operation, rows)
+        except StorageUnavailable:
+            return fail()
+
+    def _commit(self, operations):
+        return self.statistics.measure_commit(Deferred.fromCoroutine(self.writer.commit(operations)), len(operations))
+
+    async def _run(self, sql, values):
+        self._check_open()
+        return await self.statistics.measure_read(Deferred.fromCoroutine(self._pool.run(sql, values)))
+
+    async def _find(self, kind, sql, values):
+        return list(map(MESSAGE_TABLES[kind].message, await self._run(sql, values)))
+
+    async def _change(self, table, sql, values):
+        """Run a statement that inserts or updates one entity.
+
+        :returns: its row, or ``None``.
+        """
+        try:
+            rows = await self._run(sql, values)
+        except psycopg2.errors.UniqueViolation as error:
+            field = unique_field(error) or table.kind.KEY
+            raise Duplicate(table.kind, field, values.get(field)) from error
+        return rows[0] if rows else None
+
+    async def _tidy(self):
+        try:
+            while self._open and len(await self._run(_FORGET_UPDATES, ((UPDATES_KEPT + RESULT_KEPT) * 1000,))) == TIDY_SLICE:
+                await deferLater(self._reactor, TIDY_PAUSE)
+        except StorageUnavailable as error:
+            self.log.warn("Old updates of commands are not deleted now, and will be tried again: {reason}", reason=str(error))
+        except Exception:
+            # It must not end the timer.
+            self.log.failure("Old updates of commands are not deleted now, and will be tried again")

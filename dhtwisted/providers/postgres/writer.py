@@ -1,0 +1,339 @@
+"""Writing messages to PostgreSQL: one statement, which is one transaction, for all that waits.
+
+The statement first changes the row of ``message_counter``, and so waits for the commits of every other node; what it finds there are its
+ids and its time. It needs no answer of ours on the way: a node that dies or hangs holds nobody up. The same commit wakes the listeners.
+"""
+
+from collections import namedtuple
+from operator import attrgetter
+
+from twisted.internet.defer import Deferred
+
+from dhtwisted.kit.server_time import SlowSteps
+from dhtwisted.model import Command, Notification
+from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
+from dhtwisted.providers.postgres.values import folded, integer_column, payload_column, text_column
+
+Column = namedtuple("Column", "name type encode value")
+"""One column of many rows. ``encode`` makes a parameter of the list of what ``value`` finds in each row's object."""
+
+
+def _text(name, value=None):
+    return Column(name, "text[]", text_column, value or attrgetter(name))
+
+
+def _integer(name):
+    return Column(name, "bigint[]", integer_column, attrgetter(name))
+
+
+def _payload(name):
+    return Column(name, "text[]", payload_column, attrgetter(name))
+
+
+def _flag(name):
+    return Column(name, "boolean[]", list, attrgetter(name))
+
+
+_ADDRESSED = (
+    _text("name"),
+    _text("device_id"),
+    _integer("network_id"),
+    _integer("device_type_id"),
+    _payload("parameters"),
+    _integer("timestamp"),
+)
+_FOLDED_STATUS = _text("folded_status", lambda command: folded(command.status))
+COMMAND_COLUMNS = (*_ADDRESSED, _integer("user_id"), _integer("lifetime"), _text("status"), _FOLDED_STATUS, _payload("result"))
+NOTIFICATION_COLUMNS = _ADDRESSED
+UPDATE_COLUMNS = (
+    _text("device_id"),
+    _integer("command_id"),
+    _text("status"),
+    _FOLDED_STATUS,
+    _payload("result"),
+    _flag("sets_status"),
+    _flag("sets_result"),
+)
+_GROUPS = (COMMAND_COLUMNS, NOTIFICATION_COLUMNS, UPDATE_COLUMNS)
+
+SETUP = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan"
+"""For the writer's connection. Its plan is made once, when the tables may be empty: it must not read through them when they are full."""
+
+
+def _parameters():
+    """Numbers the parameters of the statement.
+
+    :returns: their types, and for each group the places of its columns, such as ``$5``.
+    """
+    types, places = ["bigint", "text", "text", "bigint"], []
+    for group in _GROUPS:
+        places.append([f"${len(types) + 1 + n}" for n in range(len(group))])
+        types += [column.type for column in group]
+    return types, places
+
+
+def _given(columns, places):
+    """The rows of a group, with their numbers from 1."""
+    return f"unnest({', '.join(places)}) WITH ORDINALITY AS given ({', '.join(column.name for column in columns)}, number)"
+
+
+RESULT_KEPT = 1800
+"""Seconds for which updates of a command name one row of ``command_updates`` that has its result. Then one has it again, so that old rows
+may go."""
+
+_TIME = "coalesce(given.timestamp, stamp.server_time)"
+_ARRIVED = ("arrived", "stamp.server_time")
+
+
+def _select(columns, time):
+    """What is inserted of a row of ``given``.
+
+    :param time: what becomes of its ``timestamp``.
+    """
+    selected = [f"given.{column.name}::json" if column.encode is payload_column else f"given.{column.name}" for column in columns]
+    return [time if name == "given.timestamp" else name for name in selected]
+
+
+def _insert(kind, columns, places, more):
+    """The part of the statement that inserts messages of one kind.
+
+    :param more: further columns and what they become.
+    """
+    names = ["id", *(column.name for column in columns), *(name for name, _ in more)]
+    values = [f"stamp.{kind} - cardinality({places[0]}) + given.number", *_select(columns, _TIME), *(value for _, value in more)]
+    return f"INSERT INTO {kind}s ({', '.join(names)}) SELECT {', '.join(values)} FROM stamp, {_given(columns, places)}"
+
+
+def _change(updates):
+    """The part of the statement that changes commands. Which update has the result is decided on the rows as they are when their turn
+    comes, as all else; another node may have committed since the statement began.
+
+    :param updates: the places of the columns.
+    """
+    update_id = f"stamp.command_update - cardinality({updates[0]}) + given.number"
+    logs_result = f"given.sets_result OR commands.result_update_time < stamp.server_time - {RESULT_KEPT * 1000}"
+    return f"""
+    UPDATE commands SET
+        status = CASE WHEN given.sets_status THEN given.status ELSE commands.status END,
+        folded_status = CASE WHEN given.sets_status THEN given.folded_status ELSE commands.folded_status END,
+        result = CASE WHEN given.sets_result THEN given.result::json ELSE commands.result END,
+        result_update = CASE WHEN {logs_result} THEN {update_id} ELSE commands.result_update END,
+        result_update_time = CASE WHEN {logs_result} THEN stamp.server_time ELSE commands.result_update_time END,
+        updated = true,
+        update_id = {update_id},
+        last_updated = greatest(stamp.server_time, commands.last_updated + 1)
+    FROM stamp, {_given(UPDATE_COLUMNS, updates)}
+    WHERE commands.id = given.command_id AND commands.device_id = given.device_id
+    RETURNING given.number, commands.*"""
+
+
+def _write_statement():
+    types, (commands, notifications, updates) = _parameters()
+    count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
+    counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
+    new = [
+        _ARRIVED,
+        ("last_updated", _TIME),
+        ("updated", "false"),
+        ("inserted_status", "given.status"),
+        ("inserted_result", "given.result::json"),
+    ]
+    return f"""
+PREPARE write_messages ({", ".join(types)}) AS
+WITH stamp AS (
+    UPDATE message_counter SET {counters}, server_time = CASE WHEN server_time > $1 THEN server_time + $4 ELSE $1 END
+    RETURNING command, notification, command_update, server_time
+), new_commands AS (
+    {_insert("command", COMMAND_COLUMNS, commands, new)}
+), new_notifications AS (
+    {_insert("notification", NOTIFICATION_COLUMNS, notifications, [_ARRIVED])}
+), changed AS ({_change(updates)}
+), logged AS (
+    INSERT INTO command_updates (id, command_id, status, result, result_update, last_updated, server_time)
+    SELECT changed.update_id, changed.id, changed.status,
+        CASE WHEN changed.result_update = changed.update_id THEN changed.result END,
+        nullif(changed.result_update, changed.update_id), changed.last_updated, stamp.server_time
+    FROM stamp, changed
+), woken AS MATERIALIZED (
+    SELECT CASE WHEN cardinality({commands[0]}) + cardinality({notifications[0]}) + cardinality({updates[0]}) > 0
+        THEN pg_notify($2, concat_ws(' ', 'messages', $3, command, notification, command_update)) END
+    FROM stamp
+)
+SELECT stamp.command, stamp.notification, stamp.command_update, server_time, number, {MESSAGE_TABLES[Command].columns}
+FROM stamp CROSS JOIN woken LEFT JOIN changed ON true
+"""
+
+
+PREPARE_WRITE = _write_statement()
+WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (4 + sum(map(len, _GROUPS))))})"
+
+
+_RESTORED = {
+    Command: (*COMMAND_COLUMNS, _integer("id"), _integer("arrived"), _integer("last_updated"), _flag("updated"), _integer("update_id")),
+    Notification: (*NOTIFICATION_COLUMNS, _integer("id"), _integer("arrived")),
+}
+
+
+def restore_statement(messages):
+    """The statement that stores messages as they are.
+
+    :returns: SQL and its values.
+    """
+    parts, values = [], []
+    for kind, columns in _RESTORED.items():
+        rows = [message for message in messages if type(message) is kind]
+        given = f"unnest({', '.join(f'%s::{column.type}' for column in columns)}) AS given ({', '.join(column.name for column in columns)})"
+        names = ", ".join(column.name for column in columns)
+        selected = ", ".join(_select(columns, "given.timestamp"))
+        parts.append(f"restored_{kind.KIND} AS (INSERT INTO {kind.KIND}s ({names}) SELECT {selected} FROM {given})")
+        values += [column.encode(list(map(column.value, rows))) for column in columns]
+    last = [max((message.id for message in messages if type(message) is kind), default=0) for kind in _RESTORED]
+    counted = "UPDATE message_counter SET command = greatest(command, %s), notification = greatest(notification, %s)"
+    return f"WITH {', '.join(parts)} {counted}", (*values, *last)
+
+
+class Heads(namedtuple("Heads", "command notification command_update")):
+    """The last ids of the tables after a commit, in which all up to them is visible."""
+
+    __slots__ = ()
+
+
+class Batch:
+    """What one statement does.
+
+    :ivar commands: new ones; so with ``notifications``.
+    :ivar updates: a list of :class:`UpdateCommand`.
+    """
+
+    def __init__(self, operations):
+        self.commands, self.notifications, self.updates = [], [], []
+        for operation in operations:
+            operation.join(self)
+
+    def values(self, now, channel, node, step):
+        """The values of :data:`WRITE`."""
+        groups = zip(_GROUPS, (self.commands, self.notifications, self.updates), strict=True)
+        columns = [column.encode(list(map(column.value, rows))) for group, rows in groups for column in group]
+        return (now, channel, node, step, *columns)
+
+    def finish(self, rows):
+        """Stamp what was stored.
+
+        :param rows: the answer of :data:`WRITE`.
+        :returns: the :class:`Heads`.
+        """
+        *heads, server_time = rows[0][:4]
+        heads = Heads(*heads)
+        _stamp(self.commands, heads.command, server_time)
+        _stamp(self.notifications, heads.notification, server_time)
+        for command in self.commands:
+            command.last_updated = command.timestamp
+        first = heads.command_update - len(self.updates)
+        for number, *row in (row[4:] for row in rows):
+            if number is not None:
+                self.updates[number - 1].succeed(first + number, MESSAGE_TABLES[Command].message(row))
+        return heads
+
+
+def _stamp(messages, head, server_time):
+    for message_id, message in enumerate(messages, head - len(messages) + 1):
+        message.id = message_id
+        message.arrived = server_time
+        if message.timestamp is None:
+            message.timestamp = server_time
+
+
+class Append:
+    """Store messages.
+
+    :ivar outcome: what the caller gets.
+    """
+
+    outcome = None
+
+    def __init__(self, messages):
+        self._messages = messages
+
+    def join(self, batch):
+        """Become part of a batch."""
+        for message in self._messages:
+            (batch.commands if type(message) is Command else batch.notifications).append(message)
+
+
+class UpdateCommand:
+    """Record what became of a command. In one batch there is at most one for each command.
+
+    :ivar outcome: the command as it is then; ``None`` when there is none.
+    :ivar update_id: what the update is known by in ``command_updates``.
+    """
+
+    def __init__(self, device_id, command_id, changes):
+        self.device_id = device_id
+        self.command_id = command_id
+        self.status = changes.get("status")
+        self.result = changes.get("result")
+        self.sets_status = "status" in changes
+        self.sets_result = "result" in changes
+        self.outcome = None
+        self.update_id = 0
+
+    def join(self, batch):
+        """Become part of a batch."""
+        batch.updates.append(self)
+
+    def succeed(self, update_id, command):
+        """Take the answer."""
+        self.update_id = update_id
+        self.outcome = command
+
+
+class Writer:
+    """Commits batches of operations, one batch at a time.
+
+    :param reactor: gives the time.
+    :param connection: the :class:`~dhtwisted.providers.postgres.connection.HealingConnection` that has run :data:`SETUP` and
+        :data:`PREPARE_WRITE`.
+    :param channel: on which listeners are woken.
+    :param node: what tells this process from others, without spaces.
+    :ivar listener: called as ``listener(batch, heads)`` after each commit, when the batch is stamped and before anybody is answered;
+        ``None`` for nobody.
+    :ivar committing: whether a commit is under way.
+    """
+
+    def __init__(self, reactor, connection, channel, node):
+        self.listener = None
+        self.committing = False
+        self._settled = None
+        self._reactor = reactor
+        self._steps = SlowSteps()
+        self._connection = connection
+        self._channel = channel
+        self._node = node
+
+    async def commit(self, operations):
+        """Do what :class:`~dhtwisted.kit.batching.Batcher` asks.
+
+        :returns: a list with the outcome of each operation.
+        """
+        batch = Batch(operations)
+        self.committing = True
+        try:
+            now, step = int(self._reactor.seconds() * 1000), self._steps.take()
+            rows = await self._connection.run(WRITE, batch.values(now, self._channel, self._node, step))
+            heads = batch.finish(rows)
+            if self.listener is not None:
+                self.listener(batch, heads)
+        finally:
+            self.committing = False
+            if self._settled is not None:
+                settled, self._settled = self._settled, None
+                settled.callback(None)
+        return [operation.outcome for operation in operations]
+
+    def settled(self):
+        """Wait for the end of the commit that is under way now, good or bad; for one caller.
+
+        :returns: a Deferred; it fires before those are answered who share the commit.
+        """
+        self._settled = Deferred()
+        return self._settled

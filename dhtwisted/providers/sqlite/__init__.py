@@ -1,0 +1,1 @@
+"""Everything in one SQLite file: ``file:PATH``. The process that writes the file imports little, so this module imports nothing."""

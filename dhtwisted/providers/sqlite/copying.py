@@ -1,0 +1,158 @@
+"""A copy of the SQLite file, made beside the process that writes it.
+
+SQLite copies page after page within one read transaction, so the copy is of one moment and nobody waits for it. Meanwhile the write-ahead
+log cannot be folded into the file, and grows by what is written.
+"""
+
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import closing, suppress
+
+from dhtwisted.errors import StorageDamaged, StorageUnavailable
+from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
+from dhtwisted.providers.sqlite.mark import IN_USE
+from dhtwisted.providers.sqlite.row_search import in_words, look_at_rows
+from dhtwisted.providers.sqlite.transaction import translated_errors
+
+PAGES = 256
+"""Pages of 4 KiB that are copied at once. Each megabyte is then synced and given as long a pause as it took: else a commit, which syncs the
+same disk, would wait for hundreds of them."""
+
+ROOM = 64 * 1024**2
+"""Bytes that must be left on the disk for what clients send."""
+
+LOOK_SECONDS = 0.01
+"""How long rows are looked at without a pause: the interpreter is then taken from the thread that serves clients."""
+
+PORTION = 256 * 1024
+_DAMAGED = "the copy is damaged, and so is what was copied ({})"
+_COUNT_ENTITIES = "SELECT kind, count(*) FROM entity GROUP BY kind"
+_STEPS_BETWEEN_LOOKS = 1_000_000
+_LEFT = ("", "-journal", "-wal", "-shm")
+
+
+class Copy:
+    """One copy, for a thread of its own.
+
+    :param path: of the data file. The copy lies beside it, as nobody but the server may be able to write elsewhere.
+    """
+
+    def __init__(self, path):
+        self._path = path
+        self._target = f"{path}.backup"
+        self._is_stopped = False
+        self._file = None
+
+    def stop(self):
+        """End a copy under way; from any thread."""
+        self._is_stopped = True
+
+    def make(self):
+        """Copy, and check the copy: its form, how much it has, and each row.
+
+        :returns: kind's name -> how many there are.
+        :raises StorageUnavailable: there is no room, the disk fails, or the copy is not good.
+        """
+        self._check_room()
+        remove_copy(self._path)
+        try:
+            with translated_errors():
+                # For this user alone from its first moment.
+                self._file = open(open_or_make(self._target, os.O_RDWR), "rb")  # noqa: SIM115 - until close
+                counts = self._copy()
+                self._check(counts)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StorageUnavailable(f"the copy {self._target} cannot be written: {error.strerror}") from error
+        return counts
+
+    def read(self):
+        """The next bytes of the copy; none at its end."""
+        return self._file.read(PORTION)
+
+    def close(self):
+        """Let go of the copy, and delete it."""
+        if self._file is not None:
+            self._file.close()
+        remove_copy(self._path)
+
+    def _check_room(self):
+        needed, free = os.path.getsize(self._path) + ROOM, shutil.disk_usage(os.path.dirname(self._path)).free
+        if free < needed:
+            raise StorageUnavailable(
+                f"a copy lies beside the data at first, and there are {free // 1024**2} MiB free on that disk: make room for "
+                f"{needed // 1024**2}, or use devicehive export"
+            )
+
+    def _copy(self):
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as source, closing(self._connect()) as target:
+            source.execute("PRAGMA query_only = ON")
+            # Whatever the process that writes commits from now on, this sees none of it.
+            source.execute("BEGIN")
+            counts = _counts(source)
+            self._step_began = time.monotonic()
+            source.backup(target, pages=PAGES, progress=self._pace)
+        return counts
+
+    def _connect(self):
+        target = sqlite3.connect(self._target, isolation_level=None)
+        # A copy that is cut short is deleted.
+        target.execute("PRAGMA synchronous = OFF")
+        return target
+
+    def _pace(self, status, remaining, total):
+        self._check_stopped()
+        os.fdatasync(self._file.fileno())
+        self._rest()
+
+    def _rest(self):
+        """Pause for as long as the step took."""
+        time.sleep(time.monotonic() - self._step_began)
+        self._step_began = time.monotonic()
+
+    def _check(self, counts):
+        with closing(self._connect()) as copy:
+            # It comes as a whole, without files beside it, and starts anywhere.
+            copy.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.set_progress_handler(lambda: self._is_stopped, _STEPS_BETWEEN_LOOKS)
+            (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise StorageDamaged(_DAMAGED.format(found), lasts=True)
+            if _counts(copy) != counts:
+                raise StorageUnavailable(f"the copy of {self._path} has not all that is there; try again")
+            names = list(self._damaged_rows(copy))
+            if names:
+                raise StorageDamaged(_DAMAGED.format(in_words(names)), lasts=True)
+
+    def _damaged_rows(self, copy):
+        self._step_began = time.monotonic()
+        for name in look_at_rows(copy):
+            if name is not None:
+                yield name
+            if time.monotonic() - self._step_began > LOOK_SECONDS:
+                self._check_stopped()
+                self._rest()
+
+    def _check_stopped(self):
+        if self._is_stopped:
+            raise StorageUnavailable("the copy was ended")
+
+
+def remove_copy(path):
+    """Delete what a copy has left that was cut short by the end of its process.
+
+    :param path: of the data file.
+    """
+    for suffix in _LEFT:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}.backup{suffix}")
+
+
+def _counts(connection):
+    found = dict(connection.execute(_COUNT_ENTITIES))
+    counts = {kind: found.get(kind, 0) for kind in ENTITY_KINDS}
+    return counts | {kind: connection.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in MESSAGE_KINDS}

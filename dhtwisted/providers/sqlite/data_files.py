@@ -1,0 +1,79 @@
+"""The files of a storage in a file, seen from outside: SQLite is not asked. It imports little: the process that writes is small."""
+
+import os
+
+from dhtwisted.kit.private_files import missing_right
+
+WRITTEN = ("", "-wal", "-shm")
+"""What SQLite works on: the data file, its write-ahead log, and the memory that its connections share."""
+
+LOCK = ".lock"
+MARK = ".mark"
+"""Of what was acknowledged last; see :mod:`~dhtwisted.providers.sqlite.mark`."""
+
+KEPT_OPEN = (*WRITTEN, LOCK, MARK)
+"""What the process that writes has open."""
+
+
+def obstacle(path):
+    """What keeps a data file from being opened, or made. Nothing is.
+
+    :param path: of the data file.
+    :returns: path, reason and cure in one line; ``None`` for nothing.
+    """
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        return f"{path}: there is no directory {directory}; make it, or name another"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return f"{path}: is no file; name another"
+    if not os.path.exists(path) and os.path.exists(f"{path}-wal"):
+        return f"{path}: is gone, but {path}-wal has what was stored last; restore a backup, or move the -wal away to begin without data"
+    reason = missing_right(directory, os.W_OK | os.X_OK)
+    for file in (path, path + LOCK):
+        if reason is None and os.path.exists(file):
+            reason = missing_right(file, os.R_OK | os.W_OK)
+    return reason
+
+
+class DataFiles:
+    """The files of an open storage, as they were at first: the server and SQLite have them open by their inodes, others find them by name.
+
+    :param path: of the data file; the files beside it are there too.
+    :param suffixes: of those that are looked at.
+    """
+
+    def __init__(self, path, suffixes):
+        self._path = path
+        self._first = {suffix: identity(path + suffix) for suffix in suffixes}
+
+    def problem(self):
+        """Look at their names again, some microseconds for each.
+
+        :returns: what is wrong with the first that is not the same, and what to do, in one line; empty when all are.
+        """
+        for suffix, first in self._first.items():
+            if identity(self._path + suffix) != first:
+                return loss(self._path, suffix)
+        return ""
+
+
+def identity(path):
+    """What tells a file from any other, whatever its name: device and inode; ``None`` for no file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def loss(path, suffix):
+    """Say that a file is not the one any more that a server works on, and what to do, in one line."""
+    what = f"{path}{suffix}: was deleted, moved or replaced while the server works on it"
+    if suffix == LOCK:
+        return f"{what}; restart the server, since another could start on the same data"
+    if suffix == MARK:
+        return f"{what}; restart the server, which makes another: until then nothing could prove after a crash that all is there"
+    if suffix:
+        return f"{what}, so nothing more is stored; stop the server (not by kill -9), which saves all that is stored, and start it again"
+    cure = 'see "A data file that is gone" in docs/operation-service.md'
+    return f"{what}, so nothing more is stored; do not stop the server before you have saved what it has: {cure}"

@@ -1,0 +1,193 @@
+"""One SQLite file: who may have it, how it is opened, and which schema it has."""
+
+import fcntl
+import os
+import sqlite3
+import time
+
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, missing_scripts, schema_directory, tell_upgrade
+from dhtwisted.providers.sqlite.data_files import obstacle
+from dhtwisted.providers.sqlite.transaction import connect, decode, transaction
+
+_SCHEMA = schema_directory("dhtwisted.providers.sqlite")
+
+PATIENCE = 10.0
+"""Seconds for the writer of a server that is gone to finish its last commit."""
+
+PAUSE = 0.02
+"""Seconds until it is looked for again."""
+
+
+class FileLock:
+    """The right to use a data file, for this process and the one that writes for it. It ends with the last of them, however they end.
+
+    A server that was killed leaves a writer that finishes what it is at; that is waited for, so this may block.
+
+    :param path: of the data file; the lock is on ``<path>.lock``, since SQLite has locks of its own on the file, and closing any other
+        handle of the file would drop them.
+    :ivar descriptor: to be inherited by the process that writes.
+    :raises ConfigurationError: another server has it, or the directory does not permit it.
+    """
+
+    def __init__(self, path):
+        lock_path = f"{path}.lock"
+        reason = obstacle(path)
+        if reason is not None:
+            raise ConfigurationError(f"cannot use storage file {reason}")
+        try:
+            self.descriptor = open_or_make(lock_path, os.O_RDWR)
+        except OSError as error:
+            raise ConfigurationError(f"cannot use storage file {path}: {error.strerror}: {lock_path}") from error
+        try:
+            self._take(path)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+
+    def _take(self, path):
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                holder = os.pread(self.descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                if time.monotonic() > end or _is_alive(holder):
+                    raise ConfigurationError(
+                        f"storage file {path} is in use by process {holder}: stop that server, or give this one another file"
+                    ) from error
+            time.sleep(PAUSE)
+
+    def release(self):
+        """Let others have the file. The lock file stays: removing it could take it from under somebody who just opened it."""
+        os.close(self.descriptor)
+
+
+def _is_alive(process):
+    """Whether there is a process of this id, given as text."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def connect_writer(path):
+    """Open the file, creating it or bringing it up to date.
+
+    :raises ConfigurationError: it is no file of ours, or newer than this program.
+    """
+    try:
+        # SQLite makes its own files with the owner and mode of this one; it holds password hashes.
+        os.close(open_or_make(path, os.O_RDWR))
+        connection = connect(path)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"cannot open storage file {path}: {error}") from error
+    try:
+        _refuse_foreign(connection, path)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise sqlite3.NotSupportedError("its file system has no shared memory, which write-ahead logging needs")
+        migrate(connection, path)
+        sync_directory(path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise ConfigurationError(f"cannot use storage file {path}: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_foreign(connection, path):
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "schema" not in tables:
+        raise ConfigurationError(f"storage file {path} is the data file of another program; name another file")
+
+
+def connect_reader(path):
+    """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.text_factory = decode
+    connection.execute("PRAGMA query_only = ON")
+    # To open the log and its memory: as long as somebody has them open they stay the same files, whoever comes and goes.
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.create_function("casefold", 1, lambda text: text and text.casefold(), deterministic=True)
+    return connection
+
+
+def close_connection(connection):
+    """Close a connection, if it was opened at all."""
+    if connection is not None:
+        connection.close()
+
+
+def migrate(connection, path, directory=_SCHEMA):
+    """Apply the numbered schema files that the data does not have yet, all or none.
+
+    :param path: of the data, for the error.
+    :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
+    :raises ConfigurationError: the data has more than there are, or was made by others.
+    """
+    place = f"storage file {path}"
+    with transaction(connection):
+        connection.execute("CREATE TABLE IF NOT EXISTS schema (version INTEGER NOT NULL)")
+        (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
+        missing = missing_scripts(directory, version, place)
+        check_made(connection, place, directory)
+        for number, script in missing:
+            for statement in statements(script):
+                connection.execute(statement)
+            connection.execute("INSERT INTO schema (version) VALUES (?)", (number,))
+        if _recorded_scripts(connection):
+            by_number = [(checksum, number) for number, checksum in checksums(directory).items()]
+            connection.executemany("UPDATE schema SET checksum = ? WHERE version = ? AND checksum IS NULL", by_number)
+    tell_upgrade(place, [number for number, _ in missing])
+
+
+def check_made(connection, place, directory=_SCHEMA):
+    """Make sure that data were made by the scripts that this program has; of data without checksums, that they have what these make.
+
+    :param place: names the data, for the error.
+    :raises ConfigurationError: they were made by others.
+    """
+    (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
+    recorded = _recorded_scripts(connection)
+    check_scripts(directory, recorded, place)
+    if not recorded or None in recorded.values():
+        found = {}
+        columns = "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
+        for table, column in connection.execute(columns):
+            found.setdefault(table, set()).add(column)
+        check_structure(directory, version, found, place)
+
+
+def _recorded_scripts(connection):
+    """The checksums that the data have: number -> checksum; none in a schema of before there were any."""
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('schema')")}
+    return dict(connection.execute("SELECT version, checksum FROM schema")) if "checksum" in columns else {}
+
+
+def statements(script):
+    """Cut a script into its statements; ``executescript`` would commit each of them on its own."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def sync_directory(path):
+    """Make the directory entries durable: a file that is synced but cannot be found is lost."""
+    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

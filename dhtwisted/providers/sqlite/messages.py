@@ -1,0 +1,255 @@
+"""Commands and notifications as rows of SQLite: the tables, the statements, and rows to objects and back."""
+
+import json
+from itertools import chain
+
+from msgspec.structs import astuple, replace
+
+from dhtwisted.errors import RowDamaged
+from dhtwisted.model import MESSAGE_KINDS, Command, Notification
+from dhtwisted.providers.sqlite.row_checksum import is_whole
+
+LARGEST = 2**63 - 1
+"""SQLite's largest integer."""
+
+FEW = 200
+"""Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
+
+
+def _command(
+    name,
+    device_id,
+    network_id,
+    device_type_id,
+    user_id,
+    parameters,
+    lifetime,
+    status,
+    result,
+    timestamp,
+    arrived,
+    last_updated,
+    updated,
+    update_id,
+    message_id,
+    checksum,
+):
+    return Command(
+        name=name,
+        device_id=device_id,
+        network_id=network_id,
+        device_type_id=device_type_id,
+        user_id=user_id,
+        parameters=parameters,
+        lifetime=lifetime,
+        status=status,
+        result=result,
+        timestamp=timestamp,
+        arrived=arrived,
+        last_updated=last_updated,
+        updated=bool(updated),
+        update_id=update_id,
+        id=message_id,
+    )
+
+
+def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, arrived, message_id, checksum):
+    return Notification(
+        name=name,
+        device_id=device_id,
+        network_id=network_id,
+        device_type_id=device_type_id,
+        parameters=parameters,
+        timestamp=timestamp,
+        arrived=arrived,
+        id=message_id,
+    )
+
+
+_OF_ROW = {Command: _command, Notification: _notification}
+"""Written out, in the order of the columns: by a dict of each row it takes four times as long, and a list may have ten thousand."""
+
+
+class MessageTable:
+    """The table of one kind of message. Column names are the field names of the kind.
+
+    :param kind: ``Command`` or ``Notification``.
+    :ivar into: the statement that stores rows, up to its ``VALUES``.
+    :ivar width: how many values a row has, without its checksum.
+    :ivar select_all: the statement for all.
+    :ivar select_range: the same for those from one id to before another.
+    :ivar put_checksum: the statement that stores the checksum of a row of some id.
+    """
+
+    def __init__(self, kind):
+        self.kind = kind
+        self._fields = kind.__struct_fields__
+        self._flag = self._fields.index("updated") if "updated" in self._fields else None
+        self._places = [
+            (field, self._fields.index(field)) for field in ("timestamp", "arrived", "last_updated", "id") if field in self._fields
+        ]
+        self._columns = ", ".join((*self._fields, "checksum"))
+        self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
+        self.select_all = f"SELECT {self._columns} FROM {kind.KIND}"
+        self.select_range = f"{self.select_all} WHERE id >= ? AND id < ? ORDER BY id"
+        self.put_checksum = f"UPDATE {kind.KIND} SET checksum = ? WHERE id = ?"
+        self.width = len(self._fields)
+        self.update = (
+            "UPDATE command SET {assignments}updated = 1, update_id = ?, last_updated = max(?, last_updated + 1)"
+            f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
+        )
+
+    def values(self, messages):
+        """The values of the rows of messages that have their stamps, one row after the other."""
+        values = list(chain.from_iterable(map(astuple, messages)))
+        if self._flag is not None:
+            # As SQLite gives it back: the checksum is of that.
+            values[self._flag :: self.width] = map(int, values[self._flag :: self.width])
+        return values
+
+    def values_of_new(self, now, messages, timestamps, ids):
+        """The same of messages without stamps, which come beside them.
+
+        :param now: when they arrive.
+        """
+        values = self.values(messages)
+        stamps = {"timestamp": timestamps, "arrived": (now,) * len(ids), "last_updated": timestamps, "id": ids}
+        for field, place in self._places:
+            values[place :: self.width] = stamps[field]
+        return values
+
+    def message(self, row):
+        """The message that a row stands for.
+
+        :raises RowDamaged: it is not as it was stored.
+        """
+        if not is_whole(row):
+            raise RowDamaged(self.kind.KIND, row[self.width - 1])
+        return _OF_ROW[self.kind](*row)
+
+    def get(self, device_id, message_id):
+        """The statement for one message.
+
+        :returns: SQL and its parameters.
+        """
+        return f"SELECT {self._columns} FROM {self.kind.KIND} WHERE id = ? AND device_id = ?", (message_id, device_id)
+
+    def taken(self, ids):
+        """The statement for one of these ids that a message has.
+
+        :returns: SQL and its parameters.
+        """
+        condition, parameters = _among("id", ids)
+        return f"SELECT id FROM {self.kind.KIND} WHERE {condition} LIMIT 1", parameters
+
+    def find(self, query):
+        """The statement for a query.
+
+        :returns: SQL and its parameters.
+        """
+        time = _time_field(query)
+        fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
+        if not set(fields) <= set(self._fields):
+            raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
+        conditions, parameters = self._conditions(query, fields)
+        order = ", ".join(f"{field} DESC" if query.descending else field for field in fields)
+        take = LARGEST if query.take is None else min(query.take, LARGEST)
+        sql = f"SELECT {self._columns} FROM {self.kind.KIND}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
+        return sql, (*parameters, take, min(query.skip, LARGEST))
+
+    def forget(self, query):
+        """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals.
+
+        :returns: SQL and its parameters.
+        """
+        conditions, parameters = self._conditions(replace(query, by_arrival=True))
+        take = LARGEST if query.take is None else min(query.take, LARGEST)
+        order = " ORDER BY arrived, id" if query.device_ids is None else ""
+        first = f"SELECT id FROM {self.kind.KIND}{conditions}{order} LIMIT ?"
+        return f"DELETE FROM {self.kind.KIND} WHERE id IN ({first})", (*parameters, take)
+
+    def change(self, device_id, command_id, now, update_id, changes):
+        """The statement that records what became of a command and returns its row.
+
+        :param update_id: the number of this update.
+        :param changes: field -> value; only ``status`` and ``result``.
+        :returns: SQL and its parameters.
+        """
+        assignments = "".join(f"{field} = ?, " for field in ("status", "result") if field in changes)
+        values = [changes[field] for field in ("status", "result") if field in changes]
+        return self.update.format(assignments=assignments), (*values, update_id, now, command_id, device_id)
+
+    def _conditions(self, query, order=()):
+        terms = list(_time_terms(query))
+        if query.behind is not None:
+            terms.append(_behind_term(query, order))
+        if query.device_ids is not None:
+            terms.append(_device_term(query.device_ids))
+        if query.names is not None:
+            terms.append(_among("name", query.names))
+        if self.kind is Command:
+            if query.status is not None:
+                terms.append(("casefold(status) = ?", [query.status.casefold()]))
+            if query.updated:
+                terms.append(("updated = 1", []))
+        conditions = " AND ".join(sql for sql, _ in terms)
+        return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
+
+
+MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
+
+
+def is_integer_of_sqlite(value):
+    """Whether SQLite has such an integer; a client may ask for any, and there is nothing at those beyond."""
+    return -LARGEST <= value <= LARGEST
+
+
+def _time_field(query):
+    if query.by_arrival:
+        return "arrived"
+    return "last_updated" if query.by_update else "timestamp"
+
+
+def _time_terms(query):
+    time = _time_field(query)
+    if query.since is not None:
+        yield f"{time} >= ?", [_within_range(query.since)]
+    if query.before is not None:
+        yield f"{time} < ?", [_within_range(query.before)]
+    if query.after is not None:
+        timestamp, message_id = map(_within_range, query.after)
+        # The first term alone lets the index be entered at the right place.
+        yield f"{time} >= ? AND ({time} > ? OR id > ?)", [timestamp, timestamp, message_id]
+
+
+def _behind_term(query, fields):
+    """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
+    place, sign = list(map(_within_range, query.behind)), "<" if query.descending else ">"
+    if place[0] is None:
+        ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (?, ?)"
+        return ties if query.descending else f"({fields[0]} IS NOT NULL OR {ties})", place[1:]
+    behind = f"({', '.join(fields)}) {sign} ({', '.join('?' * len(place))})"
+    if len(place) == 2:
+        # The first term alone lets the index be entered at the right place.
+        return f"{fields[0]} {sign}= ? AND {behind}", [place[0], *place]
+    return f"({behind} OR {fields[0]} IS NULL)" if query.descending else behind, place
+
+
+def _device_term(device_ids):
+    if len(device_ids) <= FEW:
+        return _among("device_id", device_ids)
+    sql, values = _among("device_id", device_ids)
+    return f"+{sql}", values  # the plus keeps SQLite from the index of devices
+
+
+def _among(column, values):
+    """One of several values. Many go in as one parameter, since a statement has only so many."""
+    if len(values) == 1:
+        return f"{column} = ?", list(values)
+    if len(values) <= FEW:
+        return f"{column} IN ({', '.join('?' * len(values))})", list(values)
+    return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
+
+
+def _within_range(value):
+    return max(-LARGEST, min(value, LARGEST)) if isinstance(value, int) else value

@@ -1,0 +1,99 @@
+"""The threads that read messages from the file. Each has a connection, and is at one question at a time, for so long and no longer."""
+
+from contextlib import closing
+
+from dhtwisted.kit.turns import Turns
+from dhtwisted.kit.worker import Worker
+from dhtwisted.model import head_of, payload_size
+from dhtwisted.providers.sqlite.transaction import translated_errors
+
+READERS = 2
+"""A client may keep one busy by what takes long; the other is for all others."""
+
+SECONDS = 5
+"""For one question."""
+
+PATIENCE = 3
+"""Seconds that a question waits for its turn. With those of its own it is answered, or refused, within ten."""
+
+
+class Reader(Worker):
+    """One thread.
+
+    :ivar connection: of :func:`~dhtwisted.providers.sqlite.database.connect_reader`, made in the thread.
+    """
+
+    connection = None
+
+    def select(self, table, sql, parameters, size):
+        """Find messages.
+
+        :param table: a :class:`~dhtwisted.providers.sqlite.messages.MessageTable`.
+        :param size: bytes of payload, with which the answer ends; ``None`` for no such end.
+        :returns: a Deferred of a list.
+        :raises Overloaded: it took too long.
+        """
+        done = self.call(_select, self.connection, table, sql, parameters, size)
+        timer = self._reactor.callLater(SECONDS, self.connection.interrupt)
+        return done.addBoth(_stop, timer)
+
+
+class Readers:
+    """All of them.
+
+    :param reactor: for time, and to take answers from the threads.
+    """
+
+    def __init__(self, reactor):
+        self._readers = [Reader(reactor, f"storage reader {number}") for number in range(1, READERS + 1)]
+        self._free = list(self._readers)
+        self._turns = Turns(reactor, READERS, "the storage file", PATIENCE)
+
+    @property
+    def first(self):
+        """The thread that also opens the file."""
+        return self._readers[0]
+
+    async def connect(self, connect, path):
+        """Give those a connection that have none."""
+        for reader in self._readers:
+            if reader.connection is None:
+                reader.connection = await reader.call(connect, path)
+
+    async def select(self, *question):
+        """Find messages; see :meth:`Reader.select`. Clients get their answers in turn.
+
+        :raises Overloaded: too many wait, or it took too long.
+        """
+        return await self._turns.run(self._select, *question)
+
+    async def _select(self, *question):
+        reader = self._free.pop()
+        try:
+            return await reader.select(*question)
+        finally:
+            self._free.append(reader)
+
+    def drop(self, error):
+        """Fail what waits for its turn. What the threads are at is finished."""
+        self._turns.drop(error)
+
+    async def stop(self, close):
+        """End the threads.
+
+        :param close: a function that closes a connection, or none.
+        """
+        for reader in self._readers:
+            await reader.stop(close, reader.connection)
+
+
+def _select(connection, table, sql, parameters, size):
+    with translated_errors(), closing(connection.execute(sql, parameters)) as rows:
+        found = map(table.message, rows)
+        return list(found if size is None else head_of(found, size, payload_size))
+
+
+def _stop(result, timer):
+    if timer.active():
+        timer.cancel()
+    return result

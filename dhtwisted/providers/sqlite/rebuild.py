@@ -1,0 +1,162 @@
+"""Puts what is whole of a damaged data file into a new one, for a start that accepts the loss of the rest.
+
+Messages are asked for by ranges of ids: a range that cannot be read is halved until what is damaged stands alone. Entities are read from
+both ends. The damaged file is kept beside the new one, under another name.
+"""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.providers.sqlite.data_files import WRITTEN
+from dhtwisted.providers.sqlite.database import connect_writer, sync_directory
+from dhtwisted.providers.sqlite.inspection import connect_for_looking
+from dhtwisted.providers.sqlite.mark import IN_USE
+from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES
+from dhtwisted.providers.sqlite.row_checksum import is_whole
+from dhtwisted.providers.sqlite.transaction import decode, transaction
+
+PORTION = 512
+"""Ids that are asked for at once."""
+
+_ENTITIES = "SELECT kind, key, body, checksum FROM entity ORDER BY kind {0}, key {0}"
+_PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
+
+
+def rebuild(path, floor):
+    """Make a new data file of what is whole.
+
+    :param path: of the damaged one, on which nobody works.
+    :param floor: name of a counter -> what was given at least, also where the file cannot say so any more.
+    :returns: texts of what is not in the new one, and of where the damaged one is.
+    :raises ConfigurationError: it cannot be done.
+    """
+    new = f"{path}.rebuilt"
+    _remove(new)
+    try:
+        with closing(connect_for_looking(path)) as source, closing(connect_writer(new)) as target:
+            source.text_factory = decode
+            _check_columns(source)
+            with transaction(target):
+                losses = _copy(source, target, floor)
+        kept = _take_place(path, new)
+    except (OSError, sqlite3.Error) as error:
+        cure = "make room for another beside it if there is none, or restore a backup"
+        raise ConfigurationError(f"storage file {path} is damaged, and what is whole cannot be saved ({error}); {cure}") from error
+    finally:
+        _remove(new)
+    return [*losses, f"was put into a new file as far as it is whole; the damaged one is {kept}"]
+
+
+def _check_columns(source):
+    """Take no file for empty whose rows have other columns.
+
+    :raises sqlite3.OperationalError: one is missing.
+    """
+    for sql in (_ENTITIES.format("ASC"), *(table.select_all for table in MESSAGE_TABLES.values())):
+        source.execute(f"{sql} LIMIT 0")
+
+
+def _copy(source, target, floor):
+    counters = dict(floor)
+    with suppress(sqlite3.Error):
+        for name, value in source.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)):
+            counters[name] = max(value, counters.get(name, 0))
+    losses = _copy_entities(source, target)
+    for kind, table in MESSAGE_TABLES.items():
+        last = _first_of(source, f"SELECT max(id) FROM {kind.KIND}", 0)
+        counters[kind.KIND] = max(last, counters.get(kind.KIND, 0))
+        losses += _copy_messages(source, target, table, counters[kind.KIND])
+    target.executemany("INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)", counters.items())
+    return losses
+
+
+def _copy_entities(source, target):
+    rows, is_all = _read_on(source, _ENTITIES.format("ASC"))
+    if not is_all:
+        rows += _read_on(source, _ENTITIES.format("DESC"))[0]
+    target.executemany(_PUT_ENTITY, filter(is_whole, rows))
+    lost = sorted({f"{kind} {key}" for kind, key, *_ in (row for row in rows if not is_whole(row))})
+    return ([f"has lost {', '.join(lost)}"] if lost else []) + ([] if is_all else ["has lost users, networks, devices or other entities"])
+
+
+def _read_on(source, sql):
+    """Rows up to the first that cannot be read, and whether that was the end."""
+    found = []
+    try:
+        for row in source.execute(sql):
+            found.append(row)
+    except sqlite3.Error:
+        return found, False
+    return found, True
+
+
+def _copy_messages(source, target, table, last):
+    kind, lost = table.kind.KIND, []
+    insert = f"{table.into} VALUES ({', '.join('?' * (table.width + 1))})"
+    for start in range(_first_of(source, f"SELECT min(id) FROM {kind}", 1), last + 1, PORTION):
+        for number, row in _rows(source, table, start, min(start + PORTION, last + 1)):
+            try:
+                if row is None or not is_whole(row):
+                    raise ValueError(number)
+                target.execute(insert, row)
+            except (ValueError, sqlite3.IntegrityError):
+                lost.append(number)
+    return [f"has lost {kind}s {_ranges(lost)}"] if lost else []
+
+
+def _rows(source, table, start, end):
+    """Rows with their ids, ``None`` for the row of one that cannot be read."""
+    try:
+        rows = source.execute(table.select_range, (start, end)).fetchall()
+    except sqlite3.Error:
+        if end - start == 1:
+            return [(start, None)]
+        middle = (start + end) // 2
+        return _rows(source, table, start, middle) + _rows(source, table, middle, end)
+    # What is on a damaged page may be found where it does not belong.
+    return [(row[table.width - 1], row) for row in rows if start <= row[table.width - 1] < end]
+
+
+def _first_of(source, sql, otherwise):
+    try:
+        (value,) = source.execute(sql).fetchone()
+    except sqlite3.Error:
+        return otherwise
+    return otherwise if value is None else value
+
+
+def _ranges(numbers):
+    """Ascending numbers in few words."""
+    parts = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in parts)
+
+
+def _take_place(path, new):
+    """Put the new file in the place of the damaged one.
+
+    :returns: where that is now.
+    """
+    number = 1
+    while os.path.exists(kept := f"{path}.damaged-{number}"):
+        number += 1
+    os.link(path, kept)
+    with suppress(FileNotFoundError):
+        os.rename(f"{path}-wal", f"{kept}-wal")
+    with suppress(FileNotFoundError):
+        os.unlink(f"{path}-shm")
+    os.replace(new, path)
+    sync_directory(path)
+    return kept
+
+
+def _remove(new):
+    for suffix in WRITTEN:
+        with suppress(FileNotFoundError):
+            os.unlink(new + suffix)

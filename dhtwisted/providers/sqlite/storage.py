@@ -1,0 +1,296 @@
+"""Everything in one file: the storage of a single server that must not forget.
+
+SQLite in its write-ahead mode. A process of its own writes, commit by commit, each synced to the disk before anybody is told; two threads
+read. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
+"""
+
+import os
+import sys
+
+from twisted.internet.defer import Deferred, fail, inlineCallbacks
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged, StorageUnavailable
+from dhtwisted.interfaces import IBackedUpStorage, IBoundedAnswers, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.kit.batching import Batcher
+from dhtwisted.kit.deadline import Deadline
+from dhtwisted.kit.entity_tables import holdings
+from dhtwisted.kit.slices import Slices
+from dhtwisted.kit.statistics import StorageStatistics
+from dhtwisted.kit.worker import Worker
+from dhtwisted.providers.sqlite.copying import Copy, remove_copy
+from dhtwisted.providers.sqlite.damage_search import DamageSearch
+from dhtwisted.providers.sqlite.data_files import KEPT_OPEN, DataFiles
+from dhtwisted.providers.sqlite.database import FileLock, close_connection, connect_reader
+from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
+from dhtwisted.providers.sqlite.operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
+from dhtwisted.providers.sqlite.proof import LARGE as LARGE_FILE
+from dhtwisted.providers.sqlite.proof import prove, size_of
+from dhtwisted.providers.sqlite.reader import Readers
+from dhtwisted.providers.sqlite.rebuild import rebuild
+from dhtwisted.providers.sqlite.writer import Writer, open_file
+
+SWITCH_INTERVAL = 0.0001
+"""Seconds after which a busy thread is asked to let another run. A query lets go of the interpreter for a moment at each row; with Python's
+5 ms, a busy reactor thread may take it back each time, and a list waits as often as it has messages."""
+
+MOST_WORK = 512
+"""Messages in a batch. The costs of a batch beside its rows, half a millisecond, are then nothing against those of the rows."""
+
+LARGE = 4096
+"""Bytes of payload that count as one more message: a batch is in memory several times."""
+
+
+@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
+class FileStorage:
+    """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
+
+    :param path: of the file; its directory must exist.
+    :param reactor: gives the time, and takes answers from the thread and the process.
+    """
+
+    durability = "durable"
+
+    _log = Logger()
+
+    def __init__(self, path, reactor):
+        self._path = os.path.realpath(path)
+        self._reactor = reactor
+        self._slices = Slices(reactor)
+        self._open = False
+        self._damages = {}
+        self._hang = ""
+        self._copy = self._search = None
+        self._accepts_loss = False
+        self.losses = []
+        self.statistics = StorageStatistics(reactor.seconds)
+        self.state_directory = os.path.dirname(self._path)
+
+    @inlineCallbacks
+    def open(self):
+        """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
+        sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
+        self._lock = self._writer = None
+        self._damages.clear()
+        self._hang = ""
+        self._readers = Readers(self._reactor)
+        first = self._readers.first
+        try:
+            self._lock = yield first.call(FileLock, self._path)
+            yield first.call(remove_copy, self._path)
+            proof = yield first.call(prove, self._path, self._accepts_loss)
+            self.losses = proof.losses
+            if proof.is_damaged:
+                self.losses += yield first.call(rebuild, self._path, proof.floor)
+            first.connection, self._tables, counters = yield first.call(open_file, self._path, proof.floor)
+            yield Deferred.fromCoroutine(self._readers.connect(connect_reader, self._path))
+            self._files = DataFiles(self._path, KEPT_OPEN)
+            self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
+            yield Deferred.fromCoroutine(self._start_writer())
+        except BaseException:
+            yield self._let_go()
+            raise
+        self._deadline = Deadline(self._reactor, self._hangs)
+        self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline)
+        self._open = True
+        if proof.crashed and size_of(self._path) >= LARGE_FILE:
+            self._search_damage()
+
+    def accept_loss(self):
+        """See :meth:`dhtwisted.interfaces.ILossNoticing.accept_loss`."""
+        self._accepts_loss = True
+
+    def _search_damage(self):
+        """Look through a large file while the server works."""
+        self._search = DamageSearch(self._reactor, self._path)
+        self._watched(self._search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
+
+    async def _start_writer(self):
+        try:
+            await self._writer.start()
+        except StorageUnavailable as error:
+            raise ConfigurationError(f"cannot use storage file {self._path}: {error}") from error
+
+    @inlineCallbacks
+    def close(self):
+        """Finish what was accepted, fold the log into the file, and end the thread and the process."""
+        if self._open:
+            self._open = False
+            if self._copy is not None:
+                self._copy.stop()
+            if self._search is not None:
+                yield self._search.stop()
+            # What was to be written is promised; who still waits for a list would only make others wait.
+            self._readers.drop(StorageUnavailable("the storage is closed"))
+            hangs = True
+            try:
+                yield self._batcher.drain()
+                hangs = bool(self._hang)
+            finally:
+                self._deadline.cancel()
+                # Whoever waits for this may lose patience. Without an end to the thread and the process the server would stay for ever.
+                yield self._let_go(hangs)
+
+    @inlineCallbacks
+    def _let_go(self, hangs=False):
+        yield Deferred.fromCoroutine(self._readers.stop(close_connection))
+        if self._writer is not None:
+            # The last one to close the file folds the write-ahead log into it and removes that.
+            yield Deferred.fromCoroutine(self._writer.stop(hangs))
+        if self._lock is not None:
+            self._lock.release()
+
+    def problem(self):
+        """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
+        if not self._open:
+            return ""
+        damage = next((self._told_damage(damage) for damage in self._damages.values()), "")
+        return self._files.problem() or self._hang or damage or (self._search.problem() if self._search is not None else "")
+
+    def _told_damage(self, damage):
+        cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
+        return f"{self._path}: {damage}; {cure}"
+
+    async def get(self, kind, key):
+        """Find one entity, or ``None``."""
+        return self._table(kind).entities.get(key)
+
+    async def find(self, kind, query):
+        """List entities."""
+        return await self._slices.run(self._table(kind).search, query)
+
+    async def count(self, kind, query):
+        """Count entities."""
+        return await self._slices.run(self._table(kind).reckoning, query)
+
+    async def holdings(self, owner):
+        """Tell what counts for a user."""
+        self._check_open()
+        return holdings(self._tables, owner)
+
+    def insert(self, entity):
+        """Add an entity, and give it back with its key."""
+        return self._write(ChangeEntity("insert", entity))
+
+    def update(self, kind, key, changes):
+        """Replace some fields of an entity, and give it back."""
+        return self._write(ChangeEntity("update", kind, key, changes))
+
+    def delete(self, kind, key):
+        """Remove an entity, and say whether there was one."""
+        return self._write(ChangeEntity("delete", kind, key))
+
+    def append(self, messages):
+        """Store messages, in one commit with whatever else is waiting."""
+        return self._write(Append(messages), _work(messages))
+
+    def update_command(self, device_id, command_id, changes):
+        """Record what became of a command."""
+        return self._write(UpdateCommand(device_id, command_id, changes, self._note_damage))
+
+    def forget_messages(self, kind, query):
+        """Delete messages, those first that arrived first, and say how many."""
+        return self._write(ForgetMessages(kind, query))
+
+    def restore(self, messages):
+        """Store messages as they are."""
+        return self._write(Restore(messages), _work(messages))
+
+    async def get_message(self, kind, device_id, message_id):
+        """Find one message, or ``None``."""
+        if not is_integer_of_sqlite(message_id):
+            self._check_open()
+            return None
+        found = await self._read(kind, *MESSAGE_TABLES[kind].get(device_id, message_id), None)
+        return found[0] if found else None
+
+    async def find_messages(self, kind, query):
+        """List messages."""
+        return await self._read(kind, *MESSAGE_TABLES[kind].find(query), query.size)
+
+    async def back_up(self, write):
+        """Hand over a copy of the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
+        self._check_open()
+        if self._copy is not None:
+            raise StorageUnavailable("a copy is being made already: wait for its end")
+        # By its name another file would be copied.
+        problem = self._files.problem()
+        if problem:
+            raise StorageUnavailable(problem)
+        self._copy = copy = Copy(self._path)
+        copying = Worker(self._reactor, "storage copy")
+        try:
+            counts = await self._watched(copying.call(copy.make), "copy")
+            while portion := await copying.call(copy.read):
+                await write(portion)
+            return counts
+        finally:
+            copy.stop()
+            await copying.stop(copy.close)
+            self._copy = None
+
+    def _check_open(self):
+        if not self._open:
+            raise StorageUnavailable("the storage is closed")
+
+    def _table(self, kind):
+        self._check_open()
+        return self._tables[kind]
+
+    def _hangs(self, seconds):
+        """Refuse writes until the commit under way ends. What is committed by then is answered as such: it is stored, and told."""
+        self._hang = f"the process that writes {self._path} has not answered for {seconds} s: look at the disk, or whether it is stopped"
+        self._batcher.give_up_waiting(self._hang)
+
+    def _commit(self, operations):
+        done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))
+        return self._watched(done, "commit")
+
+    def _write(self, operation, rows=1):
+        try:
+            if not self._open:
+                self._check_open()
+            return self._batcher.submit(operation, rows)
+        except StorageUnavailable:
+            return fail()
+
+    def _read(self, kind, sql, parameters, size):
+        self._check_open()
+        reading = self._readers.select(MESSAGE_TABLES[kind], sql, parameters, size)
+        done = self.statistics.measure_read(Deferred.fromCoroutine(reading))
+        return self._watched(done, "read")
+
+    def _watched(self, done, deed):
+        """Keep that the file is damaged, or that the disk fails until it does the same deed again."""
+        return done.addCallbacks(self._went_well, self._went_wrong, callbackArgs=(deed,), errbackArgs=(deed,))
+
+    def _went_well(self, result, deed):
+        if self._hang and deed == "commit":
+            self._hang = ""
+        if self._damages and deed in self._damages and not self._damages[deed].lasts:
+            del self._damages[deed]
+        return result
+
+    def _went_wrong(self, failure, deed):
+        if self._hang and deed == "commit":
+            self._hang = ""
+        if isinstance(failure.value, StorageDamaged):
+            self._note_damage(failure.value, deed)
+        return failure
+
+    def _note_damage(self, error, deed="update"):
+        if isinstance(error, RowDamaged):
+            self._log.error("{path}: {damage}; whoever asks for it gets 503", path=self._path, damage=str(error))
+        if not (deed in self._damages and self._damages[deed].lasts):
+            # Another one, without the traceback and all that it holds.
+            self._damages[deed] = StorageDamaged(str(error), error.lasts)
+
+
+def _work(messages):
+    """How much it is to store messages: one for each, and more for those of many kilobytes."""
+    work = len(messages)
+    for message in messages:
+        if message.parameters is not None and len(message.parameters) >= LARGE:
+            work += len(message.parameters) // LARGE
+    return work

@@ -1,0 +1,51 @@
+"""The part of a durable storage's contract that is about kill -9: what was acknowledged is there afterwards."""
+
+from collections import Counter
+
+import pytest
+import pytest_twisted
+
+from dhtwisted.interfaces import IEntityStorage
+from dhtwisted.model import Command, EntityQuery, Network, Notification
+from dhtwisted.testing.killed_process import run_until_killed
+from dhtwisted.testing.storage.base import EVERYTHING, StorageContract, need_entities, notification
+from dhtwisted.testing.storage.last_calls import LAST_CALLS, OF_ENTITIES
+
+ENOUGH = 300
+"""Acknowledgements after which the writing process is killed; it goes on writing until then."""
+
+
+class KilledStorage(StorageContract):
+    """What :class:`~dhtwisted.testing.storage.DurableStorageContract` says of kill -9. A process of its own runs ``make_storage``."""
+
+    @pytest.mark.parametrize("method", LAST_CALLS)
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_acknowledged_is_written(self, clock, directory, method):
+        if method in OF_ENTITIES:
+            need_entities(self.make_storage(clock, directory))
+        acknowledged, last_words = await run_until_killed(self, directory, method)
+        assert acknowledged == [method], f"{method} did not complete in a process of its own: {last_words}"
+        async with self.opened(clock, directory, has_data=True) as storage:
+            assert await LAST_CALLS[method].is_done(storage), (
+                f"{method} was acknowledged before it was written: its process was killed in the moment in which its awaitable completed, "
+                "and after a restart nothing is seen of it. Complete when the change is in the file or committed, not before"
+            )
+
+    @pytest_twisted.ensureDeferred
+    async def test_kill_9_loses_nothing_acknowledged(self, clock, directory):
+        acknowledged, last_words = await run_until_killed(self, directory, enough=ENOUGH)
+        assert len(acknowledged) >= ENOUGH, f"the writing process ended before {ENOUGH} acknowledgements: {last_words}"
+        async with self.opened(clock, directory, has_data=True) as storage:
+            found = {kind: await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)}
+            networks = await _network_names(storage)
+            later = notification()
+            await storage.append([later])
+        stored = {f"message {m.name} {m.id}" for m in found[Notification]} | {f"network {name}" for name in networks}
+        assert set(acknowledged) <= stored, "whatever was acknowledged before kill -9 is there afterwards"
+        names = {kind: Counter(m.name for m in found[kind]) for kind in found}
+        assert names[Command] == names[Notification], "messages of one append are there all together or not at all"
+        assert later.id > max(m.id for m in found[Notification]), "ids go on after kill -9"
+
+
+async def _network_names(storage):
+    return [n.name for n in await storage.find(Network, EntityQuery())] if IEntityStorage.providedBy(storage) else []

@@ -1,0 +1,120 @@
+"""What a process does last before it is killed: a call of each method of a storage that changes something, and how to see its effect."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dhtwisted.model import Command, Device, EntityQuery, MessageQuery, Network, Notification, Raised, User, With
+from dhtwisted.testing.storage.base import EVERYTHING, command, notification
+
+
+async def _nothing(storage):
+    """Need nothing before the call."""
+
+
+@dataclass(frozen=True)
+class LastCall:
+    """One call; each attribute is a coroutine function of the storage.
+
+    :ivar call: makes the call, and completes when it completes.
+    :ivar is_done: tells whether its effect is there.
+    :ivar prepare: stores what the call needs.
+    """
+
+    call: Callable[[Any], Awaitable]
+    is_done: Callable[[Any], Awaitable]
+    prepare: Callable[[Any], Awaitable] = _nothing
+
+
+async def _names(storage, kind):
+    return [message.name for message in await storage.find_messages(kind, EVERYTHING)]
+
+
+async def _append(storage):
+    await storage.append([notification("last"), command("last")])
+
+
+async def _is_appended(storage):
+    return [await _names(storage, kind) for kind in (Notification, Command)] == [["last"], ["last"]]
+
+
+async def _append_command(storage):
+    await storage.append([command()])
+
+
+async def _update_command(storage):
+    await storage.update_command("a", 1, {"status": "done", "result": b"[]"})
+
+
+async def _is_command_updated(storage):
+    found = await storage.get_message(Command, "a", 1)
+    return found is not None and (found.status, found.result, found.updated) == ("done", b"[]", True)
+
+
+async def _append_two(storage):
+    await storage.append([notification("old"), notification("new")])
+
+
+async def _forget_messages(storage):
+    await storage.forget_messages(Notification, MessageQuery(take=1))
+
+
+async def _is_forgotten(storage):
+    return await _names(storage, Notification) == ["new"]
+
+
+async def _restore(storage):
+    await storage.restore([notification(id=7, timestamp=5, arrived=5)])
+
+
+async def _is_restored(storage):
+    return await storage.get_message(Notification, "a", 7) is not None
+
+
+async def _insert(storage):
+    await storage.insert(Device(id="last", name="last", network_id=1, device_type_id=1))
+
+
+async def _is_inserted(storage):
+    return await storage.get(Device, "last") is not None
+
+
+async def _insert_user(storage):
+    await storage.insert(User(login="a"))
+
+
+async def _update(storage):
+    await storage.update(User, 1, {"role": 0, "network_ids": With(frozenset({5})), "valid_from": Raised(7)})
+
+
+async def _is_updated(storage):
+    found = await storage.get(User, 1)
+    return found is not None and (found.role, found.network_ids, found.valid_from) == (0, frozenset({5}), 7)
+
+
+async def _insert_two(storage):
+    for name in ("kept", "gone"):
+        await storage.insert(Network(name=name))
+
+
+async def _delete(storage):
+    await storage.delete(Network, 2)
+
+
+async def _is_deleted(storage):
+    return [network.name for network in await storage.find(Network, EntityQuery())] == ["kept"]
+
+
+LAST_CALLS = {
+    "append": LastCall(_append, _is_appended),
+    "update_command": LastCall(_update_command, _is_command_updated, _append_command),
+    "forget_messages": LastCall(_forget_messages, _is_forgotten, _append_two),
+    "restore": LastCall(_restore, _is_restored),
+    "insert": LastCall(_insert, _is_inserted),
+    "update": LastCall(_update, _is_updated, _insert_user),
+    "delete": LastCall(_delete, _is_deleted, _insert_two),
+}
+"""Name of the method -> a call of it."""
+
+OF_ENTITIES = ("insert", "update", "delete")
+"""Those that a provider of messages alone does not have."""

@@ -1,0 +1,61 @@
+"""The part of a message storage's contract that is about order: in which appends complete, and what a barrier leaves behind it."""
+
+import pytest_twisted
+
+from dhtwisted.model import Command, Notification
+from dhtwisted.testing.storage.base import EVERYTHING, StorageContract, begin, command, notification, now, results
+
+MANY = 400
+"""Calls that wait at the same time: more than one commit takes."""
+
+
+class MessageOrdering(StorageContract):
+    """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of order."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_appends_complete_in_the_order_of_their_ids(self, storage):
+        completed = []
+
+        async def append(message):
+            await storage.append([message])
+            completed.append(message.id)
+
+        await results(*(append(notification(str(n))) for n in range(MANY)))
+        late = [(one, next_one) for one, next_one in zip(completed, completed[1:], strict=False) if one > next_one]
+        assert not late, f"appends must complete in the order of their ids: that of {late[0][0]} completed before that of {late[0][1]}"
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_older_message_appears_after_a_barrier(self, storage, clock):
+        appends = [begin(storage.append([notification(str(n))])) for n in range(MANY)]
+        late = await self._late(storage, clock, Notification, appends)
+        assert not late, (
+            f"append(()) is a barrier: {len(late)} messages that were stamped before it was asked for became visible after it completed. "
+            "It must wait for each append whose time is taken"
+        )
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_older_update_appears_after_a_barrier(self, storage, clock):
+        sent = [command(str(n)) for n in range(MANY)]
+        await storage.append(sent)
+        clock.time += 1
+        updates = [begin(storage.update_command("a", each.id, {"status": "done"})) for each in sent]
+        late = await self._late(storage, clock, Command, updates)
+        assert not late, (
+            f"append(()) is a barrier for updates of commands too: {len(late)} that were stamped before it was asked for became visible "
+            "after it completed. It must wait for each update_command whose time is taken"
+        )
+
+    async def _late(self, storage, clock, kind, waiting):
+        """Ask for a barrier, and then for the stamps that it should have waited for and has not."""
+        clock.time += 1
+        asked_at = now(clock)
+        assert await storage.append(()) is None, "an append of nothing answers nothing"
+        visible = await _stamps(storage, kind)
+        await results(*waiting)
+        return [stamp for stamp in await _stamps(storage, kind) - visible if stamp[1] < asked_at]
+
+
+async def _stamps(storage, kind):
+    """The id of each message, and its time or that of its last update."""
+    field = "last_updated" if kind is Command else "timestamp"
+    return {(message.id, getattr(message, field)) for message in await storage.find_messages(kind, EVERYTHING)}

@@ -1,0 +1,1 @@
+"""HTTP on the port of the server."""

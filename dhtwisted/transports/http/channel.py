@@ -1,0 +1,208 @@
+"""An HTTP connection that costs a bounded amount of memory and time, whatever its client does.
+
+Twisted's parser is used, but its channel would answer all that is pipelined whether or not the answers are taken, and its timeout begins
+anew with each byte. Here one request is read and answered at a time; the next is read when the transport has room, and when others had
+their turn. What leans on Twisted's insides: ``paused`` and ``_buffer`` of its line receiver, ``requestDone``, which is replaced, and
+``_handlingRequest``, ``_transferDecoder``, ``_waitingForTransport``, ``_dataBuffer``, ``_networkProducer`` and
+``_optimisticEagerReadSize``.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.http import HTTPChannel
+
+TURN = 16
+"""Requests of one connection that are answered before others have their turn: 3 ms."""
+
+
+LONGEST_TRAILER = 1024
+"""Bytes of headers behind a body in chunks, which nobody reads. Twisted keeps 64 KiB of them, at thirty times their size."""
+
+
+class BoundedChannel(HTTPChannel):
+    """One connection.
+
+    :ivar factory: has ``reactor``, ``deadlines``, ``budget``, ``head_timeout``, ``body_timeout``, ``idle_timeout``, and a ``timeOut`` of
+        ``None``: the deadlines take the place of Twisted's timer.
+    :ivar is_idle: whether no request is under way, nor has begun.
+    :ivar account: what is held for this connection, an :class:`~dhtwisted.core.budget.Account`.
+    """
+
+    events = Logger()
+    maxHeaders = 100
+    is_idle = False
+    _is_closing = False
+    _yields = False
+    _waits_for_budget = False
+    _in_turn = 0
+    _room = None
+
+    def connectionMade(self):
+        super().connectionMade()
+        self.account = self.factory.budget.account(self._ended)
+        self._expect_request()
+
+    def connectionLost(self, reason):
+        self._is_closing = True
+        self.factory.deadlines.forget(self)
+        super().connectionLost(reason)
+        # This would wait for the garbage collector.
+        self._buffer, self._dataBuffer = b"", []
+        self.account.close()
+        self._give_room()
+
+    def _ended(self, reason):
+        """The client holds too much, or takes nothing."""
+        self.transport.abortConnection()
+
+    # What the client sends
+
+    def dataReceived(self, data):
+        if self._is_closing:
+            return
+        if not self._busyReceiving:
+            self._in_turn = 0
+        super().dataReceived(data)
+        self._has_read()
+
+    def _has_read(self):
+        """All is read that can be. A request that has begun must have its head in time; empty lines between requests are none."""
+        if self.is_idle and not self.paused and (self.requests or self._buffer.strip()):
+            self.is_idle = False
+            self.factory.deadlines.set(self, self.factory.head_timeout, self.head_late)
+
+    def allHeadersReceived(self):
+        super().allHeadersReceived()
+        if self.length is None:
+            self._transferDecoder._maxTrailerHeadersSize = LONGEST_TRAILER
+        if self.length != 0:
+            self.is_idle = False
+            self.factory.deadlines.set(self, self.factory.body_timeout, self.body_late)
+
+    def allContentReceived(self):
+        self.is_idle = False
+        self.factory.deadlines.clear(self)
+        super().allContentReceived()
+
+    def requestDone(self, request):
+        """An answer has been written: read on, unless others are to have their turn first, or the client must take some of it."""
+        del self.requests[0]
+        if not self.persistent:
+            # What follows stays unread, as behind a request that is under way.
+            self.loseConnection()
+            return
+        self._handlingRequest = False
+        self._in_turn += 1
+        if self._in_turn >= TURN and not self._yields:
+            self._yields = True
+            self.factory.reactor.callLater(0, self._next_turn)
+        self._expect_request()
+        self.factory.deadlines.sends(self, self.transport, self.account)
+        # What came meanwhile; but some may have come while nothing was read.
+        self._buffer = b"".join(self._dataBuffer) + self._buffer
+        self._dataBuffer = []
+        self.line_mode = 1
+        self._read_on()
+
+    def _expect_request(self):
+        self.is_idle = True
+        if self._waitingForTransport:
+            # The time begins when the answer has been taken.
+            self.factory.deadlines.clear(self)
+        else:
+            self.factory.deadlines.set(self, self.factory.idle_timeout, self.loseConnection)
+
+    def _next_turn(self):
+        self._yields = False
+        self._read_on()
+
+    def _read_on(self):
+        """Read what has come and go on receiving, as far as there is room for more."""
+        if self._is_closing:
+            return
+        self.paused = self._waitingForTransport or self._yields or self._waits_for_budget
+        if self.paused or sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
+            return
+        self._networkProducer.resumeProducing()
+        if self._buffer and not self._busyReceiving:
+            waiting, self._buffer = self._buffer, b""
+            self.dataReceived(waiting)
+
+    def lacks_memory(self, size):
+        """Whether so many bytes more are too many for all connections together. One answer alone may be larger than that."""
+        budget = self.factory.budget
+        return budget.total > 0 and budget.total + size > budget.limit > 0
+
+    def wait_for_budget(self):
+        """Read no more before there is room in memory for it."""
+        if not self._waits_for_budget:
+            self._waits_for_budget = True
+            self.factory.budget.wait(self._has_budget)
+            self._read_on()
+
+    def _has_budget(self):
+        if self.factory.budget.is_used_up and not self._is_closing:
+            self.factory.budget.wait(self._has_budget)
+        else:
+            self._waits_for_budget = False
+            self._read_on()
+
+    # What the transport says
+
+    def pauseProducing(self):
+        super().pauseProducing()
+        self._look_at_output()
+        if self.is_idle:
+            self.factory.deadlines.clear(self)
+        self._read_on()
+
+    def resumeProducing(self):
+        super().resumeProducing()
+        if self._is_closing:
+            return
+        self._look_at_output()
+        if self.is_idle:
+            self._expect_request()
+        self._give_room()
+        self._read_on()
+
+    def _look_at_output(self):
+        self.factory.deadlines.sends(self, self.transport, self.account)
+        self.factory.deadlines.look(self)
+
+    def room(self):
+        """A Deferred; fires when the transport has room for more, or the connection is gone. ``None`` if there is nothing to wait for."""
+        if self._is_closing or not self._waitingForTransport:
+            return None
+        self._room = Deferred()
+        return self._room
+
+    def _give_room(self):
+        room, self._room = self._room, None
+        if room is not None:
+            room.callback(None)
+
+    # The end
+
+    def head_late(self):
+        """The client has begun a request, and does not go on."""
+        self.loseConnection()
+
+    def body_late(self):
+        """The client has sent the head of a request, and not its body."""
+        self.loseConnection()
+
+    def loseConnection(self):
+        self._is_closing = True
+        super().loseConnection()
+        self.factory.deadlines.leaves(self, self.transport)
+
+    def finish(self):
+        """Answer what is under way, and close."""
+        if self.requests and self._handlingRequest:
+            self.persistent = 0
+        else:
+            self.loseConnection()

@@ -1,0 +1,1 @@
+"""WebSocket on the port of the server. Only here is Autobahn imported."""

@@ -1,0 +1,427 @@
+"""The WebSocket transport on Autobahn: frames into requests, replies and events into frames (WebSocket reference, section 1).
+
+What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. Here:
+
+* ``sendData`` (in ``output.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
+  goes through the same queue as our frames; a second writer could put its bytes into the middle of a frame.
+* ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
+* ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
+* ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
+* ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
+  not written, at each connection that is opened. It leaves ``peer``, which Autobahn reads.
+* ``_max_message_size_exceeded`` is overridden to count.
+* ``requireMaskedClientFrames``, which Autobahn asks at the beginning of each frame, looks at that frame in ``data``: the ESP8266 firmware
+  masks neither its pong nor its close.
+* ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from operator import attrgetter
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
+from autobahn.websocket.types import ConnectionDeny
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from dhtwisted.core.addresses import peer_address
+from dhtwisted.core.budget import NOT_READING, SLOW_SECONDS, USED_UP
+from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
+from dhtwisted.interfaces import IOutput
+from dhtwisted.transports.connection_deadlines import Leaving
+from dhtwisted.transports.forwarding import Client
+from dhtwisted.transports.http.answers import refusal
+from dhtwisted.transports.websocket.frames import CONTROL_BIT
+from dhtwisted.transports.websocket.reading import TurnwiseInput
+from dhtwisted.transports.websocket.upkeep import Watch
+from dhtwisted.transports.websocket.writing import QueuedOutput
+
+EMPTY_PING = b"\x89\x00"
+"""The firmware answers exactly these two bytes, and no ping with a payload."""
+
+CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
+SLOW = {
+    "queue_full": "its queue is full",
+    NOT_READING: f"for {SLOW_SECONDS} seconds",
+    USED_UP: "it holds most of what limits.output_total is used up by",
+}
+"""How a client is too slow: as it is counted, and as it is told in the log."""
+
+MISSED_INTERVALS = 3
+SMALL_FRAME = 126
+MAX_SMALL_FRAMES = 500
+"""Pings, pongs and small fragments that one connection may send in a second. Each costs 40 us, and a client could send 30 MB of them."""
+
+
+OWN_OPTIONS = frozenset({"requireMaskedClientFrames"})
+"""Options of Autobahn's that the protocol answers itself."""
+
+
+class _Silent:
+    """Takes the place of Autobahn's logger."""
+
+    def _nothing(self, *args, **kwargs):
+        return None
+
+    trace = debug = info = warn = error = critical = failure = _nothing
+
+
+@implementer(IOutput, IPushProducer)
+class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
+    """One WebSocket connection; hands messages to its session and is the session's output."""
+
+    log = _Silent()
+    events = Logger()
+    max_small_frames: float = MAX_SMALL_FRAMES
+    leaving = None
+    _denial = None
+    client = None
+    turn = 0
+    number = 0
+
+    def connectionMade(self):
+        self.account = self.factory.budget.account(self._end_account)
+        self.begin_output()
+        self.begin_input()
+        self._principal = None
+        self.session = None
+        self._small_frames = 0
+        self.opened = self.factory.clock.seconds()
+        if self.client is None:
+            self.client = Client(peer_address(self.transport.getPeer()))
+        self.address = self.peer = self.client.address
+        with suppress(AttributeError, OSError):
+            # Unix sockets have no such thing.
+            self.transport.setTcpNoDelay(True)
+        WebSocketProtocol._connectionMade(self)
+        self.factory.countConnections += 1
+
+    def onConnect(self, request):
+        """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
+        is_secure = ISSLTransport.providedBy(self.transport)
+        self.rest_url = self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure)
+        authorization = request.headers.get("authorization")
+        return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
+
+    async def _authenticate(self, authorization):
+        server = self.factory.sessions.server
+        # Autobahn would gather whatever a stranger sends meanwhile.
+        self.pause()
+        try:
+            self._principal = await server.authenticate_by_header(authorization)
+            server.quotas.check(self._principal.account, connections=1)
+        except Exception as error:
+            # Autobahn would send the text of an error that it does not know.
+            told = server.told(error, "handshake", self)
+            if server.audit.is_on and told.code == Unauthorized.code:
+                server.audit.failed_authentication(self, told)
+            self._deny(told)
+        finally:
+            self.resume()
+        if self.state != self.STATE_CONNECTING:
+            self._deny(Unauthorized())
+
+    def _deny(self, error):
+        """Refuse the handshake, with Autobahn's means."""
+        self._denial = error
+        raise ConnectionDeny(error.code, error.text) from None
+
+    def failHandshake(self, reason, code=400, responseHeaders=None):
+        """Say what is wrong as REST does: Autobahn would answer without a body, with the reason in the status line."""
+        self.wasNotCleanReason = reason
+        error = self._denial
+        if error is None:
+            # What the port lets through and Autobahn does not, or a defect, of which nothing is told.
+            error = InternalError() if code == InternalError.code else HandshakeFault(reason)
+            self.events.info("a WebSocket handshake failed: {reason}", reason=reason, **self._identity())
+        self.sendData(refusal(error))
+        self.dropConnection(abort=False)
+
+    def succeedHandshake(self, res):
+        try:
+            super().succeedHandshake(res)
+        except Exception:
+            # It would vanish into a Deferred, and the client would wait for ever.
+            self.events.failure("the handshake failed", **self._identity())
+            self.dropConnection(abort=True)
+
+    def onOpen(self):
+        # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.
+        self.http_headers = self.http_request_data = self.http_response_data = self.http_request_params = self.http_status_line = None
+        self._transport_details = self.send_queue = self.client = None
+        self.trafficStats = self.factory.autobahn_traffic
+        self.session = self.factory.sessions.build(self)
+        if self._principal is not None:
+            self.session.begin_as(self._principal)
+        self.factory.connections.add(self)
+        self.factory.watch.add(self)
+        if self.factory.is_debugging:
+            self.events.debug("a WebSocket is open", **self._identity())
+
+    def _identity(self):
+        """Fields of a log line that say whose connection it is."""
+        principal = self._principal if self.session is None else self.session.principal
+        return {"connection": self.number, "address": self.address} | ({} if principal is None else {"user": principal.user_id})
+
+    def connectionLost(self, reason):
+        self.lose_output()
+        self.account.close()
+        self.take_rest()
+        super().connectionLost(reason)
+        self.data = b""
+        # The second holds its protocol as its result, and both would wait for the garbage collector.
+        self.is_open = self.is_closed = None
+
+    @property
+    def requireMaskedClientFrames(self):
+        """Whether the frame that now begins must be masked: control frames need not be (section 1.3)."""
+        return self.data[0] & CONTROL_BIT == 0
+
+    def onFrameBegin(self):
+        frame = self.current_frame
+        if frame.length < SMALL_FRAME and (frame.opcode & CONTROL_BIT or not frame.fin):
+            self._small_frames += 1
+            self.factory.watch.noisy.add(self)
+            if self._small_frames > self.max_small_frames:
+                self._end_flood()
+        super().onFrameBegin()
+
+    def _end_flood(self):
+        """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
+        if self.state == self.STATE_OPEN:
+            self.factory.metrics.ended("flood")
+            self.events.info("closed: a flood of frames that bring no message", **self._identity())
+        self._end(CLOSE_POLICY, "too many small frames")
+        self.data = b""
+        self.pause()
+
+    def onMessage(self, payload, isBinary):
+        if self.state != self.STATE_OPEN:
+            return
+        if isBinary:
+            self._fail_connection(CLOSE_UNSUPPORTED, "text frames only")
+            return
+        self.factory.traffic.messages_received += 1
+        try:
+            self.session.receive(payload)
+        except Exception:
+            # Autobahn would drop the connection without a word.
+            self._session_broken()
+
+    def _session_broken(self):
+        self.events.failure("a message broke the session", **self._identity())
+        self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
+
+    def break_off(self, what):
+        """End a connection of which something went wrong that is no fault of others."""
+        self.events.failure("{what} broke the connection", what=what, **self._identity())
+        self.transport.abortConnection()
+
+    def onClose(self, wasClean, code, reason):
+        if self.factory.is_debugging:
+            self.events.debug("the WebSocket is closed, code {code}: {reason}", code=code, reason=reason, **self._identity())
+        self.drop_queue()
+        self.factory.connections.discard(self)
+        self.factory.watch.discard(self)
+        if self.session is not None:
+            self.session.close()
+            # They hold each other, and would wait for the garbage collector.
+            self.session = None
+
+    def _max_message_size_exceeded(self, msg_size, max_msg_size, reason):
+        self.factory.metrics.refused("message_size")
+        super()._max_message_size_exceeded(msg_size, max_msg_size, reason)
+
+    # The end
+
+    def _end_account(self, reason):
+        """Abort, since what is held for this client is too much for too long: it would not read a close either."""
+        self.factory.metrics.ended(reason)
+        self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
+        if self.state == self.STATE_CLOSED:
+            self.transport.abortConnection()
+        else:
+            self.wasNotCleanReason = reason
+            self.dropConnection(abort=True)
+
+    def abort(self, reason):
+        self._end(CLOSE_INTERNAL_ERROR, reason)
+
+    def _too_slow(self, reason):
+        # Events go on arriving until the connection is gone.
+        if self.state == self.STATE_OPEN:
+            self.factory.metrics.ended(reason)
+            self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
+            self._end(CLOSE_POLICY, "too slow")
+
+    def _end(self, code, reason):
+        """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
+        if self.state == self.STATE_OPEN:
+            self.drop_queue()
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+            self.flush()
+
+    def finish(self):
+        """Answer what is under way, accept no more, close."""
+        self.pause()
+        if self.session is None:
+            self.dropConnection(abort=False)
+        else:
+            self.session.finish(self._finished)
+
+    def _finished(self):
+        if self.state == self.STATE_OPEN:
+            # The client's closing frame can only come when we read again.
+            self.resume()
+            self.sendCloseFrame(code=CLOSE_RESTART, reasonUtf8=b"server stops")
+            self.flush()
+
+    def _closeConnection(self, abort=False):
+        self.flush()
+        if not abort:
+            self.leave_all_to_transport()
+        self.leaving = Leaving(self.transport, self.factory.clock.seconds())
+        self.factory.watch.closing.add(self)
+        super()._closeConnection(abort)
+
+    # What the factory's watch asks
+
+    def check_authenticated(self):
+        """End a connection that has had its time to authenticate."""
+        if self.session.principal is None and self.state == self.STATE_OPEN:
+            self.factory.metrics.ended("unauthenticated")
+            self._end(CLOSE_POLICY, "not authenticated in time")
+
+    def check_congestion(self, now):
+        """End a connection that has fallen too far behind. One that takes nothing is ended by its account."""
+        if self._is_overfull(0):
+            self._too_slow("queue_full")
+
+    def check_closing(self, now):
+        """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
+        if self.leaving.is_over(now):
+            self.leaving.abort()
+        elif self.leaving.since == now:
+            self.account.progress()
+
+    def quiet(self):
+        """A second is over: count its small frames anew."""
+        self._small_frames = 0
+
+    def ping(self):
+        """Send an empty ping; drop a peer of which nothing came for three intervals, unless it is we who do not read."""
+        if self._reading:
+            self.silent_intervals += 1
+        if self.silent_intervals > MISSED_INTERVALS:
+            self.factory.metrics.ended("silent")
+            self.wasNotCleanReason = "silent"
+            self.dropConnection(abort=True)
+        else:
+            self.sendData(EMPTY_PING)
+
+
+class Traffic:
+    """Counters of one server, of WebSocket connections alone."""
+
+    __slots__ = ("messages_received", "octets_received", "octets_sent")
+
+    def __init__(self):
+        self.messages_received = self.octets_received = self.octets_sent = 0
+
+
+class DeviceHiveFactory(WebSocketServerFactory):
+    """Makes the protocols of one server; holds what they share.
+
+    :param sessions: a ``SessionFactory``.
+    :param rest_url: ``(path, client, host, secure) -> text``: where a client that came by this path finds the REST API; see
+        :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
+    :ivar connections: those that are open, a set.
+    :ivar is_debugging: whether the log takes lines about each connection.
+    :ivar watch: what is to be looked at once a second, a :class:`~dhtwisted.transports.websocket.upkeep.Watch`.
+    :ivar traffic: what all connections have sent and received, a :class:`Traffic`.
+    :ivar autobahn_traffic: Autobahn's counters, which know only what its own parser reads and writes.
+    """
+
+    noisy = False
+    protocol_base = DeviceHiveProtocol
+
+    def __init__(self, sessions, rest_url):
+        server = sessions.server
+        super().__init__(server=None, reactor=server.reactor)
+        limits = server.settings.limits
+        self.sessions = sessions
+        self.rest_url = rest_url
+        self.clock = server.reactor
+        self.metrics = server.metrics
+        self.budget = server.budget
+        self.is_debugging = server.settings.log.level == "debug"
+        self.connections = set()
+        self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)
+        self.output_queue = limits.output_queue
+        self._dirty = []
+        self._interrupted = {}
+        self.traffic = Traffic()
+        self.autobahn_traffic = TrafficStats()
+        self.trackTimings = False
+        self._configure_protocol(limits.message_size)
+
+    def set_limits(self, limits):
+        """Go by other limits. The size of messages holds for new connections alone.
+
+        :param limits: a :class:`~dhtwisted.config.settings.LimitSettings`.
+        """
+        self.watch.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
+        self.output_queue = limits.output_queue
+        self._configure_protocol(limits.message_size)
+
+    def _configure_protocol(self, message_size):
+        self.setProtocolOptions(
+            failByDrop=False,
+            maxMessagePayloadSize=message_size,
+            # The port has waited for the whole head already; a timer for each connection would only cost.
+            openHandshakeTimeout=0,
+            closeHandshakeTimeout=1,
+            autoPingInterval=0,
+            allowedOrigins=["*"],
+            allowNullOrigin=True,
+            webStatus=False,
+        )
+        # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
+        # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
+        # One of them is a function, which must not become a method.
+        names = [name for name in self.protocol_base.CONFIG_ATTRS if name not in OWN_OPTIONS]
+        options = {name: getattr(self, name) for name in names}
+        options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
+        self.protocol = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
+
+    def flush_later(self, protocol):
+        """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""
+        if not self._dirty:
+            self.clock.callLater(0, self._flush)
+        self._dirty.append(protocol)
+
+    def _flush(self):
+        dirty, self._dirty = self._dirty, []
+        for protocol in dirty:
+            try:
+                protocol.flush()
+            except Exception:
+                protocol.break_off("writing")
+
+    def go_on_later(self, protocol):
+        """Have a protocol go on in the next reactor turn."""
+        if not self._interrupted:
+            self.clock.callLater(0, self._go_on)
+        self._interrupted[protocol] = None
+
+    def _go_on(self):
+        interrupted, self._interrupted = self._interrupted, {}
+        for protocol in interrupted:
+            try:
+                protocol.go_on()
+            except Exception:
+                protocol.break_off("reading")

@@ -1,0 +1,1 @@
+"""Texts and JSON of the DeviceHive API: times, names, requests, replies, events."""

@@ -1,0 +1,81 @@
+"""The memory storage: the contract, and its bound."""
+
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.providers.memory import MemoryStorage
+from dhtwisted.testing.storage import EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage.base import command, notification
+
+EVERYTHING = MessageQuery()
+
+
+class TestMemoryStorage(EntityStorageContract, MessageStorageContract):
+    def make_storage(self, reactor, directory):
+        return MemoryStorage(reactor)
+
+
+async def kept(storage):
+    """The names of what is left, notifications before commands."""
+    return "".join([m.name for kind in (Notification, Command) for m in await storage.find_messages(kind, EVERYTHING)])
+
+
+@pytest_twisted.ensureDeferred
+async def test_above_the_bound_the_first_arrivals_go():
+    clock = Clock()
+    storage = MemoryStorage(clock, max_messages=3)
+    for message in (notification("a"), command("b"), notification("c", timestamp=10**12)):
+        await storage.append([message])
+        clock.advance(1)
+    assert await kept(storage) == "acb"
+    await storage.append([notification("d", timestamp=1)])
+    assert await kept(storage) == "dcb", "the first of both kinds goes, not the newcomer with its old time"
+    await storage.append([notification("e")])
+    assert await kept(storage) == "dec"
+    clock.advance(1)
+    await storage.append([command(name) for name in "wxyz"])
+    assert await kept(storage) == "xyz", "also when more come at once than there is place for"
+
+
+@pytest_twisted.ensureDeferred
+async def test_those_that_were_forgotten_make_room():
+    storage = MemoryStorage(Clock(), max_messages=10)
+    await storage.append([notification("a")])
+    for _ in range(10):
+        await storage.append([notification("b", device_id="b") for _ in range(3)])
+        await storage.forget_messages(Notification, MessageQuery(device_ids=("b",)))
+    assert await kept(storage) == "a"
+
+
+@pytest_twisted.ensureDeferred
+async def test_restored_messages_go_when_they_are_the_first_arrivals():
+    storage = MemoryStorage(Clock(), max_messages=4)
+    await storage.restore([notification("b", id=70, timestamp=9, arrived=-3), command("c", id=5, timestamp=1, arrived=-5, last_updated=1)])
+    await storage.append([notification("a")])
+    await storage.restore([notification("d", id=30, timestamp=10**12, arrived=-4), notification("e", id=31, timestamp=5, arrived=-6)])
+    assert await kept(storage) == "abdc", "the first arrival goes, whatever its id and its time"
+    await storage.append([notification("f", timestamp=10**12)])
+    assert await kept(storage) == "abdf"
+    await storage.append([notification(name, timestamp=10**12) for name in "hijk"])
+    assert await kept(storage) == "hijk"
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_that_come_and_go():
+    storage = MemoryStorage(Clock(), max_messages=1500)
+    for number in range(4000):
+        await storage.append([notification(str(number), f"d{number % 3}")])
+    found = await storage.find_messages(Notification, EVERYTHING)
+    assert [m.name for m in found] == [str(n) for n in range(2500, 4000)]
+    assert [await storage.get_message(Notification, m.device_id, m.id) for m in found] == found
+    of_device = await storage.find_messages(Notification, MessageQuery(device_ids=("d1",), descending=True, take=2))
+    assert [m.name for m in of_device] == ["3997", "3994"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_are_kept_as_they_were_handed_in():
+    storage = MemoryStorage(Clock())
+    message = notification()
+    await storage.append([message])
+    assert await storage.get_message(Notification, "a", 1) is message, "no copy: the hot path makes no second object"

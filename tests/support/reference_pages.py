@@ -1,0 +1,193 @@
+"""Writes ``docs/reference``: what clients can ask for, from the action table, with messages from the transcripts.
+
+``python -m tests.support.reference_pages`` writes the pages anew; ``tests/reference/test_reference.py``
+fails where they are not what would be written.
+"""
+
+from pathlib import Path
+from types import NoneType
+from typing import get_args, get_origin
+
+import msgspec
+from msgspec import Raw, Struct
+
+from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.actions.table import WHOLE
+from dhtwisted.reference.document import may_be_nothing
+from dhtwisted.reference.groups import GROUPS, group_of
+from dhtwisted.reference.members import describe, members, published, required
+from dhtwisted.reference.schemas import Schemas, without_container, without_none
+from dhtwisted.wire.fields import Timestamp
+from dhtwisted.wire.resources import Resource
+from tests.support.reference_examples import examples
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference"
+COMMAND = "python -m tests.support.reference_pages"
+NOTE = f"<!-- Written by `{COMMAND}` from dhtwisted/actions and tests/transcripts; changes belong there. -->\n"
+INTRODUCTION = (Path(__file__).parent / "reference_introduction.md").read_text(encoding="utf-8")
+
+PLAIN_TYPES = {Raw: "any JSON", Timestamp: "timestamp", str: "string", int: "integer", bool: "boolean"}
+LARGEST = 2**63 - 1
+
+
+def pages():
+    """All pages: name of the file -> text."""
+    actions = (*ACTIONS.values(), *REST_ONLY.values())
+    by_group = {group: [action for action in actions if group_of(action) is group] for group in GROUPS}
+    found = {f"{group.name}.md": _page(group, declared) for group, declared in by_group.items() if declared}
+    return found | {"README.md": _index(by_group)}
+
+
+def write():
+    """Write the pages, and remove what is none of them."""
+    wanted = pages()
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+def _index(by_group):
+    rows = []
+    for group, declared in by_group.items():
+        for action in declared:
+            routes = "<br>".join(f"`{route.method} {route.path}`" for route in action.routes)
+            message = f"`{action.name}`" if action.name in ACTIONS else ""
+            rows.append((f"[{group.title}]({group.name}.md#{_anchor(_heading(action))})", message, routes, _permissions(action)))
+    return NOTE + INTRODUCTION + "\n" + _table(("Page", "WebSocket", "REST", "Permission"), rows)
+
+
+def _page(group, declared):
+    parts = [NOTE + f"# {group.title}\n", group.description + ".\n"]
+    parts += [_section(action) for action in declared]
+    objects = {}
+    for action in declared:
+        for kind in (action.fields, action.reply):
+            if kind is not None:
+                _gather(kind, objects)
+    if objects:
+        parts.append("## Objects\n")
+        parts += [_object(name, objects[name]) for name in sorted(objects)]
+    return "\n".join(parts)
+
+
+def _heading(action):
+    return action.name if action.name in ACTIONS else " and ".join(f"{route.method} {route.path}" for route in action.routes)
+
+
+def _anchor(heading):
+    return "".join(letter for letter in heading.lower().replace(" ", "-") if letter.isalnum() or letter in "-_")
+
+
+def _section(action):
+    parts = [f"## {_heading(action)}\n", published(action.documentation) + "\n", f"Permission: {_permissions(action)}\n"]
+    parts += [_route(action, route) for route in action.routes]
+    asked = members(action.fields, action.own_token)
+    parts.append(_members("Request", action.fields, asked) if asked else "The request has no members of its own.\n")
+    if action.reply is None:
+        parts.append("The reply has no members of its own.\n")
+    else:
+        parts.append(_members("Reply", action.reply, members(action.reply)))
+    parts += [f"{title}:\n\n```text\n{text}\n```\n" for title, text in examples(action.name)]
+    return "\n".join(parts)
+
+
+def _permissions(action):
+    return " or ".join(f"`{permission.wire_name}`" for permission in sorted(action.permissions)) or "none"
+
+
+def _route(action, route):
+    takes = None
+    if route.body == WHOLE:
+        takes = "the members as one object in the body"
+    elif route.body is not None:
+        takes = f"`{route.body}` is the body"
+    elif len(members(action.fields)) > len(route.places):
+        takes = "other members in the query" if route.places else "members in the query"
+    for name, header in route.request_headers.items():
+        takes += f", `{name}` the header `{header}`"
+    gives = [] if action.reply is None or route.reply_headers else [f"{route.status} and {_told(action)}"]
+    gives += ["204"] if may_be_nothing(action) else []
+    gives += [f"204 with the members of the reply as headers {', '.join(route.reply_headers.values())}"] if route.reply_headers else []
+    return f"REST: `{route.method} {route.path}`{', ' + takes if takes else ''}; answers {' or '.join(gives)}.\n"
+
+
+def _told(action):
+    if action.answer is None:
+        return "the members of the reply"
+    field = next(field for field in msgspec.structs.fields(action.reply) if field.name == action.answer)
+    return f"`{field.encode_name}` alone"
+
+
+def _members(title, kind, fields):
+    """A table of members."""
+    rows = [(f"`{field.encode_name}`", _type(field.type), _meaning(kind, field)) for field in fields]
+    return _table((title, "Type", "Meaning"), rows)
+
+
+def _meaning(kind, field):
+    said = [describe(kind, field.encode_name).meaning, *_limits(Schemas().of_member(kind, field, may_be_null=False))]
+    if not issubclass(kind, Resource) and field.encode_name in required(kind):
+        said.insert(0, "**required**")
+    elif issubclass(kind, Resource) and NoneType in get_args(field.type):
+        said.append("may be null")
+    return "; ".join(filter(None, said))
+
+
+def _limits(schema):
+    """The limits of a member in words; of a pattern the meaning tells."""
+    if "enum" in schema:
+        yield "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
+    low, high = schema.get("minLength", 0), schema.get("maxLength")
+    if high is not None:
+        yield f"{low} to {high} characters" if low else f"at most {high} characters"
+    least, most = schema.get("minimum", -LARGEST - 1), schema.get("maximum", LARGEST)
+    if most != LARGEST:
+        yield f"{least} to {most}"
+    elif least > -LARGEST:
+        yield f"not below {least}"
+    if "maxItems" in schema:
+        yield f"at most {schema['maxItems']} of them"
+
+
+def _type(annotation):
+    """A declared type in words, with a link to an object."""
+    annotation = without_none(annotation)
+    if get_origin(annotation) is list:
+        return f"list of {_type(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return f"object of {_type(get_args(annotation)[1])}"
+    if get_args(annotation):
+        return _type(annotation.__origin__)
+    if annotation in PLAIN_TYPES:
+        return PLAIN_TYPES[annotation]
+    name = _object_name(annotation)
+    return f"[{name}](#{_anchor(name)})"
+
+
+def _object_name(kind):
+    return kind.__name__.removesuffix("Resource")
+
+
+def _gather(kind, objects):
+    """Collect the objects inside a struct by name."""
+    for field in members(kind):
+        inner = without_container(without_none(field.type))
+        if isinstance(inner, type) and issubclass(inner, Struct):
+            objects[_object_name(inner)] = inner
+            _gather(inner, objects)
+
+
+def _object(name, kind):
+    return f"### {name}\n\n{published(kind.__doc__)}\n\n{_members('Member', kind, members(kind))}"
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,125 @@
+"""What is looked at once a second, and what is not."""
+
+from dhtwisted.transports.websocket.upkeep import Watch
+
+
+class Connection:
+    """Notes what it is asked."""
+
+    turn = 0
+
+    def __init__(self, watch, opened):
+        self.opened = opened
+        self.asked = []
+        watch.add(self)
+
+    def check_authenticated(self):
+        self.asked.append("authenticated")
+
+    def check_congestion(self, now):
+        self.asked.append(f"congested at {now}")
+
+    def check_closing(self, now):
+        self.asked.append(f"closing at {now}")
+
+    def quiet(self):
+        self.asked.append("quiet")
+
+    def ping(self):
+        self.asked.append("ping")
+
+
+def test_each_connection_is_asked_once_whether_it_has_authenticated():
+    watch = Watch(0, 60)
+    early, late = Connection(watch, 100.0), Connection(watch, 130.0)
+    watch.tick(160)
+    assert (early.asked, late.asked) == ([], [])
+    watch.tick(161)
+    watch.tick(190)
+    assert (early.asked, late.asked) == (["authenticated"], [])
+    watch.tick(191)
+    watch.tick(1000)
+    assert (early.asked, late.asked) == (["authenticated"], ["authenticated"])
+
+
+def test_without_a_limit_nobody_is_asked():
+    watch = Watch(0, 0)
+    connection = Connection(watch, 0)
+    watch.tick(10**6)
+    assert connection.asked == []
+
+
+def test_every_connection_is_pinged_once_in_an_interval():
+    watch = Watch(3, 0)
+    connections = [Connection(watch, opened) for opened in (0.5, 1.5, 2.5, 3.5)]
+    for now in range(3):
+        watch.tick(now)
+    assert [connection.asked for connection in connections] == [["ping"]] * 4
+    for now in range(6):
+        watch.tick(now)
+    assert [connection.asked for connection in connections] == [["ping"] * 3] * 4
+
+
+def test_pings_are_spread_over_the_interval():
+    watch = Watch(2, 0)
+    connections = [Connection(watch, 5.0) for _ in range(10)]
+    watch.tick(0)
+    assert sum(map(len, (connection.asked for connection in connections))) == 5
+
+
+def test_the_congested_are_asked_while_they_are_and_the_noisy_once():
+    watch = Watch(0, 0)
+    connection = Connection(watch, 0)
+    watch.congested.add(connection)
+    watch.noisy.add(connection)
+    watch.tick(5)
+    watch.tick(6)
+    watch.congested.discard(connection)
+    watch.tick(7)
+    assert connection.asked == ["congested at 5", "quiet", "congested at 6"]
+
+
+def test_the_closing_are_asked_until_they_are_gone():
+    watch = Watch(0, 0)
+    connection = Connection(watch, 0)
+    watch.closing.add(connection)
+    watch.tick(5)
+    watch.tick(6)
+    assert connection.asked == ["closing at 5", "closing at 6"]
+
+
+def test_nothing_is_asked_of_one_that_is_gone():
+    watch = Watch(1, 1)
+    connection = Connection(watch, 0)
+    watch.congested.add(connection)
+    watch.noisy.add(connection)
+    watch.closing.add(connection)
+    watch.discard(connection)
+    watch.tick(100)
+    assert connection.asked == []
+
+
+def test_one_that_goes_while_others_are_asked_is_no_matter():
+    watch = Watch(1, 0)
+    connections = [Connection(watch, 0) for _ in range(3)]
+    for connection in connections:
+        watch.congested.add(connection)
+        connection.check_congestion = lambda now: [watch.discard(other) for other in connections]
+    watch.tick(0)
+    assert watch.congested == set()
+
+
+def test_other_times_hold_for_those_that_are_open_too():
+    watch = Watch(0, 0)
+    connections = [Connection(watch, opened) for opened in (1, 2, 3, 4)]
+    watch.set_times(2, 60, connections)
+    for now in range(4):
+        watch.tick(now)
+    assert [connection.asked for connection in connections] == [["ping"] * 2] * 4
+    watch.set_times(0, 30, connections)
+    watch.tick(32)
+    assert [connection.asked[2:] for connection in connections] == [["authenticated"], [], [], []]
+    for connection in connections:
+        watch.discard(connection)
+    watch.tick(1000)
+    assert connections[-1].asked == ["ping"] * 2
