@@ -71,9 +71,9 @@ def test_what_is_deleted_under_a_server(start, tmp_path, arguments, whole):
     assert "there is no directory" in found[1] and "audit log" in found[1]
     assert len(found) == 2
 
-    wait_until(lambda: "error self_checks storage: " in server.log, "the log does not have it")
-    wait_until(lambda: "error self_checks audit log: " in server.log, "the log does not have it")
-    assert whole == ("error self_checks auth provider: " in server.log), "the key was in the directory too"
+    wait_until(lambda: "error service.self_checks storage: " in server.log, "the log does not have it")
+    wait_until(lambda: "error service.self_checks audit log: " in server.log, "the log does not have it")
+    assert whole == ("error service.self_checks auth provider: " in server.log), "the key was in the directory too"
     assert "Traceback" not in server.log
     assert server.terminate() == 0
     assert not whole or not path.parent.exists()
