@@ -22,7 +22,8 @@ from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Command, Event, payload_size
-from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp, payload
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
+from dhtwisted.wire.payloads import payload
 from dhtwisted.wire.resources import CommandResource, More, Resource
 from dhtwisted.wire.timestamps import format_timestamp
 

@@ -26,7 +26,8 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.wire.envelope import encode
-from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
+from dhtwisted.wire.payloads import payload
 from dhtwisted.wire.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
 
 SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}

@@ -31,7 +31,8 @@ from dhtwisted.errors import (
 )
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Device, Event, Notification, payload_size
-from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, NotificationId, Timestamp, payload
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, NotificationId, Timestamp
+from dhtwisted.wire.payloads import payload
 from dhtwisted.wire.resources import More, NotificationResource, Resource
 from dhtwisted.wire.timestamps import format_timestamp
 

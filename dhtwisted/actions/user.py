@@ -32,7 +32,8 @@ from dhtwisted.errors import (
     UserNotFound,
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, Network, Raised, User, fold_login
-from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, payload
+from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
+from dhtwisted.wire.payloads import payload
 from dhtwisted.wire.resources import Count, GroupResource, InsertedUserResource, More, QuotaUse, Resource, UserResource, UserWithNetworks
 
 SORT_FIELDS = {"id": "id", "login": "login"}

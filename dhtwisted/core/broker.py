@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dhtwisted.core.access import Permission
 from dhtwisted.model import Command, Device, Event, Notification
-from dhtwisted.wire.resources import event_body, event_prefix
+from dhtwisted.wire.events import event_body, event_prefix
 
 COMMAND_INSERT = "command/insert"
 COMMAND_UPDATE = "command/update"

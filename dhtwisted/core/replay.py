@@ -24,7 +24,7 @@ from dhtwisted.core.broker import COMMAND_UPDATE
 from dhtwisted.core.bus_receiver import FRESH
 from dhtwisted.core.message_pages import PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.model import Command, Device, EntityQuery, payload_size
-from dhtwisted.wire.resources import event_body
+from dhtwisted.wire.events import event_body
 
 MAX_DEVICES_IN_QUERY = 200
 """Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""

@@ -36,8 +36,9 @@ from dhtwisted.errors import (
 )
 from dhtwisted.wire.coercion import REFUSED, coerce, misfit, readers
 from dhtwisted.wire.envelope import encode, encode_text
-from dhtwisted.wire.fields import Timestamp, decode_hook, exceeds_depth, too_deep
+from dhtwisted.wire.fields import Timestamp, decode_hook
 from dhtwisted.wire.json_faults import fault, read_object
+from dhtwisted.wire.payloads import exceeds_depth, too_deep
 
 HELD_ERROR = 1.0
 """Seconds by which the error of a poll is held back: clients ask again at once (REST reference, section 9.3)."""

@@ -91,7 +91,7 @@ class Trace:
     def event(self, session, principal, message, event_body: bytes, subscription_id: int | None) -> None:
         """Write that a client is sent an event.
 
-        :param event_body: of :func:`~dhtwisted.wire.resources.event_body`, which has no opening brace.
+        :param event_body: of :func:`~dhtwisted.wire.events.event_body`, which has no opening brace.
         :param principal: on whose behalf the client subscribed.
         :param subscription_id: ``None`` for the update of a command that the client has inserted.
         """

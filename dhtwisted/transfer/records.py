@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User, fold_login
-from dhtwisted.wire.fields import check_json
+from dhtwisted.wire.payloads import check_json
 
 LARGEST_ID = 2**53 - 1
 """The largest integer that every client can hold; ids go on above those of the file, and there must be room for them."""

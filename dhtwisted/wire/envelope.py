@@ -15,8 +15,9 @@ from msgspec import Raw
 
 from dhtwisted.errors import UNREADABLE, BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
 from dhtwisted.wire.coercion import coerce
-from dhtwisted.wire.fields import NULL, decode_hook, exceeds_depth, too_deep
+from dhtwisted.wire.fields import NULL, decode_hook
 from dhtwisted.wire.json_faults import fault, read_object
+from dhtwisted.wire.payloads import exceeds_depth, too_deep
 
 encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Raw]).decode

@@ -5,7 +5,6 @@ from __future__ import annotations
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from dhtwisted.model import Command, Device, DeviceType, Network, Notification, User
-from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.fields import NULL
 from dhtwisted.wire.timestamps import format_timestamp
 
@@ -225,21 +224,5 @@ def _of_new_user(user):
     }
 
 
-_notification, _command = NotificationResource.of, CommandResource.of
-"""Found at once: a class method of a struct is looked up anew at each use."""
-
-
 def _json(payload):
     return NULL if payload is None else Raw(payload)
-
-
-def event_prefix(action, subscription_id):
-    """First part of an event, its own for each receiver. A ``subscription_id`` of ``None`` is sent as null (section 4.4)."""
-    return b'{"action":"%b","subscriptionId":%b,' % (action.encode(), b"null" if subscription_id is None else b"%d" % subscription_id)
-
-
-def event_body(message):
-    """Second part of an event, the same for every receiver."""
-    if type(message) is Command:
-        return b'"command":' + encode(_command(message)) + b"}"
-    return b'"notification":' + encode(_notification(message)) + b"}"

@@ -16,7 +16,7 @@ from bench.profiling import LAYERS, OTHER, layer_of, shares, table
         ("notification_insert (dhtwisted/actions/notification.py:65)", 5),
         ("append (dhtwisted/providers/memory.py:72)", 6),
         ("Broker.deliver (dhtwisted/core/broker.py:192)", 7),
-        ("event_body (dhtwisted/wire/resources.py:206)", 8),
+        ("event_body (dhtwisted/wire/events.py:206)", 8),
     ],
 )
 def test_functions_belong_to_layers(frame, layer):

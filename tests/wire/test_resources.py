@@ -2,14 +2,12 @@
 
 import json
 
-import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from dhtwisted.model import Command, Device, Notification
 from dhtwisted.testing.strategies import json_texts
 from dhtwisted.wire.envelope import encode
-from dhtwisted.wire.resources import CommandResource, DeviceResource, NotificationResource, event_body, event_prefix
+from dhtwisted.wire.resources import CommandResource, DeviceResource, NotificationResource
 
 PLACE = {"device_id": "pump-4", "network_id": 3, "device_type_id": 1}
 
@@ -63,24 +61,3 @@ def test_payloads_pass_byte_for_byte(parameters, result):
     text = encode(CommandResource.of(command))
     assert b'"parameters":' + parameters + b"," in text
     assert text.endswith(b'"result":' + result + b"}")
-
-
-@pytest.mark.parametrize(("subscription_id", "text"), [(1700000000123004, 1700000000123004), (None, None)])
-def test_an_event_is_one_object_of_two_parts(subscription_id, text):
-    notification = Notification(name="temp", timestamp=0, id=1, **PLACE)
-    event = json.loads(event_prefix("notification/insert", subscription_id) + event_body(notification))
-    assert list(event) == ["action", "subscriptionId", "notification"]
-    assert event["action"] == "notification/insert"
-    assert event["subscriptionId"] == text
-    command = Command(name="temp", timestamp=0, last_updated=0, id=1, **PLACE)
-    assert list(json.loads(event_prefix("command/update", subscription_id) + event_body(command))) == [
-        "action",
-        "subscriptionId",
-        "command",
-    ]
-
-
-@given(st.text(st.characters(codec="utf-8")))
-def test_any_name_is_strict_json(name):
-    notification = Notification(name=name, timestamp=0, id=1, **PLACE)
-    assert json.loads(b"{" + event_body(notification))["notification"]["notification"] == name
