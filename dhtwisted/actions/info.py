@@ -1,10 +1,12 @@
-"""About the server: ``server/info``, ``server/cacheInfo``, ``cluster/info`` (WebSocket reference, section 3.3)."""
+"""About the server: ``server/info``, ``server/cacheInfo``, ``cluster/info`` (WebSocket reference, section 3.3), and the ``GET /info`` of
+REST, with which firmware and test tools find the WebSocket (REST reference, section 8.1).
+"""
 
 from __future__ import annotations
 
 from msgspec import field
 
-from dhtwisted.actions.table import Route, action
+from dhtwisted.actions.table import Route, action, endpoint
 from dhtwisted.core.server import API_VERSION
 from dhtwisted.model import Device, EntityQuery, User
 from dhtwisted.wire.fields import Fields
@@ -44,6 +46,28 @@ async def server_info(request) -> Info:
             server_timestamp=format_timestamp(request.server.now()),
             rest_server_url=request.session.output.rest_url,
         )
+    )
+
+
+class RestInfo(Fields, tag="info"):
+    """No members."""
+
+
+class RestApiInfo(Resource):
+    """Exactly these three: a REST client is told of the WebSocket, a WebSocket client of REST, and nobody of both."""
+
+    api_version: str
+    server_timestamp: str
+    web_socket_server_url: str
+
+
+@endpoint(RestInfo, rest=Route("GET", "/info"))
+async def info(request) -> RestApiInfo:
+    """Tell the API's version, the server's time and the address of its WebSocket. Clients take the time as the beginning of their polls."""
+    return RestApiInfo(
+        api_version=API_VERSION,
+        server_timestamp=format_timestamp(request.server.now()),
+        web_socket_server_url=request.session.output.websocket_url,
     )
 
 
