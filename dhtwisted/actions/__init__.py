@@ -1,40 +1,29 @@
 """The actions of the API, one module for each resource. Importing this package fills the table."""
 
-from dhtwisted.actions import (
-    assignment,
-    authenticate,
-    command,
-    configuration,
-    device,
-    devicetype,
-    discovery,
-    info,
-    network,
-    notification,
-    poll,
-    subscription,
-    token,
-    user,
-)
-from dhtwisted.actions.table import ACTIONS, REST_ONLY, Action, action
+from importlib import import_module
 
-__all__ = [
-    "ACTIONS",
-    "REST_ONLY",
-    "Action",
-    "action",
-    "assignment",
-    "command",
+from dhtwisted.actions.table import ACTIONS, REST_ONLY, Action, action, put_in_order
+
+MODULES = (
+    "authenticate",
+    "token",
+    "device_token",
+    "info",
     "configuration",
     "device",
-    "devicetype",
-    "discovery",
-    "info",
-    "network",
+    "command",
     "notification",
-    "poll",
-    "authenticate",
     "subscription",
-    "token",
+    "poll",
+    "network",
+    "devicetype",
     "user",
-]
+    "assignment",
+)
+"""Every module that declares actions. This is the order of the table and of the reference; inside a module it is that of declaration."""
+
+for _name in MODULES:
+    import_module(f"{__name__}.{_name}")
+put_in_order([f"{__name__}.{name}" for name in MODULES])
+
+__all__ = ["ACTIONS", "MODULES", "REST_ONLY", "Action", "action"]

@@ -142,6 +142,21 @@ def endpoint(fields, *permissions, rest, waits=False):
     return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, waits=waits, audit=None)
 
 
+def put_in_order(modules: list[str]) -> None:
+    """Sort the tables. Without it the order is that of imports, which changes with every import that is added.
+
+    :param modules: full names of all modules that declare actions, the first one first.
+    :raises LookupError: another module has declared an action.
+    """
+    for table in (ACTIONS, REST_ONLY):
+        unknown = {declared.handler.__module__ for declared in table.values()} - set(modules)
+        if unknown:
+            raise LookupError(f"these modules declare actions and are missing in dhtwisted.actions.MODULES: {', '.join(sorted(unknown))}")
+        in_order = sorted(table.items(), key=lambda item: modules.index(item[1].handler.__module__))
+        table.clear()
+        table.update(in_order)
+
+
 def _declare(table, fields, permissions, rest, **properties):
     routes = (rest,) if isinstance(rest, Route) else tuple(rest)
 

@@ -1,11 +1,14 @@
 """Every action is whole: request members, permission decision, documentation, and a transcript."""
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
-from dhtwisted.actions import ACTIONS, REST_ONLY
-from dhtwisted.actions.table import action
+from dhtwisted import actions
+from dhtwisted.actions import ACTIONS, MODULES, REST_ONLY
+from dhtwisted.actions.table import action, put_in_order
 from dhtwisted.core.access import Permission
 from dhtwisted.wire.fields import Fields
 from tests.support.transcript import transcripts
@@ -80,6 +83,24 @@ each_action = pytest.mark.parametrize("declared", ACTIONS.values(), ids=lambda d
 
 def test_every_action_of_the_reference_is_there():
     assert ACTIONS.keys() == NEEDED.keys()
+
+
+def test_the_table_has_an_order_of_its_own():
+    assert next(iter(ACTIONS)) == "authenticate"
+    found = [declared.handler.__module__.rpartition(".")[2] for declared in ACTIONS.values()]
+    assert list(dict.fromkeys(found)) == [name for name in MODULES if name != "poll"]
+
+
+def test_every_module_that_declares_actions_is_in_the_list():
+    declaring = {
+        path.stem for path in Path(actions.__file__).parent.glob("*.py") if re.search(r"^@(action|endpoint)\(", path.read_text(), re.M)
+    }
+    assert declaring == set(MODULES)
+
+
+def test_a_module_that_is_not_in_the_list_is_refused():
+    with pytest.raises(LookupError, match=r"missing in dhtwisted\.actions\.MODULES: dhtwisted\.actions\.token$"):
+        put_in_order([f"dhtwisted.actions.{name}" for name in MODULES if name != "token"])
 
 
 @each_action
