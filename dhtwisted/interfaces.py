@@ -413,6 +413,19 @@ class ICheckableProvider(IProvider):
         """
 
 
+class IFileProvider(IProvider):
+    """A provider of storages that keeps the data of each in one file; it is optional. The server finds the control socket beside that file,
+    the shell works as the owner of that file, and ``devicehive doctor`` looks at its disk.
+    """
+
+    def data_file(argument: str) -> str:
+        """Say where the data are. The file need not exist. Nothing is opened.
+
+        :param argument: as for :meth:`IProvider.open`.
+        :returns: the absolute path with all symbolic links resolved: equal for two arguments that mean the same file.
+        """
+
+
 class ProviderContext:
     """What the server hands to every provider, whatever its role.
 

@@ -19,7 +19,7 @@ from dhtwisted.interfaces import ProviderContext
 from dhtwisted.logs.audit import open_audit
 from dhtwisted.providers.jwt.signing_key import FILE_NAME
 from dhtwisted.providers.lookup import open_provider
-from dhtwisted.providers.opening import file_path, open_storages
+from dhtwisted.providers.opening import data_file, open_storages
 from dhtwisted.service.bootstrap import fill_login_keys
 from dhtwisted.service.service import MENDABLE
 
@@ -79,7 +79,7 @@ def need_file(settings):
 
     :raises TransferError: there is none.
     """
-    path = file_path(settings.storage.provider)
+    path = data_file("storage", settings.storage.provider)
     if path is None:
         return
     try:
@@ -104,7 +104,7 @@ def _become_owner(settings):
         )
     directory = storage.state_directory
     if directory is not None and os.path.isdir(directory):
-        _become_owner_of(directory, file_path(settings.storage.provider))
+        _become_owner_of(directory, data_file("storage", settings.storage.provider))
     need_file(settings)
     return directory
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from dhtwisted.config.endpoints import LONGEST_PATH
 from dhtwisted.errors import CommandError, ConfigurationError
-from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.opening import data_file
 
 OFF = "off"
 FILE_NAME = "devicehive.control"
@@ -35,7 +35,7 @@ def socket_path(settings, directory):
     given = settings.server.control_socket
     if given:
         return None if given == OFF else os.path.abspath(given)
-    path = file_path(settings.storage.provider)
+    path = data_file("storage", settings.storage.provider)
     if path is not None:
         # Servers with other files in the same directory have sockets of their own.
         return f"{path}.control"

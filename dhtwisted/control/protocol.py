@@ -10,7 +10,7 @@ import json
 
 import msgspec
 
-from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.opening import data_file
 
 VERSION = 1
 LONGEST_REQUEST = 64 * 1024
@@ -77,5 +77,6 @@ def data_id(settings):
 
     :param settings: a :class:`~dhtwisted.config.settings.Settings`.
     """
-    names = [file_path(name) or name for name in (settings.storage.provider, settings.storage.messages)]
+    named = {"storage": settings.storage.provider, "messages": settings.storage.messages}
+    names = [data_file(role, specification) or specification for role, specification in named.items()]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

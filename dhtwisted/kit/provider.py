@@ -1,5 +1,6 @@
 """How to declare a provider: plain data and one function."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from dhtwisted.interfaces import ICheckableProvider, IProvider, ProviderContext
+from dhtwisted.interfaces import ICheckableProvider, IFileProvider, IProvider, ProviderContext
 
 
 @implementer(IPlugin, IProvider)
@@ -43,3 +44,13 @@ class CheckableProvider(Provider):
     def check(self, argument, context):
         """Say what is wrong; see :meth:`dhtwisted.interfaces.ICheckableProvider.check`."""
         self.look(argument, context)
+
+
+@implementer(IFileProvider)
+@dataclass(frozen=True)
+class FileProvider(CheckableProvider):
+    """An :class:`~dhtwisted.interfaces.IFileProvider` whose argument is the path of the data file."""
+
+    def data_file(self, argument: str) -> str:
+        """Say where the data are; see :meth:`dhtwisted.interfaces.IFileProvider.data_file`."""
+        return os.path.realpath(argument)

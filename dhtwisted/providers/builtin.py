@@ -8,7 +8,7 @@ import os
 from contextlib import contextmanager
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.provider import CheckableProvider, Provider
+from dhtwisted.kit.provider import CheckableProvider, FileProvider, Provider
 
 
 def _open_memory(argument, context):
@@ -80,7 +80,7 @@ def _declare(role, name, description, argument_form, build, look=None):
 
 
 memory = _declare("storage", "memory", "everything in this process, gone when it ends", "", _open_memory)
-file = _declare("storage", "file", "one SQLite file; the default", "PATH", _open_file, _check_file)
+file = FileProvider("storage", "file", "one SQLite file; the default", "PATH", _open_file, _check_file)
 postgres = _declare("storage", "postgres", "a PostgreSQL database, 15 or newer, for one server or several", "DSN", _open_postgres)
 local = _declare("bus", "local", "a single server, no other nodes", "", _open_local)
 postgres_bus = _declare("bus", "postgres", "several servers on one PostgreSQL database", "DSN", _open_postgres_bus)

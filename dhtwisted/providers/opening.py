@@ -1,15 +1,25 @@
 """Opens the storages that the configuration names, for whoever works on them."""
 
-import os
+from dhtwisted.errors import ProviderError
+from dhtwisted.interfaces import IFileProvider, ILossNoticing, ProviderContext
+from dhtwisted.providers.lookup import find, naming, open_provider
 
-from dhtwisted.interfaces import ILossNoticing, ProviderContext
-from dhtwisted.providers.lookup import naming, open_provider
 
+def data_file(role: str, specification: str) -> str | None:
+    """Find the file in which a storage keeps its data.
 
-def file_path(specification):
-    """The path of a ``file:`` storage; ``None`` for any other."""
-    name, _, argument = specification.partition(":")
-    return os.path.realpath(argument) if name == "file" else None
+    :param role: ``storage`` or ``messages``.
+    :param specification: as in the configuration, such as ``file:PATH``.
+    :returns: its absolute path; ``None`` for a storage that is not in one file, and where there is no such provider.
+    """
+    try:
+        provider, argument = find(role, specification)
+    except ProviderError:
+        return None
+    if not IFileProvider.providedBy(provider):
+        return None
+    with naming(role, specification):
+        return provider.data_file(argument)
 
 
 async def open_storages(reactor, settings, at_stop, accepts_loss=False):

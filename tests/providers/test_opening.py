@@ -5,8 +5,10 @@ import pytest_twisted
 
 from dhtwisted.config.settings import Settings, StorageSettings
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
+from dhtwisted.kit.provider import FileProvider
 from dhtwisted.model import MessageQuery, Network, Notification
-from dhtwisted.providers.opening import open_storages
+from dhtwisted.providers import lookup
+from dhtwisted.providers.opening import data_file, open_storages
 
 
 def configured(provider, messages=""):
@@ -16,6 +18,22 @@ def configured(provider, messages=""):
 async def close(opened):
     for _, close_it in opened[::-1]:
         await close_it()
+
+
+class Elsewhere(FileProvider):
+    """Somebody else's storage, in a file that it calls by another name than its argument."""
+
+    def data_file(self, argument):
+        return f"/data/{argument}.db"
+
+
+def test_the_file_of_a_storage_is_known_whoever_declares_it(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "hive.sqlite")
+    assert data_file("storage", f"file:{tmp_path}/link") == data_file("messages", f"file:{tmp_path}/x/../hive.sqlite")
+    assert data_file("storage", "memory:") is data_file("storage", "nobody:x") is data_file("messages", "") is None
+    mine = Elsewhere("messages", "mine", "of a test", "NAME", None, None)
+    monkeypatch.setattr(lookup, "PROVIDERS", (*lookup.PROVIDERS, mine))
+    assert (data_file("messages", "mine:x"), data_file("storage", "mine:x")) == ("/data/x.db", None)
 
 
 @pytest_twisted.ensureDeferred

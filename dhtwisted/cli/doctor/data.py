@@ -6,7 +6,7 @@ import stat
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
 from dhtwisted.cli.doctor.providers import STORAGES, check_providers, specification_of
 from dhtwisted.model import alike
-from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.opening import data_file
 from dhtwisted.providers.sqlite.data_files import MARK, obstacle
 from dhtwisted.providers.sqlite.data_files import loss as told_loss
 from dhtwisted.providers.sqlite.inspection import ForeignFile, damage_of, has_unread_log, holder_of, inspect_file, logins_of, lost_files
@@ -24,7 +24,8 @@ MOST_NAMED = 10
 
 def file_paths(settings):
     """The paths of the data files that are configured."""
-    return [path for path in map(file_path, (settings.storage.provider, settings.storage.messages)) if path is not None]
+    paths = [data_file(role, specification_of(settings, option)) for option, role in STORAGES.items()]
+    return [path for path in paths if path is not None]
 
 
 def is_served(settings):
@@ -49,7 +50,7 @@ def check_storages(configuration, problems=None):
             findings.append(warning(topic, f"memory: forgets everything when the server ends; {cure}"))
         if name not in _CHECKS:
             continue
-        path = file_path(specification)
+        path = data_file(topic, specification)
         if path in seen:
             text = f"{path}: is the file of the storage too; leave storage.messages empty, or name another"
             findings.append(wrong(topic, f"{configuration.place(option)}: {text}"))

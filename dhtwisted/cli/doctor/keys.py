@@ -12,7 +12,7 @@ from dhtwisted.config.endpoints import is_tls
 from dhtwisted.config.settings import TlsSettings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.providers.jwt import signing_key
-from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.opening import data_file
 from dhtwisted.service import bootstrap
 from dhtwisted.service.tls import make_context, read_certificates
 
@@ -48,7 +48,7 @@ def _with_source(configuration, text):
 def _check_missing_key(settings, path):
     if not path.parent.is_dir():
         return []
-    data = file_path(settings.storage.provider)
+    data = data_file("storage", settings.storage.provider)
     if data is not None and os.path.exists(data):
         text = f"{path}: is gone, and the next start makes another, with which no token of now is good; put it back from a backup"
         return [warning("signing key", text)]
@@ -57,7 +57,7 @@ def _check_missing_key(settings, path):
 
 def check_password_file(configuration):
     """Look for what the first start has left."""
-    path = file_path(configuration.settings.storage.provider)
+    path = data_file("storage", configuration.settings.storage.provider)
     left = path and Path(os.path.dirname(path), bootstrap.FILE_NAME)
     if left and left.exists():
         return [warning("password", f"{left}: the administrator's first password is still there; keep it elsewhere, and delete the file")]

@@ -9,7 +9,7 @@ from dhtwisted.cli.doctor.data import file_paths
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
 from dhtwisted.cli.doctor.logs import log_files
 from dhtwisted.config.settings import LimitSettings
-from dhtwisted.providers.opening import file_path
+from dhtwisted.providers.opening import data_file
 from dhtwisted.providers.sqlite.inspection import holder_of
 from dhtwisted.transports.capacity import OTHER_FILES, is_too_few_files
 from dhtwisted.wire.timestamps import format_timestamp
@@ -29,7 +29,7 @@ LITTLE_SPACE, NO_SPACE = 1024**3, 64 * 1024**2
 
 def check_user(configuration):
     """Look who asks: root may do what the server's user may not."""
-    path = file_path(configuration.settings.storage.provider)
+    path = data_file("storage", configuration.settings.storage.provider)
     directory = path and os.path.dirname(path)
     if os.geteuid() == 0 and directory and os.path.isdir(directory) and os.stat(directory).st_uid != 0:
         text = f"you are root, who may do everything, but {directory} belongs to user id {os.stat(directory).st_uid}; run this as that user"
@@ -80,7 +80,7 @@ def check_files(configuration):
     """Look how many files may be open: those of the running server, if there is one that may be asked; else of this process."""
     settings = configuration.settings
     connections = settings.limits.connections
-    holder = holder_of(file_path(settings.storage.provider) or "")
+    holder = holder_of(data_file("storage", settings.storage.provider) or "")
     try:
         _, files = resource.prlimit(int(holder or os.getpid()), resource.RLIMIT_NOFILE)
     except (OSError, ValueError):
