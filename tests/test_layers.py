@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dhtwisted"
 
 LAYERS = """
-    errors model interfaces kit wire logs providers core config transfer actions fronts reference
-    transports monitoring control service cli testing tap __main__
+    errors model interfaces kit wire logs providers core config transfer control actions fronts reference
+    transports monitoring service cli testing tap __main__
 """.split()
 """The folders and modules of the package, each below those that may import it. A new one has its place here."""
 

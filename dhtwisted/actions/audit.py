@@ -13,13 +13,12 @@ from operator import attrgetter
 from msgspec.structs import asdict
 
 from dhtwisted.actions.renewal import RenewedTokens
-from dhtwisted.core.access import Permission
+from dhtwisted.core.accounts import audited_rights
 from dhtwisted.errors import InvalidCredentials, StorageError
 from dhtwisted.logs.audit import LONGEST
 from dhtwisted.logs.masking import digest, encodable
 from dhtwisted.model import EntityQuery
 from dhtwisted.wire.fields import Members
-from dhtwisted.wire.timestamps import format_timestamp
 
 WITH_VALUES = frozenset(
     {
@@ -78,7 +77,7 @@ class MadeTokens(_Recorded):
         claims, details = _claims_of(request, members), self.about(request)
         if claims is not None:
             is_login = request.principal is None or bool(details)
-            details = details | rights_of(claims) | (self._owner(request, claims.user_id) if is_login else {})
+            details = details | audited_rights(claims) | (self._owner(request, claims.user_id) if is_login else {})
         request.server.audit.succeeded(request, details)
         return members
 
@@ -100,19 +99,6 @@ def _claims_of(request, members):
         return request.server.auth.verify(members.access_token)
     except InvalidCredentials:
         return None
-
-
-def rights_of(claims):
-    """Members of a record that say what a token opens."""
-    rights = claims.actions
-    names = None if rights is None else "*" if Permission.ANY in rights else sorted(Permission(right).wire_name for right in rights)
-    return {
-        "for": claims.user_id,
-        "rights": names,
-        "networks": _sorted(claims.network_ids),
-        "deviceTypes": _sorted(claims.device_type_ids),
-        "expires": f"{format_timestamp(max(claims.expires, 0))}Z",
-    } | ({} if claims.device_id is None else {"device": claims.device_id[:LONGEST], "token": claims.token_id})
 
 
 class Written(_Recorded):
@@ -139,7 +125,7 @@ class Written(_Recorded):
         if details.get("change") == "changed" and (asked := _asked(request.fields, details["values"])):
             details["asked"] = asked
         if isinstance(members, RenewedTokens) and (claims := _claims_of(request, members)) is not None:
-            details["renewed"] = rights_of(claims)
+            details["renewed"] = audited_rights(claims)
         if details.get("changed") != [] or not self._only_changes:
             request.server.audit.succeeded(request, details)
         return members

@@ -4,34 +4,25 @@ nothing of the kind.
 
 from __future__ import annotations
 
-import secrets
-
 from msgspec import UNSET, Raw
-from msgspec.structs import replace
-from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import plain_query
 from dhtwisted.actions.table import Route, action
-from dhtwisted.core.access import DEVICE_PERMISSIONS, Permission
+from dhtwisted.core.access import Permission
+from dhtwisted.core.device_tokens import bind_claims, new_record
 from dhtwisted.core.rules import check_label, check_new_device_id
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
-    DeviceTokensUnsupported,
-    InvalidCredentials,
     MissingTokenId,
     QuotaExceeded,
 )
-from dhtwisted.model import Device, DeviceToken, EntityQuery
+from dhtwisted.model import Device, DeviceToken
 from dhtwisted.wire.fields import Fields, Integer
 from dhtwisted.wire.resources import More, Resource
 from dhtwisted.wire.timestamps import format_timestamp
-
-AT_A_TIME = 100
-LARGEST_ID = 2**53 - 1
-"""JavaScript holds no larger integer."""
 
 _ALL = Raw(b'"*"')
 
@@ -62,69 +53,16 @@ async def bind(request, claims, expires):
     await server.expired_tokens.forget("device_id", device_id)
     record = new_record(device_id, claims.user_id, server.now(), expires, payload.label)
     try:
-        return claims_of(await _keep(server, record), claims)
+        return bind_claims(claims, await _insert(server, record))
     except QuotaExceeded:
         if not await server.expired_tokens.forget("user_id", claims.user_id):
             raise
-    return claims_of(await _keep(server, record), claims)
+    return bind_claims(claims, await _insert(server, record))
 
 
-async def _keep(server, record):
+async def _insert(server, record: DeviceToken) -> DeviceToken:
     async with server.quotas.keeping(record.user_id, device_tokens=1):
         return await server.entities.insert(record)
-
-
-def new_record(device_id, user_id, created, expires, label):
-    """A record with an id that none had: the storage counts, and after an export and import it would give those at the end again, so that
-    a token whose record was deleted would be good for the next one.
-    """
-    token_id = secrets.randbelow(LARGEST_ID) + 1
-    return DeviceToken(id=token_id, device_id=device_id, user_id=user_id, created=created, expires=expires, label=label)
-
-
-def claims_of(record, claims):
-    """Claims cut down to the device of a record."""
-    actions = DEVICE_PERMISSIONS if Permission.ANY in claims.actions else claims.actions & DEVICE_PERMISSIONS
-    return replace(claims, device_id=record.device_id, token_id=record.id, actions=actions or frozenset({Permission.NONE}))
-
-
-async def records_of(entities, user_id):
-    """The records of a user's tokens.
-
-    :param entities: the server's, or a storage.
-    """
-    return await entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id}))
-
-
-async def forget(entities, records):
-    """Delete records whose tokens are no good any more, many at a time: storages commit them together.
-
-    :param entities: the server's, or a storage.
-    """
-    for start in range(0, len(records), AT_A_TIME):
-        portion = records[start : start + AT_A_TIME]
-        await gatherResults([Deferred.fromCoroutine(entities.delete(DeviceToken, record.id)) for record in portion], consumeErrors=True)
-
-
-def is_bound(auth, token, claims):
-    """Tell whether an auth provider reads the device and the record of claims from the token that it made of them: without them it would be
-    good for everything.
-    """
-    try:
-        found = auth.verify(token)
-    except InvalidCredentials:
-        return False
-    return (found.device_id, found.token_id) == (claims.device_id, claims.token_id)
-
-
-async def check_bond(server, claims, tokens):
-    """See that new tokens carry the bond, and forget their record otherwise.
-
-    :raises DeviceTokensUnsupported: they do not.
-    """
-    if not all(is_bound(server.auth, token, claims) for token in (tokens.access_token, tokens.refresh_token)):
-        await server.entities.delete(DeviceToken, claims.token_id)
-        raise DeviceTokensUnsupported()
 
 
 class TokenList(Fields, tag="token/list"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import isawaitable
 
+from dhtwisted.core.rules import DEVICE_ID_DETAIL
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
 from dhtwisted.model import Device, EntityQuery, MessageQuery
 
@@ -21,7 +22,7 @@ def check_device_id(device_id):
     if not device_id:
         raise MissingDeviceId()
     if "\0" in device_id:
-        raise InvalidDeviceId()
+        raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
 def device_at_hand(request, device_id):

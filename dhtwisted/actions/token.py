@@ -6,9 +6,12 @@ import msgspec
 from msgspec import Raw
 
 from dhtwisted.actions.audit import MadeTokens
-from dhtwisted.actions.device_token import bind, check_bond, fill_for_device, is_bound
+from dhtwisted.actions.device_token import bind, fill_for_device
 from dhtwisted.actions.table import WHOLE, Route, action
-from dhtwisted.core.access import CLIENT_PERMISSIONS, EVERYTHING, PERMISSIONS_BY_NAME, Permission
+from dhtwisted.core.access import PERMISSIONS_BY_NAME, Permission
+from dhtwisted.core.accounts import login_claims
+from dhtwisted.core.device_tokens import carries_device, require_device
+from dhtwisted.core.rules import is_id
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -25,12 +28,11 @@ from dhtwisted.errors import (
     UserInactive,
     UserNotFound,
 )
-from dhtwisted.model import ACTIVE, ADMINISTRATOR, Claims, User
+from dhtwisted.model import ACTIVE, Claims, User
 from dhtwisted.wire.fields import Fields, Integer, Members, Timestamp, milliseconds
 from dhtwisted.wire.json_faults import fault
 from dhtwisted.wire.resources import Resource
 
-LONGEST_ID = 18
 MOST_ACTIONS = 1000
 NO_PERMISSION = frozenset({Permission.NONE})
 
@@ -111,21 +113,6 @@ async def token(request) -> Tokens:
     return _issue(server, msgspec.structs.replace(login_claims(user, server.settings.limits.token_ids), valid_from=valid_from))
 
 
-def login_claims(user, limit):
-    """All that a user may do, without times.
-
-    :param limit: ``limits.token_ids``. Lists that are longer are left to what the user has when the token is used.
-    """
-    if user.role == ADMINISTRATOR:
-        return Claims(user_id=user.id, actions=frozenset({Permission.ANY}), network_ids=EVERYTHING, device_type_ids=EVERYTHING, expires=0)
-    networks = frozenset(map(str, user.network_ids))
-    types = EVERYTHING if user.all_device_types_available else frozenset(map(str, user.device_type_ids))
-    claims = Claims(user_id=user.id, actions=CLIENT_PERMISSIONS, network_ids=networks, device_type_ids=types, expires=0)
-    if limit and claims.size > limit:
-        claims = msgspec.structs.replace(claims, network_ids=EVERYTHING, device_type_ids=EVERYTHING)
-    return claims
-
-
 def _ends(server, expires, refresh_expires):
     """When an access token and a refresh token end, with the configured lifetimes where nothing else was asked for."""
     settings, now = server.settings.auth, server.now()
@@ -167,7 +154,7 @@ async def token_refresh(request) -> AccessToken:
         # Its record goes some time after its end.
         expires = min(expires, server.entities.device_token(claims.token_id).expires)
     token = server.auth.issue(msgspec.structs.replace(claims, expires=expires, refresh=False))
-    if claims.device_id is not None and not is_bound(server.auth, token, claims):
+    if claims.device_id is not None and not carries_device(server.auth, token, claims):
         raise DeviceTokensUnsupported()
     return AccessToken(access_token=token)
 
@@ -216,7 +203,7 @@ async def token_create(request) -> Tokens:
         return _issue(server, claims, expires, refresh_expires)
     claims = await bind(request, claims, max(_ends(server, expires, refresh_expires)))
     tokens = _issue(server, claims, expires, refresh_expires)
-    await check_bond(server, claims, tokens)
+    await require_device(server.entities, server.auth, claims, (tokens.access_token, tokens.refresh_token))
     return tokens
 
 
@@ -234,7 +221,7 @@ def _as_set(ids, member):
     if ids is None:
         return None
     for index, text in enumerate(ids):
-        if text != "*" and not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
+        if text != "*" and not is_id(text):
             raise BadRequest(detail=f"{member}[{index}] must be an id, or * for all")
     return frozenset(ids)
 

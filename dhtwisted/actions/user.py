@@ -12,12 +12,12 @@ from functools import partial
 from msgspec import UNSET, Raw
 
 from dhtwisted.actions.audit import Written
-from dhtwisted.actions.device_token import forget, records_of
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import entity_query
 from dhtwisted.actions.renewal import REPLY_HEADERS, REQUEST_HEADERS, RenewedTokens, renewed_tokens
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
+from dhtwisted.core.accounts import change_user, delete_user, new_user
 from dhtwisted.core.rules import check_password, check_role, check_status, check_text, checked_login
 from dhtwisted.errors import (
     AdministratorRequired,
@@ -206,28 +206,22 @@ async def user_insert(request) -> InsertedUser:
         taken = await request.server.entities.count(User, EntityQuery(equal={"login_key": fold_login(login)}))
         raise LoginTaken() if taken else AdministratorRequired()
     data = payload(new.data, "user.data")
-    user = User(
-        login=login,
-        login_key=fold_login(login),
-        password=await _hashed(request, new.password),
-        role=new.role,
+    server = request.server
+    user = new_user(
+        server.settings,
+        server.now(),
+        login,
+        await _hashed(request, new.password),
+        new.role,
         status=ACTIVE if new.status is None else new.status,
         data=data,
         intro_reviewed=new.intro_reviewed or False,
         all_device_types_available=new.all_device_types_available is not False,
-        valid_from=first_valid_from(request.server.settings, request.server.now()),
     )
     try:
-        return InsertedUser(user=InsertedUserResource.of(await request.server.entities.insert(user)))
+        return InsertedUser(user=InsertedUserResource.of(await server.entities.insert(user)))
     except Duplicate:
         raise LoginTaken() from None
-
-
-def first_valid_from(settings, now):
-    """From when on tokens of a new user are good: tokens of a deleted one whose id comes again, as it may after a move, are older. A
-    DeviceHive auth service whose tokens are shared knows nothing of it.
-    """
-    return 0 if settings.compatibility.secret_encoding == "base64-lenient" else now
 
 
 def _manages_administrators(request):
@@ -310,24 +304,21 @@ async def _update(request, user):
     elif change.role is not None:
         # A client may send the role along as it is.
         changes["valid_from"] = Raised(request.server.now(), when="role")
-    records = await records_of(request.server.entities, user.id) if "valid_from" in changes else []
     try:
         after = await _write(request, user, changes)
     except Duplicate:
         raise LoginTaken() from None
     except Missing:
         raise UserNotFound(user.id) from None
-    if after.valid_from != user.valid_from:
-        await forget(request.server.entities, [record for record in records if record.created <= after.valid_from])
     return renewed_tokens(request, user, after) if ends_tokens else None
 
 
 async def _write(request, user, changes):
-    update = request.server.entities.update
+    server = request.server
     if "data" not in changes:
-        return await update(User, user.id, changes)
-    async with request.server.quotas.changing_data(request, user.id, user, changes["data"]):
-        return await update(User, user.id, changes)
+        return await change_user(server.entities, user, changes)
+    async with server.quotas.changing_data(request, user.id, user, changes["data"]):
+        return await change_user(server.entities, user, changes)
 
 
 async def _hashed(request, password):
@@ -351,6 +342,5 @@ async def user_delete(request):
         raise OwnUserDeleted()
     if user.role == ADMINISTRATOR and not _manages_administrators(request):
         raise AdministratorRequired()
-    if not await request.server.entities.delete(User, user.id):
+    if not await delete_user(request.server.entities, user):
         raise UserNotFound(user.id)
-    await forget(request.server.entities, await records_of(request.server.entities, user.id))

@@ -5,6 +5,7 @@ import getopt
 from twisted.python import usage
 
 from dhtwisted.cli.options import Command
+from dhtwisted.core.rules import is_id
 
 
 class _Command(Command):
@@ -35,7 +36,7 @@ class _OfLogin(_Command):
 
 
 def _id(text):
-    if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_ID):
+    if not is_id(text):
         raise ValueError(f"{text!r} is no id")
     return int(text)
 
@@ -49,9 +50,6 @@ class _Lists:
         except ValueError:
             raise usage.UsageError(f"{value!r} is no id: {self.words}") from None
 
-
-LONGEST_ID = 18
-"""Digits of an id: what is longer, or has a sign, would make a token that opens nothing."""
 
 FORCE = ["force", None, "also the last active administrator"]
 PASSWORD_FILE = ["password-file", None, None, "read the password from the first line of FILE, - for standard input; else it is asked for"]

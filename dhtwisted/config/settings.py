@@ -12,7 +12,7 @@ from dhtwisted.config.endpoints import check_endpoint, is_announced, is_tls
 from dhtwisted.config.kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
 from dhtwisted.core.addresses import UNIX, parse_network
 from dhtwisted.core.quotas import QUOTAS
-from dhtwisted.core.rules import LOGIN, LONGEST_PASSWORD, SHORTEST_PASSWORD
+from dhtwisted.core.rules import LOGIN, LOGIN_RULE, LONGEST_PASSWORD, PASSWORD_RULE, SHORTEST_PASSWORD
 from dhtwisted.errors import ProviderError
 from dhtwisted.logs.tracing import parse_target
 from dhtwisted.providers.lookup import find
@@ -177,11 +177,9 @@ class AuthSettings:
     access_lifetime: float = option(30 * 60.0, Duration(lowest=1), "how long an access token is good", reloads=True)
     refresh_lifetime: float = option(182 * 86400.0, Duration(lowest=1), "how long a refresh token is good", reloads=True)
     strict_expiry: bool = option(False, Flag(), "end a connection's rights when its token expires; false: when it closes", reloads=True)
-    admin_login: str = option(
-        "dhadmin", Checked("3 to 128 letters, digits and _ @ . -", _check_login), "first start only: login of the administrator"
-    )
+    admin_login: str = option("dhadmin", Checked(LOGIN_RULE, _check_login), "first start only: login of the administrator")
     admin_password: str = option(
-        "", Hidden("6 to 128 characters", _check_password), "first start only: 6 to 128 characters; empty: a random one, shown once"
+        "", Hidden(PASSWORD_RULE, _check_password), f"first start only: {PASSWORD_RULE}; empty: a random one, shown once"
     )
     password_cost: int = option(15, Integer(10, 20), "scrypt log2(n): each step doubles time and memory of a login (15: 32 MiB)")
 

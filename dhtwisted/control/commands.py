@@ -4,7 +4,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from dhtwisted.control.operator import Accounts
+from dhtwisted.control.account_manager import AccountManager
 from dhtwisted.model import EntityQuery, User
 
 
@@ -57,7 +57,7 @@ class Context:
     :ivar now: milliseconds since 1970 UTC.
     :ivar output: an :class:`Output`.
     :ivar status: an async callable that says how the server is; ``None`` without a server.
-    :ivar recorded: what a command adds to its record in the audit log.
+    :ivar audited: what a command adds to its record in the audit log.
     """
 
     def __init__(self, settings, storage, messages, auth, now, output, entities=None, status=None):
@@ -69,12 +69,12 @@ class Context:
         self.now = now
         self.output = output
         self.status = status
-        self.recorded = {}
+        self.audited = {}
 
     @property
-    def accounts(self):
-        """The users, as :class:`~dhtwisted.control.operator.Accounts`."""
-        return Accounts(self.entities, self.auth, self.now, self.settings)
+    def accounts(self) -> AccountManager:
+        """The users, as :class:`~dhtwisted.control.account_manager.AccountManager`."""
+        return AccountManager(self.entities, self.auth, self.now, self.settings)
 
     async def say(self, text):
         """Write text to the output."""
@@ -109,4 +109,4 @@ def record(audit, command, context, operator):
     :param operator: the account that asked for it.
     """
     if command.is_recorded:
-        audit.done_by_shell(command.name, operator=operator, **command.about() | context.recorded)
+        audit.done_by_shell(command.name, operator=operator, **command.about() | context.audited)

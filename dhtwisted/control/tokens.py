@@ -39,7 +39,7 @@ class CreateToken(Command, tag="token create"):
         token = await accounts.token(
             self.login, expires, self.refresh, self.actions, self.networks, self.device_types, self.device, self.label
         )
-        context.recorded = accounts.recorded
+        context.audited = accounts.audited
         await context.say(f"{token}\n")
 
 
@@ -81,7 +81,7 @@ class RevokeTokens(Command, tag="token revoke"):
             await context.accounts.revoke_device_token(self.id)
             return f"The tokens of record {self.id} are no good any more."
         user = await context.accounts.revoke(self.login)
-        context.recorded = {"login": user.login}
+        context.audited = {"login": user.login}
         return f"All tokens of {user.login} are no good any more."
 
 

@@ -55,7 +55,7 @@ class _OfLogin(Command):
     @staticmethod
     def _done(context, user, words):
         """Tell by the login that the user has: another case may have been given."""
-        context.recorded = {"login": user.login}
+        context.audited = {"login": user.login}
         return f"{user.login} {words}"
 
 
@@ -86,7 +86,7 @@ class AddUser(_WithPassword, tag="user add"):
     async def run(self, context):
         accounts = context.accounts
         user = await accounts.add(self.login, self.password, self.admin, self.networks, self.device_types)
-        context.recorded = accounts.recorded
+        context.audited = accounts.audited
         await self._show(context)
         return f"Made user {user.id}, {user.login}."
 
@@ -139,7 +139,7 @@ class Delete(_OfLogin, tag="user delete"):
 
     async def run(self, context):
         user = await context.accounts.delete(self.login, self.force)
-        context.recorded = {"login": user.login}
+        context.audited = {"login": user.login}
         return f"Deleted user {user.id}, {user.login}."
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from dhtwisted.core.rules import is_id
 from dhtwisted.errors import MissingPermission, TokenExpired, Unauthorized
 from dhtwisted.model import ADMINISTRATOR, Claims, User
 
@@ -67,7 +68,7 @@ def _ids(texts):
     """Ids of a token's list; ``None`` for all. Entries that are no number name nothing."""
     if "*" in texts:
         return None
-    return frozenset(int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 19)
+    return frozenset(int(text) for text in texts if is_id(text))
 
 
 def intersect(some, others):

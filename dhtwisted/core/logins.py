@@ -17,13 +17,13 @@ from twisted.logger import Logger
 
 from dhtwisted.core.addresses import limit_key
 from dhtwisted.core.coroutines import run
+from dhtwisted.core.rules import LONGEST_LOGIN
 from dhtwisted.core.throttle import MAX_KEYS, FailureThrottle
 from dhtwisted.errors import InvalidCredentials, TooManyRequests, UnknownLogin, UserLocked
 from dhtwisted.kit.turns import NOW
 from dhtwisted.logs.masking import digest
 from dhtwisted.model import EntityQuery, User, fold_login
 
-LONGEST_LOGIN = 128
 LAST_LOGIN_INTERVAL = 1000
 """Milliseconds: a user's last login is written no more often."""
 

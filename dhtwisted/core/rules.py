@@ -20,12 +20,21 @@ from dhtwisted.errors import (
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED
 from dhtwisted.wire.fields import MAX_NAME, check_length
 
-LOGIN = re.compile(r"[A-Za-z0-9_@.-]{3,128}", re.ASCII)
+SHORTEST_LOGIN, LONGEST_LOGIN = 3, 128
+LOGIN = re.compile(rf"[A-Za-z0-9_@.-]{{{SHORTEST_LOGIN},{LONGEST_LOGIN}}}", re.ASCII)
+LOGIN_RULE = f"{SHORTEST_LOGIN} to {LONGEST_LOGIN} letters, digits and _ @ . -"
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
+PASSWORD_RULE = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
 ROLES = frozenset({ADMINISTRATOR, CLIENT})
 STATUSES = frozenset(range(ACTIVE, DISABLED + 1))
 
-DEVICE_ID = re.compile(r"[a-zA-Z0-9-]{1,48}", re.ASCII)
+LONGEST_ID = 18
+"""Digits of the id of a user, network or device type in a text."""
+
+LONGEST_DEVICE_ID = 48
+DEVICE_ID = re.compile(rf"[a-zA-Z0-9-]{{1,{LONGEST_DEVICE_ID}}}", re.ASCII)
+DEVICE_ID_RULE = f"1 to {LONGEST_DEVICE_ID} ASCII letters, digits and dashes"
+DEVICE_ID_DETAIL = f"deviceId must be {DEVICE_ID_RULE}"
 LONGEST = 128
 """Characters of the name of a device, network or device type, of a description, and of a label."""
 
@@ -34,14 +43,19 @@ SECRET_NAME = "jwt.secret"
 """Where the reference server keeps its signing key. Ours is in no table; the name is taken, so that nobody is misled."""
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text is the id of a user, network or device type: digits without a sign."""
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_ID
+
+
 def checked_login(login):
     """A login without the spaces around it.
 
     :raises BadRequest: it is too short or too long, or has other characters.
     """
     login = login.strip()
-    if not 3 <= len(login) <= 128:
-        raise InvalidLogin()
+    if not SHORTEST_LOGIN <= len(login) <= LONGEST_LOGIN:
+        raise InvalidLogin(detail=f"user.login must have {SHORTEST_LOGIN} to {LONGEST_LOGIN} characters")
     if LOGIN.fullmatch(login) is None:
         raise BadRequest(detail="user.login must have only ASCII letters, digits and the characters _ @ . -")
     return login
@@ -53,7 +67,7 @@ def check_password(password):
     :raises InvalidPassword: it is.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise InvalidPassword()
+        raise InvalidPassword(detail=f"user.password must have {PASSWORD_RULE}")
 
 
 def check_role(role):
@@ -92,7 +106,7 @@ def check_new_device_id(device_id):
     :raises InvalidDeviceId: it has another.
     """
     if DEVICE_ID.fullmatch(device_id) is None:
-        raise InvalidDeviceId()
+        raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
 def check_device_name(name):

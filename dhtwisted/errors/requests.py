@@ -76,7 +76,6 @@ class InvalidDeviceId(BadRequest):
     """``deviceId`` has other characters, or is longer, than a device id may."""
 
     text = "Device Id can only contain letters, digits and dashes."
-    detail = "deviceId must be 1 to 48 ASCII letters, digits and dashes"
 
 
 class MissingDevice(BadRequest):
@@ -256,14 +255,12 @@ class InvalidLogin(BadRequest):
     """A login that is too short or too long."""
 
     text = "Field cannot be empty. The length of login should be from 3 to 128 symbols."
-    detail = "user.login must have 3 to 128 characters"
 
 
 class InvalidPassword(BadRequest):
     """A password that is too short or too long."""
 
     text = "Password can contain only from 6 to 128 symbols!"
-    detail = "user.password must have 6 to 128 characters"
 
 
 class InvalidRole(BadRequest):

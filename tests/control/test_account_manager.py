@@ -3,7 +3,7 @@
 import pytest
 import pytest_twisted
 
-from dhtwisted.control.operator import Accounts
+from dhtwisted.control.account_manager import AccountManager
 from dhtwisted.errors import AccountError
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
 from dhtwisted.testing.server import PASSWORD
@@ -15,7 +15,7 @@ NEW_PASSWORD = "another-one"
 async def hive(open_server):
     """A server, and the accounts of its storage."""
     hive = await open_server(hash_password=True)
-    hive.accounts = Accounts(hive.storage, hive.auth, hive.server.now(), hive.settings)
+    hive.accounts = AccountManager(hive.storage, hive.auth, hive.server.now(), hive.settings)
     yield hive
 
 
