@@ -88,7 +88,13 @@ def test_the_parts_are_put_together():
         (["import", "--version"], __version__),
     ],
 )
-@pytest.mark.parametrize("command", [COMMAND, (*TWISTD, "devicehive")], ids=["devicehive", "twistd"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(COMMAND, id="devicehive"),
+        pytest.param((*TWISTD, "devicehive"), id="twistd", marks=[pytest.mark.slow, pytest.mark.lowest]),
+    ],
+)
 def test_questions_are_answered_on_standard_output(tmp_path, command, arguments, words):
     done = run(tmp_path, *arguments, command=command)
     assert (done.returncode, done.stderr) == (0, "")
@@ -113,7 +119,13 @@ def test_questions_are_answered_on_standard_output(tmp_path, command, arguments,
         (["--check-config", "--storage", "x"], "colon"),
     ],
 )
-@pytest.mark.parametrize("command", [COMMAND, (*TWISTD, "-n", "--pidfile=", "devicehive")], ids=["devicehive", "twistd"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(COMMAND, id="devicehive"),
+        pytest.param((*TWISTD, "-n", "--pidfile=", "devicehive"), id="twistd", marks=[pytest.mark.slow, pytest.mark.lowest]),
+    ],
+)
 def test_a_mistake_is_one_line_on_standard_error_and_status_1(tmp_path, command, arguments, words):
     done = run(tmp_path, *arguments, command=command)
     assert (done.returncode, done.stdout) == (1, "")

@@ -89,6 +89,8 @@ def test_through_a_file(source, tmp_path, reactor, file):
     }
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.inlineCallbacks
 def test_through_the_standard_streams(source, tmp_path, reactor):
     exported = devicehive(tmp_path, "one", "export", "-")
@@ -100,6 +102,8 @@ def test_through_the_standard_streams(source, tmp_path, reactor):
     assert one == two
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_an_export_that_cannot_be_made_leaves_everything_as_it_was(source, tmp_path):
     (tmp_path / "a.jsonl").write_text("old")
     assert "a.jsonl is there already: name another file, or replace it with --force" in refusal(
@@ -124,6 +128,8 @@ def test_nobody_reads_the_output(source, tmp_path):
     assert refusal(done) == "devicehive export: standard output cannot be written: Broken pipe"
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     devicehive(tmp_path, "one", "export", "a.jsonl")
     assert "there is a user already" in refusal(devicehive(tmp_path, "one", "import", "a.jsonl"))
@@ -209,6 +215,8 @@ def importing(make_storage, tmp_path):
     importing.end()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.inlineCallbacks
 def test_killed_in_the_middle_it_goes_on_when_done_again(importing, tmp_path, reactor):
     importing.process.kill()
@@ -220,6 +228,8 @@ def test_killed_in_the_middle_it_goes_on_when_done_again(importing, tmp_path, re
     assert one == two
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_after_the_present_portion(importing, number):
     importing.process.send_signal(number)
@@ -230,6 +240,8 @@ def test_a_signal_ends_it_after_the_present_portion(importing, number):
     assert len(line.splitlines()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_a_second_signal_ends_it_at_once(importing):
     importing.process.send_signal(signal.SIGINT)
     end = time.monotonic() + SECONDS
@@ -239,6 +251,8 @@ def test_a_second_signal_ends_it_at_once(importing):
     assert importing.process.returncode == -signal.SIGINT
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_a_second_import_of_the_same_data_has_to_wait(importing, tmp_path):
     assert f"in use by process {importing.process.pid}" in refusal(devicehive(tmp_path, "two", "import", "a.jsonl"))
 

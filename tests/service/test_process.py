@@ -36,7 +36,7 @@ def wait_for(condition, what):
 
 
 @both_commands
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=[pytest.mark.slow, pytest.mark.lowest])])
 def test_a_signal_stops_it_cleanly(tmp_path, command, number):
     server = ServerProcess(tmp_path, command=command)
     client = server.connect()
@@ -97,6 +97,8 @@ def test_a_daemon_leaves_the_first_password_in_a_file(tmp_path):
     wait_for(lambda: not Path(tmp_path, "pid").exists(), "the daemon to end")
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_the_first_password_does_not_go_into_the_journal(tmp_path):
     """systemd names the end of its journal that is standard output by device and inode; here a file plays that part."""
     log = tmp_path / "server.log"
@@ -130,6 +132,8 @@ def test_a_server_ends_with_its_terminal(tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     low = ("sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"', sys.executable, "-m", "dhtwisted")
@@ -144,6 +148,8 @@ def test_the_limit_of_open_files_is_raised_and_told(tmp_path):
     assert server.terminate() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_the_first_password_is_kept_where_standard_output_is_discarded(tmp_path):
     command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1"]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"}
@@ -154,6 +160,8 @@ def test_the_first_password_is_kept_where_standard_output_is_discarded(tmp_path)
             process.terminate()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_the_first_password_among_lines_of_json(tmp_path):
     server = ServerProcess(tmp_path, DHTWISTED_AUTH_ADMIN_PASSWORD="", DHTWISTED_LOG_FORMAT="json")
     lines = [json.loads(line) for line in server.log.splitlines()]

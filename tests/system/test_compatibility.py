@@ -9,6 +9,8 @@ import requests
 
 from tests.system.process import PASSWORD, START_SECONDS, Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 KEY = bytes(range(32, 72))
 BASE64_KEY = base64.b64encode(KEY).decode()
 

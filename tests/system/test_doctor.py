@@ -11,6 +11,8 @@ from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
 from tests.system.process import CHECKOUT, DEVICEHIVE, Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 KEY = "DHTWISTED_AUTH_SECRET"
 
 

@@ -16,6 +16,8 @@ import websocket
 from tests.support.waiting import wait_until
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (debug|info |warn |error|critical) \S+ .+")
 SECRETS = ("hunter", "eyJ", PASSWORD, "sesame", "scrypt$")
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--nodaemon", "--pidfile=")

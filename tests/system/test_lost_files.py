@@ -15,6 +15,8 @@ from tests.support.waiting import wait_until
 from tests.system.process import Client, Refused
 from tests.system.test_doctor import examine
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 
 def readiness(port):
     """Status and content of the page."""

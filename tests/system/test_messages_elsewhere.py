@@ -5,6 +5,8 @@ import pytest
 from tests.support.packages import ROOT, path_of
 from tests.system.process import ServerProcess
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 
 @pytest.fixture
 def start_with_journal(journal_site, tmp_path):

@@ -9,6 +9,8 @@ from tests.support.certificates import write_certificate
 from tests.system.process import PASSWORD
 from tests.system.proxies import HOST, PAGE, block, endpoint, haproxy, haproxy_passing, haproxy_passing_v1, nginx, server_settings
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 STRANGER, OTHER = "127.0.0.2", "127.0.0.3"
 WRONG_LOGINS = 30
 

@@ -16,7 +16,22 @@ SECONDS = 30
 WEBSOCKETS = [("ws", "/dh/websocket"), ("ws", "/api/websocket"), ("ws", "/client"), ("ws", "/device")]
 RESTS = [("http", "/api/rest"), ("http", "/dh/rest"), ("http", "/rest")]
 
-each_transport = pytest.mark.parametrize("address", [WEBSOCKETS[1], RESTS[0]], ids="{0[0]}".format)
+SLOW = [pytest.mark.slow, pytest.mark.lowest]
+QUICK = [("memory:", WEBSOCKETS[1]), ("file:hive.sqlite", RESTS[0])]
+"""Of storages and addresses; the others are slow."""
+
+PLACES = [
+    pytest.param(storage, address, id=f"{storage}{address[0]}{address[1]}", marks=() if (storage, address) in QUICK else SLOW)
+    for storage in ("memory:", "file:hive.sqlite")
+    for address in (*WEBSOCKETS, *RESTS)
+]
+
+
+def each_transport(test):
+    """Run a test over WebSocket and over REST; a server for each makes it slow."""
+    for mark in SLOW:
+        test = mark(test)
+    return pytest.mark.parametrize("address", [WEBSOCKETS[1], RESTS[0]], ids="{0[0]}".format)(test)
 
 
 def url_of(server, address):
@@ -79,8 +94,7 @@ def run(url, act, act_on, **credentials):
     return found[0].seen
 
 
-@pytest.mark.parametrize("storage", ["memory:", "file:hive.sqlite"])
-@pytest.mark.parametrize("address", [*WEBSOCKETS, *RESTS], ids="{0[0]}{0[1]}".format)
+@pytest.mark.parametrize(("storage", "address"), PLACES)
 def test_device_commands_results_and_notifications(start, storage, address):
     server = start("--storage", storage)
 
@@ -334,7 +348,7 @@ def test_subscriptions_of_networks_and_device_types(start, address):
     assert [thing.status for kind, thing in seen if kind == "update"] == ["done"]
 
 
-@pytest.mark.parametrize("address", [WEBSOCKETS[1], RESTS[0]], ids="{0[0]}".format)
+@each_transport
 def test_a_token_that_was_made_in_the_shell(start, tmp_path, address):
     storage = ("--storage", "file:hive.sqlite")
     start(*storage).terminate()

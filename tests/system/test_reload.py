@@ -9,6 +9,8 @@ import websocket
 from tests.support.waiting import wait_until
 from tests.system.process import Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 
 @pytest.fixture
 def configuration(tmp_path):

@@ -29,6 +29,8 @@ def test_clients_are_told_and_the_status_is_nought(start, command):
     assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("command", [DEVICEHIVE, TWISTD], ids=["devicehive", "twistd"])
 def test_under_load(start, command):
     endpoint = f"tcp:{free_port()}:interface=127.0.0.1"

@@ -14,6 +14,8 @@ from tests.support.waiting import wait_until
 from tests.system.process import DEVICEHIVE
 from tests.system.supervisor import NotifySocket, activated
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "devicehive")
 
 

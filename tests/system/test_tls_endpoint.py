@@ -12,6 +12,8 @@ from tests.support.certificates import Authority, write_certificate
 from tests.support.waiting import wait_until
 from tests.system.process import Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 ENDPOINT = "tls:tcp:0:interface=127.0.0.1"
 GET = b"GET /api/rest/info HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 

@@ -17,6 +17,8 @@ from tests.support.ports import free_port
 from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, ServerProcess
 from tests.system.test_users import STORAGE, log_in
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 NEW_PASSWORD = "a-new-password"
 VALUES = {
     "DHTWISTED_AUTH_PASSWORD_COST": "10",

@@ -1,10 +1,9 @@
 """Runs suites of ``dhtwisted.testing`` on providers that break their contract, as their authors would, and reads what they are told."""
 
-import os
 import subprocess
-import sys
 from xml.etree import ElementTree
 
+from tests.support.nested import PYTEST, plain_environment
 from tests.support.packages import ROOT
 
 SECONDS = 200
@@ -35,9 +34,8 @@ def run_suite(module, tests, directory):
     report = directory / "report.xml"
     nodes = [f"tests/testing/{module}.py::{test}" for test in tests]
     options = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "python_classes=*", "-o", "junit_logging=all", "--capture=sys"]
-    command = [sys.executable, "-m", "pytest", *options, f"--basetemp={directory / 'base'}", f"--junitxml={report}", *nodes]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
+    command = [*PYTEST, *options, f"--basetemp={directory / 'base'}", f"--junitxml={report}", *nodes]
+    done = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, timeout=SECONDS, check=False)
     assert report.exists(), done.stdout + done.stderr
     found = {}
     for case in ElementTree.parse(report).iter("testcase"):

@@ -12,6 +12,12 @@ from dhtwisted.config.sources import Configuration
 from tests.support.ports import free_port
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """The doctor waits less long for a program that answers nothing."""
+    monkeypatch.setattr(network, "SECONDS", 0.2)
+
+
 def look(*endpoints, metrics=(), is_running=None, **sections):
     """Level and text of each finding."""
     settings = Settings(server=ServerSettings(listen=endpoints), metrics=MetricsSettings(listen=metrics), **sections)
@@ -30,6 +36,7 @@ def test_listening_in_clear_for_everybody():
     assert [level for level, _ in look(rf"tcp6:{port}:interface=\:\:1")] == ["ok"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_port_that_another_program_has():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken.settimeout(1)
@@ -57,6 +64,7 @@ def test_a_program_that_answers_something_else(body):
         thread.join()
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(("is_running", "level"), [(True, "ok"), (None, "warning"), (False, "wrong")])
 def test_a_server_that_asks_for_certificates(is_running, level):
     with socket.create_server(("127.0.0.1", 0)) as taken:

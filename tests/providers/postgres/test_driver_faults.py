@@ -114,7 +114,9 @@ async def conversation(connect):
     return counting.passed
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[pytest.mark.slow, pytest.mark.lowest] if "silent" in fault else ()) for fault in FAULTS]
+)
 @pytest_twisted.ensureDeferred
 async def test_whatever_happens_after_any_message_ends_the_wait(connect, fault):
     for number in range(await conversation(connect)):
