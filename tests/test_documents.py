@@ -9,6 +9,7 @@ from tests.support.packages import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "bench").rglob("*.md")])
 _FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+_PATH = re.compile(r"`((?:dhtwisted|tests|docs|conf|twisted|packaging|bench|\.ci)/[\w./-]+|[\w.]+\.(?:cfg|md))[` ]")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -43,3 +44,10 @@ def test_the_map_of_the_documentation_names_every_page():
     # The reference has a map of its own.
     reference = {path for path, _ in links(DOCS / "reference" / "README.md")}
     assert {page for page in DOCS.rglob("*.md")} - linked - reference == {DOCS / "README.md"}
+
+
+def test_files_that_contributors_are_sent_to_are_there():
+    # Capitals stand for a name to be chosen.
+    named = [path for path in _PATH.findall((ROOT / "CONTRIBUTING.md").read_text()) if not re.search(r"\b[A-Z]+\b(?!\.md)", path)]
+    assert len(named) > 30
+    assert [path for path in named if not (ROOT / path).exists()] == []
