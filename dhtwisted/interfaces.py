@@ -26,6 +26,8 @@ where a query says "ignoring case" they are equal when their ``str.casefold()`` 
 not "Ärger", and no Unicode normal form is applied.
 """
 
+from typing import Any
+
 from zope.interface import Attribute, Interface
 
 
@@ -444,14 +446,21 @@ class ProviderContext:
         self.messages = messages
 
 
-class IOutput(Interface):
+class IConnection(Interface):
+    """Where a client is, for limits and logs."""
+
+    address: str = Attribute("The client's network address.")
+    number: int = Attribute("The number of the connection among all that this process has served.")
+
+
+class IOutput(IConnection):
     """A session's way to its client; each transport has one."""
 
-    congested = Attribute("True while the client does not take what is sent: the session then accepts no more requests and paces replays.")
-    rest_url = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
-    address = Attribute("The client's network address, for limits and logs.")
-    account = Attribute("What is held for the client, a ``budget.Account``. Its transport closes it when the connection is gone.")
-    number = Attribute("The number of the connection among all that this process has served, for logs.")
+    congested: bool = Attribute(
+        "True while the client does not read what is sent: the session then accepts no requests and pauses replays."
+    )
+    rest_url: str = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
+    account: Any = Attribute("The client's ``core.budget.Account``. The transport closes it when the connection has ended.")
 
     def send(payload):
         """Send one whole message, JSON as bytes. A reply always leaves, however large."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dhtwisted.actions.audit import Refusals
 from dhtwisted.actions.table import action
+from dhtwisted.core.client import ISubscriber
 from dhtwisted.wire.fields import Fields
 
 
@@ -19,5 +20,5 @@ async def authenticate(request):
     """
     principal = await request.server.authenticate(request.fields.token)
     request.check_in_time()
-    request.session.authenticated(principal)
+    ISubscriber(request.session).authenticated(principal)
     request.server.logins.note(principal.user)

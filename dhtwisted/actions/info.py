@@ -7,6 +7,7 @@ from __future__ import annotations
 from msgspec import field
 
 from dhtwisted.actions.table import Route, action, endpoint
+from dhtwisted.core.client import IPollingClient, ISubscriber
 from dhtwisted.core.server import API_VERSION
 from dhtwisted.model import Device, EntityQuery, User
 from dhtwisted.wire.fields import Fields
@@ -44,7 +45,7 @@ async def server_info(request) -> Info:
         info=ApiInfo(
             api_version=API_VERSION,
             server_timestamp=format_timestamp(request.server.now()),
-            rest_server_url=request.session.output.rest_url,
+            rest_server_url=ISubscriber(request.session).output.rest_url,
         )
     )
 
@@ -67,7 +68,7 @@ async def info(request) -> RestApiInfo:
     return RestApiInfo(
         api_version=API_VERSION,
         server_timestamp=format_timestamp(request.server.now()),
-        web_socket_server_url=request.session.output.websocket_url,
+        web_socket_server_url=IPollingClient(request.session).websocket_url,
     )
 
 

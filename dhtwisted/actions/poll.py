@@ -17,6 +17,7 @@ from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscri
 from dhtwisted.actions.table import Route, endpoint
 from dhtwisted.core.access import Permission
 from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
+from dhtwisted.core.client import IPollingClient
 from dhtwisted.core.message_pages import MessagePages
 from dhtwisted.core.polls import Poll
 from dhtwisted.core.replay import few_devices
@@ -141,11 +142,12 @@ def _waiting(request, event, poll, **conditions):
     server.polls.add(poll)
     server.quotas.take(account, subscription_ids=ids)
     server.broker.add(subscription)
-    request.session.waiting = poll
+    client = IPollingClient(request.session)
+    client.end_when_gone(poll.end)
     try:
         yield subscription
     finally:
-        request.session.waiting = None
+        client.end_when_gone(None)
         server.broker.remove(subscription)
         server.quotas.give_back(account, subscription_ids=ids)
         server.polls.remove(poll)

@@ -10,6 +10,7 @@ from dhtwisted.actions.lookups import accessible_device, plain_query
 from dhtwisted.actions.table import action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
+from dhtwisted.core.client import ISubscriber
 from dhtwisted.core.replay import Replay
 from dhtwisted.core.rules import check_text
 from dhtwisted.errors import (
@@ -72,7 +73,7 @@ async def notification_subscribe(request) -> Subscribed:
 
 
 async def _subscribe(request, event):
-    fields, server, session = request.fields, request.server, request.session
+    fields, server, session = request.fields, request.server, ISubscriber(request.session)
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
         request.server.metrics.refused("subscriptions_per_connection")
@@ -92,7 +93,7 @@ async def _subscribe(request, event):
         # Without the members that are views into the message, which would be kept as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
     )
-    _check_weight(request, subscription)
+    _check_weight(server, session, subscription)
     if fields.timestamp is None:
         session.subscribe(subscription)
     else:
@@ -110,14 +111,14 @@ def _shared(session, conditions):
     return {name: known.get(value, value) for name, value in conditions.items()}
 
 
-def _check_weight(request, subscription):
+def _check_weight(server, session, subscription):
     """Refuse one subscription more that would have a connection hold too much.
 
     :raises TooManyRequests: all subscriptions of the connection name more than ``limits.subscribed_names``.
     """
-    limit = request.server.settings.limits.subscribed_names
-    if limit and subscription.weight + sum(other.weight for other in request.session.subscriptions.values()) > limit:
-        request.server.metrics.refused("subscribed_names")
+    limit = server.settings.limits.subscribed_names
+    if limit and subscription.weight + sum(other.weight for other in session.subscriptions.values()) > limit:
+        server.metrics.refused("subscribed_names")
         detail = f"the subscriptions of this connection name more than {limit} devices, networks, device types and names"
         raise TooManyRequests(detail=f"{detail} (limits.subscribed_names)")
 
@@ -227,7 +228,7 @@ async def notification_unsubscribe(request):
 
 
 def _unsubscribe(request, kind):
-    session, subscription_id = request.session, request.fields.subscription_id
+    session, subscription_id = ISubscriber(request.session), request.fields.subscription_id
     subscriptions = [subscription for subscription in session.subscriptions.values() if subscription.kind is kind]
     if subscription_id is not None:
         subscriptions = [subscription for subscription in subscriptions if subscription.id == subscription_id]
@@ -271,7 +272,7 @@ async def subscription_list(request) -> Subscriptions:
     query = plain_query(request)
     found = [
         subscription
-        for subscription in request.session.subscriptions.values()
+        for subscription in ISubscriber(request.session).subscriptions.values()
         if wanted in (None, subscription.kind.KIND) and principal.permits(READ_PERMISSIONS[subscription.kind])
     ]
     pages = Given(found[query.skip :][: query.take])

@@ -52,6 +52,7 @@ from dhtwisted.model import DeviceToken, User
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dhtwisted.core.client import IClient
     from dhtwisted.wire.fields import Fields
 
 API_VERSION = "4.1.0"
@@ -73,7 +74,7 @@ class Request(Struct, eq=False, gc=False):
     """One request under way. A struct, since one is made for every message.
 
     :ivar server: the :class:`Server`.
-    :ivar session: the :class:`~dhtwisted.fronts.session.Session` that it came by.
+    :ivar session: the client that sent it.
     :ivar action: the :class:`~dhtwisted.actions.table.Action`.
     :ivar fields: its members, a struct of the action's own.
     :ivar principal: on whose behalf; ``None`` for nobody. The handler of an action with permissions always has one.
@@ -89,7 +90,7 @@ class Request(Struct, eq=False, gc=False):
     """
 
     server: Server
-    session: Any
+    session: IClient
     action: Any
     fields: Fields
     principal: Principal | None = None

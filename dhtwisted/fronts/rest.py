@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.lists import Streamed
 from dhtwisted.actions.table import WHOLE
-from dhtwisted.core.client import REST
+from dhtwisted.core.client import REST, IPollingClient
 from dhtwisted.core.coroutines import run
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.server import Request
@@ -34,11 +36,17 @@ from dhtwisted.errors import (
     UnparseableTimestamp,
     UnsupportedMediaType,
 )
+from dhtwisted.interfaces import IConnection
 from dhtwisted.wire.coercion import REFUSED, coerce, misfit, readers
 from dhtwisted.wire.envelope import encode, encode_text
 from dhtwisted.wire.fields import Timestamp, decode_hook
 from dhtwisted.wire.json_faults import fault, read_object
 from dhtwisted.wire.payloads import exceeds_depth, too_deep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dhtwisted.core.access import Principal
 
 HELD_ERROR = 1.0
 """Seconds by which the error of a poll is held back: clients ask again at once (REST reference, section 9.3)."""
@@ -63,38 +71,36 @@ Call = namedtuple("Call", "method segments query body content_type authorization
 """
 
 
+@implementer(IPollingClient, IConnection)
 class Caller:
-    """The client of one request, where a handler asks for its session and for the way to it.
+    """The client of one request, and its own connection: there is none that outlives the answer."""
 
-    :ivar address: its network address, for limits and logs.
-    :ivar number: that of its connection, for logs.
-    :ivar principal: who it is, when that is known.
-    :ivar websocket_url: where it finds the WebSocket, for ``info``.
-    :ivar waiting: what is to be answered at once when the client goes away: it has an ``end`` method.
-    """
-
-    __slots__ = ("address", "number", "principal", "waiting", "websocket_url")
+    __slots__ = ("_end", "address", "number", "principal", "websocket_url")
     conventions = REST
 
-    def __init__(self, address, websocket_url, number=0):
+    def __init__(self, address: str, websocket_url: str, number: int = 0) -> None:
         self.address = address
         self.number = number
-        self.principal = None
+        self.principal: Principal | None = None
         self.websocket_url = websocket_url
-        self.waiting = None
+        self._end: Callable[[], None] | None = None
 
     @property
-    def output(self):
-        """The caller itself: there is no connection that outlives the answer."""
+    def output(self) -> Caller:
+        """The caller itself."""
         return self
 
-    def remember_command(self, command_id):
-        """There is no way back to this client, so nothing is remembered for it."""
+    def remember_command(self, command_id: int) -> None:
+        """Do nothing: there is no way back to this client."""
 
-    def close(self):
+    def end_when_gone(self, end: Callable[[], None] | None) -> None:
+        """Call a function when the client goes away or closes its side; see :class:`~dhtwisted.core.client.IPollingClient`."""
+        self._end = end
+
+    def close(self) -> None:
         """The client is gone, or has closed its side."""
-        if self.waiting is not None:
-            self.waiting.end()
+        if self._end is not None:
+            self._end()
 
 
 class _HeldError:
@@ -412,7 +418,7 @@ class RestApi:
         if endpoint is None or not endpoint.action.waits or call.query.get("waitTimeout", [""])[0] == "0":
             done(*answer)
             return
-        call.caller.waiting = _HeldError(self._server.reactor, lambda: done(*answer))
+        call.caller.end_when_gone(_HeldError(self._server.reactor, lambda: done(*answer)).end)
 
 
 def _success(endpoint, members):

@@ -14,9 +14,10 @@ from collections import deque
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from dhtwisted.actions import ACTIONS
-from dhtwisted.core.client import WEBSOCKET
+from dhtwisted.core.client import WEBSOCKET, ISubscriber
 from dhtwisted.core.coroutines import run
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.server import Request
@@ -76,6 +77,7 @@ def _with(queue, item):
     return queue
 
 
+@implementer(ISubscriber)
 class Session:
     """A client of any transport.
 
