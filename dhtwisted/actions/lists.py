@@ -214,7 +214,7 @@ class Streamed:
                 portion, more = await self._elements.read(PORTION)
             except Exception as error:
                 request = self._request
-                raise request.server.told(error, f"the rest of {request.action.name}", request.session.output, request) from error
+                raise request.server.client_error(error, f"the rest of {request.action.name}", request.session.output, request) from error
             yield b"".join([b"," + element for element in portion]) + (b"" if more else tail)
 
 

@@ -285,11 +285,11 @@ class Broker:
         if inserter is not None:
             self._deliver_to_inserter(inserter, message, place, body)
 
-    def lose(self, reason):
-        """Have the subscribers go, since they missed events; they come again and ask for what is stored."""
+    def disconnect_all(self, reason):
+        """Disconnect all subscribers, since they missed events. They connect again, and ask for the stored messages."""
         sessions = {subscription.session for index in self._indexes.values() for subscription in index}
         for session in sessions | set(self._inserters.values()):
-            session.lose(reason)
+            session.disconnect(reason)
 
     def _deliver_to_inserter(self, session, message, place, body):
         principal = session.principal

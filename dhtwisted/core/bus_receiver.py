@@ -137,7 +137,7 @@ class Arrivals:
             run(self._deliver_waiting(), self._delivered)
         elif self._failing and len(self._waiting) > MAX_WAITING:
             self.forget()
-            self._broker.lose("too many events wait for the storage")
+            self._broker.disconnect_all("too many events wait for the storage")
 
     async def changed(self, keys):
         """Take account of entities that were changed on other nodes; the second callback of ``IMessageBus.start``.

@@ -31,7 +31,7 @@ class Poll:
         self.events = []
         self.ended = self.has_left_out = False
         self._time_of = time_of
-        self._account = None if budget is None else budget.account(self.lose)
+        self._account = None if budget is None else budget.account(self.disconnect)
         self._held = 0
         self._arrived = None
 
@@ -66,7 +66,7 @@ class Poll:
         self.ended = True
         self._wake()
 
-    def lose(self, reason):
+    def disconnect(self, reason):
         """Wait no longer, since an event was lost; the client asks again, and finds its message stored."""
         self.end()
 

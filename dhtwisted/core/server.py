@@ -324,17 +324,17 @@ class Server:
         if error is not None and request.charge:
             self.quotas.take_back(request)
         if error is not None and not isinstance(error, StorageUnavailable):
-            self.told(error, request.action.name, request.session.output, request)
+            self.client_error(error, request.action.name, request.session.output, request)
 
     def _failed(self, error, request):
         action, session = request.action, request.session
         if request.charge and not request.is_late:
             self.quotas.take_back(request)
-        told = error if isinstance(error, ApiError) else self.told(error, action.name, session.output, request)
-        self.metrics.errors[action.name, told.code] += 1
+        client_error = error if isinstance(error, ApiError) else self.client_error(error, action.name, session.output, request)
+        self.metrics.errors[action.name, client_error.code] += 1
         if self.audit.is_on:
-            self.audit.failed(action, session, told, request)
-        return told
+            self.audit.failed(action, session, client_error, request)
+        return client_error
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
@@ -362,7 +362,7 @@ class Server:
                 raise Unauthorized()
             principal.require(action.permissions)
 
-    def told(self, error, what, output, request=None):
+    def client_error(self, error, what, output, request=None):
         """What a client is told of an error; what it is not told goes to the log.
 
         :param what: what was being done, for the log; nothing that a client made up.

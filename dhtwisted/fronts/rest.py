@@ -370,13 +370,13 @@ class RestApi:
             if error is not None:
                 under_way.end()
                 action = None if endpoint is None else endpoint.action
-                told = self._server.told(error, "a request" if action is None else action.name, call.caller)
-                self._server.metrics.refused_request(told)
+                client_error = self._server.client_error(error, "a request" if action is None else action.name, call.caller)
+                self._server.metrics.refused_request(client_error)
                 if self._server.trace is not None:
-                    self._server.trace.refused(call.caller, action and action.name, told)
+                    self._server.trace.refused(call.caller, action and action.name, client_error)
                 if self._server.audit.is_on:
-                    self._server.audit.failed(action, call.caller, told, has_token=call.authorization is not None)
-                refuse(told)
+                    self._server.audit.failed(action, call.caller, client_error, has_token=call.authorization is not None)
+                refuse(client_error)
             else:
                 under_way.begin(request)
                 self._server.execute(request, finished)

@@ -546,7 +546,7 @@ class Session:
         """Send an event as it is."""
         self.output.send_event(prefix, body)
 
-    def lose(self, reason):
+    def disconnect(self, reason):
         """End the connection, since it missed events.
 
         :param reason: a few words, for the log.

@@ -116,10 +116,10 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             server.quotas.check(self._principal.account, connections=1)
         except Exception as error:
             # Autobahn would send the text of an error that it does not know.
-            told = server.told(error, "handshake", self)
-            if server.audit.is_on and told.code == Unauthorized.code:
-                server.audit.failed_authentication(self, told)
-            self._deny(told)
+            client_error = server.client_error(error, "handshake", self)
+            if server.audit.is_on and client_error.code == Unauthorized.code:
+                server.audit.failed_authentication(self, client_error)
+            self._deny(client_error)
         finally:
             self.resume()
         if self.state != self.STATE_CONNECTING:
