@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dhtwisted.actions import ACTIONS
 from dhtwisted.errors import UNREADABLE, BadRequest, MalformedJson
 from dhtwisted.transfer.records import decode_line
-from dhtwisted.wire import fields as schema
 from dhtwisted.wire.envelope import Refused, RequestDecoder
+from dhtwisted.wire.payloads import check_json, payload
 from tests.support.packages import ROOT
 from tests.support.rest_api import client
 
@@ -47,7 +47,7 @@ def test_all_that_msgspec_raises_is_caught(text):
     with pytest.raises(UNREADABLE):
         msgspec.json.decode(text)
     with pytest.raises(MalformedJson):
-        schema.check_json(text)
+        check_json(text)
     with pytest.raises(ValueError, match="is not"):
         decode_line(text)
 
@@ -56,7 +56,7 @@ def test_all_that_msgspec_raises_is_caught(text):
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:9]))
 def test_a_request_that_cannot_be_read_is_refused(place, text):
     with pytest.raises((Refused, BadRequest)):
-        schema.payload(DECODER.decode(place.replace(b"%b", text)).request_id)
+        payload(DECODER.decode(place.replace(b"%b", text)).request_id)
 
 
 @given(st.binary(max_size=40))
