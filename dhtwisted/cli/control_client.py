@@ -51,7 +51,7 @@ def connect(settings):
 def server_status(settings):
     """Ask the running server how it is.
 
-    :returns: what :meth:`~dhtwisted.service.service.DeviceHiveService.state` gives; ``None`` where no server listens.
+    :returns: what :meth:`~dhtwisted.service.startup.Startup.state` gives; ``None`` where no server listens.
     :raises ConfigurationError: the storage cannot be as it is configured.
     :raises CommandError: it does not answer, or refuses.
     """

@@ -21,9 +21,9 @@ from dhtwisted.providers.jwt.signing_key import FILE_NAME
 from dhtwisted.providers.lookup import open_provider
 from dhtwisted.providers.opening import data_file, open_storages
 from dhtwisted.service.bootstrap import fill_login_keys
-from dhtwisted.service.service import MENDABLE
+from dhtwisted.service.service import EXPECTED_FAILURES
 
-TOLD = (CommandError, *MENDABLE)
+TOLD = (CommandError, *EXPECTED_FAILURES)
 """What the operator is told in a line. Anything else is a defect, and its traceback is wanted."""
 
 

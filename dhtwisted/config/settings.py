@@ -8,7 +8,7 @@ command line.
 import re
 from dataclasses import dataclass, field
 
-from dhtwisted.config.endpoints import check_endpoint, is_announced, is_tls
+from dhtwisted.config.endpoints import check_endpoint, is_tls, uses_proxy_protocol
 from dhtwisted.config.kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
 from dhtwisted.core.addresses import UNIX, parse_network
 from dhtwisted.core.quotas import QUOTAS
@@ -26,7 +26,7 @@ def _check_plain_endpoint(description):
     check_endpoint(description)
     if is_tls(description):
         raise ValueError("cannot have tls: in front, which is for server.listen; ssl: has a certificate of its own")
-    if is_announced(description):
+    if uses_proxy_protocol(description):
         raise ValueError("cannot have haproxy: in front, which is for server.listen")
 
 

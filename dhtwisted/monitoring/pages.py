@@ -105,7 +105,7 @@ class Monitor:
 
     def watch_neighbours(self, neighbours):
         """Tell of other servers from now on, if there can be any."""
-        self._neighbours = neighbours if neighbours.can_be else None
+        self._neighbours = neighbours if neighbours.are_possible else None
 
     def watch_server(self, server, factory):
         """Show the numbers of these from now on."""
@@ -130,7 +130,7 @@ class Monitor:
         if self._bus is not None:
             parts["bus"] = "up" if self._bus.up else "down"
         if self._neighbours is not None:
-            parts["nodes"] = "up" if self._neighbours.is_good else "down"
+            parts["nodes"] = "up" if self._neighbours.may_serve else "down"
         return parts | {"listening": "up" if self.is_listening else "down"}
 
     def render(self):

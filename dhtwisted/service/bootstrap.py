@@ -1,125 +1,138 @@
-"""The first start on an empty storage: a network, a device type, and an administrator whom somebody can be."""
+"""The first start on an empty storage: creates a network, a device type and an administrator who can log in."""
 
 import json
 import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from dhtwisted.config.settings import Settings
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing
-from dhtwisted.model import ADMINISTRATOR, DeviceType, EntityQuery, Network, User, fold_login
+from dhtwisted.interfaces import IAuthProvider, IEntityStorage
+from dhtwisted.model import ADMINISTRATOR, DeviceType, Entity, EntityQuery, Network, User, fold_login
 from dhtwisted.transfer.unfinished import refuse_unfinished
 from dhtwisted.wire.timestamps import format_timestamp
 
 FILE_NAME = "devicehive.password"
+BATCH = 100
+"""How many users are changed at once: a storage commits these changes together."""
+
 _RANDOM_BYTES = 15
-AT_A_TIME = 100
-"""Users that are changed at once: a storage commits them together."""
 
 log = Logger()
 
 
-async def bootstrap(storage, auth, settings, announce=None):
-    """Fill a storage that has no user. The administrator comes last, so that a crash on the way is mended by the next start.
+async def bootstrap(
+    storage: IEntityStorage, auth: IAuthProvider, settings: Settings, show_password: Callable[[str, str], None] | None = None
+) -> str | None:
+    """Fill a storage that has no user. The administrator is created last, so that the next start completes one that was interrupted.
 
-    A storage that an import has left half done is not filled: what this made would be in the way of the rest.
+    A storage with a part of an import is not filled: new objects would conflict with the rest of the import.
 
-    :param storage: an opened entity storage.
-    :param auth: the auth provider, for the password's record.
-    :param settings: the whole configuration.
-    :param announce: called as ``announce(login, password)`` with a password made up here, *before* it becomes good: it is kept nowhere,
-        so one that nobody saw would lock everybody out.
-    :returns: that password; ``None`` when there were users already or the configuration gives the password.
-    :raises ConfigurationError: an import has not ended.
+    :param storage: an opened storage.
+    :param auth: makes the password record.
+    :param show_password: called as ``show_password(login, password)`` with a generated password, *before* the password becomes valid. The
+        server does not store the password itself: if nobody saw it, nobody could log in.
+    :returns: the generated password; ``None`` if there were users already or the configuration has the password.
+    :raises ConfigurationError: an import was not completed.
     """
     await refuse_unfinished(storage)
     if await storage.count(User, EntityQuery()):
         await fill_login_keys(storage)
         return None
-    given = settings.auth.admin_password
-    password = given or secrets.token_urlsafe(_RANDOM_BYTES)
+    configured = settings.auth.admin_password
+    password = configured or secrets.token_urlsafe(_RANDOM_BYTES)
     record = await auth.hash_password(password)
     await _insert(storage, Network(id=1, name="Default Network", description="Made at first start"))
     await _insert(storage, DeviceType(id=1, name="Default Device Type", description="Made at first start"))
-    if not given and announce is not None:
-        announce(settings.auth.admin_login, password)
-    administrator = User(
+    if not configured and show_password is not None:
+        show_password(settings.auth.admin_login, password)
+    if await _insert(storage, _administrator(settings.auth.admin_login, record)):
+        return None if configured else password
+    log.warn("Another server created the administrator at the same moment; only the password of that server is valid")
+    return None
+
+
+def _administrator(login: str, record: str) -> User:
+    return User(
         id=1,
-        login=settings.auth.admin_login,
-        login_key=fold_login(settings.auth.admin_login),
+        login=login,
+        login_key=fold_login(login),
         password=record,
         role=ADMINISTRATOR,
         network_ids=frozenset({1}),
         device_type_ids=frozenset({1}),
     )
-    if await _insert(storage, administrator):
-        return None if given else password
-    log.warn("Another server made the administrator at the same moment; only the password that it used is good")
-    return None
 
 
-async def fill_login_keys(storage):
-    """Give users of older releases their ``login_key``, so that nobody takes a login that differs from theirs in case alone. Of two who
-    differ so already, the one who came first has it; both go on.
+async def fill_login_keys(storage: IEntityStorage) -> None:
+    """Give users of older releases their ``login_key``, so that nobody can take a login that differs from theirs only in case.
 
-    :param storage: an opened entity storage.
+    If two users differ only in case already, the older one gets the key. Both can still log in.
+
+    :param storage: an opened storage.
     """
     users = await storage.find(User, EntityQuery(equal={"login_key": None}))
     left_out = 0
-    for start in range(0, len(users), AT_A_TIME):
-        changes = [_fill_login_key(storage, user) for user in users[start : start + AT_A_TIME]]
+    for start in range(0, len(users), BATCH):
+        changes = [_fill_login_key(storage, user) for user in users[start : start + BATCH]]
         left_out += (await gatherResults(map(Deferred.fromCoroutine, changes), consumeErrors=True)).count(False)
     if left_out:
-        log.warn("{count} logins differ from another in case alone; devicehive doctor names them", count=left_out)
+        log.warn("{count} logins differ from another login only in case; devicehive doctor names them", count=left_out)
 
 
-async def _fill_login_key(storage, user):
+async def _fill_login_key(storage: IEntityStorage, user: User) -> bool:
+    """Whether the user has the key now, or is gone."""
     try:
         await storage.update(User, user.id, {"login_key": fold_login(user.login)})
     except Duplicate:
         return False
     except Missing:
-        return True  # The user was deleted meanwhile.
+        return True  # Somebody deleted the user meanwhile.
     return True
 
 
-async def _insert(storage, entity):
+async def _insert(storage: IEntityStorage, entity: Entity) -> bool:
+    """Whether the entity is new."""
     try:
         await storage.insert(entity)
     except Duplicate:
-        # An earlier start ended in the middle, or another node does the same at this moment.
-        log.info("{kind} {key} is there already", kind=type(entity).__name__, key=entity.key)
+        # An earlier start was interrupted, or another node does the same at this moment.
+        log.info("{kind} {key} exists already", kind=type(entity).__name__, key=entity.key)
         return False
     return True
 
 
-def print_password(form, login, password):
-    """Show a new password to the person in front of the terminal, past the log, which may be kept.
+def print_password(log_format: str, login: str, password: str) -> None:
+    """Show a new password on standard output, and not in the log, which may be stored.
 
-    :param form: ``text``, or ``json`` where that is the form of the log, which is shown there as well.
+    :param log_format: ``text``, or ``json`` if the log on standard output has that format.
     """
-    line = f"First start: log in as {login} with the password {password} (shown only now, and good even if the start fails)"
-    if form == "json":
+    line = f"First start: log in as {login} with the password {password} (shown only now; it is valid even if the start fails)"
+    if log_format == "json":
         members = {"level": "info", "logger": __name__, "message": line, "login": login, "password": password}
         line = json.dumps({"time": f"{format_timestamp(int(time.time() * 1000))}Z"} | members)
-    sys.__stdout__.write(f"{line}\n")
-    sys.__stdout__.flush()
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write(f"{line}\n")
+        sys.__stdout__.flush()
 
 
-def is_discarded(stream):
-    """Whether nobody sees what is written to a stream."""
+def is_discarded(stream: TextIO | None) -> bool:
+    """Whether a stream writes to the null device."""
     try:
-        return os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
-    except (AttributeError, OSError, ValueError):
+        return stream is not None and os.path.samestat(os.fstat(stream.fileno()), os.stat(os.devnull))
+    except (OSError, ValueError):
         return False
 
 
-def password_file(directory) -> Path | None:
-    """Where a first start has left the password, if nobody has deleted it yet.
+def password_file(directory: str | os.PathLike[str] | None) -> Path | None:
+    """The file with the first password, if nobody has deleted it yet.
 
     :param directory: the storage's state directory, or ``None``.
     """
@@ -127,14 +140,14 @@ def password_file(directory) -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def write_password(directory, login, password):
-    """Leave a new password where only the server's user can read it, and log the place.
+def write_password(directory: str | os.PathLike[str] | None, login: str, password: str) -> None:
+    """Write a new password to a file that only the server's user can read, and log the path.
 
     :param directory: the storage's state directory.
-    :raises ConfigurationError: there is no such directory, or it cannot be written.
+    :raises ConfigurationError: the storage has no directory, or the file cannot be written.
     """
     if directory is None:
-        raise ConfigurationError("auth.admin_password: must be given for the first start of a daemon whose storage has no directory")
+        raise ConfigurationError("auth.admin_password: set it for the first start as a daemon, because the storage has no directory")
     path = Path(directory, FILE_NAME)
     try:
         path.unlink(missing_ok=True)

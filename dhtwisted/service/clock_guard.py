@@ -1,66 +1,67 @@
-"""Keeps delayed calls going when the clock is set back.
+"""Keeps delayed calls going when the system clock is set back.
 
-Twisted reckons delays by the wall clock. When that goes back by an hour, what was to happen in a second happens an hour later: pings, time
-limits, the word to systemd's watchdog, and the one call at the end of a turn that sends what the turn has brought. So a thread, whose sleep
-does not depend on that clock, compares it with one that nobody sets, and has the calls moved by as much as the clock was.
+Twisted measures delays by the system clock. When that is set back by an hour, each delayed call comes an hour late: pings, time limits, the
+message to systemd's watchdog, and the call at the end of a reactor turn that sends what the turn has produced. So a thread compares the
+system clock with a clock that nobody sets, and moves the calls by as much as the system clock was moved.
 
-When the clock is set forward, what waits happens early, as it would have then.
+When the clock is set forward, delayed calls come early.
 """
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from twisted.logger import Logger
 
 INTERVAL = 1.0
-"""Seconds between two looks: for so long nothing delayed happens after a step."""
+"""Seconds between two comparisons. After a step back, no delayed call runs for so long."""
 
 LARGEST_DRIFT = 0.5
-"""Seconds by which the clocks may differ more than at the last look: time servers correct in small steps."""
+"""Seconds that the clocks may drift apart between two comparisons: time servers correct in small steps."""
 
 
 class ClockGuard:
     """Watches the clock of one reactor.
 
-    :param reactor: an ``IReactorTime`` and ``IReactorFromThreads``, running.
-    :param wall: the clock by which the reactor goes.
-    :param steady: one that is never set.
+    :param reactor: a running reactor: an ``IReactorTime`` and ``IReactorFromThreads``.
+    :param wall: the clock that the reactor uses.
+    :param steady: a clock that nobody sets.
     """
 
     log = Logger()
 
-    def __init__(self, reactor, wall=time.time, steady=time.monotonic):
+    def __init__(self, reactor: Any, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._reactor = reactor
         self._wall, self._steady = wall, steady
         self._offset = wall() - steady()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock guard", daemon=True)
 
-    def start(self):
-        """Begin to watch."""
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
-    def stop(self):
-        """End it."""
+    def stop(self) -> None:
+        """End the thread."""
         self._ended.set()
 
-    def _run(self):
+    def _run(self) -> None:
         while not self._ended.wait(INTERVAL):
-            self.look()
+            self.compare()
 
-    def look(self):
-        """Compare the clocks; in any thread."""
+    def compare(self) -> None:
+        """Compare the clocks. Any thread may call this."""
         offset = self._wall() - self._steady()
         step, self._offset = offset - self._offset, offset
         if abs(step) > LARGEST_DRIFT:
-            self._reactor.callFromThread(self._stepped, step)
+            self._reactor.callFromThread(self._handle_step, step)
 
-    def _stepped(self, step):
-        self.log.warn(
-            "the clock was set {direction} by {seconds} s", direction="back" if step < 0 else "forward", seconds=round(abs(step), 1)
-        )
+    def _handle_step(self, step: float) -> None:
+        direction = "back" if step < 0 else "forward"
+        self.log.warn("the clock was set {direction} by {seconds} s", direction=direction, seconds=round(abs(step), 1))
         if step < 0:
             for call in self._reactor.getDelayedCalls():
-                # What was asked for since the step comes at once, such as the end of a long poll. It cannot be told apart for sure: there
-                # may have been several steps, and what is left behind would wait for hours.
+                # A call that was made after the step now comes at once, such as the end of a long poll. It cannot be told apart for sure,
+                # because there may have been several steps, and a call that is not moved would be hours late.
                 call.delay(step)

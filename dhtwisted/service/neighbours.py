@@ -1,38 +1,41 @@
-"""Other servers on the same storage, and whether they and this one go together."""
+"""The other servers on the same storage, and whether this server is compatible with them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import ISharedStorage
+from dhtwisted.model import Node
 
 INTERVAL = 10
-"""Seconds between two looks at the others."""
+"""Seconds between two checks of the others."""
 
 CONFIRMATION = 1.5
-"""Seconds at the start between two looks. Only what both find is said: a server that was just killed may still seem to be there."""
+"""Seconds between the two checks at the start. Only what both find is reported: a server that was just killed may still be listed."""
 
 OTHER_KEY = (
     "another server on this storage has another signing key, so each refuses the tokens of the other; "
-    "give all the same, in auth.secret_file or DHTWISTED_AUTH_SECRET"
+    "set the same key on all servers, in auth.secret_file or DHTWISTED_AUTH_SECRET"
 )
 NO_BUS = (
-    "another server works on this storage, and this one has no bus, so its clients do not hear of what the other stores; "
-    "set the same bus.provider on all, such as postgres:DSN, or stop the other"
+    "another server uses this storage, and this server has no bus, so its clients get no events of the other; "
+    "set the same bus.provider on all servers, such as postgres:DSN, or stop the other"
 )
 OTHER_HAS_NO_BUS = (
-    "another server on this storage has no bus, so its clients do not hear of what this one stores; "
-    "set the same bus.provider there, or stop it"
+    "another server on this storage has no bus, so its clients get no events of this server; set the same bus.provider there, or stop it"
 )
 
 
-def conflicts(own, others):
-    """What does not go together.
+def conflicts(own: Node, others: Sequence[Node]) -> list[str]:
+    """Find out why servers are not compatible.
 
-    :param own: the :class:`~dhtwisted.model.Node` of this server.
-    :param others: those of the others.
-    :returns: a list of texts, each with what to do.
+    :param own: this server.
+    :returns: a text for each reason, with what to do.
     """
     found = [OTHER_KEY] if any(own.key and other.key and own.key != other.key for other in others) else []
     if others and not own.has_bus:
@@ -43,72 +46,73 @@ def conflicts(own, others):
 
 
 class Neighbours:
-    """Announces a server to the others, and looks at them from time to time.
+    """Announces this server to the others, and checks them regularly.
 
-    :param reactor: an ``IReactorTime``.
-    :param node: the :class:`~dhtwisted.model.Node` of this server.
-    :param storages: those of this server; what is no ``ISharedStorage`` has no others.
-    :ivar problem: what does not go together, and what to do; empty when all is well.
-    :ivar is_good: whether this server may serve. Where there is a problem, the server that was there first goes on.
+    :param node: this server.
+    :param storages: the storages of this server. A storage that does not provide ``ISharedStorage`` has no other servers.
+    :ivar problem: why the servers are not compatible, and what to do; empty if they are.
+    :ivar may_serve: whether this server may serve clients. If there is a problem, only the server that was there first may.
     """
 
     log = Logger()
 
-    def __init__(self, reactor, node, storages):
-        self.problem, self.is_good = "", True
+    def __init__(self, reactor: IReactorTime, node: Node, storages: Iterable[Any]) -> None:
+        self.problem, self.may_serve = "", True
         self._reactor = reactor
         self._node = node
-        # Two objects may be on one store.
+        # Two storage objects may use one store.
         self._shared = {storage.store_id: storage for storage in storages if ISharedStorage.providedBy(storage)}
-        self._seen = []
-        self._timer = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
+        self._last_conflicts: list[str] = []
+        self._timer = LoopingCall(lambda: Deferred.fromCoroutine(self.check()))
         self._timer.clock = reactor
 
     @property
-    def can_be(self):
-        """Whether there can be any others."""
+    def are_possible(self) -> bool:
+        """Whether other servers can be on the storages."""
         return bool(self._shared)
 
-    async def start(self):
-        """Announce this server, look at the others, and again from time to time."""
+    async def start(self) -> None:
+        """Announce this server, check the others, and start the timer."""
         if not self._shared:
             return
         for storage in self._shared.values():
             await storage.announce(self._node)
-        await self.look()
-        if self._seen:
+        await self.check()
+        if self._last_conflicts:
             await deferLater(self._reactor, CONFIRMATION)
-            await self.look()
+            await self.check()
         self._timer.start(INTERVAL, now=False)
 
-    def stop(self):
-        """Look no longer. What was announced ends with the storage."""
+    def stop(self) -> None:
+        """Stop the timer. The announcement ends when the storage is closed."""
         if self._timer.running:
             self._timer.stop()
 
-    async def look(self):
-        """Look at the others. What is found twice in a row is a problem."""
-        found, is_first = [], True
+    async def check(self) -> None:
+        """Check the others. What two checks in a row find is a problem."""
+        found: list[str] = []
+        is_first = True
         try:
             for storage in self._shared.values():
                 first, others = await storage.look_around()
                 found += conflicts(self._node, others)
                 is_first = is_first and first
         except StorageUnavailable:
-            return  # It is known elsewhere, and what was known of the others holds.
-        except Exception:
-            # A stranger's storage may raise anything, and it must not end the looking.
-            self.log.failure("The storage cannot say who else works on it")
+            # The storage reports this itself, and the last known state of the others is kept.
             return
-        problem = "; ".join(dict.fromkeys(text for text in found if text in self._seen))
-        self._seen = found
-        self.is_good = is_first or not problem
+        except Exception:
+            # A storage of another package may raise anything, and that must not end the checks.
+            self.log.failure("The storage could not list the other servers")
+            return
+        problem = "; ".join(dict.fromkeys(text for text in found if text in self._last_conflicts))
+        self._last_conflicts = found
+        self.may_serve = is_first or not problem
         if problem != self.problem:
             self.problem = problem
-            self._tell()
+            self._log_problem()
 
-    def _tell(self):
+    def _log_problem(self) -> None:
         if self.problem:
             self.log.warn("Other servers: {problem}", problem=self.problem)
         else:
-            self.log.info("Other servers: all go together now")
+            self.log.info("Other servers: all are compatible now")

@@ -1,54 +1,56 @@
-"""Asks the parts of a server, every few seconds, whether they still do what they promise, and logs what has changed.
+"""Asks the parts of a server every few seconds whether they still work, and logs what has changed.
 
-One timer for all: files that are deleted under a running server, or changed, are noticed by nothing else before it is too late.
+Nothing else notices in time that a file was deleted or changed under a running server. One timer serves all parts.
 """
 
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 INTERVAL = 10
-"""Seconds between two looks. Each costs some microseconds."""
+"""Seconds between two rounds of checks. Each check takes some microseconds."""
+
+Check = Callable[[], str | None]
+"""See :meth:`dhtwisted.interfaces.ISelfCheck.problem`; ``None`` means the same as an empty text."""
 
 
 class SelfChecks:
-    """What is asked.
-
-    :param clock: an ``IReactorTime``.
-    """
+    """The checks of one server."""
 
     log = Logger()
 
-    def __init__(self, clock):
-        self._asked = {}
-        self._problems = {}
-        self._timer = LoopingCall(self.look)
+    def __init__(self, clock: IReactorTime) -> None:
+        self._checks: dict[str, Check] = {}
+        self._problems: dict[str, str] = {}
+        self._timer = LoopingCall(self.check_all)
         self._timer.clock = clock
 
-    def add(self, part, ask):
-        """Ask a part from now on.
+    def add(self, part: str, check: Check) -> None:
+        """Check a part from now on.
 
         :param part: its name, for the log.
-        :param ask: see :meth:`dhtwisted.interfaces.ISelfCheck.problem`; ``None`` is taken for an empty text.
         """
-        self._asked[part] = ask
+        self._checks[part] = check
 
-    def start(self):
-        """Begin."""
+    def start(self) -> None:
+        """Start the timer."""
         self._timer.start(INTERVAL, now=False)
 
-    def stop(self):
-        """Look no longer."""
+    def stop(self) -> None:
+        """Stop the timer."""
         if self._timer.running:
             self._timer.stop()
 
-    def look(self):
-        """Ask all. A problem is logged when it comes, changes or goes, not while it stays."""
-        for part, ask in self._asked.items():
+    def check_all(self) -> None:
+        """Check all parts. A problem is logged when it begins, changes or ends, not while it stays the same."""
+        for part, check in self._checks.items():
             try:
-                problem = ask() or ""
+                problem = check() or ""
             except Exception:
-                # A stranger's provider may raise anything; the others must be asked all the same.
-                self.log.failure("{part} cannot say how it is", part=part)
+                # A provider of another package may raise anything; the other parts must be checked all the same.
+                self.log.failure("The self-check of {part} failed", part=part)
                 continue
             if problem == self._problems.get(part, ""):
                 continue
@@ -56,4 +58,4 @@ class SelfChecks:
             if problem:
                 self.log.error("{part}: {problem}", part=part, problem=problem)
             else:
-                self.log.info("{part}: is well again", part=part)
+                self.log.info("{part}: works again", part=part)

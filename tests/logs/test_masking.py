@@ -53,7 +53,7 @@ def test_tokens_are_hidden_whole_and_cut():
     "text",
     [
         "First start: the administrator's password is in /var/lib/devicehive/devicehive.password; read it, then delete the file",
-        "auth.admin_password: must be given for the first start of a daemon",
+        "auth.admin_password: set it for the first start as a daemon",
         'auth.secret_file = "/etc/key" and auth.password_cost = 15',
         "a login failed: 'anna'",
         "Listening on 127.0.0.1:8080 (tcp:8080:interface=127.0.0.1)",

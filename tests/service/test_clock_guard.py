@@ -45,7 +45,7 @@ def test_what_was_due_soon_is_due_soon_after_the_clock_was_set_back(clock, guard
     for seconds in (0, 5, 30):
         clock.callLater(seconds, happened.append, seconds)
     clock.step(-HOUR)
-    guard.look()
+    guard.compare()
     clock.advance(0)
     assert happened == [0]
     clock.advance(5)
@@ -62,7 +62,7 @@ def test_what_is_repeated_goes_on(clock, guard):
     for _ in range(3):
         clock.advance(10)
     clock.step(-HOUR)
-    guard.look()
+    guard.compare()
     for _ in range(60):
         clock.advance(1)
     assert len(times) >= 3 + 5
@@ -74,8 +74,8 @@ def test_a_small_correction_or_a_step_forward_moves_nothing(clock, guard, step):
     call = clock.callLater(2 * HOUR, lambda: None)
     due = call.getTime()
     clock.step(step)
-    guard.look()
-    guard.look()
+    guard.compare()
+    guard.compare()
     assert call.getTime() == due
 
 
@@ -84,8 +84,8 @@ def test_each_step_counts_once(clock, guard):
     due = call.getTime()
     for _ in range(2):
         clock.step(-HOUR)
-        guard.look()
-        guard.look()
+        guard.compare()
+        guard.compare()
     assert call.getTime() == due - 2 * HOUR
 
 
@@ -106,6 +106,6 @@ def test_nothing_is_left_behind_by_several_steps_between_two_looks(clock, guard)
     for _ in range(3):
         clock.step(-HOUR)
         clock.callLater(0, happened.append, "between")
-    guard.look()
+    guard.compare()
     clock.advance(0)
     assert sorted(happened) == ["before", "between", "between", "between"]

@@ -70,16 +70,16 @@ async def test_only_what_stays_is_said(reactor):
     storage = Shared()
     neighbours = Neighbours(reactor, ALONE, [storage])
     storage.first, storage.others = False, [ALONE]
-    await neighbours.look()
-    assert (neighbours.problem, neighbours.is_good) == ("", True), "it may be one that was just killed"
-    await neighbours.look()
-    assert (neighbours.problem, neighbours.is_good) == (NO_BUS, False)
+    await neighbours.check()
+    assert (neighbours.problem, neighbours.may_serve) == ("", True), "it may be one that was just killed"
+    await neighbours.check()
+    assert (neighbours.problem, neighbours.may_serve) == (NO_BUS, False)
     storage.away = True
-    await neighbours.look()
+    await neighbours.check()
     assert neighbours.problem == NO_BUS, "nothing else is known"
     storage.away, storage.others = False, []
-    await neighbours.look()
-    assert (neighbours.problem, neighbours.is_good) == ("", True)
+    await neighbours.check()
+    assert (neighbours.problem, neighbours.may_serve) == ("", True)
 
 
 @pytest_twisted.ensureDeferred
@@ -87,15 +87,15 @@ async def test_who_was_there_first_goes_on(reactor):
     storage = Shared()
     neighbours = Neighbours(reactor, GOOD, [storage, storage])
     storage.others = [STRANGER]
-    await neighbours.look()
-    await neighbours.look()
-    assert (neighbours.problem, neighbours.is_good) == (OTHER_KEY, True)
+    await neighbours.check()
+    await neighbours.check()
+    assert (neighbours.problem, neighbours.may_serve) == (OTHER_KEY, True)
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_storage_of_ones_own_is_not_asked(reactor, clock_free_memory):
     neighbours = Neighbours(reactor, ALONE, [clock_free_memory])
-    assert not neighbours.can_be
+    assert not neighbours.are_possible
     await neighbours.start()
     neighbours.stop()
 
@@ -145,8 +145,8 @@ def start(reactor, database, quick):
 
 
 async def state_of(service):
-    parts = await service._monitor.readiness()
-    return parts["nodes"], service._monitor.problems().get("nodes", "")
+    parts = await service._startup.monitor.readiness()
+    return parts["nodes"], service._startup.monitor.problems().get("nodes", "")
 
 
 async def until(reactor, service, state):

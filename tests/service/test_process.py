@@ -198,4 +198,4 @@ def test_systemd_hears_of_the_end_of_a_reload_that_fails():
             signal.raise_signal(signal.SIGHUP)
     finally:
         process.stopped()
-    assert told.words == ["starting", "reloading", "The reload has failed by a defect; the log has it", "stopped"]
+    assert told.words == ["starting", "reloading", "The reload failed because of a defect; see the log", "stopped"]

@@ -33,7 +33,7 @@ def test_a_problem_is_told_when_it_comes_changes_and_goes(clock, checks):
     assert told(logs) == [
         (LogLevel.error, "storage: gone"),
         (LogLevel.error, "storage: replaced"),
-        (LogLevel.info, "storage: is well again"),
+        (LogLevel.info, "storage: works again"),
     ]
 
 

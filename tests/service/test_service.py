@@ -20,7 +20,8 @@ from dhtwisted.providers import lookup as providers
 from dhtwisted.providers.local_bus import LocalBus
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.providers.sqlite.storage import FileStorage
-from dhtwisted.service.service import STOP_BOUND, DeviceHiveService
+from dhtwisted.service.closing import STOP_BOUND
+from dhtwisted.service.service import DeviceHiveService
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -122,7 +123,7 @@ async def test_listening_in_clear_for_everybody_is_warned_of(make_service):
     with capturedLogs() as logs:
         assert await start(make_service(configured(listen=("tcp:0",))))
         assert await start(make_service(configured()))
-    assert len([event for event in logs if "in clear" in event.get("log_format", "")]) == 1
+    assert len([event for event in logs if "unencrypted" in event.get("log_format", "")]) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -136,7 +137,7 @@ async def test_a_taken_port_closes_everything_again(reactor, make_service, tmp_p
         with capturedLogs() as logs:
             assert not await start(service)
     (line,) = criticals(logs)
-    assert line["reason"].startswith(f"server.listen: {endpoint}: another program listens there; end it, or take another port")
+    assert line["reason"].startswith(f"server.listen: {endpoint}: another program listens there; stop it, or choose another port")
     assert "\n" not in line["reason"]
     assert not await accepts(reactor, service.addresses[0])
     assert process.told == ["starting", "failed"]
@@ -336,5 +337,5 @@ async def test_what_fails_to_close_does_not_keep_others_open(reactor, make_servi
     assert await start(service)
     with capturedLogs() as logs:
         await service.stopService()
-    assert [event["what"] for event in criticals(logs)] == ["storage"]
+    assert [event["part"] for event in criticals(logs)] == ["storage"]
     assert not await accepts(reactor, service.addresses[0])

@@ -54,20 +54,20 @@ def test_files_that_an_editor_on_windows_has_saved(tmp_path, certificate):
 def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certificate):
     certificates = Certificates(TlsSettings(certificate=str(certificate)))
     with capturedLogs() as logs:
-        certificates.look()
+        certificates.reload_if_changed()
         assert logs == []
         first = certificates.serverConnectionForTLS(None).get_context()
         certificate.write_bytes(certificate.read_bytes()[:300])
         for _ in range(3):
-            certificates.look()
+            certificates.reload_if_changed()
         assert certificates.serverConnectionForTLS(None).get_context() is first
         certificate.unlink()
         for _ in range(3):
-            certificates.look()
+            certificates.reload_if_changed()
         assert [event["log_level"] for event in logs] == [LogLevel.error] * 2
         write_certificate(certificate)
         for _ in range(3):
-            certificates.look()
+            certificates.reload_if_changed()
         assert certificates.serverConnectionForTLS(None).get_context() is not first
         assert [event["log_level"] for event in logs] == [LogLevel.error] * 2 + [LogLevel.info]
 

@@ -6,7 +6,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.task import deferLater
 
-from dhtwisted.config.endpoints import is_announced, open_endpoint
+from dhtwisted.config.endpoints import uses_proxy_protocol
+from dhtwisted.service.listening import open_endpoint
 from dhtwisted.testing.server import MemoryServer
 from dhtwisted.transports.port import PortFactory
 from dhtwisted.transports.proxy_protocol import AnnouncedFactory
@@ -96,7 +97,7 @@ async def listen(reactor):
         memory = await MemoryServer.open(reactor, real_time=True, **sections)
         factory = PortFactory(memory.server)
         wrapped = wrap(factory)
-        listener = await open_endpoint(reactor, endpoint).listen(AnnouncedFactory(wrapped) if is_announced(endpoint) else wrapped)
+        listener = await open_endpoint(reactor, endpoint).listen(AnnouncedFactory(wrapped) if uses_proxy_protocol(endpoint) else wrapped)
         servers.append(Listening(reactor, memory, factory, listener))
         return servers[-1]
 

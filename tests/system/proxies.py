@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dhtwisted.config.endpoints import loopback_addresses
+from dhtwisted.service.listening import loopback_addresses
 from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until

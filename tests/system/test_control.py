@@ -231,7 +231,7 @@ def test_a_path_longer_than_a_socket_may_have(start, tmp_path):
 def test_where_no_socket_can_be_the_server_serves_all_the_same(start, shell, tmp_path):
     (tmp_path / SOCKET).mkdir()
     server = start(*STORAGE)
-    assert "Commands of the shell find no way to the server" in server.log
+    assert "The server takes no commands of the shell" in server.log
     assert "in use by process" in failed(shell("user", "list"))
 
 

@@ -78,7 +78,7 @@ def test_a_renewed_certificate_is_for_new_clients_and_the_others_stay(start, cer
     certificate.write_bytes(certificate.read_bytes()[:400])
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "Not reloaded" in server.log, "nothing about the broken certificate")
-    assert "holds no whole certificate" in server.log
+    assert "has no complete certificate" in server.log
     assert shown(server) == first
 
     write_certificate(tmp_path / "new.pem").rename(certificate)

@@ -10,8 +10,9 @@ import ssl
 import stat
 
 from dhtwisted.cli.doctor.findings import OK, ok, warning, wrong
-from dhtwisted.config.endpoints import FORBIDDEN, LOCALHOST, TAKEN, UNIX, is_announced, is_clear, is_tls, loopback_addresses, plain
+from dhtwisted.config.endpoints import LOCALHOST, UNIX, is_tls, is_unencrypted, uses_proxy_protocol, without_prefixes
 from dhtwisted.kit.private_files import missing_right
+from dhtwisted.service.listening import FORBIDDEN, IN_USE, loopback_addresses
 
 SECONDS = 3
 LOOPBACK = frozenset({"::1", LOCALHOST})
@@ -49,7 +50,7 @@ class _Endpoint:
 
     def __init__(self, settings, topic, description, is_running):
         self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
-        endpoint = plain(description)
+        endpoint = without_prefixes(description)
         self._tcp, self._unix = _TCP.match(endpoint), UNIX.match(endpoint)
         self.is_unix = self._unix is not None
         self._is_of_systemd = endpoint.startswith("systemd:")
@@ -88,7 +89,7 @@ class _Endpoint:
             return
         if self._topic != "port":
             yield self._says(warning, "is open to whoever reaches it, without login; listen on 127.0.0.1 or in a network of your own")
-        elif is_clear(self._description):
+        elif is_unencrypted(self._description):
             yield self._says(warning, "takes passwords and tokens in clear; use tls: or a proxy with TLS, see docs/operation-service.md")
 
     def _check_bind(self, host, port):
@@ -107,10 +108,10 @@ class _Endpoint:
 
     def _check_taken(self, host, port):
         if self._is_running is False:
-            return self._says(wrong, f"{TAKEN}; no server works on the data of this one")
+            return self._says(wrong, f"{IN_USE}; no server works on the data of this one")
         if self._topic == "port":
             prefix, asks_certificates = self._settings.server.prefixes[0], self._is_secure
-            answers = is_hive(host, port, self._is_secure, prefix, is_announced(self._description))
+            answers = is_hive(host, port, self._is_secure, prefix, uses_proxy_protocol(self._description))
         else:
             answers, asks_certificates = is_monitor(host, port), False
         if answers:
@@ -118,7 +119,7 @@ class _Endpoint:
         if asks_certificates and self._settings.tls.client_authority:
             level = ok if self._is_running else warning
             return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
-        return self._says(wrong, TAKEN)
+        return self._says(wrong, IN_USE)
 
     def check_socket(self):
         """Look whether a Unix socket can be made."""

@@ -1,7 +1,7 @@
 """Proxies in front: are they named, and only they."""
 
 from dhtwisted.cli.doctor.findings import ok, warning
-from dhtwisted.config.endpoints import is_announced, is_tls, plain
+from dhtwisted.config.endpoints import is_tls, uses_proxy_protocol, without_prefixes
 from dhtwisted.core.addresses import UNIX, parse_network
 
 TOPIC = "proxies"
@@ -11,11 +11,11 @@ SHARED = "all its clients share the limits of one address"
 def check_proxies(configuration):
     """Look at ``server.trusted_proxies``, and at what says that there is a proxy."""
     server = configuration.settings.server
-    endpoints = [text for text in server.listen if not is_announced(text)]
+    endpoints = [text for text in server.listen if not uses_proxy_protocol(text)]
     findings = []
     if UNIX not in server.trusted_proxies:
         for text in endpoints:
-            if plain(text).startswith("unix:"):
+            if without_prefixes(text).startswith("unix:"):
                 reason = "whoever comes there has no address, which a proxy can tell"
                 findings.append(warning(TOPIC, f'{text}: {reason}; name "unix" in server.trusted_proxies, or {SHARED}'))
     if not server.trusted_proxies and _is_encrypted_elsewhere(server.public_url, endpoints):
@@ -31,5 +31,5 @@ def check_proxies(configuration):
 
 
 def _is_encrypted_elsewhere(url, endpoints):
-    has_tls = any(is_tls(text) or plain(text).startswith("ssl:") for text in endpoints)
+    has_tls = any(is_tls(text) or without_prefixes(text).startswith("ssl:") for text in endpoints)
     return url.startswith("https:") and bool(endpoints) and not has_tls

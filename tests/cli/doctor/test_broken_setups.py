@@ -289,7 +289,7 @@ BROKEN = {
     missing_certificate: "wrong    tls: tls.certificate: {directory}/server.pem: cannot be read (No such file or directory)",
     expired_certificate: "wrong    tls: {directory}/server.pem: the certificate has expired; renew it",
     key_of_another_certificate: "wrong    tls: tls.key: {directory}/other.pem: is not the key of {directory}/server.pem",
-    taken_port: "wrong    port: {endpoint}: another program listens there; end it, or take another port (ss -ltnp shows who it is)",
+    taken_port: "wrong    port: {endpoint}: another program listens there; stop it, or choose another port (ss -ltnp shows the program)",
     missing_socket_directory: "wrong    port: unix:/none/hive.sock: " + NO_DIRECTORY,
     key_that_all_may_read: KEYS + "{key}: others may read or change the signing key; run: chmod 600 {key}",
     key_of_another_user: KEYS + "{key}: the signing key cannot be read (Permission denied); run this as the server's user",

@@ -6,9 +6,9 @@ from threading import Thread
 import pytest
 
 from dhtwisted.cli.doctor import network
-from dhtwisted.config.endpoints import loopback_addresses
 from dhtwisted.config.settings import MetricsSettings, ServerSettings, Settings, TlsSettings
 from dhtwisted.config.sources import Configuration
+from dhtwisted.service.listening import loopback_addresses
 from tests.support.ports import free_port
 
 
