@@ -5,7 +5,9 @@ Only the action is asked of the token, never its lists (auth reference, section 
 
 from __future__ import annotations
 
-from msgspec import UNSET
+from typing import Annotated
+
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.devicetype import DEVICE_TYPES
@@ -17,8 +19,9 @@ from dhtwisted.actions.user import find_user
 from dhtwisted.core.access import Permission
 from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
 from dhtwisted.model import DeviceType, User, With, Without
-from dhtwisted.wire.fields import Fields, Integer
-from dhtwisted.wire.resources import GroupResource, More, Resource
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import REQUIRED, DeviceTypeId, More, NetworkId, Skip, TakeOfAll, UserId
+from dhtwisted.wire.resources import GroupResource, Resource
 
 NETWORK, DEVICE_TYPE = "/user/{userId}/network/{networkId}", "/user/{userId}/devicetype/{deviceTypeId}"
 ALL_DEVICE_TYPES = "/user/{userId}/devicetype/all"
@@ -50,20 +53,20 @@ async def _change(request, user, changes):
 class UserGetNetwork(Fields, tag="user/getNetwork"):
     """``userId`` and ``networkId``."""
 
-    user_id: Integer | None = None
-    network_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
 
 
 class NetworkOfUser(Resource):
     """A network inside an object of its own: clients look for it there."""
 
-    network: GroupResource
+    network: Annotated[GroupResource, Meta(description="the network")]
 
 
 class OneNetworkOfUser(Resource):
     """The reply's member."""
 
-    network: NetworkOfUser
+    network: Annotated[NetworkOfUser, Meta(description="the network")]
 
 
 @action(UserGetNetwork, Permission.GET_NETWORK, rest=Route("GET", NETWORK))
@@ -84,8 +87,8 @@ async def user_get_network(request) -> OneNetworkOfUser:
 class UserAssignNetwork(Fields, tag="user/assignNetwork"):
     """``userId`` and ``networkId``."""
 
-    user_id: Integer | None = None
-    network_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
 
 
 @action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK), audit=Written(User, "fields.user_id"))
@@ -99,8 +102,8 @@ async def user_assign_network(request):
 class UserUnassignNetwork(Fields, tag="user/unassignNetwork"):
     """``userId`` and ``networkId``."""
 
-    user_id: Integer | None = None
-    network_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
 
 
 @action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK), audit=Written(User, "fields.user_id"))
@@ -114,20 +117,20 @@ async def user_unassign_network(request):
 class UserGetDeviceType(Fields, tag="user/getDeviceType"):
     """``userId`` and ``deviceTypeId``."""
 
-    user_id: Integer | None = None
-    device_type_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
 
 
 class DeviceTypeOfUser(Resource):
     """A device type inside an object of its own: clients look for it there."""
 
-    device_type: GroupResource
+    device_type: Annotated[GroupResource, Meta(description="the device type")]
 
 
 class OneDeviceTypeOfUser(Resource):
     """The reply's member."""
 
-    device_type: DeviceTypeOfUser
+    device_type: Annotated[DeviceTypeOfUser, Meta(description="the device type")]
 
 
 @action(UserGetDeviceType, Permission.GET_DEVICE_TYPE, rest=Route("GET", DEVICE_TYPE))
@@ -148,15 +151,15 @@ async def user_get_device_type(request) -> OneDeviceTypeOfUser:
 class UserGetDeviceTypes(Fields, tag="user/getDeviceTypes"):
     """``userId``, and a page: ``take``, ``skip``."""
 
-    user_id: Integer | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    take: TakeOfAll | None = None
+    skip: Skip | None = None
 
 
 class DeviceTypesOfUser(Resource):
     """The reply's member."""
 
-    device_types: list[GroupResource]
+    device_types: Annotated[list[GroupResource], Meta(description="the device types")]
     more: More = UNSET
 
 
@@ -178,8 +181,8 @@ async def user_get_device_types(request) -> DeviceTypesOfUser:
 class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):
     """``userId`` and ``deviceTypeId``."""
 
-    user_id: Integer | None = None
-    device_type_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
 
 
 @action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
@@ -191,8 +194,8 @@ async def user_assign_device_type(request):
 class UserUnassignDeviceType(Fields, tag="user/unassignDeviceType"):
     """``userId`` and ``deviceTypeId``."""
 
-    user_id: Integer | None = None
-    device_type_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
 
 
 @action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
@@ -212,7 +215,7 @@ async def _change_device_types(request, change):
 class UserAllowAllDeviceTypes(Fields, tag="user/allowAllDeviceTypes"):
     """``userId``."""
 
-    user_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
 
 
 @action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id"))
@@ -225,7 +228,7 @@ async def user_allow_all_device_types(request):
 class UserDisallowAllDeviceTypes(Fields, tag="user/disallowAllDeviceTypes"):
     """``userId``."""
 
-    user_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
 
 
 @action(

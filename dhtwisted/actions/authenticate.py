@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from dhtwisted.actions.audit import Refusals
 from dhtwisted.actions.table import action
 from dhtwisted.core.client import ISubscriber
 from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import REQUIRED
 
 
 class Authenticate(Fields, tag="authenticate"):
     """``token``: an access token. The firmware adds a ``deviceId``, which is ignored."""
+
+    token: Annotated[str | None, Meta(description="an access token"), REQUIRED] = None
 
 
 @action(Authenticate, own_token=True, audit=Refusals())

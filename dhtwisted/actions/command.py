@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Annotated
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.actions.lookups import (
@@ -23,42 +24,65 @@ from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChan
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Command, Event, payload_size
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
+from dhtwisted.wire.members import (
+    LIFETIME,
+    REQUIRED,
+    CommandId,
+    DeviceId,
+    LastUpdated,
+    MessageName,
+    MessageNames,
+    MessageOrder,
+    MessageSkip,
+    MessageTake,
+    More,
+    OwnTime,
+    Payload,
+    Result,
+    ShortText,
+)
 from dhtwisted.wire.payloads import payload
-from dhtwisted.wire.resources import CommandResource, More, Resource
+from dhtwisted.wire.resources import CommandResource, Resource
 from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewCommand(Members):
     """A command to be inserted; ``command`` is its name. ``lifetime`` in seconds; ``parameters`` and ``result`` are any JSON."""
 
-    command: str | None = None
-    parameters: Raw = ABSENT
-    lifetime: Integer | None = None
-    status: str | None = None
-    result: Raw = ABSENT
-    timestamp: Timestamp | None = None
+    command: Annotated[MessageName | None, Meta(description="name of the command"), REQUIRED] = None
+    parameters: Payload = ABSENT
+    lifetime: Annotated[Integer | None, LIFETIME] = None
+    status: Annotated[ShortText | None, Meta(description="the first status")] = None
+    result: Result = ABSENT
+    timestamp: Annotated[
+        Timestamp | None,
+        Meta(
+            description="the command's own time, such as the time of a measurement; it may be long ago. It is also the first "
+            "`lastUpdated`. If it is absent, or more than a minute ahead of the server, the server uses its own time"
+        ),
+    ] = None
 
 
 class CommandInsert(Fields, tag="command/insert"):
     """``deviceId`` and ``command``."""
 
-    device_id: str | None = None
-    command: NewCommand | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    command: Annotated[NewCommand | None, Meta(description="the command"), REQUIRED] = None
 
 
 class InsertedCommandResource(Resource):
     """What the server added; exactly these members."""
 
-    id: int
-    timestamp: str
-    last_updated: str
-    user_id: int | None
+    id: Annotated[int, Meta(description="id of the command")]
+    timestamp: OwnTime
+    last_updated: LastUpdated
+    user_id: Annotated[int | None, Meta(description="id of the user who inserted it")]
 
 
 class InsertedCommand(Resource):
     """The reply's member."""
 
-    command: InsertedCommandResource
+    command: Annotated[InsertedCommandResource, Meta(description="the command")]
 
 
 @action(
@@ -114,15 +138,15 @@ def _inserted(subject, _):
 class CommandGet(Fields, tag="command/get"):
     """``deviceId`` and ``commandId``; ``returnUpdatedCommands``: only if it has been updated."""
 
-    device_id: str | None = None
-    command_id: Integer | None = None
-    return_updated_commands: bool | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    command_id: Annotated[CommandId | None, REQUIRED] = None
+    return_updated_commands: Annotated[bool | None, Meta(description="only if it has been updated")] = None
 
 
 class OneCommand(Resource):
     """The reply's member."""
 
-    command: CommandResource
+    command: Annotated[CommandResource, Meta(description="the command")]
 
 
 @action(CommandGet, Permission.GET_DEVICE_COMMAND, rest=Route("GET", "/device/{deviceId}/command/{commandId}", bad_id=400))
@@ -141,23 +165,25 @@ async def command_get(request) -> OneCommand:
 class CommandList(Fields, tag="command/list"):
     """``deviceId``, and which: ``start`` and ``end`` (exclusive), ``command`` (one name) or ``names``, ``status``, ``returnUpdated``."""
 
-    device_id: str | None = None
-    start: Timestamp | None = None
-    end: Timestamp | None = None
-    command: str | None = None
-    names: list[str] | None = None
-    status: str | None = None
-    return_updated: bool | None = None
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    start: Annotated[Timestamp | None, Meta(description="only later than this")] = None
+    end: Annotated[Timestamp | None, Meta(description="only earlier than this")] = None
+    command: Annotated[str | None, Meta(description="only with this name; `names` is ignored then")] = None
+    names: MessageNames | None = None
+    status: Annotated[str | None, Meta(description="only with this status, in upper or lower case")] = None
+    return_updated: Annotated[bool | None, Meta(description="only commands that have been updated")] = None
+    sort_field: Annotated[
+        str | None, Meta(description="what to sort by", extra_json_schema={"enum": ["timestamp", "command", "status"]})
+    ] = None
+    sort_order: MessageOrder | None = None
+    take: MessageTake | None = None
+    skip: MessageSkip | None = None
 
 
 class Commands(Resource):
     """The reply's member."""
 
-    commands: list[CommandResource]
+    commands: Annotated[list[CommandResource], Meta(description="the commands")]
     more: More = UNSET
 
 
@@ -178,16 +204,16 @@ async def command_list(request) -> Commands:
 class CommandChange(Members):
     """What became of a command; everything else of it stays."""
 
-    status: str | None = None
-    result: Raw = ABSENT
+    status: Annotated[ShortText | None, Meta(description="status of the command, any text. Unchanged if absent")] = None
+    result: Annotated[Result, Meta(description="any JSON: the result of the command. Unchanged if absent")] = ABSENT
 
 
 class CommandUpdate(Fields, tag="command/update"):
     """``deviceId``, ``commandId`` and ``command``."""
 
-    device_id: str | None = None
-    command_id: Integer | None = None
-    command: CommandChange | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    command_id: Annotated[CommandId | None, REQUIRED] = None
+    command: Annotated[CommandChange | None, Meta(description="the change of the command"), REQUIRED] = None
 
 
 @action(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.table import WHOLE, Route, action
 from dhtwisted.core.access import Permission
@@ -15,6 +19,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Configuration, EntityQuery
 from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import REQUIRED, ConfigurationName, Label
 from dhtwisted.wire.resources import Resource
 
 HIDDEN = "********"
@@ -24,16 +29,16 @@ PATH = "/configuration/{name}"
 class ConfigurationResource(Resource):
     """One of them; ``entityVersion`` counts its changes (section 5.8)."""
 
-    id: int
-    name: str
-    value: str
-    entity_version: int
+    id: Annotated[int, Meta(description="its id")]
+    name: Annotated[str, Meta(description="the name")]
+    value: Annotated[str, Meta(description="the value")]
+    entity_version: Annotated[int, Meta(description="how often it was changed")]
 
 
 class OneConfiguration(Resource):
     """The reply's member."""
 
-    configuration: ConfigurationResource
+    configuration: Annotated[ConfigurationResource, Meta(description="the name and the value")]
 
     @classmethod
     def of(cls, entity):
@@ -45,7 +50,7 @@ class OneConfiguration(Resource):
 class ConfigurationGet(Fields, tag="configuration/get"):
     """``name``."""
 
-    name: str | None = None
+    name: Annotated[ConfigurationName | None, REQUIRED] = None
 
 
 @action(ConfigurationGet, Permission.MANAGE_CONFIGURATION, rest=Route("GET", PATH))
@@ -61,8 +66,8 @@ async def configuration_get(request) -> OneConfiguration:
 class ConfigurationPut(Fields, tag="configuration/put"):
     """``name`` of 1 to 32 characters, ``value`` of 1 to 128."""
 
-    name: str | None = None
-    value: str | None = None
+    name: Annotated[ConfigurationName | None, REQUIRED] = None
+    value: Annotated[Label | None, Meta(description="the value"), REQUIRED] = None
 
 
 @action(
@@ -90,7 +95,7 @@ async def configuration_put(request) -> OneConfiguration:
 class ConfigurationDelete(Fields, tag="configuration/delete"):
     """``name``."""
 
-    name: str | None = None
+    name: Annotated[ConfigurationName | None, REQUIRED] = None
 
 
 @action(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
@@ -27,8 +28,9 @@ from dhtwisted.errors import (
 from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
+from dhtwisted.wire.members import REQUIRED, ChangedClientData, DeviceId, ExactName, Label, More, NamePattern, Skip, SortOrder, Take
 from dhtwisted.wire.payloads import payload
-from dhtwisted.wire.resources import Count, DatalessDeviceResource, DeviceResource, More, Resource
+from dhtwisted.wire.resources import Count, DatalessDeviceResource, DeviceResource, Resource
 
 SORT_FIELDS = {"name": "name", "network": "network_id", "devicetype": "device_type_id", "status": ""}
 FORGET_SLICE = 1000
@@ -39,13 +41,13 @@ LARGE_DATA = 1024
 class DeviceGet(Fields, tag="device/get"):
     """``deviceId``."""
 
-    device_id: str | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
 
 
 class OneDevice(Resource):
     """The reply's member."""
 
-    device: DeviceResource
+    device: Annotated[DeviceResource, Meta(description="the device")]
 
 
 @action(DeviceGet, Permission.GET_DEVICE, rest=Route("GET", "/device/{deviceId}"))
@@ -57,26 +59,32 @@ async def device_get(request) -> OneDevice:
 class DeviceCount(Fields, tag="device/count"):
     """Which devices: ``name`` (exact), ``namePattern`` (SQL LIKE), ``networkId``, ``networkName``, ``deviceTypeId``."""
 
-    name: str | None = None
-    name_pattern: str | None = None
-    network_id: Integer | None = None
-    network_name: str | None = None
-    device_type_id: Integer | None = None
+    name: ExactName | None = None
+    name_pattern: NamePattern | None = None
+    network_id: Annotated[Integer | None, Meta(description="only in this network")] = None
+    network_name: Annotated[str | None, Meta(description="only in the network with this name")] = None
+    device_type_id: Annotated[Integer | None, Meta(description="only of this device type")] = None
 
 
 class DeviceList(DeviceCount, tag="device/list"):
     """The same, with order and page."""
 
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    sort_field: Annotated[
+        str | None,
+        Meta(
+            description="what to sort by; `network` and `devicetype` sort by their ids",
+            extra_json_schema={"enum": ["name", "network", "devicetype", "status"]},
+        ),
+    ] = None
+    sort_order: SortOrder | None = None
+    take: Take | None = None
+    skip: Skip | None = None
 
 
 class Devices(Resource):
     """The reply's member."""
 
-    devices: list[DeviceResource]
+    devices: Annotated[list[DeviceResource], Meta(description="the devices")]
     more: More = UNSET
 
 
@@ -122,18 +130,22 @@ async def _conditions(request):
 class DeviceFields(Members):
     """A device as clients send it. Older members (``id``, ``key``, ``status``, ``deviceClass``) are ignored. ``data`` is any JSON."""
 
-    name: str | None = None
-    data: Raw = ABSENT
-    network_id: Integer | None = None
-    device_type_id: Integer | None = None
-    is_blocked: bool | None = None
+    name: Annotated[Label | None, Meta(description="name of the device. Default for a new device: its id")] = None
+    data: ChangedClientData = ABSENT
+    network_id: Annotated[
+        Integer | None, Meta(description="id of its network. Default for a new device: the lowest one that is assigned to the user")
+    ] = None
+    device_type_id: Annotated[
+        Integer | None, Meta(description="id of its device type. Default for a new device: the lowest one that the user may use")
+    ] = None
+    is_blocked: Annotated[bool | None, Meta(description="whether the device is blocked. Default for a new device: false")] = None
 
 
 class DeviceSave(Fields, tag="device/save"):
     """``deviceId`` and ``device``."""
 
-    device_id: str | None = None
-    device: DeviceFields | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    device: Annotated[DeviceFields | None, Meta(description="the device"), REQUIRED] = None
 
 
 @action(
@@ -293,7 +305,7 @@ async def _announce(request, name, device):
 class DeviceDelete(Fields, tag="device/delete"):
     """``deviceId``."""
 
-    device_id: str | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
 
 
 @action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"), audit=Written(Device, "fields.device_id"))

@@ -4,7 +4,9 @@ nothing of the kind.
 
 from __future__ import annotations
 
-from msgspec import UNSET, Raw
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
@@ -21,7 +23,8 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Device, DeviceToken
 from dhtwisted.wire.fields import Fields, Integer
-from dhtwisted.wire.resources import More, Resource
+from dhtwisted.wire.members import DeviceId, More, Skip, TakeOfAll, Time
+from dhtwisted.wire.resources import Resource
 from dhtwisted.wire.timestamps import format_timestamp
 
 _ALL = Raw(b'"*"')
@@ -68,20 +71,20 @@ async def _insert(server, record: DeviceToken) -> DeviceToken:
 class TokenList(Fields, tag="token/list"):
     """``deviceId``: of this device alone; and a page: ``take``, ``skip``."""
 
-    device_id: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    device_id: Annotated[str | None, Meta(description="only tokens for this device. Default: for any")] = None
+    take: TakeOfAll | None = None
+    skip: Skip | None = None
 
 
 class DeviceTokenResource(Resource):
     """What is kept of a pair of tokens for one device; never the tokens themselves."""
 
-    id: int
-    device_id: str
-    user_id: int
-    label: str | None
-    created: str
-    expires: str
+    id: Annotated[int, Meta(description="id of the tokens, for `token/revoke`")]
+    device_id: DeviceId
+    user_id: Annotated[int, Meta(description="id of the user")]
+    label: Annotated[str | None, Meta(description="the name that was given to them")]
+    created: Annotated[Time, Meta(description="when they were created")]
+    expires: Annotated[Time, Meta(description="when the last of them expires")]
 
     @classmethod
     def of(cls, record: DeviceToken):
@@ -99,7 +102,7 @@ class DeviceTokenResource(Resource):
 class DeviceTokens(Resource):
     """The reply's member."""
 
-    tokens: list[DeviceTokenResource]
+    tokens: Annotated[list[DeviceTokenResource], Meta(description="the records of tokens for one device, the oldest first")]
     more: More = UNSET
 
 
@@ -121,7 +124,7 @@ async def token_list(request) -> DeviceTokens:
 class TokenRevoke(Fields, tag="token/revoke"):
     """``tokenId``, as ``token/list`` has it."""
 
-    token_id: Integer | None = None
+    token_id: Annotated[Integer | None, Meta(description="an id from `token/list`")] = None
 
 
 @action(TokenRevoke, Permission.MANAGE_TOKEN, rest=Route("DELETE", "/token/{tokenId}"), audit=Written(DeviceToken, "fields.token_id"))

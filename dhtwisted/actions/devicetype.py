@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import Annotated
 
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.groups import GroupChange, Grouping, NewGroup
@@ -12,8 +13,9 @@ from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission, Principal
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
 from dhtwisted.model import DeviceType
-from dhtwisted.wire.fields import Fields, Integer
-from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import REQUIRED, DeviceTypeId, ExactName, More, NamePattern, Skip, SortByIdOrName, SortOrder, Take
+from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource
 
 DEVICE_TYPES = Grouping(
     kind=DeviceType,
@@ -34,23 +36,23 @@ DEVICE_TYPES = Grouping(
 class DeviceTypeCount(Fields, tag="devicetype/count"):
     """Which device types: ``name`` (exact), ``namePattern`` (SQL LIKE)."""
 
-    name: str | None = None
-    name_pattern: str | None = None
+    name: ExactName | None = None
+    name_pattern: NamePattern | None = None
 
 
 class DeviceTypeList(DeviceTypeCount, tag="devicetype/list"):
     """The same, with order (``sortField``: ``id`` or ``name``) and page."""
 
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    sort_field: SortByIdOrName | None = None
+    sort_order: SortOrder | None = None
+    take: Take | None = None
+    skip: Skip | None = None
 
 
 class DeviceTypes(Resource):
     """The reply's member."""
 
-    device_types: list[GroupResource]
+    device_types: Annotated[list[GroupResource], Meta(description="the device types")]
     more: More = UNSET
 
 
@@ -69,13 +71,13 @@ async def devicetype_count(request) -> Count:
 class DeviceTypeGet(Fields, tag="devicetype/get"):
     """``deviceTypeId``."""
 
-    device_type_id: Integer | None = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
 
 
 class OneDeviceType(Resource):
     """The reply's member."""
 
-    device_type: GroupWithDevices
+    device_type: Annotated[GroupWithDevices, Meta(description="the device type")]
 
 
 @action(DeviceTypeGet, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/{deviceTypeId}"))
@@ -87,13 +89,13 @@ async def devicetype_get(request) -> OneDeviceType:
 class DeviceTypeInsert(Fields, tag="devicetype/insert"):
     """``deviceType``."""
 
-    device_type: NewGroup | None = None
+    device_type: Annotated[NewGroup | None, Meta(description="the device type"), REQUIRED] = None
 
 
 class InsertedDeviceType(Resource):
     """The reply's member."""
 
-    device_type: IdResource
+    device_type: Annotated[IdResource, Meta(description="the device type")]
 
 
 @action(
@@ -110,8 +112,8 @@ async def devicetype_insert(request) -> InsertedDeviceType:
 class DeviceTypeUpdate(Fields, tag="devicetype/update"):
     """``deviceTypeId`` and ``deviceType``."""
 
-    device_type_id: Integer | None = None
-    device_type: GroupChange | None = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
+    device_type: Annotated[GroupChange | None, Meta(description="the change of the device type"), REQUIRED] = None
 
 
 @action(
@@ -128,8 +130,8 @@ async def devicetype_update(request):
 class DeviceTypeDelete(Fields, tag="devicetype/delete"):
     """``deviceTypeId``; ``force``: with its devices."""
 
-    device_type_id: Integer | None = None
-    force: bool | None = None
+    device_type_id: Annotated[DeviceTypeId | None, REQUIRED] = None
+    force: Annotated[bool | None, Meta(description="delete its devices too; without this, one that has devices is not deleted")] = None
 
 
 @action(

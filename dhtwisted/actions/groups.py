@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
+
+from msgspec import Meta
 
 from dhtwisted.actions.device import delete_device
 from dhtwisted.actions.lists import answer_list, entity_pages
@@ -13,6 +16,7 @@ from dhtwisted.core.rules import LONGEST, check_group, check_text
 from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
 from dhtwisted.model import Device, EntityQuery, User, Without
 from dhtwisted.wire.fields import Integer, Members
+from dhtwisted.wire.members import REQUIRED, Description, Label
 from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, NestedDeviceResource
 
 SORT_FIELDS = {"id": "id", "name": "name"}
@@ -21,16 +25,16 @@ SORT_FIELDS = {"id": "id", "name": "name"}
 class NewGroup(Members):
     """A network or device type to be made: ``name`` of 1 to 128 characters, ``description`` of up to 128."""
 
-    id: Integer | None = None
-    name: str | None = None
-    description: str | None = None
+    id: Annotated[Integer | None, Meta(description="must be absent", extra_json_schema={"const": None})] = None
+    name: Annotated[Label | None, Meta(description="the name; no other one may have it"), REQUIRED] = None
+    description: Annotated[Description | None, Meta(description="any text")] = None
 
 
 class GroupChange(Members):
     """What is to be changed of a network or device type; the rest stays."""
 
-    name: str | None = None
-    description: str | None = None
+    name: Annotated[Label | None, Meta(description="the name; no other one may have it. Unchanged if absent")] = None
+    description: Annotated[Description | None, Meta(description="any text. Unchanged if absent")] = None
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ REST, with which firmware and test tools find the WebSocket (REST reference, sec
 
 from __future__ import annotations
 
-from msgspec import field
+from typing import Annotated
+
+from msgspec import Meta, field
 
 from dhtwisted.actions.table import Route, action, endpoint
 from dhtwisted.core.client import IPollingClient, ISubscriber
 from dhtwisted.core.server import API_VERSION
 from dhtwisted.model import Device, EntityQuery, User
 from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import Time
 from dhtwisted.wire.resources import Resource
 from dhtwisted.wire.timestamps import format_timestamp
 
@@ -24,15 +27,15 @@ class ServerInfo(Fields, tag="server/info"):
 class ApiInfo(Resource):
     """Exactly these three: the official suite compares the list of members."""
 
-    api_version: str
-    server_timestamp: str
-    rest_server_url: str
+    api_version: Annotated[str, Meta(description="version of the DeviceHive API")]
+    server_timestamp: Annotated[Time, Meta(description="the time of the server")]
+    rest_server_url: Annotated[str, Meta(description="URL of the REST API")]
 
 
 class Info(Resource):
     """The reply's member."""
 
-    info: ApiInfo
+    info: Annotated[ApiInfo, Meta(description="about the server")]
 
 
 @action(ServerInfo)
@@ -57,9 +60,9 @@ class RestInfo(Fields, tag="info"):
 class RestApiInfo(Resource):
     """Exactly these three: a REST client is told of the WebSocket, a WebSocket client of REST, and nobody of both."""
 
-    api_version: str
-    server_timestamp: str
-    web_socket_server_url: str
+    api_version: Annotated[str, Meta(description="version of the DeviceHive API")]
+    server_timestamp: Annotated[Time, Meta(description="the time of the server")]
+    web_socket_server_url: Annotated[str, Meta(description="URL of the WebSocket")]
 
 
 @endpoint(RestInfo, rest=Route("GET", "/info"))
@@ -79,14 +82,14 @@ class ServerCacheInfo(Fields, tag="server/cacheInfo"):
 class CacheInfoResource(Resource):
     """Exactly these two; ``cacheStats`` is a text."""
 
-    server_timestamp: str
-    cache_stats: str
+    server_timestamp: Annotated[Time, Meta(description="the time of the server")]
+    cache_stats: Annotated[str, Meta(description="a text; only authenticated clients see the numbers")]
 
 
 class CacheInfo(Resource):
     """The reply's member."""
 
-    cache_info: CacheInfoResource
+    cache_info: Annotated[CacheInfoResource, Meta(description="about the cache of the server")]
 
 
 @action(ServerCacheInfo, rest=Route("GET", "/info/cache"))
@@ -107,14 +110,14 @@ class ClusterInfoRequest(Fields, tag="cluster/info"):
 class ClusterInfoResource(Resource):
     """Exactly these two, with dots in their names. There is no such cluster, and the Go client takes no empty text."""
 
-    bootstrap_servers: str = field(name="bootstrap.servers", default=NO_CLUSTER)
-    zookeeper_connect: str = field(name="zookeeper.connect", default=NO_CLUSTER)
+    bootstrap_servers: Annotated[str, Meta(description="always `none`")] = field(name="bootstrap.servers", default=NO_CLUSTER)
+    zookeeper_connect: Annotated[str, Meta(description="always `none`")] = field(name="zookeeper.connect", default=NO_CLUSTER)
 
 
 class ClusterInfo(Resource):
     """The reply's member."""
 
-    cluster_info: ClusterInfoResource
+    cluster_info: Annotated[ClusterInfoResource, Meta(description="about the cluster")]
 
 
 @action(ClusterInfoRequest, rest=Route("GET", "/info/config/cluster"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import Annotated
 
-from msgspec import UNSET
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.groups import GroupChange, Grouping, NewGroup
@@ -12,8 +13,9 @@ from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission, Principal
 from dhtwisted.errors import MissingNetwork, MissingNetworkId, NetworkNameTaken, NetworkNotEmpty, NetworkNotFound
 from dhtwisted.model import Network
-from dhtwisted.wire.fields import Fields, Integer
-from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, IdResource, More, Resource
+from dhtwisted.wire.fields import Fields
+from dhtwisted.wire.members import REQUIRED, ExactName, More, NamePattern, NetworkId, Skip, SortByIdOrName, SortOrder, Take
+from dhtwisted.wire.resources import Count, GroupResource, GroupWithDevices, IdResource, Resource
 
 NETWORKS = Grouping(
     kind=Network,
@@ -34,23 +36,23 @@ NETWORKS = Grouping(
 class NetworkCount(Fields, tag="network/count"):
     """Which networks: ``name`` (exact), ``namePattern`` (SQL LIKE)."""
 
-    name: str | None = None
-    name_pattern: str | None = None
+    name: ExactName | None = None
+    name_pattern: NamePattern | None = None
 
 
 class NetworkList(NetworkCount, tag="network/list"):
     """The same, with order (``sortField``: ``id`` or ``name``) and page."""
 
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    sort_field: SortByIdOrName | None = None
+    sort_order: SortOrder | None = None
+    take: Take | None = None
+    skip: Skip | None = None
 
 
 class Networks(Resource):
     """The reply's member."""
 
-    networks: list[GroupResource]
+    networks: Annotated[list[GroupResource], Meta(description="the networks")]
     more: More = UNSET
 
 
@@ -69,13 +71,13 @@ async def network_count(request) -> Count:
 class NetworkGet(Fields, tag="network/get"):
     """``networkId``."""
 
-    network_id: Integer | None = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
 
 
 class OneNetwork(Resource):
     """The reply's member."""
 
-    network: GroupWithDevices
+    network: Annotated[GroupWithDevices, Meta(description="the network")]
 
 
 @action(NetworkGet, Permission.GET_NETWORK, rest=Route("GET", "/network/{networkId}"))
@@ -87,13 +89,13 @@ async def network_get(request) -> OneNetwork:
 class NetworkInsert(Fields, tag="network/insert"):
     """``network``."""
 
-    network: NewGroup | None = None
+    network: Annotated[NewGroup | None, Meta(description="the network"), REQUIRED] = None
 
 
 class InsertedNetwork(Resource):
     """The reply's member."""
 
-    network: IdResource
+    network: Annotated[IdResource, Meta(description="the network")]
 
 
 @action(NetworkInsert, Permission.MANAGE_NETWORK, rest=Route("POST", "/network", body="network", status=201), audit=Written(Network))
@@ -105,8 +107,8 @@ async def network_insert(request) -> InsertedNetwork:
 class NetworkUpdate(Fields, tag="network/update"):
     """``networkId`` and ``network``."""
 
-    network_id: Integer | None = None
-    network: GroupChange | None = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
+    network: Annotated[GroupChange | None, Meta(description="the change of the network"), REQUIRED] = None
 
 
 @action(
@@ -123,8 +125,8 @@ async def network_update(request):
 class NetworkDelete(Fields, tag="network/delete"):
     """``networkId``; ``force``: with its devices."""
 
-    network_id: Integer | None = None
-    force: bool | None = None
+    network_id: Annotated[NetworkId | None, REQUIRED] = None
+    force: Annotated[bool | None, Meta(description="delete its devices too; without this, one that has devices is not deleted")] = None
 
 
 @action(NetworkDelete, Permission.MANAGE_NETWORK, rest=Route("DELETE", "/network/{networkId}"), audit=Written(Network, "fields.network_id"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Annotated
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.actions.lookups import (
@@ -31,38 +32,56 @@ from dhtwisted.errors import (
 )
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import Device, Event, Notification, payload_size
-from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, NotificationId, Timestamp
+from dhtwisted.wire.fields import ABSENT, Fields, Members, NotificationId, Timestamp
+from dhtwisted.wire.members import (
+    REQUIRED,
+    DeviceId,
+    MessageName,
+    MessageNames,
+    MessageOrder,
+    MessageSkip,
+    MessageTake,
+    More,
+    OwnTime,
+    Payload,
+)
 from dhtwisted.wire.payloads import payload
-from dhtwisted.wire.resources import More, NotificationResource, Resource
+from dhtwisted.wire.resources import NotificationResource, Resource
 from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewNotification(Members):
     """A notification to be inserted; ``notification`` is its name, ``parameters`` any JSON."""
 
-    notification: str | None = None
-    parameters: Raw = ABSENT
-    timestamp: Timestamp | None = None
+    notification: Annotated[MessageName | None, Meta(description="name of the notification"), REQUIRED] = None
+    parameters: Payload = ABSENT
+    timestamp: Annotated[
+        Timestamp | None,
+        Meta(
+            description="the notification's own time, such as the time of a measurement; it may be long ago. If it is absent, or "
+            "more than a minute ahead of the server, the server uses its own time"
+        ),
+    ] = None
 
 
 class NotificationInsert(Fields, tag="notification/insert"):
     """``deviceId`` and ``notification``."""
 
-    device_id: str | None = None
-    notification: NewNotification | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    notification: Annotated[NewNotification | None, Meta(description="the notification"), REQUIRED] = None
 
 
 class InsertedNotificationResource(Resource):
     """What the server added; exactly these members."""
 
-    id: int
-    timestamp: str
+    id: Annotated[int, Meta(description="id of the notification")]
+    timestamp: OwnTime
 
 
 class InsertedNotification(Resource):
     """The reply's member."""
 
-    notification: InsertedNotificationResource
+    notification: Annotated[InsertedNotificationResource, Meta(description="the notification")]
 
 
 @action(
@@ -123,14 +142,14 @@ async def readable_device(request, device_id):
 class NotificationGet(Fields, tag="notification/get"):
     """``deviceId`` and ``notificationId``."""
 
-    device_id: str | None = None
-    notification_id: NotificationId | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    notification_id: Annotated[NotificationId | None, Meta(description="id of the notification"), REQUIRED] = None
 
 
 class OneNotification(Resource):
     """The reply's member."""
 
-    notification: NotificationResource
+    notification: Annotated[NotificationResource, Meta(description="the notification")]
 
 
 @action(NotificationGet, Permission.GET_DEVICE_NOTIFICATION, rest=Route("GET", "/device/{deviceId}/notification/{notificationId}"))
@@ -149,21 +168,21 @@ async def notification_get(request) -> OneNotification:
 class NotificationList(Fields, tag="notification/list"):
     """``deviceId``, and which: ``start`` and ``end`` (exclusive), ``notification`` (one name) or ``names``."""
 
-    device_id: str | None = None
-    start: Timestamp | None = None
-    end: Timestamp | None = None
-    notification: str | None = None
-    names: list[str] | None = None
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    start: Annotated[Timestamp | None, Meta(description="only later than this")] = None
+    end: Annotated[Timestamp | None, Meta(description="only earlier than this")] = None
+    notification: Annotated[str | None, Meta(description="only with this name; `names` is ignored then")] = None
+    names: MessageNames | None = None
+    sort_field: Annotated[str | None, Meta(description="what to sort by", extra_json_schema={"enum": ["timestamp", "notification"]})] = None
+    sort_order: MessageOrder | None = None
+    take: MessageTake | None = None
+    skip: MessageSkip | None = None
 
 
 class Notifications(Resource):
     """The reply's member."""
 
-    notifications: list[NotificationResource]
+    notifications: Annotated[list[NotificationResource], Meta(description="the notifications")]
     more: More = UNSET
 
 

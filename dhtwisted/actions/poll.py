@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from operator import attrgetter
+from typing import Annotated
 
+from msgspec import Meta
 from msgspec.structs import replace
 from twisted.internet.task import deferLater
 
@@ -23,7 +25,8 @@ from dhtwisted.core.polls import Poll
 from dhtwisted.core.replay import few_devices
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
 from dhtwisted.model import Command, Device, MessageQuery, payload_size
-from dhtwisted.wire.fields import Fields, Integer
+from dhtwisted.wire.fields import Fields, Timestamp
+from dhtwisted.wire.members import REQUIRED, CommandId, DeviceId, PollLimit, WaitTimeout
 from dhtwisted.wire.resources import CommandResource, NotificationResource
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 30, 60
@@ -47,7 +50,15 @@ class NotificationPoll(NotificationSubscribe, tag="notification/poll"):
     (100; 0 for all). ``waitTimeout``: 0 to 60 seconds, 30 when absent.
     """
 
-    wait_timeout: Integer | None = None
+    timestamp: Annotated[
+        Timestamp | None,
+        Meta(
+            description="only messages later than this; a time that the client of a message gave counts. For the next poll, use "
+            "the `timestamp` of the last notification. Default: now"
+        ),
+    ] = None
+    limit: PollLimit | None = None
+    wait_timeout: WaitTimeout | None = None
 
 
 class CommandPoll(CommandSubscribe, tag="command/poll"):
@@ -56,7 +67,16 @@ class CommandPoll(CommandSubscribe, tag="command/poll"):
     when absent.
     """
 
-    wait_timeout: Integer | None = None
+    timestamp: Annotated[
+        Timestamp | None,
+        Meta(
+            description="only messages later than this; a time that the client of a message gave counts. For the next poll, use "
+            "the `timestamp` of the last command, or its `lastUpdated` if you poll for updates; otherwise the same "
+            "commands come again. Default: now"
+        ),
+    ] = None
+    limit: PollLimit | None = None
+    wait_timeout: WaitTimeout | None = None
 
 
 @endpoint(
@@ -97,9 +117,9 @@ async def notification_poll(request) -> Notifications:
 class CommandWait(Fields, tag="command/wait"):
     """``deviceId``, ``commandId``; ``waitTimeout``: 0 to 60 seconds, 30 when absent."""
 
-    device_id: str | None = None
-    command_id: Integer | None = None
-    wait_timeout: Integer | None = None
+    device_id: Annotated[DeviceId | None, REQUIRED] = None
+    command_id: Annotated[CommandId | None, REQUIRED] = None
+    wait_timeout: WaitTimeout | None = None
 
 
 @endpoint(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
 from msgspec.structs import replace
 
 from dhtwisted.errors import InvalidCredentials
 from dhtwisted.model import ACTIVE, Claims, User
+from dhtwisted.wire.members import AccessTokenText
 from dhtwisted.wire.resources import Resource
 
 REFRESH_HEADER = "X-Refresh-Token"
@@ -19,8 +23,8 @@ class RenewedTokens(Resource):
     good one.
     """
 
-    access_token: str
-    refresh_token: str | None = None
+    access_token: AccessTokenText
+    refresh_token: Annotated[str | None, Meta(description="a refresh token: for `token/refresh`")] = None
 
 
 def renewed_tokens(request, before: User, after: User) -> RenewedTokens | None:

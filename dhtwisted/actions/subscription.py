@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET
+from typing import Annotated
+
+from msgspec import UNSET, Meta
 from msgspec.structs import replace
 
 from dhtwisted.actions.lists import Given, answer_list
@@ -25,7 +27,8 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import Command, DeviceType, EntityQuery, MessageQuery, Network, Notification
 from dhtwisted.wire.fields import MAX_SUBSCRIPTION_LIST, NULL, Fields, Integer, Timestamp
-from dhtwisted.wire.resources import More, Resource
+from dhtwisted.wire.members import AT_MOST, DeviceId, MessageNames, More, Skip, TakeOfAll, Time
+from dhtwisted.wire.resources import Resource
 from dhtwisted.wire.timestamps import format_timestamp
 
 
@@ -35,25 +38,35 @@ class NotificationSubscribe(Fields, tag="notification/subscribe"):
     With ``timestamp``, stored messages from then on are sent first, at most the newest ``limit`` of them.
     """
 
-    device_id: str | None = None
-    device_ids: list[str] | None = None
-    network_ids: list[Integer] | None = None
-    device_type_ids: list[Integer] | None = None
-    names: list[str] | None = None
-    timestamp: Timestamp | None = None
-    limit: Integer | None = None
+    device_id: DeviceId | None = None
+    device_ids: Annotated[
+        list[DeviceId] | None, Meta(description="the older form of `deviceId`; ignored if `deviceId` is given", extra_json_schema=AT_MOST)
+    ] = None
+    network_ids: Annotated[list[Integer] | None, Meta(description="only from these networks", extra_json_schema=AT_MOST)] = None
+    device_type_ids: Annotated[list[Integer] | None, Meta(description="only from these device types", extra_json_schema=AT_MOST)] = None
+    names: Annotated[MessageNames | None, Meta(description="only with one of these names", extra_json_schema=AT_MOST)] = None
+    timestamp: Annotated[
+        Timestamp | None,
+        Meta(
+            description="first send the stored messages from this time on; a time that the client of a message gave counts. "
+            "Default: send none of them"
+        ),
+    ] = None
+    limit: Annotated[
+        Integer | None, Meta(description="send at most so many stored messages, the newest", extra_json_schema={"minimum": 0})
+    ] = None
 
 
 class CommandSubscribe(NotificationSubscribe, tag="command/subscribe"):
     """Which commands, as in ``notification/subscribe``; ``returnUpdatedCommands``: only updates instead of only inserts."""
 
-    return_updated_commands: bool | None = None
+    return_updated_commands: Annotated[bool | None, Meta(description="send updates of commands instead of new commands")] = None
 
 
 class Subscribed(Resource):
     """The reply's member: a positive integer below 2**53."""
 
-    subscription_id: int
+    subscription_id: Annotated[int, Meta(description="id of the subscription; every event has it")]
 
 
 @action(CommandSubscribe, Permission.GET_DEVICE_COMMAND)
@@ -206,13 +219,15 @@ def _replay(request, subscription, since):
 class CommandUnsubscribe(Fields, tag="command/unsubscribe"):
     """``subscriptionId``; absent: all of this kind."""
 
-    subscription_id: Integer | None = None
+    subscription_id: Annotated[Integer | None, Meta(description="id of the subscription. Default: all subscriptions to commands")] = None
 
 
 class NotificationUnsubscribe(Fields, tag="notification/unsubscribe"):
     """``subscriptionId``; absent: all of this kind."""
 
-    subscription_id: Integer | None = None
+    subscription_id: Annotated[Integer | None, Meta(description="id of the subscription. Default: all subscriptions to notifications")] = (
+        None
+    )
 
 
 @action(CommandUnsubscribe, Permission.GET_DEVICE_COMMAND)
@@ -241,27 +256,27 @@ def _unsubscribe(request, kind):
 class SubscriptionList(Fields, tag="subscription/list"):
     """``type``: ``command`` or ``notification``; absent: both. And a page: ``take``, ``skip``."""
 
-    type: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    type: Annotated[str | None, Meta(description="only subscriptions to this: `command` or `notification`")] = None
+    take: TakeOfAll | None = None
+    skip: Skip | None = None
 
 
 class SubscriptionResource(Resource):
     """A subscription with its filter as it was given (section 5.9)."""
 
-    subscription_id: int
-    type: str
-    device_id: str | None
-    network_ids: list[int] | None
-    device_type_ids: list[int] | None
-    names: list[str] | None
-    timestamp: str | None
+    subscription_id: Annotated[int, Meta(description="id of the subscription; every event has it")]
+    type: Annotated[str, Meta(description="`command` or `notification`")]
+    device_id: DeviceId | None
+    network_ids: Annotated[list[int] | None, Meta(description="only from these networks", extra_json_schema=AT_MOST)]
+    device_type_ids: Annotated[list[int] | None, Meta(description="only from these device types", extra_json_schema=AT_MOST)]
+    names: MessageNames | None
+    timestamp: Annotated[Time | None, Meta(description="the time in the request")]
 
 
 class Subscriptions(Resource):
     """The reply's member."""
 
-    subscriptions: list[SubscriptionResource]
+    subscriptions: Annotated[list[SubscriptionResource], Meta(description="the subscriptions of this connection")]
     more: More = UNSET
 
 

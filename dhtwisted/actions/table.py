@@ -8,6 +8,8 @@ from typing import get_args, get_origin, get_type_hints
 
 import msgspec
 
+from dhtwisted.wire.declared import plain_type
+
 ACTIONS: dict[str, Action] = {}
 """What WebSocket clients can ask for, by its wire name."""
 
@@ -121,8 +123,8 @@ def _only_object(reply):
     fields = [field for field in msgspec.structs.fields(reply) if field.name != MORE] if reply is not None else ()
     if len(fields) != 1:
         return None
-    plain = get_origin(fields[0].type) or fields[0].type
-    return fields[0].name if plain is list or issubclass(plain, msgspec.Struct) else None
+    plain = plain_type(fields[0].type)
+    return fields[0].name if get_origin(plain) is list or issubclass(plain, msgspec.Struct) else None
 
 
 def action(fields, *permissions, rest=(), overlaps=False, own_token=False, audit=None):

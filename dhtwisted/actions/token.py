@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Raw
+from msgspec import Meta
 
 from dhtwisted.actions.audit import MadeTokens
 from dhtwisted.actions.device_token import bind, fill_for_device
@@ -31,6 +33,7 @@ from dhtwisted.errors import (
 from dhtwisted.model import ACTIVE, Claims, User
 from dhtwisted.wire.fields import Fields, Integer, Members, Timestamp, milliseconds
 from dhtwisted.wire.json_faults import fault
+from dhtwisted.wire.members import REQUIRED, AccessTokenText, DeviceId, Label, PermissionName, RightsId
 from dhtwisted.wire.resources import Resource
 
 MOST_ACTIONS = 1000
@@ -40,14 +43,14 @@ NO_PERMISSION = frozenset({Permission.NONE})
 class Token(Fields, tag="token"):
     """``login`` and ``password``."""
 
-    login: str | None = None
-    password: str | None = None
+    login: Annotated[str | None, Meta(description="the login of the user", extra_json_schema={"pattern": r"\S"}), REQUIRED] = None
+    password: Annotated[str | None, Meta(description="the password of the user", extra_json_schema={"minLength": 1}), REQUIRED] = None
 
 
 class TokenRefresh(Fields, tag="token/refresh"):
     """``refreshToken``."""
 
-    refresh_token: str | None = None
+    refresh_token: Annotated[str | None, Meta(description="a refresh token", extra_json_schema={"minLength": 1}), REQUIRED] = None
 
 
 class TokenPayload(Members):
@@ -57,33 +60,39 @@ class TokenPayload(Members):
     ``label``, what they are called in ``token/list``.
     """
 
-    user_id: Integer | None = None
-    actions: list[Raw] | None = None
-    network_ids: list[str] | None = None
-    device_type_ids: list[str] | None = None
-    expiration: Timestamp | None = None
-    refresh_expiration: Timestamp | None = None
-    device_id: str | None = None
-    label: str | None = None
+    user_id: Annotated[Integer | None, Meta(description="id of the user who the tokens are for"), REQUIRED] = None
+    actions: Annotated[list[PermissionName] | None, Meta(description="names or numbers of permissions; `*` means all. Default: none")] = (
+        None
+    )
+    network_ids: Annotated[list[RightsId] | None, Meta(description="ids of networks; `*` means all. Default: none")] = None
+    device_type_ids: Annotated[
+        list[RightsId] | None, Meta(description="ids of device types; `*` means all. Default: all that the user may use")
+    ] = None
+    expiration: Annotated[Timestamp | None, Meta(description="when both tokens expire. Default: as after a login")] = None
+    refresh_expiration: Annotated[Timestamp | None, Meta(description="when the refresh token expires. Default: `expiration`")] = None
+    device_id: Annotated[
+        DeviceId | None, Meta(description="the tokens are valid for this device only; it need not exist yet. Default: any device")
+    ] = None
+    label: Annotated[Label | None, Meta(description="the name of the tokens in `token/list`; only together with `deviceId`")] = None
 
 
 class TokenCreate(Fields, tag="token/create"):
     """``payload``."""
 
-    payload: TokenPayload | None = None
+    payload: Annotated[TokenPayload | None, Meta(description="the rights of the tokens"), REQUIRED] = None
 
 
 class Tokens(Resource):
     """An access token and a refresh token."""
 
-    access_token: str
-    refresh_token: str
+    access_token: AccessTokenText
+    refresh_token: Annotated[str, Meta(description="a refresh token: for `token/refresh`")]
 
 
 class AccessToken(Resource):
     """An access token."""
 
-    access_token: str
+    access_token: AccessTokenText
 
 
 @action(Token, rest=Route("POST", "/token", body=WHOLE, status=201), audit=MadeTokens())

@@ -8,8 +8,9 @@ and lays no hand on theirs: they would be one themselves by the next login. ``co
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
@@ -33,8 +34,25 @@ from dhtwisted.errors import (
 )
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, EntityQuery, Network, Raised, User, fold_login
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
+from dhtwisted.wire.members import (
+    REQUIRED,
+    ChangedClientData,
+    ClientData,
+    IntroReviewed,
+    Login,
+    More,
+    Password,
+    Role,
+    ShortText,
+    Skip,
+    SortOrder,
+    Status,
+    Take,
+    Text,
+    UserId,
+)
 from dhtwisted.wire.payloads import payload
-from dhtwisted.wire.resources import Count, GroupResource, InsertedUserResource, More, QuotaUse, Resource, UserResource, UserWithNetworks
+from dhtwisted.wire.resources import Count, GroupResource, InsertedUserResource, QuotaUse, Resource, UserResource, UserWithNetworks
 
 SORT_FIELDS = {"id": "id", "login": "login"}
 
@@ -42,25 +60,28 @@ SORT_FIELDS = {"id": "id", "login": "login"}
 class UserCount(Fields, tag="user/count"):
     """Which users: ``login`` (exact), ``loginPattern`` (SQL LIKE; ``login`` does not count then), ``role``, ``status``."""
 
-    login: str | None = None
-    login_pattern: str | None = None
-    role: Integer | None = None
-    status: Integer | None = None
+    login: Annotated[str | None, Meta(description="only with exactly this login")] = None
+    login_pattern: Annotated[
+        ShortText | None,
+        Meta(description="only logins that match this pattern: `%` is any text, `_` is any one character; `login` is ignored then"),
+    ] = None
+    role: Annotated[Integer | None, Meta(description="only with this role")] = None
+    status: Annotated[Integer | None, Meta(description="only with this status")] = None
 
 
 class UserList(UserCount, tag="user/list"):
     """The same, with order (``sortField``: ``id`` or ``login``) and page."""
 
-    sort_field: str | None = None
-    sort_order: str | None = None
-    take: Integer | None = None
-    skip: Integer | None = None
+    sort_field: Annotated[str | None, Meta(description="what to sort by", extra_json_schema={"enum": ["id", "login"]})] = None
+    sort_order: SortOrder | None = None
+    take: Take | None = None
+    skip: Skip | None = None
 
 
 class Users(Resource):
     """The reply's member."""
 
-    users: list[UserResource]
+    users: Annotated[list[UserResource], Meta(description="the users")]
     more: More = UNSET
 
 
@@ -93,13 +114,13 @@ async def _conditions(request):
 class UserGet(Fields, tag="user/get"):
     """``userId``."""
 
-    user_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
 
 
 class OneUser(Resource):
     """The reply's member."""
 
-    user: UserWithNetworks
+    user: Annotated[UserWithNetworks, Meta(description="the user")]
 
 
 @action(UserGet, Permission.MANAGE_USER, rest=Route("GET", "/user/{userId}"))
@@ -118,7 +139,7 @@ class UserGetCurrent(Fields, tag="user/getCurrent"):
 class CurrentUser(Resource):
     """The reply's member."""
 
-    current: UserWithNetworks
+    current: Annotated[UserWithNetworks, Meta(description="the user who asks")]
 
 
 @action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
@@ -166,30 +187,37 @@ class UserChange(Members):
     ``data``: any JSON, null clears it; an empty ``password`` is none.
     """
 
-    login: str | None = None
-    password: str | None = None
-    role: Integer | None = None
-    status: Integer | None = None
-    data: Raw = ABSENT
-    intro_reviewed: bool | None = None
+    login: Login | None = None
+    password: Password | None = None
+    role: Role | None = None
+    status: Status | None = None
+    data: ChangedClientData = ABSENT
+    intro_reviewed: IntroReviewed | None = None
 
 
 class NewUser(UserChange):
     """A user to be made: ``login``, ``password`` and ``role`` are required."""
 
-    all_device_types_available: bool | None = None
+    login: Annotated[Login | None, REQUIRED] = None
+    password: Annotated[Password | None, REQUIRED] = None
+    role: Annotated[Role | None, REQUIRED] = None
+    status: Annotated[Status | None, Meta(description="0: active, 1: locked out, 2: disabled. Default: 0")] = None
+    data: ClientData = ABSENT
+    all_device_types_available: Annotated[
+        bool | None, Meta(description="whether the user may use every device type, also future ones. Default: true")
+    ] = None
 
 
 class UserInsert(Fields, tag="user/insert"):
     """``user``."""
 
-    user: NewUser | None = None
+    user: Annotated[NewUser | None, Meta(description="the user"), REQUIRED] = None
 
 
 class InsertedUser(Resource):
     """The reply's member."""
 
-    user: InsertedUserResource
+    user: Annotated[InsertedUserResource, Meta(description="the user")]
 
 
 @action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201), audit=Written(User))
@@ -232,9 +260,11 @@ def _manages_administrators(request):
 class UserUpdate(Fields, tag="user/update"):
     """``userId`` and ``user``; ``refreshToken``, to be replaced with the access token when one's own password changes."""
 
-    user_id: Integer | None = None
-    user: UserChange | None = None
-    refresh_token: str | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
+    user: Annotated[UserChange | None, Meta(description="the change of the user"), REQUIRED] = None
+    refresh_token: Annotated[
+        Text | None, Meta(description="a refresh token of the user; the reply replaces it when the caller's own new password ends it")
+    ] = None
 
 
 @action(
@@ -257,8 +287,10 @@ async def user_update(request) -> RenewedTokens | None:
 class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
     """``user``; ``refreshToken``, to be replaced with the access token when the password changes."""
 
-    user: UserChange | None = None
-    refresh_token: str | None = None
+    user: Annotated[UserChange | None, Meta(description="the change of the user"), REQUIRED] = None
+    refresh_token: Annotated[
+        Text | None, Meta(description="a refresh token of the user; the reply replaces it when the new password ends it")
+    ] = None
 
 
 @action(
@@ -331,7 +363,7 @@ async def _hashed(request, password):
 class UserDelete(Fields, tag="user/delete"):
     """``userId``."""
 
-    user_id: Integer | None = None
+    user_id: Annotated[UserId | None, REQUIRED] = None
 
 
 @action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"), audit=Written(User, "fields.user_id"))

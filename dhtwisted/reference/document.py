@@ -25,7 +25,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.reference.groups import GROUPS, group_of
 from dhtwisted.reference.members import members, published
-from dhtwisted.reference.schemas import Schemas, without_none
+from dhtwisted.reference.schemas import Schemas
 
 SCHEME = "accessToken"
 EVERYWHERE = (BadRequest, Unauthorized, InternalError, ServiceUnavailable)
@@ -138,7 +138,7 @@ def _parameters(schemas, action, route):
             continue
         place = "header" if header else "path" if name in route.places else "query"
         parameter = {"name": header or name, "in": place}
-        schema = schemas.of_member(action.fields, field, may_be_null=False)
+        schema = schemas.of_member(field, may_be_null=False)
         meaning = schema.pop("description", None)
         parameter |= {"description": meaning} if meaning else {}
         parameter |= {"required": True} if name in route.places else {}
@@ -152,7 +152,7 @@ def _body(schemas, action, route):
         schema = schemas.of_struct(action.fields, hidden=route.places)
     else:
         field = next(field for field in members(action.fields) if field.encode_name == route.body)
-        schema = schemas.of(without_none(field.type))
+        schema = schemas.of_value(field.type)
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
@@ -167,7 +167,7 @@ def _responses(schemas, action, route):
         responses["204"] = {"description": "Nothing to tell" if action.reply is not None and not route.reply_headers else "Success"}
     if route.reply_headers:
         responses["204"]["headers"] = {
-            route.reply_headers[field.encode_name]: {"schema": schemas.of_member(action.reply, field, may_be_null=False)}
+            route.reply_headers[field.encode_name]: {"schema": schemas.of_member(field, may_be_null=False)}
             for field in members(action.reply)
         }
     for kind in sorted(_errors(action, route), key=lambda kind: kind.code):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from types import NoneType, UnionType
-from typing import Union, get_args, get_origin
+from collections.abc import Collection
+from types import NoneType
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import Raw, Struct, UnsetType
+from msgspec.structs import FieldInfo
 
-from dhtwisted.reference.members import describe, members, required
+from dhtwisted.reference.members import members
+from dhtwisted.wire.declared import allows, is_required, meaning, notes, plain_type
 from dhtwisted.wire.fields import Timestamp
 from dhtwisted.wire.resources import Resource
 from dhtwisted.wire.timestamps import LATEST
+
+Schema = dict[str, Any]
+"""A JSON Schema."""
 
 SINCE_1970 = "^(19[7-9]|[2-9][0-9]{2})[0-9]-"
 GIVEN_TIMESTAMP = {
@@ -29,51 +35,57 @@ class Schemas:
     :ivar components: name -> schema.
     """
 
-    def __init__(self):
-        self.components = {}
-        self._kinds = {}
+    def __init__(self) -> None:
+        self.components: dict[str, Schema] = {}
+        self._kinds: dict[str, type[Struct]] = {}
 
-    def of(self, annotation):
+    def of(self, annotation: Any) -> Schema:
         """The schema of a declared type; a struct becomes a reference."""
-        if annotation is Raw:
+        schema = self.of_value(annotation)
+        return _nullable(schema) if allows(annotation, NoneType) else schema
+
+    def of_value(self, annotation: Any) -> Schema:
+        """The same for values other than null."""
+        schema = self._of_plain(plain_type(annotation))
+        for note in reversed(list(notes(annotation))):
+            bounds = {"minimum": note.ge, "maximum": note.le}
+            schema |= {name: bound for name, bound in bounds.items() if bound is not None} | (note.extra_json_schema or {})
+        return schema
+
+    def _of_plain(self, kind: Any) -> Schema:
+        if kind is Raw:
             return {}
-        if annotation is Timestamp:
+        if kind is Timestamp:
             return dict(GIVEN_TIMESTAMP)
-        if get_origin(annotation) in (Union, UnionType):
-            schema = self.of(without_none(annotation))
-            return _nullable(schema) if NoneType in get_args(annotation) else schema
-        if get_origin(annotation) is list:
-            return {"type": "array", "items": self.of(get_args(annotation)[0])}
-        if get_origin(annotation) is dict:
-            return {"type": "object", "additionalProperties": self.of(get_args(annotation)[1])}
-        if isinstance(annotation, type) and issubclass(annotation, Struct):
-            return self._reference(annotation)
-        return msgspec.json.schema(annotation)
+        if get_origin(kind) is list:
+            return {"type": "array", "items": self.of(get_args(kind)[0])}
+        if get_origin(kind) is dict:
+            return {"type": "object", "additionalProperties": self.of(get_args(kind)[1])}
+        return self._reference(kind) if issubclass(kind, Struct) else msgspec.json.schema(kind)
 
-    def of_member(self, kind, field, may_be_null=True):
-        """The schema of one member, with what :mod:`~dhtwisted.reference.members` knows of it."""
-        meaning, keywords = describe(kind, field.encode_name)
-        schema = _narrowed(self.of(without_none(field.type)), keywords)
-        if may_be_null and NoneType in get_args(field.type):
-            schema = _nullable(schema)
-        return schema | {"description": meaning} if meaning else schema
+    def of_member(self, field: FieldInfo, may_be_null: bool = True) -> Schema:
+        """The schema of one member, with its meaning."""
+        schema = (self.of if may_be_null else self.of_value)(field.type)
+        description = meaning(field.type)
+        return schema | {"description": description} if description else schema
 
-    def of_struct(self, kind, hidden=()):
+    def of_struct(self, kind: type[Struct], hidden: Collection[str] = ()) -> Schema:
         """The schema of an object.
 
         :param hidden: wire names of members that it does not have here.
         """
-        shown = [field for field in members(kind) if field.encode_name not in hidden]
-        needed = {field.encode_name for field in shown if not _may_be_absent(field)} if issubclass(kind, Resource) else required(kind)
-        properties = {}
-        for field in shown:
-            may_be_null = issubclass(kind, Resource) or field.encode_name not in needed
-            properties[field.encode_name] = self.of_member(kind, field, may_be_null)
-        schema = {"type": "object", "properties": properties}
-        names = [name for name in properties if name in needed]
-        return schema | {"required": names} if names else schema
+        is_reply = issubclass(kind, Resource)
+        properties, needed = {}, []
+        for field in members(kind):
+            if field.encode_name in hidden:
+                continue
+            is_needed = not allows(field.type, UnsetType) if is_reply else is_required(field.type)
+            properties[field.encode_name] = self.of_member(field, may_be_null=is_reply or not is_needed)
+            needed += [field.encode_name] if is_needed else []
+        schema: Schema = {"type": "object", "properties": properties}
+        return schema | {"required": needed} if needed else schema
 
-    def _reference(self, kind):
+    def _reference(self, kind: type[Struct]) -> Schema:
         name = kind.__name__.removesuffix("Resource")
         if name not in self._kinds:
             self._kinds[name] = kind
@@ -83,30 +95,13 @@ class Schemas:
         return {"$ref": f"#/components/schemas/{name}"}
 
 
-def without_none(annotation):
-    """A declared type without ``None``, and without what says that a member may be absent."""
-    if get_origin(annotation) not in (Union, UnionType):
-        return annotation
-    return next(choice for choice in get_args(annotation) if choice not in (NoneType, UnsetType))
+def without_container(annotation: Any) -> Any:
+    """The plain type of the elements of a list, or of the values of an object with any names; of all else that itself."""
+    kind = plain_type(annotation)
+    return plain_type(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else kind
 
 
-def without_container(annotation):
-    """The type of the elements of a list, or of the values of an object with any names; any other type as it is."""
-    return get_args(annotation)[-1] if get_origin(annotation) in (list, dict) else annotation
-
-
-def _may_be_absent(field):
-    return UnsetType in get_args(field.type)
-
-
-def _narrowed(schema, keywords):
-    """Add keywords; those for the elements of a list go to the elements."""
-    if "items" in keywords:
-        keywords = keywords | {"items": schema["items"] | keywords["items"]}
-    return schema | keywords
-
-
-def _nullable(schema):
+def _nullable(schema: Schema) -> Schema:
     if not schema:
         return schema
     if "anyOf" in schema:

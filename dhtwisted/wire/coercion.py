@@ -8,15 +8,15 @@ comes through unchanged on this way too.
 from __future__ import annotations
 
 import re
-import types
 from collections import namedtuple
 from functools import lru_cache
-from typing import Annotated, Union, get_args, get_origin
+from typing import get_args, get_origin
 
 import msgspec
 from msgspec import Raw
 
 from dhtwisted.errors import UNREADABLE, MalformedJson
+from dhtwisted.wire.declared import notes, plain_type
 from dhtwisted.wire.fields import Timestamp
 from dhtwisted.wire.json_faults import fault
 from dhtwisted.wire.timestamps import parse_timestamp
@@ -62,7 +62,7 @@ def misfit(annotation, raw, path):
     :param path: of the value in the request.
     :returns: a :class:`~dhtwisted.errors.BadRequest` whose detail names the innermost member at fault.
     """
-    plain = _plain(annotation)
+    plain = plain_type(annotation)
     try:
         _value(raw)
     except UNREADABLE:
@@ -130,7 +130,7 @@ def readers(kind):
 
 
 def _reader(field):
-    plain = _plain(field.type)
+    plain = plain_type(field.type)
     return Reader(field.name, field.type, plain, get_origin(plain) is list, _converter(field.type))
 
 
@@ -139,25 +139,13 @@ def _plan(kind):
     return tuple((field.encode_name, field.name, _converter(field.type)) for field in msgspec.structs.fields(kind))
 
 
-def _plain(annotation):
-    """Take ``Annotated`` and ``None`` away from a declared type."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(_plain(choice) for choice in get_args(annotation) if choice is not type(None))
-    return annotation
-
-
 def _error_of(annotation):
-    for choice in (annotation, *get_args(annotation)):
-        for note in getattr(choice, "__metadata__", ()):
-            if note.extra:
-                return note.extra["error"]
-    return MalformedJson
+    errors = (note.extra["error"] for note in notes(annotation) if note.extra and "error" in note.extra)
+    return next(errors, MalformedJson)
 
 
 def _converter(annotation):
-    plain = _plain(annotation)
+    plain = plain_type(annotation)
     if plain is Raw:
         return _to_raw
     if get_origin(plain) is list:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct
 
 from dhtwisted.model import Command, Device, DeviceType, Network, Notification, User
 from dhtwisted.wire.fields import NULL
+from dhtwisted.wire.members import LIFETIME, ClientData, DeviceId, IntroReviewed, LastUpdated, More, OwnTime, Payload, Result, Time
 from dhtwisted.wire.timestamps import format_timestamp
-
-More = bool | UnsetType
-"""Of what has a list in it: true when the list was cut; else it is not there. Its member is called ``more``."""
 
 
 class Resource(Struct, rename="camel", kw_only=True, gc=False):
@@ -19,24 +19,24 @@ class Resource(Struct, rename="camel", kw_only=True, gc=False):
 class Count(Resource):
     """How many there are."""
 
-    count: int
+    count: Annotated[int, Meta(description="how many there are")]
 
 
 class CommandResource(Resource):
     """A command, whole (section 5.3)."""
 
-    id: int
-    command: str
-    timestamp: str
-    last_updated: str
-    user_id: int | None
-    device_id: str
-    network_id: int
-    device_type_id: int
-    parameters: Raw
-    lifetime: int | None
-    status: str | None
-    result: Raw
+    id: Annotated[int, Meta(description="id of the command")]
+    command: Annotated[str, Meta(description="name of the command")]
+    timestamp: OwnTime
+    last_updated: LastUpdated
+    user_id: Annotated[int | None, Meta(description="id of the user who inserted it")]
+    device_id: DeviceId
+    network_id: Annotated[int, Meta(description="id of the network")]
+    device_type_id: Annotated[int, Meta(description="id of the device type")]
+    parameters: Payload
+    lifetime: Annotated[int | None, LIFETIME]
+    status: Annotated[str | None, Meta(description="status of the command, any text")]
+    result: Result
 
     @classmethod
     def of(cls, command: Command):
@@ -60,13 +60,13 @@ class CommandResource(Resource):
 class NotificationResource(Resource):
     """A notification, whole (section 5.4)."""
 
-    id: int
-    notification: str
-    device_id: str
-    network_id: int
-    device_type_id: int
-    timestamp: str
-    parameters: Raw
+    id: Annotated[int, Meta(description="id of the notification")]
+    notification: Annotated[str, Meta(description="name of the notification")]
+    device_id: DeviceId
+    network_id: Annotated[int, Meta(description="id of the network")]
+    device_type_id: Annotated[int, Meta(description="id of the device type")]
+    timestamp: OwnTime
+    parameters: Payload
 
     @classmethod
     def of(cls, notification: Notification):
@@ -85,12 +85,12 @@ class NotificationResource(Resource):
 class DeviceResource(Resource):
     """A device (section 5.2)."""
 
-    id: str
-    name: str
-    data: Raw
-    network_id: int
-    device_type_id: int
-    is_blocked: bool
+    id: Annotated[str, Meta(description="id of the device")]
+    name: Annotated[str, Meta(description="the name")]
+    data: ClientData
+    network_id: Annotated[int, Meta(description="id of the network")]
+    device_type_id: Annotated[int, Meta(description="id of the device type")]
+    is_blocked: Annotated[bool, Meta(description="whether the device is blocked")]
 
     @classmethod
     def of(cls, device: Device):
@@ -123,10 +123,10 @@ class DatalessDeviceResource(Resource):
 class NestedDeviceResource(Resource):
     """A device inside its network or device type (section 5.2)."""
 
-    id: str
-    name: str
-    data: Raw
-    is_blocked: bool
+    id: Annotated[str, Meta(description="id of the device")]
+    name: Annotated[str, Meta(description="the name")]
+    data: ClientData
+    is_blocked: Annotated[bool, Meta(description="whether the device is blocked")]
 
     @classmethod
     def of(cls, device: Device):
@@ -137,9 +137,9 @@ class NestedDeviceResource(Resource):
 class GroupResource(Resource):
     """A network or device type (section 5.5)."""
 
-    id: int
-    name: str
-    description: str | None
+    id: Annotated[int, Meta(description="its id")]
+    name: Annotated[str, Meta(description="the name")]
+    description: Annotated[str | None, Meta(description="any text")]
 
     @classmethod
     def of(cls, group: Network | DeviceType):
@@ -150,24 +150,30 @@ class GroupResource(Resource):
 class GroupWithDevices(GroupResource):
     """A network or device type, and those of its devices that the caller may use."""
 
-    devices: list[NestedDeviceResource]
-    more: More = UNSET
+    devices: Annotated[list[NestedDeviceResource], Meta(description="those of its devices that the caller may use")]
+    more: Annotated[
+        More,
+        Meta(
+            description="true if the list was cut at `limits.list_bytes` or `limits.list_size`; `device/list` with this id and "
+            "`skip` returns the rest. Absent otherwise, and always over REST"
+        ),
+    ] = UNSET
 
 
 class IdResource(Resource):
     """Something new, by its id alone."""
 
-    id: int
+    id: Annotated[int, Meta(description="its id")]
 
 
 class InsertedUserResource(Resource):
     """What is told of a new user; exactly these members (section 5.7)."""
 
-    id: int
-    last_login: str | None
-    data: Raw
-    intro_reviewed: bool
-    all_device_types_available: bool
+    id: Annotated[int, Meta(description="id of the user")]
+    last_login: Annotated[Time | None, Meta(description="when the user was last seen")]
+    data: ClientData
+    intro_reviewed: IntroReviewed
+    all_device_types_available: Annotated[bool, Meta(description="whether the user may use every device type, also future ones")]
 
     @classmethod
     def of(cls, user: User):
@@ -178,9 +184,9 @@ class InsertedUserResource(Resource):
 class UserResource(InsertedUserResource):
     """A user. ``role``: 0 administrator, 1 client; ``status``: 0 active, 1 locked out, 2 disabled."""
 
-    login: str
-    role: int
-    status: int
+    login: Annotated[str, Meta(description="the login")]
+    role: Annotated[int, Meta(description="0: administrator, 1: client", extra_json_schema={"enum": [0, 1]})]
+    status: Annotated[int, Meta(description="0: active, 1: locked out, 2: disabled", extra_json_schema={"enum": [0, 1, 2]})]
 
     @classmethod
     def of(cls, user: User):
@@ -191,16 +197,25 @@ class UserResource(InsertedUserResource):
 class QuotaUse(Resource):
     """How much there is of what a quota counts, and how much there may be. Our own."""
 
-    used: int
-    limit: int | None
+    used: Annotated[int, Meta(description="how much is used")]
+    limit: Annotated[int | None, Meta(description="how much may be used; null means any amount")]
 
 
 class UserWithNetworks(UserResource):
     """A user, the networks that are assigned to him, and his quotas."""
 
-    networks: list[GroupResource]
-    quotas: dict[str, QuotaUse]
-    more: More = UNSET
+    networks: Annotated[list[GroupResource], Meta(description="the networks that are assigned to the user")]
+    quotas: Annotated[
+        dict[str, QuotaUse],
+        Meta(description="what the user has used of each quota, by its name in the section `[quotas]` of the configuration"),
+    ]
+    more: Annotated[
+        More,
+        Meta(
+            description="true if the list was cut at `limits.list_bytes` or `limits.list_size`; REST returns all of it. Absent "
+            "otherwise, and always over REST"
+        ),
+    ] = UNSET
 
     @classmethod
     def with_networks(cls, user: User, networks, more, quotas):

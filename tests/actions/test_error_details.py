@@ -15,6 +15,7 @@ from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.table import WHOLE
 from dhtwisted.fronts.rest import COMMON, STRICT
 from dhtwisted.wire.coercion import readers
+from dhtwisted.wire.declared import plain_type
 from dhtwisted.wire.fields import Timestamp
 from tests.support.rest_api import client
 
@@ -29,7 +30,7 @@ def misfits(kind, prefix=""):
             continue
         yield path, {wire_name: wrong(reader)}
         if reader.is_list:
-            if get_args(reader.kind)[0] is not Raw:
+            if plain_type(get_args(reader.kind)[0]) is not Raw:
                 good = 7
                 yield f"{path}[1]", {wire_name: [good, {SECRET: SECRET}]}
                 yield f"{path}[2]", {wire_name: [good, good, None]}

@@ -15,8 +15,9 @@ from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.table import WHOLE
 from dhtwisted.reference.document import may_be_nothing
 from dhtwisted.reference.groups import GROUPS, group_of
-from dhtwisted.reference.members import describe, members, published, required
-from dhtwisted.reference.schemas import Schemas, without_container, without_none
+from dhtwisted.reference.members import members, published
+from dhtwisted.reference.schemas import Schemas, without_container
+from dhtwisted.wire.declared import allows, is_required, meaning, plain_type
 from dhtwisted.wire.fields import Timestamp
 from dhtwisted.wire.resources import Resource
 from tests.support.reference_examples import examples
@@ -128,10 +129,10 @@ def _members(title, kind, fields):
 
 
 def _meaning(kind, field):
-    said = [describe(kind, field.encode_name).meaning, *_limits(Schemas().of_member(kind, field, may_be_null=False))]
-    if not issubclass(kind, Resource) and field.encode_name in required(kind):
+    said = [meaning(field.type), *_limits(Schemas().of_value(field.type))]
+    if is_required(field.type):
         said.insert(0, "**required**")
-    elif issubclass(kind, Resource) and NoneType in get_args(field.type):
+    elif issubclass(kind, Resource) and allows(field.type, NoneType):
         said.append("may be null")
     return "; ".join(filter(None, said))
 
@@ -154,13 +155,11 @@ def _limits(schema):
 
 def _type(annotation):
     """A declared type in words, with a link to an object."""
-    annotation = without_none(annotation)
+    annotation = plain_type(annotation)
     if get_origin(annotation) is list:
         return f"list of {_type(get_args(annotation)[0])}"
     if get_origin(annotation) is dict:
         return f"object of {_type(get_args(annotation)[1])}"
-    if get_args(annotation):
-        return _type(annotation.__origin__)
     if annotation in PLAIN_TYPES:
         return PLAIN_TYPES[annotation]
     name = _object_name(annotation)
@@ -174,7 +173,7 @@ def _object_name(kind):
 def _gather(kind, objects):
     """Collect the objects inside a struct by name."""
     for field in members(kind):
-        inner = without_container(without_none(field.type))
+        inner = without_container(field.type)
         if isinstance(inner, type) and issubclass(inner, Struct):
             objects[_object_name(inner)] = inner
             _gather(inner, objects)
