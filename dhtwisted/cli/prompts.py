@@ -5,7 +5,7 @@ import secrets
 import sys
 
 from dhtwisted.errors import AccountError
-from dhtwisted.kit.edited_text import decoded
+from dhtwisted.kit.text_files import decode_text
 
 RANDOM_BYTES = 15
 
@@ -41,7 +41,7 @@ def _password(command):
         with sys.stdin.buffer if command["password-file"] == "-" else open(command["password-file"], "rb") as file:
             line = file.readline()
         try:
-            return decoded(line).rstrip("\r\n")
+            return decode_text(line).rstrip("\r\n")
         except ValueError as error:
             raise AccountError(f"what was given as the password {error}") from error
     if not sys.stdin.isatty():

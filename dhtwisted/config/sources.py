@@ -13,7 +13,7 @@ from dhtwisted.config.endpoints import is_tls
 from dhtwisted.config.environment import PREFIX, Variables
 from dhtwisted.config.settings import Settings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.edited_text import MARK, decoded
+from dhtwisted.kit.text_files import BYTE_ORDER_MARK, decode_text
 
 FILE, CREDENTIAL, ENVIRONMENT, COMMAND_LINE = "file", "credential", "environment", "command line"
 CREDENTIALS = {"auth-secret": ("auth", "secret"), "admin-password": ("auth", "admin_password")}
@@ -168,7 +168,7 @@ def _read_document(path):
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror}); name a file that this user may read") from error
     try:
-        text = decoded(data)
+        text = decode_text(data)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     try:
@@ -187,12 +187,12 @@ def _read_credentials(values, directory):
         try:
             with open(place, "rb") as file:
                 data = file.read()
-            text = decoded(data)
+            text = decode_text(data)
         except OSError as error:
             raise ConfigurationError(f"{place}: the credential cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise ConfigurationError(f"{place}: the credential {error}") from error
-        if key == "secret" and data.startswith(MARK):
+        if key == "secret" and data.startswith(BYTE_ORDER_MARK):
             # It would be another key without it, and whoever has set it knows with which one tokens were signed.
             raise ConfigurationError(f"{place}: the credential begins with a byte order mark; save it without")
         values.take(Source(CREDENTIAL, place), place, section, key, text.removesuffix("\n").removesuffix("\r"), as_text=True)

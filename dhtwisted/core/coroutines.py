@@ -8,7 +8,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from dhtwisted.kit.turns import NOW, serve
+from dhtwisted.kit.current_client import CURRENT, run_for_client
 from dhtwisted.kit.waiter import DONE, Waiter
 
 
@@ -89,7 +89,7 @@ def run(coroutine, done, outcome=None):
 
 def _go_on(coroutine, done, client, outcome):
     """Drive a coroutine on, on behalf of whom it began."""
-    serve(client, run, coroutine, done, outcome)
+    run_for_client(client, run, coroutine, done, outcome)
 
 
 def resume_after(waiting, coroutine, done):
@@ -100,9 +100,9 @@ def resume_after(waiting, coroutine, done):
     :returns: whether it does wait; false when it awaits what it must not, which ``done`` has been told.
     """
     if type(waiting) is Waiter and waiting.resume is None:
-        waiting.resume = partial(_go_on, coroutine, done, NOW.client)
+        waiting.resume = partial(_go_on, coroutine, done, CURRENT.client)
     elif isinstance(waiting, Deferred):
-        waiting.addBoth(partial(_go_on, coroutine, done, NOW.client))
+        waiting.addBoth(partial(_go_on, coroutine, done, CURRENT.client))
     else:
         coroutine.close()
         done(None, TypeError(f"a provider awaited {waiting!r}; with Twisted, await Deferreds and coroutines"))

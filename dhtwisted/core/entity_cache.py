@@ -19,7 +19,7 @@ from dhtwisted.core.entity_lookups import Lookups
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.errors import DeadlinePassed, Unstorable
 from dhtwisted.interfaces import IBoundedAnswers
-from dhtwisted.kit.bounded_cache import Weighed
+from dhtwisted.kit.bounded_cache import BoundedCache
 from dhtwisted.model import Device, DeviceToken, EntityQuery, User, entity_size
 
 MAX_DEVICES = 100_000
@@ -91,7 +91,7 @@ class Entities:
         self._deadlines = deadlines
         self._publish_change = publish_change
         self._lookups = Lookups(storage)
-        self._devices = Weighed(MAX_DEVICES, MAX_DEVICE_BYTES, lambda _, device: entity_size(device))
+        self._devices = BoundedCache(MAX_DEVICES, MAX_DEVICE_BYTES, lambda _, device: entity_size(device))
         self._known = {User: {}, DeviceToken: {}, Device: self._devices}
         self.reading = {}
         self._changes = 0
@@ -234,7 +234,7 @@ class Entities:
             if kind in self._known:
                 self._note_changed(kind, key)
             if kind is Device:
-                self._devices.forget(key)
+                self._devices.discard(key)
         for lasting in LASTING:
             await self.fetch(lasting, {key for kind, key in keys if kind is lasting and key in self._known[lasting]})
 
@@ -250,16 +250,16 @@ class Entities:
         if kind in LASTING:
             await self.fetch(kind, [key])
         else:
-            self._devices.forget(key)
+            self._devices.discard(key)
 
     def _keep(self, kind, key, entity):
         """Have the cache say what a key stands for; ``None`` for nothing."""
         self._note_changed(kind, key)
         if kind is Device:
             if entity is None:
-                self._devices.forget(key)
+                self._devices.discard(key)
             else:
-                self._devices.keep(key, entity)
+                self._devices.put(key, entity)
             return
         known = self._known[kind]
         # A token that is asked for the first time changes nobody's answers, and after a restart thousands are.

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
-from dhtwisted.kit.turns import serve
+from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.model import EntityQuery, entity_size
 
 MOST_KEYS = 500
@@ -49,7 +49,7 @@ class Lookups:
         portion = [wanted.popleft() for _ in range(min(len(wanted), MOST_KEYS))]
         self._asking[kind] += 1
         finding = self._find(kind, [key for key, _ in portion])
-        serve(None, run, finding, lambda outcome, error: self._tell(kind, portion, outcome, error))
+        run_for_client(None, run, finding, lambda outcome, error: self._tell(kind, portion, outcome, error))
 
     async def _find(self, kind, keys):
         """Find entities.

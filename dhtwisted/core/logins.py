@@ -20,7 +20,7 @@ from dhtwisted.core.coroutines import run
 from dhtwisted.core.rules import LONGEST_LOGIN
 from dhtwisted.core.throttle import MAX_KEYS, FailureThrottle
 from dhtwisted.errors import InvalidCredentials, TooManyRequests, UnknownLogin, UserLocked
-from dhtwisted.kit.turns import NOW
+from dhtwisted.kit.current_client import CURRENT
 from dhtwisted.logs.masking import digest
 from dhtwisted.model import EntityQuery, User, fold_login
 
@@ -80,7 +80,7 @@ class Logins:
             known = await self._find(login)
             if known is not None and address in self._known_addresses(known):
                 # They wait their turn among users, and not among all the addresses that those who guess may have.
-                NOW.client = known.id
+                CURRENT.client = known.id
             user = await self._auth.login(login, password)
         except (UnknownLogin, InvalidCredentials) as error:
             failed = True

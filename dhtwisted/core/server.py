@@ -44,7 +44,7 @@ from dhtwisted.errors import (
     Unauthorized,
     Unstorable,
 )
-from dhtwisted.kit.turns import NOW
+from dhtwisted.kit.current_client import CURRENT
 from dhtwisted.logs.audit import Audit
 from dhtwisted.logs.tracing import Trace
 from dhtwisted.model import DeviceToken, User
@@ -270,11 +270,11 @@ class Server:
         return False
 
     def _drive(self, coroutine, request, done, account):
-        before, NOW.client = NOW.client, _client_of(request)
+        before, CURRENT.client = CURRENT.client, _client_of(request)
         try:
             return self._drive_on(coroutine, request, done, account)
         finally:
-            NOW.client = before
+            CURRENT.client = before
 
     def _drive_on(self, coroutine, request, done, account):
         try:
@@ -338,7 +338,7 @@ class Server:
 
     async def _execute_with_token(self, request):
         request.principal = await self.authenticate(request.fields.token)
-        NOW.client = request.principal.user_id
+        CURRENT.client = request.principal.user_id
         self.check(request.action, request.principal)
         account = request.principal.account
         self.quotas.check_request(account)

@@ -23,7 +23,7 @@ from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.server import Request
 from dhtwisted.core.throttle import RateLimit
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.kit.turns import serve
+from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.wire import envelope
 
 ACTIONS_BY_FIELDS = {action.fields: action for action in ACTIONS.values()}
@@ -502,7 +502,7 @@ class Session:
         others = bool(self._replays)
         self._replays = _with(self._replays, subscription.replay)
         if not others:
-            serve(self.principal and self.principal.user_id, run, self._send_replays(), self._replays_ended)
+            run_for_client(self.principal and self.principal.user_id, run, self._send_replays(), self._replays_ended)
 
     async def _send_replays(self):
         while self._replays:

@@ -1,106 +1,120 @@
-"""Group commit: operations that arrive while one commit is under way share the next one.
+"""Group commit: operations that arrive during one commit share the next one.
 
-A commit waits for the disk, and costs about the same for one row as for a hundred. So there is one commit at a time and no timer: a lone
-caller is served at once, many callers share, and nobody waits for company.
+A commit waits for the disk. It costs about the same for one row as for a hundred. So there is one commit at a time and no timer: a single
+caller is served at once, many callers share a commit, and nobody waits for others to come.
 """
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import Overloaded, StorageUnavailable
+from dhtwisted.kit.deadline import Deadline
 from dhtwisted.kit.waiter import Waiter
 
-HANG = 7
-"""Seconds after which a commit is said to hang. Those who wait for the next one are refused then, in time to hear why."""
+HANG_SECONDS = 7
+"""After so many seconds a commit counts as hanging. Callers that wait for the next one then get an error before their clients give up."""
+
+Operation = TypeVar("Operation")
 
 
-class Batcher:
-    """Gathers operations into batches, and tells each caller what became of his own.
+class Batcher(Generic[Operation]):
+    """Collects operations into batches, and gives each caller the result of their own operation.
 
-    :param commit: ``commit(operations)`` returns, as a Deferred, a list with the outcome of each operation: its result, or a ``Failure``
-        of that operation alone. It fails with ``StorageUnavailable`` when nothing was done and none of them is to blame, and with anything
-        else when nothing was done because one of them is bad.
-    :param max_rows: a batch takes no more operations when it has so many rows. Larger ones were not faster, and everybody waits longer.
-    :param max_waiting: rows that may wait for their turn; what comes above it is refused.
-    :param deadline: a :class:`~dhtwisted.kit.deadline.Deadline`, whose ``expired`` calls :meth:`give_up_waiting`; ``None`` where
-        commits end by themselves in time.
-    :param patient: false: when a commit fails with ``StorageUnavailable``, all that waits fails too. Where commits fail by a deadline,
-        those behind would otherwise wait for a multiple of it.
+    :param commit: ``commit(operations)`` returns a Deferred of a list with one outcome for each operation: its result, or a ``Failure`` of
+        that operation alone. It fails with ``StorageUnavailable`` if nothing was done and no operation is at fault. It fails with anything
+        else if nothing was done because one operation is at fault. Then each is tried alone.
+    :param max_rows: a batch with so many rows takes no more operations. Larger batches were not faster, and callers wait longer.
+    :param max_waiting: how many rows may wait; further operations are refused.
+    :param patient: if false, a commit that fails with ``StorageUnavailable`` also fails all operations that wait. Use this where commits
+        fail by a time limit: otherwise the waiting operations would wait for several time limits.
+    :param deadline: its ``expired`` function should call :meth:`reject_waiting`. ``None`` where commits have a time limit of their own.
     """
 
-    def __init__(self, commit, max_rows=128, max_waiting=100_000, patient=True, deadline=None):
+    def __init__(
+        self,
+        commit: Callable[[list[Operation]], Deferred[list[Any]]],
+        max_rows: int = 128,
+        max_waiting: int = 100_000,
+        patient: bool = True,
+        deadline: Deadline | None = None,
+    ) -> None:
         self._commit = commit
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._patient = patient
         self._deadline = deadline
-        self._hang = None
-        self._waiting = deque()
+        self._hang: str | None = None
+        self._waiting: deque[_Entry[Operation]] = deque()
         self._waiting_rows = 0
         self._suspects = 0
-        self._finished = deque()
+        self._finished: deque[tuple[_Batch[Operation], list[Any]]] = deque()
         self._in_flight = False
         self._pumping = False
-        self._drained = []
+        self._drained: list[Deferred[None]] = []
 
-    def submit(self, operation, rows=1):
-        """Ask for an operation to be done.
+    def submit(self, operation: Operation, rows: int = 1) -> Waiter[Any]:
+        """Ask for an operation.
 
         :param operation: anything that ``commit`` understands.
         :param rows: about how much work it is.
         :returns: a Deferred of its result, for this caller alone.
-        :raises Overloaded: too many are waiting.
-        :raises StorageUnavailable: the commit under way hangs.
+        :raises Overloaded: too many operations wait.
+        :raises StorageUnavailable: the running commit hangs.
         """
         if self._hang is not None:
             raise StorageUnavailable(self._hang)
         if self._waiting_rows >= self._max_waiting:
             raise Overloaded("too many operations wait for the storage")
-        waiter = Waiter()
+        waiter: Waiter[Any] = Waiter()
         self._waiting.append((operation, rows, waiter))
         self._waiting_rows += rows
         if not self._in_flight:
             self._pump()
         return waiter
 
-    def give_up_waiting(self, reason):
-        """Refuse what waits, and what comes from now on, since the commit under way hangs; until it ends, and is answered as it ends. What
-        waits is never begun: by then its callers have been told otherwise.
+    def reject_waiting(self, reason: str) -> None:
+        """Fail all waiting operations because the running commit hangs, and refuse new ones until it ends.
 
-        :param reason: of the hang, one line.
+        The failed operations are never started. The running commit is answered when it ends.
+
+        :param reason: one line.
         """
         self._hang = reason
         entries = list(self._waiting)
-        self._waiting.clear()
-        self._waiting_rows = self._suspects = 0
+        self._clear_waiting()
         for _, _, waiter in entries:
             waiter.fire(Failure(StorageUnavailable(reason)))
-        self._tell_drained()
+        self._report_drained()
 
-    def drain(self):
-        """Wait until all that was submitted is answered, or the commit under way hangs.
-
-        :returns: a Deferred of ``None``.
-        """
-        waiter = Deferred()
+    def drain(self) -> Deferred[None]:
+        """Wait until all submitted operations are answered, or the running commit hangs."""
+        waiter: Deferred[None] = Deferred()
         self._drained.append(waiter)
         if self._hang is not None:
-            self._tell_drained()
+            self._report_drained()
         else:
             self._pump()
         return waiter
 
-    def _tell_drained(self):
+    def _clear_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_rows = self._suspects = 0
+
+    def _report_drained(self) -> None:
         drained, self._drained = self._drained, []
         for waiter in drained:
             waiter.callback(None)
 
-    def _pump(self):
-        """Do what can be done now. The next batch is handed over before the last one is answered: the disk then works while the callers do.
+    def _pump(self) -> None:
+        """Do what can be done now. The next batch starts before the last one is answered, so the disk works while the callers do.
 
-        A loop, because a commit that fails at once, thousands of times, must not nest.
+        This is a loop, because thousands of commits that fail at once must not nest.
         """
         if self._pumping:
             return
@@ -110,9 +124,9 @@ class Batcher:
         finally:
             self._pumping = False
         if not self._in_flight:
-            self._tell_drained()
+            self._report_drained()
 
-    def _work(self):
+    def _work(self) -> None:
         while True:
             if self._waiting and not self._in_flight:
                 self._start(self._take())
@@ -121,17 +135,17 @@ class Batcher:
             else:
                 return
 
-    def _take(self):
-        """Take what goes together: up to ``max_rows``, or a single operation while the culprit of a failed batch is looked for."""
+    def _take(self) -> _Batch[Operation]:
+        """Take the next batch: up to ``max_rows``, or one operation while the one at fault in a failed batch is searched."""
         if self._suspects:
-            # Not what makes one row: operations without rows would come along, and the culprit would never be alone.
+            # Not by rows: operations without rows would join, and the one at fault would never be alone.
             self._suspects -= 1
-            batch = [self._waiting.popleft()]
-            self._waiting_rows -= batch[0][1]
-            return batch
+            entry = self._waiting.popleft()
+            self._waiting_rows -= entry[1]
+            return [entry]
         if self._waiting_rows <= self._max_rows:
-            batch, self._waiting, self._waiting_rows = self._waiting, deque(), 0
-            return batch
+            all_waiting, self._waiting, self._waiting_rows = self._waiting, deque(), 0
+            return all_waiting
         batch, rows = [], 0
         while self._waiting and rows < self._max_rows:
             entry = self._waiting.popleft()
@@ -140,25 +154,25 @@ class Batcher:
         self._waiting_rows -= rows
         return batch
 
-    def _start(self, batch):
+    def _start(self, batch: _Batch[Operation]) -> None:
         self._in_flight = True
         if self._deadline is not None:
-            self._deadline.start(HANG)
+            self._deadline.start(HANG_SECONDS)
         done = maybeDeferred(self._commit, [operation for operation, _, _ in batch])
         done.addCallbacks(self._succeeded, self._failed, callbackArgs=(batch,), errbackArgs=(batch,))
 
-    def _ended(self):
+    def _ended(self) -> None:
         self._in_flight = False
         self._hang = None
         if self._deadline is not None:
             self._deadline.stop()
 
-    def _succeeded(self, outcomes, batch):
+    def _succeeded(self, outcomes: list[Any], batch: _Batch[Operation]) -> None:
         self._ended()
         self._finished.append((batch, outcomes))
         self._pump()
 
-    def _failed(self, failure, batch):
+    def _failed(self, failure: Failure, batch: _Batch[Operation]) -> None:
         self._ended()
         if len(batch) > 1 and not failure.check(StorageUnavailable):
             self._waiting.extendleft(reversed(batch))
@@ -167,16 +181,19 @@ class Batcher:
         else:
             if not self._patient and failure.check(StorageUnavailable):
                 batch = [*batch, *self._waiting]
-                self._waiting.clear()
-                self._waiting_rows = self._suspects = 0
+                self._clear_waiting()
             self._finished.append((batch, [failure] if len(batch) == 1 else _one_for_each(failure, batch)))
         self._pump()
 
-    def _answer(self, batch, outcomes):
+    def _answer(self, batch: _Batch[Operation], outcomes: list[Any]) -> None:
         for (_, _, waiter), outcome in zip(batch, outcomes, strict=True):
             waiter.fire(outcome)
 
 
-def _one_for_each(failure, batch):
-    """An error of its own for every caller: one that is raised in many places gathers all their tracebacks."""
+_Entry = tuple[Operation, int, Waiter[Any]]
+_Batch = list[_Entry[Operation]] | deque[_Entry[Operation]]
+
+
+def _one_for_each(failure: Failure, batch: _Batch[Any]) -> list[Failure]:
+    """Make one error for each caller. An error that is raised in many places collects all their tracebacks."""
     return [Failure(StorageUnavailable(str(failure.value))) for _ in batch]

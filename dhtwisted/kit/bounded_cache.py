@@ -1,36 +1,44 @@
-"""A cache whose entries weigh what they hold: bounded in number and in bytes."""
+"""A cache that is bounded in entries and in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-class Weighed(dict):
-    """Entries in the order in which they were kept; above a bound those go that were kept first. What is to stay is kept again.
+class BoundedCache(dict[K, V]):
+    """Drops the oldest entries when there are too many, or when they are too large together. Put an entry again to make it the newest.
 
-    :param most: entries.
-    :param most_bytes: of all of them.
-    :param size_of: how many bytes an entry weighs, as a function of its key and value.
-    :ivar size: bytes of all that are here.
+    :param max_entries: how many entries there may be.
+    :param max_bytes: how many bytes they may have together.
+    :param size_of: gives the bytes of an entry from its key and value.
+    :ivar size: bytes of all entries.
     """
 
-    def __init__(self, most, most_bytes, size_of):
+    def __init__(self, max_entries: int, max_bytes: int, size_of: Callable[[K, V], int]) -> None:
         super().__init__()
-        self._most = most
-        self._most_bytes = most_bytes
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
         self._size_of = size_of
         self.size = 0
 
-    def keep(self, key, value):
-        """Take an entry in, in place of one with this key. One that is heavier than all may be together is not kept."""
-        self.forget(key)
+    def put(self, key: K, value: V) -> None:
+        """Add an entry, or replace the one with this key. An entry larger than ``max_bytes`` is not kept."""
+        self.discard(key)
         self[key] = value
         self.size += self._size_of(key, value)
-        while len(self) > self._most or self.size > self._most_bytes:
-            self.forget(next(iter(self)))
+        while len(self) > self._max_entries or self.size > self._max_bytes:
+            self.discard(next(iter(self)))
 
-    def forget(self, key):
-        """Let go of an entry, if it is here."""
+    def discard(self, key: K) -> None:
+        """Remove an entry, if it is there."""
         if key in self:
             self.size -= self._size_of(key, self.pop(key))
 
-    def clear(self):
-        """Let go of all."""
+    def clear(self) -> None:
+        """Remove all entries."""
         super().clear()
         self.size = 0

@@ -1,46 +1,50 @@
-"""The keys of a table in order, so that a list can be read on from where its last portion ended."""
+"""The keys of a table in order, so that a list can continue where its last portion ended."""
+
+from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-_CLEAR_ABOVE = 1000
-"""So many keys that are gone are not worth a walk through all of them."""
+_MIN_REMOVED = 1000
+"""Fewer removed keys than this are not worth a walk through all keys."""
 
 
 class OrderedKeys:
-    """Keys in ascending order. Adding and removing cost next to nothing: the order is made when somebody walks, or half of them are gone.
+    """Keys in ascending order. Adding and removing cost little: keys are sorted at the next walk, or when half of them are removed.
 
-    :param keys: the first of them, in any order. Whatever can be compared is a key.
+    :param keys: the first keys, in any order. Anything that can be compared is a key.
     """
 
-    __slots__ = ("_gone", "_keys", "_new")
+    __slots__ = ("_keys", "_new", "_removed")
 
-    def __init__(self, keys=()):
+    def __init__(self, keys: Iterable[Any] = ()) -> None:
         self._keys = sorted(keys)
-        self._new = []
-        self._gone = set()
+        self._new: list[Any] = []
+        self._removed: set[Any] = set()
 
-    def add(self, key):
-        """Take in a key; it must not be in."""
-        if key in self._gone:
-            self._gone.remove(key)
+    def add(self, key: Any) -> None:
+        """Add a key, which must not be there yet."""
+        if key in self._removed:
+            self._removed.remove(key)
         else:
             self._new.append(key)
 
-    def remove(self, key):
-        """Take out a key; it must be in."""
-        self._gone.add(key)
-        if len(self._gone) > max(_CLEAR_ABOVE, (len(self._keys) + len(self._new)) // 2):
-            self._keys = [key for key in (*self._keys, *self._new) if key not in self._gone]
+    def remove(self, key: Any) -> None:
+        """Remove a key, which must be there."""
+        self._removed.add(key)
+        if len(self._removed) > max(_MIN_REMOVED, (len(self._keys) + len(self._new)) // 2):
+            self._keys = [key for key in (*self._keys, *self._new) if key not in self._removed]
             self._keys.sort()
             self._new.clear()
-            self._gone.clear()
+            self._removed.clear()
 
-    def walk(self, descending=False, after=()):
-        """Go through the keys. Among them may be some that were removed.
+    def walk(self, descending: bool = False, after: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Walk through the keys. Some of them may have been removed.
 
-        :param after: empty, or a key, which need not be in, behind which to begin, in a tuple.
+        :param after: empty, or a tuple of one key, which need not be there: begin behind it.
         """
-        self._settle()
+        self._sort()
         low, high = 0, len(self._keys)
         if after and descending:
             high = bisect_left(self._keys, after[0])
@@ -49,12 +53,13 @@ class OrderedKeys:
         positions = range(low, high)
         return map(self._keys.__getitem__, reversed(positions) if descending else positions)
 
-    def walk_down_groups(self, width, after=()):
-        """Go through keys that are tuples, descending by their first parts, and ascending within those that agree in them.
+    def walk_down_groups(self, width: int, after: tuple[Any, ...] = ()) -> Iterator[Any]:
+        """Walk through keys that are tuples: descending by their first parts, and ascending where the first parts are equal.
 
-        :param width: how many parts those are.
+        :param width: the number of first parts.
+        :param after: as for :meth:`walk`.
         """
-        self._settle()
+        self._sort()
         keys, high = self._keys, len(self._keys)
         if after:
             group = after[0][:width]
@@ -66,9 +71,9 @@ class OrderedKeys:
             yield from map(keys.__getitem__, range(low, high))
             high = low
 
-    def _settle(self):
+    def _sort(self) -> None:
         if self._new:
-            # What is in order already costs the sort a look at each.
+            # Sorting visits the keys that are in order already only once.
             self._keys += self._new
             self._new.clear()
             self._keys.sort()

@@ -1,7 +1,7 @@
-"""What is kept of a password: how a record is written, and which can be checked.
+"""The text that is stored for a password: how it is written, and which texts can be checked.
 
-A record is text that says how it was made: ``$scrypt$<log2 n>$<r>$<p>$<salt>$<hash>`` in base64, or ``$devicehive$<salt>$<hash>`` for
-users imported from a DeviceHive server, whose hash is base64 of SHA-256 over salt text and password.
+A record says how it was made: ``$scrypt$<log2 n>$<r>$<p>$<salt>$<hash>``, salt and hash in base64, or ``$devicehive$<salt>$<hash>`` for
+users imported from a DeviceHive server. The hash of the latter is base64 of SHA-256 over the salt (as text) and the password.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import binascii
 from typing import NamedTuple
 
 BLOCK_SIZE, PARALLEL = 8, 1
-"""Of the records that are made here."""
+"""The ``r`` and ``p`` of records that the server makes."""
 
 HIGHEST_COST = 20
-"""Of ``auth.password_cost``: no record may take more memory or time than one of this cost."""
+"""The highest ``auth.password_cost``. No record may take more memory or time than one of this cost."""
 
 LONGEST_RECORD = 1024
 SHORTEST_HASH, LONGEST_HASH = 16, 64
-"""Bytes. A hash of one byte would fit every 256th password."""
+"""Bytes. A hash of one byte would match every 256th password."""
 
 SHA_256 = 32
 
 
 class Cost(NamedTuple):
-    """What a hash of scrypt takes.
+    """The parameters of scrypt.
 
-    :ivar log_n: log2 of its n; ``r`` and ``p`` as scrypt calls them.
+    :ivar log_n: log2 of scrypt's ``n``; ``r`` and ``p`` have scrypt's own names.
     """
 
     log_n: int
@@ -34,8 +34,8 @@ class Cost(NamedTuple):
     p: int = PARALLEL
 
     @property
-    def memory(self):
-        """Bytes."""
+    def memory(self) -> int:
+        """Bytes that a hash needs."""
         return 128 * self.r * (2**self.log_n + self.p)
 
 
@@ -54,17 +54,16 @@ class DeviceHiveRecord(NamedTuple):
     digest: str
 
 
-def format_scrypt(record):
-    """Write a :class:`ScryptRecord`."""
+def format_scrypt(record: ScryptRecord) -> str:
+    """Write a :class:`ScryptRecord` as text."""
     salt, digest = (base64.b64encode(part).decode() for part in (record.salt, record.digest))
     return f"$scrypt${record.cost.log_n}${record.cost.r}${record.cost.p}${salt}${digest}"
 
 
-def parse_record(text):
+def parse_record(text: str) -> ScryptRecord | DeviceHiveRecord:
     """Read a record.
 
-    :returns: a :class:`ScryptRecord` or a :class:`DeviceHiveRecord`.
-    :raises ValueError: it cannot be checked; says why, and nothing of what is in it.
+    :raises ValueError: the record cannot be checked. The message says why, and shows nothing of the record.
     """
     if len(text) > LONGEST_RECORD:
         raise ValueError(f"has more than {LONGEST_RECORD} characters")
@@ -77,22 +76,22 @@ def parse_record(text):
     raise ValueError("is neither $scrypt$<cost>$<r>$<p>$<salt>$<hash> nor $devicehive$<salt>$<hash>")
 
 
-def _cost(*texts):
+def _cost(*texts: str) -> Cost:
     if not all(text.isascii() and text.isdigit() and len(text) <= 3 for text in texts):
-        raise ValueError("has a cost that is no number")
+        raise ValueError("has a cost that is not a number")
     cost = Cost(*map(int, texts))
-    # scrypt itself has the last bound (RFC 7914, section 2).
+    # The last bound is scrypt's own (RFC 7914, section 2).
     fits = min(cost) >= 1 and cost.r * cost.p <= 2**8 and cost.log_n <= HIGHEST_COST and cost.log_n < 16 * cost.r
     if not fits or cost.r * cost.p * 2**cost.log_n > BLOCK_SIZE * 2**HIGHEST_COST:
-        raise ValueError(f"has a cost beyond that of auth.password_cost {HIGHEST_COST}, or none")
+        raise ValueError(f"has a cost that is invalid, or higher than that of auth.password_cost {HIGHEST_COST}")
     return cost
 
 
-def _bytes(text, low, high):
+def _bytes(text: str, low: int, high: int) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("has a salt or a hash that is no base64") from None
+        raise ValueError("has a salt or a hash that is not base64") from None
     if not low <= len(data) <= high:
         raise ValueError(f"has a hash of {len(data)} bytes")
     return data

@@ -1,5 +1,7 @@
 """How to declare a provider: plain data and one function."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +16,13 @@ from dhtwisted.interfaces import ICheckableProvider, IFileProvider, IProvider, P
 @implementer(IPlugin, IProvider)
 @dataclass(frozen=True)
 class Provider:
-    """An :class:`~dhtwisted.interfaces.IProvider` that can stand in a drop-in or behind an entry point.
+    """An :class:`~dhtwisted.interfaces.IProvider`, for a plugin drop-in or an entry point.
 
-    :ivar argument_form: as in the interface; in square brackets when it may be left out.
-    :ivar build: called as ``build(argument, context)`` by :meth:`open`; imports heavy modules itself.
+    :ivar role: ``storage``, ``messages``, ``bus`` or ``auth``.
+    :ivar name: the text before the colon in the configuration.
+    :ivar description: one line for ``--help-providers``.
+    :ivar argument_form: what to write after the colon, such as ``PATH``; in square brackets if it is optional.
+    :ivar build: called as ``build(argument, context)`` by :meth:`open`. It should import large modules itself.
     """
 
     role: str
@@ -26,7 +31,7 @@ class Provider:
     argument_form: str
     build: Callable[[str, ProviderContext], Any]
 
-    def open(self, argument, context):
+    def open(self, argument: str, context: ProviderContext) -> Any:
         """Build the provider; see :meth:`dhtwisted.interfaces.IProvider.open`."""
         return self.build(argument, context)
 
@@ -36,20 +41,20 @@ class Provider:
 class CheckableProvider(Provider):
     """An :class:`~dhtwisted.interfaces.ICheckableProvider`, declared in the same way.
 
-    :ivar look: called as ``look(argument, context)`` by :meth:`check`.
+    :ivar run_check: called as ``run_check(argument, context)`` by :meth:`check`.
     """
 
-    look: Callable[[str, ProviderContext], Any]
+    run_check: Callable[[str, ProviderContext], Any]
 
-    def check(self, argument, context):
-        """Say what is wrong; see :meth:`dhtwisted.interfaces.ICheckableProvider.check`."""
-        self.look(argument, context)
+    def check(self, argument: str, context: ProviderContext) -> None:
+        """Raise an error if something is wrong; see :meth:`dhtwisted.interfaces.ICheckableProvider.check`."""
+        self.run_check(argument, context)
 
 
 @implementer(IFileProvider)
 @dataclass(frozen=True)
 class FileProvider(CheckableProvider):
-    """An :class:`~dhtwisted.interfaces.IFileProvider` whose argument is the path of the data file."""
+    """An :class:`~dhtwisted.interfaces.IFileProvider`, whose argument is the path of the data file."""
 
     def data_file(self, argument: str) -> str:
         """Say where the data are; see :meth:`dhtwisted.interfaces.IFileProvider.data_file`."""

@@ -1,40 +1,44 @@
-"""The time that a storage gives, while the clock is behind it.
+"""The time that a storage gives to messages while the clock is behind the last time that it gave.
 
-Times never step back. If they stood still until the clock has caught up, all messages of that while had one time, and a client that asks
-for what is later than its last message would get none of them. So the time goes on, and more slowly than the clock, which thus catches up.
+Times never go back. If they stood still until the clock has caught up, all messages stored meanwhile would have the same time. Then a
+client that asks for messages later than its last one would miss them. So the time goes on, but more slowly than the clock, until the clock
+has caught up.
 """
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable
 
-INTERVAL = 0.01
-"""Seconds for each millisecond. Several servers on one storage may each add theirs. A poll waits longer than this for its last millisecond
-to be over."""
+STEP_SECONDS = 0.01
+"""Real seconds for each millisecond of server time. Several servers on one storage may each add their milliseconds. A poll waits longer
+than this until its last millisecond is over."""
 
 
-class SlowSteps:
-    """Says when time may go on by a millisecond.
+class ForwardTime:
+    """Gives times that never go back.
 
-    :param steady: gives seconds that nobody sets.
+    :param monotonic: gives seconds that nobody can set back.
     """
 
-    __slots__ = ("_next", "_steady")
+    __slots__ = ("_monotonic", "_next_step")
 
-    def __init__(self, steady=time.monotonic):
-        self._steady = steady
-        self._next = steady()
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._next_step = monotonic()
 
-    def take(self):
-        """Milliseconds by which time goes on: 0 or 1."""
-        now = self._steady()
-        if now < self._next:
+    def step(self) -> int:
+        """Milliseconds by which the time may go on now: 0 or 1."""
+        now = self._monotonic()
+        if now < self._next_step:
             return 0
-        self._next = now + INTERVAL
+        self._next_step = now + STEP_SECONDS
         return 1
 
-    def after(self, last, now):
-        """The time of what comes now.
+    def next_after(self, last: int, now: int) -> int:
+        """The server time for a message that is stored now.
 
         :param last: the last time that was given, in milliseconds.
-        :param now: of the clock.
+        :param now: the time of the clock, in milliseconds.
         """
-        return now if now >= last else last + self.take()
+        return now if now >= last else last + self.step()

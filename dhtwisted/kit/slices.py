@@ -1,107 +1,123 @@
-"""Long walks through what is in memory, a slice at a time: nobody else waits for longer than a slice takes.
+"""Long walks through data in memory, one slice at a time, so that nobody else waits for longer than a slice takes.
 
-Such work is a generator, which yields between its slices and returns the result.
+Such a walk is a generator. It yields between its slices and returns the result.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
 from heapq import merge
 from itertools import islice
+from typing import Any, TypeVar
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from dhtwisted.errors import Overloaded
-from dhtwisted.kit.turns import Turns
+from dhtwisted.kit.fair_queue import FairQueue
 
 SLICE = 2048
-"""Entities or messages that are looked at in a row: a few milliseconds."""
+"""Entities or messages in a slice. They take a few milliseconds."""
 
-AT_ONCE = 2
-"""Works that go on, each of another client: each has a list of what it goes through."""
+MAX_WALKS = 2
+"""Long walks that run at once, each for another client. Each has a list of what it visits."""
 
-SECONDS = 5
-"""For one work."""
+WALK_SECONDS = 5
+"""Time limit for one walk."""
 
-PATIENCE = 3
-"""Seconds that it waits for its turn. With those of its own it is done, or refused, within ten."""
+MAX_WAIT_SECONDS = 3
+"""How long a walk waits for its turn. Together with its own time limit it ends within ten seconds."""
+
+T = TypeVar("T")
+Walk = Generator[None, None, T]
+"""Yields between slices, and returns the result."""
 
 
 class Slices:
-    """Does the work of clients in turn. The first slice of each, which is nearly always all of it, is done at once.
+    """Runs the walks of clients in turn. The first slice, which is nearly always the whole walk, runs at once.
 
     :param reactor: for time and delayed calls.
     """
 
-    def __init__(self, reactor):
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._turns = Turns(reactor, AT_ONCE, "the memory", PATIENCE)
+        self._queue = FairQueue(reactor, MAX_WALKS, "the memory", MAX_WAIT_SECONDS)
 
-    async def run(self, begin, *arguments):
-        """Do some work.
+    async def run(self, begin: Callable[..., Walk[T]], *arguments: Any) -> T:
+        """Run a walk.
 
-        :param begin: makes the generator. It is begun anew when it has its turn: what it goes through has changed since.
+        :param begin: makes the generator. A long walk is made again when it has its turn, because the data have changed since.
         :returns: its result.
-        :raises Overloaded: it takes too long, or waits too long for its turn.
+        :raises Overloaded: the walk takes too long, or waits too long for its turn.
         """
-        work = begin(*arguments)
+        walk = begin(*arguments)
         try:
-            next(work)
+            next(walk)
         except StopIteration as stop:
             return stop.value
-        work.close()
-        return await self._turns.run(self._do, begin(*arguments))
+        walk.close()
+        return await self._queue.run(self._finish, begin(*arguments))
 
-    async def _do(self, work):
-        latest = self._reactor.seconds() + SECONDS
+    async def _finish(self, walk: Walk[T]) -> T:
+        latest = self._reactor.seconds() + WALK_SECONDS
         try:
-            # Nothing comes between the first slice and the second, which takes down what is left.
-            next(work)
+            # No pause between the first slice and the second, which lists what is left.
+            next(walk)
             while self._reactor.seconds() < latest:
-                next(work)
+                next(walk)
                 await deferLater(self._reactor, 0)
         except StopIteration as stop:
             return stop.value
-        work.close()
-        raise Overloaded(f"a walk through the memory took longer than {SECONDS} seconds")
+        walk.close()
+        raise Overloaded(f"a walk through the memory took longer than {WALK_SECONDS} seconds")
 
 
-def at_once(work):
-    """Do some work, however long it takes.
+def run_to_end(walk: Walk[T]) -> T:
+    """Run a walk without pauses, however long it takes.
 
     :returns: its result.
     """
     try:
         while True:
-            next(work)
+            next(walk)
     except StopIteration as stop:
         return stop.value
 
 
-def sifted(walk, matches, most=None):
-    """Work: find what matches, in the order of the walk.
+def select(items: Iterable[T], matches: Callable[[T], Any], limit: int | None = None) -> Walk[list[T]]:
+    """List the items that match, in their order.
 
-    :param most: so many, and no more; ``None`` for all.
+    :param limit: stop after so many; ``None`` for all.
     """
-    walk = iter(walk)
-    found = list(islice(filter(matches, islice(walk, SLICE)), most))
-    if most is None or len(found) < most:
-        for portion in _rest(walk):
+    iterator = iter(items)
+    found = list(islice(filter(matches, islice(iterator, SLICE)), limit))
+    if limit is None or len(found) < limit:
+        for portion in _rest(iterator):
             yield
             found += filter(matches, portion)
-            if most is not None and len(found) >= most:
+            if limit is not None and len(found) >= limit:
                 break
-    return found[:most]
+    return found[:limit]
 
 
-def in_order(walk, matches, key, descending=False, most=None):
-    """Work: find what matches, sorted; equal ones stay in the order of the walk.
+def select_sorted(
+    items: Iterable[T],
+    matches: Callable[[T], Any],
+    key: Callable[[T], Any],
+    descending: bool = False,
+    limit: int | None = None,
+) -> Walk[list[T]]:
+    """List the items that match, sorted. Equal ones stay in their order.
 
-    :param most: only the first so many; ``None`` for all.
+    :param limit: only the first so many; ``None`` for all.
     """
-    walk = iter(walk)
-    parts = [sorted(filter(matches, islice(walk, SLICE)), key=key, reverse=descending)[:most]]
-    for portion in _rest(walk):
+    iterator = iter(items)
+    parts = [sorted(filter(matches, islice(iterator, SLICE)), key=key, reverse=descending)[:limit]]
+    for portion in _rest(iterator):
         yield
-        parts.append(sorted(filter(matches, portion), key=key, reverse=descending)[:most])
-    ordered, found = islice(merge(*parts, key=key, reverse=descending), most), []
+        parts.append(sorted(filter(matches, portion), key=key, reverse=descending)[:limit])
+    ordered = islice(merge(*parts, key=key, reverse=descending), limit)
+    found: list[T] = []
     while portion := list(islice(ordered, SLICE)):
         if found:
             yield
@@ -109,21 +125,21 @@ def in_order(walk, matches, key, descending=False, most=None):
     return found
 
 
-def counted(walk, matches):
-    """Work: count what matches."""
-    walk = iter(walk)
-    count = sum(map(matches, islice(walk, SLICE)))
-    for portion in _rest(walk):
+def count(items: Iterable[T], matches: Callable[[T], bool]) -> Walk[int]:
+    """Count the items that match."""
+    iterator = iter(items)
+    found = sum(map(matches, islice(iterator, SLICE)))
+    for portion in _rest(iterator):
         yield
-        count += sum(map(matches, portion))
-    return count
+        found += sum(map(matches, portion))
+    return found
 
 
-def _rest(walk):
-    """What is left of a walk, in slices, which is taken down when the second of them is asked for: the first has but one."""
-    first = list(islice(walk, 1))
+def _rest(iterator: Iterator[T]) -> Iterator[list[T]]:
+    """Give what is left in slices. The first has one item; the list of the rest is made when the second is wanted."""
+    first = list(islice(iterator, 1))
     if first:
         yield first
-        rest = list(walk)
+        rest = list(iterator)
         for start in range(0, len(rest), SLICE):
             yield rest[start : start + SLICE]

@@ -1,35 +1,43 @@
-"""What providers may give to those who wait, at less cost where thousands wait each second: :data:`DONE` and :class:`Waiter`."""
+"""Awaitables that cost less than a coroutine or a plain Deferred, for thousands of calls a second: :data:`DONE` and :class:`Waiter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
 
 
 class _Done:
-    """An awaitable that is done, of ``None``."""
+    """An awaitable that is complete. Its result is ``None``."""
 
     __slots__ = ()
 
-    def __await__(self):
+    def __await__(self) -> Iterator[Any]:
         return iter(())
 
 
 DONE = _Done()
-"""What may be returned in place of a coroutine that does nothing more: the server sees that there is nothing to wait for."""
+"""Return this instead of a coroutine that does nothing more. The server sees that there is nothing to wait for."""
 
 
-class Waiter(Deferred):
-    """A Deferred that costs a third as long as it is only awaited by the server, whose :func:`dhtwisted.core.coroutines.run` knows it.
+class Waiter(Deferred[T]):
+    """A Deferred that costs a third when only the server awaits it: :func:`dhtwisted.core.coroutines.run` knows it.
 
-    Whoever has callbacks, a timeout, ``inlineCallbacks`` or ``fromCoroutine`` finds a Deferred like any other. :meth:`fire` it instead of
-    calling ``callback``.
+    For everybody else (callbacks, a timeout, ``inlineCallbacks``, ``fromCoroutine``) it is a Deferred like any other. Call :meth:`fire`
+    instead of ``callback``.
 
-    :ivar resume: what ``run`` has called with the outcome, in place of a callback; ``None`` while nobody waits, and false from the
-        moment when this is used in any other way.
+    :ivar resume: a function that ``run`` sets instead of a callback; it gets the outcome. ``None`` while nobody waits, false once the
+        Deferred is used in any other way.
     """
 
-    resume = None
+    resume: Callable[[Any], None] | Literal[False] | None = None
 
-    def fire(self, outcome):
-        """Give the one who waits a result, or a ``Failure``."""
+    def fire(self, outcome: T | Failure) -> None:
+        """Complete with a result or a ``Failure``."""
         resume = self.resume
         if resume:
             self.resume = False
@@ -39,32 +47,32 @@ class Waiter(Deferred):
         else:
             self.callback(outcome)
 
-    def _become_plain(self):
+    def _become_plain(self) -> None:
         resume, self.resume = self.resume, False
         if resume:
             super().addBoth(resume)
 
-    def addCallbacks(self, *arguments, **keywords):
-        """As in any Deferred; so with the other methods."""
+    def addCallbacks(self, *arguments: Any, **keywords: Any) -> Any:
+        """As in any Deferred. The same is true for the methods below."""
         self._become_plain()
         return super().addCallbacks(*arguments, **keywords)
 
-    def addCallback(self, *arguments, **keywords):
+    def addCallback(self, *arguments: Any, **keywords: Any) -> Any:
         self._become_plain()
         return super().addCallback(*arguments, **keywords)
 
-    def addErrback(self, *arguments, **keywords):
+    def addErrback(self, *arguments: Any, **keywords: Any) -> Any:
         self._become_plain()
         return super().addErrback(*arguments, **keywords)
 
-    def addBoth(self, *arguments, **keywords):
+    def addBoth(self, *arguments: Any, **keywords: Any) -> Any:
         self._become_plain()
         return super().addBoth(*arguments, **keywords)
 
-    def pause(self):
+    def pause(self) -> None:
         self._become_plain()
         super().pause()
 
-    def cancel(self):
+    def cancel(self) -> None:
         self._become_plain()
         super().cancel()

@@ -2,7 +2,7 @@
 
 import os
 
-from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.kit.private_files import open_or_create
 
 
 class AppendFile:
@@ -57,7 +57,7 @@ class AppendFile:
         os.close(self._descriptor)
 
     def _open(self):
-        return open_or_make(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY, self._mode)
+        return open_or_create(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY, self._mode)
 
 
 def is_moved(path, descriptor):

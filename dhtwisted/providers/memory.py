@@ -7,9 +7,10 @@ from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import IBoundedAnswers, IStorage
-from dhtwisted.kit.entity_tables import Transaction, entity_tables, holdings
+from dhtwisted.kit.entity_tables import entity_tables, holdings
+from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.kit.message_log import MessageLog
-from dhtwisted.kit.server_time import SlowSteps
+from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.kit.slices import Slices
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import MESSAGE_KINDS, Command
@@ -40,7 +41,7 @@ class MemoryStorage:
         # Their lengths are there at no cost, for each append.
         self._commands, self._notifications = [log.by_id for log in self._logs.values()]
         self._server_time = 0
-        self._steps = SlowSteps()
+        self._forward_time = ForwardTime()
 
     async def open(self):
         """Nothing to prepare."""
@@ -55,11 +56,11 @@ class MemoryStorage:
 
     async def find(self, kind, query):
         """List entities."""
-        return await self._slices.run(self._table(kind).search, query)
+        return await self._slices.run(self._table(kind).find_in_slices, query)
 
     async def count(self, kind, query):
         """Count entities."""
-        return await self._slices.run(self._table(kind).reckoning, query)
+        return await self._slices.run(self._table(kind).count_in_slices, query)
 
     async def holdings(self, owner):
         """Tell what counts for a user."""
@@ -84,7 +85,7 @@ class MemoryStorage:
             self._check_open()
         now = int(self._seconds() * 1000)
         if now != self._server_time:
-            self._server_time = self._steps.after(self._server_time, now)
+            self._server_time = self._forward_time.next_after(self._server_time, now)
         for message in messages:
             self._logs[type(message)].add(message, self._server_time)
         if len(self._commands) + len(self._notifications) > self._forget_above:
@@ -101,7 +102,7 @@ class MemoryStorage:
 
     async def find_messages(self, kind, query):
         """List messages."""
-        return await self._slices.run(self._log(kind).search, query)
+        return await self._slices.run(self._log(kind).find_in_slices, query)
 
     async def forget_messages(self, kind, query):
         """Delete messages, those first that arrived first, and say how many."""
@@ -136,7 +137,7 @@ class MemoryStorage:
         return result
 
     def _now(self):
-        self._server_time = self._steps.after(self._server_time, int(self._seconds() * 1000))
+        self._server_time = self._forward_time.next_after(self._server_time, int(self._seconds() * 1000))
         return self._server_time
 
     def _forget_surplus(self):

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from dhtwisted.config.settings import Settings, TlsSettings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.edited_text import without_mark
+from dhtwisted.kit.text_files import without_byte_order_mark
 from dhtwisted.transports.connection_deadlines import socket_of
 
 LONGEST_HANDSHAKE = 16 * 1024
@@ -176,6 +176,6 @@ def _read(option: str, path: str) -> bytes:
     except OSError as error:
         raise ConfigurationError(f"{option}: {path}: cannot be read ({error.strerror})") from error
     try:
-        return without_mark(data)
+        return without_byte_order_mark(data)
     except ValueError as error:
         raise ConfigurationError(f"{option}: {path}: {error}") from error

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from dhtwisted.errors import UNREADABLE, TransferError
-from dhtwisted.kit.edited_text import without_mark
+from dhtwisted.kit.text_files import without_byte_order_mark
 from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 
@@ -127,7 +127,7 @@ class Reader:
     def _read_header(self):
         try:
             # Somebody may have looked at it in an editor that puts a mark there.
-            text = without_mark(self._read_line())
+            text = without_byte_order_mark(self._read_line())
         except ValueError as error:
             raise self._error(str(error)) from error
         try:

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageUnavailable, Unstorable
-from dhtwisted.kit.batching import HANG, Batcher
+from dhtwisted.kit.batching import HANG_SECONDS, Batcher
 from dhtwisted.kit.deadline import Deadline
 
 
@@ -198,12 +198,12 @@ def test_a_long_queue_behind_a_commit_that_is_ready_at_once():
 
 def test_while_a_commit_hangs_what_waits_and_what_comes_is_refused_and_never_begun(commits):
     clock, answers = Clock(), []
-    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting(f"nothing for {seconds} s")))
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.reject_waiting(f"nothing for {seconds} s")))
     record(answers, batcher.submit("a"), "a")
     record(answers, batcher.submit("b"), "b")
-    clock.advance(HANG)
+    clock.advance(HANG_SECONDS)
     assert answers == [("b", StorageUnavailable)]
-    with pytest.raises(StorageUnavailable, match=f"nothing for {HANG} s"):
+    with pytest.raises(StorageUnavailable, match=f"nothing for {HANG_SECONDS} s"):
         batcher.submit("c")
     commits.end()
     assert answers == [("b", StorageUnavailable), ("a", "a")], "it was begun, and is told as it ended"
@@ -215,12 +215,12 @@ def test_while_a_commit_hangs_what_waits_and_what_comes_is_refused_and_never_beg
 
 def test_commits_one_after_the_other_are_no_hang(commits):
     clock = Clock()
-    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting("hangs")))
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.reject_waiting("hangs")))
     for name in "abcd":
         batcher.submit(name)
-        clock.advance(HANG / 2)
+        clock.advance(HANG_SECONDS / 2)
         commits.end()
-    clock.advance(10 * HANG)
+    clock.advance(10 * HANG_SECONDS)
     batcher.submit("e")
     assert commits.batches[-1] == ["e"]
 
@@ -228,8 +228,8 @@ def test_commits_one_after_the_other_are_no_hang(commits):
 @pytest.mark.parametrize("is_early", [True, False])
 def test_draining_does_not_wait_for_a_commit_that_hangs(commits, is_early):
     clock = Clock()
-    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.give_up_waiting("hangs")))
+    batcher = Batcher(commits, deadline=Deadline(clock, lambda seconds: batcher.reject_waiting("hangs")))
     batcher.submit("a")
     drained = batcher.drain() if is_early else None
-    clock.advance(HANG)
+    clock.advance(HANG_SECONDS)
     assert (drained or batcher.drain()).called

@@ -3,19 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtwisted.kit.bounded_cache import Weighed
+from dhtwisted.kit.bounded_cache import BoundedCache
 
 
 @given(st.lists(st.tuples(st.sampled_from("keep keep keep forget clear".split()), st.integers(0, 9), st.binary(max_size=12))))
 def test_it_is_never_heavier_than_it_may_be(steps):
-    cache, kept = Weighed(4, 20, lambda key, value: len(value)), {}
+    cache, kept = BoundedCache(4, 20, lambda key, value: len(value)), {}
     for step, key, value in steps:
         if step == "keep":
-            cache.keep(key, value)
+            cache.put(key, value)
             kept.pop(key, None)
             kept[key] = value
         elif step == "forget":
-            cache.forget(key)
+            cache.discard(key)
             kept.pop(key, None)
         else:
             cache.clear()

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dhtwisted.errors import Duplicate, Missing, Unstorable
-from dhtwisted.kit.entity_tables import Transaction, entity_tables, like_pattern
+from dhtwisted.kit.entity_tables import entity_tables, like_pattern
+from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.model import EntityQuery, Network, User
 from dhtwisted.testing.storage.model import is_like
 

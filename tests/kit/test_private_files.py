@@ -5,13 +5,13 @@ import pwd
 
 import pytest
 
-from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.kit.private_files import open_or_create
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
 def make(path):
-    os.close(open_or_make(path, os.O_RDWR))
+    os.close(open_or_create(path, os.O_RDWR))
     return path.stat()
 
 

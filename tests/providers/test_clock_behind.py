@@ -5,7 +5,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from dhtwisted.kit import server_time
-from dhtwisted.kit.server_time import SlowSteps
+from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.model import Notification
 from dhtwisted.testing.storage.base import SettableReactor
 from tests.support.rest_api import client
@@ -27,7 +27,7 @@ def reactor():
 @pytest_twisted.async_yield_fixture
 async def server(open_server, each_storage, reactor, monkeypatch):
     """A server whose clock was set back after a message was stored."""
-    monkeypatch.setattr(server_time, "INTERVAL", 0)
+    monkeypatch.setattr(server_time, "STEP_SECONDS", 0)
     server = await open_server(storage=each_storage, real_time=True)
     await client(server).send("PUT", "/device/pump", {})
     for kind in KINDS:
@@ -103,7 +103,7 @@ async def test_a_time_of_arrival_from_an_import_does_not_keep_polls_back(server,
 
 def test_time_goes_on_more_slowly_than_the_clock():
     now = [5.0]
-    steps = SlowSteps(lambda: now[0])
-    assert [steps.after(100, clock) for clock in (200, 100, 99, 99, 0)] == [200, 100, 101, 100, 100]
-    now[0] += server_time.INTERVAL
-    assert [steps.after(100, 0) for _ in range(2)] == [101, 100]
+    times = ForwardTime(lambda: now[0])
+    assert [times.next_after(100, clock) for clock in (200, 100, 99, 99, 0)] == [200, 100, 101, 100, 100]
+    now[0] += server_time.STEP_SECONDS
+    assert [times.next_after(100, 0) for _ in range(2)] == [101, 100]

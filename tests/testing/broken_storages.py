@@ -174,8 +174,8 @@ class LosesUnique(Sound):
         async def open(self):
             await super().open()
             for table in self._tables.values():
-                for owners in table.owners.values():
-                    owners.clear()
+                for unique_keys in table.unique_keys.values():
+                    unique_keys.clear()
 
 
 class LosesNumber(Sound):

@@ -4,7 +4,7 @@ import os
 import stat
 
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
-from dhtwisted.kit.private_files import missing_right
+from dhtwisted.kit.private_files import access_problem
 
 
 def check_logs(configuration):
@@ -31,5 +31,5 @@ def _obstacle(path):
     if os.path.isdir(path):
         return f"{path}: is a directory; name a file in it"
     if os.path.exists(path):
-        return missing_right(path, os.W_OK)
-    return missing_right(directory, os.W_OK | os.X_OK)
+        return access_problem(path, os.W_OK)
+    return access_problem(directory, os.W_OK | os.X_OK)

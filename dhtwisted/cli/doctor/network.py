@@ -11,7 +11,7 @@ import stat
 
 from dhtwisted.cli.doctor.findings import OK, ok, warning, wrong
 from dhtwisted.config.endpoints import LOCALHOST, UNIX, is_tls, is_unencrypted, uses_proxy_protocol, without_prefixes
-from dhtwisted.kit.private_files import missing_right
+from dhtwisted.kit.private_files import access_problem
 from dhtwisted.service.listening import FORBIDDEN, IN_USE, loopback_addresses
 
 SECONDS = 3
@@ -129,7 +129,7 @@ class _Endpoint:
             return self._says(wrong, f"there is no directory {directory}; make it, or name another")
         if os.path.exists(path) and not stat.S_ISSOCK(os.stat(path).st_mode):
             return self._says(wrong, f"{path} is there and is no socket; name another")
-        reason = missing_right(directory, os.W_OK | os.X_OK)
+        reason = access_problem(directory, os.W_OK | os.X_OK)
         return self._says(wrong, reason) if reason else self._says(ok, "a socket can be made there")
 
 

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from dhtwisted.errors import InvalidCredentials, StorageError, UnknownLogin, UserLocked
 from dhtwisted.interfaces import IAuthProvider, IKeyedAuth, ISelfCheck
-from dhtwisted.kit.bounded_cache import Weighed
+from dhtwisted.kit.bounded_cache import BoundedCache
 from dhtwisted.kit.password_records import BLOCK_SIZE, HIGHEST_COST, PARALLEL, Cost
 from dhtwisted.model import ACTIVE, Claims, EntityQuery, User, fold_login
 from dhtwisted.providers.jwt.passwords import PasswordHasher
@@ -59,7 +59,7 @@ class JWTAuth:
         self._hasher = PasswordHasher(reactor, self._cost)
         self._learning = DeferredLock()
         self._knows_costs = False
-        self._verified = Weighed(VERIFIED_TOKENS, VERIFIED_BYTES, _weight)
+        self._verified = BoundedCache(VERIFIED_TOKENS, VERIFIED_BYTES, _weight)
         if len(key) < SHORTEST_KEY:
             self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
             # Said once, above; PyJWT would say it again for every token.
@@ -78,7 +78,7 @@ class JWTAuth:
         claims = self._verified.get(token)
         if claims is None:
             claims = self._verify(token)
-            self._verified.keep(token, claims)
+            self._verified.put(token, claims)
         return claims
 
     def issue(self, claims):

@@ -10,8 +10,8 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from dhtwisted.errors import BadRequest, Overloaded, ServiceUnavailable, TooManyRequests
+from dhtwisted.kit.fair_queue import FairQueue
 from dhtwisted.kit.password_records import Cost, DeviceHiveRecord, ScryptRecord, format_scrypt, parse_record
-from dhtwisted.kit.turns import Turns
 
 THREADS = 2
 QUEUE_BOUND = 64
@@ -42,7 +42,9 @@ class PasswordHasher:
         self.costs = {Cost(cost)}
         self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="passwords")
         # A hash is short, so one client may have both threads; but they are at others' hashes in turn.
-        self._turns = Turns(reactor, THREADS, "the threads that hash passwords", PATIENCE, share=THREADS, most=QUEUE_BOUND - THREADS)
+        self._turns = FairQueue(
+            reactor, THREADS, "the threads that hash passwords", PATIENCE, max_places_each=THREADS, max_waiting=QUEUE_BOUND - THREADS
+        )
         self._closed = False
 
     async def hash(self, password):

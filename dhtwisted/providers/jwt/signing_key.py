@@ -13,8 +13,8 @@ from base64 import b64encode
 from pathlib import Path
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.edited_text import MARK, UTF_16, is_utf_16
 from dhtwisted.kit.private_files import give_to_owner_of
+from dhtwisted.kit.text_files import BYTE_ORDER_MARK, UTF_16_ERROR, is_utf_16
 
 SHORTEST_KEY = 32
 FILE_NAME = "devicehive.secret"
@@ -112,10 +112,10 @@ def _checked(settings, place, secret):
     key = decode_lenient(secret) if lenient else secret
     if not key:
         raise ConfigurationError(f"{place}: the key is empty; {_cure(place)}")
-    if secret.startswith(MARK):
+    if secret.startswith(BYTE_ORDER_MARK):
         raise ConfigurationError(f"{place}: begins with a byte order mark, which would be a part of the key; save it without")
     if is_utf_16(secret):
-        raise ConfigurationError(f"{place}: {UTF_16}")
+        raise ConfigurationError(f"{place}: {UTF_16_ERROR}")
     if not settings.compatibility.allow_weak_secret:
         _refuse_weak(place, secret, key)
     return key

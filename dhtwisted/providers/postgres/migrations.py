@@ -4,7 +4,7 @@ import psycopg2
 from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
-from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, missing_scripts, schema_directory, tell_upgrade
+from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, log_upgrade, missing_scripts, schema_directory
 from dhtwisted.providers.postgres.rights import MISSING_RIGHTS, missing_rights
 
 _SCHEMA = schema_directory("dhtwisted.providers.postgres")
@@ -46,7 +46,7 @@ async def migrate(run, place, directory=_SCHEMA):
         raise mendable from error
     for number in applied:
         log.info("{place}: schema {number} applied", place=place, number=number)
-    tell_upgrade(place, applied)
+    log_upgrade(place, applied)
     if directory is _SCHEMA and (rows := await run(MISSING_RIGHTS)):
         raise ConfigurationError(f"{place}: {missing_rights(rows)}")
 

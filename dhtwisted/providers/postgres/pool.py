@@ -4,7 +4,7 @@ from collections import deque
 
 from twisted.internet.defer import Deferred
 
-from dhtwisted.kit.turns import Turns
+from dhtwisted.kit.fair_queue import FairQueue
 
 MOST_WAITING = 1000
 PATIENCE = 4
@@ -22,7 +22,7 @@ class Pool:
         self._free = deque(connections)
         self._size = len(connections)
         self._missing = deque()
-        self._turns = Turns(reactor, len(connections), "the database", PATIENCE, most=MOST_WAITING)
+        self._turns = FairQueue(reactor, len(connections), "the database", PATIENCE, max_waiting=MOST_WAITING)
 
     async def run(self, sql, values=None):
         """Run one statement.

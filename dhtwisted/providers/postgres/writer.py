@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from twisted.internet.defer import Deferred
 
-from dhtwisted.kit.server_time import SlowSteps
+from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.model import Command, Notification
 from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
 from dhtwisted.providers.postgres.values import folded, integer_column, payload_column, text_column
@@ -305,7 +305,7 @@ class Writer:
         self.committing = False
         self._settled = None
         self._reactor = reactor
-        self._steps = SlowSteps()
+        self._forward_time = ForwardTime()
         self._connection = connection
         self._channel = channel
         self._node = node
@@ -318,7 +318,7 @@ class Writer:
         batch = Batch(operations)
         self.committing = True
         try:
-            now, step = int(self._reactor.seconds() * 1000), self._steps.take()
+            now, step = int(self._reactor.seconds() * 1000), self._forward_time.step()
             rows = await self._connection.run(WRITE, batch.values(now, self._channel, self._node, step))
             heads = batch.finish(rows)
             if self.listener is not None:

@@ -11,7 +11,7 @@ import time
 from contextlib import closing, suppress
 
 from dhtwisted.errors import StorageDamaged, StorageUnavailable
-from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.kit.private_files import open_or_create
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.providers.sqlite.mark import IN_USE
 from dhtwisted.providers.sqlite.row_search import in_words, look_at_rows
@@ -61,7 +61,7 @@ class Copy:
         try:
             with translated_errors():
                 # For this user alone from its first moment.
-                self._file = open(open_or_make(self._target, os.O_RDWR), "rb")  # noqa: SIM115 - until close
+                self._file = open(open_or_create(self._target, os.O_RDWR), "rb")  # noqa: SIM115 - until close
                 counts = self._copy()
                 self._check(counts)
             os.fsync(self._file.fileno())

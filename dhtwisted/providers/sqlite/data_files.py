@@ -2,7 +2,7 @@
 
 import os
 
-from dhtwisted.kit.private_files import missing_right
+from dhtwisted.kit.private_files import access_problem
 
 WRITTEN = ("", "-wal", "-shm")
 """What SQLite works on: the data file, its write-ahead log, and the memory that its connections share."""
@@ -28,10 +28,10 @@ def obstacle(path):
         return f"{path}: is no file; name another"
     if not os.path.exists(path) and os.path.exists(f"{path}-wal"):
         return f"{path}: is gone, but {path}-wal has what was stored last; restore a backup, or move the -wal away to begin without data"
-    reason = missing_right(directory, os.W_OK | os.X_OK)
+    reason = access_problem(directory, os.W_OK | os.X_OK)
     for file in (path, path + LOCK):
         if reason is None and os.path.exists(file):
-            reason = missing_right(file, os.R_OK | os.W_OK)
+            reason = access_problem(file, os.R_OK | os.W_OK)
     return reason
 
 

@@ -6,8 +6,8 @@ import sqlite3
 import time
 
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.private_files import open_or_make
-from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, missing_scripts, schema_directory, tell_upgrade
+from dhtwisted.kit.private_files import open_or_create
+from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, log_upgrade, missing_scripts, schema_directory
 from dhtwisted.providers.sqlite.data_files import obstacle
 from dhtwisted.providers.sqlite.transaction import connect, decode, transaction
 
@@ -37,7 +37,7 @@ class FileLock:
         if reason is not None:
             raise ConfigurationError(f"cannot use storage file {reason}")
         try:
-            self.descriptor = open_or_make(lock_path, os.O_RDWR)
+            self.descriptor = open_or_create(lock_path, os.O_RDWR)
         except OSError as error:
             raise ConfigurationError(f"cannot use storage file {path}: {error.strerror}: {lock_path}") from error
         try:
@@ -85,7 +85,7 @@ def connect_writer(path):
     """
     try:
         # SQLite makes its own files with the owner and mode of this one; it holds password hashes.
-        os.close(open_or_make(path, os.O_RDWR))
+        os.close(open_or_create(path, os.O_RDWR))
         connection = connect(path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"cannot open storage file {path}: {error}") from error
@@ -148,7 +148,7 @@ def migrate(connection, path, directory=_SCHEMA):
         if _recorded_scripts(connection):
             by_number = [(checksum, number) for number, checksum in checksums(directory).items()]
             connection.executemany("UPDATE schema SET checksum = ? WHERE version = ? AND checksum IS NULL", by_number)
-    tell_upgrade(place, [number for number, _ in missing])
+    log_upgrade(place, [number for number, _ in missing])
 
 
 def check_made(connection, place, directory=_SCHEMA):

@@ -38,7 +38,7 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from dhtwisted.kit.private_files import open_or_make
+from dhtwisted.kit.private_files import open_or_create
 from dhtwisted.providers.sqlite.data_files import MARK
 
 SLOT = 4096
@@ -113,7 +113,7 @@ def settle(path, counters):
     :param counters: name -> number, what the data have and the mark must say.
     :raises OSError: it may not be there.
     """
-    descriptor = open_or_make(path + MARK, os.O_RDWR)
+    descriptor = open_or_create(path + MARK, os.O_RDWR)
     try:
         os.pwrite(descriptor, _line(counters).ljust(SLOT, b"\0") * SLOTS, 0)
         os.fsync(descriptor)

@@ -11,7 +11,7 @@ import msgspec
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageDamaged, Unstorable
-from dhtwisted.kit.entity_tables import Transaction
+from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.model import Command
 from dhtwisted.providers.sqlite.mark import BATCH, TIME
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
@@ -33,7 +33,7 @@ class Batch:
     :param now: the time in milliseconds.
     :ivar now: server time in milliseconds; never before that of an earlier batch.
     :ivar counters: all counters as they will be.
-    :ivar entities: the :class:`~dhtwisted.kit.entity_tables.Transaction` of the batch.
+    :ivar entities: the :class:`~dhtwisted.kit.entity_transaction.Transaction` of the batch.
     :ivar stamps: kind -> a list of ``(message, timestamp, id)`` for each message to be stored.
     :ivar asking: the operations that take what their step finds, in the order of these steps.
     """
@@ -210,7 +210,7 @@ class ForgetMessages:
 class ChangeEntity:
     """Insert, update or delete an entity.
 
-    :param method: the name of a method of :class:`~dhtwisted.kit.entity_tables.Transaction`.
+    :param method: the name of a method of :class:`~dhtwisted.kit.entity_transaction.Transaction`.
     """
 
     def __init__(self, method, *arguments):

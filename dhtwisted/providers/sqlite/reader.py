@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from dhtwisted.kit.turns import Turns
+from dhtwisted.kit.fair_queue import FairQueue
 from dhtwisted.kit.worker import Worker
 from dhtwisted.model import head_of, payload_size
 from dhtwisted.providers.sqlite.transaction import translated_errors
@@ -47,7 +47,7 @@ class Readers:
     def __init__(self, reactor):
         self._readers = [Reader(reactor, f"storage reader {number}") for number in range(1, READERS + 1)]
         self._free = list(self._readers)
-        self._turns = Turns(reactor, READERS, "the storage file", PATIENCE)
+        self._turns = FairQueue(reactor, READERS, "the storage file", PATIENCE)
 
     @property
     def first(self):

@@ -158,11 +158,11 @@ class FileStorage:
 
     async def find(self, kind, query):
         """List entities."""
-        return await self._slices.run(self._table(kind).search, query)
+        return await self._slices.run(self._table(kind).find_in_slices, query)
 
     async def count(self, kind, query):
         """Count entities."""
-        return await self._slices.run(self._table(kind).reckoning, query)
+        return await self._slices.run(self._table(kind).count_in_slices, query)
 
     async def holdings(self, owner):
         """Tell what counts for a user."""
@@ -241,7 +241,7 @@ class FileStorage:
     def _hangs(self, seconds):
         """Refuse writes until the commit under way ends. What is committed by then is answered as such: it is stored, and told."""
         self._hang = f"the process that writes {self._path} has not answered for {seconds} s: look at the disk, or whether it is stopped"
-        self._batcher.give_up_waiting(self._hang)
+        self._batcher.reject_waiting(self._hang)
 
     def _commit(self, operations):
         done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))

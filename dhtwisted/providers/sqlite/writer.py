@@ -23,7 +23,7 @@ from dhtwisted.errors import (
     WriterLost,
 )
 from dhtwisted.kit.entity_tables import entity_tables
-from dhtwisted.kit.server_time import SlowSteps
+from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.kit.worker import Worker
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.providers.sqlite.data_files import MARK
@@ -61,7 +61,7 @@ class Writer:
         self._counters = counters
         self._files = files
         self._time = 0
-        self._steps = SlowSteps()
+        self._forward_time = ForwardTime()
         self._process = None
         self._unanswered = None
         self._abandoned = False
@@ -102,7 +102,7 @@ class Writer:
         if self._process is None:
             return Deferred.fromCoroutine(self._commit_after_restart(operations))
         last = max(self._time, self._counters[TIME])
-        batch = Batch(self._tables, self._counters, self._steps.after(last, int(self._reactor.seconds() * 1000)))
+        batch = Batch(self._tables, self._counters, self._forward_time.next_after(last, int(self._reactor.seconds() * 1000)))
         errors = _prepare(operations, batch)
         self._time = batch.now
         if batch.changes_nothing:

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import BadRequest, ServiceUnavailable, TooManyRequests
-from dhtwisted.kit.turns import serve
+from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.providers.jwt.passwords import QUEUE_BOUND, PasswordHasher
 
 COST = 10
@@ -120,7 +120,7 @@ async def test_who_has_many_passwords_checked_waits_behind_themselves(hasher):
         await hasher.hash("secret")
         done.append(client)
 
-    jobs = [serve(client, Deferred.fromCoroutine, check(client)) for client in ["anna"] * QUEUE_BOUND + ["berta"]]
+    jobs = [run_for_client(client, Deferred.fromCoroutine, check(client)) for client in ["anna"] * QUEUE_BOUND + ["berta"]]
     outcomes = await DeferredList(jobs, consumeErrors=True)
     assert done.index("berta") < 8, "after what was begun before, and not after all of it"
     assert [success for success, _ in outcomes] == [True] * (QUEUE_BOUND - 1) + [False, True], "and room is made for them"

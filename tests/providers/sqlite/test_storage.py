@@ -135,7 +135,7 @@ async def test_a_schema_whose_version_is_no_number_is_refused(storage, path, rea
     change_file(path, "DROP TABLE schema")
     change_file(path, "CREATE TABLE schema (version)")
     change_file(path, "INSERT INTO schema (version) VALUES ('x')")
-    assert "whose version is no number" in await refusal(FileStorage(path, reactor))
+    assert "the version of its schema is not a number" in await refusal(FileStorage(path, reactor))
 
 
 @pytest_twisted.ensureDeferred
@@ -309,7 +309,7 @@ async def test_times_that_clients_give_are_stored(storage, reactor):
 async def test_a_writer_that_is_stopped_refuses_what_waits_and_goes_on_by_itself(storage, path, reactor):
     await storage.open()
     writer = writer_of(path)
-    with patch.object(batching, "HANG", 0.2):
+    with patch.object(batching, "HANG_SECONDS", 0.2):
         writer.suspend()
         begun = storage.append([first := notification("first")])
         with pytest.raises(StorageUnavailable, match="has not answered"):
@@ -330,7 +330,7 @@ async def test_a_writer_that_is_stopped_refuses_what_waits_and_goes_on_by_itself
 async def test_closing_does_not_wait_for_a_writer_that_is_stopped(storage, path, reactor):
     await storage.open()
     writer = writer_of(path)
-    with patch.object(batching, "HANG", 0.2):
+    with patch.object(batching, "HANG_SECONDS", 0.2):
         writer.suspend()
         begun = storage.append([notification()])
         await storage.close()

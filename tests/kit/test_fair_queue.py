@@ -7,7 +7,8 @@ from twisted.internet.task import Clock
 
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import Overloaded
-from dhtwisted.kit.turns import NOW, Turns, serve
+from dhtwisted.kit.current_client import CURRENT, run_for_client
+from dhtwisted.kit.fair_queue import FairQueue
 
 
 class Work:
@@ -19,12 +20,12 @@ class Work:
 
     def __init__(self, places, **options):
         self.clock = Clock()
-        self.turns = Turns(self.clock, places, "the thing", **options)
+        self.turns = FairQueue(self.clock, places, "the thing", **options)
         self.begun, self.outcomes, self._under_way = [], [], []
 
     def ask(self, clients):
         for client in clients:
-            serve(client, run, self.turns.run(self._do, client), lambda result, error: self.outcomes.append(result or error))
+            run_for_client(client, run, self.turns.run(self._do, client), lambda result, error: self.outcomes.append(result or error))
 
     async def _do(self, client):
         self.begun.append(client)
@@ -65,14 +66,14 @@ def test_the_server_itself_may_have_all():
 
 
 def test_one_client_may_have_all_where_a_turn_is_short():
-    work = Work(2, share=2)
+    work = Work(2, max_places_each=2)
     work.ask("aaaab")
     work.finish(3)
     assert "".join(work.begun) == "aabaa"
 
 
 def test_who_has_most_waiting_gives_way():
-    work = Work(1, most=4)
+    work = Work(1, max_waiting=4)
     work.ask("aaaaa")
     work.ask("a")
     assert [type(outcome) for outcome in work.outcomes] == [Overloaded], "there is no room for more"
@@ -100,7 +101,7 @@ def test_strangers_wait_for_users_no_longer_than_users_for_them():
 
 
 def test_strangers_give_way_to_a_user():
-    work = Work(1, most=3)
+    work = Work(1, max_waiting=3)
     work.ask([0, "a", "b", "c", "d", 1])
     assert [type(outcome) for outcome in work.outcomes] == [Overloaded] * 2, (
         "there is no room for the last stranger, and one went for a user"
@@ -113,7 +114,7 @@ def test_nobody_waits_longer_than_they_must():
     work = Work(1, patience=4)
     work.ask("ab")
     work.clock.advance(4)
-    assert [str(outcome) for outcome in work.outcomes] == ["the thing was too busy for a question for 4 seconds"]
+    assert [str(outcome) for outcome in work.outcomes] == ["the thing was too busy: the request waited for 4 seconds"]
     work.finish()
     work.ask("c")
     assert "".join(work.begun) == "ac"
@@ -147,18 +148,18 @@ async def test_what_was_begun_for_a_client_goes_on_for_them(nested):
     seen, first, second = [], Deferred(), Deferred()
 
     async def inner():
-        seen.append(NOW.client)
+        seen.append(CURRENT.client)
         await first
-        seen.append(NOW.client)
+        seen.append(CURRENT.client)
 
     async def outer():
         await inner()
         await second
-        seen.append(NOW.client)
+        seen.append(CURRENT.client)
 
-    serve("anna", run, outer() if not nested else inner(), lambda *outcome: None)
-    assert NOW.client is None
-    serve("berta", first.callback, None)
-    assert NOW.client is None
+    run_for_client("anna", run, outer() if not nested else inner(), lambda *outcome: None)
+    assert CURRENT.client is None
+    run_for_client("berta", first.callback, None)
+    assert CURRENT.client is None
     second.callback(None)
     assert set(seen) == {"anna"}
