@@ -10,7 +10,7 @@ import websocket
 
 from dhtwisted.tap import Options
 from tests.support.packages import ROOT
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 PAGE = (ROOT / "docs" / "first-steps.md").read_text()
 VARYING = {"accessToken", "refreshToken", "id", "timestamp"}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.support.packages import ROOT
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 README = (ROOT / "README.md").read_text()
 

@@ -8,8 +8,8 @@ from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.core.access import DEVICE_PERMISSIONS, Permission
 from dhtwisted.model import Device, DeviceToken, EntityQuery, Network, User
 from dhtwisted.providers.jwt.auth import JWTAuth
-from tests.actions.test_token_matrix import ALLOWED, FORBIDDEN, TABLE, World, over_rest, over_websocket_after_authenticate
 from tests.support.rest_api import RestClient
+from tests.support.token_matrix import ALLOWED, FORBIDDEN, TABLE, World, over_rest, over_websocket_after_authenticate
 
 OPEN = {"authenticate", "token", "token/refresh", "server/info", "server/cacheInfo", "cluster/info", "info"}
 """What needs no permission."""

@@ -15,8 +15,8 @@ import pytest_twisted
 from twisted.internet import threads
 from twisted.internet.protocol import Protocol, ServerFactory
 
-from tests.bench import faulty_servers as faulty
-from tests.system.process import PASSWORD, Client, ServerProcess
+from tests.support import faulty_servers as faulty
+from tests.support.servers.process import PASSWORD, Client, ServerProcess
 
 SOURCE = Path(__file__).parents[2] / "bench" / "loadgen"
 COMPILER = shlex.split(os.environ.get("CC", "cc"))

@@ -1,9 +1,6 @@
 """The command line: what it understands, and one line for each mistake. Most of it as a process, as a person sees it."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,24 +8,7 @@ from dhtwisted import __version__
 from dhtwisted.config.sources import example_file
 from dhtwisted.service.service import DeviceHiveService
 from dhtwisted.tap import Options, makeService
-
-CHECKOUT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "dhtwisted")
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
-SECONDS = 60
-
-
-def environment():
-    """This process's, with the checkout importable and none of our options."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
-    return inherited | {"PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))}
-
-
-def run(directory, *arguments, command=COMMAND, **variables):
-    """Run the command to its end."""
-    return subprocess.run(
-        [*command, *arguments], cwd=directory, env=environment() | variables, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+from tests.support.command import COMMAND, TWISTD, run
 
 
 def parse(*arguments):

@@ -12,8 +12,8 @@ import pytest_twisted
 
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.storage.base import notification
-from tests.cli.test_server_options import COMMAND, SECONDS, environment, run
-from tests.transfer.moving import contents, fill
+from tests.support.command import COMMAND, SECONDS, environment, run
+from tests.support.moving import contents, fill
 
 TOLD = "2 networks, 1 devicetype, 2 devices, 1 configuration, 1 devicetoken, 2 commands, 3 notifications, 2 users"
 MANY = 1500

@@ -1,5 +1,5 @@
 """Servers as processes."""
 
-from tests.system.conftest import start
+from tests.support.servers.fixtures import start
 
 __all__ = ["start"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.wire import Wire
+from tests.support.attacks.client import Wire
+from tests.support.servers.process import PASSWORD
 from tests.support.waiting import wait_until
-from tests.system.process import PASSWORD
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 HOUR, DAY = 3600, 86400

@@ -12,9 +12,9 @@ from itertools import islice
 import pytest
 
 from dhtwisted.actions import ACTIONS
-from tests.faults.corpus import frames, http_requests, texts
-from tests.faults.measures import raise_own_file_limit
-from tests.faults.wire import CLOSE, Wire
+from tests.support.attacks.client import CLOSE, Wire
+from tests.support.attacks.corpus import frames, http_requests, texts
+from tests.support.attacks.measures import raise_own_file_limit
 
 TEXTS, FRAMES, REQUESTS = 7000, 2500, 2500
 AT_ONCE, CONNECTIONS = 50, min(1250, raise_own_file_limit() // 2)

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 import pytest_twisted
 
-from tests.faults.damage import ACCEPTED, BAD, FINE, LOST, NAME, REFUSED, TOLD, damage, damages, killed_server, outcome
-from tests.system.process import CHECKOUT, DEVICEHIVE, Client
+from tests.support.attacks.damage import ACCEPTED, BAD, FINE, LOST, NAME, REFUSED, TOLD, damage, damages, killed_server, outcome
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, Client
 
 SAMPLE = damages(times=1)
 

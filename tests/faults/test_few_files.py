@@ -3,10 +3,10 @@
 import time
 
 from dhtwisted.transports.capacity import OTHER_FILES
-from tests.faults.measures import cpu_seconds, raise_own_file_limit
-from tests.faults.wire import Wire
+from tests.support.attacks.client import Wire
+from tests.support.attacks.measures import cpu_seconds, raise_own_file_limit
+from tests.support.servers.process import DEVICEHIVE, Client
 from tests.support.waiting import wait_until
-from tests.system.process import DEVICEHIVE, Client
 
 FILES = 200
 CLIENTS = 400

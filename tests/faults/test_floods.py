@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.corpus import CLOSE, MASK, PING, TEXT, frame
-from tests.faults.measures import resident, slowest_answer
-from tests.faults.wire import Wire
+from tests.support.attacks.client import Wire
+from tests.support.attacks.corpus import CLOSE, MASK, PING, TEXT, frame
+from tests.support.attacks.measures import resident, slowest_answer
+from tests.support.servers.process import PASSWORD
 from tests.support.waiting import wait_until
-from tests.system.process import PASSWORD
 
 MEGABYTES = 30
 """By which the server may grow meanwhile: some buffers, and what Python keeps."""

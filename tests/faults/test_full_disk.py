@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.servers.process import Client, Refused
 from tests.support.waiting import wait_until
-from tests.system.process import Client, Refused
 
 MEGABYTES = 6
 FILLER = 4_500_000

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from dhtwisted.transports.admission import REFUSALS
-from tests.faults.measures import open_files, raise_own_file_limit, resident, slowest_answer
+from tests.support.attacks.measures import open_files, raise_own_file_limit, resident, slowest_answer
 from tests.support.certificates import write_certificate
 from tests.support.waiting import wait_until
 

@@ -1,6 +1,6 @@
-"""Some seconds of ``python -m tests.faults.soak``: every behaviour comes to its end, and nothing stays open (Messages 9)."""
+"""Some seconds of ``python -m tests.support.attacks.soak``: every behaviour comes to its end, and nothing stays open (Messages 9)."""
 
-from tests.faults.soak import BEHAVIOURS, run
+from tests.support.attacks.soak import BEHAVIOURS, run
 
 SECONDS = 6
 

@@ -7,8 +7,8 @@ from urllib.error import HTTPError
 
 import pytest
 
+from tests.support.servers.process import PASSWORD
 from tests.support.writers import has_ended, writer_of
-from tests.system.process import PASSWORD
 
 CONTRACT, STOP = 10, 15
 """Seconds."""

@@ -1,6 +1,6 @@
-"""Some hundred idle clients, and their storm: the small form of ``python -m tests.faults.storm`` (Messages 9)."""
+"""Some hundred idle clients, and their storm: the small form of ``python -m tests.support.attacks.storm`` (Messages 9)."""
 
-from tests.faults.storm import PATIENCE, run
+from tests.support.attacks.storm import PATIENCE, run
 
 CLIENTS = 400
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.corpus import frame
-from tests.faults.measures import resident
-from tests.faults.wire import Wire
+from tests.support.attacks.client import Wire
+from tests.support.attacks.corpus import frame
+from tests.support.attacks.measures import resident
 from tests.support.certificates import write_certificate
-from tests.system.process import PASSWORD
+from tests.support.servers.process import PASSWORD
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,9 @@ from dhtwisted.reference.members import members, published
 from dhtwisted.reference.schemas import without_container
 from dhtwisted.wire.declared import is_required, meaning
 from dhtwisted.wire.fields import Fields, Members
-from tests.support.reference_pages import COMMAND, FOLDER, pages
+from tests.support.reference import pages as written
+from tests.support.reference.__main__ import main
+from tests.support.reference.pages import COMMAND, FOLDER, pages
 
 EVERY_ACTION = [*ACTIONS.values(), *REST_ONLY.values()]
 PAGES = pages()
@@ -143,6 +145,26 @@ def test_the_committed_page_is_what_would_be_written(name):
 
 def test_no_other_pages_are_committed():
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES), f"run {COMMAND} and commit docs/reference"
+
+
+def test_the_program_writes_checks_and_removes_pages(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(written, "FOLDER", tmp_path / "reference")
+    assert main([]) == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in written.FOLDER.iterdir()} == PAGES
+    assert capsys.readouterr().out.splitlines() == [f"docs/reference/{name} written" for name in sorted(PAGES)]
+    (written.FOLDER / "users.md").write_text("old", encoding="utf-8")
+    (written.FOLDER / "gone.md").write_text("old", encoding="utf-8")
+    assert main(["--check"]) == 1
+    assert capsys.readouterr().out.splitlines() == [f"docs/reference/{name} is out of date" for name in ("gone.md", "users.md")]
+    assert main([]) == 0
+    assert capsys.readouterr().out.splitlines() == ["docs/reference/gone.md removed", "docs/reference/users.md written"]
+    assert (main(["--check"]), capsys.readouterr().out) == (0, "")
+
+
+def test_the_program_says_what_it_does(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "usage: .ci/reference [-h] [--check]" in capsys.readouterr().out
 
 
 def test_links_lead_somewhere():

@@ -18,7 +18,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from dhtwisted.service.process import Process
-from tests.system.process import CHECKOUT, START_SECONDS, Client, ServerProcess
+from tests.support.servers.process import CHECKOUT, START_SECONDS, Client, ServerProcess
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 both_commands = pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from dhtwisted.service.systemd import STARTING_INTERVAL, Supervisor
-from tests.system.supervisor import NotifySocket
+from tests.support.servers.supervisor import NotifySocket
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import sqlite3
 import pytest
 
 from tests.support.packages import ROOT, path_of
-from tests.system.load import Load
-from tests.system.process import Client
-from tests.system.report import read_stored
-from tests.system.shell import STORAGE, done, failed, log_in, run
+from tests.support.servers.load import Load
+from tests.support.servers.process import Client
+from tests.support.servers.report import read_stored
+from tests.support.servers.shell import STORAGE, done, failed, log_in, run
 
 pytestmark = pytest.mark.slow
 

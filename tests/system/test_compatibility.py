@@ -7,7 +7,7 @@ import jwt
 import pytest
 import requests
 
-from tests.system.process import PASSWORD, START_SECONDS, Client
+from tests.support.servers.process import PASSWORD, START_SECONDS, Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

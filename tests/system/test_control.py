@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, PASSWORD, START_SECONDS, Client, Refused, ServerProcess
+from tests.support.servers.shell import STORAGE, done, failed, log_in, run
 from tests.support.waiting import wait_until
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, START_SECONDS, Client, Refused, ServerProcess
-from tests.system.shell import STORAGE, done, failed, log_in, run
 
 pytestmark = pytest.mark.slow
 

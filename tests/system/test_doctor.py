@@ -1,36 +1,18 @@
 """``devicehive doctor`` as a command: beside a running server, and with a wrong configuration."""
 
-import os
 import ssl
-import subprocess
 
 import pytest
 
 from dhtwisted import __version__
 from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
-from tests.system.process import CHECKOUT, DEVICEHIVE, Client
+from tests.support.servers.process import Client
+from tests.support.servers.shell import examine
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 
 KEY = "DHTWISTED_AUTH_SECRET"
-
-
-def examine(directory, *arguments, **environment):
-    """Run it; returns the exit status and the lines."""
-    # Those of the tests are no options, which the doctor would say.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
-    done = subprocess.run(
-        [*DEVICEHIVE, *arguments, "doctor"],
-        cwd=directory,
-        env=inherited | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stderr == ""
-    return done.returncode, done.stdout.splitlines()
 
 
 def names(directory):

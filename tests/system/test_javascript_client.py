@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import PASSWORD
+from tests.support.servers.process import PASSWORD
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from tests.support.ports import free_port
-from tests.system.load import Load
+from tests.support.servers.load import Load
 
 pytestmark = pytest.mark.slow
 

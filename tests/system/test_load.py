@@ -6,9 +6,9 @@ from copy import deepcopy
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.servers.load import Load
+from tests.support.servers.report import Report, read_stored
 from tests.support.waiting import wait_until
-from tests.system.load import Load
-from tests.system.report import Report, read_stored
 
 pytestmark = pytest.mark.slow
 

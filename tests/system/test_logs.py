@@ -13,8 +13,8 @@ import urllib.request
 import pytest
 import websocket
 
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client
 from tests.support.waiting import wait_until
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

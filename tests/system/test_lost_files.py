@@ -11,9 +11,9 @@ from contextlib import closing
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.servers.process import Client, Refused
+from tests.support.servers.shell import examine
 from tests.support.waiting import wait_until
-from tests.system.process import Client, Refused
-from tests.system.test_doctor import examine
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

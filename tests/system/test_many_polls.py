@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import START_SECONDS
+from tests.support.servers.process import START_SECONDS
 
 pytestmark = pytest.mark.slow
 

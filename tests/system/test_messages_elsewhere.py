@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.packages import ROOT, path_of
-from tests.system.process import ServerProcess
+from tests.support.servers.process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

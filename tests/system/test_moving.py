@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.cli.test_server_options import environment
+from tests.support.command import environment
 from tests.support.packages import ROOT, path_of
-from tests.system.process import DEVICEHIVE, PASSWORD, Client
+from tests.support.servers.process import DEVICEHIVE, PASSWORD, Client
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from itertools import cycle
 import pytest
 import requests
 
-from tests.system.load import Load, Reader
-from tests.system.nodes import Nodes
-from tests.system.process import PASSWORD, Client
+from tests.support.servers.load import Load, Reader
+from tests.support.servers.nodes import Nodes
+from tests.support.servers.process import PASSWORD, Client
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from schemathesis.generation.meta import CoverageScenario, coverage_scenario
 
 from dhtwisted import __version__
 from dhtwisted.reference import openapi
-from tests.system.hive import BASE, SECONDS, Hive
+from tests.support.servers.hive import BASE, SECONDS, Hive
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from tests.support.proxy import FaultProxy
+from tests.support.servers.load import Load
+from tests.support.servers.nodes import Nodes
+from tests.support.servers.process import Refused
 from tests.support.waiting import wait_until
-from tests.system.load import Load
-from tests.system.nodes import Nodes
-from tests.system.process import Refused
 
 pytestmark = pytest.mark.slow
 

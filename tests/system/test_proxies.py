@@ -6,8 +6,8 @@ import re
 import pytest
 
 from tests.support.certificates import write_certificate
-from tests.system.process import PASSWORD
-from tests.system.proxies import HOST, PAGE, block, endpoint, haproxy, haproxy_passing, haproxy_passing_v1, nginx, server_settings
+from tests.support.servers.process import PASSWORD
+from tests.support.servers.proxies import HOST, PAGE, block, endpoint, haproxy, haproxy_passing, haproxy_passing_v1, nginx, server_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

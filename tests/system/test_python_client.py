@@ -10,7 +10,7 @@ import pytest
 import requests
 from devicehive import ApiResponseError, DeviceHive, Handler
 
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, PASSWORD
 
 SECONDS = 30
 WEBSOCKETS = [("ws", "/dh/websocket"), ("ws", "/api/websocket"), ("ws", "/client"), ("ws", "/device")]

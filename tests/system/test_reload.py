@@ -6,8 +6,8 @@ import urllib.request
 import pytest
 import websocket
 
+from tests.support.servers.process import Client
 from tests.support.waiting import wait_until
-from tests.system.process import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

@@ -7,8 +7,8 @@ import pytest
 import websocket
 
 from tests.support.ports import free_port
-from tests.system.load import Load
-from tests.system.process import DEVICEHIVE, Client
+from tests.support.servers.load import Load
+from tests.support.servers.process import DEVICEHIVE, Client
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "devicehive")
 

@@ -10,9 +10,9 @@ import uuid
 
 import pytest
 
+from tests.support.servers.process import DEVICEHIVE
+from tests.support.servers.supervisor import NotifySocket, activated
 from tests.support.waiting import wait_until
-from tests.system.process import DEVICEHIVE
-from tests.system.supervisor import NotifySocket, activated
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

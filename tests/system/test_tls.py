@@ -9,7 +9,7 @@ import pytest
 import websocket
 
 from tests.support.certificates import write_certificate
-from tests.system.process import Client
+from tests.support.servers.process import Client
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import warnings
 import pytest
 
 from tests.support.certificates import Authority, write_certificate
+from tests.support.servers.process import Client
 from tests.support.waiting import wait_until
-from tests.system.process import Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

@@ -10,8 +10,8 @@ import shutil
 
 import pytest
 
-from tests.system.process import PASSWORD, Client, Refused, ServerProcess
-from tests.system.shell import STORAGE, done, failed, log_in
+from tests.support.servers.process import PASSWORD, Client, Refused, ServerProcess
+from tests.support.servers.shell import STORAGE, done, failed, log_in
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
-from tests.system.process import CHECKOUT, DEVICEHIVE, PASSWORD, ServerProcess
-from tests.system.test_users import STORAGE, log_in
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, PASSWORD, ServerProcess
+from tests.support.servers.shell import STORAGE, log_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.lowest]
 

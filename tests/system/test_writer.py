@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.servers.load import Load
+from tests.support.servers.process import DEVICEHIVE
 from tests.support.waiting import wait_until
 from tests.support.writers import has_ended, writer_of
-from tests.system.load import Load
-from tests.system.process import DEVICEHIVE
 
 pytestmark = pytest.mark.slow
 

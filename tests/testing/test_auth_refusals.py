@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.testing.refusals import run_suite
+from tests.support.contracts.refusals import run_suite
 
 AWAY = "test_a_directory_that_is_away_says_nothing_of_the_password"
 REFUSED = [

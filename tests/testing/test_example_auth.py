@@ -12,7 +12,7 @@ from dhtwisted.providers.jwt.passwords import make_record
 from dhtwisted.testing.auth import AuthContract
 from dhtwisted.testing.server import settings
 from tests.support.packages import ROOT, install, path_of
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 EXAMPLE = ROOT / "tests" / "example_auth"
 

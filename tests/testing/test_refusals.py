@@ -6,8 +6,8 @@ import pytest
 
 from dhtwisted.model import ENTITY_KINDS
 from dhtwisted.testing.storage.durable import ENTITIES
-from tests.testing.broken_storages import CHANGING, Sound
-from tests.testing.refusals import run_suite
+from tests.support.contracts.broken_storages import CHANGING, Sound
+from tests.support.contracts.refusals import run_suite
 
 pytestmark = pytest.mark.slow
 

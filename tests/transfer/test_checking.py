@@ -9,7 +9,7 @@ from dhtwisted.errors import TransferError
 from dhtwisted.testing.server import MemoryServer, at_once
 from dhtwisted.transfer.checking import Checker
 from dhtwisted.transfer.stream import Reader
-from tests.transfer.moving import RECORD, TIME
+from tests.support.moving import RECORD, TIME
 
 HEADER = {"format": "dhtwisted export", "version": 4, "program": "1", "time": TIME}
 HASH = "A" * 43 + "="
@@ -116,7 +116,7 @@ def test_records_of_a_provider_of_somebody_else_are_its_own():
 
 def test_a_first_start_makes_what_can_be_moved(reactor):
     server = at_once(MemoryServer.open(reactor, hash_password=False))
-    from tests.transfer.moving import exported
+    from tests.support.moving import exported
 
     data = at_once(exported(server.storage))
     assert [entry.item.KIND for entry in Reader(io.BytesIO(data), Checker().check)] == ["network", "devicetype", "user"]

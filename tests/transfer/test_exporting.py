@@ -12,7 +12,7 @@ from dhtwisted.testing.server import at_once
 from dhtwisted.testing.storage.base import notification
 from dhtwisted.transfer.exporting import PAGE
 from dhtwisted.transfer.unfinished import mark_unfinished
-from tests.transfer.moving import ENTITIES, MESSAGES, NOW, exported, fill
+from tests.support.moving import ENTITIES, MESSAGES, NOW, exported, fill
 
 
 class PagedStorage(MemoryStorage):

@@ -23,8 +23,8 @@ from dhtwisted.transfer.importing import batches
 from dhtwisted.transfer.stream import Entry
 from dhtwisted.transfer.unfinished import find_unfinished, refuse_unfinished
 from dhtwisted.wire.timestamps import parse_timestamp
+from tests.support.moving import ENTITIES, MESSAGES, TIME, changed, contents, exported, fill, imported
 from tests.support.packages import ROOT
-from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed, contents, exported, fill, imported
 
 sys.path.append(str(ROOT / "tests" / "example_storage"))
 

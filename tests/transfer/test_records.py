@@ -12,7 +12,7 @@ from dhtwisted.model import Device, Network, Notification
 from dhtwisted.testing.storage.base import notification
 from dhtwisted.testing.strategies import ODD_JSON, entities, stored_commands, stored_notifications
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
-from tests.transfer.moving import ENTITIES, MESSAGES
+from tests.support.moving import ENTITIES, MESSAGES
 
 keyed_entities = st.builds(
     lambda entity, key: entity if isinstance(entity, Device) else replace(entity, id=key),

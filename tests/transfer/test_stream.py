@@ -15,8 +15,8 @@ from dhtwisted.testing.storage.base import notification
 from dhtwisted.transfer import stream
 from dhtwisted.transfer.records import KINDS
 from dhtwisted.transfer.stream import Header, Reader, Writer
+from tests.support.moving import ENTITIES, MESSAGES, TIME, changed
 from tests.support.packages import ROOT
-from tests.transfer.moving import ENTITIES, MESSAGES, TIME, changed
 
 HEADER = b'{"format":"dhtwisted export","version":4,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
 ITEMS = [

@@ -11,8 +11,8 @@ from dhtwisted.interfaces import ICheckableProvider
 from dhtwisted.kit.provider import CheckableProvider, Provider
 from dhtwisted.providers import lookup as providers
 from dhtwisted.providers.memory import MemoryStorage
-from tests.cli.test_server_options import run
 from tests.support.certificates import write_certificate
+from tests.support.command import run
 
 
 def check(path, text):

@@ -17,10 +17,10 @@ import pytest
 from dhtwisted.service.listening import loopback_addresses
 from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
+from tests.support.servers.process import Client
 from tests.support.waiting import wait_until
-from tests.system.process import Client
 
-PAGE = (Path(__file__).parents[2] / "docs" / "proxies.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "proxies.md").read_text(encoding="utf-8")
 SECONDS = 30
 HOST = "hive.example.com"
 

@@ -26,13 +26,13 @@ class Outcome:
 def run_suite(module, tests, directory):
     """Run tests of a module in a process of their own.
 
-    :param module: below ``tests/testing``, such as ``broken_storages``.
+    :param module: below ``tests/support/contracts``, such as ``broken_storages``.
     :param tests: ``Class::test``, with the parameter in brackets where the test has some.
     :param directory: for files.
     :returns: a dict of each of the tests and its :class:`Outcome`.
     """
     report = directory / "report.xml"
-    nodes = [f"tests/testing/{module}.py::{test}" for test in tests]
+    nodes = [f"tests/support/contracts/{module}.py::{test}" for test in tests]
     options = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-o", "python_classes=*", "-o", "junit_logging=all", "--capture=sys"]
     command = [*PYTEST, *options, f"--basetemp={directory / 'base'}", f"--junitxml={report}", *nodes]
     done = subprocess.run(command, cwd=ROOT, env=plain_environment(), capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -1,4 +1,4 @@
-"""Hours in minutes: clients that come, subscribe, send, fail and leave in every way: ``python -m tests.faults.soak --minutes 10``.
+"""Hours in minutes: clients that come, subscribe, send, fail and leave in every way: ``python -m tests.support.attacks.soak --minutes 10``.
 
 The server's memory is sampled, and must stay flat: its median in the last third may exceed that of the second third by no more than
 :data:`GROWTH` megabytes (Messages 9). The first third is for caches and buffers to fill. Ends with status 1 when it does not.
@@ -16,10 +16,10 @@ from statistics import median
 
 import requests
 
-from tests.faults.corpus import frame, texts
-from tests.faults.measures import open_files, resident
-from tests.faults.wire import Wire
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.attacks.client import Wire
+from tests.support.attacks.corpus import frame, texts
+from tests.support.attacks.measures import open_files, resident
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 GROWTH = 4.0
 DEVICES = 50

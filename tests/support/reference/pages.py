@@ -1,8 +1,4 @@
-"""Writes ``docs/reference``: what clients can ask for, from the action table, with messages from the transcripts.
-
-``python -m tests.support.reference_pages`` writes the pages anew; ``tests/reference/test_reference.py``
-fails where they are not what would be written.
-"""
+"""The pages of ``docs/reference``: what clients can ask for, from the action table, with messages from the transcripts."""
 
 from pathlib import Path
 from types import NoneType
@@ -20,12 +16,12 @@ from dhtwisted.reference.schemas import Schemas, without_container
 from dhtwisted.wire.declared import allows, is_required, meaning, plain_type
 from dhtwisted.wire.fields import Timestamp
 from dhtwisted.wire.resources import Resource
-from tests.support.reference_examples import examples
+from tests.support.reference.examples import examples
 
-FOLDER = Path(__file__).parents[2] / "docs" / "reference"
-COMMAND = "python -m tests.support.reference_pages"
+FOLDER = Path(__file__).parents[3] / "docs" / "reference"
+COMMAND = ".ci/reference"
 NOTE = f"<!-- Written by `{COMMAND}` from dhtwisted/actions and tests/transcripts; changes belong there. -->\n"
-INTRODUCTION = (Path(__file__).parent / "reference_introduction.md").read_text(encoding="utf-8")
+INTRODUCTION = (Path(__file__).parent / "introduction.md").read_text(encoding="utf-8")
 
 PLAIN_TYPES = {Raw: "any JSON", Timestamp: "timestamp", str: "string", int: "integer", bool: "boolean"}
 LARGEST = 2**63 - 1
@@ -39,13 +35,16 @@ def pages():
     return found | {"README.md": _index(by_group)}
 
 
-def write():
-    """Write the pages, and remove what is none of them."""
-    wanted = pages()
+def committed():
+    """The pages that are there: name of the file -> text."""
+    return {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()} if FOLDER.is_dir() else {}
+
+
+def write(wanted):
+    """Write pages, and remove all others."""
     FOLDER.mkdir(exist_ok=True)
-    for path in FOLDER.iterdir():
-        if path.name not in wanted:
-            path.unlink()
+    for name in committed().keys() - wanted.keys():
+        (FOLDER / name).unlink()
     for name, text in wanted.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
 
@@ -186,7 +185,3 @@ def _object(name, kind):
 def _table(head, rows):
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-if __name__ == "__main__":
-    write()

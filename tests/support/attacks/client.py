@@ -5,7 +5,7 @@ import json
 import os
 import socket
 
-from tests.faults.corpus import CLOSE, PING, TEXT, frame
+from tests.support.attacks.corpus import CLOSE, PING, TEXT, frame
 
 __all__ = ["CLOSE", "PING", "TEXT", "Wire"]
 

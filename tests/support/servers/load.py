@@ -8,9 +8,9 @@ from contextlib import closing, suppress
 
 import websocket
 
+from tests.support.servers.process import Client, Refused
+from tests.support.servers.report import KINDS, NAME, Report, read_stored
 from tests.support.waiting import wait_until
-from tests.system.process import Client, Refused
-from tests.system.report import KINDS, NAME, Report, read_stored
 
 PATIENCE = 60
 """Seconds after which a connection that gives no answer is given up, and a wait fails."""
@@ -242,9 +242,9 @@ class Load:
     def report(self, stored=None, seconds=PATIENCE):
         """Stop, and compare what was sent with what is stored and what was delivered.
 
-        :param stored: as :func:`~tests.system.report.read_stored` gives it; ``None``: it is read from the first server.
+        :param stored: as :func:`~tests.support.servers.report.read_stored` gives it; ``None``: it is read from the first server.
         :param seconds: how long readers may need for the last messages.
-        :returns: a :class:`~tests.system.report.Report`.
+        :returns: a :class:`~tests.support.servers.report.Report`.
         """
         self.stop_writing()
         if stored is None:

@@ -4,7 +4,7 @@ from itertools import count
 
 import requests
 
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 BASE = "/api/rest"
 LOGIN = "dhadmin"

@@ -15,7 +15,7 @@ PASSWORD = "administrator-1"
 START_SECONDS = 30
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 DEVICEHIVE = (sys.executable, "-m", "dhtwisted")
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[3]
 
 
 class ServerProcess:

@@ -1,6 +1,6 @@
 """Data of a server that was killed, ways to damage a copy of them, and what a start makes of each.
 
-``python -m tests.faults.damage`` does all of it and writes a table, in a minute or two.
+``python -m tests.support.attacks.damage`` does all of it and writes a table, in a minute or two.
 """
 
 import json
@@ -90,7 +90,9 @@ def killed_server(directory):
     :returns: what it had acknowledged.
     """
     path = directory / NAME
-    with subprocess.Popen([sys.executable, "-m", "tests.faults.damage", path], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.attacks.damage", path], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as server:
         acknowledged = json.loads(server.stdout.readline())
         server.send_signal(signal.SIGKILL)
     FileLock(str(path)).release()  # Its writer has ended, too.

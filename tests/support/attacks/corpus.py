@@ -5,7 +5,7 @@ import random
 import struct
 
 from dhtwisted.testing.requests import WEIRD_JSON
-from tests.actions.test_token_matrix import TABLE
+from tests.support.token_matrix import TABLE
 
 SEED = 20260102
 MASK = b"\x01\x02\x03\x04"

@@ -1,7 +1,7 @@
 """Several servers on one PostgreSQL database, each as a process."""
 
 from tests.support.ports import free_port
-from tests.system.process import ServerProcess
+from tests.support.servers.process import ServerProcess
 
 SECRET = "a key that all nodes share, of forty bytes"
 
@@ -21,7 +21,7 @@ class Nodes:
         """Start a node, or start it again at the same port.
 
         :param dsn: of the database, for the storage and the bus.
-        :returns: its :class:`~tests.system.process.ServerProcess`.
+        :returns: its :class:`~tests.support.servers.process.ServerProcess`.
         """
         directory = self._directory / name
         directory.mkdir(exist_ok=True)

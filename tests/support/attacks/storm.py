@@ -1,4 +1,4 @@
-"""Very many idle clients, and their storm when the server was killed: ``python -m tests.faults.storm --clients 10000``.
+"""Very many idle clients, and their storm when the server was killed: ``python -m tests.support.attacks.storm --clients 10000``.
 
 Each authenticates and subscribes. The server is killed and started again at its port, and all come back within two seconds, again and again
 until they are served. It ends with status 1 when that takes longer than it may (Messages 9).
@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections import namedtuple
 
-from tests.faults.corpus import frame
-from tests.faults.measures import raise_own_file_limit, resident
+from tests.support.attacks.corpus import frame
+from tests.support.attacks.measures import raise_own_file_limit, resident
 from tests.support.ports import free_port
-from tests.system.process import PASSWORD, ServerProcess
+from tests.support.servers.process import PASSWORD, ServerProcess
 
 WITHIN, PATIENCE = 2.0, 90.0
 MOST_MEGABYTES, OF_CLIENTS = 150, 10_000

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from tests.system.process import CHECKOUT, DEVICEHIVE, Client
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, Client
 
 STORAGE = ("--storage", "file:hive.sqlite")
 SECONDS = 60
@@ -24,6 +24,23 @@ def run(directory, *arguments, given="", storage=STORAGE, **environment):
         text=True,
         timeout=SECONDS,
     )
+
+
+def examine(directory, *arguments, **environment):
+    """Run ``devicehive doctor``; returns the exit status and the lines."""
+    # Those of the tests are no options, which the doctor would say.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
+    done = subprocess.run(
+        [*DEVICEHIVE, *arguments, "doctor"],
+        cwd=directory,
+        env=inherited | {"PYTHONPATH": str(CHECKOUT), "DHTWISTED_AUTH_PASSWORD_COST": "10"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
 
 
 def done(result):

@@ -1,0 +1,1 @@
+"""What attacks a server: hostile clients, damaged data, storms and long plays. Some are programs: see docs/faults.md."""

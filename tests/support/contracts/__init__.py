@@ -1,0 +1,1 @@
+"""Providers that break their contract, and what runs the suites of ``dhtwisted.testing`` on them."""
