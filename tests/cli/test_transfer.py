@@ -74,7 +74,7 @@ def refusal(done):
     return line
 
 
-@pytest.mark.parametrize("file", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("file", [pytest.param("a.jsonl", marks=[pytest.mark.slow, pytest.mark.lowest]), "a.jsonl.gz"])
 @pytest_twisted.inlineCallbacks
 def test_through_a_file(source, tmp_path, reactor, file):
     done = devicehive(tmp_path, "one", "export", file)

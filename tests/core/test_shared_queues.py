@@ -17,6 +17,8 @@ from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.storage.base import command
 from tests.conftest import as_deferred
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 MANY = 60_000
 
 

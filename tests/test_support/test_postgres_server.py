@@ -13,6 +13,8 @@ from tests.support.postgres.processes import lives
 from tests.support.postgres.server import PostgresFailed, PostgresServer
 from tests.support.postgres.workplace import workplace
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 30
 
 

@@ -19,6 +19,8 @@ from tests.support.postgres.scripts import run_python, start_python
 from tests.support.postgres.workplace import CHECKOUT
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 OWNER = """
 import os, pwd
 from tests.support.postgres.server import PostgresServer

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.nested import PYTEST, plain_environment
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 120
 CONFTEST = 'from tests.support import time_limit\n\ntime_limit.GRACE = 3\npytest_plugins = ["tests.support.time_limit"]\n'
 HANGS = """
@@ -91,7 +93,7 @@ def listed(output):
     return re.findall(r"^(FAILED|ERROR) test_it.py::test_(\w+)", output, re.MULTILINE)
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_hang_fails_and_the_suite_goes_on(run, workers):
     status, output, errors = run(HANGS, "--numprocesses", workers, "--dist", "loadfile")
     hangs = sorted(re.findall(r"def test_(hang\w*)", HANGS))
@@ -102,13 +104,11 @@ def test_a_hang_fails_and_the_suite_goes_on(run, workers):
     assert re.search(r'test_it.py", line \d+, in test_hang_in_a_call$', errors, re.MULTILINE), "where a thread is"
 
 
-@pytest.mark.slow
 def test_what_cannot_be_interrupted_ends_the_process(run):
     status, _, errors = run(SWALLOWS)
     assert (status, "test_swallows took longer" in errors, "in test_swallows" in errors) == (1, True, True)
 
 
-@pytest.mark.slow
 def test_another_worker_goes_on_after_one_that_ended(run):
     status, output, _ = run(SWALLOWS, "--numprocesses", "1")
     assert (status, listed(output), "1 passed" in output) == (1, [("FAILED", "swallows")], True)

@@ -77,6 +77,8 @@ def start_with_logins(tmp_path):
         server.kill()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_it_takes_over_by_configuration_alone(start_with_logins):
     server = start_with_logins(f"dhadmin:{make_record(PASSWORD, 10)}\n")
     client = server.connect()
@@ -84,6 +86,8 @@ def test_it_takes_over_by_configuration_alone(start_with_logins):
     client.close()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_a_login_that_is_not_in_the_file_is_refused_although_the_storage_knows_it(start_with_logins):
     server = start_with_logins("nobody:\n")
     with pytest.raises(AssertionError, match="Invalid credentials"):

@@ -9,6 +9,8 @@ from dhtwisted.providers.postgres.inspection import inspect_database
 from dhtwisted.providers.postgres.rights import TABLES
 from dhtwisted.providers.postgres.storage import PostgresStorage
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 PASSWORD = "only for this test"
 MAKE_ROLE = f"CREATE ROLE hive LOGIN PASSWORD '{PASSWORD}'"
 OLD = "DELETE FROM schema_version WHERE version = (SELECT max(version) FROM schema_version)"
