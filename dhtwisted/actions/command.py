@@ -17,12 +17,11 @@ from dhtwisted.actions.lookups import (
 )
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
-from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE
 from dhtwisted.core.coroutines import after
 from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import Command, Event, payload_size
+from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, Command, Event, payload_size
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
 from dhtwisted.wire.members import (
     LIFETIME,

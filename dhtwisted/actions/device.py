@@ -12,7 +12,7 @@ from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import accessible_device, entity_query
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission, intersect
-from dhtwisted.core.broker import DEVICE_ADD, DEVICE_UPDATE, NOTIFICATION_INSERT
+from dhtwisted.core.event_kinds import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.core.rules import check_device_name, check_new_device_id, check_text
 from dhtwisted.errors import (
     BadRequest,
@@ -25,7 +25,7 @@ from dhtwisted.errors import (
     ObjectChanged,
     Unauthorized,
 )
-from dhtwisted.model import Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
+from dhtwisted.model import NOTIFICATION_INSERT, Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
 from dhtwisted.wire.members import REQUIRED, ChangedClientData, DeviceId, ExactName, Label, More, NamePattern, Skip, SortOrder, Take

@@ -18,8 +18,8 @@ from dhtwisted.actions.lookups import (
 )
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
-from dhtwisted.core.broker import NOTIFICATION_INSERT, SERVER_MADE
 from dhtwisted.core.coroutines import after
+from dhtwisted.core.event_kinds import SERVER_MADE
 from dhtwisted.core.rules import check_name
 from dhtwisted.errors import (
     AccessDenied,
@@ -31,7 +31,7 @@ from dhtwisted.errors import (
     UnseenDeviceNotFound,
 )
 from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import Device, Event, Notification, payload_size
+from dhtwisted.model import NOTIFICATION_INSERT, Device, Event, Notification, payload_size
 from dhtwisted.wire.fields import ABSENT, Fields, Members, NotificationId, Timestamp
 from dhtwisted.wire.members import (
     REQUIRED,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Annotated
 
 from msgspec import Meta
@@ -18,13 +17,14 @@ from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
 from dhtwisted.actions.table import Route, endpoint
 from dhtwisted.core.access import Permission
-from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, Subscription
 from dhtwisted.core.client import IPollingClient
+from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
 from dhtwisted.core.message_pages import MessagePages
 from dhtwisted.core.polls import Poll
 from dhtwisted.core.replay import few_devices
+from dhtwisted.core.subscription import Subscription
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
-from dhtwisted.model import Command, Device, MessageQuery, payload_size
+from dhtwisted.model import Command, Device, payload_size
 from dhtwisted.wire.fields import Fields, Timestamp
 from dhtwisted.wire.members import REQUIRED, CommandId, DeviceId, PollLimit, WaitTimeout
 from dhtwisted.wire.resources import CommandResource, NotificationResource
@@ -92,8 +92,7 @@ async def command_poll(request) -> Commands:
     ``timestamp`` of the last one misses none. A ``limit`` is kept exactly. It may cut a millisecond in two, and a client that goes on by
     ``timestamp`` then misses the rest of that millisecond. Who must not miss any leaves ``limit`` out, or sends 0 for all.
     """
-    event = COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT
-    found = await _poll(request, event)
+    found = await _poll(request, COMMAND_UPDATED if request.fields.return_updated_commands else COMMAND_INSERTED)
     return await answer_list(request, found, CommandResource.of, lambda commands, more: Commands(commands=commands, more=more))
 
 
@@ -110,7 +109,7 @@ async def notification_poll(request) -> Notifications:
     of its last millisecond. A ``limit`` is kept exactly: a client that goes on by ``timestamp`` then misses the rest of a millisecond that
     it cuts. Who must not miss any leaves ``limit`` out, or sends 0 for all.
     """
-    found = await _poll(request, NOTIFICATION_INSERT)
+    found = await _poll(request, NOTIFICATION_INSERTED)
     return await answer_list(request, found, NotificationResource.of, lambda found, more: Notifications(notifications=found, more=more))
 
 
@@ -134,7 +133,7 @@ async def command_wait(request) -> OneCommand | None:
     seconds = _timeout(request)
     device = await accessible_device(request, fields.device_id)
     poll = Poll(lambda command: command.id != fields.command_id, budget=server.budget)
-    with _waiting(request, COMMAND_UPDATE, poll, device_ids=frozenset({device.id})):
+    with _waiting(request, COMMAND_UPDATED, poll, device_ids=frozenset({device.id})):
         command = await server.messages.get_message(Command, device.id, fields.command_id)
         if command is None or command.updated:
             return None if command is None else OneCommand(command=CommandResource.of(command))
@@ -152,11 +151,11 @@ def _timeout(request):
 
 
 @contextmanager
-def _waiting(request, event, poll, **conditions):
+def _waiting(request, kind, poll, **conditions):
     """The subscription of a poll, in force until the block ends."""
     server = request.server
     conditions = {"device_ids": None, "network_ids": None, "device_type_ids": None, "names": None} | conditions
-    subscription = Subscription(poll, request.principal, server.next_subscription_id(), event, echo=None, **conditions)
+    subscription = Subscription(poll, request.principal, server.next_subscription_id(), kind, echo=None, **conditions)
     account, ids = request.principal.account, subscription.id_count
     server.quotas.check(account, subscription_ids=ids)
     server.polls.add(poll)
@@ -174,7 +173,7 @@ def _waiting(request, event, poll, **conditions):
         poll.close()
 
 
-async def _poll(request, event):
+async def _poll(request, kind):
     """The messages of one poll, in ascending order: what is stored, or else what comes in time. They have a ``read`` as
     :class:`~dhtwisted.actions.lists.Pages` has.
 
@@ -193,33 +192,28 @@ async def _poll(request, event):
     await check_filters(request)
     if not from_now:
         position = fields.timestamp
-    elif (latest := await _latest(server, event, now)) > server.now():
+    elif (latest := await _latest(server, kind, now)) > server.now():
         # The clock is behind what the storage gives: there, now is that.
         position = latest
     if seconds == 0 and fields.limit == 0:
         seconds = PROBE_TIMEOUT
-    time_of = attrgetter("last_updated" if event == COMMAND_UPDATE else "timestamp")
     # The position is now: what has this very millisecond may have been stored after the poll came, and before the storage is asked here.
     is_this_millisecond = from_now and position == now
-    poll = Poll(await _known(server, event, position + (not is_this_millisecond)), time_of, server.budget)
-    with _waiting(request, event, poll, **filters(request)) as subscription:
+    poll = Poll(await _known(server, kind, position + (not is_this_millisecond)), kind.time_of, server.budget)
+    with _waiting(request, kind, poll, **filters(request)) as subscription:
         history = _History(server, poll, subscription, position, from_now, fields.limit)
         found = await history.read()
-        due = await _due(server, poll, subscription, found, seconds)
+        due = await _due(server, poll, kind, found, seconds)
         if poll.ended or not due:
             return Given(())
-        last = max(_time(subscription, message) for message in due)
+        last = max(map(kind.time_of, due))
         if await _millisecond_ended(server, last) or poll.has_left_out or not found:
             found = await history.read(until=last)
-        found, events = ([m for m in messages if _time(subscription, m) <= last] for messages in (found, poll.events))
-        return history.answer(_merged(subscription, found, events)[: fields.limit or None], last)
+        found, events = ([m for m in messages if kind.time_of(m) <= last] for messages in (found, poll.events))
+        return history.answer(_merged(kind, found, events)[: fields.limit or None], last)
 
 
-def _time(subscription, message):
-    return message.last_updated if subscription.action == COMMAND_UPDATE else message.timestamp
-
-
-async def _due(server, poll, subscription, found, seconds):
+async def _due(server, poll, kind, found, seconds):
     """Wait for a message whose time has come, unless there is one.
 
     The client's next poll goes on from the last time that it got. Below the time of a message that a client dated ahead of ours, others are
@@ -232,31 +226,29 @@ async def _due(server, poll, subscription, found, seconds):
     deadline = server.reactor.seconds() + seconds
     while True:
         now = server.now()
-        due = _until(subscription, found, now) or _until(subscription, poll.events, now)
+        due = _until(kind, found, now) or _until(kind, poll.events, now)
         left = deadline - server.reactor.seconds()
         if due or poll.ended or left <= 0:
             return due
-        ahead = [(_time(subscription, message) - now) / 1000 for message in (*found, *poll.events)]
+        ahead = [(kind.time_of(message) - now) / 1000 for message in (*found, *poll.events)]
         await poll.wait(server.reactor, min([left, *ahead]), len(poll.events))
 
 
-def _until(subscription, messages, now):
+def _until(kind, messages, now):
     """Those of the messages whose time has come."""
-    return [message for message in messages if message.timestamp <= message.arrived or _time(subscription, message) <= now]
+    return [message for message in messages if message.timestamp <= message.arrived or kind.time_of(message) <= now]
 
 
-async def _latest(server, event, now):
+async def _latest(server, kind, now):
     """The last time that the storage has given: it is later than now where the clock of this node is behind, or was set back.
 
     :param now: of the clock, in milliseconds. What is ahead by more than a day was imported so, and says nothing.
     """
-    updates = event == COMMAND_UPDATE
-    newest = MessageQuery(updated=updates, by_update=updates, by_arrival=not updates, before=now + DAY, descending=True, take=1)
-    found = await server.messages.find_messages(EVENT_KINDS[event], newest)
-    return max([command.last_updated if updates else command.arrived for command in found], default=0)
+    found = await server.messages.find_messages(kind.message_kind, kind.newest_stored(before=now + DAY))
+    return max(map(kind.stored_at, found), default=0)
 
 
-async def _known(server, event, before):
+async def _known(server, kind, before):
     """Find out which events are late: their messages were stored before now, so what is later than the position will be found there, and
     the client has had the rest, from another node perhaps. A message that is stored from now on is none of these, whatever its client dates
     it.
@@ -264,13 +256,9 @@ async def _known(server, event, before):
     :param before: milliseconds; what is earlier is known.
     :returns: a function of a message.
     """
-    updates = event == COMMAND_UPDATE
-    newest = MessageQuery(updated=updates, by_update=updates, before=before, descending=True, take=1)
-    if updates:
-        last_update_id = max([command.update_id for command in await server.messages.find_messages(Command, newest)], default=0)
-        return lambda command: command.update_id <= last_update_id
-    last_id = max([message.id for message in await server.messages.find_messages(EVENT_KINDS[event], newest)], default=0)
-    return lambda message: message.id <= last_id
+    found = await server.messages.find_messages(kind.message_kind, kind.by_time(before=before, newest=True))
+    last = max(map(kind.number_of, found), default=0)
+    return lambda message: kind.number_of(message) <= last
 
 
 async def _millisecond_ended(server, time):
@@ -287,11 +275,11 @@ async def _millisecond_ended(server, time):
     return True
 
 
-def _merged(subscription, stored, events):
+def _merged(kind, stored, events):
     """Both together, the newest state of each: an event may be of a message that a client dated before the poll's ``timestamp``."""
     messages = {message.id: message for message in events}
     messages |= {message.id: message for message in stored}
-    return sorted(messages.values(), key=lambda message: (_time(subscription, message), message.id))
+    return sorted(messages.values(), key=lambda message: (kind.time_of(message), message.id))
 
 
 class _History:
@@ -312,9 +300,9 @@ class _History:
         self._left = 0
         self._named_limit = limit or 0
         self._limit = DEFAULT_LIMIT if limit is None else limit or server.settings.limits.list_size or None
-        updates = subscription.action == COMMAND_UPDATE
+        self._time_of = subscription.kind.time_of
         names = None if subscription.names is None else tuple(subscription.names)
-        self._query = MessageQuery(names=names, updated=updates, by_update=updates, since=position + (not from_now))
+        self._query = replace(subscription.kind.by_time(since=position + (not from_now)), names=names)
 
     async def read(self, until=None):
         """A list of messages, ascending; empty when there are none.
@@ -324,15 +312,15 @@ class _History:
         subscription = self._subscription
         query = self._query if until is None else replace(self._query, before=until + 1)
         query = replace(query, device_ids=await few_devices(self._server, subscription))
-        pages = self._pages = MessagePages(self._server.messages, subscription.kind, self._server.budget, PAGE)
+        pages = self._pages = MessagePages(self._server.messages, subscription.kind.message_kind, self._server.budget, PAGE)
         found, size, self._cut = [], 0, None
         while not self._poll.ended:
             page, is_last = await pages.read(query, PAGE_SIZE)
             for message in page:
-                if self._is_full(found, size) and _time(subscription, message) > _time(subscription, found[-1]):
+                if self._is_full(found, size) and self._time_of(message) > self._time_of(found[-1]):
                     return found
                 if found and size >= PAGE_SIZE:
-                    self._cut = replace(query, behind=query.place(found[-1]), before=_time(subscription, found[-1]) + 1)
+                    self._cut = replace(query, behind=query.place(found[-1]), before=self._time_of(found[-1]) + 1)
                     return found
                 if await self._wanted(message):
                     found.append(message)
@@ -374,7 +362,7 @@ class _History:
         return bool(found) and ((self._limit is not None and len(found) >= self._limit) or size >= most)
 
     async def _wanted(self, message):
-        if _time(self._subscription, message) <= self._position and self._poll.is_known(message):
+        if self._time_of(message) <= self._position and self._poll.is_known(message):
             return False
         device = await self._server.entities.get(Device, message.device_id)
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)

@@ -11,10 +11,11 @@ from dhtwisted.actions.lists import Given, answer_list
 from dhtwisted.actions.lookups import accessible_device, plain_query
 from dhtwisted.actions.table import action
 from dhtwisted.core.access import Permission
-from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, EVENT_KINDS, NOTIFICATION_INSERT, READ_PERMISSIONS, Subscription
 from dhtwisted.core.client import ISubscriber
+from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
 from dhtwisted.core.replay import Replay
 from dhtwisted.core.rules import check_text
+from dhtwisted.core.subscription import Subscription
 from dhtwisted.errors import (
     AccessDenied,
     BadRequest,
@@ -72,7 +73,7 @@ class Subscribed(Resource):
 @action(CommandSubscribe, Permission.GET_DEVICE_COMMAND)
 async def command_subscribe(request) -> Subscribed:
     """Subscribe to commands, of a device, of networks, of device types, or all that are accessible."""
-    return await _subscribe(request, COMMAND_UPDATE if request.fields.return_updated_commands else COMMAND_INSERT)
+    return await _subscribe(request, COMMAND_UPDATED if request.fields.return_updated_commands else COMMAND_INSERTED)
 
 
 @action(NotificationSubscribe, Permission.GET_DEVICE_NOTIFICATION)
@@ -82,10 +83,10 @@ async def notification_subscribe(request) -> Subscribed:
     ``$device-add`` and ``$device-update``, which the server makes when a device is saved, come only to subscriptions that name neither
     device, network nor device type, and to those that list them in ``names``.
     """
-    return await _subscribe(request, NOTIFICATION_INSERT)
+    return await _subscribe(request, NOTIFICATION_INSERTED)
 
 
-async def _subscribe(request, event):
+async def _subscribe(request, kind):
     fields, server, session = request.fields, request.server, ISubscriber(request.session)
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
@@ -94,14 +95,14 @@ async def _subscribe(request, event):
     await check_filters(request)
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
         raise NothingAccessible()
-    since = await _since(request, EVENT_KINDS[event])
+    since = await _since(request, kind.message_kind)
     request.check_in_time()
     conditions = _shared(session, filters(request))
     subscription = Subscription(
         session,
         request.principal,
         server.next_subscription_id(),
-        event,
+        kind,
         **conditions,
         # Without the members that are views into the message, which would be kept as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
@@ -130,7 +131,7 @@ def _check_weight(server, session, subscription):
     :raises TooManyRequests: all subscriptions of the connection name more than ``limits.subscribed_names``.
     """
     limit = server.settings.limits.subscribed_names
-    if limit and subscription.weight + sum(other.weight for other in session.subscriptions.values()) > limit:
+    if limit and subscription.id_count + sum(other.id_count for other in session.subscriptions.values()) > limit:
         server.metrics.refused("subscribed_names")
         detail = f"the subscriptions of this connection name more than {limit} devices, networks, device types and names"
         raise TooManyRequests(detail=f"{detail} (limits.subscribed_names)")
@@ -210,7 +211,7 @@ def _replay(request, subscription, since):
     query = MessageQuery(
         device_ids=None if subscription.device_ids is None else tuple(subscription.device_ids),
         names=None if subscription.names is None else tuple(subscription.names),
-        updated=subscription.action == COMMAND_UPDATE,
+        updated=subscription.kind.is_update,
         since=since,
     )
     return Replay(request.server, subscription, query, request.fields.limit, request.server.now())
@@ -242,9 +243,9 @@ async def notification_unsubscribe(request):
     _unsubscribe(request, Notification)
 
 
-def _unsubscribe(request, kind):
+def _unsubscribe(request, message_kind):
     session, subscription_id = ISubscriber(request.session), request.fields.subscription_id
-    subscriptions = [subscription for subscription in session.subscriptions.values() if subscription.kind is kind]
+    subscriptions = [subscription for subscription in session.subscriptions.values() if subscription.kind.message_kind is message_kind]
     if subscription_id is not None:
         subscriptions = [subscription for subscription in subscriptions if subscription.id == subscription_id]
         if not subscriptions:
@@ -288,7 +289,7 @@ async def subscription_list(request) -> Subscriptions:
     found = [
         subscription
         for subscription in ISubscriber(request.session).subscriptions.values()
-        if wanted in (None, subscription.kind.KIND) and principal.permits(READ_PERMISSIONS[subscription.kind])
+        if wanted in (None, subscription.kind.message_kind.KIND) and principal.permits(subscription.kind.permission)
     ]
     pages = Given(found[query.skip :][: query.take])
     return await answer_list(request, pages, _present, lambda found, more: Subscriptions(subscriptions=found, more=more))
@@ -298,7 +299,7 @@ def _present(subscription):
     fields = subscription.echo
     return SubscriptionResource(
         subscription_id=subscription.id,
-        type=subscription.kind.KIND,
+        type=subscription.kind.message_kind.KIND,
         device_id=fields.device_id,
         network_ids=fields.network_ids,
         device_type_ids=fields.device_type_ids,

@@ -16,11 +16,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from dhtwisted.core.broker import COMMAND_UPDATE, EVENT_KINDS
 from dhtwisted.core.coroutines import run
 from dhtwisted.core.entity_cache import MAX_KEYS
+from dhtwisted.core.event_kinds import EVENT_KINDS
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.model import Device, MessageQuery
+from dhtwisted.model import Device
 
 FRESH = 60_000
 """Milliseconds by which the event of a stored message may be late, while the bus is not cut off."""
@@ -45,9 +45,10 @@ class ArrivedIds:
     :ivar highest: the highest id that came. Who sees that an event has the next one may raise it himself, which saves a call.
     """
 
-    __slots__ = ("_missing", "_settled", "_unsure_until", "highest")
+    __slots__ = ("_missing", "_settled", "_unsure_until", "highest", "number")
 
-    def __init__(self):
+    def __init__(self, kind):
+        self.number = kind.number
         self.highest = 0
         self._missing = {}
         self._settled = 0
@@ -108,8 +109,7 @@ class Arrivals:
         self._entities = entities
         self._device = entities.device
         self._broker = broker
-        self._ids = {action: ArrivedIds() for action in EVENT_KINDS}
-        self._heard_at = reactor.seconds()
+        self._ids = {kind.name: ArrivedIds(kind) for kind in EVENT_KINDS.values()}
         self.cut_at = 0
         self._waiting = deque()
         self._busy = False
@@ -118,7 +118,6 @@ class Arrivals:
 
     def receive(self, events):
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        self._heard_at = self._seconds()
         if self._busy:
             self._hold(events)
             return
@@ -161,25 +160,24 @@ class Arrivals:
 
         :param messages: an ``IMessageStorage``.
         """
-        for action, ids in self._ids.items():
-            newest = await self._newest(messages, action)
+        for kind in EVENT_KINDS.values():
+            ids = self._ids[kind.name]
+            newest = await self._newest(messages, kind)
             if newest is not None:
                 time, last = newest
                 # What was imported may have any time.
-                settled = await self._newest(messages, action, min(time, self._now()) - FRESH)
+                settled = await self._newest(messages, kind, min(time, self._now()) - FRESH)
                 ids.begin(max(ids.highest, last), 0 if settled is None else settled[1], self._now())
 
     @staticmethod
-    async def _newest(messages, action, before=None):
+    async def _newest(messages, kind, before=None):
         """The time that the storage gave to what came last, and its id; ``None`` for nothing."""
-        is_update = action == COMMAND_UPDATE
-        query = MessageQuery(updated=is_update, by_update=is_update, by_arrival=not is_update, before=before, descending=True, take=1)
-        found = await messages.find_messages(EVENT_KINDS[action], query)
-        return next(((message.last_updated, message.update_id) if is_update else (message.arrived, message.id) for message in found), None)
+        found = await messages.find_messages(kind.message_kind, kind.newest_stored(before))
+        return next(((kind.stored_at(message), kind.number_of(message)) for message in found), None)
 
-    def horizon(self, action):
+    def horizon(self, kind):
         """Say whose events will come no more: of inserts those up to this ``id``, of updates those up to this ``update_id``."""
-        return self._ids[action].all_until(self._now())
+        return self._ids[kind.name].all_until(self._now())
 
     def forget(self):
         """Deliver none of the events that wait."""
@@ -208,11 +206,11 @@ class Arrivals:
     def _deliver(self, event, device):
         """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
         ids = self._ids[event.action]
-        event_id = event.message.update_id if event.action == COMMAND_UPDATE else event.message.id
+        event_id = getattr(event.message, ids.number)
         if event_id == ids.highest + 1:
             ids.highest = event_id
         else:
-            ids.add(event_id, self._heard_at)
+            ids.add(event_id, self._seconds())
         if device is not None:
             try:
                 self._broker.deliver(event, device)

@@ -57,7 +57,7 @@ class ISubscriber(IClient):
     """A client with a connection that stays open, so that events can be sent."""
 
     output: IOutput = Attribute("The way to the client.")
-    subscriptions: dict[int, Any] = Attribute("Subscription id -> :class:`~dhtwisted.core.broker.Subscription`.")
+    subscriptions: dict[int, Any] = Attribute("Subscription id -> :class:`~dhtwisted.core.subscription.Subscription`.")
 
     def authenticated(principal: Principal) -> None:
         """Take on an identity, also for the subscriptions.
@@ -68,7 +68,7 @@ class ISubscriber(IClient):
     def subscribe(subscription: Any, replay: Any = None) -> None:
         """Begin a subscription. Its events follow the reply to the present request.
 
-        :param subscription: a :class:`~dhtwisted.core.broker.Subscription`.
+        :param subscription: a :class:`~dhtwisted.core.subscription.Subscription`.
         :param replay: a :class:`~dhtwisted.core.replay.Replay` that sends stored messages first. :meth:`start_replay` starts it, after the
             reply has left.
         :raises QuotaExceeded: the user has enough subscriptions.

@@ -20,7 +20,6 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from dhtwisted.core.access import intersect
-from dhtwisted.core.broker import COMMAND_UPDATE
 from dhtwisted.core.bus_receiver import FRESH
 from dhtwisted.core.message_pages import PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.model import Command, Device, EntityQuery, payload_size
@@ -74,7 +73,7 @@ class Replay:
         self._now = now
         self._held = None
         self._page = []
-        self._pages = MessagePages(server.messages, subscription.kind, server.budget, PAGE)
+        self._pages = MessagePages(server.messages, subscription.kind.message_kind, server.budget, PAGE)
         self._size = 0
         self._begun = False
         self._earliest = None
@@ -84,8 +83,7 @@ class Replay:
         self._forget_above = PAGE
         self._watch_until = None
         self._cancelled = False
-        # What tells the events of a subscription apart, and ascends in the order of commits.
-        self._mark = attrgetter("update_id" if subscription.action == COMMAND_UPDATE else "id")
+        self._number_of = attrgetter(subscription.kind.number)
 
     def cancel(self):
         """Send nothing more, and let go of what was to be sent: the subscription and this hold each other."""
@@ -199,7 +197,7 @@ class Replay:
             self._devices = self._query.device_ids
         if self._limit is not None:
             self._earliest = min(self._earliest or _chronological(message), _chronological(message))
-            if self._subscription.action != COMMAND_UPDATE:
+            if not self._subscription.kind.is_update:
                 self._first_live = min(self._first_live, message.id)
 
     def _cut(self):
@@ -245,11 +243,11 @@ class Replay:
             self._subscription.session.go_live(self._subscription)
 
     def _renew_horizon(self):
-        self._horizon = self._server.arrivals.horizon(self._subscription.action)
+        self._horizon = self._server.arrivals.horizon(self._subscription.kind)
 
     def _note(self, page):
         """Remember what of a page may also come as an event: of old messages nothing."""
-        marks = list(map(self._mark, page))
+        marks = list(map(self._number_of, page))
         if max(marks, default=0) > self._horizon:
             self._sent.update((message.id, mark) for message, mark in zip(page, marks, strict=True) if mark > self._horizon)
         if len(self._sent) > self._forget_above:
@@ -262,7 +260,7 @@ class Replay:
 
     def _is_new(self, message):
         sent = self._sent.get(message.id)
-        return sent is None or self._mark(message) > sent
+        return sent is None or self._number_of(message) > sent
 
     def _is_ahead(self, message):
         return self._cursor is not None and _chronological(message) > self._cursor

@@ -82,7 +82,7 @@ class Session:
     """A client of any transport.
 
     :ivar principal: who the client is; ``None`` before ``authenticate``.
-    :ivar subscriptions: id -> :class:`~dhtwisted.core.broker.Subscription`.
+    :ivar subscriptions: id -> :class:`~dhtwisted.core.subscription.Subscription`.
     """
 
     log = Logger()

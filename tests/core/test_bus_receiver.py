@@ -5,9 +5,9 @@ from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.core import bus_receiver as module
 from dhtwisted.core import entity_cache as entities
-from dhtwisted.core.broker import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.core.bus_receiver import FRESH, PAUSE, Arrivals, ArrivedIds
 from dhtwisted.core.coroutines import run
+from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
 from dhtwisted.model import Command, Device, Network, Notification, User
 from dhtwisted.testing.server import at_once
 from tests.support.other_node import OtherNode
@@ -271,7 +271,7 @@ def test_users_are_read_before_later_events(node):
 
 
 def test_ids_that_come_in_order_have_all_come():
-    ids = ArrivedIds()
+    ids = ArrivedIds(NOTIFICATION_INSERTED)
     assert ids.all_until(0) == 0
     for message_id in (1, 2, 3):
         ids.add(message_id, 0.005)
@@ -279,7 +279,7 @@ def test_ids_that_come_in_order_have_all_come():
 
 
 def test_one_that_was_passed_over_is_waited_for():
-    ids = ArrivedIds()
+    ids = ArrivedIds(NOTIFICATION_INSERTED)
     for message_id in (1, 3, 5, 4):
         ids.add(message_id, 0.1)
     assert ids.all_until(100) == 1
@@ -288,7 +288,7 @@ def test_one_that_was_passed_over_is_waited_for():
 
 
 def test_one_that_does_not_come_is_given_up():
-    ids = ArrivedIds()
+    ids = ArrivedIds(NOTIFICATION_INSERTED)
     ids.add(1, 0)
     ids.add(3, 0)
     ids.add(5, 0.01)
@@ -301,7 +301,7 @@ def test_one_that_does_not_come_is_given_up():
 
 @pytest.mark.parametrize("first", [10**6, 2**62])
 def test_a_node_that_has_just_begun_is_not_sure(first):
-    ids = ArrivedIds()
+    ids = ArrivedIds(NOTIFICATION_INSERTED)
     ids.add(first, 1)
     ids.add(first + 1, 2)
     assert ids.all_until(999 + FRESH) == 0
@@ -310,7 +310,7 @@ def test_a_node_that_has_just_begun_is_not_sure(first):
 
 def test_many_holes_take_no_room(monkeypatch):
     monkeypatch.setattr(module, "MAX_MISSING", 3)
-    ids = ArrivedIds()
+    ids = ArrivedIds(NOTIFICATION_INSERTED)
     for message_id in range(1, 100, 2):
         ids.add(message_id, message_id / 1000)
     assert len(ids._missing) <= 3
@@ -319,7 +319,7 @@ def test_many_holes_take_no_room(monkeypatch):
 
 
 def horizons(arrivals):
-    return tuple(arrivals.horizon(action) for action in (NOTIFICATION_INSERT, COMMAND_INSERT, COMMAND_UPDATE))
+    return tuple(arrivals.horizon(kind) for kind in (NOTIFICATION_INSERTED, COMMAND_INSERTED, COMMAND_UPDATED))
 
 
 def test_the_horizon_of_updates_goes_by_their_numbers(node):

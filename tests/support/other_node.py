@@ -2,8 +2,7 @@
 
 from twisted.internet.task import Clock
 
-from dhtwisted.core.broker import COMMAND_UPDATE
-from dhtwisted.model import Device, Event, Notification
+from dhtwisted.model import COMMAND_UPDATE, Device, Event, Notification
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.bus.shared import Hub
 from dhtwisted.testing.server import START, MemoryServer, at_once
