@@ -133,7 +133,7 @@ class Grouping:
         if new is None:
             raise self.missing()
         if new.id is not None:
-            raise SpecifiedId(detail=f"{self.member}.id must be left out; the server gives one")
+            raise SpecifiedId(detail=f"{self.member}.id must be left out; the server chooses it")
         check_group(new.name, new.description, self.member)
         if new.name is None:
             raise WrongLength(f"{self.member}.name", 1, LONGEST)

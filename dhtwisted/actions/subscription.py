@@ -91,7 +91,7 @@ async def _subscribe(request, kind):
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
         request.server.metrics.refused("subscriptions_per_connection")
-        raise TooManyRequests(detail=f"this connection has {limit} subscriptions (limits.subscriptions_per_connection)")
+        raise TooManyRequests(detail=f"this connection already has {limit} subscriptions (limits.subscriptions_per_connection)")
     await check_filters(request)
     if request.principal.networks() == frozenset() or request.principal.device_types() == frozenset():
         raise NothingAccessible()

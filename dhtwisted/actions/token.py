@@ -219,7 +219,7 @@ async def token_create(request) -> Tokens:
 def _check_size(payload, limit):
     size = len(payload.network_ids or ()) + len(payload.device_type_ids or ())
     if limit and size > limit:
-        detail = f"payload names {size} networks and device types; a token may name {limit} (limits.token_ids), and * stands for all"
+        detail = f"payload names {size} networks and device types; at most {limit} are allowed (limits.token_ids), and * means all"
         raise BadRequest(detail=detail)
     if len(payload.actions or ()) > MOST_ACTIONS:
         raise BadRequest(detail=f"payload.actions must have at most {MOST_ACTIONS} elements")

@@ -103,7 +103,7 @@ class Logins:
         wait = max(0 if is_exempt else self._of_login.wait(key), self._of_address.wait(address), self._of_pair.wait(pair))
         if wait:
             self._refused("logins_per_minute")
-            error = TooManyRequests(wait, detail="too many failed logins of this login or from this address (limits.logins_per_minute)")
+            error = TooManyRequests(wait, detail="too many failed logins with this login or from this address (limits.logins_per_minute)")
             error.login = self._names.get(key)
             raise error
         return _Attempt([(self._of_address, address), (self._of_pair, pair), (self._of_login, key)])

@@ -109,7 +109,7 @@ class Polls:
         """
         if self.limit and len(self._waiting) >= self.limit:
             self._refused("polls")
-            raise TooManyRequests(detail=f"{self.limit} polls wait already (limits.polls)")
+            raise TooManyRequests(detail=f"{self.limit} polls are waiting already (limits.polls)")
         self._waiting.add(poll)
         if self._is_over:
             poll.end()

@@ -378,7 +378,9 @@ class Server:
         if isinstance(error, (Duplicate, Missing)):
             return ObjectChanged()
         if isinstance(error, Unstorable):
-            return BadRequest(detail="a value cannot be stored: a text with a NUL character or that is no Unicode, or too large a number")
+            return BadRequest(
+                detail="a value cannot be stored: a text has a NUL character or is not valid Unicode, or a number is too large"
+            )
         self.log.failure("{what} failed", failure=Failure(error), what=what, **_identity(output, request))
         return InternalError()
 

@@ -84,7 +84,7 @@ class QuotaExceededForNow(TooManyRequests):
     """
 
     def __init__(self, name, amount, seconds):
-        super().__init__(seconds, detail=f"there may be {amount} (quotas.{name})")
+        super().__init__(seconds, detail=f"the limit is {amount} (quotas.{name})")
         self.text = f"Quota exceeded: {name}"
         self.args = (self.text,)
 

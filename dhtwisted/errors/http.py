@@ -25,7 +25,7 @@ class MethodNotAllowed(ApiError):
 
     code = 405
     text = "HTTP 405 Method Not Allowed"
-    detail = "this path has other methods; the header Allow names them"
+    detail = "this path does not have this method; the header Allow lists those that it has"
 
 
 class UpgradeRequired(ApiError):
@@ -74,7 +74,7 @@ class BodyTooLarge(ApiError):
     text = "HTTP 413 Content Too Large"
 
     def __init__(self, size):
-        super().__init__(detail=f"a body may have {size} bytes (limits.message_size)")
+        super().__init__(detail=f"the body must have at most {size} bytes (limits.message_size)")
 
 
 class RequestTimeout(ApiError):
@@ -89,7 +89,7 @@ class HeadTooLarge(ApiError):
 
     code = 431
     text = "HTTP 431 Request Header Fields Too Large"
-    detail = "the path, the query and the headers of a request may have 16384 bytes"
+    detail = "the path, query and headers of a request must have at most 16384 bytes together"
 
 
 class MalformedHttp(ApiError):

@@ -39,13 +39,13 @@ class UnknownEndpoint(BadRequest):
     """``action`` is missing, empty, or no string."""
 
     text = "'action' field could not be parsed to known endpoint"
-    detail = "action is missing, empty or no string; give the name of an action, such as device/get"
+    detail = "action is missing, empty or not a string; give the name of an action, such as device/get"
 
 
 class IllegalAction(BadRequest):
     """``action`` names nothing that this server has."""
 
-    detail = "action names nothing that this server has; upper and lower case count, as in user/getCurrent"
+    detail = "the server has no action of this name; names are case-sensitive, such as user/getCurrent"
 
     def __init__(self, action):
         super().__init__(f"Illegal argument: {action}")
@@ -62,7 +62,7 @@ class InvalidAuthorizationRequest(BadRequest):
     """``token`` with a blank login or an empty password."""
 
     text = "Invalid or empty authorization request parameters"
-    detail = "login and password are both needed, and must not be empty"
+    detail = "login and password are both required and must not be empty"
 
 
 class MissingDeviceId(BadRequest):
@@ -148,14 +148,14 @@ class UnknownParameter(BadRequest):
     """
 
     def __init__(self, name, known):
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        super().__init__(detail=f"this request has no parameter {name!r} in its query; {has}")
+        allowed = f"the parameters are {', '.join(known)}" if known else "it has no parameters"
+        super().__init__(detail=f"the query of this request has no parameter {name!r}; {allowed}")
 
 
 class InvalidTimeout(BadRequest):
     """``waitTimeout`` of a poll is below 0 or above 60 seconds. The texts end in a space on the wire."""
 
-    detail = "waitTimeout must be seconds from 0 to 60; leave it out for 30"
+    detail = "waitTimeout must be 0 to 60 seconds; the default is 30"
 
     def __init__(self, seconds, most):
         super().__init__("Timeout can't be less than 0 seconds. " if seconds < 0 else f"Timeout can't be more than {most} seconds. ")
@@ -165,7 +165,7 @@ class InvalidLimit(BadRequest):
     """``limit`` of a poll is below 0."""
 
     text = "Limit can't be less than 0."
-    detail = "limit must not be below 0; 0 is all"
+    detail = "limit must not be below 0; 0 means all"
 
 
 class MissingConfigurationName(BadRequest):
@@ -248,7 +248,7 @@ class MissingUser(BadRequest):
 
     text = "User is required"
     rest_text = MissingBody.text
-    detail = "user is missing; give an object with what is to be set"
+    detail = "user is missing; give an object with the fields to set"
 
 
 class InvalidLogin(BadRequest):
@@ -273,7 +273,7 @@ class InvalidRole(BadRequest):
 class InvalidSortOrder(BadRequest):
     """``sortOrder`` is neither ``ASC`` nor ``DESC``."""
 
-    detail = "sortOrder must be ASC or DESC; leave it out for the usual order"
+    detail = "sortOrder must be ASC or DESC, or left out"
 
     def __init__(self, order):
         super().__init__(f"Unparseable sort order : {order}")

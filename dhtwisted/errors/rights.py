@@ -28,7 +28,7 @@ class TokenTooLarge(Unauthorized):
     """
 
     def __init__(self, ids, limit):
-        super().__init__(detail=f"the token names {ids} networks and device types, and may name {limit} (limits.token_ids)")
+        super().__init__(detail=f"the token names {ids} networks and device types; at most {limit} are allowed (limits.token_ids)")
 
 
 class TokenExpired(Unauthorized):
@@ -179,5 +179,5 @@ class QuotaExceeded(AccessDenied):
 
     def __init__(self, name, amount):
         super().__init__(
-            f"Quota exceeded: {name}", detail=f"there may be {amount} (quotas.{name}); make room, or ask the operator for more"
+            f"Quota exceeded: {name}", detail=f"the limit is {amount} (quotas.{name}); delete something, or ask the operator for more"
         )

@@ -209,7 +209,7 @@ class Endpoint:
             return reader.read(raw)
         except REFUSED:
             is_wrong = wire_name == self.route.places[-1] and self.route.bad_id == 400
-            detail = f"the place {{{wire_name}}} of the path: {misfit(reader.type, raw, wire_name).detail}"
+            detail = f"the path parameter {misfit(reader.type, raw, wire_name).detail}"
             raise (BadRequest if is_wrong else NoSuchPath)(detail=detail) from None
 
     @staticmethod

@@ -9,9 +9,9 @@ import json
 import math
 import re
 
-TOO_LARGE = "has a number that is too large: no number may be beyond a double (about 1.8e308), nor have thousands of digits"
-SURROGATE = "has half of a surrogate pair (an escape from \\ud800 to \\udfff without the other half), which is no character"
-CONSTANT = "is not JSON: NaN and Infinity are no JSON numbers"
+TOO_LARGE = "has a number that is too large: numbers must fit into a double (about 1.8e308) and have at most 4,300 digits"
+SURROGATE = "has half of a surrogate pair (an escape from \\ud800 to \\udfff without the other half), which is not a character"
+CONSTANT = "is not JSON: NaN and Infinity are not JSON numbers"
 NESTED = "is nested too deeply"
 NO_OBJECT = "must be a JSON object"
 UNREADABLE = "cannot be read as JSON"

@@ -67,7 +67,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(_STEPS))
 
 def too_deep(what, limit):
     """The detail about JSON that is nested deeper than ``limit``."""
-    return f"{what} is nested too deeply; arrays and objects may be {limit} deep (limits.json_depth)"
+    return f"{what} is nested too deeply; at most {limit} levels of arrays and objects are allowed (limits.json_depth)"
 
 
 def exceeds_depth(text, limit):

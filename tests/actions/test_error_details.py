@@ -110,7 +110,7 @@ async def test_a_rest_request_with_a_member_of_the_wrong_type(server, action, ro
     [
         (b'{"action":', "is not JSON: it cannot be read from character 11 on"),
         (b"[]", "must be a JSON object"),
-        (b'{"action":"device/list","x":NaN}', "is not JSON: NaN and Infinity are no JSON numbers"),
+        (b'{"action":"device/list","x":NaN}', "is not JSON: NaN and Infinity are not JSON numbers"),
         (b'{"action":"device/list","x":"\\ud800"}', "has half of a surrogate pair"),
     ],
 )
@@ -160,7 +160,7 @@ REFUSED = [
     ("user/insert", {"user": {"login": "abc", "password": SECRET * 3, "role": 7}}, "user.role must be 0"),
     ("user/insert", {"user": {"login": "abc", "password": SECRET * 3, "role": 1, "status": 9}}, "user.status must be 0"),
     ("configuration/put", {"name": "n"}, "value is missing"),
-    (SECRET, {}, "action names nothing"),
+    (SECRET, {}, "the server has no action"),
 ]
 
 
@@ -244,10 +244,10 @@ async def test_strict_refuses_unknown_parameters(server, value):
     rest = client(server)
     assert (await rest.send("GET", f"/device?strict={value}&take=1"))[0] == 200
     assert (await rest.send("GET", f"/device?strict={value}&tak=1")) == (400, {"error": 400, "message": "Invalid request parameters"})
-    assert rest.detail.startswith("this request has no parameter 'tak' in its query; it has take, deviceTypeId, name, ")
+    assert rest.detail.startswith("the query of this request has no parameter 'tak'; the parameters are take, deviceTypeId, name, ")
     assert (await rest.send("GET", f"/device/count?strict={value}&take=1"))[0] == 400
     assert (await rest.send("POST", f"/network?strict={value}&name=n", {"name": "n"}))[0] == 400
-    assert rest.detail == "this request has no parameter 'name' in its query; it has none"
+    assert rest.detail == "the query of this request has no parameter 'name'; it has no parameters"
     assert (await rest.send("POST", f"/network?strict={value}", {"name": "n"}))[0] == 201
 
 

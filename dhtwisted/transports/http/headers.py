@@ -13,7 +13,7 @@ def single(values, name):
     :raises BadRequest: it is repeated, so that it cannot be said what was meant.
     """
     if len(values) > 1:
-        raise BadRequest(detail=f"the header {name.decode()} must come once")
+        raise BadRequest(detail=f"the header {name.decode()} must appear only once")
     return values[0].decode("latin-1") if values else None
 
 
