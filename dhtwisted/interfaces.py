@@ -26,9 +26,14 @@ where a query says "ignoring case" they are equal when their ``str.casefold()`` 
 not "Ärger", and no Unicode normal form is applied.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from zope.interface import Attribute, Interface
+
+from dhtwisted.model import Examination
 
 
 class IEntityStorage(Interface):
@@ -401,8 +406,8 @@ class IProvider(Interface):
 
 
 class ICheckableProvider(IProvider):
-    """A provider that can say what is wrong without opening anything; it need not. ``devicehive --check-config`` and ``devicehive doctor``
-    ask it.
+    """A provider that can say what is wrong without opening anything; it is optional. ``devicehive --check-config`` and
+    ``devicehive doctor`` ask it.
     """
 
     def check(argument, context):
@@ -410,8 +415,26 @@ class ICheckableProvider(IProvider):
         Nothing is made or changed, and nobody is contacted. It returns at once.
 
         :param argument: as for :meth:`IProvider.open`.
-        :param context: a :class:`ProviderContext`; the storages in it are built and not opened.
-        :raises ConfigurationError: it can not work as configured; one line that says what is wrong and how to mend it.
+        :param context: a :class:`CheckContext`.
+        :returns: a sequence of ``model.Finding`` with more to say, or ``None``.
+        :raises ConfigurationError: it cannot work as configured; one line that says what is wrong and how to correct it.
+        """
+
+
+class IExaminableProvider(ICheckableProvider):
+    """A provider that can be examined together with what it stands for: its data, its backend, its keys; it is optional.
+    ``devicehive doctor`` calls :meth:`examine` instead of :meth:`ICheckableProvider.check`, also while servers work on the data.
+    """
+
+    def examine(argument: str, context: CheckContext) -> Examination:
+        """Look at everything that the provider needs, and change nothing: no file is made, no schema is upgraded, no server waits.
+
+        Unlike all other calls, this one may block: it runs in a process of its own, in which no reactor runs. It ends by itself, after
+        some seconds at most. It also works where :meth:`IProvider.open` cannot, such as where a driver is not installed.
+
+        :param argument: as for :meth:`IProvider.open`.
+        :returns: what was found. What is wrong is a finding, not an exception.
+        :raises ConfigurationError: there is nothing to examine, because the argument is wrong; one line that says how it should look.
         """
 
 
@@ -444,6 +467,24 @@ class ProviderContext:
         self.settings = settings
         self.storage = storage
         self.messages = messages
+
+
+class CheckContext(ProviderContext):
+    """What a provider gets when it is checked or examined. The storages are built but not opened; they are ``None`` if that is impossible.
+
+    :ivar place: where the operator changes the argument, in words, such as ``storage.provider in devicehive.toml``. A finding which is
+        corrected there begins with it.
+    :ivar place_of: the same for any option: called as ``place_of("auth.secret_file")``.
+    :ivar data_file: the absolute path of the file in which the entity storage keeps its data; ``None`` when it is not in one file.
+    """
+
+    __slots__ = ("data_file", "place", "place_of")
+
+    def __init__(self, context: ProviderContext, place: str, place_of: Callable[[str], str] = str, data_file: str | None = None) -> None:
+        super().__init__(context.reactor, context.settings, context.storage, context.messages)
+        self.place = place
+        self.place_of = place_of
+        self.data_file = data_file
 
 
 class IConnection(Interface):

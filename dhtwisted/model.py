@@ -9,8 +9,8 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
 from unicodedata import normalize
 
 from msgspec import Struct
@@ -426,6 +426,41 @@ class Node(Struct, frozen=True, kw_only=True):
 
     key: int
     has_bus: bool
+
+
+class Finding(Struct, frozen=True):
+    """One result of an examination: a line of ``devicehive doctor``.
+
+    :ivar level: ``ok``; ``warning`` for what works but should be changed; ``wrong`` for what keeps the server from starting, or from
+        keeping its promises.
+    :ivar sentence: what was found, in one line. It begins with its subject, such as a path.
+    :ivar cure: what the operator must do, in one line. Empty when they need not do anything.
+    :ivar topic: what was examined, in a word or two. Empty for the role of the provider, such as ``storage``.
+    """
+
+    level: Literal["ok", "warning", "wrong"]
+    sentence: str
+    cure: str = ""
+    topic: str = ""
+
+
+class Examination(Struct, frozen=True, kw_only=True):
+    """What a provider found when it was examined. A provider leaves out what it does not know.
+
+    :ivar findings: in the order in which they are shown.
+    :ivar newest: for a storage: its own time when something was last stored, in milliseconds since 1970 UTC.
+    :ivar is_served: for a storage: whether a server works on the data now.
+    :ivar process: for a storage: the id of the process of that server, if it runs on this machine.
+    :ivar nodes: for a storage that several servers can share: those that work on it now.
+    :ivar key: for an auth provider: what ``IKeyedAuth.key_fingerprint`` of a server with this configuration gives.
+    """
+
+    findings: Sequence[Finding] = ()
+    newest: int | None = None
+    is_served: bool | None = None
+    process: int | None = None
+    nodes: Sequence[Node] = ()
+    key: int = 0
 
 
 class Claims(Struct, frozen=True, kw_only=True):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from dhtwisted.interfaces import ICheckableProvider, IFileProvider, IProvider, ProviderContext
+from dhtwisted.interfaces import CheckContext, ICheckableProvider, IExaminableProvider, IFileProvider, IProvider, ProviderContext
+from dhtwisted.model import Examination, Finding
 
 
 @implementer(IPlugin, IProvider)
@@ -44,17 +45,32 @@ class CheckableProvider(Provider):
     :ivar run_check: called as ``run_check(argument, context)`` by :meth:`check`.
     """
 
-    run_check: Callable[[str, ProviderContext], Any]
+    run_check: Callable[[str, CheckContext], Sequence[Finding] | None]
 
-    def check(self, argument: str, context: ProviderContext) -> None:
+    def check(self, argument: str, context: CheckContext) -> Sequence[Finding] | None:
         """Raise an error if something is wrong; see :meth:`dhtwisted.interfaces.ICheckableProvider.check`."""
-        self.run_check(argument, context)
+        return self.run_check(argument, context)
+
+
+@implementer(IExaminableProvider)
+@dataclass(frozen=True)
+class ExaminableProvider(CheckableProvider):
+    """An :class:`~dhtwisted.interfaces.IExaminableProvider`, declared in the same way.
+
+    :ivar run_examination: called as ``run_examination(argument, context)`` by :meth:`examine`.
+    """
+
+    run_examination: Callable[[str, CheckContext], Examination]
+
+    def examine(self, argument: str, context: CheckContext) -> Examination:
+        """Look at everything; see :meth:`dhtwisted.interfaces.IExaminableProvider.examine`."""
+        return self.run_examination(argument, context)
 
 
 @implementer(IFileProvider)
 @dataclass(frozen=True)
-class FileProvider(CheckableProvider):
-    """An :class:`~dhtwisted.interfaces.IFileProvider`, whose argument is the path of the data file."""
+class FileProvider(ExaminableProvider):
+    """An :class:`~dhtwisted.interfaces.IFileProvider`, whose argument is the path of the data file. It can be examined too."""
 
     def data_file(self, argument: str) -> str:
         """Say where the data are; see :meth:`dhtwisted.interfaces.IFileProvider.data_file`."""

@@ -7,10 +7,13 @@ the server sees no traceback, and knows whom to ask.
 """
 
 import traceback
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from typing import Any
 
+import msgspec
 import twisted.plugins
 from twisted.logger import globalLogPublisher
 from twisted.plugin import getCache
@@ -18,7 +21,17 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import AuthUnavailable, ConfigurationError, ProviderError, StorageError
-from dhtwisted.interfaces import IAuthProvider, ICheckableProvider, IMessageBus, IMessageStorage, IProvider, IStorage
+from dhtwisted.interfaces import (
+    CheckContext,
+    IAuthProvider,
+    ICheckableProvider,
+    IExaminableProvider,
+    IMessageBus,
+    IMessageStorage,
+    IProvider,
+    IStorage,
+)
+from dhtwisted.model import Examination, Finding
 from dhtwisted.providers.builtin import PROVIDERS
 
 ENTRY_POINT_GROUP = "dhtwisted.providers"
@@ -115,21 +128,43 @@ def naming(role, specification):
         raise ProviderError(f"{role} provider {declaration.provider.name} of {declaration.origin}: {reason}") from error
 
 
-def check_provider(role, specification, context):
+def check_provider(role: str, specification: str, context: CheckContext) -> Sequence[Finding] | None:
     """Have a provider say what is wrong, without opening anything.
 
-    :param context: a :class:`~dhtwisted.interfaces.ProviderContext`; the storages in it are not opened.
-    :returns: whether the provider can tell; of a storage that cannot, only the argument was looked at.
+    :returns: its findings; ``None`` for a provider that cannot be asked. For such a storage, only the argument was checked.
     :raises ConfigurationError: as :func:`find`, or what the provider says.
     """
     provider, argument = find(role, specification)
     if ICheckableProvider.providedBy(provider):
         with naming(role, specification):
-            provider.check(argument, context)
-        return True
+            return _returned("check", provider.check(argument, context) or [], Sequence[Finding])
     if role in ("storage", "messages"):
         open_provider(role, specification, context)
-    return False
+    return None
+
+
+def examine_provider(role: str, specification: str, context: CheckContext) -> Examination | None:
+    """Have a provider look at everything that it needs.
+
+    :returns: what it found; ``None`` for a provider that cannot be examined.
+    :raises ConfigurationError: as :func:`find`, or what the provider says.
+    """
+    provider, argument = find(role, specification)
+    if not IExaminableProvider.providedBy(provider):
+        return None
+    with naming(role, specification):
+        return _returned("examine", provider.examine(argument, context), Examination)
+
+
+def _returned(method: str, value: object, kind: Any) -> Any:
+    """What a provider returned, if it is what it should be.
+
+    :raises ProviderError: it is something else.
+    """
+    try:
+        return msgspec.convert(msgspec.to_builtins(value), kind)
+    except (TypeError, msgspec.ValidationError) as error:
+        raise ProviderError(f"its {method} returned what it must not: {error}") from error
 
 
 def describe_all():

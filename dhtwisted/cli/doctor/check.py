@@ -17,7 +17,6 @@ def check(configuration):
     findings = [
         *sources.check_strangers(configuration),
         *check_providers(configuration),
-        *keys.check_secret(configuration),
         *keys.check_certificates(configuration),
         *network.check_sockets(configuration),
         *logs.check_logs(configuration),

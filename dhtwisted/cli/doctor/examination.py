@@ -3,8 +3,9 @@
 import sys
 
 from dhtwisted.cli.doctor import configuration as sources
-from dhtwisted.cli.doctor import data, keys, logs, machine, network, nodes, proxies, server
+from dhtwisted.cli.doctor import keys, logs, machine, network, nodes, proxies, server
 from dhtwisted.cli.doctor.findings import WARNING, WRONG, wrong
+from dhtwisted.cli.doctor.providers import AUTH, BUS, MESSAGES, STORAGE, examine_providers
 from dhtwisted.errors import ConfigurationError
 
 
@@ -33,22 +34,23 @@ def examine(read_configuration, path=None):
     except ConfigurationError as error:
         return [wrong("configuration", str(error)), *machine.check_clock([])]
     served, state = server.check_server(configuration)
-    stored, times = data.check_storages(configuration, state["problems"] if state else {})
+    examined = examine_providers(configuration, state["problems"].values() if state else ())
     return [
         *sources.check_sources(configuration, path),
         *sources.check_passwords(configuration),
         *machine.check_user(configuration),
         *served,
-        *network.check_endpoints(configuration, data.is_served(configuration.settings) if state is None else True),
+        *network.check_endpoints(configuration, examined.is_served if state is None else True),
         *proxies.check_proxies(configuration),
-        *stored,
-        *nodes.check_nodes(configuration),
-        *keys.check_secret(configuration),
+        *examined.checked,
+        *examined.about(STORAGE, MESSAGES, BUS),
+        *nodes.check_nodes(configuration, examined),
+        *examined.about(AUTH),
         *keys.check_password_file(configuration),
         *keys.check_certificates(configuration),
         *logs.check_logs(configuration),
-        *machine.check_clock(times),
+        *machine.check_clock(examined.newest),
         *machine.check_disks(configuration),
-        *machine.check_files(configuration),
+        *machine.check_files(configuration, examined.process),
         *machine.check_memory(configuration),
     ]

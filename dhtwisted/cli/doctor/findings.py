@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from dhtwisted import model
+
 OK, WARNING, WRONG = "ok", "warning", "wrong"
 
 
@@ -37,3 +39,11 @@ def warning(topic, text):
 def wrong(topic, text):
     """It does not work, or not as promised."""
     return Finding(WRONG, topic, text)
+
+
+def by_provider(role: str, finding: model.Finding) -> Finding:
+    """What a provider found, as a line.
+
+    :param role: the topic of a finding that has none.
+    """
+    return Finding(finding.level, finding.topic or role, f"{finding.sentence}; {finding.cure}" if finding.cure else finding.sentence)

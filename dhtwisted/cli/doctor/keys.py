@@ -7,52 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
-from dhtwisted.cli.doctor.providers import build_storages
 from dhtwisted.config.endpoints import is_tls
 from dhtwisted.config.settings import TlsSettings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.providers.jwt import signing_key
 from dhtwisted.providers.opening import data_file
 from dhtwisted.service import bootstrap
 from dhtwisted.service.tls import make_context, read_certificates
 
 RENEWAL_DAYS = 14
 _SSL_ARGUMENT = re.compile(r"(privateKey|certKey)=((?:[^:\\]|\\.)*)")
-
-
-def check_secret(configuration):
-    """Look at the signing key, of which only the server's own auth provider knows."""
-    settings = configuration.settings
-    storage = build_storages(settings).storage
-    if storage is None or not settings.auth.provider.startswith("jwt:"):
-        return []
-    try:
-        key = signing_key.look_for_key(settings, storage)
-    except ConfigurationError as error:
-        return [wrong("signing key", _with_source(configuration, str(error)))]
-    if key is None:
-        return _check_missing_key(settings, Path(storage.state_directory, signing_key.FILE_NAME))
-    if settings.compatibility.allow_weak_secret:
-        place = configuration.place("compatibility.allow_weak_secret")
-        return [warning("signing key", f"{place} lets tokens be forged; set it to false, with a key of 32 bytes")]
-    return [ok("signing key", f"{len(key)} bytes, and nobody else may read it")]
-
-
-def _with_source(configuration, text):
-    """The text with the place where the key was given, if it was."""
-    if configuration.settings.auth.secret:
-        return text.replace(signing_key.GIVEN, configuration.place("auth.secret"))
-    return f"{configuration.place('auth.secret_file')}: {text}" if configuration.settings.auth.secret_file else text
-
-
-def _check_missing_key(settings, path):
-    if not path.parent.is_dir():
-        return []
-    data = data_file("storage", settings.storage.provider)
-    if data is not None and os.path.exists(data):
-        text = f"{path}: is gone, and the next start makes another, with which no token of now is good; put it back from a backup"
-        return [warning("signing key", text)]
-    return [ok("signing key", f"{path}: is made at the first start")]
 
 
 def check_password_file(configuration):

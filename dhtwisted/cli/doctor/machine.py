@@ -5,12 +5,11 @@ import resource
 import shutil
 import time
 
-from dhtwisted.cli.doctor.data import file_paths
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
 from dhtwisted.cli.doctor.logs import log_files
+from dhtwisted.cli.doctor.providers import data_files
 from dhtwisted.config.settings import LimitSettings
 from dhtwisted.providers.opening import data_file
-from dhtwisted.providers.sqlite.inspection import holder_of
 from dhtwisted.transports.capacity import OTHER_FILES, is_too_few_files
 from dhtwisted.wire.timestamps import format_timestamp
 
@@ -55,7 +54,7 @@ def check_clock(newest):
 def check_disks(configuration):
     """Look for room, once on each disk: where the data are, then where the logs are."""
     settings, findings, seen = configuration.settings, [], set()
-    data = [("storage", path) for path in file_paths(settings)]
+    data = [("storage", path) for path in data_files(settings)]
     for topic, path in data + [(topic, os.path.abspath(path)) for topic, _, path in log_files(settings)]:
         directory = os.path.dirname(path)
         if os.path.isdir(directory) and os.stat(directory).st_dev not in seen:
@@ -76,16 +75,18 @@ def _check_space(configuration, topic, directory):
     return ok(topic, text)
 
 
-def check_files(configuration):
-    """Look how many files may be open: those of the running server, if there is one that may be asked; else of this process."""
+def check_files(configuration, process=None):
+    """Look how many files the running server may have open; without one, this process.
+
+    :param process: the id of the server's process, if it is known. The system may refuse to tell about it.
+    """
     settings = configuration.settings
     connections = settings.limits.connections
-    holder = holder_of(data_file("storage", settings.storage.provider) or "")
     try:
-        _, files = resource.prlimit(int(holder or os.getpid()), resource.RLIMIT_NOFILE)
-    except (OSError, ValueError):
-        holder, (_, files) = None, resource.getrlimit(resource.RLIMIT_NOFILE)
-    whose = f"the server with process id {holder}" if holder else "a server that is started here"
+        _, files = resource.prlimit(process or os.getpid(), resource.RLIMIT_NOFILE)
+    except OSError:
+        process, (_, files) = None, resource.getrlimit(resource.RLIMIT_NOFILE)
+    whose = f"the server with process id {process}" if process else "a server that is started here"
     if is_too_few_files(files, connections) and connections == LimitSettings.connections:
         # Nobody has asked for so many; the log of the server says it as calmly.
         most = max(1, files - OTHER_FILES)

@@ -3,6 +3,7 @@
 import pytest
 
 from dhtwisted.cli.doctor import keys
+from dhtwisted.cli.doctor.providers import AUTH, examine_providers
 from dhtwisted.config.settings import AuthSettings, CompatibilitySettings, ServerSettings, Settings, StorageSettings, TlsSettings
 from dhtwisted.config.sources import Configuration
 from tests.support.certificates import write_certificate
@@ -28,8 +29,12 @@ def only(findings):
     return finding.level, finding.text
 
 
+def signing_key(configuration):
+    return examine_providers(configuration).about(AUTH)
+
+
 def test_no_key_yet_is_well_and_makes_none(tmp_path):
-    assert only(keys.check_secret(configured(tmp_path))) == ("ok", f"{tmp_path}/devicehive.secret: is made at the first start")
+    assert only(signing_key(configured(tmp_path))) == ("ok", f"{tmp_path}/devicehive.secret: is made at the first start")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -47,18 +52,18 @@ def test_a_key_beside_the_data(tmp_path, content, mode, level, words):
     path = tmp_path / "devicehive.secret"
     path.write_text(content)
     path.chmod(mode)
-    found, text = only(keys.check_secret(configured(tmp_path)))
+    found, text = only(signing_key(configured(tmp_path)))
     assert found == level
     assert words in text
     assert GOOD not in text
 
 
 def test_a_key_that_is_named_and_not_there(tmp_path):
-    assert only(keys.check_secret(configured(tmp_path, secret_file="/nowhere")))[0] == "wrong"
+    assert only(signing_key(configured(tmp_path, secret_file="/nowhere")))[0] == "wrong"
 
 
 def test_a_weak_key_that_is_let_through(tmp_path):
-    level, text = only(keys.check_secret(configured(tmp_path, weak=True, secret="secret")))
+    level, text = only(signing_key(configured(tmp_path, weak=True, secret="secret")))
     assert level == "warning"
     assert "allow_weak_secret" in text
 
@@ -71,7 +76,7 @@ def test_the_password_of_the_first_start(tmp_path):
 
 def test_a_key_that_is_gone_while_there_are_data(tmp_path):
     (tmp_path / "hive.sqlite").touch()
-    level, text = only(keys.check_secret(configured(tmp_path)))
+    level, text = only(signing_key(configured(tmp_path)))
     assert level == "warning"
     assert f"{tmp_path}/devicehive.secret: is gone, and the next start makes another" in text
 

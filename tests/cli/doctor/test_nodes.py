@@ -4,6 +4,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.cli.doctor.nodes import check_nodes
+from dhtwisted.cli.doctor.providers import examine_providers
 from dhtwisted.config.settings import AuthSettings, BusSettings, Settings, StorageSettings
 from dhtwisted.config.sources import Configuration
 from dhtwisted.model import Node
@@ -19,7 +20,8 @@ def look(database, bus):
         bus=BusSettings(provider=f"postgres:{database}" if bus else "local:"),
         auth=AuthSettings(secret=KEY),
     )
-    return [(finding.level, finding.text) for finding in check_nodes(Configuration(settings))]
+    configuration = Configuration(settings)
+    return [(finding.level, finding.text) for finding in check_nodes(configuration, examine_providers(configuration))]
 
 
 GOOD, ALONE, STRANGER = Node(key=SAME, has_bus=True), Node(key=SAME, has_bus=False), Node(key=OTHER, has_bus=True)

@@ -1,4 +1,4 @@
-"""What the doctor says of storages."""
+"""What the doctor says of storages, whoever made them."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 import pytest_twisted
 
-from dhtwisted.cli.doctor import data
+from dhtwisted.cli.doctor.providers import MESSAGES, STORAGE, examine_providers
 from dhtwisted.config.settings import Settings, StorageSettings
 from dhtwisted.config.sources import Configuration
 from dhtwisted.kit.schema_scripts import schema_directory, script_count
@@ -23,8 +23,9 @@ SCHEMA = script_count(schema_directory("dhtwisted.providers.sqlite"))
 
 def look(provider, messages=""):
     """Level and text of each finding, and the times."""
-    findings, times = data.check_storages(Configuration(Settings(storage=StorageSettings(provider=provider, messages=messages))))
-    return [(finding.level, finding.text) for finding in findings], times
+    examined = examine_providers(Configuration(Settings(storage=StorageSettings(provider=provider, messages=messages))))
+    findings = [*examined.checked, *examined.about(STORAGE, MESSAGES)]
+    return [(finding.level, finding.text) for finding in findings], examined.newest
 
 
 def files(directory):
