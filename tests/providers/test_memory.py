@@ -4,11 +4,19 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from dhtwisted.model import Command, MessageQuery, Notification
+from dhtwisted.providers.builtin import memory
 from dhtwisted.providers.memory import MemoryStorage
-from dhtwisted.testing.storage import EntityStorageContract, MessageStorageContract
+from dhtwisted.testing.storage import EntityStorageContract, ExaminableStorageContract, MessageStorageContract
 from dhtwisted.testing.storage.base import command, notification
 
 EVERYTHING = MessageQuery()
+
+
+class TestMemoryExamination(ExaminableStorageContract):
+    provider = memory
+
+    def make_argument(self, directory):
+        return ""
 
 
 class TestMemoryStorage(EntityStorageContract, MessageStorageContract):

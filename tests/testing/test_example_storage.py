@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
+from dhtwisted.cli.doctor.examination import examine
+from dhtwisted.config.settings import Settings, StorageSettings
+from dhtwisted.config.sources import Configuration
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.interfaces import IProvider, ProviderContext
 from dhtwisted.model import MessageQuery, Notification
-from dhtwisted.testing.storage import DurableStorageContract, MessageStorageContract
-from dhtwisted.testing.storage.base import notification
+from dhtwisted.providers import lookup
+from dhtwisted.testing.storage import DurableStorageContract, ExaminableStorageContract, MessageStorageContract
+from dhtwisted.testing.storage.base import SettableReactor, notification
 from tests.support.packages import ROOT
 
 EXAMPLE = ROOT / "tests" / "example_storage"
@@ -31,6 +36,15 @@ class TestJournalStorage(MessageStorageContract, DurableStorageContract):
 
     def make_storage(self, reactor, directory):
         return journal.open(str(directory / "journal"), ProviderContext(reactor, None))
+
+
+class TestJournalExamination(ExaminableStorageContract):
+    """The example can be examined."""
+
+    provider = journal
+
+    def make_argument(self, directory):
+        return str(directory / "journal")
 
 
 @pytest.fixture
@@ -84,6 +98,29 @@ async def test_a_second_opener_is_refused(storage, path, reactor):
 async def test_a_missing_directory_is_refused(tmp_path, reactor):
     with pytest.raises(ConfigurationError, match="No such file or directory"):
         await journal.open(str(tmp_path / "missing" / "journal"), ProviderContext(reactor, None)).open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_doctor_shows_what_the_provider_found(storage, path, monkeypatch):
+    monkeypatch.setattr(lookup, "PROVIDERS", (*lookup.PROVIDERS, journal))
+    configuration = Configuration(Settings(storage=StorageSettings(provider="memory:", messages=f"journal:{path}")))
+    ahead = "and the newest message is 35"
+
+    def lines():
+        return [str(finding) for finding in examine(lambda: configuration)]
+
+    assert f"ok       messages: {path}: is made at the first start" in lines()
+    storage._reactor = SettableReactor(storage._reactor)
+    storage._reactor.time = time.time() + 3600
+    await storage.open()
+    await storage.append([notification()])
+    found = lines()
+    assert f"ok       messages: {path}: {path.stat().st_size} bytes; a server works on it" in found
+    assert any(line.startswith("warning  clock: ") and ahead in line for line in found), "the doctor uses what the provider knows"
+    assert any(line.startswith(f"ok       storage: {path.parent}: ") for line in found), "and looks at the disk of its file"
+    await storage.close()
+    path.write_bytes(b"{}\n")
+    assert f"wrong    messages: {path}: is damaged at byte 0; stop the server, and put back a copy of the journal" in lines()
 
 
 def test_the_document_shows_the_example_as_it_is():

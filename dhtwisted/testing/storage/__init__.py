@@ -8,12 +8,20 @@ Write a class in a test module, say which storage is meant, and run it with pyte
 
 A provider of messages alone takes :class:`MessageStorageContract`, one of everything :class:`EntityStorageContract` as well. One that says
 ``durable`` takes :class:`DurableStorageContract` too, and one that copies itself (``IBackedUpStorage``) :class:`BackedUpStorageContract`.
+A provider that can be examined (``IExaminableProvider``) takes :class:`ExaminableStorageContract`.
 Each failure says in words what the interface asks for.
 """
 
 from dhtwisted.testing.storage.backup import BackedUpStorageContract
 from dhtwisted.testing.storage.durable import DurableStorageContract
 from dhtwisted.testing.storage.entities import EntityStorageContract
+from dhtwisted.testing.storage.examining import ExaminableStorageContract
 from dhtwisted.testing.storage.messages import MessageStorageContract
 
-__all__ = ["BackedUpStorageContract", "DurableStorageContract", "EntityStorageContract", "MessageStorageContract"]
+__all__ = [
+    "BackedUpStorageContract",
+    "DurableStorageContract",
+    "EntityStorageContract",
+    "ExaminableStorageContract",
+    "MessageStorageContract",
+]

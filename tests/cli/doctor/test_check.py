@@ -9,6 +9,7 @@ from dhtwisted.config.sources import load_configuration
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.interfaces import ICheckableProvider
 from dhtwisted.kit.provider import CheckableProvider, Provider
+from dhtwisted.model import Finding
 from dhtwisted.providers import lookup as providers
 from dhtwisted.providers.memory import MemoryStorage
 from tests.support.certificates import write_certificate
@@ -92,6 +93,21 @@ MINE = ("storage", "mine", "of a test", "PATH")
 def test_a_provider_of_somebody_else(directory, monkeypatch, provider, found):
     monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, provider))
     assert [line.partition("hive.toml: ")[2] for line in check(directory, '[storage]\nprovider = "mine:x"')] == found
+
+
+def test_a_provider_of_somebody_else_that_has_more_to_say(directory, monkeypatch):
+    findings = [Finding("warning", "x is old", "replace it"), Finding("ok", "y is there"), Finding("wrong", "z", topic="disk")]
+    provider = CheckableProvider(*MINE, _build, lambda argument, context: findings)
+    monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, provider))
+    found = check(directory, '[storage]\nprovider = "mine:x"')
+    assert found == ["warning  storage: x is old; replace it", "wrong    disk: z"]
+
+
+def test_a_check_that_returns_what_it_must_not(directory, monkeypatch):
+    monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, CheckableProvider(*MINE, _build, _build)))
+    (line,) = check(directory, '[storage]\nprovider = "mine:x"')
+    assert line.startswith("wrong    storage: storage.provider in ")
+    assert "its check returned what it must not" in line
 
 
 def test_a_provider_says_that_it_can_be_asked():

@@ -1,6 +1,9 @@
 """Commands and notifications in a journal file: the provider, which imports the storage when it is opened."""
 
-from dhtwisted.kit.provider import Provider
+import os
+
+from dhtwisted.errors import ConfigurationError
+from dhtwisted.kit.provider import FileProvider
 
 
 def _open(argument, context):
@@ -9,4 +12,16 @@ def _open(argument, context):
     return JournalStorage(argument, context.reactor)
 
 
-journal = Provider("messages", "journal", "commands and notifications in a file that only grows", "PATH", _open)
+def _check(argument, context):
+    directory = os.path.dirname(os.path.abspath(argument))
+    if not os.path.isdir(directory):
+        raise ConfigurationError(f"{argument}: there is no directory {directory}; make it, or name another file")
+
+
+def _examine(argument, context):
+    from dhtwisted_example_storage.examination import examine_journal
+
+    return examine_journal(os.path.abspath(argument), context.place)
+
+
+journal = FileProvider("messages", "journal", "commands and notifications in a file that only grows", "PATH", _open, _check, _examine)

@@ -76,7 +76,7 @@ class Forget(msgspec.Struct, tag=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Append | Restore | UpdateCommand | Forget).decode
+decode_line = msgspec.json.Decoder(Append | Restore | UpdateCommand | Forget).decode
 
 
 @implementer(IMessageStorage)
@@ -198,15 +198,13 @@ class JournalStorage:
         self._size += len(data)
 
     def _replay(self):
-        """Do again what the file says, and find where it ends. A last line without its end was never acknowledged."""
+        """Do again what the file says, and find where it ends."""
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
         self._now = size = 0
         with open(self._path, "rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break
+            for line in complete_lines(lines):
                 try:
-                    self._apply(_decode(line))
+                    self._apply(decode_line(line))
                 except UNREADABLE as error:
                     raise ConfigurationError(f"journal {self._path} is damaged at byte {size}: {error}") from error
                 size += len(line)
@@ -219,6 +217,14 @@ class JournalStorage:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def complete_lines(file):
+    """The lines of a journal. A last line without its end was never acknowledged."""
+    for line in file:
+        if not line.endswith(b"\n"):
+            return
+        yield line
 
 
 def _stamped(messages, now, last_ids):
