@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-class _Done:
+class Done:
     """An awaitable that is complete. Its result is ``None``."""
 
     __slots__ = ()
@@ -20,7 +20,7 @@ class _Done:
         return iter(())
 
 
-DONE = _Done()
+DONE = Done()
 """Return this instead of a coroutine that does nothing more. The server sees that there is nothing to wait for."""
 
 

@@ -1,19 +1,25 @@
-"""Everything in this process: for tests, demonstrations, and servers that may forget.
+"""A storage in memory, for tests, demonstrations, and servers that may lose their data.
 
-It is the reference of what a storage does, and every answer is ready at once, unless much has to be looked at for it.
+It is the reference of what a storage does. Every answer is ready at once, unless a query has to visit much.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import IBoundedAnswers, IStorage
-from dhtwisted.kit.entity_tables import entity_tables, holdings
+from dhtwisted.kit.entity_tables import EntityTable, Key, entity_tables, holdings
 from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.kit.message_log import MessageLog
 from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.kit.slices import Slices
-from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import MESSAGE_KINDS, Command
+from dhtwisted.kit.waiter import DONE, Done
+from dhtwisted.model import MESSAGE_KINDS, Command, Entity, EntityQuery, Holding, Message, MessageQuery
 
 
 @implementer(IStorage, IBoundedAnswers)
@@ -21,66 +27,66 @@ class MemoryStorage:
     """Keeps entities and messages until the process ends.
 
     :param reactor: gives the time.
-    :param max_messages: how many messages to keep, of all kinds together; when there are a thousandth more, those that arrived first go.
-        Not those with the oldest ``timestamp``: a client may give one, and one from the future would then outlast everybody else's.
+    :param max_messages: how many messages to keep, of all kinds together. When there are a thousandth more, those that arrived first are
+        deleted. The ``timestamp`` does not count: clients may set it, and a message from the future would outlast all others.
     """
 
     durability = "volatile"
     state_directory = None
 
-    def __init__(self, reactor, max_messages=1_000_000):
+    def __init__(self, reactor: IReactorTime, max_messages: int = 1_000_000) -> None:
         self._seconds = reactor.seconds
         self._slices = Slices(reactor)
         self._max_messages = max_messages
-        # Not one for each that comes: looking how many there are costs more than forgetting one.
+        # Not at each message: counting costs more than deleting.
         self._forget_above = max_messages + max_messages // 1000
         self._closed = False
         self._tables = entity_tables()
-        self._sequences = {}
+        self._sequences: dict[str, int] = {}
         self._logs = {kind: MessageLog(kind) for kind in MESSAGE_KINDS.values()}
-        # Their lengths are there at no cost, for each append.
+        # An append reads their lengths, which cost nothing.
         self._commands, self._notifications = [log.by_id for log in self._logs.values()]
         self._server_time = 0
         self._forward_time = ForwardTime()
 
-    async def open(self):
+    async def open(self) -> None:
         """Nothing to prepare."""
 
-    async def close(self):
+    async def close(self) -> None:
         """Refuse every later call."""
         self._closed = True
 
-    async def get(self, kind, key):
+    async def get(self, kind: type[Entity], key: Key) -> Any:
         """Find one entity, or ``None``."""
         return self._table(kind).entities.get(key)
 
-    async def find(self, kind, query):
+    async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
         """List entities."""
         return await self._slices.run(self._table(kind).find_in_slices, query)
 
-    async def count(self, kind, query):
+    async def count(self, kind: type[Entity], query: EntityQuery) -> int:
         """Count entities."""
         return await self._slices.run(self._table(kind).count_in_slices, query)
 
-    async def holdings(self, owner):
-        """Tell what counts for a user."""
+    async def holdings(self, owner: int) -> dict[type[Entity], Holding]:
+        """Count what a user owns."""
         self._check_open()
         return holdings(self._tables, owner)
 
-    async def insert(self, entity):
+    async def insert(self, entity: Entity) -> Any:
         """Add an entity, and return it with its key."""
         return self._change("insert", entity)
 
-    async def update(self, kind, key, changes):
-        """Replace some fields of an entity, and return it."""
+    async def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Any:
+        """Change some fields of an entity, and return it."""
         return self._change("update", kind, key, changes)
 
-    async def delete(self, kind, key):
-        """Remove an entity, and say whether there was one."""
+    async def delete(self, kind: type[Entity], key: Key) -> bool:
+        """Remove an entity, and return whether there was one."""
         return self._change("delete", kind, key)
 
-    def append(self, messages):
-        """Stamp and keep messages, as the very objects that were handed in: no coroutine, since nearly all that is asked for is this."""
+    def append(self, messages: Sequence[Message]) -> Done:
+        """Stamp and store the messages themselves, without copies. This is not a coroutine, because nearly all calls are to this method."""
         if self._closed:
             self._check_open()
         now = int(self._seconds() * 1000)
@@ -92,24 +98,24 @@ class MemoryStorage:
             self._forget_surplus()
         return DONE
 
-    async def update_command(self, device_id, command_id, changes):
-        """Record what became of a command in a new object; the one handed out before stays as it was."""
+    async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
+        """Update a command. The update is a new object; the one that was returned before does not change."""
         return self._log(Command).update_command(device_id, command_id, self._now(), changes)
 
-    async def get_message(self, kind, device_id, message_id):
+    async def get_message(self, kind: type[Message], device_id: str, message_id: int) -> Any:
         """Find one message, or ``None``."""
         return self._log(kind).get(device_id, message_id)
 
-    async def find_messages(self, kind, query):
+    async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
         """List messages."""
         return await self._slices.run(self._log(kind).find_in_slices, query)
 
-    async def forget_messages(self, kind, query):
-        """Delete messages, those first that arrived first, and say how many."""
+    async def forget_messages(self, kind: type[Message], query: MessageQuery) -> int:
+        """Delete messages, those first that arrived first, and return how many."""
         return self._log(kind).forget(query)
 
-    async def restore(self, messages):
-        """Keep messages as they are."""
+    async def restore(self, messages: Sequence[Message]) -> None:
+        """Store messages with the stamps that they have."""
         self._check_open()
         for message in messages:
             self._logs[type(message)].check_free(message.id)
@@ -117,31 +123,31 @@ class MemoryStorage:
             self._logs[type(message)].put(message)
         self._forget_surplus()
 
-    def _check_open(self):
+    def _check_open(self) -> None:
         if self._closed:
             raise StorageUnavailable("the storage is closed")
 
-    def _table(self, kind):
+    def _table(self, kind: type[Entity]) -> EntityTable:
         self._check_open()
         return self._tables[kind]
 
-    def _log(self, kind):
+    def _log(self, kind: type[Message]) -> MessageLog:
         self._check_open()
         return self._logs[kind]
 
-    def _change(self, method, *arguments):
+    def _change(self, method: str, *arguments: Any) -> Any:
         self._check_open()
         transaction = Transaction(self._tables, self._sequences)
         result = getattr(transaction, method)(*arguments)
         transaction.apply()
         return result
 
-    def _now(self):
+    def _now(self) -> int:
         self._server_time = self._forward_time.next_after(self._server_time, int(self._seconds() * 1000))
         return self._server_time
 
-    def _forget_surplus(self):
-        """Remove what arrived first."""
+    def _forget_surplus(self) -> None:
+        """Delete the messages that arrived first."""
         logs = self._logs.values()
         for _ in range(sum(map(len, logs)) - self._max_messages):
             min(logs, key=MessageLog.first_arrival).forget_first()
