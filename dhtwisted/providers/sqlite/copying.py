@@ -4,11 +4,15 @@ SQLite copies page after page within one read transaction, so the copy is of one
 log cannot be folded into the file, and grows by what is written.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 from dhtwisted.errors import StorageDamaged, StorageUnavailable
 from dhtwisted.kit.private_files import open_or_create
@@ -40,17 +44,17 @@ class Copy:
     :param path: of the data file. The copy lies beside it, as nobody but the server may be able to write elsewhere.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
         self._target = f"{path}.backup"
         self._is_stopped = False
-        self._file = None
+        self._file: Any = None
 
-    def stop(self):
+    def stop(self) -> None:
         """End a copy under way; from any thread."""
         self._is_stopped = True
 
-    def make(self):
+    def make(self) -> dict[str, int]:
         """Copy, and check the copy: its form, how much it has, and each row.
 
         :returns: kind's name -> how many there are.
@@ -69,17 +73,17 @@ class Copy:
             raise StorageUnavailable(f"the copy {self._target} cannot be written: {error.strerror}") from error
         return counts
 
-    def read(self):
+    def read(self) -> bytes:
         """The next bytes of the copy; none at its end."""
         return self._file.read(PORTION)
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the copy, and delete it."""
         if self._file is not None:
             self._file.close()
         remove_copy(self._path)
 
-    def _check_room(self):
+    def _check_room(self) -> None:
         needed, free = os.path.getsize(self._path) + ROOM, shutil.disk_usage(os.path.dirname(self._path)).free
         if free < needed:
             raise StorageUnavailable(
@@ -87,7 +91,7 @@ class Copy:
                 f"{needed // 1024**2}, or use devicehive export"
             )
 
-    def _copy(self):
+    def _copy(self) -> dict[str, int]:
         with closing(sqlite3.connect(self._path, isolation_level=None)) as source, closing(self._connect()) as target:
             source.execute("PRAGMA query_only = ON")
             # Whatever the process that writes commits from now on, this sees none of it.
@@ -97,23 +101,23 @@ class Copy:
             source.backup(target, pages=PAGES, progress=self._pace)
         return counts
 
-    def _connect(self):
+    def _connect(self) -> sqlite3.Connection:
         target = sqlite3.connect(self._target, isolation_level=None)
         # A copy that is cut short is deleted.
         target.execute("PRAGMA synchronous = OFF")
         return target
 
-    def _pace(self, status, remaining, total):
+    def _pace(self, status: int, remaining: int, total: int) -> None:
         self._check_stopped()
         os.fdatasync(self._file.fileno())
         self._rest()
 
-    def _rest(self):
+    def _rest(self) -> None:
         """Pause for as long as the step took."""
         time.sleep(time.monotonic() - self._step_began)
         self._step_began = time.monotonic()
 
-    def _check(self, counts):
+    def _check(self, counts: dict[str, int]) -> None:
         with closing(self._connect()) as copy:
             # It comes as a whole, without files beside it, and starts anywhere.
             copy.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
@@ -128,7 +132,7 @@ class Copy:
             if names:
                 raise StorageDamaged(_DAMAGED.format(in_words(names)), lasts=True)
 
-    def _damaged_rows(self, copy):
+    def _damaged_rows(self, copy: sqlite3.Connection) -> Iterator[str]:
         self._step_began = time.monotonic()
         for name in look_at_rows(copy):
             if name is not None:
@@ -137,12 +141,12 @@ class Copy:
                 self._check_stopped()
                 self._rest()
 
-    def _check_stopped(self):
+    def _check_stopped(self) -> None:
         if self._is_stopped:
             raise StorageUnavailable("the copy was ended")
 
 
-def remove_copy(path):
+def remove_copy(path: str) -> None:
     """Delete what a copy has left that was cut short by the end of its process.
 
     :param path: of the data file.
@@ -152,7 +156,7 @@ def remove_copy(path):
             os.unlink(f"{path}.backup{suffix}")
 
 
-def _counts(connection):
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
     found = dict(connection.execute(_COUNT_ENTITIES))
     counts = {kind: found.get(kind, 0) for kind in ENTITY_KINDS}
     return counts | {kind: connection.execute(f"SELECT count(*) FROM {kind}").fetchone()[0] for kind in MESSAGE_KINDS}

@@ -1,10 +1,17 @@
 """A search for damage in a large data file, while the server works on it."""
 
+from __future__ import annotations
+
+from typing import TypeVar
+
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
 
 from dhtwisted.errors import StorageDamaged
 from dhtwisted.kit.worker import Worker
 from dhtwisted.providers.sqlite.inspection import damage_of
+
+T = TypeVar("T")
 
 
 class DamageSearch:
@@ -14,20 +21,20 @@ class DamageSearch:
     :param path: of the data file.
     """
 
-    def __init__(self, reactor, path):
+    def __init__(self, reactor: IReactorFromThreads, path: str) -> None:
         self._reactor = reactor
         self._path = path
         self._is_stopped = False
-        self._ended = Deferred()
+        self._ended: Deferred[None] = Deferred()
 
-    def start(self):
+    def start(self) -> Deferred[None]:
         """Begin.
 
         :returns: a Deferred of ``None``; it fails with :class:`~dhtwisted.errors.StorageDamaged` when there is damage.
         """
         return Worker(self._reactor, "storage damage search").stop(self._search).addBoth(self._end)
 
-    def stop(self):
+    def stop(self) -> Deferred[None]:
         """End it.
 
         :returns: a Deferred; fires when the file is let go of.
@@ -35,15 +42,15 @@ class DamageSearch:
         self._is_stopped = True
         return self._ended
 
-    def problem(self):
+    def problem(self) -> str:
         """One line while it is under way; else empty."""
         return "" if self._ended.called else f"{self._path}: is looked through for damage, since the server did not stop by itself; wait"
 
-    def _search(self):
+    def _search(self) -> None:
         damage = damage_of(self._path, lambda: self._is_stopped)
         if damage is not None:
             raise StorageDamaged(f"the storage file is damaged: {damage}", lasts=True)
 
-    def _end(self, result):
+    def _end(self, result: T) -> T:
         self._ended.callback(None)
         return result

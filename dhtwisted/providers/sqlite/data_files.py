@@ -1,8 +1,14 @@
 """The files of a storage in a file, seen from outside: SQLite is not asked. It imports little: the process that writes is small."""
 
+from __future__ import annotations
+
 import os
 
 from dhtwisted.kit.private_files import access_problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # The process that writes starts faster without these modules.
+    from collections.abc import Iterable
 
 WRITTEN = ("", "-wal", "-shm")
 """What SQLite works on: the data file, its write-ahead log, and the memory that its connections share."""
@@ -15,7 +21,7 @@ KEPT_OPEN = (*WRITTEN, LOCK, MARK)
 """What the process that writes has open."""
 
 
-def obstacle(path):
+def obstacle(path: str) -> str | None:
     """What keeps a data file from being opened, or made. Nothing is.
 
     :param path: of the data file.
@@ -42,11 +48,11 @@ class DataFiles:
     :param suffixes: of those that are looked at.
     """
 
-    def __init__(self, path, suffixes):
+    def __init__(self, path: str, suffixes: Iterable[str]) -> None:
         self._path = path
         self._first = {suffix: identity(path + suffix) for suffix in suffixes}
 
-    def problem(self):
+    def problem(self) -> str:
         """Look at their names again, some microseconds for each.
 
         :returns: what is wrong with the first that is not the same, and what to do, in one line; empty when all are.
@@ -57,7 +63,7 @@ class DataFiles:
         return ""
 
 
-def identity(path):
+def identity(path: str) -> tuple[int, int] | None:
     """What tells a file from any other, whatever its name: device and inode; ``None`` for no file."""
     try:
         status = os.stat(path)
@@ -66,7 +72,7 @@ def identity(path):
     return status.st_dev, status.st_ino
 
 
-def loss(path, suffix):
+def loss(path: str, suffix: str) -> str:
     """Say that a file is not the one any more that a server works on, and what to do, in one line."""
     what = f"{path}{suffix}: was deleted, moved or replaced while the server works on it"
     if suffix == LOCK:

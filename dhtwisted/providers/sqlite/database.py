@@ -1,9 +1,13 @@
 """One SQLite file: who may have it, how it is opened, and which schema it has."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.private_files import open_or_create
@@ -31,7 +35,7 @@ class FileLock:
     :raises ConfigurationError: another server has it, or the directory does not permit it.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         lock_path = f"{path}.lock"
         reason = obstacle(path)
         if reason is not None:
@@ -48,7 +52,7 @@ class FileLock:
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
 
-    def _take(self, path):
+    def _take(self, path: str) -> None:
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -62,12 +66,12 @@ class FileLock:
                     ) from error
             time.sleep(PAUSE)
 
-    def release(self):
+    def release(self) -> None:
         """Let others have the file. The lock file stays: removing it could take it from under somebody who just opened it."""
         os.close(self.descriptor)
 
 
-def _is_alive(process):
+def _is_alive(process: str) -> bool:
     """Whether there is a process of this id, given as text."""
     try:
         os.kill(int(process), 0)
@@ -78,7 +82,7 @@ def _is_alive(process):
     return True
 
 
-def connect_writer(path):
+def connect_writer(path: str) -> sqlite3.Connection:
     """Open the file, creating it or bringing it up to date.
 
     :raises ConfigurationError: it is no file of ours, or newer than this program.
@@ -105,13 +109,13 @@ def connect_writer(path):
     return connection
 
 
-def _refuse_foreign(connection, path):
+def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "schema" not in tables:
         raise ConfigurationError(f"storage file {path} is the data file of another program; name another file")
 
 
-def connect_reader(path):
+def connect_reader(path: str) -> sqlite3.Connection:
     """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.text_factory = decode
@@ -122,13 +126,13 @@ def connect_reader(path):
     return connection
 
 
-def close_connection(connection):
+def close_connection(connection: sqlite3.Connection | None) -> None:
     """Close a connection, if it was opened at all."""
     if connection is not None:
         connection.close()
 
 
-def migrate(connection, path, directory=_SCHEMA):
+def migrate(connection: sqlite3.Connection, path: str, directory: Traversable = _SCHEMA) -> None:
     """Apply the numbered schema files that the data does not have yet, all or none.
 
     :param path: of the data, for the error.
@@ -151,7 +155,7 @@ def migrate(connection, path, directory=_SCHEMA):
     log_upgrade(place, [number for number, _ in missing])
 
 
-def check_made(connection, place, directory=_SCHEMA):
+def check_made(connection: sqlite3.Connection, place: str, directory: Traversable = _SCHEMA) -> None:
     """Make sure that data were made by the scripts that this program has; of data without checksums, that they have what these make.
 
     :param place: names the data, for the error.
@@ -161,20 +165,20 @@ def check_made(connection, place, directory=_SCHEMA):
     recorded = _recorded_scripts(connection)
     check_scripts(directory, recorded, place)
     if not recorded or None in recorded.values():
-        found = {}
+        found: dict[str, set[str]] = {}
         columns = "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
         for table, column in connection.execute(columns):
             found.setdefault(table, set()).add(column)
         check_structure(directory, version, found, place)
 
 
-def _recorded_scripts(connection):
+def _recorded_scripts(connection: sqlite3.Connection) -> dict[int, str | None]:
     """The checksums that the data have: number -> checksum; none in a schema of before there were any."""
     columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('schema')")}
     return dict(connection.execute("SELECT version, checksum FROM schema")) if "checksum" in columns else {}
 
 
-def statements(script):
+def statements(script: str) -> Iterator[str]:
     """Cut a script into its statements; ``executescript`` would commit each of them on its own."""
     statement = ""
     for line in script.splitlines(keepends=True):
@@ -184,7 +188,7 @@ def statements(script):
             statement = ""
 
 
-def sync_directory(path):
+def sync_directory(path: str) -> None:
     """Make the directory entries durable: a file that is synced but cannot be found is lost."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:

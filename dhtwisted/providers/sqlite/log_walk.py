@@ -5,7 +5,10 @@ right after a crash in the middle of a commit. But a commit is begun only when t
 same log end behind a bad frame, the bad one had been whole. The form is that of https://www.sqlite.org/fileformat2.html#walformat.
 """
 
+from __future__ import annotations
+
 import struct
+from typing import BinaryIO
 
 _HEAD = struct.Struct(">8I")
 _FRAME_HEAD = struct.Struct(">6I")
@@ -15,7 +18,7 @@ _MAGIC, _LARGER_FIRST = 0x377F0682, 1
 _ENDS = 2
 
 
-def damage_of_log(path):
+def damage_of_log(path: str) -> str | None:
     """Look whether commits stand behind a frame that cannot be read.
 
     :param path: of the data file; the log is beside it.
@@ -28,7 +31,7 @@ def damage_of_log(path):
         return None
 
 
-def _walk(file):
+def _walk(file: BinaryIO) -> str | None:
     head = file.read(_HEAD.size)
     if not head.strip(b"\0"):
         return _damage(0) if file.read(_FRAME_HEAD.size).strip(b"\0") else None
@@ -38,7 +41,8 @@ def _walk(file):
     order = ">" if magic & _LARGER_FIRST else "<"
     if magic & ~_LARGER_FIRST != _MAGIC or _sum(head[:24], order, (0, 0)) != (first, second):
         return _damage(0)
-    sums, number, bad, ends = (first, second), 0, None, 0
+    sums, number, ends = (first, second), 0, 0
+    bad: int | None = None
     while len(frame := file.read(_FRAME_HEAD.size + page_size)) == _FRAME_HEAD.size + page_size:
         number += 1
         _, commit, *found_salts, first, second = _FRAME_HEAD.unpack_from(frame)
@@ -48,14 +52,14 @@ def _walk(file):
                 bad = number
         if bad is not None and commit and found_salts == salts:
             ends += 1
-    return _damage(bad) if ends >= _ENDS else None
+    return _damage(bad) if bad is not None and ends >= _ENDS else None
 
 
-def _damage(number):
+def _damage(number: int) -> str:
     return f"frame {number} of its -wal cannot be read, and whole commits stand behind it"
 
 
-def _sum(data, order, sums):
+def _sum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
     """Go on with SQLite's checksum, over pairs of words."""
     first, second = sums
     for one, other in struct.iter_unpack(f"{order}2I", data):

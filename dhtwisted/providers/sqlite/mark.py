@@ -31,6 +31,8 @@ so are whole by themselves: those of a server that was stopped, a backup, or of 
 It imports little: the process that writes is small.
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import mmap
@@ -73,7 +75,7 @@ class Mark:
     :raises OSError: it cannot be opened.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._cached = os.open(path + MARK, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._direct = _open_past_cache(path + MARK)
@@ -83,7 +85,7 @@ class Mark:
         self._block = mmap.mmap(-1, SLOT)  # Such a write must come from an aligned place.
         self._line = b""
 
-    def give(self, counters):
+    def give(self, counters: dict[str, int]) -> None:
         """Write, before a commit, what it leads up to.
 
         :param counters: name -> number, of all.
@@ -93,20 +95,20 @@ class Mark:
         self._block[:] = self._line.ljust(SLOT, b"\0")
         os.pwrite(self._direct, self._block, counters[BATCH] % 2 * SLOT)
 
-    def acknowledge(self):
+    def acknowledge(self) -> None:
         """Write, after the commit, that it is done.
 
         :raises OSError: it may not be there.
         """
         os.pwrite(self._cached, self._line, ACKNOWLEDGED * SLOT)
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the file."""
         os.close(self._direct)
         os.close(self._cached)
 
 
-def settle(path, counters):
+def settle(path: str, counters: dict[str, int]) -> None:
     """Make a mark, or write all of one, while nobody else does.
 
     :param path: of the data file.
@@ -121,7 +123,7 @@ def settle(path, counters):
         os.close(descriptor)
 
 
-def read_mark(path):
+def read_mark(path: str) -> Marked | None:
     """Read a mark.
 
     :param path: of the data file.
@@ -143,7 +145,7 @@ def read_mark(path):
     return Marked(nearest | {BATCH: last}, {name: max(counters.get(name, 0) for counters in found) for name in names})
 
 
-def _open_past_cache(path):
+def _open_past_cache(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DIRECT)
     except AttributeError:
@@ -155,12 +157,12 @@ def _open_past_cache(path):
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC)
 
 
-def _line(counters):
+def _line(counters: dict[str, int]) -> bytes:
     content = json.dumps(counters).encode("ascii")
     return b"%08x %b\n" % (zlib.crc32(content), content)
 
 
-def _counters(slot):
+def _counters(slot: bytes) -> dict[str, int] | None:
     """What a slot says; ``None`` for nothing."""
     head, _, content = slot.partition(b"\n")[0].partition(b" ")
     if head != b"%08x" % zlib.crc32(content) or not content:

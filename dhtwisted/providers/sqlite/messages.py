@@ -1,13 +1,24 @@
 """Commands and notifications as rows of SQLite: the tables, the statements, and rows to objects and back."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple, replace
 
 from dhtwisted.errors import RowDamaged
-from dhtwisted.model import MESSAGE_KINDS, Command, Notification
+from dhtwisted.model import MESSAGE_KINDS, Command, Message, MessageQuery, Notification
 from dhtwisted.providers.sqlite.row_checksum import is_whole
+
+if TYPE_CHECKING:
+    from dhtwisted.providers.sqlite.steps import Statement
+
+Term = tuple[str, list[Any]]
+"""A condition in SQL, and its values."""
+
 
 LARGEST = 2**63 - 1
 """SQLite's largest integer."""
@@ -17,23 +28,23 @@ FEW = 200
 
 
 def _command(
-    name,
-    device_id,
-    network_id,
-    device_type_id,
-    user_id,
-    parameters,
-    lifetime,
-    status,
-    result,
-    timestamp,
-    arrived,
-    last_updated,
-    updated,
-    update_id,
-    message_id,
-    checksum,
-):
+    name: str,
+    device_id: str,
+    network_id: int,
+    device_type_id: int,
+    user_id: int | None,
+    parameters: bytes | None,
+    lifetime: int | None,
+    status: str | None,
+    result: bytes | None,
+    timestamp: int,
+    arrived: int,
+    last_updated: int,
+    updated: int,
+    update_id: int,
+    message_id: int,
+    checksum: int | None,
+) -> Command:
     return Command(
         name=name,
         device_id=device_id,
@@ -53,7 +64,17 @@ def _command(
     )
 
 
-def _notification(name, device_id, network_id, device_type_id, parameters, timestamp, arrived, message_id, checksum):
+def _notification(
+    name: str,
+    device_id: str,
+    network_id: int,
+    device_type_id: int,
+    parameters: bytes | None,
+    timestamp: int,
+    arrived: int,
+    message_id: int,
+    checksum: int | None,
+) -> Notification:
     return Notification(
         name=name,
         device_id=device_id,
@@ -66,7 +87,7 @@ def _notification(name, device_id, network_id, device_type_id, parameters, times
     )
 
 
-_OF_ROW = {Command: _command, Notification: _notification}
+_OF_ROW: dict[type[Message], Callable[..., Message]] = {Command: _command, Notification: _notification}
 """Written out, in the order of the columns: by a dict of each row it takes four times as long, and a list may have ten thousand."""
 
 
@@ -81,7 +102,7 @@ class MessageTable:
     :ivar put_checksum: the statement that stores the checksum of a row of some id.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: type[Message]) -> None:
         self.kind = kind
         self._fields = kind.__struct_fields__
         self._flag = self._fields.index("updated") if "updated" in self._fields else None
@@ -99,7 +120,7 @@ class MessageTable:
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
         )
 
-    def values(self, messages):
+    def values(self, messages: Sequence[Message]) -> list[Any]:
         """The values of the rows of messages that have their stamps, one row after the other."""
         values = list(chain.from_iterable(map(astuple, messages)))
         if self._flag is not None:
@@ -107,7 +128,7 @@ class MessageTable:
             values[self._flag :: self.width] = map(int, values[self._flag :: self.width])
         return values
 
-    def values_of_new(self, now, messages, timestamps, ids):
+    def values_of_new(self, now: int, messages: Sequence[Message], timestamps: Sequence[int], ids: Sequence[int]) -> list[Any]:
         """The same of messages without stamps, which come beside them.
 
         :param now: when they arrive.
@@ -118,7 +139,7 @@ class MessageTable:
             values[place :: self.width] = stamps[field]
         return values
 
-    def message(self, row):
+    def message(self, row: tuple[Any, ...]) -> Any:
         """The message that a row stands for.
 
         :raises RowDamaged: it is not as it was stored.
@@ -127,14 +148,14 @@ class MessageTable:
             raise RowDamaged(self.kind.KIND, row[self.width - 1])
         return _OF_ROW[self.kind](*row)
 
-    def get(self, device_id, message_id):
+    def get(self, device_id: str, message_id: int) -> Statement:
         """The statement for one message.
 
         :returns: SQL and its parameters.
         """
         return f"SELECT {self._columns} FROM {self.kind.KIND} WHERE id = ? AND device_id = ?", (message_id, device_id)
 
-    def taken(self, ids):
+    def taken(self, ids: Sequence[int]) -> Statement:
         """The statement for one of these ids that a message has.
 
         :returns: SQL and its parameters.
@@ -142,7 +163,7 @@ class MessageTable:
         condition, parameters = _among("id", ids)
         return f"SELECT id FROM {self.kind.KIND} WHERE {condition} LIMIT 1", parameters
 
-    def find(self, query):
+    def find(self, query: MessageQuery) -> Statement:
         """The statement for a query.
 
         :returns: SQL and its parameters.
@@ -157,7 +178,7 @@ class MessageTable:
         sql = f"SELECT {self._columns} FROM {self.kind.KIND}{conditions} ORDER BY {order} LIMIT ? OFFSET ?"
         return sql, (*parameters, take, min(query.skip, LARGEST))
 
-    def forget(self, query):
+    def forget(self, query: MessageQuery) -> Statement:
         """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals.
 
         :returns: SQL and its parameters.
@@ -168,7 +189,7 @@ class MessageTable:
         first = f"SELECT id FROM {self.kind.KIND}{conditions}{order} LIMIT ?"
         return f"DELETE FROM {self.kind.KIND} WHERE id IN ({first})", (*parameters, take)
 
-    def change(self, device_id, command_id, now, update_id, changes):
+    def change(self, device_id: str, command_id: int, now: int, update_id: int, changes: dict[str, Any]) -> Statement:
         """The statement that records what became of a command and returns its row.
 
         :param update_id: the number of this update.
@@ -179,10 +200,10 @@ class MessageTable:
         values = [changes[field] for field in ("status", "result") if field in changes]
         return self.update.format(assignments=assignments), (*values, update_id, now, command_id, device_id)
 
-    def _conditions(self, query, order=()):
+    def _conditions(self, query: MessageQuery, order: tuple[str, ...] = ()) -> Statement:
         terms = list(_time_terms(query))
         if query.behind is not None:
-            terms.append(_behind_term(query, order))
+            terms.append(_behind_term(query, query.behind, order))
         if query.device_ids is not None:
             terms.append(_device_term(query.device_ids))
         if query.names is not None:
@@ -196,21 +217,21 @@ class MessageTable:
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
 
 
-MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
+MESSAGE_TABLES: dict[type[Message], MessageTable] = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
 
 
-def is_integer_of_sqlite(value):
+def is_integer_of_sqlite(value: int) -> bool:
     """Whether SQLite has such an integer; a client may ask for any, and there is nothing at those beyond."""
     return -LARGEST <= value <= LARGEST
 
 
-def _time_field(query):
+def _time_field(query: MessageQuery) -> str:
     if query.by_arrival:
         return "arrived"
     return "last_updated" if query.by_update else "timestamp"
 
 
-def _time_terms(query):
+def _time_terms(query: MessageQuery) -> Iterator[Term]:
     time = _time_field(query)
     if query.since is not None:
         yield f"{time} >= ?", [_within_range(query.since)]
@@ -222,27 +243,27 @@ def _time_terms(query):
         yield f"{time} >= ? AND ({time} > ? OR id > ?)", [timestamp, timestamp, message_id]
 
 
-def _behind_term(query, fields):
+def _behind_term(query: MessageQuery, behind: tuple[Any, ...], fields: tuple[str, ...]) -> Term:
     """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
-    place, sign = list(map(_within_range, query.behind)), "<" if query.descending else ">"
+    place, sign = list(map(_within_range, behind)), "<" if query.descending else ">"
     if place[0] is None:
         ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (?, ?)"
         return ties if query.descending else f"({fields[0]} IS NOT NULL OR {ties})", place[1:]
-    behind = f"({', '.join(fields)}) {sign} ({', '.join('?' * len(place))})"
+    term = f"({', '.join(fields)}) {sign} ({', '.join('?' * len(place))})"
     if len(place) == 2:
         # The first term alone lets the index be entered at the right place.
-        return f"{fields[0]} {sign}= ? AND {behind}", [place[0], *place]
-    return f"({behind} OR {fields[0]} IS NULL)" if query.descending else behind, place
+        return f"{fields[0]} {sign}= ? AND {term}", [place[0], *place]
+    return f"({term} OR {fields[0]} IS NULL)" if query.descending else term, place
 
 
-def _device_term(device_ids):
+def _device_term(device_ids: Sequence[str]) -> Term:
     if len(device_ids) <= FEW:
         return _among("device_id", device_ids)
     sql, values = _among("device_id", device_ids)
     return f"+{sql}", values  # the plus keeps SQLite from the index of devices
 
 
-def _among(column, values):
+def _among(column: str, values: Sequence[Any]) -> Term:
     """One of several values. Many go in as one parameter, since a statement has only so many."""
     if len(values) == 1:
         return f"{column} = ?", list(values)
@@ -251,5 +272,5 @@ def _among(column, values):
     return f"{column} IN (SELECT value FROM json_each(?))", [json.dumps(list(values))]
 
 
-def _within_range(value):
+def _within_range(value: Any) -> Any:
     return max(-LARGEST, min(value, LARGEST)) if isinstance(value, int) else value

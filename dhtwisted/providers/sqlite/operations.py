@@ -5,18 +5,27 @@ times are decided against what is committed plus what the batch did before. Afte
 fails it is forgotten. So the order of commits is the one order of everything, and a failed commit leaves no trace.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageDamaged, Unstorable
+from dhtwisted.kit.entity_tables import EntityTable, Key
 from dhtwisted.kit.entity_transaction import Transaction
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Entity, Message, MessageQuery
 from dhtwisted.providers.sqlite.mark import BATCH, TIME
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.providers.sqlite.row_checksum import checksum_of
 from dhtwisted.providers.sqlite.steps import change, count, insert, require_free, run, run_many
+
+if TYPE_CHECKING:
+    from dhtwisted.providers.sqlite.steps import Step
+
 
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
@@ -24,6 +33,30 @@ _BODY = msgspec.json.Encoder()
 
 UPDATE = "command_update"
 """The name of one more counter: of the updates of commands."""
+
+
+class Operation(Protocol):
+    """What a caller asks of the storage."""
+
+    def prepare(self, batch: Batch) -> None:
+        """Add to a batch what is to be done.
+
+        :raises StorageError: it cannot be done.
+        """
+
+    def finish(self) -> Any:
+        """Return the result, after the commit."""
+
+
+class Asking(Operation, Protocol):
+    """An operation whose step finds something."""
+
+    def take(self, count: int, rows: list[Any]) -> None:
+        """Keep what the step found: the count of rows, and the rows."""
+
+    def recall(self) -> Step:
+        """Return a step that finds the same after the commit, because its answer was lost."""
+        ...
 
 
 class Batch:
@@ -38,38 +71,38 @@ class Batch:
     :ivar asking: the operations that take what their step finds, in the order of these steps.
     """
 
-    def __init__(self, tables, counters, now):
+    def __init__(self, tables: Mapping[type[Entity], EntityTable], counters: dict[str, int], now: int) -> None:
         self._committed = counters
         self.now = max(now, counters[TIME])
         self.counters = {**counters, TIME: self.now, BATCH: counters[BATCH] + 1}
-        self.stamps = {kind: [] for kind in MESSAGE_TABLES}
-        self._bodies = {}
+        self.stamps: dict[type[Message], list[tuple[Any, int, int]]] = {kind: [] for kind in MESSAGE_TABLES}
+        self._bodies: dict[tuple[type[Entity], Key], bytes] = {}
         # Not a method of this: the two would hold each other, and all the messages with them, until the collector comes.
         self.entities = Transaction(tables, self.counters, partial(_encode, self._bodies))
-        self.asking = []
-        self._steps = []
+        self.asking: list[Asking] = []
+        self._steps: list[Step] = []
 
-    def add(self, step):
+    def add(self, step: Step) -> None:
         """Have a step done that finds nothing."""
         self._steps.append(step)
 
-    def ask(self, operation, step):
+    def ask(self, operation: Asking, step: Step) -> None:
         """Have a step done and the operation's ``take`` called with what it found: the count of rows, and the rows."""
         self._steps.append(step)
         self.asking.append(operation)
 
     @property
-    def changes_nothing(self):
+    def changes_nothing(self) -> bool:
         """Whether there is nothing to write but the time."""
         return not (any(self.stamps.values()) or self._steps or self.entities.changes)
 
-    def steps(self):
+    def steps(self) -> list[Step]:
         """All that is to be done."""
         entities = [self._entity_step(kind, key, entity) for (kind, key), entity in self.entities.changes.items()]
         counters = {name: value for name, value in self.counters.items() if self._committed.get(name) != value}
         return [*self._inserts(), *self._steps, *entities, count(counters)]
 
-    def _inserts(self):
+    def _inserts(self) -> list[Step]:
         steps = []
         for kind, stamps in self.stamps.items():
             if stamps:
@@ -77,13 +110,13 @@ class Batch:
                 steps.append(insert(table.into, table.width, table.values_of_new(self.now, *zip(*stamps, strict=True))))
         return steps
 
-    def _entity_step(self, kind, key, entity):
+    def _entity_step(self, kind: type[Entity], key: Key, entity: Entity | None) -> Step:
         if entity is None:
             return run_many(_DELETE_ENTITY, [(kind.KIND, str(key))])
         row = kind.KIND, str(key), self._bodies[kind, key]
         return run_many(_PUT_ENTITY, [(*row, checksum_of(row))])
 
-    def take(self, results):
+    def take(self, results: list[tuple[int, list[Any]]]) -> None:
         """Stamp the messages, and tell the operations what their steps found."""
         for stamps in self.stamps.values():
             for message, timestamp, message_id in stamps:
@@ -96,7 +129,7 @@ class Batch:
             operation.take(*result)
 
 
-def _encode(bodies, entity):
+def _encode(bodies: dict[tuple[type[Entity], Key], bytes], entity: Entity) -> None:
     try:
         bodies[type(entity), entity.key] = _BODY.encode(entity)
     except (UnicodeEncodeError, OverflowError) as error:
@@ -111,10 +144,10 @@ class Append:
 
     __slots__ = ("_messages",)
 
-    def __init__(self, messages):
+    def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
 
-    def prepare(self, batch):
+    def prepare(self, batch: Batch) -> None:
         """Give ids and times."""
         counters = batch.counters
         for message in self._messages:
@@ -122,17 +155,19 @@ class Append:
             counters[kind] = message_id = counters[kind] + 1
             batch.stamps[type(message)].append((message, batch.now if timestamp is None else timestamp, message_id))
 
-    def finish(self):
+    def finish(self) -> None:
         """Nothing to tell."""
 
 
 class Restore:
     """Store messages as they are."""
 
-    def __init__(self, messages):
-        self._messages = {kind: [message for message in messages if type(message) is kind] for kind in set(map(type, messages))}
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages: dict[type[Message], list[Message]] = {
+            kind: [message for message in messages if type(message) is kind] for kind in set(map(type, messages))
+        }
 
-    def prepare(self, batch):
+    def prepare(self, batch: Batch) -> None:
         """Insert the rows, unless an id is taken: then nothing of the batch is done, and its operations are tried one by one. Have later
         ids lie above these.
         """
@@ -143,7 +178,7 @@ class Restore:
             batch.add(require_free(kind.KIND, *table.taken(ids)))
             batch.add(insert(table.into, table.width, table.values(messages)))
 
-    def finish(self):
+    def finish(self) -> None:
         """Nothing to tell."""
 
 
@@ -153,13 +188,13 @@ class UpdateCommand:
     :param tell_damage: called with the error where the command is damaged.
     """
 
-    def __init__(self, device_id, command_id, changes, tell_damage):
+    def __init__(self, device_id: str, command_id: int, changes: dict[str, Any], tell_damage: Callable[[StorageDamaged], object]) -> None:
         self._arguments = device_id, command_id
         self._changes = changes
         self._tell_damage = tell_damage
-        self._outcome = None
+        self._outcome: Command | Failure | None = None
 
-    def prepare(self, batch):
+    def prepare(self, batch: Batch) -> None:
         """Give the time."""
         if is_integer_of_sqlite(self._arguments[1]):
             table = MESSAGE_TABLES[Command]
@@ -167,11 +202,11 @@ class UpdateCommand:
             update = table.change(*self._arguments, batch.now, batch.counters[UPDATE], self._changes)
             batch.ask(self, change(table.get(*self._arguments), update, table.put_checksum))
 
-    def recall(self):
+    def recall(self) -> Step:
         """The step that finds the same when the change has been made."""
         return run(*MESSAGE_TABLES[Command].get(*self._arguments))
 
-    def take(self, count, rows):
+    def take(self, count: int, rows: list[Any]) -> None:
         """Keep the command as it is now."""
         try:
             self._outcome = MESSAGE_TABLES[Command].message(rows[0]) if rows else None
@@ -179,7 +214,7 @@ class UpdateCommand:
             self._outcome = Failure()
             self._tell_damage(error)
 
-    def finish(self):
+    def finish(self) -> Command | Failure | None:
         """The command as it is now, or the ``Failure`` of one that is damaged."""
         return self._outcome
 
@@ -187,22 +222,22 @@ class UpdateCommand:
 class ForgetMessages:
     """Delete the messages that arrived first."""
 
-    def __init__(self, kind, query):
+    def __init__(self, kind: type[Message], query: MessageQuery) -> None:
         self._step = run(*MESSAGE_TABLES[kind].forget(query))
 
-    def prepare(self, batch):
+    def prepare(self, batch: Batch) -> None:
         """Take a turn."""
         batch.ask(self, self._step)
 
-    def recall(self):
+    def recall(self) -> Step:
         """The step that deletes the next ones, and counts these: how many went before is not known any more."""
         return self._step
 
-    def take(self, count, rows):
+    def take(self, count: int, rows: list[Any]) -> None:
         """Keep how many were deleted."""
         self._count = count
 
-    def finish(self):
+    def finish(self) -> int:
         """How many there were."""
         return self._count
 
@@ -213,14 +248,14 @@ class ChangeEntity:
     :param method: the name of a method of :class:`~dhtwisted.kit.entity_transaction.Transaction`.
     """
 
-    def __init__(self, method, *arguments):
+    def __init__(self, method: str, *arguments: Any) -> None:
         self._method = method
         self._arguments = arguments
 
-    def prepare(self, batch):
+    def prepare(self, batch: Batch) -> None:
         """Decide what happens."""
         self._result = getattr(batch.entities, self._method)(*self._arguments)
 
-    def finish(self):
+    def finish(self) -> Any:
         """What the transaction answered."""
         return self._result

@@ -1,9 +1,11 @@
-"""The process that writes the file, with a socket of the server as its standard input.
+"""The program of the process that writes the file. Its standard input is a socket of the server.
 
-It is a process and not a thread because a commit lets go of the interpreter many times for a moment, and a busy reactor would take it back
-each time. It knows nothing but SQL, imports little, and ends with the server. It has a descriptor of the lock that the server took, so
-nobody else opens the file as long as somebody may still write to it, whichever of the two ends first.
+It is a process and not a thread, because a commit releases the interpreter lock many times for a moment, and a busy reactor would take the
+lock each time. The program knows only SQL, imports little, and ends with the server. It inherits the server's lock on the file. So nobody
+else opens the file while somebody may still write to it, whichever of the two processes ends first.
 """
+
+from __future__ import annotations
 
 import os
 import sqlite3
@@ -33,41 +35,50 @@ from dhtwisted.providers.sqlite.steps import (
 )
 from dhtwisted.providers.sqlite.transaction import connect, transaction, translated_errors
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # The process that writes starts faster without these modules.
+    from collections.abc import Callable, Sequence
+    from typing import Any, BinaryIO
+
+    from dhtwisted.providers.sqlite.steps import Answer, Statement, Step
+
 SERVER = 0
 """The descriptor of the socket."""
 
 MOST_ROWS = 128
-"""Rows that one statement inserts. With fourteen values each they stay below the 32,766 that SQLite takes."""
+"""The most rows that one statement inserts. A row has at most 16 values, and SQLite permits 32,766 in a statement."""
 
 READ_SIZE = 65_536
 
 PUT_COUNTER = "INSERT OR REPLACE INTO counter (name, value) VALUES (?, ?)"
 
 NO_MARK = 3
-"""The exit status when the mark cannot be written. What is committed cannot be taken back, and must not be acknowledged: the server finds
-out what became of it, as after any other end of this process."""
+"""The exit status when the mark cannot be written after a commit. The commit cannot be undone, and must not be acknowledged. The
+server finds out that it was done, as after any other end of this process."""
 
 
 class _IdTaken(Exception):
-    """What ends a transaction with a message whose id is not free."""
+    """Ends a transaction because the id of a message is taken."""
 
 
 class Database:
-    """The file as it is written.
+    """Writes the file.
 
-    :param path: of the file. It is opened when it is first needed, so that the server may try again when that fails.
+    :param path: of the file. It is opened at the first use, so that the server can try again if that fails.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._connection = self._files = self._mark = None
-        self._counters = {}
-        self._statements = {}
+        self._connection: Any = None  # Any: a check for each statement would cost time. _commit opens it.
+        self._files: DataFiles | None = None
+        self._mark: Any = None
+        self._counters: dict[str, int] = {}
+        self._statements: dict[tuple[str, int], str] = {}
 
-    def answer(self, steps):
-        """Do all steps, or none.
+    def answer(self, steps: list[Step]) -> Answer:
+        """Execute all steps, or none.
 
-        :returns: one of the answers of :mod:`~dhtwisted.providers.sqlite.steps`.
+        :returns: one of the answers in :mod:`~dhtwisted.providers.sqlite.steps`.
         """
         try:
             with translated_errors():
@@ -81,15 +92,15 @@ class Database:
         except StorageUnavailable as error:
             return UNAVAILABLE, str(error)
 
-    def close(self):
-        """Let go of the file, which is whole by itself then. The last one to do so folds the write-ahead log into it."""
+    def close(self) -> None:
+        """Close the file. If this is the last connection, SQLite merges the write-ahead log into the file."""
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
             self._connection.close()
             self._mark.close()
 
-    def _open(self):
+    def _open(self) -> None:
         connection = connect(self._path)
         try:
             self._counters = dict(connection.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)))
@@ -102,10 +113,11 @@ class Database:
             raise
         self._connection = connection
 
-    def _commit(self, steps):
+    def _commit(self, steps: list[Step]) -> list[tuple[int, list[Any]]]:
         if self._connection is None:
             self._open()
-        found, counted = [], self._counters
+        found: list[tuple[int, list[Any]]] = []
+        counted = self._counters
         with transaction(self._connection):
             for sort, *arguments in steps:
                 result = _DO[sort](self, *arguments)
@@ -119,16 +131,16 @@ class Database:
             self._acknowledge()
         return found
 
-    def _acknowledge(self):
+    def _acknowledge(self) -> None:
         try:
             self._mark.acknowledge()
         except OSError:
             os._exit(NO_MARK)
 
-    def _count(self, changed):
-        """Put counters, and write them into the mark before the commit.
+    def _count(self, changed: dict[str, int]) -> dict[str, int]:
+        """Store counters, and write them into the mark before the commit.
 
-        :returns: all of them, as they are then.
+        :returns: all counters.
         """
         self._connection.executemany(PUT_COUNTER, changed.items())
         counters = self._counters | changed
@@ -138,10 +150,10 @@ class Database:
             raise StorageUnavailable(f"{self._path}{MARK} cannot be written: {error.strerror}") from error
         return counters
 
-    def _check_files(self):
-        """Commit nothing into files that nobody finds any more. It takes 5 us, of 500 or more that a commit takes.
+    def _check_files(self) -> None:
+        """Make sure that the files still have their names. This takes 5 us; a commit takes 500 or more.
 
-        :raises StorageUnavailable: it would be lost with this process.
+        :raises StorageUnavailable: a file was moved or deleted. The commit would be lost with this process.
         """
         if self._files is None:
             self._files = DataFiles(self._path, WRITTEN)
@@ -149,8 +161,8 @@ class Database:
         if problem:
             raise StorageUnavailable(problem)
 
-    def _insert(self, into, width, values):
-        """Insert by statements for 128, 64, 32 rows and so on, which stay prepared: it takes two thirds of the time of row by row."""
+    def _insert(self, into: str, width: int, values: list[Any]) -> None:
+        """Insert by prepared statements for 128, 64, 32 rows and so on. This takes two thirds of the time of single rows."""
         values, width = _with_checksums(values, width), width + 1
         _ease_binding(values, width)
         rows, start = len(values) // width, 0
@@ -160,19 +172,19 @@ class Database:
             self._connection.execute(self._insert_statement(into, width, size), values[start:end])
             start, rows = end, rows - size
 
-    def _insert_statement(self, into, width, rows):
+    def _insert_statement(self, into: str, width: int, rows: int) -> str:
         statement = self._statements.get((into, rows))
         if statement is None:
             row = f"({', '.join('?' * width)})"
             statement = self._statements[into, rows] = f"{into} VALUES {', '.join([row] * rows)}"
         return statement
 
-    def _run(self, sql, parameters):
+    def _run(self, sql: str, parameters: Sequence[Any]) -> tuple[int, list[Any]]:
         cursor = self._connection.execute(sql, parameters)
         rows = cursor.fetchall()
         return cursor.rowcount, rows
 
-    def _change(self, select, update, put_checksum):
+    def _change(self, select: Statement, update: Statement, put_checksum: str) -> tuple[int, list[Any]]:
         before = self._connection.execute(*select).fetchone()
         if before is None:
             return 0, []
@@ -183,26 +195,26 @@ class Database:
         self._connection.execute(put_checksum, (checksum, values[-1]))
         return 1, [(*values, checksum)]
 
-    def _run_many(self, sql, parameters):
+    def _run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
         self._connection.executemany(sql, parameters)
 
-    def _require_free(self, kind, sql, parameters):
+    def _require_free(self, kind: str, sql: str, parameters: Sequence[Any]) -> None:
         taken = self._connection.execute(sql, parameters).fetchone()
         if taken is not None:
             raise _IdTaken(kind, taken[0])
 
 
-def _with_checksums(values, width):
-    """The values of rows, each with its checksum behind them."""
-    found = []
+def _with_checksums(values: list[Any], width: int) -> list[Any]:
+    """Add to the values of each row its checksum."""
+    found: list[Any] = []
     for row in zip(*[iter(values)] * width, strict=True):
         found += row
         found.append(checksum_of(row))
     return found
 
 
-def _ease_binding(values, width):
-    """Replace the bytes in columns without NULLs: the driver looks for adapters of each bytes object, and of no bytearray."""
+def _ease_binding(values: list[Any], width: int) -> None:
+    """Replace bytes by bytearrays in columns without NULLs. The driver searches an adapter for each bytes object, not for bytearrays."""
     for column in range(width):
         if type(values[column]) is bytes:
             entries = values[column::width]
@@ -210,7 +222,7 @@ def _ease_binding(values, width):
                 values[column::width] = map(bytearray, entries)
 
 
-_DO = {
+_DO: dict[str, Callable[..., Any]] = {
     INSERT: Database._insert,
     RUN: Database._run,
     RUN_MANY: Database._run_many,
@@ -220,10 +232,10 @@ _DO = {
 }
 
 
-def serve(path):
-    """Answer frames until the server asks for the end, or is gone.
+def serve(path: str) -> bool:
+    """Answer frames until the server asks to stop, or has ended.
 
-    :returns: whether the server asked for it.
+    :returns: whether the server asked to stop.
     """
     database = Database(path)
     with open(SERVER, "rb", READ_SIZE, closefd=False) as frames:
@@ -236,8 +248,8 @@ def serve(path):
     return False
 
 
-def _receive(frames):
-    """The next frame's content, empty for the last one; ``None`` when the server is gone."""
+def _receive(frames: BinaryIO) -> bytes | None:
+    """Read the content of the next frame. It is empty for the last frame, and ``None`` if the server has ended."""
     try:
         head = frames.read(LENGTH)
         length = length_of(head) if len(head) == LENGTH else 0
@@ -247,8 +259,8 @@ def _receive(frames):
     return body if len(head) == LENGTH and len(body) == length else None
 
 
-def _send(data):
-    """Send an answer, and say whether there is somebody who takes it."""
+def _send(data: bytes) -> bool:
+    """Send an answer, and return whether the server takes it."""
     rest = memoryview(data)
     try:
         while rest:
@@ -258,8 +270,8 @@ def _send(data):
     return True
 
 
-def main():
-    """Serve whoever is at the other end of standard input."""
+def main() -> None:
+    """Serve the server at the other end of standard input."""
     if not serve(sys.argv[1]):
-        # The server was killed, and another may wait for the lock: folding the log into the file is left to that one.
+        # The server was killed, and another may wait for the lock. The next server merges the log into the file.
         os._exit(0)

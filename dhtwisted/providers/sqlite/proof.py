@@ -4,6 +4,8 @@ Nothing is changed here, so that what was refused can still be saved: SQLite wou
 :mod:`~dhtwisted.providers.sqlite.mark` for what is compared.
 """
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from contextlib import closing
@@ -15,7 +17,7 @@ from dhtwisted.providers.sqlite.data_files import MARK
 from dhtwisted.providers.sqlite.database import check_made
 from dhtwisted.providers.sqlite.inspection import connect_for_looking, damage_of
 from dhtwisted.providers.sqlite.log_walk import damage_of_log
-from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, read_mark
+from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, Marked, read_mark
 from dhtwisted.providers.sqlite.row_search import first_damaged_row
 
 LARGE = 64 * 1024**2
@@ -46,7 +48,7 @@ class Proof:
     is_damaged: bool = False
 
 
-def prove(path, accepts_loss=False):
+def prove(path: str, accepts_loss: bool = False) -> Proof:
     """Prove that nothing acknowledged is missing. Nobody may work on the file meanwhile.
 
     :param path: of the data file, which may be missing.
@@ -80,7 +82,7 @@ def prove(path, accepts_loss=False):
     return proof
 
 
-def doubt(path):
+def doubt(path: str) -> str | None:
     """What keeps a data file of which no server is at work from being started on, but for damage to its form.
 
     :param path: of a file that can be read.
@@ -100,12 +102,12 @@ def doubt(path):
     return None
 
 
-def size_of(path):
+def size_of(path: str) -> int:
     """Bytes of a data file and its log."""
     return sum(os.path.getsize(file) for file in (path, f"{path}-wal") if os.path.exists(file))
 
 
-def shortfall(marked, counters):
+def shortfall(marked: dict[str, int], counters: dict[str, int]) -> str | None:
     """What is missing, in words; ``None`` for nothing.
 
     :param marked: name -> number, as the mark says.
@@ -119,19 +121,19 @@ def shortfall(marked, counters):
     return ", ".join([*ids, writes]) if counters.get(BATCH, 0) < marked[BATCH] else ", ".join(ids) or "the server's last time"
 
 
-def _never():
+def _never() -> bool:
     return False
 
 
-def _range(first, last):
+def _range(first: int, last: int) -> str:
     return f"{first} to {last}" if last > first else str(first)
 
 
-def _count(writes):
+def _count(writes: int) -> str:
     return f"{writes} writes to the disk" if writes > 1 else "write to the disk"
 
 
-def _loss(path, marked, counters, in_use):
+def _loss(path: str, marked: Marked | None, counters: dict[str, int], in_use: bool) -> str | None:
     if marked is not None:
         missing = shortfall(marked.acknowledged, counters)
         return missing and f"lacks what was acknowledged last, as {path}{MARK} shows. Missing are: {missing}"
@@ -146,7 +148,7 @@ def _loss(path, marked, counters, in_use):
     return None
 
 
-def _recorded(path):
+def _recorded(path: str) -> dict[str, int]:
     """The counters as SQLite finds them; none in data that are still to be made."""
     if not os.path.exists(path) or not os.path.getsize(path):
         return {}

@@ -1,11 +1,24 @@
 """The threads that read messages from the file. Each has a connection, and is at one question at a time, for so long and no longer."""
 
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from dhtwisted.kit.fair_queue import FairQueue
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.worker import Worker
 from dhtwisted.model import head_of, payload_size
+from dhtwisted.providers.sqlite.messages import MessageTable
 from dhtwisted.providers.sqlite.transaction import translated_errors
+
+T = TypeVar("T")
+
 
 READERS = 2
 """A client may keep one busy by what takes long; the other is for all others."""
@@ -23,9 +36,13 @@ class Reader(Worker):
     :ivar connection: of :func:`~dhtwisted.providers.sqlite.database.connect_reader`, made in the thread.
     """
 
-    connection = None
+    connection: sqlite3.Connection | None = None
 
-    def select(self, table, sql, parameters, size):
+    def __init__(self, reactor: IReactor, name: str) -> None:
+        super().__init__(reactor, name)
+        self._clock = reactor
+
+    def select(self, table: MessageTable, sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
         """Find messages.
 
         :param table: a :class:`~dhtwisted.providers.sqlite.messages.MessageTable`.
@@ -33,8 +50,9 @@ class Reader(Worker):
         :returns: a Deferred of a list.
         :raises Overloaded: it took too long.
         """
+        assert self.connection is not None
         done = self.call(_select, self.connection, table, sql, parameters, size)
-        timer = self._reactor.callLater(SECONDS, self.connection.interrupt)
+        timer = self._clock.callLater(SECONDS, self.connection.interrupt)
         return done.addBoth(_stop, timer)
 
 
@@ -44,41 +62,41 @@ class Readers:
     :param reactor: for time, and to take answers from the threads.
     """
 
-    def __init__(self, reactor):
+    def __init__(self, reactor: IReactor) -> None:
         self._readers = [Reader(reactor, f"storage reader {number}") for number in range(1, READERS + 1)]
         self._free = list(self._readers)
         self._turns = FairQueue(reactor, READERS, "the storage file", PATIENCE)
 
     @property
-    def first(self):
+    def first(self) -> Reader:
         """The thread that also opens the file."""
         return self._readers[0]
 
-    async def connect(self, connect, path):
+    async def connect(self, connect: Callable[[str], sqlite3.Connection], path: str) -> None:
         """Give those a connection that have none."""
         for reader in self._readers:
             if reader.connection is None:
                 reader.connection = await reader.call(connect, path)
 
-    async def select(self, *question):
+    async def select(self, *question: Any) -> list[Any]:
         """Find messages; see :meth:`Reader.select`. Clients get their answers in turn.
 
         :raises Overloaded: too many wait, or it took too long.
         """
         return await self._turns.run(self._select, *question)
 
-    async def _select(self, *question):
+    async def _select(self, *question: Any) -> list[Any]:
         reader = self._free.pop()
         try:
             return await reader.select(*question)
         finally:
             self._free.append(reader)
 
-    def drop(self, error):
+    def drop(self, error: Exception) -> None:
         """Fail what waits for its turn. What the threads are at is finished."""
         self._turns.drop(error)
 
-    async def stop(self, close):
+    async def stop(self, close: Callable[[sqlite3.Connection | None], None]) -> None:
         """End the threads.
 
         :param close: a function that closes a connection, or none.
@@ -87,13 +105,13 @@ class Readers:
             await reader.stop(close, reader.connection)
 
 
-def _select(connection, table, sql, parameters, size):
+def _select(connection: sqlite3.Connection, table: MessageTable, sql: str, parameters: Sequence[Any], size: int | None) -> list[Any]:
     with translated_errors(), closing(connection.execute(sql, parameters)) as rows:
         found = map(table.message, rows)
         return list(found if size is None else head_of(found, size, payload_size))
 
 
-def _stop(result, timer):
+def _stop(result: T, timer: IDelayedCall) -> T:
     if timer.active():
         timer.cancel()
     return result

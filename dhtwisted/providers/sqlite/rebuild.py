@@ -4,16 +4,19 @@ Messages are asked for by ranges of ids: a range that cannot be read is halved u
 both ends. The damaged file is kept beside the new one, under another name.
 """
 
+from __future__ import annotations
+
 import os
 import sqlite3
 from contextlib import closing, suppress
+from typing import Any
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.providers.sqlite.data_files import WRITTEN
 from dhtwisted.providers.sqlite.database import connect_writer, sync_directory
 from dhtwisted.providers.sqlite.inspection import connect_for_looking
 from dhtwisted.providers.sqlite.mark import IN_USE
-from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES
+from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, MessageTable
 from dhtwisted.providers.sqlite.row_checksum import is_whole
 from dhtwisted.providers.sqlite.transaction import decode, transaction
 
@@ -24,7 +27,7 @@ _ENTITIES = "SELECT kind, key, body, checksum FROM entity ORDER BY kind {0}, key
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 
 
-def rebuild(path, floor):
+def rebuild(path: str, floor: dict[str, int]) -> list[str]:
     """Make a new data file of what is whole.
 
     :param path: of the damaged one, on which nobody works.
@@ -49,7 +52,7 @@ def rebuild(path, floor):
     return [*losses, f"was put into a new file as far as it is whole; the damaged one is {kept}"]
 
 
-def _check_columns(source):
+def _check_columns(source: sqlite3.Connection) -> None:
     """Take no file for empty whose rows have other columns.
 
     :raises sqlite3.OperationalError: one is missing.
@@ -58,7 +61,7 @@ def _check_columns(source):
         source.execute(f"{sql} LIMIT 0")
 
 
-def _copy(source, target, floor):
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, floor: dict[str, int]) -> list[str]:
     counters = dict(floor)
     with suppress(sqlite3.Error):
         for name, value in source.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)):
@@ -72,16 +75,16 @@ def _copy(source, target, floor):
     return losses
 
 
-def _copy_entities(source, target):
+def _copy_entities(source: sqlite3.Connection, target: sqlite3.Connection) -> list[str]:
     rows, is_all = _read_on(source, _ENTITIES.format("ASC"))
     if not is_all:
         rows += _read_on(source, _ENTITIES.format("DESC"))[0]
-    target.executemany(_PUT_ENTITY, filter(is_whole, rows))
+    target.executemany(_PUT_ENTITY, [row for row in rows if is_whole(row)])
     lost = sorted({f"{kind} {key}" for kind, key, *_ in (row for row in rows if not is_whole(row))})
     return ([f"has lost {', '.join(lost)}"] if lost else []) + ([] if is_all else ["has lost users, networks, devices or other entities"])
 
 
-def _read_on(source, sql):
+def _read_on(source: sqlite3.Connection, sql: str) -> tuple[list[Any], bool]:
     """Rows up to the first that cannot be read, and whether that was the end."""
     found = []
     try:
@@ -92,7 +95,7 @@ def _read_on(source, sql):
     return found, True
 
 
-def _copy_messages(source, target, table, last):
+def _copy_messages(source: sqlite3.Connection, target: sqlite3.Connection, table: MessageTable, last: int) -> list[str]:
     kind, lost = table.kind.KIND, []
     insert = f"{table.into} VALUES ({', '.join('?' * (table.width + 1))})"
     for start in range(_first_of(source, f"SELECT min(id) FROM {kind}", 1), last + 1, PORTION):
@@ -106,7 +109,7 @@ def _copy_messages(source, target, table, last):
     return [f"has lost {kind}s {_ranges(lost)}"] if lost else []
 
 
-def _rows(source, table, start, end):
+def _rows(source: sqlite3.Connection, table: MessageTable, start: int, end: int) -> list[tuple[int, Any]]:
     """Rows with their ids, ``None`` for the row of one that cannot be read."""
     try:
         rows = source.execute(table.select_range, (start, end)).fetchall()
@@ -119,7 +122,7 @@ def _rows(source, table, start, end):
     return [(row[table.width - 1], row) for row in rows if start <= row[table.width - 1] < end]
 
 
-def _first_of(source, sql, otherwise):
+def _first_of(source: sqlite3.Connection, sql: str, otherwise: int) -> int:
     try:
         (value,) = source.execute(sql).fetchone()
     except sqlite3.Error:
@@ -127,9 +130,9 @@ def _first_of(source, sql, otherwise):
     return otherwise if value is None else value
 
 
-def _ranges(numbers):
+def _ranges(numbers: list[int]) -> str:
     """Ascending numbers in few words."""
-    parts = []
+    parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:
             parts[-1][1] = number
@@ -138,7 +141,7 @@ def _ranges(numbers):
     return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in parts)
 
 
-def _take_place(path, new):
+def _take_place(path: str, new: str) -> str:
     """Put the new file in the place of the damaged one.
 
     :returns: where that is now.
@@ -156,7 +159,7 @@ def _take_place(path, new):
     return kept
 
 
-def _remove(new):
+def _remove(new: str) -> None:
     for suffix in WRITTEN:
         with suppress(FileNotFoundError):
             os.unlink(new + suffix)

@@ -5,14 +5,20 @@ more for each kilobyte. Rows of before there were checksums have NULL. The check
 script of the schema that adds one, or changes rows, sets the checksums of these rows to NULL.
 """
 
+from __future__ import annotations
+
 import marshal
 import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # The process that writes starts faster without this module.
+    from typing import Any
 
 _FORM = 2
 """The form of marshal's bytes that depends on the values alone: later ones also on which of them are the same object."""
 
 
-def checksum_of(values):
+def checksum_of(values: tuple[Any, ...]) -> int:
     """The checksum of a row.
 
     :param values: a tuple of integers, texts, bytes and ``None``, as SQLite gives them back.
@@ -20,7 +26,7 @@ def checksum_of(values):
     return zlib.crc32(marshal.dumps(values, _FORM))
 
 
-def is_whole(row):
+def is_whole(row: tuple[Any, ...]) -> bool:
     """Whether a row is as it was stored.
 
     :param row: a tuple of its values, the checksum behind them.

@@ -1,8 +1,12 @@
 """A search for rows of a data file that are not as they were stored. SQLite's own search for damage looks at the form of the file alone."""
 
+from __future__ import annotations
+
 import sqlite3
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 from dhtwisted.providers.sqlite.inspection import SEARCH_SECONDS, connect_for_looking
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES
@@ -13,7 +17,7 @@ MOST_NAMED = 10
 _ENTITIES = "SELECT kind, key, body, checksum FROM entity"
 
 
-def look_at_rows(connection):
+def look_at_rows(connection: sqlite3.Connection) -> Iterator[str | None]:
     """Look at all rows, one after the other, a microsecond or two for each.
 
     :param connection: of a file whose form is whole. Its texts are decoded as the checksums need it from now on.
@@ -27,7 +31,7 @@ def look_at_rows(connection):
             yield None if is_whole(row) else f"{kind.KIND} {row[table.width - 1]}"
 
 
-def first_damaged_row(path):
+def first_damaged_row(path: str) -> str | None:
     """Look for a row that is not as it was stored, in all of a file whose form is whole.
 
     :returns: which it is, in words; ``None`` for none.
@@ -36,7 +40,7 @@ def first_damaged_row(path):
         return next((in_words([name]) for name in look_at_rows(connection) if name is not None), None)
 
 
-def damaged_rows(path):
+def damaged_rows(path: str) -> tuple[str | None, bool]:
     """Look at the rows of a file, for :data:`~dhtwisted.providers.sqlite.inspection.SEARCH_SECONDS` at most.
 
     :returns: what is damaged, in words, ``None`` for nothing; and whether all rows were looked at.
@@ -55,7 +59,7 @@ def damaged_rows(path):
     return (in_words(names) if names else None), is_all
 
 
-def in_words(names):
+def in_words(names: list[str]) -> str:
     """Say which rows are damaged.
 
     :param names: as :func:`look_at_rows` gives them, at least one.
@@ -64,7 +68,7 @@ def in_words(names):
     return f"not as it was stored: {', '.join(names[:MOST_NAMED])}{more}"
 
 
-def _rows(connection, sql):
+def _rows(connection: sqlite3.Connection, sql: str) -> Iterable[tuple[Any, ...]]:
     with suppress(sqlite3.OperationalError):  # A schema of before there were checksums has none to look at.
         connection.execute(f"{sql} LIMIT 0")
         return connection.execute(sql)

@@ -4,32 +4,42 @@ SQLite in its write-ahead mode. A process of its own writes, commit by commit, e
 read. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IBoundedAnswers, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.kit.batching import Batcher
 from dhtwisted.kit.deadline import Deadline
-from dhtwisted.kit.entity_tables import holdings
+from dhtwisted.kit.entity_tables import EntityTable, Key, holdings
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.slices import Slices
 from dhtwisted.kit.statistics import StorageStatistics
 from dhtwisted.kit.worker import Worker
+from dhtwisted.model import Entity, EntityQuery, Holding, Message, MessageQuery
 from dhtwisted.providers.sqlite.copying import Copy, remove_copy
 from dhtwisted.providers.sqlite.damage_search import DamageSearch
 from dhtwisted.providers.sqlite.data_files import KEPT_OPEN, DataFiles
 from dhtwisted.providers.sqlite.database import FileLock, close_connection, connect_reader
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
-from dhtwisted.providers.sqlite.operations import Append, ChangeEntity, ForgetMessages, Restore, UpdateCommand
+from dhtwisted.providers.sqlite.operations import Append, ChangeEntity, ForgetMessages, Operation, Restore, UpdateCommand
 from dhtwisted.providers.sqlite.proof import LARGE as LARGE_FILE
 from dhtwisted.providers.sqlite.proof import prove, size_of
 from dhtwisted.providers.sqlite.reader import Readers
 from dhtwisted.providers.sqlite.rebuild import rebuild
 from dhtwisted.providers.sqlite.writer import Writer, open_file
+
+T = TypeVar("T")
+
 
 SWITCH_INTERVAL = 0.0001
 """Seconds after which a busy thread is asked to let another run. A query lets go of the interpreter for a moment at each row; with Python's
@@ -54,21 +64,24 @@ class FileStorage:
 
     _log = Logger()
 
-    def __init__(self, path, reactor):
+    def __init__(self, path: str, reactor: IReactor) -> None:
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._slices = Slices(reactor)
         self._open = False
-        self._damages = {}
+        self._damages: dict[str, StorageDamaged] = {}
         self._hang = ""
-        self._copy = self._search = None
+        self._copy: Copy | None = None
+        self._search: DamageSearch | None = None
+        self._writer: Writer | None = None
+        self._lock: FileLock | None = None
         self._accepts_loss = False
-        self.losses = []
+        self.losses: list[str] = []
         self.statistics = StorageStatistics(reactor.seconds)
         self.state_directory = os.path.dirname(self._path)
 
     @inlineCallbacks
-    def open(self):
+    def open(self) -> Generator[Any, Any, None]:
         """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
         self._lock = self._writer = None
@@ -87,7 +100,7 @@ class FileStorage:
             yield Deferred.fromCoroutine(self._readers.connect(connect_reader, self._path))
             self._files = DataFiles(self._path, KEPT_OPEN)
             self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
-            yield Deferred.fromCoroutine(self._start_writer())
+            yield Deferred.fromCoroutine(self._start(self._writer))
         except BaseException:
             yield self._let_go()
             raise
@@ -97,23 +110,23 @@ class FileStorage:
         if proof.crashed and size_of(self._path) >= LARGE_FILE:
             self._search_damage()
 
-    def accept_loss(self):
+    def accept_loss(self) -> None:
         """See :meth:`dhtwisted.interfaces.ILossNoticing.accept_loss`."""
         self._accepts_loss = True
 
-    def _search_damage(self):
+    def _search_damage(self) -> None:
         """Look through a large file while the server works."""
-        self._search = DamageSearch(self._reactor, self._path)
-        self._watched(self._search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
+        self._search = search = DamageSearch(self._reactor, self._path)
+        self._watched(search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
 
-    async def _start_writer(self):
+    async def _start(self, writer: Writer) -> None:
         try:
-            await self._writer.start()
+            await writer.start()
         except StorageUnavailable as error:
             raise ConfigurationError(f"cannot use storage file {self._path}: {error}") from error
 
     @inlineCallbacks
-    def close(self):
+    def close(self) -> Generator[Any, Any, None]:
         """Finish what was accepted, fold the log into the file, and end the thread and the process."""
         if self._open:
             self._open = False
@@ -133,7 +146,7 @@ class FileStorage:
                 yield self._let_go(hangs)
 
     @inlineCallbacks
-    def _let_go(self, hangs=False):
+    def _let_go(self, hangs: bool = False) -> Generator[Any, Any, None]:
         yield Deferred.fromCoroutine(self._readers.stop(close_connection))
         if self._writer is not None:
             # The last one to close the file folds the write-ahead log into it and removes that.
@@ -141,63 +154,63 @@ class FileStorage:
         if self._lock is not None:
             self._lock.release()
 
-    def problem(self):
+    def problem(self) -> str:
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
         if not self._open:
             return ""
         damage = next((self._told_damage(damage) for damage in self._damages.values()), "")
         return self._files.problem() or self._hang or damage or (self._search.problem() if self._search is not None else "")
 
-    def _told_damage(self, damage):
+    def _told_damage(self, damage: StorageDamaged) -> str:
         cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
         return f"{self._path}: {damage}; {cure}"
 
-    async def get(self, kind, key):
+    async def get(self, kind: type[Entity], key: Key) -> Any:
         """Find one entity, or ``None``."""
         return self._table(kind).entities.get(key)
 
-    async def find(self, kind, query):
+    async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
         """List entities."""
         return await self._slices.run(self._table(kind).find_in_slices, query)
 
-    async def count(self, kind, query):
+    async def count(self, kind: type[Entity], query: EntityQuery) -> int:
         """Count entities."""
         return await self._slices.run(self._table(kind).count_in_slices, query)
 
-    async def holdings(self, owner):
+    async def holdings(self, owner: int) -> dict[type[Entity], Holding]:
         """Tell what counts for a user."""
         self._check_open()
         return holdings(self._tables, owner)
 
-    def insert(self, entity):
+    def insert(self, entity: Entity) -> Deferred[Any]:
         """Add an entity, and give it back with its key."""
         return self._write(ChangeEntity("insert", entity))
 
-    def update(self, kind, key, changes):
+    def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Deferred[Any]:
         """Replace some fields of an entity, and give it back."""
         return self._write(ChangeEntity("update", kind, key, changes))
 
-    def delete(self, kind, key):
+    def delete(self, kind: type[Entity], key: Key) -> Deferred[Any]:
         """Remove an entity, and say whether there was one."""
         return self._write(ChangeEntity("delete", kind, key))
 
-    def append(self, messages):
+    def append(self, messages: Sequence[Message]) -> Deferred[None]:
         """Store messages, in one commit with whatever else is waiting."""
         return self._write(Append(messages), _work(messages))
 
-    def update_command(self, device_id, command_id, changes):
+    def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Deferred[Any]:
         """Record what became of a command."""
         return self._write(UpdateCommand(device_id, command_id, changes, self._note_damage))
 
-    def forget_messages(self, kind, query):
+    def forget_messages(self, kind: type[Message], query: MessageQuery) -> Deferred[Any]:
         """Delete messages, those first that arrived first, and say how many."""
         return self._write(ForgetMessages(kind, query))
 
-    def restore(self, messages):
+    def restore(self, messages: Sequence[Message]) -> Deferred[Any]:
         """Store messages as they are."""
         return self._write(Restore(messages), _work(messages))
 
-    async def get_message(self, kind, device_id, message_id):
+    async def get_message(self, kind: type[Message], device_id: str, message_id: int) -> Any:
         """Find one message, or ``None``."""
         if not is_integer_of_sqlite(message_id):
             self._check_open()
@@ -205,11 +218,11 @@ class FileStorage:
         found = await self._read(kind, *MESSAGE_TABLES[kind].get(device_id, message_id), None)
         return found[0] if found else None
 
-    async def find_messages(self, kind, query):
+    async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
         """List messages."""
         return await self._read(kind, *MESSAGE_TABLES[kind].find(query), query.size)
 
-    async def back_up(self, write):
+    async def back_up(self, write: Callable[[bytes], Awaitable[object]]) -> dict[str, int]:
         """Hand over a copy of the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
         self._check_open()
         if self._copy is not None:
@@ -230,24 +243,25 @@ class FileStorage:
             await copying.stop(copy.close)
             self._copy = None
 
-    def _check_open(self):
+    def _check_open(self) -> None:
         if not self._open:
             raise StorageUnavailable("the storage is closed")
 
-    def _table(self, kind):
+    def _table(self, kind: type[Entity]) -> EntityTable:
         self._check_open()
         return self._tables[kind]
 
-    def _hangs(self, seconds):
+    def _hangs(self, seconds: float) -> None:
         """Refuse writes until the commit under way ends. What is committed by then is answered as such: it is stored, and told."""
         self._hang = f"the process that writes {self._path} has not answered for {seconds} s: look at the disk, or whether it is stopped"
         self._batcher.reject_waiting(self._hang)
 
-    def _commit(self, operations):
+    def _commit(self, operations: list[Operation]) -> Deferred[list[Any]]:
+        assert self._writer is not None
         done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))
         return self._watched(done, "commit")
 
-    def _write(self, operation, rows=1):
+    def _write(self, operation: Operation, rows: int = 1) -> Deferred[Any]:
         try:
             if not self._open:
                 self._check_open()
@@ -255,31 +269,31 @@ class FileStorage:
         except StorageUnavailable:
             return fail()
 
-    def _read(self, kind, sql, parameters, size):
+    def _read(self, kind: type[Message], sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
         self._check_open()
         reading = self._readers.select(MESSAGE_TABLES[kind], sql, parameters, size)
         done = self.statistics.measure_read(Deferred.fromCoroutine(reading))
         return self._watched(done, "read")
 
-    def _watched(self, done, deed):
+    def _watched(self, done: Deferred[T], deed: str) -> Deferred[T]:
         """Keep that the file is damaged, or that the disk fails until it does the same deed again."""
         return done.addCallbacks(self._went_well, self._went_wrong, callbackArgs=(deed,), errbackArgs=(deed,))
 
-    def _went_well(self, result, deed):
+    def _went_well(self, result: T, deed: str) -> T:
         if self._hang and deed == "commit":
             self._hang = ""
         if self._damages and deed in self._damages and not self._damages[deed].lasts:
             del self._damages[deed]
         return result
 
-    def _went_wrong(self, failure, deed):
+    def _went_wrong(self, failure: Failure, deed: str) -> Failure:
         if self._hang and deed == "commit":
             self._hang = ""
         if isinstance(failure.value, StorageDamaged):
             self._note_damage(failure.value, deed)
         return failure
 
-    def _note_damage(self, error, deed="update"):
+    def _note_damage(self, error: StorageDamaged, deed: str = "update") -> None:
         if isinstance(error, RowDamaged):
             self._log.error("{path}: {damage}; whoever asks for it gets 503", path=self._path, damage=str(error))
         if not (deed in self._damages and self._damages[deed].lasts):
@@ -287,7 +301,7 @@ class FileStorage:
             self._damages[deed] = StorageDamaged(str(error), error.lasts)
 
 
-def _work(messages):
+def _work(messages: Sequence[Message]) -> int:
     """How much it is to store messages: one for each, and more for those of many kilobytes."""
     work = len(messages)
     for message in messages:

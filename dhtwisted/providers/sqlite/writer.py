@@ -1,10 +1,14 @@
-"""Commits batches of operations to the SQLite file, by a process of its own that may die and is replaced.
+"""Commits batches of operations to the SQLite file. A separate process does it. If the process dies, another takes its place.
 
-When it dies with a batch in hand, the file tells whether that was committed: then it is answered as if nothing had happened, else refused.
+If it dies during a commit, the file tells whether the commit was done. If so, the callers get their results as usual, otherwise an error.
 """
 
+from __future__ import annotations
+
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -22,38 +26,46 @@ from dhtwisted.errors import (
     Unstorable,
     WriterLost,
 )
-from dhtwisted.kit.entity_tables import entity_tables
+from dhtwisted.kit.entity_tables import EntityTable, entity_tables
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.kit.worker import Worker
-from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
-from dhtwisted.providers.sqlite.data_files import MARK
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Entity
+from dhtwisted.providers.sqlite.data_files import MARK, DataFiles
 from dhtwisted.providers.sqlite.database import connect_reader, connect_writer
 from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, settle
-from dhtwisted.providers.sqlite.operations import UPDATE, Batch
+from dhtwisted.providers.sqlite.operations import UPDATE, Batch, Operation
 from dhtwisted.providers.sqlite.process import WriterProcess
 from dhtwisted.providers.sqlite.program import PUT_COUNTER
 from dhtwisted.providers.sqlite.row_checksum import is_whole
 from dhtwisted.providers.sqlite.steps import DAMAGED, DONE, TAKEN, UNAVAILABLE, frame
 from dhtwisted.providers.sqlite.transaction import connect, transaction, translated_errors
 
+if TYPE_CHECKING:
+    from dhtwisted.providers.sqlite.steps import Answer
+
+T = TypeVar("T")
+Tables = dict[type[Entity], EntityTable]
+
+
 PAUSE = 1.0
-"""Seconds without an attempt to start the process after one that failed."""
+"""Seconds to wait after a failed start of the process before the next attempt."""
 
 
 class Writer:
     """Commits batches of operations, one batch at a time.
 
-    :param reactor: gives the time, and takes answers from the process.
-    :param path: of the file.
-    :param lock: a descriptor of the lock on it, for the process.
-    :param tables: kind -> :class:`~dhtwisted.kit.entity_tables.EntityTable`, as committed.
-    :param counters: name -> value, as committed.
-    :param files: a :class:`~dhtwisted.providers.sqlite.data_files.DataFiles`.
+    :param reactor: gives the time, and receives answers from the process.
+    :param path: of the data file.
+    :param lock: descriptor of the lock on the file, for the process.
+    :param tables: the committed entities of each kind.
+    :param counters: name -> committed value.
+    :param files: the files by their inodes, to detect that one was replaced.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor, path, lock, tables, counters, files):
+    def __init__(self, reactor: IReactor, path: str, lock: int, tables: Tables, counters: dict[str, int], files: DataFiles) -> None:
         self._reactor = reactor
         self._path = path
         self._lock = lock
@@ -62,15 +74,15 @@ class Writer:
         self._files = files
         self._time = 0
         self._forward_time = ForwardTime()
-        self._process = None
-        self._unanswered = None
+        self._process: WriterProcess | None = None
+        self._unanswered: Batch | None = None
         self._abandoned = False
         self._failed_at = -PAUSE
 
-    async def start(self):
+    async def start(self) -> WriterProcess:
         """Start the process.
 
-        :raises StorageUnavailable: it does not start, or cannot use the file, or that has another file's name now.
+        :raises StorageUnavailable: it does not start, it cannot use the file, or the file was replaced.
         """
         self._refuse_other_files()
         process = WriterProcess(self._reactor, self._path, self._lock)
@@ -81,11 +93,12 @@ class Writer:
             raise
         self._process = process
         process.ended.addCallback(self._ended, process)
+        return process
 
-    async def stop(self, hangs=False):
-        """Have the process finish, and wait for its end. Nothing is under way.
+    async def stop(self, hangs: bool = False) -> None:
+        """Stop the process and wait until it has ended. No commit may be running.
 
-        :param hangs: something is under way, and will not be waited for.
+        :param hangs: a commit is running but hangs: kill the process.
         """
         process, self._process = self._process, None
         if process is not None:
@@ -94,10 +107,10 @@ class Writer:
                 process.kill()
             await process.stop()
 
-    def commit(self, operations):
-        """Do what :class:`~dhtwisted.kit.batching.Batcher` asks.
+    def commit(self, operations: list[Operation]) -> Deferred[list[Any]]:
+        """Commit a batch, as :class:`~dhtwisted.kit.batching.Batcher` needs it.
 
-        :returns: a Deferred of a list: the result of each operation, or a ``Failure``.
+        :returns: a Deferred of a list: the result of each operation, or its ``Failure``.
         """
         if self._process is None:
             return Deferred.fromCoroutine(self._commit_after_restart(operations))
@@ -112,49 +125,49 @@ class Writer:
         done.addCallbacks(self._answered, self._lost, callbackArgs=(batch,), errbackArgs=(batch,))
         return done.addCallback(lambda _: _outcomes(operations, errors))
 
-    def _answered(self, answer, batch):
+    def _answered(self, answer: Answer, batch: Batch) -> None:
         self._unanswered = None
         results = _results(answer)
         self._counters = batch.counters
         batch.entities.apply()
         batch.take(results)
 
-    def _ended(self, _, process):
+    def _ended(self, _: None, process: WriterProcess) -> None:
         if self._process is process:
             self._process = None
             self._log.error("The process that writes {path} has {end}; the next write starts another", path=self._path, end=process.end)
 
-    def _lost(self, failure, batch):
+    def _lost(self, failure: Failure, batch: Batch) -> Failure | Deferred[None]:
         failure.trap(WriterLost)
         if self._abandoned:
-            # The lock will be gone: the file is not ours to look at.
+            # The lock is released soon, so this process must not use the file any more.
             return failure
-        return Deferred.fromCoroutine(self._find_out(batch, failure.value))
+        return Deferred.fromCoroutine(self._find_outcome(batch, failure.value))
 
-    async def _find_out(self, batch, error):
-        """Finish a batch whose answer did not come, if it was committed.
+    async def _find_outcome(self, batch: Batch, error: BaseException) -> None:
+        """Finish a batch whose answer was lost, if it was committed.
 
-        :raises StorageUnavailable: it was not, or it is not known.
+        :raises StorageUnavailable: it was not committed, or nobody can tell.
         """
-        if not await self._take_stock():
+        if not await self._read_committed_state():
             raise error
         results = []
         if batch.asking:
-            await self._restart()
-            results = _results(await self._process.send(frame([operation.recall() for operation in batch.asking])))
+            process = await self._restart()
+            results = _results(await process.send(frame([operation.recall() for operation in batch.asking])))
         batch.take(results)
 
-    async def _commit_after_restart(self, operations):
-        if await self._take_stock():
+    async def _commit_after_restart(self, operations: list[Operation]) -> list[Any]:
+        if await self._read_committed_state():
             self._log.warn("What was refused when the process that writes {path} ended is stored all the same", path=self._path)
         await self._restart()
         return await self.commit(operations)
 
-    async def _take_stock(self):
-        """Read how far the file is.
+    async def _read_committed_state(self) -> bool:
+        """Read the counters of the last commit from the file.
 
-        :returns: whether the batch that was not answered is in it.
-        :raises StorageUnavailable: it cannot be read; to be done again.
+        :returns: whether the unanswered batch was committed.
+        :raises StorageUnavailable: the file cannot be read now; call this again.
         """
         self._refuse_other_files()
         self._counters = await _in_thread(self._reactor, settled_counters, self._path)
@@ -164,27 +177,27 @@ class Writer:
         batch.entities.apply()
         return True
 
-    def _refuse_other_files(self):
-        """Open nothing by a name that is another file's by now."""
+    def _refuse_other_files(self) -> None:
+        """Raise an error if the name of a file belongs to another file now."""
         problem = self._files.problem()
         if problem:
             raise StorageUnavailable(problem)
 
-    async def _restart(self):
+    async def _restart(self) -> WriterProcess:
         now = self._reactor.seconds()
         if 0 <= now - self._failed_at < PAUSE:
             raise StorageUnavailable("the process that writes the storage file does not start")
         try:
-            await self.start()
+            return await self.start()
         except StorageError:
             self._failed_at = now
             raise
 
 
-def open_file(path, floor):
-    """Open the file, and read what is kept in memory.
+def open_file(path: str, floor: dict[str, int]) -> tuple[sqlite3.Connection, Tables, dict[str, int]]:
+    """Open the file, and read what the server keeps in memory.
 
-    :param floor: name of a counter -> what it must not be below.
+    :param floor: name of a counter -> its lowest permitted value.
     :returns: a connection for reading, the tables of entities, and the counters.
     :raises ConfigurationError: the file cannot be used.
     """
@@ -197,13 +210,14 @@ def open_file(path, floor):
             raise ConfigurationError(f"storage file {path} is damaged: {error!r}; {cure}") from error
         counters |= {name: max(counters.get(name, 0), number) for name, number in floor.items()}
         _take_into_use(connection, path, counters)
-        # Before the other one is closed: the last to close the file would fold the log into it and remove it, for nothing.
+        # Before the other connection is closed: the last one to close merges the log into the file and deletes it, which is not needed.
         return connect_reader(path), tables, counters
 
 
-def _take_into_use(connection, path, counters):
-    """Put the counters into the mark first and then into the data, with the word that a server is at it, also in the file itself: so a copy
-    of that alone does not pass for the whole.
+def _take_into_use(connection: sqlite3.Connection, path: str, counters: dict[str, int]) -> None:
+    """Write the counters into the mark and then into the file, with the counter ``in_use``.
+
+    The latter is also moved from the log into the file itself, so that a copy of the file alone is not taken for the whole data.
     """
     try:
         _put_mark(path, counters)
@@ -214,15 +228,15 @@ def _take_into_use(connection, path, counters):
             connection.executemany(PUT_COUNTER, [*counters.items(), (IN_USE, 1)])
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.OperationalError as error:
-        # What is there can still be read.
+        # The data can still be read.
         if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
             raise ConfigurationError(f"cannot use storage file {path}: {error}") from error
 
 
-def _put_mark(path, counters):
+def _put_mark(path: str, counters: dict[str, int]) -> None:
     """Write the mark.
 
-    :raises StorageUnavailable: it cannot be written now.
+    :raises StorageUnavailable: the mark cannot be written now.
     """
     try:
         settle(path, counters)
@@ -230,11 +244,11 @@ def _put_mark(path, counters):
         raise StorageUnavailable(f"{path}{MARK} cannot be written: {error.strerror}") from error
 
 
-def settled_counters(path):
-    """Read the counters when the process that writes has died, and make sure that they stay true.
+def settled_counters(path: str) -> dict[str, int]:
+    """Read the counters after the death of the process that writes, and make sure that they do not change any more.
 
-    Of its last commit all may have been written but the mark that makes it valid, and the next one to recover the file would find it. What
-    is written here takes its place in the log; and where it was valid, but not synced, it is now.
+    The last commit may be in the log unfinished, or finished but not synced. What this function writes replaces an unfinished commit, and
+    syncs a finished one.
 
     :raises StorageUnavailable: the file cannot be used now.
     """
@@ -246,7 +260,7 @@ def settled_counters(path):
         return counters
 
 
-def _read_entities(connection):
+def _read_entities(connection: sqlite3.Connection) -> Tables:
     tables = entity_tables()
     for name, key, body, checksum in connection.execute("SELECT kind, key, body, checksum FROM entity"):
         if not is_whole((name, key, body, checksum)):
@@ -256,17 +270,17 @@ def _read_entities(connection):
     return tables
 
 
-def _read_counters(connection):
+def _read_counters(connection: sqlite3.Connection) -> dict[str, int]:
     names = (TIME, BATCH, UPDATE, *MESSAGE_KINDS)
     return dict.fromkeys(names, 0) | dict(connection.execute("SELECT name, value FROM counter WHERE name <> ?", (IN_USE,)))
 
 
-def _prepare(operations, batch):
+def _prepare(operations: list[Operation], batch: Batch) -> list[Failure | None]:
     """Put operations into a batch.
 
-    :returns: a list with ``None`` for each, or the ``Failure`` of one that cannot be done.
+    :returns: for each operation ``None``, or its ``Failure`` if it cannot be done.
     """
-    errors = []
+    errors: list[Failure | None] = []
     for operation in operations:
         try:
             operation.prepare(batch)
@@ -277,18 +291,18 @@ def _prepare(operations, batch):
     return errors
 
 
-def _outcomes(operations, errors):
+def _outcomes(operations: list[Operation], errors: list[Failure | None]) -> list[Any]:
     return [error or operation.finish() for operation, error in zip(operations, errors, strict=True)]
 
 
-def _frame(batch):
+def _frame(batch: Batch) -> bytes:
     try:
         return frame(batch.steps())
     except (ValueError, OverflowError) as error:
         raise Unstorable(f"a value cannot be kept: {type(error).__name__}") from error
 
 
-def _results(answer):
+def _results(answer: Answer) -> list[tuple[int, list[Any]]]:
     sort, *content = answer
     if sort == DONE:
         return content[0]
@@ -299,7 +313,7 @@ def _results(answer):
     raise (StorageUnavailable if sort == UNAVAILABLE else Unstorable)(content[0])
 
 
-def _in_thread(reactor, function, *arguments):
+def _in_thread(reactor: IReactor, function: Callable[..., T], *arguments: Any) -> Deferred[T]:
     """Run a function in a thread made for it.
 
     :returns: a Deferred of its result.
