@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from dhtwisted.core.request_deadlines import PATIENCE, SWEEP, Deadlines
-from dhtwisted.fronts.session import MAX_UNDER_WAY
+from dhtwisted.fronts.reply_order import MAX_UNDER_WAY
 from dhtwisted.model import Device
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.server import START

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from dhtwisted.fronts.session import MAX_SIZE_UNDER_WAY, MAX_UNDER_WAY
+from dhtwisted.fronts.reply_order import MAX_SIZE_UNDER_WAY, MAX_UNDER_WAY
 from dhtwisted.model import Device, User
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.server import MemoryServer, at_once
@@ -410,3 +410,19 @@ def test_large_requests_are_taken_a_few_at_a_time(slow):
     slow.storage.release_all()
     assert slow.replies == list(range(count))
     assert not slow.client.paused
+
+
+def test_an_order_of_replies_exists_only_while_something_waits(slow):
+    session, clock = slow.client.session, slow.server.clock
+    slow.insert(1)
+    assert session.order is None
+    slow.storage.delay("append")
+    slow.insert(2)
+    slow.insert(3)
+    assert len(session.order.started) == 2
+    clock.advance(1)
+    slow.storage.release_all()
+    assert slow.replies == [1, 2, 3]
+    clock.advance(1)
+    assert session.order is None
+    assert session.inbox is None
