@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections import deque
 
     from dhtwisted.core.access import Principal
-    from dhtwisted.core.subscription import Subscription
     from dhtwisted.core.quotas import UserAccount
     from dhtwisted.core.replay import Replay
     from dhtwisted.core.server import Server
+    from dhtwisted.core.subscription import Subscription
     from dhtwisted.interfaces import IOutput
     from dhtwisted.model import Command, Notification
 
@@ -36,7 +36,7 @@ class Subscriber:
     :param output: the way to the client.
     """
 
-    log = Logger()
+    log = Logger("dhtwisted.fronts.session.Session")  # The name by which operators know these lines.
     conventions = WEBSOCKET
 
     __slots__ = ("_commands", "_drained", "_is_closed", "_replays", "_server", "output", "principal", "subscriptions")
@@ -138,7 +138,8 @@ class Subscriber:
         others = bool(self._replays)
         self._replays = append(self._replays, subscription.replay)
         if not others:
-            run_for_client(self.principal and self.principal.user_id, run, self._send_replays(), self._replays_ended)
+            client = None if self.principal is None else self.principal.user_id
+            run_for_client(client, run, self._send_replays(), self._replays_ended)
 
     async def _send_replays(self) -> None:
         while self._replays:
