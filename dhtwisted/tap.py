@@ -1,11 +1,13 @@
-"""What ``twistd`` asks for: the options of ``twistd devicehive``, and the service that they describe."""
+"""What ``twistd`` needs: the options of ``twistd devicehive``, and the service that they describe."""
+
+from __future__ import annotations
 
 import os
 import sys
 
 from twisted.logger import Logger
 
-from dhtwisted.cli.server_options import Options
+from dhtwisted.cli.server_options import ServerOptions as Options
 from dhtwisted.logs.destinations import is_kept
 from dhtwisted.logs.observer import ProcessLog
 from dhtwisted.service.process import Process
@@ -17,21 +19,20 @@ __all__ = ["Options", "makeService"]
 log = Logger()
 
 
-def makeService(options):
-    """Put the parts together.
+def makeService(options: Options) -> DeviceHiveService:
+    """Create the service.
 
-    :param options: a parsed :class:`Options`, as ``twistd`` hands it over.
-    :returns: the service.
+    :param options: the command line as ``twistd`` has parsed it.
     """
     if options.subCommand is not None:
         raise SystemExit(f"devicehive: {options.subCommand} is no service: run it as devicehive {options.subCommand}, without twistd")
     from twisted.internet import reactor
 
-    for line in options.strangers:
+    for line in options.unknown_variables:
         log.warn("{line}", line=line)
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
     process = Process(reactor, Supervisor(reactor, os.environ))
-    # The journal is no place for a password.
+    # A password must not be written to a journal or a file.
     foreground = foreground and not is_kept(sys.__stdout__)
     process_log = ProcessLog(options.settings, options.parent)
     return DeviceHiveService(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from dhtwisted.actions import ACTIONS
-from dhtwisted.control.server import COMMANDS
+from dhtwisted.control.command_list import COMMANDS
 from dhtwisted.logs.observer import LEFT_OUT
 from tests.support.packages import ROOT
 
@@ -57,11 +57,11 @@ def test_the_page_has_no_line_that_is_gone():
 def test_every_event_of_the_audit_log_is_in_the_page():
     events = {name for name, action in ACTIONS.items() if action.audit is not None}
     events |= {"server/start", "server/loss", "server/reload", "server/stop", "audit/limited", "audit/lost"}
-    events |= {f"shell/{command.__struct_config__.tag}" for command in COMMANDS if command.is_recorded}
+    events |= {f"shell/{command.__struct_config__.tag}" for command in COMMANDS if command.is_audited}
     section = PAGE.partition("## The audit log")[2]
     assert {event for event in events if f"`{event}`" not in section} == set()
 
 
 def test_commands_that_are_not_recorded_change_nothing():
-    unrecorded = {command.__struct_config__.tag for command in COMMANDS if not command.is_recorded}
+    unrecorded = {command.__struct_config__.tag for command in COMMANDS if not command.is_audited}
     assert unrecorded == {"user list", "token list", "token show", "status"}

@@ -1,31 +1,23 @@
-"""The command ``devicehive``: the server in the foreground, just as ``twistd --nodaemon --pidfile= devicehive`` runs it; or a command
-of the shell, which is no service and does not need twistd.
+"""The command ``devicehive``: it runs a command of the shell, or starts the server in the foreground, as
+``twistd --nodaemon --pidfile= devicehive`` does.
 """
+
+from __future__ import annotations
 
 import sys
 
 from twisted.scripts.twistd import run
 
-from dhtwisted.cli.server_options import Options
+from dhtwisted.cli.server_options import ServerOptions
 
 
-def main():
-    """Do what a subcommand says, or hand the arguments to twistd, which reads them again. It never returns with a status of its own: see
+def main() -> None:
+    """Run a command, or give the arguments to twistd, which parses them again. It does not return with an exit status: see
     :mod:`dhtwisted.service.process`.
     """
-    options = Options()
+    options = ServerOptions()
     options.parseOptions(sys.argv[1:])
-    if options.subCommand == "doctor":
-        from dhtwisted.cli.doctor import examination
-
-        examination.run(options)
-    if options.subCommand in ("user", "token"):
-        from dhtwisted.cli import users as account_commands
-
-        account_commands.run(options)
-    if options.subCommand is not None:
-        from dhtwisted.cli import transfer as transfer_commands
-
-        transfer_commands.run(options)
+    if options.command is not None:
+        options.command.run(options)
     sys.argv[1:] = ["--nodaemon", "--pidfile=", "devicehive", *sys.argv[1:]]
     run()

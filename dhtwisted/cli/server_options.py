@@ -1,140 +1,89 @@
-"""The options of the server on its command line, and its commands."""
+"""The command line of ``devicehive``: the options of the server, and the list of all commands."""
+
+from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 from twisted.python import usage
 
-from dhtwisted.cli.options import Command, say, say_version
-from dhtwisted.cli.user_options import TokenOptions, UserOptions
-from dhtwisted.config.sources import example_file, load_configuration
+from dhtwisted.cli.backup import Backup
+from dhtwisted.cli.doctor.command import Doctor
+from dhtwisted.cli.options import Command, print_and_exit, print_version, subcommands
+from dhtwisted.cli.status import Status
+from dhtwisted.cli.tokens import TokenCommands
+from dhtwisted.cli.transfer import Export, Import
+from dhtwisted.cli.users import UserCommands
+from dhtwisted.config.settings import Settings
+from dhtwisted.config.sources import Configuration, example_file, load_configuration
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.providers.lookup import describe_all
 
 
-class TransferOptions(Command):
-    """What the commands that move everything have in common: they work on one file."""
+class ServerOptions(usage.Options):
+    """The command line. A mistake in it ends the process with one line on standard error and status 1.
 
-    before = "[--config FILE] [--storage PROVIDER] [--messages PROVIDER]"
+    :ivar settings: the configuration in force. A command that reads it itself has none.
+    :ivar unknown_variables: a line for each variable of the environment that looks like an option but is none.
+    """
 
-    def parseArgs(self, *arguments):
-        """Take the file."""
-        if len(arguments) != 1:
-            raise usage.UsageError(f"one FILE is needed: {self.words}")
-        (self["file"],) = arguments
-
-
-class ExportOptions(TransferOptions):
-    """``devicehive export FILE``."""
-
-    words = "export [--force] FILE"
-    longdesc = (
-        "Writes users, networks, device types, devices, their tokens' records, configuration, commands and notifications to FILE, as lines "
-        "of JSON: compressed if its name ends in .gz, to standard output if it is -. The file has the hashes of passwords, and only its "
-        "owner may read it."
-    )
-    optFlags = [["force", "f", "replace FILE if it is there already"]]
-
-
-class ImportOptions(TransferOptions):
-    """``devicehive import FILE``."""
-
-    words = "import FILE"
-    longdesc = (
-        "Puts what devicehive export wrote to FILE, or to standard input if it is -, into an empty storage. An import that was cut short "
-        "goes on when it is done again."
-    )
-
-
-class BackupOptions(TransferOptions):
-    """``devicehive backup FILE``."""
-
-    words = "backup [--force] [--no-key] FILE"
-    longdesc = (
-        "Copies the data to FILE, as they are at one moment, and checks the copy; the server goes on. Messages in a storage of their own "
-        "are copied to FILE.messages, and the signing key to FILE.secret, where it lies beside the data. Only their owner may read "
-        "these files."
-    )
-    optFlags = [
-        ["force", "f", "replace these files if they are there already"],
-        ["no-key", None, "leave the signing key out: whoever has it can be anybody"],
-    ]
-
-
-class StatusOptions(Command):
-    """``devicehive status``."""
-
-    words = "status"
-    longdesc = "Asks the running server how it is, and writes its answer as one object of JSON. The exit status is 1 if none answers."
-
-
-class DoctorOptions(Command):
-    """``devicehive doctor``."""
-
-    words = "doctor"
-    before = "[--config FILE] [options of the server]"
+    settings: Settings
 
     longdesc = (
-        "Looks at configuration, ports, storage, signing key, certificates, rights of files, clock, memory and limits, and says in a line "
-        "each what is well (ok), should be otherwise (warning), or does not work (wrong), and how to mend it. It changes nothing, and "
-        "works while the server runs. Run it as the server's user. The exit status is 1 if anything is wrong, else 0, also with warnings."
-    )
-
-
-class Options(usage.Options):
-    """The command line. Whatever is wrong with it ends in one line on standard error and exit status 1."""
-
-    longdesc = (
-        "A DeviceHive-compatible messaging server. Without any option it keeps its data in devicehive.sqlite in the current directory and "
-        "listens on localhost:8080 only. Options win over the environment (DHTWISTED_<SECTION>_<KEY>), which wins over the file."
+        "A DeviceHive-compatible messaging server. Without options it keeps its data in devicehive.sqlite in the current directory and "
+        "listens on localhost:8080 only. Options take precedence over the environment (DHTWISTED_<SECTION>_<KEY>), and the environment "
+        "over the file."
     )
     optParameters = [
         ["config", "c", None, "TOML file with the configuration"],
-        ["storage", None, None, "where to keep everything, such as memory:, file:PATH or postgres:DSN"],
-        ["messages", None, None, "where to keep commands and notifications, if elsewhere"],
+        ["storage", None, None, "where to keep all data, such as memory:, file:PATH or postgres:DSN"],
+        ["messages", None, None, "where to keep commands and notifications, if not in the storage"],
     ]
     optFlags = [
-        ["check-config", None, "look at the configuration and the files that it names, say what is wrong, and exit"],
-        ["accept-loss", None, "start once without what was acknowledged and is missing in a data file, and say in the log what that is"],
+        ["check-config", None, "check the configuration and the files that it names, report what is wrong, and exit"],
+        [
+            "accept-loss",
+            None,
+            "start once although acknowledged data are missing in a data file; the log says which",
+        ],
     ]
-    subCommands = [
-        ["export", None, ExportOptions, "write everything that is stored to a file, and exit"],
-        ["import", None, ImportOptions, "put everything of such a file into an empty storage, and exit"],
-        ["backup", None, BackupOptions, "copy everything, to be restored in case, and exit"],
-        ["user", None, UserOptions, "work on users: list, add, passwd, disable, enable, role, delete"],
-        ["token", None, TokenOptions, "work on tokens: create, list, revoke, show"],
-        ["status", None, StatusOptions, "ask the running server how it is"],
-        ["doctor", None, DoctorOptions, "say what is wrong with a server or its machine, and exit"],
-    ]
+    subCommands = subcommands(Export, Import, Backup, UserCommands, TokenCommands, Status, Doctor)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.settings = None
-        self.strangers = ()
-        self._listen = []
+        self.unknown_variables: tuple[str, ...] = ()
+        self._listen: list[str] = []
 
-    def opt_listen(self, endpoint):
-        """Twisted endpoint to listen on, such as tcp:8080; may be given several times"""
+    @property
+    def command(self) -> Command | None:
+        """The command that was given, such as ``user add``; ``None`` to start the server."""
+        found: usage.Options = self
+        while found.subCommand is not None:
+            found = found.subOptions
+        return found if isinstance(found, Command) else None
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Twisted endpoint to listen on, such as tcp:8080; can be given several times"""
         self._listen.append(endpoint)
 
-    def opt_help_providers(self):
-        """list what --storage, --messages and the configuration may name, and exit"""
-        say(describe_all())
+    def opt_help_providers(self) -> NoReturn:
+        """list the providers that --storage, --messages and the configuration can name, and exit"""
+        print_and_exit(describe_all())
 
-    def opt_example_config(self):
+    def opt_example_config(self) -> NoReturn:
         """write a configuration file with every option and its default, and exit"""
-        say(example_file().rstrip())
+        print_and_exit(example_file().rstrip())
 
-    def opt_version(self):
+    def opt_version(self) -> NoReturn:
         """show the version, and exit"""
-        say_version()
+        print_version()
 
-    def getSynopsis(self):
-        """Show both ways to start; twistd knows but one."""
+    def getSynopsis(self) -> str:
         return "Usage: devicehive [options] [command]\n   or: twistd [options of twistd] devicehive [options]\n"
 
-    def parseOptions(self, options=None):
-        """Parse, with one line for a mistake: the whole help, which twistd would write, hides it."""
+    def parseOptions(self, options=None):  # type: ignore[no-untyped-def] # Twisted does not annotate it.
+        """Parse. A mistake is reported in one line, because twistd would write the whole help, which hides it."""
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -142,30 +91,29 @@ class Options(usage.Options):
         except ConfigurationError as error:
             raise SystemExit(f"devicehive: {' '.join(str(error).split())}") from error
 
-    def postOptions(self):
-        """Read the configuration, so that what is wrong with it is said before anything is opened."""
+    def postOptions(self) -> None:
+        """Read the configuration, so that a mistake in it is reported before anything is opened."""
         if self["accept-loss"] and self.subCommand is not None:
             raise usage.UsageError("--accept-loss is for a start of the server, without a command")
-        if self.subCommand == "doctor":
-            return  # It reads the configuration itself: a mistake there is one of its findings.
+        if self.command is not None and not self.command.reads_configuration:
+            return
         configuration = self.read_configuration()
-        self.settings, self.strangers = configuration.settings, configuration.strangers
+        self.settings, self.unknown_variables = configuration.settings, configuration.strangers
         if self["check-config"]:
-            _say_whether_good(configuration)
+            _report_check(configuration)
 
-    def read_configuration(self):
-        """The configuration as it is now in the file, under the environment and this command line.
+    def read_configuration(self) -> Configuration:
+        """Read the configuration from the file, the environment and this command line.
 
-        :returns: a :class:`~dhtwisted.config.sources.Configuration`.
         :raises ConfigurationError: it is wrong.
         """
         return load_configuration(self["config"], os.environ, self._overrides())
 
-    def read_settings(self):
-        """The :class:`~dhtwisted.config.settings.Settings` of :meth:`read_configuration`."""
+    def read_settings(self) -> Settings:
+        """The settings of :meth:`read_configuration`."""
         return self.read_configuration().settings
 
-    def _overrides(self):
+    def _overrides(self) -> list[tuple[str, str, str, object]]:
         given = (
             ("--listen", "server", "listen", self._listen or None),
             ("--storage", "storage", "provider", self["storage"]),
@@ -174,7 +122,7 @@ class Options(usage.Options):
         return [override for override in given if override[-1] is not None]
 
 
-def _say_whether_good(configuration):
+def _report_check(configuration: Configuration) -> NoReturn:
     from dhtwisted.cli.doctor.check import NOT_LOOKED_AT, check
     from dhtwisted.cli.doctor.findings import WRONG
 

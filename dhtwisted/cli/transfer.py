@@ -1,92 +1,119 @@
-"""``devicehive export``, ``import``, ``backup`` and ``status``: from the command line to what is to be done."""
+"""The commands ``devicehive export`` and ``devicehive import``."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
 
 from twisted.internet.task import deferLater, react
 
-from dhtwisted.cli.execution import TOLD, opened, perform
-from dhtwisted.cli.sinks import BackupFiles, OneFile, StandardOutput
-from dhtwisted.cli.terminal import Watch, failure, show_warnings, tell
-from dhtwisted.control.backup import Backup
-from dhtwisted.control.export import Export, told
-from dhtwisted.control.status import Status
+from dhtwisted.cli.execution import REPORTED, ServerCommand
+from dhtwisted.cli.local_data import opened_storages
+from dhtwisted.cli.options import CommandLine, FileCommand
+from dhtwisted.cli.output import OutputFile
+from dhtwisted.cli.terminal import WorkMonitor, error_line, log_warnings_to_stderr, print_line
+from dhtwisted.config.settings import Settings
+from dhtwisted.control import export
+from dhtwisted.control.export import format_counts
 from dhtwisted.errors import TransferError
 from dhtwisted.transfer.checking import Checker
 from dhtwisted.transfer.files import is_regular, open_input
-from dhtwisted.transfer.importing import Import
+from dhtwisted.transfer.importing import Import as ImportRun
 from dhtwisted.transfer.stream import Reader
 
 OWN_AUTH = "jwt"
-"""The provider whose password records are known."""
+"""The auth provider whose password records can be checked."""
 
-LOOKED_AT_ONCE = 1000
-"""Lines."""
+LINES_AT_ONCE = 1000
+"""Lines of a file that are checked before the reactor handles signals."""
 
-_PART = "the storage has a part now: import the same export again if it is whole; if it is damaged, delete that storage and take a good one"
-
-
-def run(options):
-    """Do what the subcommand says, and end the process: with status 0, or with 1 after one line on standard error.
-
-    :param options: a parsed :class:`~dhtwisted.tap.Options` with a subcommand.
-    """
-    name, given, settings = options.subCommand, options.subOptions, options.settings
-    if name == "export":
-        perform(settings, Export(file=given["file"]), OneFile(given["file"], given["force"]))
-    elif name == "backup":
-        command = Backup(file=given["file"], with_key=not given["no-key"])
-        perform(settings, command, BackupFiles(given["file"], given["force"]))
-    elif name == "status":
-        perform(settings, Status(), StandardOutput())
-    else:
-        show_warnings()
-        react(_import, (settings, given["file"]))
+_INCOMPLETE = (
+    "the storage now has a part of the data: repeat the import if the export is complete; if it is damaged, delete the storage and import "
+    "a good export"
+)
 
 
-async def _import(reactor, settings, file):
-    watch = Watch(reactor)
+class Export(ServerCommand, FileCommand):
+    """``devicehive export FILE``."""
+
+    name = "export"
+    arguments = "[--force] FILE"
+    summary = "write all stored data to a file, and exit"
+    longdesc = (
+        "Writes users, networks, device types, devices, records of device tokens, configuration, commands and notifications to FILE, as "
+        "lines of JSON. FILE is compressed if its name ends in .gz; - is standard output. It contains password hashes, so only its owner "
+        "can read it."
+    )
+    optFlags = [["force", "f", "replace an existing FILE"]]
+
+    def request(self) -> export.Export:
+        return export.Export(file=self["file"])
+
+    def output(self) -> OutputFile:
+        return OutputFile(self["file"], bool(self["force"]))
+
+
+class Import(FileCommand):
+    """``devicehive import FILE``. No server may run, so the shell does it alone."""
+
+    name = "import"
+    arguments = "FILE"
+    summary = "store all data of such a file in an empty storage, and exit"
+    longdesc = (
+        "Stores the data that devicehive export has written to FILE in an empty storage; - is standard input. To continue an interrupted "
+        "import, repeat it."
+    )
+
+    def run(self, command_line: CommandLine) -> NoReturn:
+        log_warnings_to_stderr()
+        react(_import, (command_line.settings, self["file"]))
+        raise SystemExit(0)  # Not reached: react ends the process.
+
+
+async def _import(reactor: Any, settings: Settings, file: str) -> None:
+    monitor = WorkMonitor(reactor)
     try:
-        line = await import_file(reactor, settings, watch, file)
-    except TOLD as error:
-        watch.clear()
-        raise SystemExit(failure("import", error)) from error
-    watch.clear()
-    tell(line)
+        line = await import_file(reactor, settings, monitor, file)
+    except REPORTED as error:
+        monitor.clear()
+        raise SystemExit(error_line("import", error)) from error
+    monitor.clear()
+    print_line(line)
 
 
-async def import_file(reactor, settings, watch, file):
-    """Put all that a file holds into the configured storages, or nothing where a client could not have stored all of it.
+async def import_file(reactor: Any, settings: Settings, monitor: WorkMonitor, file: str) -> str:
+    """Store all data of a file in the configured storages; nothing, if a client could not have stored all of it.
 
-    :param watch: a :class:`~dhtwisted.cli.terminal.Watch`.
     :param file: its name, or ``-``.
     :returns: a line that says what was stored.
     """
     any_password = settings.auth.provider.partition(":")[0] != OWN_AUTH
     with open_input(file) as source:
         if is_regular(source):
-            await _look_through(reactor, Reader(source, Checker(any_password).check), watch)
+            await _check(reactor, Reader(source, Checker(any_password).check), monitor)
             source.seek(0)
         reader = Reader(source, Checker(any_password).check)
-        async with opened(reactor, settings, watch) as storages:
+        async with opened_storages(reactor, settings, monitor) as storages:
             if any(storage.durability == "volatile" for storage in storages):
-                raise TransferError("the storage would forget everything when this command ends: name another with --storage")
+                raise TransferError("the storage would lose all data at the end of this command: name another with --storage")
             now = int(reactor.seconds() * 1000)
-            importing = Import(*storages, reader, now, lambda: watch.look(sum(reader.counts.values())))
+            importing = ImportRun(*storages, reader, now, lambda: monitor.show(sum(reader.counts.values())))
             try:
                 await importing.run()
-            except TOLD as error:
+            except REPORTED as error:
                 if not importing.begun:
                     raise
-                raise TransferError(f"{error}; {_PART}") from error
+                raise TransferError(f"{error}; {_INCOMPLETE}") from error
     again = f"; {importing.found} of them were there already" if importing.found else ""
-    return f"Imported from {file}: {told(reader.counts)}{again}."
+    return f"Imported from {file}: {format_counts(reader.counts)}{again}."
 
 
-async def _look_through(reactor, reader, watch):
-    """Find what is wrong with a file before any of it is stored. What comes by a pipe can be read but once: it is checked on the way.
+async def _check(reactor: Any, reader: Reader, monitor: WorkMonitor) -> None:
+    """Check a whole file before any of it is stored. A pipe can be read only once: it is checked during the import.
 
-    :raises TransferError: it is not whole, or has what no client could have stored; names the line.
+    :raises TransferError: the file is incomplete, or has what no client could have stored; the text names the line.
     """
     for number, _ in enumerate(reader):
-        if number % LOOKED_AT_ONCE == 0:
-            watch.look(0)
-            # Signals are taken, and a control-C ends it, between two portions.
+        if number % LINES_AT_ONCE == 0:
+            monitor.show(0)
+            # The reactor handles signals between two portions, so control-C ends it.
             await deferLater(reactor, 0)

@@ -1,59 +1,151 @@
-"""``devicehive user`` and ``devicehive token``: from the command line to what is to be done."""
+"""The commands ``devicehive user ...``."""
 
-from dhtwisted.cli.execution import TOLD, perform
-from dhtwisted.cli.prompts import given_to
-from dhtwisted.cli.sinks import StandardOutput
-from dhtwisted.cli.terminal import failure
-from dhtwisted.control import tokens, users
+from __future__ import annotations
 
+from twisted.python import usage
 
-def run(options):
-    """Do what the command says, and end the process: with status 0, or with 1 after one line on standard error.
+from dhtwisted.cli.execution import ServerCommand
+from dhtwisted.cli.options import CommandGroup, GroupOptions, LoginCommand, subcommands
+from dhtwisted.cli.prompts import confirm_deletion, read_password
+from dhtwisted.control import users
 
-    :param options: a parsed :class:`~dhtwisted.tap.Options` with the subcommand ``user`` or ``token``.
-    """
-    name, told = f"{options.subCommand} {options.subOptions.subCommand}", options.subOptions.subOptions
-    try:
-        given = given_to(name, told)
-    except TOLD as error:
-        raise SystemExit(failure(name, error)) from error
-    perform(options.settings, _MAKERS[name](told, given), StandardOutput())
+FORCE = ["force", None, "do it also to the last active administrator"]
 
 
-def _add(told, password):
-    return users.AddUser(
-        login=told["login"],
-        password=password,
-        random=bool(told["random"]),
-        admin=bool(told["admin"]),
-        networks=told.get("networks", []),
-        device_types=told.get("device_types"),
+class PasswordCommand(ServerCommand, LoginCommand):
+    """A command that sets a password."""
+
+    optFlags = [["random", None, "generate a password, and show it"]]
+    optParameters = [
+        ["password-file", None, None, "read the password from the first line of FILE, - for standard input; without it you are asked"]
+    ]
+
+    def postOptions(self) -> None:
+        if self["random"] and self["password-file"] is not None:
+            raise usage.UsageError(f"give either --random or --password-file: {self.synopsis()}")
+
+    def read_password(self) -> str:
+        """The password as the options say."""
+        return read_password(bool(self["random"]), self["password-file"])
+
+
+class ListUsers(ServerCommand):
+    """``user list``."""
+
+    name = "user list"
+    arguments = "[--json]"
+    summary = "show all users"
+    optFlags = [["json", None, "write lines of JSON"]]
+
+    def request(self) -> users.ListUsers:
+        return users.ListUsers(json=bool(self["json"]))
+
+
+class AddUser(PasswordCommand, GroupOptions):
+    """``user add``."""
+
+    name = "user add"
+    arguments = "[--admin] [--network ID]... [--device-type ID]... [--random | --password-file FILE] LOGIN"
+    summary = "create a user"
+    longdesc = "Creates a user. Without --device-type they can use all device types."
+    optFlags = [["admin", None, "make them an administrator"]]
+
+    def opt_network(self, text: str) -> None:
+        """a network that they can use; can be given several times"""
+        self.add_id("networks", text)
+
+    def opt_device_type(self, text: str) -> None:
+        """a device type that they can use; can be given several times"""
+        self.add_id("device_types", text)
+
+    def request(self) -> users.AddUser:
+        return users.AddUser(
+            login=self["login"],
+            password=self.read_password(),
+            random=bool(self["random"]),
+            admin=bool(self["admin"]),
+            networks=self.get("networks", []),
+            device_types=self.get("device_types"),
+        )
+
+
+class SetPassword(PasswordCommand):
+    """``user passwd``."""
+
+    name = "user passwd"
+    arguments = "[--random | --password-file FILE] LOGIN"
+    summary = "set a new password for a user"
+    longdesc = "Sets a new password for a user. All their tokens end."
+
+    def request(self) -> users.SetPassword:
+        return users.SetPassword(login=self["login"], password=self.read_password(), random=bool(self["random"]))
+
+
+class DisableUser(ServerCommand, LoginCommand):
+    """``user disable``."""
+
+    name = "user disable"
+    arguments = "[--force] LOGIN"
+    summary = "forbid a user to log in"
+    longdesc = "Forbids a user to log in. All their tokens end."
+    optFlags = [FORCE]
+
+    def request(self) -> users.DisableUser:
+        return users.DisableUser(login=self["login"], force=bool(self["force"]))
+
+
+class EnableUser(ServerCommand, LoginCommand):
+    """``user enable``."""
+
+    name = "user enable"
+    arguments = "LOGIN"
+    summary = "permit a user to log in again"
+    longdesc = "Permits a user to log in again, with their password."
+
+    def request(self) -> users.EnableUser:
+        return users.EnableUser(login=self["login"])
+
+
+class SetRole(ServerCommand):
+    """``user role``."""
+
+    name = "user role"
+    arguments = "[--force] LOGIN admin|client"
+    summary = "make a user an administrator or a client"
+    longdesc = "Makes a user an administrator or a client. All their tokens end."
+    optFlags = [FORCE]
+
+    def parseArgs(self, *arguments: str) -> None:
+        if len(arguments) != 2 or arguments[1] not in ("admin", "client"):
+            raise usage.UsageError(f"a LOGIN and a role are needed: {self.synopsis()}")
+        self["login"], self["role"] = arguments
+
+    def request(self) -> users.SetRole:
+        return users.SetRole(login=self["login"], role=self["role"], force=bool(self["force"]))
+
+
+class DeleteUser(ServerCommand, LoginCommand):
+    """``user delete``."""
+
+    name = "user delete"
+    arguments = "[--yes] [--force] LOGIN"
+    summary = "delete a user"
+    longdesc = "Deletes a user. Without --yes it asks first."
+    optFlags = [["yes", None, "do not ask"], FORCE]
+
+    def request(self) -> users.DeleteUser:
+        if not self["yes"]:
+            confirm_deletion(self["login"])
+        return users.DeleteUser(login=self["login"], force=bool(self["force"]))
+
+
+class UserCommands(CommandGroup):
+    """``devicehive user``."""
+
+    name = "user"
+    subCommands = subcommands(ListUsers, AddUser, SetPassword, DisableUser, EnableUser, SetRole, DeleteUser)
+    summary = f"manage users: {', '.join(str(word) for word, *_ in subCommands)}"
+    longdesc = (
+        "Manages the users in the configured storage. If a server runs, it executes the command. If none runs, the command opens the data "
+        "itself; as root it works as their owner."
     )
-
-
-def _create(told, _):
-    return tokens.CreateToken(
-        login=told["login"],
-        refresh=bool(told["refresh"]),
-        expires=told["expires"],
-        device=told["device"],
-        label=told["label"],
-        actions=told.get("actions", []),
-        networks=told.get("networks"),
-        device_types=told.get("device_types"),
-    )
-
-
-_MAKERS = {
-    "user list": lambda told, _: users.ListUsers(json=bool(told["json"])),
-    "user add": _add,
-    "user passwd": lambda told, password: users.SetPassword(login=told["login"], password=password, random=bool(told["random"])),
-    "user disable": lambda told, _: users.Disable(login=told["login"], force=bool(told["force"])),
-    "user enable": lambda told, _: users.Enable(login=told["login"]),
-    "user role": lambda told, _: users.SetRole(login=told["login"], role=told["role"], force=bool(told["force"])),
-    "user delete": lambda told, _: users.Delete(login=told["login"], force=bool(told["force"])),
-    "token create": _create,
-    "token list": lambda told, _: tokens.ListTokens(device=told["device"], json=bool(told["json"])),
-    "token revoke": lambda told, _: tokens.RevokeTokens(login=told["login"], id=told["id"]),
-    "token show": lambda _, token: tokens.ShowToken(token=token),
-}

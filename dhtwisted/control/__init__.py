@@ -1,5 +1,6 @@
-"""Commands of the shell, and the socket by which a running server does them (docs/operation-users.md).
+"""Commands of the shell as the server executes them, and the control socket through which it receives them (docs/operation-users.md).
 
-A command is one class: what it is told, and ``run``. The shell connects to the server that has the data (:mod:`.client`), which runs the
-command on what it has open (:mod:`.server`). Without a server, the same class runs on storages that the shell opens itself (:mod:`.shell`).
+A command is one class with its parameters as fields and ``run``. The shell sends it to the server that has the data
+(:mod:`dhtwisted.control.server`). If no server runs, the shell opens the data itself and calls the same ``run``
+(:mod:`dhtwisted.cli.execution`).
 """

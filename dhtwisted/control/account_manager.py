@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from dhtwisted.config.settings import Settings
 from dhtwisted.core.access import CLIENT_PERMISSIONS, PERMISSIONS_BY_NAME, Permission
 from dhtwisted.core.accounts import audited_rights, change_user, delete_user, login_claims, new_user
-from dhtwisted.core.device_tokens import bind_claims, new_record, require_device
+from dhtwisted.core.device_tokens import AnyEntities, bind_claims, new_record, require_device
 from dhtwisted.core.rules import (
     DEVICE_ID_RULE,
     LOGIN_RULE,
@@ -22,7 +22,7 @@ from dhtwisted.core.rules import (
     checked_login,
 )
 from dhtwisted.errors import AccountError, ApiError, DeviceTokensUnsupported, Duplicate
-from dhtwisted.interfaces import IAuthProvider, IEntityStorage
+from dhtwisted.interfaces import IAuthProvider
 from dhtwisted.model import (
     ACTIVE,
     ADMINISTRATOR,
@@ -52,7 +52,7 @@ class AccountManager:
     :ivar audited: what the audit log must say about the rights that were given, and to whom.
     """
 
-    def __init__(self, entities: IEntityStorage, auth: IAuthProvider, now: int, settings: Settings) -> None:
+    def __init__(self, entities: AnyEntities, auth: IAuthProvider, now: int, settings: Settings) -> None:
         self._entities = entities
         self._auth = auth
         self._now = now

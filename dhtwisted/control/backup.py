@@ -1,10 +1,14 @@
-"""``devicehive backup``: what it does. The copies go through the output, in parts, so that the shell writes them with its own rights."""
+"""What ``devicehive backup`` does. The copies go to the output in parts, so that the shell writes the files with its own rights."""
+
+from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
-from dhtwisted.control.commands import Command
-from dhtwisted.control.export import told
+from dhtwisted.control.command import Command, CommandOutput, Context
+from dhtwisted.control.export import format_counts
 from dhtwisted.errors import CommandError, StorageDamaged
 from dhtwisted.interfaces import IBackedUpStorage
 from dhtwisted.providers.jwt.signing_key import path_beside
@@ -13,14 +17,13 @@ STORAGE, MESSAGES, KEY = "storage", "messages", "key"
 SUFFIXES = {STORAGE: "", MESSAGES: ".messages", KEY: ".secret"}
 """Part -> what follows the name of the file."""
 
-_INSTEAD = {
-    "memory": "what is in memory ends with its server; devicehive export writes it to a file",
+_ALTERNATIVES = {
+    "memory": "whose data end with the server; use devicehive export",
     "postgres": "use pg_dump, see docs/postgres.md",
 }
-_EXPORT = "it makes no copies of itself; devicehive export writes what is in it to a file"
+_OTHER_PROVIDER = "which cannot be copied; use devicehive export"
 
-
-_CURE = (
+_REPAIR = (
     "stop the server, keep a copy of the file and its -wal, and restore a backup, or start once with --accept-loss to go on without that"
 )
 
@@ -28,63 +31,66 @@ _CURE = (
 class Backup(Command, tag="backup"):
     """Copy everything.
 
-    :ivar file: where to, for the operator and the audit log. The shell writes it.
-    :ivar with_key: the signing key too, where it lies beside the data.
+    :ivar file: the name of the first file, for the operator and the audit log. The shell writes the files.
+    :ivar with_key: copy the signing key too, if it is a file beside the data.
     """
 
-    is_recorded = True
-    is_cancelled = True
+    is_audited = True
+    is_cancellable = True
     file: str
     with_key: bool = True
 
-    def about(self):
+    def audit_members(self) -> dict[str, Any]:
         return {"file": self.file}
 
-    async def run(self, context):
+    async def run(self, context: Context) -> str:
         stores = self._stores(context)
         if await context.is_unused():
-            raise CommandError("the storage has no users, so no server has worked on it: name the right one with --storage or --config")
-        counts = Counter()
-        # The messages first: whatever device they are of is in what is copied after them.
+            raise CommandError(
+                "the storage has no users, so no server has started on it; name the right storage with --storage or --config"
+            )
+        counts: Counter[str] = Counter()
+        # Messages first: so the later copy of the entities has all devices to which they belong.
         for part, storage in stores:
-            # Each of them has all kinds, with zero for those that are kept elsewhere.
+            # Each counts all kinds, with zero for those that are kept elsewhere.
             counts.update(await self._back_up(storage, partial(_write, context.output, part)))
         key = self._key(context)
         if key is not None:
             await context.output.write(key, KEY)
         files = ", ".join(f"{self.file}{SUFFIXES[part]}" for part, _ in reversed(stores))
-        return f"Copied to {files}: {told(counts)}, checked. {self._about_key(context, key)}"
+        return f"Copied to {files}: {format_counts(counts)}, checked. {self._about_key(context, key)}"
 
-    async def _back_up(self, storage, write):
+    async def _back_up(self, storage: IBackedUpStorage, write: Callable[[bytes], Awaitable[None]]) -> Mapping[str, int]:
         try:
             return await storage.back_up(write)
         except StorageDamaged as error:
             if not error.lasts:
                 raise
-            raise CommandError(f"{error}; {_CURE}") from error
+            raise CommandError(f"{error}; {_REPAIR}") from error
 
-    def _stores(self, context):
-        settings, stores = context.settings.storage, [(STORAGE, context.storage, "storage", context.settings.storage.provider)]
+    def _stores(self, context: Context) -> list[tuple[str, IBackedUpStorage]]:
+        settings = context.settings.storage
+        stores: list[tuple[str, Any, str, str]] = [(STORAGE, context.storage, "storage", settings.provider)]
         if context.messages is not context.storage:
             stores.insert(0, (MESSAGES, context.messages, "storage of messages", settings.messages))
         for _, storage, role, specification in stores:
             if not IBackedUpStorage.providedBy(storage):
                 name = specification.partition(":")[0]
-                raise CommandError(f"the {role} is {name}:, {_INSTEAD.get(name, _EXPORT)}")
+                raise CommandError(f"the {role} is {name}:, {_ALTERNATIVES.get(name, _OTHER_PROVIDER)}")
         return [(part, storage) for part, storage, *_ in stores]
 
-    def _key(self, context):
-        """The signing key, where the server has made it."""
+    def _key(self, context: Context) -> bytes | None:
+        """The signing key, if the server has created it."""
         path = path_beside(context.settings.auth, context.storage)
         return path.read_bytes() if self.with_key and path is not None and path.exists() else None
 
-    def _about_key(self, context, key):
+    def _about_key(self, context: Context, key: bytes | None) -> str:
         if key is not None:
             return f"The signing key is in {self.file}{SUFFIXES[KEY]}."
         if path_beside(context.settings.auth, context.storage) is None:
-            return "The signing key is not in it: keep what auth.secret_file, the environment or systemd's credential gives."
+            return "The signing key is not in it: also keep a copy of auth.secret_file, of the environment or of systemd's credential."
         return "The signing key is not in it."
 
 
-async def _write(output, part, data):
+async def _write(output: CommandOutput, part: str, data: bytes) -> None:
     await output.write(data, part)

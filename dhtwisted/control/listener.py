@@ -1,28 +1,35 @@
-"""Accepts the connections of a socket that is open already."""
+"""Accepts the connections of a socket that is already open."""
+
+from __future__ import annotations
 
 import errno
+import socket
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 
 ACCEPT_PAUSE = 1.0
-"""Seconds until callers are accepted again, when there was no file left for one."""
+"""Seconds to wait after the process had no file descriptor left for a caller."""
 
 
 class Listener(FileDescriptor):
-    """Accepts connections. Twisted's own port would set the mode of the file, and delete it, by its name alone.
+    """Accepts connections. Twisted's port would change the mode of the file, and delete it, by its name: it could be another server's.
 
-    :param accept: called with each ``socket``, which is closed after that.
+    :param accept: called with each connection, which is closed afterwards.
     """
 
-    def __init__(self, reactor, listener, accept):
+    reactor: Any
+
+    def __init__(self, reactor: Any, listener: socket.socket, accept: Callable[[socket.socket], None]) -> None:
         super().__init__(reactor)
         self._listener, self._accept = listener, accept
         self._retry = None
 
-    def fileno(self):
+    def fileno(self) -> int:
         return self._listener.fileno()
 
-    def doRead(self):
+    def doRead(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -30,7 +37,7 @@ class Listener(FileDescriptor):
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 raise
-            # Who waits there would make this be called for ever.
+            # The waiting caller would make the reactor call this again and again.
             self.stopReading()
             self._retry = self.reactor.callLater(ACCEPT_PAUSE, self.startReading)
             return
@@ -38,8 +45,8 @@ class Listener(FileDescriptor):
             connection.setblocking(False)
             self._accept(connection)
 
-    def close(self):
-        """Accept nobody any more."""
+    def close(self) -> None:
+        """Stop accepting."""
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         self.stopReading()

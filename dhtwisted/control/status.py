@@ -1,32 +1,39 @@
-"""``devicehive status``: how a running server is, as it says itself."""
+"""What ``devicehive status`` does."""
+
+from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import Field, fields
+from typing import Any
 
 from dhtwisted.config.kinds import Hidden
-from dhtwisted.control.commands import Command
+from dhtwisted.config.settings import Settings
+from dhtwisted.control.command import Command, Context
+from dhtwisted.errors import CommandError
 from dhtwisted.logs.masking import MASK, mask
 
 
 class Status(Command, tag="status"):
-    """Write the state of the server as one object of JSON."""
+    """Write the state of the running server as one JSON object."""
 
     needs_server = True
 
-    async def run(self, context):
-        await context.say(f"{json.dumps(await context.status())}\n")
+    async def run(self, context: Context) -> None:
+        if context.status is None:
+            raise CommandError("no server runs here")
+        await context.write_text(f"{json.dumps(await context.status())}\n")
 
 
-def shown(settings):
-    """A configuration that may be shown: section -> option -> value, what may be a secret masked."""
-    return {section.name: _shown_section(getattr(settings, section.name)) for section in fields(settings)}
+def masked_settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The configuration as section -> option -> value, with what may be a secret masked."""
+    return {section.name: _masked_section(getattr(settings, section.name)) for section in fields(settings)}
 
 
-def _shown_section(section):
-    return {option.name: _shown_value(option, getattr(section, option.name)) for option in fields(section)}
+def _masked_section(section: Any) -> dict[str, Any]:
+    return {option.name: _masked_value(option, getattr(section, option.name)) for option in fields(section)}
 
 
-def _shown_value(option, value):
+def _masked_value(option: Field[Any], value: Any) -> Any:
     if isinstance(option.metadata["kind"], Hidden):
         return MASK if value else ""
     return mask(value) if isinstance(value, str) else value

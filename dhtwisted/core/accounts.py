@@ -7,8 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from dhtwisted.core.access import CLIENT_PERMISSIONS, EVERYTHING, Permission
-from dhtwisted.core.device_tokens import delete_records, records_of_user
-from dhtwisted.interfaces import IEntityStorage
+from dhtwisted.core.device_tokens import AnyEntities, delete_records, records_of_user
 from dhtwisted.logs.audit import LONGEST
 from dhtwisted.model import ADMINISTRATOR, Claims, Raised, User, fold_login
 from dhtwisted.wire.timestamps import format_timestamp
@@ -30,10 +29,9 @@ def new_user(settings: Any, now: int, login: str, password_record: str, role: in
     return User(login=login, login_key=fold_login(login), password=password_record, role=role, valid_from=valid_from, **fields)
 
 
-async def change_user(entities: IEntityStorage, user: User, changes: dict[str, Any]) -> User:
+async def change_user(entities: AnyEntities, user: User, changes: dict[str, Any]) -> User:
     """Change a user. If the change ends their tokens, delete the records of the tokens that have ended.
 
-    :param entities: the server's entities, or a storage.
     :param changes: as ``IEntityStorage.update`` takes them. A change that ends tokens has :class:`~dhtwisted.model.Raised` as
         ``valid_from``.
     :returns: the user after the change.
@@ -51,10 +49,9 @@ async def change_user(entities: IEntityStorage, user: User, changes: dict[str, A
     return after
 
 
-async def delete_user(entities: IEntityStorage, user: User) -> bool:
+async def delete_user(entities: AnyEntities, user: User) -> bool:
     """Delete a user, and the records of their tokens.
 
-    :param entities: the server's entities, or a storage.
     :returns: whether the user was there.
     """
     found = await entities.delete(User, user.id)

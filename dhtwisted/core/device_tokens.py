@@ -12,9 +12,13 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.core.access import DEVICE_PERMISSIONS, Permission
+from dhtwisted.core.entity_cache import Entities
 from dhtwisted.errors import DeviceTokensUnsupported, InvalidCredentials
 from dhtwisted.interfaces import IAuthProvider, IEntityStorage
 from dhtwisted.model import Claims, DeviceToken, EntityQuery
+
+AnyEntities = Entities | IEntityStorage
+"""Where entities are changed: in the server's cache, so that clients notice at once, or in a storage without a server."""
 
 DELETED_AT_ONCE = 100
 LARGEST_TOKEN_ID = 2**53 - 1
@@ -52,10 +56,9 @@ def carries_device(auth: IAuthProvider, token: str, claims: Claims) -> bool:
     return (found.device_id, found.token_id) == (claims.device_id, claims.token_id)
 
 
-async def require_device(entities: IEntityStorage, auth: IAuthProvider, claims: Claims, tokens: Sequence[str]) -> None:
+async def require_device(entities: AnyEntities, auth: IAuthProvider, claims: Claims, tokens: Sequence[str]) -> None:
     """Check that new tokens carry their device. If one does not, delete their record.
 
-    :param entities: the server's entities, or a storage.
     :raises DeviceTokensUnsupported: the auth provider does not support such tokens.
     """
     if not all(carries_device(auth, token, claims) for token in tokens):
@@ -63,19 +66,13 @@ async def require_device(entities: IEntityStorage, auth: IAuthProvider, claims: 
         raise DeviceTokensUnsupported()
 
 
-async def records_of_user(entities: IEntityStorage, user_id: int) -> list[DeviceToken]:
-    """Find the records of a user's tokens.
-
-    :param entities: the server's entities, or a storage.
-    """
+async def records_of_user(entities: AnyEntities, user_id: int) -> list[DeviceToken]:
+    """Find the records of a user's tokens."""
     return await entities.find(DeviceToken, EntityQuery(equal={"user_id": user_id}))
 
 
-async def delete_records(entities: IEntityStorage, records: Sequence[DeviceToken]) -> None:
-    """Delete records. Many are deleted at the same time: a storage commits them together.
-
-    :param entities: the server's entities, or a storage.
-    """
+async def delete_records(entities: AnyEntities, records: Sequence[DeviceToken]) -> None:
+    """Delete records. Many are deleted at the same time: a storage commits them together."""
     for start in range(0, len(records), DELETED_AT_ONCE):
         portion = records[start : start + DELETED_AT_ONCE]
         await gatherResults([Deferred.fromCoroutine(entities.delete(DeviceToken, record.id)) for record in portion], consumeErrors=True)

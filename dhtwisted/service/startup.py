@@ -104,7 +104,7 @@ class Startup:
 
     async def state(self) -> dict[str, Any]:
         """The state of the started server for ``devicehive status`` and the doctor, as JSON values."""
-        from dhtwisted.control.status import shown
+        from dhtwisted.control.status import masked_settings
 
         assert self.monitor is not None and self._factory is not None
         parts = await self.monitor.readiness()
@@ -119,7 +119,7 @@ class Startup:
             "problems": self.monitor.problems(),
             "durability": self._durability,
             "connections": self._factory.open_connections,
-            "settings": shown(self._reloading.settings),
+            "settings": masked_settings(self._reloading.settings),
         }
 
     def _open_logs(self) -> None:
@@ -215,8 +215,8 @@ class Startup:
         If it cannot be opened, the start fails only when ``server.control_socket`` is set. The socket beside the data is a convenience,
         and clients are served without it.
         """
-        from dhtwisted.control.place import socket_path
         from dhtwisted.control.server import ControlServer
+        from dhtwisted.control.socket_file import socket_path
 
         path = socket_path(self._settings, storage.state_directory)
         if path is None:

@@ -8,10 +8,10 @@ import pytest
 
 from dhtwisted import __version__
 from dhtwisted.cli import control_client as client
-from dhtwisted.cli.sinks import Gathered
+from dhtwisted.cli.output import CapturedOutput
 from dhtwisted.config.settings import ServerSettings, Settings, StorageSettings
-from dhtwisted.control.place import listen_at
 from dhtwisted.control.protocol import Greeting, Reply, data_id, encode_line
+from dhtwisted.control.socket_file import listen_at
 from dhtwisted.control.users import ListUsers
 from dhtwisted.errors import CommandError
 from tests.support.waiting import wait_until
@@ -60,10 +60,10 @@ def greeting(settings, **changes):
     return encode_line(Greeting(**{"version": 1, "program": __version__, "storage": data_id(settings)} | changes))
 
 
-def perform(settings):
-    sink, objects = Gathered(), []
+def list_users(settings):
+    output, objects = CapturedOutput(), []
     with client.connect(settings) as connection:
-        return connection.perform(ListUsers(), sink, objects.append), sink.data, objects
+        return connection.execute(ListUsers(), output, objects.append), output.data, objects
 
 
 def test_output_progress_and_the_end(serve, settings):
@@ -75,7 +75,7 @@ def test_output_progress_and_the_end(serve, settings):
         encode_line(Reply(output=1)) + b"x",
         encode_line(Reply(done=True, line="Done.")),
     )
-    assert perform(settings) == ("Done.", b"line\nx", [7])
+    assert list_users(settings) == ("Done.", b"line\nx", [7])
     wait_until(lambda: heard, "the command has come")
     assert json.loads(heard[0]) == {"command": "user list", "json": False}
 
@@ -93,8 +93,8 @@ def test_nobody_and_a_server_with_other_data(serve, settings, tmp_path):
         ([encode_line(Reply(error="no"))], "no"),
         ([b"SSH-2.0-OpenSSH\n"], "no server of this version"),
         ([b"\xff\n"], "no server of this version"),
-        ([b"x" * 100_000], "the server has ended"),
-        ([], "the server has ended"),
+        ([b"x" * 100_000], "the server ended"),
+        ([], "the server ended"),
     ],
 )
 def test_who_does_not_greet(serve, settings, said, words):
@@ -105,7 +105,7 @@ def test_who_does_not_greet(serve, settings, said, words):
 
 def test_another_version(serve, settings):
     serve(greeting(settings, version=2, program="9.0"))
-    with pytest.raises(CommandError, match="of version 9.0, which this program cannot talk to: restart it"):
+    with pytest.raises(CommandError, match="has version 9.0, which this program cannot talk to: restart the server"):
         client.connect(settings)
 
 
@@ -113,28 +113,28 @@ def test_another_version(serve, settings):
     ("said", "words"),
     [
         ([encode_line(Reply(error="there is no user"))], "there is no user"),
-        ([encode_line(Reply(output=100)) + b"cut"], "the server has ended"),
+        ([encode_line(Reply(output=100)) + b"cut"], "the server ended"),
         ([b"[]\n"], "no server of this version"),
-        ([], "the server has ended"),
+        ([], "the server ended"),
     ],
 )
 def test_what_can_go_wrong_later(serve, settings, said, words):
     serve(greeting(settings), *said)
     with pytest.raises(CommandError, match=words):
-        perform(settings)
+        list_users(settings)
 
 
 def test_one_that_says_nothing(serve, settings, monkeypatch):
     monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
     serve(hangs=True)
-    with pytest.raises(CommandError, match="has not answered for 0 seconds; look into its log"):
+    with pytest.raises(CommandError, match="has not answered for 0 seconds; read its log"):
         client.connect(settings)
 
 
 def test_what_is_no_text_is_not_sent(serve, settings):
     serve(greeting(settings), hangs=True)
-    with client.connect(settings) as connection, pytest.raises(CommandError, match="no text in UTF-8"):
-        connection.perform(_Odd(), Gathered())
+    with client.connect(settings) as connection, pytest.raises(CommandError, match="not text in UTF-8"):
+        connection.execute(_Odd(), CapturedOutput())
 
 
 class _Odd(ListUsers, tag="odd"):

@@ -5,9 +5,9 @@ import io
 import pytest
 from twisted.python.usage import UsageError
 
-from dhtwisted.cli.prompts import given_to
-from dhtwisted.cli.user_options import TokenOptions, UserOptions
-from dhtwisted.control.tokens import expiry
+from dhtwisted.cli.tokens import TokenCommands
+from dhtwisted.cli.users import UserCommands
+from dhtwisted.control.tokens import parse_expiry
 from dhtwisted.errors import AccountError
 
 NOW = 1_800_000_000_000
@@ -36,39 +36,39 @@ def hand_in(monkeypatch):
     ],
 )
 def test_when_a_token_ends(text, expires):
-    assert expiry(text, NOW, 90) == expires
+    assert parse_expiry(text, NOW, 90) == expires
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("soon", "neither a duration"), ("2020-01-01", "is past"), ("30", "is past"), ("-1h", "neither")]
+    ("text", "words"), [("soon", "neither a duration"), ("2020-01-01", "is in the past"), ("30", "is in the past"), ("-1h", "neither")]
 )
 def test_what_is_no_end_of_a_token(text, words):
     with pytest.raises(AccountError, match=words):
-        expiry(text, NOW, 90)
+        parse_expiry(text, NOW, 90)
 
 
 @pytest.mark.parametrize("given", [b"a-new-password\n", b"a-new-password\r\nmore\n", b"a-new-password", b"\xef\xbb\xbfa-new-password\r\n"])
 def test_a_password_is_the_first_line_without_its_end(hand_in, given):
     hand_in(given)
-    assert given_to("user passwd", parsed(UserOptions, "passwd", "--password-file", "-", "anna")) == "a-new-password"
+    assert parsed(UserCommands, "passwd", "--password-file", "-", "anna").request().password == "a-new-password"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_a_password_in_utf_16_is_named(hand_in, encoding):
     hand_in("a-new-password\r\n".encode(encoding))
     with pytest.raises(AccountError, match="the password is in UTF-16"):
-        given_to("user passwd", parsed(UserOptions, "passwd", "--password-file", "-", "anna"))
+        parsed(UserCommands, "passwd", "--password-file", "-", "anna").request()
 
 
 def test_a_token_without_the_mark_of_an_editor(hand_in):
     hand_in(b"\xef\xbb\xbfeyJ.a.b\r\n")
-    assert given_to("token show", parsed(TokenOptions, "show")) == "eyJ.a.b"
+    assert parsed(TokenCommands, "show").request().token == "eyJ.a.b"
 
 
 def test_a_password_of_a_file_keeps_its_spaces(tmp_path):
     path = tmp_path / "password"
     path.write_text(" größer \n")
-    assert given_to("user add", parsed(UserOptions, "add", "anna", "--password-file", str(path))) == " größer "
+    assert parsed(UserCommands, "add", "anna", "--password-file", str(path)).request().password == " größer "
 
 
 @pytest.mark.parametrize(
@@ -76,42 +76,42 @@ def test_a_password_of_a_file_keeps_its_spaces(tmp_path):
     [
         (("passwd", "anna", "--password-file", "-"), "not text in UTF-8"),
         (("passwd", "anna"), "no terminal"),
-        (("delete", "anna"), "say --yes"),
+        (("delete", "anna"), "add --yes"),
     ],
 )
 def test_what_a_pipe_cannot_give(hand_in, arguments, words):
     hand_in(b"secret-\xff\xfe\n")
     with pytest.raises(AccountError, match=words) as caught:
-        given_to(f"user {arguments[0]}", parsed(UserOptions, *arguments))
+        parsed(UserCommands, *arguments).request()
     assert "secret" not in str(caught.value)
 
 
 def test_random_passwords_differ():
-    command = parsed(UserOptions, "passwd", "--random", "anna")
-    assert given_to("user passwd", command) != given_to("user passwd", command)
+    command = parsed(UserCommands, "passwd", "--random", "anna")
+    assert command.request().password != command.request().password
 
 
 @pytest.mark.parametrize(
     "arguments", [("--admin", "--network", "1", "--network=2", "anna"), ("anna", "--network", "1", "--admin", "--network=2")]
 )
 def test_options_stand_before_a_login_or_behind_it(arguments):
-    command = parsed(UserOptions, "add", *arguments)
+    command = parsed(UserCommands, "add", *arguments)
     assert (command["login"], command["admin"], command["networks"]) == ("anna", 1, [1, 2])
 
 
 def test_a_login_may_look_like_an_option():
-    assert parsed(UserOptions, "enable", "--", "--yes")["login"] == "--yes"
+    assert parsed(UserCommands, "enable", "--", "--yes")["login"] == "--yes"
 
 
 @pytest.mark.parametrize(
     ("kind", "arguments", "words"),
     [
-        (UserOptions, ("add", "--random", "--password-file", "-", "anna"), "either --random or"),
-        (UserOptions, ("add", "anna", "--network", "x"), "'x' is no id"),
-        (TokenOptions, ("create", "anna", "--network", "-1"), "'-1' is no id"),
-        (TokenOptions, ("create", "anna", "--device-type", "9" * 19), "is no id"),
-        (TokenOptions, ("create", "anna", "--nonsense"), "--nonsense not recognized"),
-        (UserOptions, ("passwd", "anna", "the-password"), "one LOGIN is needed"),
+        (UserCommands, ("add", "--random", "--password-file", "-", "anna"), "either --random or"),
+        (UserCommands, ("add", "anna", "--network", "x"), "'x' is no id"),
+        (TokenCommands, ("create", "anna", "--network", "-1"), "'-1' is no id"),
+        (TokenCommands, ("create", "anna", "--device-type", "9" * 19), "is no id"),
+        (TokenCommands, ("create", "anna", "--nonsense"), "--nonsense not recognized"),
+        (UserCommands, ("passwd", "anna", "the-password"), "one LOGIN is needed"),
     ],
 )
 def test_mistakes_on_the_command_line(kind, arguments, words):

@@ -137,13 +137,13 @@ def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     assert "line 1 is not that of an export" in refusal(devicehive(tmp_path, "two", "import", "one.sqlite"))
     assert not (tmp_path / "two.sqlite").exists(), "a storage is not touched before there is something to import"
     done = run(tmp_path, "--storage", "file:two.sqlite", "--messages", "memory:", "import", "a.jsonl")
-    assert "would forget everything" in done.stderr
+    assert "would lose all data" in done.stderr
     (tmp_path / "bad.jsonl").write_bytes((tmp_path / "a.jsonl").read_bytes().replace(b'"red"', b"7"))
     line = refusal(devicehive(tmp_path, "three", "import", "bad.jsonl"))
     assert "line 7 is not as it should be: Expected `str`, got `int` - at `$.configuration.value`" in line
     assert not (tmp_path / "three.sqlite").exists(), "all of a file is looked at before any of it is stored"
     piped = devicehive(tmp_path, "two", "import", "-", input=(tmp_path / "bad.jsonl").read_bytes())
-    assert refusal(piped).endswith("if it is damaged, delete that storage and take a good one")
+    assert refusal(piped).endswith("if it is damaged, delete the storage and import a good export")
     done = run(tmp_path, "--storage", "file:two.sqlite")
     assert done.returncode == 1
     assert "Cannot start: the storage holds a part of the export" in done.stdout
@@ -236,7 +236,7 @@ def test_a_signal_ends_it_after_the_present_portion(importing, number):
     importing.send(800, 1400)
     line = importing.end()
     assert importing.process.returncode == 1
-    assert line.startswith("devicehive import: ended by a signal; the storage has a part now: ")
+    assert line.startswith("devicehive import: ended by a signal; the storage now has a part of the data: ")
     assert len(line.splitlines()) == 1
 
 

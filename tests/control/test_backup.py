@@ -9,7 +9,7 @@ import pytest_twisted
 
 from dhtwisted.config.settings import Settings, StorageSettings
 from dhtwisted.control.backup import Backup
-from dhtwisted.control.commands import Context
+from dhtwisted.control.command import Context
 from dhtwisted.errors import CommandError
 from dhtwisted.model import Network, StoredBytes, User
 from dhtwisted.providers.sqlite.storage import FileStorage

@@ -107,9 +107,9 @@ def test_what_to_do_where_there_is_no_copy(start, tmp_path, database, journal_si
         (
             (*STORAGE, "--messages", "journal:m"),
             journal,
-            "the storage of messages is journal:, it makes no copies of itself; devicehive export",
+            "the storage of messages is journal:, which cannot be copied; use devicehive export",
         ),
-        (("--storage", "memory:"), postgres, "the storage is memory:, what is in memory ends with its server; devicehive export"),
+        (("--storage", "memory:"), postgres, "the storage is memory:, whose data end with the server; use devicehive export"),
     ]
     for storage, environment, words in cases:
         server = start(*storage, **environment)
@@ -125,7 +125,7 @@ def test_what_to_do_where_there_is_no_copy(start, tmp_path, database, journal_si
 def test_a_key_that_is_given_stays_where_it_is(start, shell, tmp_path):
     given = {"DHTWISTED_AUTH_SECRET": "s" * 40}
     start(*STORAGE, **given)
-    assert "The signing key is not in it: keep what auth.secret_file" in shell("backup", "copy").stderr
+    assert "The signing key is not in it: also keep a copy of auth.secret_file" in shell("backup", "copy").stderr
     assert modes(tmp_path) == {"copy": 0o600}
 
 

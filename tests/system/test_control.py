@@ -270,11 +270,9 @@ def test_another_account_is_refused_also_where_the_file_would_let_it_in(seen):
 AS_NOBODY = f"""
 import os
 from twisted.internet import reactor
-from dhtwisted.cli import users as account_commands
 from dhtwisted.providers.jwt import auth
 from dhtwisted.cli import main as command_line
 from dhtwisted.providers import lookup as providers
-from dhtwisted.cli import transfer as transfer_commands
 from dhtwisted.providers.sqlite import storage as file
 providers.declarations()
 os.setgroups([])
@@ -452,7 +450,7 @@ def test_a_server_that_dies_is_told_of(much, tmp_path):
         shell.stdout.read(1)
         server.kill()
         shell.stdout.read()
-        assert b"the server has ended before it said what came of it" in shell.stderr.read()
+        assert b"the server ended before it reported the result" in shell.stderr.read()
     assert shell.returncode == 1
 
 

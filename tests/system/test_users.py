@@ -83,7 +83,7 @@ def test_a_token_for_one_device_is_listed_and_revoked_by_its_id(start, shell):
     done(shell("token", "revoke", "--id", str(record["id"])))
     assert "it was revoked" in shell("token", "show", given=lost).stderr
     done(shell("token", "show", given=kept))
-    assert "no token of a device" in failed(shell("token", "revoke", "--id", str(record["id"])))
+    assert "no device token" in failed(shell("token", "revoke", "--id", str(record["id"])))
     server = start(*STORAGE)
     with pytest.raises(Refused, match="401"):
         Client(server.url()).call("authenticate", token=lost)
@@ -147,16 +147,16 @@ def used(tmp_path_factory):
         (("user", "role", "dhadmin", "chief"), "a LOGIN and a role"),
         (("user", "disable", "nobody"), "no user 'nobody'"),
         (("token", "create", "--expires", "soon", "dhadmin"), "neither a duration"),
-        (("token", "create", "--expires", "2020-01-01", "dhadmin"), "is past"),
+        (("token", "create", "--expires", "2020-01-01", "dhadmin"), "is in the past"),
         (("token", "create", "--network", "-1", "dhadmin"), "no id"),
         (("user", "add", "--random", "--password-file", "-", "anna"), "either --random or"),
-        (("token", "show"), "no token"),
+        (("token", "show"), "not a token"),
         (("token", "revoke"), "either a LOGIN or an ID"),
         (("token", "revoke", "--id", "x"), "'x' is no id"),
-        (("user", "list", "--config", "x"), "it stands before: devicehive [--config FILE]"),
-        (("doctor", "--config", "x"), "it stands before: devicehive [--config FILE]"),
+        (("user", "list", "--config", "x"), "it must be before the command: devicehive [--config FILE]"),
+        (("doctor", "--config", "x"), "it must be before the command: devicehive [--config FILE]"),
         (("token", "create", "--expires", "5", "dhadmin"), "a duration has a unit"),
-        (("token", "create", "--device", "a b", "dhadmin"), "1 to 48 letters"),
+        (("token", "create", "--device", "a b", "dhadmin"), "1 to 48 ASCII letters"),
     ],
 )
 def test_mistakes_are_told_in_one_line(used, tmp_path, shell, arguments, words):
@@ -168,5 +168,5 @@ def test_a_storage_without_users_and_one_in_memory(shell, tmp_path):
     assert "hive.sqlite: start a server first" in failed(shell("user", "list"))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "hive.sqlite").touch()
-    assert "start it first" in failed(shell("user", "list"))
+    assert "start one first" in failed(shell("user", "list"))
     assert "use the API" in failed(shell("user", "list", storage=("--storage", "memory:")))

@@ -73,7 +73,7 @@ def test_a_password_is_asked_for_twice_and_not_shown(start, on_terminal):
         ([(FIRST, b"\x03")], "ended by a signal"),
         ([(FIRST, b"\x04")], "no answer"),
         ([(FIRST, b"one-password\n"), (SECOND, b"\x03")], "ended by a signal"),
-        ([(FIRST, b"one-password\n"), (SECOND, b"two-password\n")], "two passwords"),
+        ([(FIRST, b"one-password\n"), (SECOND, b"two-password\n")], "the two passwords are different"),
     ],
 )
 def test_who_gives_no_password_changes_nothing(start, on_terminal, answers, words):

@@ -12,7 +12,7 @@ from dhtwisted.errors import ConfigurationError
 def run(options):
     """Examine, write a line for each finding, and end the process: with status 1 if anything is wrong, else 0.
 
-    :param options: a parsed :class:`~dhtwisted.tap.Options`.
+    :param options: a parsed :class:`~dhtwisted.cli.options.CommandLine`.
     """
     findings = examine(options.read_configuration, options["config"])
     for finding in findings:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from dhtwisted.cli.control_client import server_status
 from dhtwisted.cli.doctor.findings import ok, warning, wrong
 from dhtwisted.config.kinds import Hidden
-from dhtwisted.control.status import shown
+from dhtwisted.control.status import masked_settings
 from dhtwisted.errors import CommandError, ConfigurationError
 
 
@@ -39,7 +39,7 @@ def _check_readiness(state):
 
 def _check_settings(settings, state):
     """Compare what holds in the server with what is configured. What is hidden cannot be compared."""
-    configured, found = json.loads(json.dumps(shown(settings))), []
+    configured, found = json.loads(json.dumps(masked_settings(settings))), []
     for section in fields(settings):
         for option in fields(getattr(settings, section.name)):
             held = state["settings"].get(section.name, {}).get(option.name)
