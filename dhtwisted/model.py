@@ -398,6 +398,11 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
         return (time, message.id) if self.sort == "timestamp" else (getattr(message, self.sort), time, message.id)
 
 
+def json_size(value: bytes | None) -> int:
+    """Bytes of a JSON value of an entity or a message; 0 for none."""
+    return 0 if value is None else len(value)
+
+
 def payload_size(message: Message) -> int:
     """Bytes of what a client may make as large as it likes."""
     size = len(message.parameters or b"")

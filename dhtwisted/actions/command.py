@@ -16,12 +16,12 @@ from dhtwisted.actions.lookups import (
     writable_device,
 )
 from dhtwisted.actions.table import Route, action
+from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
-from dhtwisted.core.coroutines import after
+from dhtwisted.core.event_kinds import COMMAND_INSERTED
 from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
-from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, Command, Event, payload_size
+from dhtwisted.model import Command
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
 from dhtwisted.wire.members import (
     LIFETIME,
@@ -114,16 +114,10 @@ def _insert(request, device):
         result=payload(new.result, "command.result"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
-    request.server.quotas.store(request, device.id, payload_size(command))
-    stored = request.server.messages.append((command,))
-    subject = request, command
-    return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)
+    return messages.insert(request, COMMAND_INSERTED, command, _reply_insert)
 
 
-def _inserted(subject, _):
-    request, command = subject
-    request.session.remember_command(command.id)
-    request.server.publish((Event(COMMAND_INSERT, command),))
+def _reply_insert(command: Command) -> InsertedCommand:
     return InsertedCommand(
         command=InsertedCommandResource(
             id=command.id,
@@ -236,8 +230,7 @@ def _update(request, device):
     check_text(fields.command.status, "command.status")
     changes = {"status": fields.command.status, "result": payload(fields.command.result, "command.result")}
     changes = {name: value for name, value in changes.items() if value is not None}
-    request.server.quotas.store(request, device.id, len(changes.get("result", b"")))
-    return after(request.server.messages.update_command(device.id, fields.command_id, changes), _updated, request)
+    return messages.update_command(request, device.id, fields.command_id, changes)
 
 
 async def _refuse(request, device):
@@ -246,9 +239,3 @@ async def _refuse(request, device):
     if request.session.conventions.object_first and await request.server.messages.get_message(Command, device.id, command_id) is None:
         raise CommandNotFound(command_id)
     raise MissingCommandChange()
-
-
-def _updated(request, command):
-    if command is None:
-        raise CommandNotFound(request.fields.command_id)
-    request.server.publish((Event(COMMAND_UPDATE, command),))

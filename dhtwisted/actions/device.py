@@ -11,6 +11,7 @@ from dhtwisted.actions.audit import Written
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import accessible_device, entity_query
 from dhtwisted.actions.table import Route, action
+from dhtwisted.core import messages
 from dhtwisted.core.access import Permission, intersect
 from dhtwisted.core.event_kinds import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.core.rules import check_device_name, check_new_device_id, check_text
@@ -25,7 +26,7 @@ from dhtwisted.errors import (
     ObjectChanged,
     Unauthorized,
 )
-from dhtwisted.model import NOTIFICATION_INSERT, Command, Device, DeviceType, EntityQuery, Event, MessageQuery, Network, Notification
+from dhtwisted.model import Command, Device, DeviceType, EntityQuery, MessageQuery, Network, Notification, json_size
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members
 from dhtwisted.wire.members import REQUIRED, ChangedClientData, DeviceId, ExactName, Label, More, NamePattern, Skip, SortOrder, Take
@@ -196,8 +197,8 @@ async def _create(request, device_id, fields):
         owner_id=user_id,
     )
     quotas.check_device_data(data)
-    quotas.store(request, device_id, len(data or b""))
-    async with quotas.keeping(user_id, devices=1, data=len(data or b"")):
+    quotas.store(request, device_id, json_size(data))
+    async with quotas.keeping(user_id, devices=1, data=json_size(data)):
         device = await request.server.entities.insert(device)
     await _check_place(request, device)
     await _announce(request, DEVICE_ADD, DeviceResource.of(device))
@@ -216,20 +217,20 @@ async def _change(request, device, fields):
         changes["device_type_id"] = await _device_type(request, fields.device_type_id)
     if await request.server.entities.has(Device, device.id, changes):
         return
-    leaves_out = "data" not in changes and len(device.data or b"") > LARGE_DATA
-    device = await _update(request, device, changes, 0 if leaves_out else len(changes.get("data", device.data) or b""))
+    leaves_out = "data" not in changes and json_size(device.data) > LARGE_DATA
+    device = await _update(request, device, changes, 0 if leaves_out else json_size(changes.get("data", device.data)))
     await _check_place(request, device)
     await _announce(request, DEVICE_UPDATE, (DatalessDeviceResource if leaves_out else DeviceResource).of(device))
 
 
-async def _update(request, device, changes, told):
-    """Change a device within the quotas of who made it, and of who stores what is told of it.
+async def _update(request, device, changes, announced_size):
+    """Change a device within the quotas of the user who made it, and of the user whose save is announced.
 
-    :param told: bytes of the data that is told.
+    :param announced_size: bytes of ``data`` in the notification.
     """
     quotas, data = request.server.quotas, changes.get("data")
     quotas.check_device_data(data)
-    quotas.store(request, device.id, told)
+    quotas.store(request, device.id, announced_size)
     if "data" not in changes:
         return await request.server.entities.update(Device, device.id, changes)
     async with quotas.changing_data(request, device.owner_id, device, data):
@@ -287,9 +288,9 @@ async def _device_type(request, device_type_id):
 
 
 async def _announce(request, name, device):
-    """Tell subscribers of a device that was saved (section 4.6).
+    """Send the notification of a device that was saved (section 4.6).
 
-    :param device: as it is told.
+    :param device: as clients see it.
     """
     notification = Notification(
         name=name,
@@ -298,8 +299,7 @@ async def _announce(request, name, device):
         device_type_id=device.device_type_id,
         parameters=encode(device),
     )
-    await request.server.messages.append((notification,))
-    request.server.publish((Event(NOTIFICATION_INSERT, notification),))
+    await messages.announce(request, notification)
 
 
 class DeviceDelete(Fields, tag="device/delete"):

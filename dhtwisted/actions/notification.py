@@ -17,9 +17,9 @@ from dhtwisted.actions.lookups import (
     writable_device,
 )
 from dhtwisted.actions.table import Route, action
+from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
-from dhtwisted.core.coroutines import after
-from dhtwisted.core.event_kinds import SERVER_MADE
+from dhtwisted.core.event_kinds import NOTIFICATION_INSERTED, SERVER_MADE
 from dhtwisted.core.rules import check_name
 from dhtwisted.errors import (
     AccessDenied,
@@ -30,8 +30,7 @@ from dhtwisted.errors import (
     ReservedNotification,
     UnseenDeviceNotFound,
 )
-from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import NOTIFICATION_INSERT, Device, Event, Notification, payload_size
+from dhtwisted.model import Device, Notification
 from dhtwisted.wire.fields import ABSENT, Fields, Members, NotificationId, Timestamp
 from dhtwisted.wire.members import (
     REQUIRED,
@@ -113,15 +112,10 @@ def _insert(request, device):
         parameters=payload(new.parameters, "notification.parameters"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
-    request.server.quotas.store(request, device.id, payload_size(notification))
-    stored = request.server.messages.append((notification,))
-    subject = request, notification
-    return _inserted(subject, None) if stored is DONE else after(stored, _inserted, subject)
+    return messages.insert(request, NOTIFICATION_INSERTED, notification, _reply_insert)
 
 
-def _inserted(subject, _):
-    request, notification = subject
-    request.server.publish((Event(NOTIFICATION_INSERT, notification),))
+def _reply_insert(notification: Notification) -> InsertedNotification:
     return InsertedNotification(
         notification=InsertedNotificationResource(id=notification.id, timestamp=format_timestamp(notification.timestamp))
     )

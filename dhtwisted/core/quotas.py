@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 
 from dhtwisted.core.stored_today import StoredToday, Use
 from dhtwisted.errors import QuotaExceeded, QuotaExceededForNow
-from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Holding, Network, User
+from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Holding, Network, User, json_size
 
 KEPT, RUNNING, DAILY = "kept", "running", "daily"
 ANY_AMOUNT = sys.maxsize
@@ -193,7 +193,7 @@ class Quotas:
             async with lock:
                 request.check_in_time()
                 before = await self._entities.get(kind, key) or entity
-                async with self.keeping(user_id, data=len(data or b"") - len(before.data or b"")):
+                async with self.keeping(user_id, data=json_size(data) - json_size(before.data)):
                     yield
         finally:
             if self._changing.get(place) is lock and not lock.locked:
@@ -220,7 +220,7 @@ class Quotas:
     async def _kept(self, user_id):
         holdings, user = await self._storage.holdings(user_id), await self._entities.get(User, user_id)
         counts = {name: holdings.get(kind, Holding()).count for name, kind in _COUNTED.items()}
-        data = sum(held.size for held in holdings.values()) + len((user and user.data) or b"")
+        data = sum(held.size for held in holdings.values()) + (0 if user is None else json_size(user.data))
         return counts | {"data": data}
 
     def check_device_data(self, data):

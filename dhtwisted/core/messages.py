@@ -1,0 +1,77 @@
+"""Stores messages, publishes their events and makes the replies, in this order, for commands, notifications and devices alike.
+
+An event must not come before its message is stored: a subscriber may ask for the message at once, and a replay reads it from the storage. A
+reply says that the message is stored and its event is on its way.
+
+This is the hot path: where the storage does not wait, nothing here makes a coroutine or a Deferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from dhtwisted.core.coroutines import after
+from dhtwisted.core.event_kinds import COMMAND_UPDATED, NOTIFICATION_INSERTED, EventKind
+from dhtwisted.core.server import Request
+from dhtwisted.errors import CommandNotFound
+from dhtwisted.kit.waiter import DONE
+from dhtwisted.model import Command, Event, Message, Notification, json_size, payload_size
+
+M = TypeVar("M", Command, Notification)
+Reply = TypeVar("Reply")
+
+
+def insert(request: Request, kind: EventKind, message: M, reply: Callable[[M], Reply]) -> Reply | Awaitable[Reply]:
+    """Store a new message and publish its event.
+
+    :param kind: of its event.
+    :param message: the storage fills in its id and times.
+    :param reply: called with the message when its event is published; makes the members of the reply.
+    :returns: what ``reply`` returned; an awaitable of it when the storage has to wait.
+    :raises QuotaExceededForNow: the user or the device has stored enough today.
+    """
+    server = request.server
+    server.quotas.store(request, message.device_id, payload_size(message))
+    stored = server.messages.append((message,))
+    subject = request, kind, message, reply
+    return _publish(subject, None) if stored is DONE else after(stored, _publish, subject)
+
+
+def update_command(request: Request, device_id: str, command_id: int, changes: dict[str, Any]) -> Awaitable[None] | None:
+    """Change a command and publish its event, also when nothing changed.
+
+    :param changes: ``status`` and ``result``, or one of them.
+    :returns: ``None``; an awaitable of it when the storage has to wait.
+    :raises CommandNotFound: the device has no such command.
+    :raises QuotaExceededForNow: the user or the device has stored enough today.
+    """
+    server = request.server
+    server.quotas.store(request, device_id, json_size(changes.get("result")))
+    return after(server.messages.update_command(device_id, command_id, changes), _publish_update, (request, command_id))
+
+
+async def announce(request: Request, notification: Notification) -> None:
+    """Store and publish a notification that the server makes itself. What it stores has been counted for the quotas before."""
+    await request.server.messages.append((notification,))
+    _publish((request, NOTIFICATION_INSERTED, notification, _no_reply), None)
+
+
+def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any]], _: None) -> Any:
+    request, kind, message, reply = subject
+    if kind.remembers_inserter:
+        # First, since the event may lead to an update at once.
+        request.session.remember_command(message.id)
+    request.server.publish((Event(kind.name, message),))
+    return reply(message)
+
+
+def _publish_update(subject: tuple[Request, int], command: Command | None) -> None:
+    request, command_id = subject
+    if command is None:
+        raise CommandNotFound(command_id)
+    _publish((request, COMMAND_UPDATED, command, _no_reply), None)
+
+
+def _no_reply(message: Message) -> None:
+    return None
