@@ -16,7 +16,7 @@ from itertools import islice
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from dhtwisted.core.message_pages import EntityPages, MessagePages
+from dhtwisted.core.stored_pages import EntityPages, MessagePages
 from dhtwisted.wire.envelope import encode
 
 PORTION = 256 * 1024
@@ -35,9 +35,8 @@ _PLACE = b"\0"
 class Pages:
     """What a list asks for, page by page.
 
-    :param pages: has the ``read`` of a :class:`~dhtwisted.core.message_pages.StoredPages`.
+    :param pages: has the ``read`` of a :class:`~dhtwisted.core.stored_pages.StoredPages`.
     :param query: an ``EntityQuery`` or ``MessageQuery``; its ``take`` is of all pages together.
-    :param onwards: the field of the query that says behind what it begins.
     :param renew: async; before each page but the first it raises what refuses the client by now, or gives fields of the query that have to
         do with what the client may see.
     :ivar is_last: whether nothing comes behind the page that was read last.
@@ -45,32 +44,27 @@ class Pages:
 
     comes_one_by_one = False
 
-    def __init__(self, pages, query, onwards, renew):
+    def __init__(self, pages, query, renew):
         self._pages = pages
         self._first_query = query
-        self._onwards = onwards
         self._renew = renew
         self.begin_anew()
 
     def begin_anew(self):
         """Read the first page next, by what the client might see when it asked."""
-        self._query = query = self._first_query
-        self._left = sys.maxsize if query.take is None else query.take
+        self._query = self._first_query
         self._is_first = True
-        self.is_last = not self._left
+        self.is_last = self._query.take == 0
 
     async def read(self):
         """The next page, a list; an empty one at the end."""
         if self.is_last:
             return []
         if not self._is_first:
-            self._query = replace(self._query, skip=0, **await self._renew())
+            self._query = replace(self._query, **await self._renew())
         self._is_first = False
-        page, self.is_last = await self._pages.read(replace(self._query, take=self._left), PAGE_SIZE)
-        self._left -= len(page)
-        self.is_last = self.is_last or not self._left
-        if page:
-            self._query = replace(self._query, **{self._onwards: self._query.place(page[-1])})
+        page, self.is_last = await self._pages.read(self._query, PAGE_SIZE)
+        self._query = self._pages.following(self._query, page)
         return page
 
     def count_no_more(self):
@@ -90,7 +84,7 @@ def entity_pages(request, kind, query, conditions):
         return await conditions()
 
     pages = EntityPages(request.server.entities, kind, request.server.budget, LONGEST_PAGE)
-    return Pages(pages, query, "after", renew)
+    return Pages(pages, query, renew)
 
 
 def message_pages(request, kind, query, find_device):
@@ -105,7 +99,7 @@ def message_pages(request, kind, query, find_device):
         return {}
 
     pages = MessagePages(request.server.messages, kind, request.server.budget, LONGEST_PAGE)
-    return Pages(pages, query, "behind", renew)
+    return Pages(pages, query, renew)
 
 
 class Given:

@@ -19,9 +19,9 @@ from dhtwisted.actions.table import Route, endpoint
 from dhtwisted.core.access import Permission
 from dhtwisted.core.client import IPollingClient
 from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
-from dhtwisted.core.message_pages import MessagePages
 from dhtwisted.core.polls import Poll
 from dhtwisted.core.replay import few_devices
+from dhtwisted.core.stored_pages import MessagePages
 from dhtwisted.core.subscription import Subscription
 from dhtwisted.errors import InvalidLimit, InvalidTimeout
 from dhtwisted.model import Command, Device, payload_size
@@ -320,7 +320,7 @@ class _History:
                 if self._is_full(found, size) and self._time_of(message) > self._time_of(found[-1]):
                     return found
                 if found and size >= PAGE_SIZE:
-                    self._cut = replace(query, behind=query.place(found[-1]), before=self._time_of(found[-1]) + 1)
+                    self._cut = replace(pages.following(query, found), before=self._time_of(found[-1]) + 1)
                     return found
                 if await self._wanted(message):
                     found.append(message)
@@ -329,7 +329,7 @@ class _History:
                         return found
             if is_last:
                 return found
-            query = replace(query, behind=query.place(page[-1]))
+            query = pages.following(query, page)
             # Others have their turn between pages, since a sieve may go through very many.
             await deferLater(self._server.reactor, 0)
         return []
@@ -352,7 +352,7 @@ class _History:
         while self._cut is not None and self._left > 0 and not found:
             page, is_last = await self._pages.read(self._cut, PAGE_SIZE)
             found = [message for message in page if await self._wanted(message)][: self._left]
-            self._cut = None if is_last else replace(self._cut, behind=self._cut.place(page[-1]))
+            self._cut = None if is_last else self._pages.following(self._cut, page)
         self._left -= len(found)
         return found
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from dhtwisted.core.access import intersect
 from dhtwisted.core.bus_receiver import FRESH
-from dhtwisted.core.message_pages import PAGE, PAGE_SIZE, MessagePages
+from dhtwisted.core.stored_pages import PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.model import Command, Device, EntityQuery, payload_size
 from dhtwisted.wire.events import event_body
 
@@ -131,20 +131,17 @@ class Replay:
     async def _skip_to_newest(self):
         """Begin with the newest that are wanted, found by reading backwards, or with the earliest event that came meanwhile.
 
-        They are only counted here: a client may ask for more than fit into memory. What is stored meanwhile moves the pages, so that some
-        messages are read twice; what came as an event meanwhile is no part of the count.
+        They are only counted here: a client may ask for more than fit into memory. What came as an event meanwhile is no part of the
+        count.
         """
-        left, skip, last, is_last = self._limit, 0, None, False
+        left, last, is_last = self._limit, None, False
+        query = replace(self._query, descending=True)
         while left and not self._cancelled and not is_last:
-            page, is_last = await self._find(descending=True, skip=skip)
-            skip += len(page)
+            query = replace(query, device_ids=self._devices)
+            page, is_last = await self._pages.read(query)
+            query = self._pages.following(query, page)
             for message in page:
-                if (
-                    left
-                    and message.id < self._first_live
-                    and (last is None or _chronological(message) < last)
-                    and await self._wanted(message)
-                ):
+                if left and message.id < self._first_live and await self._wanted(message):
                     last = _chronological(message)
                     left -= 1
         starts = [place for place in (last, self._earliest) if place is not None]

@@ -1,24 +1,27 @@
-"""Reads everything out of a storage, also one on which a server works meanwhile.
+"""Reads everything out of a storage, also while a server uses it.
 
-What is in an export: every message that was acknowledged before it began and is still there, and the entities as they are when it begins,
-all of one moment where the storage answers at once. Of what is stored meanwhile, there may be some.
+An export has every message that was acknowledged before the export began and is still there, and the entities as they are at that moment.
+Where the storage answers at once, all entities are of the same moment. Of what is stored later, an export may have some.
 """
 
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from dhtwisted.core.stored_pages import MessagePages
+from dhtwisted.interfaces import IEntityStorage, IMessageStorage
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, EntityQuery, MessageQuery
 from dhtwisted.transfer.records import KINDS
+from dhtwisted.transfer.stream import Writer
 from dhtwisted.transfer.unfinished import refuse_unfinished
-
-PAGE, FIRST_PAGE = 500, 4
-"""Messages in a page, at most and at first: they may be of a megabyte each."""
-
-PAGE_SIZE = 4 * 1024**2
-"""Bytes of payload that a page should have: from what the last one had, the length of the next is reckoned."""
 
 ENTITIES = 200
 """Entities that are written at once."""
 
 
-async def export_all(storage, messages, writer, now, report):
+async def export_all(
+    storage: IEntityStorage, messages: IMessageStorage, writer: Writer, now: int, report: Callable[[], Awaitable[None]]
+) -> None:
     """Write all objects of a storage. Messages are read in pages; the entities, which are few, all at once.
 
     :param storage: an opened ``IEntityStorage``.
@@ -42,51 +45,33 @@ async def export_all(storage, messages, writer, now, report):
     await report()
 
 
-async def _export_entities(entities, writer, report):
+async def _export_entities(entities: list, writer: Writer, report: Callable[[], Awaitable[None]]) -> None:
     for start in range(0, len(entities), ENTITIES):
         for entity in entities[start : start + ENTITIES]:
             writer.add(entity)
         await report()
 
 
-async def _export_messages(kind, messages, writer, now, last_id, report):
+async def _export_messages(
+    kind: type, messages: IMessageStorage, writer: Writer, now: int, last_id: int, report: Callable[[], Awaitable[None]]
+) -> None:
     """Write the messages of a kind.
 
     :param now: where they end, but for those that were there before with a later time, which a client has given.
     :param last_id: the largest id of the latter; 0 when there are none.
     """
-    async for page in _pages(messages, kind, MessageQuery(before=None if last_id else now + 1)):
+    async for page in MessagePages(messages, kind).walk(MessageQuery(before=None if last_id else now + 1)):
         for message in page:
-            if message.timestamp <= now or message.id <= last_id:
+            if (message.timestamp or 0) <= now or message.id <= last_id:
                 writer.add(message)
         await report()
 
 
-async def _last_id_after(messages, kind, now):
+async def _last_id_after(messages: IMessageStorage, kind: type, now: int) -> int:
     """The largest id of the messages that have a time after this; 0 when there are none. Ids ascend in the order in which messages become
     visible, so none that becomes visible later has a lower one.
     """
     last = 0
-    async for page in _pages(messages, kind, MessageQuery(since=now + 1)):
+    async for page in MessagePages(messages, kind).walk(MessageQuery(since=now + 1)):
         last = max(last, *(message.id for message in page))
     return last
-
-
-async def _pages(messages, kind, query):
-    """The messages that a query finds, in lists."""
-    length, last = FIRST_PAGE, None
-    while length:
-        page = await messages.find_messages(kind, _page_of(query, last, length))
-        if page:
-            yield page
-        length = _next_length(page) if len(page) == length else 0
-        last = (page[-1].timestamp, page[-1].id) if page else None
-
-
-def _page_of(query, last, length):
-    return MessageQuery(since=query.since, before=query.before, after=last, take=length)
-
-
-def _next_length(page):
-    size = sum(len(message.parameters or b"") + len(getattr(message, "result", None) or b"") for message in page)
-    return max(1, min(PAGE, 4 * len(page), PAGE_SIZE * len(page) // (size + 1)))

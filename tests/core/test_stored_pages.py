@@ -1,4 +1,4 @@
-"""Messages are read in pages of about a megabyte, also of a storage that takes no notice of a bound in bytes."""
+"""Entities and messages are read in pages of about a megabyte, also of a storage that does not end its answers by size."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from zope.interface import implementer_only
 
 from dhtwisted.core.budget import Budget
 from dhtwisted.core.coroutines import run
-from dhtwisted.core.message_pages import FIRST_PAGE, PAGE, PAGE_SIZE, MessagePages
+from dhtwisted.core.stored_pages import FIRST_PAGE, PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.interfaces import IMessageStorage
 from dhtwisted.model import MessageQuery, Notification, payload_size
 from dhtwisted.providers.memory import MemoryStorage
@@ -42,13 +42,12 @@ def filled(sizes, kind=MemoryStorage):
 
 
 def all_pages(pages, bound):
-    found, after = [], None
-    while True:
-        page, is_last = at_once(pages.read(MessageQuery(after=after), bound))
+    found, query, is_last = [], MessageQuery(), False
+    while not is_last:
+        page, is_last = at_once(pages.read(query, bound))
+        query = pages.following(query, page)
         found.append(page)
-        if is_last:
-            return found
-        after = page[-1].timestamp, page[-1].id
+    return found
 
 
 @given(kind=st.sampled_from([MemoryStorage, Unbounded]), sizes=SIZES, bound=st.integers(1, 5000))
@@ -57,6 +56,26 @@ def test_the_pages_are_all_there_is(kind, sizes, bound):
     pages = all_pages(MessagePages(storage, Notification), bound)
     assert [message for page in pages for message in page] == messages
     assert all(sum(map(payload_size, page)) < bound + LARGEST for page in pages)
+
+
+@given(
+    kind=st.sampled_from([MemoryStorage, Unbounded]),
+    sizes=SIZES,
+    skip=st.integers(0, 5),
+    take=st.none() | st.integers(0, 60),
+    descending=st.booleans(),
+)
+def test_walking_gives_what_the_query_asks_for(kind, sizes, skip, take, descending):
+    storage, messages = filled(sizes, kind)
+
+    async def walked():
+        return [page async for page in MessagePages(storage, Notification, page=7).walk(query)]
+
+    query = MessageQuery(skip=skip, take=take, descending=descending)
+    pages = at_once(walked())
+    expected = (messages[::-1] if descending else messages)[skip:]
+    assert [message for page in pages for message in page] == (expected if take is None else expected[:take])
+    assert all(0 < len(page) <= 7 for page in pages)
 
 
 def test_the_next_page_is_asked_for_with_a_length_that_the_last_one_makes_likely():
