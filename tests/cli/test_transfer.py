@@ -120,6 +120,8 @@ def test_an_export_that_cannot_be_made_leaves_everything_as_it_was(source, tmp_p
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_nobody_reads_the_output(source, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
@@ -151,6 +153,8 @@ def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     assert done.stderr.decode() == f"Imported from a.jsonl: {TOLD}; 3 of them were there already.\n"
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_what_an_error_quotes_is_bounded_and_escaped(tmp_path):
     header = b'{"format":"dhtwisted export","version":1,"program":"1","time":"2026-01-02T03:04:05.678"}\n'
     line = refusal(devicehive(tmp_path, "two", "import", "-", input=header + b'{"\x1b[2J%s":1}\n' % (b"x" * 2000)))
@@ -257,6 +261,8 @@ def test_a_second_import_of_the_same_data_has_to_wait(importing, tmp_path):
     assert f"in use by process {importing.process.pid}" in refusal(devicehive(tmp_path, "two", "import", "a.jsonl"))
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_a_terminal_shows_how_far_it_is(source, tmp_path):
     ours, theirs = pty.openpty()
     done = devicehive(tmp_path, "one", "export", "a.jsonl", capture_output=False, stderr=theirs)

@@ -147,6 +147,7 @@ def test_no_other_pages_are_committed():
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES), f"run {COMMAND} and commit docs/reference"
 
 
+@pytest.mark.slow
 def test_the_program_writes_checks_and_removes_pages(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(written, "FOLDER", tmp_path / "reference")
     assert main([]) == 0

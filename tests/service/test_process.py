@@ -111,6 +111,8 @@ def test_the_first_password_does_not_go_into_the_journal(tmp_path):
     assert server.terminate() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="needs setsid of util-linux")
 def test_a_server_ends_with_its_terminal(tmp_path):
     """Elsewhere SIGHUP reloads; see tests/system/test_reload.py."""

@@ -11,6 +11,8 @@ import websocket
 from tests.support.certificates import write_certificate
 from tests.support.servers.process import Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 
 @pytest.fixture
 def certificate(tmp_path):
