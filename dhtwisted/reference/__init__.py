@@ -1,4 +1,4 @@
-"""The contract of the API as others read it, made from the action table: the OpenAPI document, and what pages are written from."""
+"""The description of the API, made from the action table: the OpenAPI document, and the texts of docs/reference."""
 
 from dhtwisted.reference.document import openapi
 

@@ -12,14 +12,13 @@ from msgspec.structs import fields as fields_of
 from dhtwisted.wire.fields import Fields
 
 ENVELOPE = frozenset({"requestId", "token"})
-"""Members of every request; REST has a header for the one and no need of the other."""
+"""Members of every request. REST has a header for ``token``, and does not need ``requestId``."""
 
 
 def members(kind: type[Struct], own_token: bool = False) -> list[FieldInfo]:
-    """The fields of a struct that say something of their own.
+    """The fields of a struct that the reference shows: for a request all but those of every request.
 
-    :param kind: a struct class.
-    :param own_token: keep the token of a request.
+    :param own_token: keep ``token``, since it is a member of this request alone.
     """
     hidden = ENVELOPE - ({"token"} if own_token else set()) if issubclass(kind, Fields) else frozenset()
     return [field for field in fields_of(kind) if field.encode_name not in hidden]
@@ -29,5 +28,5 @@ _CITED = re.compile(r" ?\((?:\w+ reference, )?sections? [^)]*\)|\w+ reference, s
 
 
 def published(text: str) -> str:
-    """A docstring as readers of the reference get it: as Markdown, without citations of the maintainers' notes."""
+    """A docstring as Markdown, without citations of the protocol notes."""
     return cleandoc(_CITED.sub("", text).replace("``", "`"))

@@ -26,13 +26,13 @@ GIVEN_TIMESTAMP = {
         {"type": "integer", "minimum": 0, "maximum": LATEST},
     ]
 }
-"""A zone may be left out, and digits in a query are milliseconds; no format of JSON Schema says either."""
+"""A time that a client sends. JSON Schema cannot say that the zone may be missing, and that digits in a query are milliseconds."""
 
 
 class Schemas:
-    """Makes schemas, and keeps those of structs.
+    """Makes schemas.
 
-    :ivar components: name -> schema.
+    :ivar components: name of a struct -> its schema; filled as references are made.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Schemas:
         self._kinds: dict[str, type[Struct]] = {}
 
     def of(self, annotation: Any) -> Schema:
-        """The schema of a declared type; a struct becomes a reference."""
+        """The schema of a declared type. That of a struct is a reference to :attr:`components`."""
         schema = self.of_value(annotation)
         return _nullable(schema) if allows(annotation, NoneType) else schema
 
@@ -72,7 +72,7 @@ class Schemas:
     def of_struct(self, kind: type[Struct], hidden: Collection[str] = ()) -> Schema:
         """The schema of an object.
 
-        :param hidden: wire names of members that it does not have here.
+        :param hidden: wire names of members to leave out.
         """
         is_reply = issubclass(kind, Resource)
         properties, needed = {}, []
@@ -96,7 +96,7 @@ class Schemas:
 
 
 def without_container(annotation: Any) -> Any:
-    """The plain type of the elements of a list, or of the values of an object with any names; of all else that itself."""
+    """The plain type of the elements of a list or the values of a dict; the plain type itself if it is neither."""
     kind = plain_type(annotation)
     return plain_type(get_args(kind)[-1]) if get_origin(kind) in (list, dict) else kind
 

@@ -1,21 +1,22 @@
-"""Requests out of JSON, replies and events into JSON (WebSocket reference, section 2).
+"""Requests from JSON, and replies to JSON (WebSocket reference, section 2).
 
-The usual request is decoded once, straight into the struct of its action. Whatever that refuses takes the slow path: coercion, or the
-error reply that still names the action and the request id where they can be read.
+A usual request is decoded once, into the struct of its action. What the decoder refuses takes the slow path: its members are converted, or
+there is an error reply, which repeats the action and the request id if they can be read.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Union
+from collections.abc import Iterable
+from typing import Any, Union
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
-from dhtwisted.errors import UNREADABLE, BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
+from dhtwisted.errors import UNREADABLE, ApiError, BadRequest, IllegalAction, MalformedJson, TooDeep, UnknownEndpoint
 from dhtwisted.wire.coercion import coerce
-from dhtwisted.wire.fields import NULL, decode_hook
+from dhtwisted.wire.fields import NULL, Fields, decode_hook
 from dhtwisted.wire.json_faults import fault, read_object
 from dhtwisted.wire.payloads import exceeds_depth, too_deep
 
@@ -27,14 +28,14 @@ NOTHING = b"null"
 
 
 class Refused(Exception):
-    """A request that gets no further than its envelope.
+    """A request that could not be read.
 
-    :ivar action: its action as JSON; ``None`` when there is nothing to echo at all.
+    :ivar action: its action as JSON; ``None`` if the reply has neither an action nor a request id.
     :ivar request_id: its id as JSON.
-    :ivar error: the :class:`~dhtwisted.errors.ApiError` to answer.
+    :ivar error: the answer.
     """
 
-    def __init__(self, error, action=None, request_id=NOTHING):
+    def __init__(self, error: ApiError, action: bytes | None = None, request_id: bytes = NOTHING) -> None:
         super().__init__(str(error))
         self.error = error
         self.action = action
@@ -44,20 +45,20 @@ class Refused(Exception):
 class RequestDecoder:
     """Decodes the requests of a set of actions.
 
-    :param kinds: the ``Fields`` structs of the actions, each tagged with its action's name.
-    :param depth: deepest permitted nesting, 0 for any.
+    :param kinds: the structs of the actions, each tagged with the name of its action.
+    :param depth: the deepest permitted nesting; 0 for any.
     """
 
-    def __init__(self, kinds, depth):
+    def __init__(self, kinds: Iterable[type[Fields]], depth: int) -> None:
         self._kinds = {kind.__struct_config__.tag: kind for kind in kinds}
         self._decode = msgspec.json.Decoder(Union[tuple(self._kinds.values())], dec_hook=decode_hook).decode
         self._depth = depth
         self._long_enough = 2 * depth if depth else sys.maxsize
 
-    def decode(self, text):
+    def decode(self, text: bytes) -> Fields:
         """Read one request.
 
-        :param text: the message as bytes, known to be UTF-8.
+        :param text: the message. It must be UTF-8.
         :returns: the struct of its action.
         :raises Refused: it is no request of these actions.
         """
@@ -66,13 +67,13 @@ class RequestDecoder:
         try:
             fields = self._decode(text)
             if fields.request_id is not NULL:
-                # It has been skipped, not read, and may hold a number that others cannot read. This is 70 ns.
+                # The decoder has only skipped it. It may contain a number that others cannot read. This takes 70 ns.
                 _value(fields.request_id)
         except UNREADABLE:
             return self._decode_slowly(text)
         return fields
 
-    def _decode_slowly(self, text):
+    def _decode_slowly(self, text: bytes) -> Fields:
         try:
             members = _members(text)
         except UNREADABLE:
@@ -90,13 +91,13 @@ class RequestDecoder:
         except BadRequest as error:
             raise Refused(error, action, request_id) from None
 
-    def _unreadable(self, text):
-        """Tell JSON that cannot be kept (lone surrogates) from what is no JSON object at all."""
+    def _unreadable(self, text: bytes) -> Refused:
+        """The error about text that is no JSON object, or an object with numbers or escapes that others cannot read."""
         members, what = read_object(text)
         error = MalformedJson(detail=f"the message {what}")
         return Refused(error) if members is None else Refused(error, *(_echo(members.get(name)) for name in ("action", "requestId")))
 
-    def _too_deep(self, text):
+    def _too_deep(self, text: bytes) -> Refused:
         error = TooDeep(detail=too_deep("the message", self._depth))
         try:
             members = _members(text)
@@ -108,8 +109,8 @@ class RequestDecoder:
         )
 
 
-def _echo_raw(raw):
-    """JSON to be sent back as it is; ``None`` when others could not read it."""
+def _echo_raw(raw: Raw) -> bytes | None:
+    """JSON to send back as it is; ``None`` if others cannot read it."""
     try:
         _value(raw)
     except UNREADABLE:
@@ -117,16 +118,16 @@ def _echo_raw(raw):
     return bytes(raw)
 
 
-def _echo(value):
+def _echo(value: Any) -> bytes:
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        # A number beyond a double was read as infinite, and a lone surrogate is no UTF-8.
+        # A number that is too large was read as infinity, and a lone surrogate cannot be UTF-8.
         return NOTHING
 
 
-def _action_name(members):
-    """The action as JSON to be echoed, and its name; ``None`` when it is missing, empty or no primitive."""
+def _action_name(members: dict[str, Raw]) -> tuple[bytes, str | None]:
+    """The action as JSON to send back, and its name; ``None`` if it is missing, empty, an array or an object."""
     raw = bytes(members.get("action", NULL))
     try:
         value = _value(raw)
@@ -138,22 +139,21 @@ def _action_name(members):
     return raw, name or None
 
 
-def reply(head, request_id, members):
-    """Encode a success reply.
+def reply(head: bytes, request_id: Raw, members: Struct | None) -> bytes:
+    """Encode the reply of a success.
 
-    :param head: the action's ``reply_head``.
-    :param request_id: raw JSON.
-    :param members: a struct with the action's own members, or ``None``.
+    :param head: the ``reply_head`` of the action.
+    :param members: the members of this action's reply.
     """
     if members is None:
         return b"".join((head, request_id, b',"status":"success"}'))
     return b"".join((head, request_id, b',"status":"success",', encode(members)[1:]))
 
 
-def error_reply(error, action=None, request_id=NOTHING):
-    """Encode an error reply.
+def error_reply(error: ApiError, action: bytes | None = None, request_id: bytes | Raw = NOTHING) -> bytes:
+    """Encode the reply of an error.
 
-    :param action: JSON text of the action; ``None`` when the request could not be read at all.
+    :param action: JSON of the action; ``None`` if the request could not be read at all.
     """
     body = b'"status":"error","code":%d,"error":%b' % (error.code, encode_text(error.text))
     if error.detail is not None:
@@ -162,8 +162,8 @@ def error_reply(error, action=None, request_id=NOTHING):
     return b"{" + body if action is None else b'{"action":%b,"requestId":%b,%b' % (action, request_id, body)
 
 
-def encode_text(text):
-    """Encode a text that may hold anything; what strict readers cannot read, which is lone surrogates, becomes a question mark each."""
+def encode_text(text: str) -> bytes:
+    """Encode any text. A lone surrogate, which strict readers cannot read, becomes a question mark."""
     try:
         return encode(text)
     except UnicodeEncodeError:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Notification
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.resources import CommandResource, NotificationResource
 
 _notification, _command = NotificationResource.of, CommandResource.of
-"""Found at once: a class method of a struct is looked up anew at each use."""
+"""Looked up once: each use of a class method of a struct looks it up again."""
 
 
-def event_prefix(action, subscription_id):
-    """First part of an event, its own for each receiver. A ``subscription_id`` of ``None`` is sent as null (section 4.4)."""
+def event_prefix(action: str, subscription_id: int | None) -> bytes:
+    """The first part of an event, which differs by subscriber. ``None`` is sent as null (section 4.4)."""
     return b'{"action":"%b","subscriptionId":%b,' % (action.encode(), b"null" if subscription_id is None else b"%d" % subscription_id)
 
 
-def event_body(message):
-    """Second part of an event, the same for every receiver."""
-    if type(message) is Command:
+def event_body(message: Command | Notification) -> bytes:
+    """The second part of an event, which is the same for all subscribers."""
+    if isinstance(message, Command):
         return b'"command":' + encode(_command(message)) + b"}"
     return b'"notification":' + encode(_notification(message)) + b"}"

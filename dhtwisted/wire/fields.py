@@ -1,12 +1,12 @@
 """Wire types shared by all requests, on msgspec.
 
-A request is one JSON object. Each action declares its members as a struct derived from :class:`Fields`; a member that the client left
-out, or sent as ``null``, is ``None`` (:data:`ABSENT` for "any JSON" members). A handler says what is missing: the texts differ by action.
+A request is one JSON object. Each action declares its members in a struct derived from :class:`Fields`. A member that is absent or ``null``
+is ``None``, or :data:`ABSENT` if it may be any JSON. The handler refuses what is missing, since the texts differ by action.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Raw, Struct
 
@@ -14,6 +14,8 @@ from dhtwisted.errors import InvalidNotificationId, WrongLength
 from dhtwisted.wire.timestamps import parse_timestamp
 
 ABSENT = Raw(b"")
+"""The value of an absent member that may be any JSON."""
+
 NULL = Raw(b"null")
 
 _INT64 = {"ge": -(2**63), "le": 2**63 - 1}
@@ -21,14 +23,14 @@ Integer = Annotated[int, Meta(**_INT64)]
 """An integer that every storage can hold."""
 
 NotificationId = Annotated[int, Meta(**_INT64, extra={"error": InvalidNotificationId})]
-"""The one member whose wrong type has a text of its own (WebSocket reference, section 2.1)."""
+"""An integer whose wrong type has an error of its own (WebSocket reference, section 2.1)."""
 
 MAX_NAME = 256
 MAX_SUBSCRIPTION_LIST = 1000
 
 
 class Timestamp(int):
-    """Milliseconds since 1970 UTC, sent in any form of :func:`~dhtwisted.wire.timestamps.parse_timestamp`."""
+    """Milliseconds since 1970 UTC. Clients send it in any form of :func:`~dhtwisted.wire.timestamps.parse_timestamp`."""
 
 
 class Fields(Struct, rename="camel", tag_field="action", kw_only=True, gc=False):
@@ -46,23 +48,24 @@ class Members(Struct, rename="camel", kw_only=True, gc=False):
     """Base of the objects inside requests."""
 
 
-def milliseconds(timestamp):
-    """The time that a client gave as a plain number, which every storage can keep; ``None`` for none."""
+def milliseconds(timestamp: Timestamp | None) -> int | None:
+    """Convert a client's time to a plain integer, which every storage can store."""
     return None if timestamp is None else int(timestamp)
 
 
-def decode_hook(kind, value):
-    """Build the types of this module that msgspec does not know.
+def decode_hook(kind: type, value: Any) -> Any:
+    """Decode the types that msgspec does not know: :class:`Timestamp`.
 
-    :raises ValueError: the value is no such thing; msgspec turns it into its own error.
+    :raises ValueError: the value is no timestamp. msgspec turns it into its own error.
+    :raises TypeError: ``kind`` is another type.
     """
     if kind is Timestamp:
         return Timestamp(parse_timestamp(value))
     raise TypeError(f"{kind} is no wire type")
 
 
-def check_length(value, low, high, member):
-    """Hold a text to its permitted length in characters; ``None`` passes.
+def check_length(value: str | None, low: int, high: int, member: str) -> None:
+    """Check the length of a text in characters. ``None`` passes.
 
     :param member: its path in the request, such as ``device.name``.
     :raises BadRequest: too short or too long.

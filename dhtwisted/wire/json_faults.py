@@ -1,6 +1,6 @@
-"""Says what is wrong with JSON that msgspec refuses: for the one who sent it, in words of ours and without any of its values.
+"""Says what is wrong with JSON that msgspec refuses. The words are ours, and repeat no value that was sent.
 
-It reads the text a second time, which only those pay for who sent what cannot be read.
+The text is read a second time. This costs nothing for requests that can be read.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from typing import Any
 
 TOO_LARGE = "has a number that is too large: numbers must fit into a double (about 1.8e308) and have at most 4,300 digits"
 SURROGATE = "has half of a surrogate pair (an escape from \\ud800 to \\udfff without the other half), which is not a character"
@@ -19,29 +20,25 @@ UNREADABLE = "cannot be read as JSON"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_object(text):
-    """Read what msgspec refuses for a JSON object, as far as Python's own reader can.
+def read_object(text: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Read a JSON object that msgspec refuses, as far as Python's own reader can.
 
-    :param text: bytes.
-    :returns: ``(members, fault)``: what was read as a dict, with the infinite for numbers that are too large, ``None`` for no object; and
-        what is wrong with the text, to be said of it: ``is not JSON: ...``.
+    :returns: ``(members, fault)``. The members have infinity in place of numbers that are too large; ``None`` if the text is no object. The
+        fault says what is wrong with the text, such as ``is not JSON: ...``.
     """
     value, found = _read(text)
     return (value, found) if isinstance(value, dict) else (None, NO_OBJECT if found == UNREADABLE else found)
 
 
-def fault(text):
-    """What is wrong with JSON of any sort that msgspec refuses, to be said of it.
-
-    :param text: bytes.
-    """
+def fault(text: bytes) -> str:
+    """What is wrong with JSON that msgspec refuses, such as ``is not JSON: ...``."""
     return _read(text)[1]
 
 
-def _read(text):
+def _read(text: bytes) -> tuple[Any, str]:
     are_large = []
 
-    def number(digits):
+    def number(digits: str) -> int | float:
         value = _number(digits)
         if value in (math.inf, -math.inf):
             are_large.append(True)
@@ -60,13 +57,13 @@ def _read(text):
     return value, TOO_LARGE if are_large else SURROGATE if _HALF.search(text) else UNREADABLE
 
 
-def _number(digits):
-    """A number, or the infinite for an integer of more digits than others read."""
+def _number(digits: str) -> int | float:
+    """The number; infinity for an integer that has too many digits for Python."""
     try:
         return int(digits)
     except ValueError:
         return float(digits)
 
 
-def _refuse_constant(name):
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")

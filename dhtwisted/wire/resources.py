@@ -1,8 +1,8 @@
-"""What the server keeps, as clients see it: names, order and nulls of the wire (WebSocket reference, section 5)."""
+"""The objects of the API, as clients see them: names, order and nulls (WebSocket reference, section 5)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from msgspec import UNSET, Meta, Raw, Struct
 
@@ -13,7 +13,7 @@ from dhtwisted.wire.timestamps import format_timestamp
 
 
 class Resource(Struct, rename="camel", kw_only=True, gc=False):
-    """Base of what is sent. Members without a value are sent as ``null``: the Python client reads them by index."""
+    """Base of all objects and replies. Members without a value are sent as ``null``, since the Python client reads all members."""
 
 
 class Count(Resource):
@@ -39,8 +39,8 @@ class CommandResource(Resource):
     result: Result
 
     @classmethod
-    def of(cls, command: Command):
-        """Present a stored command."""
+    def of(cls, command: Command) -> Self:
+        """What clients see of a stored command."""
         return cls(
             id=command.id,
             command=command.name,
@@ -69,8 +69,8 @@ class NotificationResource(Resource):
     parameters: Payload
 
     @classmethod
-    def of(cls, notification: Notification):
-        """Present a stored notification."""
+    def of(cls, notification: Notification) -> Self:
+        """What clients see of a stored notification."""
         return cls(
             id=notification.id,
             notification=notification.name,
@@ -93,8 +93,8 @@ class DeviceResource(Resource):
     is_blocked: Annotated[bool, Meta(description="whether the device is blocked")]
 
     @classmethod
-    def of(cls, device: Device):
-        """Present a stored device."""
+    def of(cls, device: Device) -> Self:
+        """What clients see of a stored device."""
         return cls(
             id=device.id,
             name=device.name,
@@ -106,7 +106,7 @@ class DeviceResource(Resource):
 
 
 class DatalessDeviceResource(Resource):
-    """A device in a ``$device-update`` that did not change its ``data``."""
+    """A device in a ``$device-update`` that leaves out its ``data``."""
 
     id: str
     name: str
@@ -115,8 +115,8 @@ class DatalessDeviceResource(Resource):
     is_blocked: bool
 
     @classmethod
-    def of(cls, device: Device):
-        """Present a stored device."""
+    def of(cls, device: Device) -> Self:
+        """What clients see of a stored device."""
         return cls(**{name: getattr(device, name) for name in cls.__struct_fields__})
 
 
@@ -129,8 +129,8 @@ class NestedDeviceResource(Resource):
     is_blocked: Annotated[bool, Meta(description="whether the device is blocked")]
 
     @classmethod
-    def of(cls, device: Device):
-        """Present a stored device."""
+    def of(cls, device: Device) -> Self:
+        """What clients see of a stored device."""
         return cls(id=device.id, name=device.name, data=_json(device.data), is_blocked=device.is_blocked)
 
 
@@ -142,8 +142,8 @@ class GroupResource(Resource):
     description: Annotated[str | None, Meta(description="any text")]
 
     @classmethod
-    def of(cls, group: Network | DeviceType):
-        """Present a stored one."""
+    def of(cls, group: Network | DeviceType) -> Self:
+        """What clients see of a stored one."""
         return cls(id=group.id, name=group.name, description=group.description)
 
 
@@ -161,13 +161,13 @@ class GroupWithDevices(GroupResource):
 
 
 class IdResource(Resource):
-    """Something new, by its id alone."""
+    """A new network or device type: only its id."""
 
     id: Annotated[int, Meta(description="its id")]
 
 
 class InsertedUserResource(Resource):
-    """What is told of a new user; exactly these members (section 5.7)."""
+    """A new user; exactly these members (section 5.7)."""
 
     id: Annotated[int, Meta(description="id of the user")]
     last_login: Annotated[Time | None, Meta(description="when the user was last seen")]
@@ -176,8 +176,8 @@ class InsertedUserResource(Resource):
     all_device_types_available: Annotated[bool, Meta(description="whether the user may use every device type, also future ones")]
 
     @classmethod
-    def of(cls, user: User):
-        """Present a stored user."""
+    def of(cls, user: User) -> Self:
+        """What clients see of a stored user."""
         return cls(**_of_new_user(user))
 
 
@@ -189,20 +189,20 @@ class UserResource(InsertedUserResource):
     status: Annotated[int, Meta(description="0: active, 1: locked out, 2: disabled", extra_json_schema={"enum": [0, 1, 2]})]
 
     @classmethod
-    def of(cls, user: User):
-        """Present a stored user."""
+    def of(cls, user: User) -> Self:
+        """What clients see of a stored user."""
         return cls(login=user.login, role=user.role, status=user.status, **_of_new_user(user))
 
 
 class QuotaUse(Resource):
-    """How much there is of what a quota counts, and how much there may be. Our own."""
+    """How much of a quota is used, and how much may be used. DeviceHive does not have this."""
 
     used: Annotated[int, Meta(description="how much is used")]
     limit: Annotated[int | None, Meta(description="how much may be used; null means any amount")]
 
 
 class UserWithNetworks(UserResource):
-    """A user, the networks that are assigned to him, and his quotas."""
+    """A user with the networks that are assigned to them, and with their quotas."""
 
     networks: Annotated[list[GroupResource], Meta(description="the networks that are assigned to the user")]
     quotas: Annotated[
@@ -218,18 +218,18 @@ class UserWithNetworks(UserResource):
     ] = UNSET
 
     @classmethod
-    def with_networks(cls, user: User, networks, more, quotas):
-        """Present a stored user.
+    def with_networks(cls, user: User, networks: Any, more: Any, quotas: dict[str, QuotaUse]) -> Self:
+        """What clients see of a stored user.
 
-        :param networks: a list of :class:`GroupResource`, as they are or as JSON.
-        :param more: true when there are more networks, else ``UNSET``.
-        :param quotas: name -> :class:`QuotaUse`.
+        :param networks: a list of :class:`GroupResource`, or the same as ``Raw`` JSON.
+        :param more: true if there are more networks, else ``UNSET``.
+        :param quotas: name -> use.
         """
         listed = {"networks": networks, "more": more, "quotas": quotas}
         return cls(login=user.login, role=user.role, status=user.status, **listed, **_of_new_user(user))
 
 
-def _of_new_user(user):
+def _of_new_user(user: User) -> dict[str, Any]:
     return {
         "id": user.id,
         "last_login": None if user.last_login is None else format_timestamp(user.last_login),
@@ -239,5 +239,5 @@ def _of_new_user(user):
     }
 
 
-def _json(payload):
+def _json(payload: bytes | None) -> Raw:
     return NULL if payload is None else Raw(payload)
