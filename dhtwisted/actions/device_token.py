@@ -1,10 +1,8 @@
-"""Tokens that are good for one device alone: how they are made, ``token/list`` and ``token/revoke``. All of it is our own: DeviceHive has
-nothing of the kind.
-"""
+"""Tokens that are valid for one device alone: creating them, ``token/list`` and ``token/revoke``. DeviceHive has nothing of the kind."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw
 
@@ -15,13 +13,14 @@ from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.device_tokens import bind_claims, new_record
 from dhtwisted.core.rules import check_label, check_new_device_id
+from dhtwisted.core.server import Server
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
     MissingTokenId,
     QuotaExceeded,
 )
-from dhtwisted.model import Device, DeviceToken
+from dhtwisted.model import Claims, Device, DeviceToken
 from dhtwisted.wire.fields import Fields, Integer
 from dhtwisted.wire.members import DeviceId, More, Skip, TakeOfAll, Time
 from dhtwisted.wire.resources import Resource
@@ -30,8 +29,8 @@ from dhtwisted.wire.timestamps import format_timestamp
 _ALL = Raw(b'"*"')
 
 
-def fill_for_device(payload):
-    """Fill in what a request for a device's token leaves out: who names the device means all that may be done with it."""
+def fill_for_device(payload: Any) -> None:
+    """Fill in what a request for a device token leaves out: it means all rights on the device."""
     if payload.actions is None:
         payload.actions = [_ALL]
     if payload.network_ids is None:
@@ -40,11 +39,11 @@ def fill_for_device(payload):
         payload.device_type_ids = ["*"]
 
 
-async def bind(request, claims, expires):
-    """Make claims those of one device, and keep a record of it.
+async def bind(request: Any, claims: Claims, expires: int) -> Claims:
+    """Restrict claims to one device, and store a record of them.
 
     :param expires: milliseconds: when the last token of these claims ends.
-    :raises AccessDenied: it is another's device.
+    :raises AccessDenied: the caller may not use the device.
     """
     server, payload, entities = request.server, request.fields.payload, request.server.entities
     device_id = payload.device_id
@@ -63,9 +62,10 @@ async def bind(request, claims, expires):
     return bind_claims(claims, await _insert(server, record))
 
 
-async def _insert(server, record: DeviceToken) -> DeviceToken:
+async def _insert(server: Server, record: DeviceToken) -> DeviceToken:
     async with server.quotas.keeping(record.user_id, device_tokens=1):
-        return await server.entities.insert(record)
+        inserted: DeviceToken = await server.entities.insert(record)
+        return inserted
 
 
 class TokenList(Fields, tag="token/list"):
@@ -87,7 +87,7 @@ class DeviceTokenResource(Resource):
     expires: Annotated[Time, Meta(description="when the last of them expires")]
 
     @classmethod
-    def of(cls, record: DeviceToken):
+    def of(cls, record: DeviceToken) -> DeviceTokenResource:
         """Present a record."""
         return cls(
             id=record.id,
@@ -107,11 +107,11 @@ class DeviceTokens(Resource):
 
 
 @action(TokenList, Permission.MANAGE_TOKEN, rest=Route("GET", "/token"))
-async def token_list(request) -> DeviceTokens:
+async def token_list(request: Any) -> DeviceTokens:
     """List the tokens of devices: of those who made them for themselves; an administrator is told of all."""
 
-    async def conditions():
-        equal = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
+    async def conditions() -> dict[str, Any]:
+        equal: dict[str, Any] = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}
         if not request.principal.is_administrator:
             equal["user_id"] = request.principal.user_id
         return {"equal": equal}
@@ -128,7 +128,7 @@ class TokenRevoke(Fields, tag="token/revoke"):
 
 
 @action(TokenRevoke, Permission.MANAGE_TOKEN, rest=Route("DELETE", "/token/{tokenId}"), audit=Written(DeviceToken, "fields.token_id"))
-async def token_revoke(request):
+async def token_revoke(request: Any) -> None:
     """Revoke the tokens of one record, at once and for good, on open connections too."""
     token_id, principal = request.fields.token_id, request.principal
     if token_id is None:

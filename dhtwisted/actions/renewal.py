@@ -1,8 +1,8 @@
-"""New tokens in place of those that one's own new password has ended, so that a client can go on."""
+"""New tokens for a client whose own new password has ended its tokens, so that it can go on."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ class RenewedTokens(Resource):
     refresh_token: Annotated[str | None, Meta(description="a refresh token: for `token/refresh`")] = None
 
 
-def renewed_tokens(request, before: User, after: User) -> RenewedTokens | None:
+def renewed_tokens(request: Any, before: User, after: User) -> RenewedTokens | None:
     """Replace the token of a request that has changed its own user's password, and the refresh token that it brought along.
 
     :param request: the :class:`~dhtwisted.core.server.Request`; its fields have ``refresh_token``.
@@ -47,8 +47,8 @@ def renewed_tokens(request, before: User, after: User) -> RenewedTokens | None:
     )
 
 
-def _refresh_claims(request, user: User) -> Claims | None:
-    """What the refresh token of the request says, if it was good until now and is no token for one device: those have ended for good."""
+def _refresh_claims(request: Any, user: User) -> Claims | None:
+    """The claims of the request's refresh token, if it was valid before the change. A token for one device is not replaced."""
     text = request.fields.refresh_token
     if not text:
         return None

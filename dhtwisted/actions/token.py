@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw
 
 from dhtwisted.actions.audit import MadeTokens
 from dhtwisted.actions.device_token import bind, fill_for_device
 from dhtwisted.actions.table import WHOLE, Route, action
-from dhtwisted.core.access import PERMISSIONS_BY_NAME, Permission
+from dhtwisted.core.access import PERMISSIONS_BY_NAME, Permission, Principal
 from dhtwisted.core.accounts import login_claims
 from dhtwisted.core.device_tokens import carries_device, require_device
 from dhtwisted.core.rules import is_id
+from dhtwisted.core.server import Server
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -35,6 +36,8 @@ from dhtwisted.wire.fields import Fields, Integer, Members, Timestamp, milliseco
 from dhtwisted.wire.json_faults import fault
 from dhtwisted.wire.members import REQUIRED, AccessTokenText, DeviceId, Label, PermissionName, RightsId
 from dhtwisted.wire.resources import Resource
+
+T = TypeVar("T")
 
 MOST_ACTIONS = 1000
 NO_PERMISSION = frozenset({Permission.NONE})
@@ -96,7 +99,7 @@ class AccessToken(Resource):
 
 
 @action(Token, rest=Route("POST", "/token", body=WHOLE, status=201), audit=MadeTokens())
-async def token(request) -> Tokens:
+async def token(request: Any) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
     WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
@@ -115,32 +118,32 @@ async def token(request) -> Tokens:
         refused = InvalidCredentials()
         refused.login = error.login
         raise refused from None
-    # The number is that of the record whose password was right: if it was changed since then, this login comes too late.
+    # Of the record whose password was checked: if the password was changed since then, these tokens are invalid.
     valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
     server.logins.note(user, request.session.output.address)
     return _issue(server, msgspec.structs.replace(login_claims(user, server.settings.limits.token_ids), valid_from=valid_from))
 
 
-def _ends(server, expires, refresh_expires):
-    """When an access token and a refresh token end, with the configured lifetimes where nothing else was asked for."""
+def _ends(server: Server, expires: int | None, refresh_expires: int | None) -> tuple[int, int]:
+    """When an access token and a refresh token end. ``None`` stands for the configured lifetime."""
     settings, now = server.settings.auth, server.now()
     return _or(expires, now + int(settings.access_lifetime * 1000)), _or(refresh_expires, now + int(settings.refresh_lifetime * 1000))
 
 
-def _issue(server, claims, expires=None, refresh_expires=None):
+def _issue(server: Server, claims: Claims, expires: int | None = None, refresh_expires: int | None = None) -> Tokens:
     access_ends, refresh_ends = _ends(server, expires, refresh_expires)
     access = msgspec.structs.replace(claims, expires=access_ends, refresh=False)
     refresh = msgspec.structs.replace(claims, expires=refresh_ends, refresh=True)
     return Tokens(access_token=server.auth.issue(access), refresh_token=server.auth.issue(refresh))
 
 
-def _or(value, default):
+def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
 @action(TokenRefresh, rest=Route("POST", "/token/refresh", body=WHOLE, status=201), audit=MadeTokens())
-async def token_refresh(request) -> AccessToken:
+async def token_refresh(request: Any) -> AccessToken:
     """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
     server, text = request.server, request.fields.refresh_token
     if not text:
@@ -160,7 +163,7 @@ async def token_refresh(request) -> AccessToken:
     server.logins.note(server.entities.user(claims.user_id))
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
     if claims.device_id is not None:
-        # Its record goes some time after its end.
+        # The record is deleted some time after its end.
         expires = min(expires, server.entities.device_token(claims.token_id).expires)
     token = server.auth.issue(msgspec.structs.replace(claims, expires=expires, refresh=False))
     if claims.device_id is not None and not carries_device(server.auth, token, claims):
@@ -169,7 +172,7 @@ async def token_refresh(request) -> AccessToken:
 
 
 @action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())
-async def token_create(request) -> Tokens:
+async def token_create(request: Any) -> Tokens:
     """Make tokens with chosen rights. Only an administrator with all permissions may go beyond their own; what others ask for beyond
     theirs is left out of the result. Absent ``networkIds`` are no network; absent ``deviceTypeIds`` are all of a user who may use all, else
     none. With ``deviceId``, lists that are absent mean all that may be.
@@ -200,7 +203,7 @@ async def token_create(request) -> Tokens:
         network_ids=_as_set(payload.network_ids, "payload.networkIds"),
         device_type_ids=_as_set(payload.device_type_ids, "payload.deviceTypeIds"),
         expires=0,
-        # What was made with a token ends with it, also when it is revoked at this moment.
+        # The new token ends with the caller's token, even if that is revoked at this moment.
         valid_from=principal.claims.valid_from if user.id == principal.user_id else user.valid_from,
     )
     expires, refresh_expires = map(milliseconds, (payload.expiration, _or(payload.refresh_expiration, payload.expiration)))
@@ -216,7 +219,7 @@ async def token_create(request) -> Tokens:
     return tokens
 
 
-def _check_size(payload, limit):
+def _check_size(payload: TokenPayload, limit: int) -> None:
     size = len(payload.network_ids or ()) + len(payload.device_type_ids or ())
     if limit and size > limit:
         detail = f"payload names {size} networks and device types; at most {limit} are allowed (limits.token_ids), and * means all"
@@ -225,8 +228,11 @@ def _check_size(payload, limit):
         raise BadRequest(detail=f"payload.actions must have at most {MOST_ACTIONS} elements")
 
 
-def _as_set(ids, member):
-    """A list of networks or device types as a set. What is no id would make a token that nobody accepts."""
+def _as_set(ids: list[str] | None, member: str) -> frozenset[str] | None:
+    """A list of networks or device types as a set.
+
+    :raises BadRequest: an element is not an id. Such a token would be refused everywhere.
+    """
     if ids is None:
         return None
     for index, text in enumerate(ids):
@@ -235,9 +241,9 @@ def _as_set(ids, member):
     return frozenset(ids)
 
 
-def _requested_actions(actions):
-    """Permission ids of names and numbers. What nobody knows is dropped; nothing left means no permission, never the defaults."""
-    found = set()
+def _requested_actions(actions: list[Raw] | None) -> frozenset[Permission]:
+    """Permissions by names and numbers. Unknown ones are left out. If none is left, the token has no permission, not the default ones."""
+    found: set[Permission | None] = set()
     for index, raw in enumerate(actions or ()):
         member = f"payload.actions[{index}]"
         value = _primitive(raw, member)
@@ -246,22 +252,22 @@ def _requested_actions(actions):
         elif isinstance(value, bool) or not isinstance(value, (int, float)):
             raise MalformedJson(detail=f"{member} must be the name or the number of an action, such as GetDevice")
         elif value in Permission.__members__.values():
-            found.add(Permission(value))
-    return frozenset(found - {None}) or NO_PERMISSION
+            found.add(Permission(int(value)))
+    return frozenset(permission for permission in found if permission is not None) or NO_PERMISSION
 
 
-def _primitive(raw, member):
+def _primitive(raw: Raw, member: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except UNREADABLE:
         raise MalformedJson(detail=f"{member} {fault(bytes(raw))}") from None
 
 
-def _cut(claims, principal):
-    """Take from a request for rights what the caller does not have."""
+def _cut(claims: Claims, principal: Principal) -> Claims:
+    """Remove from requested rights what the caller does not have."""
     own = principal.claims
     own_actions = own.actions or frozenset()
-    actions = claims.actions
+    actions = claims.actions or frozenset()
     if Permission.ANY not in own_actions:
         actions = own_actions if Permission.ANY in actions else actions & own_actions
     return msgspec.structs.replace(
@@ -272,21 +278,23 @@ def _cut(claims, principal):
     )
 
 
-def _cut_ids(asked, own):
+def _cut_ids(asked: frozenset[str], own: frozenset[str]) -> frozenset[str]:
     if "*" in own:
         return asked
     return own if "*" in asked else asked & own
 
 
-def _cut_networks(asked, own):
-    """An absent list names no network, but lets ``device/save`` into all of the user's: who is held to a list may not drop it."""
+def _cut_networks(asked: frozenset[str] | None, own: frozenset[str] | None) -> frozenset[str] | None:
+    """An absent list names no network, but permits ``device/save`` in all networks of the user. So a caller with a list cannot leave it
+    out.
+    """
     if asked is None:
         return None if own is None or "*" in own else frozenset()
     return _cut_ids(asked, own or frozenset())
 
 
-def _cut_types(asked, principal):
-    """Here an absent list means all for a user who may use all, and for others none."""
+def _cut_types(asked: frozenset[str] | None, principal: Principal) -> frozenset[str] | None:
+    """An absent list means all device types for a user who may use all, and none for others."""
     own = principal.claims.device_type_ids
     if own is None:
         return asked if asked is None or principal.token_device_types is None else frozenset()

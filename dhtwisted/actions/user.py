@@ -7,8 +7,9 @@ and lays no hand on theirs: they would be one themselves by the next login. ``co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
@@ -86,7 +87,7 @@ class Users(Resource):
 
 
 @action(UserList, Permission.MANAGE_USER, rest=Route("GET", "/user"))
-async def user_list(request) -> Users:
+async def user_list(request: Any) -> Users:
     """List users."""
     query = entity_query(request, SORT_FIELDS, **await _conditions(request))
     pages = entity_pages(request, User, query, partial(_conditions, request))
@@ -94,12 +95,12 @@ async def user_list(request) -> Users:
 
 
 @action(UserCount, Permission.MANAGE_USER, rest=Route("GET", "/user/count"))
-async def user_count(request) -> Count:
+async def user_count(request: Any) -> Count:
     """Count users."""
     return Count(count=await request.server.entities.count(User, EntityQuery(**await _conditions(request))))
 
 
-async def _conditions(request):
+async def _conditions(request: Any) -> dict[str, Any]:
     fields = request.fields
     check_text(fields.login_pattern, "loginPattern")
     equal = {"role": fields.role, "status": fields.status}
@@ -124,8 +125,9 @@ class OneUser(Resource):
 
 
 @action(UserGet, Permission.MANAGE_USER, rest=Route("GET", "/user/{userId}"))
-async def user_get(request) -> OneUser:
-    """Read one user with his networks, and with what he has used of his quotas. A caller with the client's role reads himself alone."""
+async def user_get(request: Any) -> OneUser:
+    """Read one user with their networks, and with what they have used of their quotas. A caller with the client's role can read only
+    themselves."""
     user_id, principal = request.fields.user_id, request.principal
     if user_id is not None and user_id != principal.user_id and not principal.is_administrator:
         raise OtherUserNotFound(user_id)
@@ -143,39 +145,39 @@ class CurrentUser(Resource):
 
 
 @action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
-async def user_get_current(request) -> CurrentUser:
+async def user_get_current(request: Any) -> CurrentUser:
     """Read oneself, with one's networks, and with what one has used of one's quotas."""
     return await _with_networks(request, _current(request), lambda found: CurrentUser(current=found))
 
 
-def _current(request):
-    user = request.principal.user
+def _current(request: Any) -> User:
+    user: User | None = request.principal.user
     if user is None:
         raise CurrentUserGone()
     return user
 
 
-async def find_user(request, user_id):
+async def find_user(request: Any, user_id: int | None) -> User:
     """Find a user.
 
-    :raises MissingUserId: no id.
-    :raises UserNotFound: nobody has it.
+    :raises MissingUserId: there is no id.
+    :raises UserNotFound: there is no such user.
     """
     if user_id is None:
         raise MissingUserId()
-    user = await request.server.entities.get(User, user_id)
+    user: User | None = await request.server.entities.get(User, user_id)
     if user is None:
         raise UserNotFound(user_id)
     return user
 
 
-async def _with_networks(request, user, make):
+async def _with_networks(request: Any, user: User, make: Callable[[UserWithNetworks], Any]) -> Any:
     quotas = {name: QuotaUse(used=used, limit=limit) for name, (used, limit) in (await request.server.quotas.use(user.id)).items()}
 
-    async def conditions():
+    async def conditions() -> dict[str, Any]:
         return {"within": {"id": user.network_ids}}
 
-    def with_networks(networks, more):
+    def with_networks(networks: Any, more: Any) -> Any:
         return make(UserWithNetworks.with_networks(user, networks, more, quotas))
 
     pages = entity_pages(request, Network, EntityQuery(**await conditions()), conditions)
@@ -221,7 +223,7 @@ class InsertedUser(Resource):
 
 
 @action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201), audit=Written(User))
-async def user_insert(request) -> InsertedUser:
+async def user_insert(request: Any) -> InsertedUser:
     """Make a user, with no network and, unless told otherwise, every device type."""
     new = request.fields.user
     if new is None:
@@ -252,9 +254,9 @@ async def user_insert(request) -> InsertedUser:
         raise LoginTaken() from None
 
 
-def _manages_administrators(request):
+def _manages_administrators(request: Any) -> bool:
     """Whether the caller may add, change and delete administrators."""
-    return request.principal.is_administrator or request.server.settings.compatibility.clients_manage_administrators
+    return bool(request.principal.is_administrator or request.server.settings.compatibility.clients_manage_administrators)
 
 
 class UserUpdate(Fields, tag="user/update"):
@@ -273,7 +275,7 @@ class UserUpdate(Fields, tag="user/update"):
     rest=Route("PUT", "/user/{userId}", body="user", object_first=True, request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "fields.user_id"),
 )
-async def user_update(request) -> RenewedTokens | None:
+async def user_update(request: Any) -> RenewedTokens | None:
     """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator.
 
     A new password ends the user's tokens. Where it is the caller's own, the reply has new ones, as that of ``user/updateCurrent``.
@@ -299,7 +301,7 @@ class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
     rest=Route("PUT", "/user/current", body="user", request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "principal.user_id"),
 )
-async def user_update_current(request) -> RenewedTokens | None:
+async def user_update_current(request: Any) -> RenewedTokens | None:
     """Change the given members of oneself; login, role and status only as an administrator.
 
     A new password ends all tokens of the user, also on this connection. The reply then has an access token with the rights and the expiry
@@ -309,13 +311,13 @@ async def user_update_current(request) -> RenewedTokens | None:
     return await _update(request, _current(request))
 
 
-async def _update(request, user):
+async def _update(request: Any, user: User) -> RenewedTokens | None:
     change = request.fields.user
     if change is None:
         raise MissingUser()
     if not request.principal.is_administrator and (change.login, change.role, change.status) != (None, None, None):
         raise AdministratorRequired()
-    changes = {name: value for name in ("role", "status", "intro_reviewed") if (value := getattr(change, name)) is not None}
+    changes: dict[str, Any] = {name: value for name in ("role", "status", "intro_reviewed") if (value := getattr(change, name)) is not None}
     if change.role is not None:
         check_role(change.role)
     check_status(change.status)
@@ -328,13 +330,13 @@ async def _update(request, user):
     if change.password:
         check_password(change.password)
         changes["password"] = await _hashed(request, change.password)
-        # Others may have changed the user meanwhile, and have ended the token that is to be replaced.
+        # Another request may have changed the user meanwhile, and ended the token that is to be replaced.
         user = await find_user(request, user.id)
     ends_tokens = bool(change.password) and not request.server.settings.compatibility.tokens_outlive_password
     if ends_tokens or change.status not in (None, ACTIVE):
         changes["valid_from"] = Raised(request.server.now())
     elif change.role is not None:
-        # A client may send the role along as it is.
+        # A client may send the role unchanged.
         changes["valid_from"] = Raised(request.server.now(), when="role")
     try:
         after = await _write(request, user, changes)
@@ -345,7 +347,7 @@ async def _update(request, user):
     return renewed_tokens(request, user, after) if ends_tokens else None
 
 
-async def _write(request, user, changes):
+async def _write(request: Any, user: User, changes: dict[str, Any]) -> User:
     server = request.server
     if "data" not in changes:
         return await change_user(server.entities, user, changes)
@@ -353,9 +355,9 @@ async def _write(request, user, changes):
         return await change_user(server.entities, user, changes)
 
 
-async def _hashed(request, password):
-    """The record of a password. Many wait for theirs at times, for seconds: whoever asks must still be permitted to, afterwards."""
-    record = await request.server.auth.hash_password(password)
+async def _hashed(request: Any, password: str | None) -> str:
+    """The record of a password. This can take seconds, when many passwords wait. So the permission is checked again afterwards."""
+    record: str = await request.server.auth.hash_password(password)
     request.server.check(request.action, request.principal)
     return record
 
@@ -367,8 +369,8 @@ class UserDelete(Fields, tag="user/delete"):
 
 
 @action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"), audit=Written(User, "fields.user_id"))
-async def user_delete(request):
-    """Delete a user, but not oneself. What he is connected with ends at once: his requests and deliveries."""
+async def user_delete(request: Any) -> None:
+    """Delete a user, but not oneself. Their requests and deliveries on open connections end at once."""
     user = await find_user(request, request.fields.user_id)
     if user.id == request.principal.user_id:
         raise OwnUserDeleted()

@@ -82,7 +82,7 @@ class BackupFiles(Output):
 
     def __enter__(self) -> Self:
         if self._name == STANDARD:
-            raise CommandError("a backup can have several files: give the name of the first, not -")
+            raise CommandError("a backup can have several files: name the first, not -")
         for suffix in SUFFIXES.values():
             if os.path.exists(self._name + suffix) and not self._replace:
                 raise CommandError(f"{self._name}{suffix} is there already: name another file, or replace it with --force")
