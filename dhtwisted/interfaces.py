@@ -258,6 +258,14 @@ class IBackedUpStorage(Interface):
         """
 
 
+class IBackupAdvice(Interface):
+    """A storage that does not copy itself and knows what the operator should do instead; it is optional. ``devicehive backup`` says it.
+    Without this interface the command names ``devicehive export``.
+    """
+
+    backup_advice: str = Attribute("What the operator should do. It follows the name of the provider and a comma: ``use pg_dump``.")
+
+
 class ILossNoticing(Interface):
     """A storage that notices at its start that something acknowledged is missing, and does not start then; it need not."""
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 from dhtwisted.control.command import Command, CommandOutput, Context
 from dhtwisted.control.export import format_counts
-from dhtwisted.errors import CommandError, StorageDamaged
-from dhtwisted.interfaces import IBackedUpStorage
+from dhtwisted.errors import CommandError
+from dhtwisted.interfaces import IBackedUpStorage, IBackupAdvice
 from dhtwisted.providers.jwt.signing_key import path_beside
 
 STORAGE, MESSAGES, KEY = "storage", "messages", "key"
 SUFFIXES = {STORAGE: "", MESSAGES: ".messages", KEY: ".secret"}
 """Part -> what follows the name of the file."""
 
-_ALTERNATIVES = {
-    "memory": "whose data end with the server; use devicehive export",
-    "postgres": "use pg_dump, see docs/postgres.md",
-}
-_OTHER_PROVIDER = "which cannot be copied; use devicehive export"
-
-_REPAIR = (
-    "stop the server, keep a copy of the file and its -wal, and restore a backup, or start once with --accept-loss to go on without that"
-)
+_OTHER_ADVICE = "which cannot be copied; use devicehive export"
 
 
 class Backup(Command, tag="backup"):
@@ -53,20 +44,12 @@ class Backup(Command, tag="backup"):
         # Messages first: so the later copy of the entities has all devices to which they belong.
         for part, storage in stores:
             # Each counts all kinds, with zero for those that are kept elsewhere.
-            counts.update(await self._back_up(storage, partial(_write, context.output, part)))
+            counts.update(await storage.back_up(partial(_write, context.output, part)))
         key = self._key(context)
         if key is not None:
             await context.output.write(key, KEY)
         files = ", ".join(f"{self.file}{SUFFIXES[part]}" for part, _ in reversed(stores))
         return f"Copied to {files}: {format_counts(counts)}, checked. {self._about_key(context, key)}"
-
-    async def _back_up(self, storage: IBackedUpStorage, write: Callable[[bytes], Awaitable[None]]) -> Mapping[str, int]:
-        try:
-            return await storage.back_up(write)
-        except StorageDamaged as error:
-            if not error.lasts:
-                raise
-            raise CommandError(f"{error}; {_REPAIR}") from error
 
     def _stores(self, context: Context) -> list[tuple[str, IBackedUpStorage]]:
         settings = context.settings.storage
@@ -75,8 +58,8 @@ class Backup(Command, tag="backup"):
             stores.insert(0, (MESSAGES, context.messages, "storage of messages", settings.messages))
         for _, storage, role, specification in stores:
             if not IBackedUpStorage.providedBy(storage):
-                name = specification.partition(":")[0]
-                raise CommandError(f"the {role} is {name}:, {_ALTERNATIVES.get(name, _OTHER_PROVIDER)}")
+                advice = storage.backup_advice if IBackupAdvice.providedBy(storage) else _OTHER_ADVICE
+                raise CommandError(f"the {role} is {specification.partition(':')[0]}:, {advice}")
         return [(part, storage) for part, storage, *_ in stores]
 
     def _key(self, context: Context) -> bytes | None:

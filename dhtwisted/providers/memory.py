@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.interfaces import IBoundedAnswers, IStorage
+from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IStorage
 from dhtwisted.kit.entity_tables import EntityTable, Key, entity_tables, holdings
 from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.kit.message_log import MessageLog
@@ -22,7 +22,7 @@ from dhtwisted.kit.waiter import DONE, Done
 from dhtwisted.model import MESSAGE_KINDS, Command, Entity, EntityQuery, Holding, Message, MessageQuery
 
 
-@implementer(IStorage, IBoundedAnswers)
+@implementer(IStorage, IBoundedAnswers, IBackupAdvice)
 class MemoryStorage:
     """Keeps entities and messages until the process ends.
 
@@ -32,6 +32,7 @@ class MemoryStorage:
     """
 
     durability = "volatile"
+    backup_advice = "whose data end with the server; use devicehive export"
     state_directory = None
 
     def __init__(self, reactor: IReactorTime, max_messages: int = 1_000_000) -> None:

@@ -6,12 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
+from zope.interface import implementer
 
 from dhtwisted.config.settings import Settings, StorageSettings
 from dhtwisted.control.backup import Backup
 from dhtwisted.control.command import Context
-from dhtwisted.errors import CommandError
+from dhtwisted.errors import CommandError, StorageDamaged
+from dhtwisted.interfaces import IBackupAdvice
 from dhtwisted.model import Network, StoredBytes, User
+from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.storage.base import command, notification
 
@@ -49,5 +52,19 @@ async def test_it_counts_what_is_in_both_files_and_nothing_internal(context):
 async def test_it_refuses_damaged_records_and_says_what_to_do(context, tmp_path):
     with closing(sqlite3.connect(tmp_path / "messages.sqlite")) as connection, connection:
         connection.execute("UPDATE notification SET name = 'other' WHERE id = 7")
-    with pytest.raises(CommandError, match="notification 7.*restore a backup, or start once with --accept-loss"):
+    with pytest.raises(StorageDamaged, match="notification 7.*restore a backup, or start once with --accept-loss"):
+        await Backup(file="copy").run(context)
+
+
+@implementer(IBackupAdvice)
+class Advising(MemoryStorage):
+    backup_advice = "use mydump"
+
+
+@pytest.mark.parametrize(("kind", "words"), [(Advising, "use mydump"), (MemoryStorage, "whose data end with the server; ")])
+@pytest_twisted.ensureDeferred
+async def test_a_storage_without_copies_says_what_to_do(reactor, kind, words):
+    storage = kind(reactor)
+    context = Context(Settings(storage=StorageSettings(provider="mine:x")), storage, storage, None, 0, None)
+    with pytest.raises(CommandError, match=f"^the storage is mine:, {words}"):
         await Backup(file="copy").run(context)

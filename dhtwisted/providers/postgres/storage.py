@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
+from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
 from dhtwisted.kit.batching import Batcher
 from dhtwisted.kit.statistics import StorageStatistics
 from dhtwisted.model import Command, Notification, payload_size
@@ -60,7 +60,7 @@ TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
 _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
-@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
+@implementer(IStorage, IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 
@@ -72,6 +72,7 @@ class PostgresStorage:
     """
 
     durability = "durable"
+    backup_advice = "use pg_dump, see docs/postgres.md"
     state_directory = None
 
     log = Logger()

@@ -52,6 +52,11 @@ LARGE = 4096
 """Bytes of payload that count as one more message: a batch is in memory several times."""
 
 
+_AFTER_DAMAGE = (
+    "stop the server, keep a copy of the file and its -wal, and restore a backup, or start once with --accept-loss to go on without that"
+)
+
+
 @implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
@@ -238,6 +243,10 @@ class FileStorage:
             while portion := await copying.call(copy.read):
                 await write(portion)
             return counts
+        except StorageDamaged as error:
+            if not error.lasts:
+                raise
+            raise StorageDamaged(f"{error}; {_AFTER_DAMAGE}", lasts=True) from error
         finally:
             copy.stop()
             await copying.stop(copy.close)
