@@ -10,8 +10,12 @@ import traceback
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import partial
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import twisted.plugins
@@ -37,6 +41,9 @@ from dhtwisted.providers.builtin import PROVIDERS
 ENTRY_POINT_GROUP = "dhtwisted.providers"
 EXPECTED = (ConfigurationError, StorageError, AuthUnavailable)
 """What a provider raises on purpose, with a text for people."""
+
+_loaded: WeakKeyDictionary[ModuleType, dict[str, object]] = WeakKeyDictionary()
+"""Module -> attribute -> what it was when it was first loaded."""
 
 INTERFACES = {"storage": IStorage, "messages": IMessageStorage, "bus": IMessageBus, "auth": IAuthProvider}
 
@@ -199,7 +206,17 @@ def _find_named(role, name):
 def _from_entry_points():
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         package = f"package {entry_point.dist.name} {entry_point.dist.version}, " if entry_point.dist else ""
-        yield _load(f"{package}entry point {entry_point.value}", entry_point.name, entry_point.load)
+        yield _load(f"{package}entry point {entry_point.value}", entry_point.name, partial(_load_once, entry_point))
+
+
+def _load_once(entry_point: EntryPoint) -> object:
+    """Load what an entry point names, as it was when it was first loaded. When the provider opens, it may import a submodule of the same
+    name, and that import replaces it in its package.
+    """
+    loaded = _loaded.setdefault(import_module(entry_point.module), {})
+    if entry_point.attr not in loaded:
+        loaded[entry_point.attr] = entry_point.load()
+    return loaded[entry_point.attr]
 
 
 def _from_drop_ins():

@@ -203,6 +203,18 @@ def test_a_mistake_of_a_stranger_is_called_so_with_its_place(install, way, error
     assert "line 5)" in text
 
 
+def test_a_provider_with_the_name_of_a_submodule_is_found_again_after_it_was_opened(install, tmp_path):
+    built = "__import__('shadow_module.shadow') and __import__('dhtwisted.providers.local_bus').providers.local_bus.LocalBus()"
+    install("entry point", "shadow", GOOD.format(role="bus", name="shadow", form="", built=built))
+    package = tmp_path / "site_shadow" / "shadow_module"
+    package.mkdir()
+    (tmp_path / "site_shadow" / "shadow_module.py").rename(package / "__init__.py")
+    (package / "shadow.py").touch()
+    first = find("bus", "shadow:")
+    open_provider("bus", "shadow:", context())
+    assert find("bus", "shadow:") == first
+
+
 def test_a_stranger_that_exits_while_it_is_loaded_stops_nobody_else(install):
     install("entry point", "leaving", "raise SystemExit('bye')")
     assert find("storage", "memory:")[0].name == "memory"
