@@ -1,1 +1,1 @@
-"""Everything that is kept, out of one storage into a file, and out of the file into another storage (docs/moving-data.md)."""
+"""Export of all data of a storage to a file, and import of that file into another storage (docs/moving-data.md)."""

@@ -1,8 +1,10 @@
-"""Holds what is imported to the rules of the API: a storage gets nothing by a file that no client could have put there."""
+"""Checks imported objects by the rules of the API, so that an import stores nothing that a client could not have stored."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from dhtwisted.core.addresses import limit_key, plain_address
 from dhtwisted.core.rules import (
@@ -20,28 +22,31 @@ from dhtwisted.core.rules import (
 from dhtwisted.errors import ApiError, MissingCommand, MissingNotification
 from dhtwisted.kit.password_records import parse_record
 from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, Network, Notification, User
+from dhtwisted.transfer.stream import Entry
 
 MOST_ADDRESSES = 16
-"""Known addresses of a user."""
+"""The most known addresses of a user."""
+
+Check = Callable[[Any], object]
+"""Raises ``ApiError`` or ``ValueError`` for an object that a client could not have stored."""
 
 
 class Checker:
     """Checks the objects of one file.
 
-    :param any_password: records of passwords are those of a provider of somebody else, who alone knows what is good.
+    :param any_password: accept any password record, because the auth provider of another package uses its own form.
     """
 
-    def __init__(self, any_password=False):
-        self._checks = dict(_CHECKS)
+    def __init__(self, any_password: bool = False) -> None:
+        self._checks: dict[type, Check] = dict(_CHECKS)
         if any_password:
             self._checks[User] = _check_user
-        self._taken = {}
+        self._first_lines: dict[tuple[type, str, Any], int] = {}
 
-    def check(self, entry):
-        """Check one.
+    def check(self, entry: Entry) -> None:
+        """Check one object.
 
-        :param entry: an :class:`~dhtwisted.transfer.stream.Entry`.
-        :raises TransferError: a client could not have made it; names the line and the reason.
+        :raises TransferError: a client could not have stored it; the text names the line and the reason.
         """
         item = entry.item
         check = self._checks.get(type(item))
@@ -49,72 +54,73 @@ class Checker:
             if check is not None:
                 check(item)
         except ApiError as error:
-            raise entry.refused(error.detail or error.text) from error
+            raise entry.error(error.detail or error.text) from error
         except ValueError as error:
-            raise entry.refused(error) from error
+            raise entry.error(error) from error
         for field in getattr(item, "UNIQUE", ()):
-            self._check_free(entry, field, getattr(item, field))
+            self._check_unique(entry, field, getattr(item, field))
 
-    def _check_free(self, entry, field, value):
-        first = value is not None and self._taken.setdefault((type(entry.item), field, value), entry.number)
+    def _check_unique(self, entry: Entry, field: str, value: object) -> None:
+        first = value is not None and self._first_lines.setdefault((type(entry.item), field, value), entry.number)
         if first and first != entry.number:
-            differs = "differs in case alone from the login" if field == "login_key" else f"has the {field}"
-            raise entry.refused(f"{differs} of line {first}: give one of them another, and export again")
+            same = "the login differs only in case from that" if field == "login_key" else f"the {field} is that"
+            raise entry.error(f"{same} of line {first}: change one of them, and export again")
 
 
-def _check_user(user):
+def _check_user(user: User) -> None:
     if checked_login(user.login) != user.login:
         raise ValueError("login has spaces around it")
     check_role(user.role)
     check_status(user.status)
     if len(user.known_addresses) > MOST_ADDRESSES or not all(_is_address(address) for address, _ in user.known_addresses):
-        raise ValueError(f"known_addresses must be {MOST_ADDRESSES} addresses at most, of IPv6 networks of 64 bits")
+        raise ValueError(f"known_addresses must be at most {MOST_ADDRESSES} addresses of IPv4, or networks of 64 bits of IPv6")
 
 
-def _check_user_with_record(user):
+def _check_user_with_record(user: User) -> None:
     _check_user(user)
     try:
-        # An empty one is of a user who cannot log in by password.
-        return parse_record(user.password) if user.password else None
+        # A user with an empty record cannot log in by password.
+        if user.password:
+            parse_record(user.password)
     except ValueError as error:
         raise ValueError(f"password {error}") from None
 
 
-def _is_address(text):
+def _is_address(text: str) -> bool:
     plain = plain_address(text.partition("/")[0])
     return plain is not None and limit_key(plain) == text
 
 
-def _check_group(member, group):
+def _check_group(member: str, group: Network | DeviceType) -> None:
     check_group(group.name, group.description, member)
 
 
-def _check_device(device):
+def _check_device(device: Device) -> None:
     check_new_device_id(device.id)
     check_device_name(device.name)
 
 
-def _check_configuration(configuration):
+def _check_configuration(configuration: Configuration) -> None:
     check_configuration(configuration.name, configuration.value)
 
 
-def _check_device_token(token):
+def _check_device_token(token: DeviceToken) -> None:
     check_new_device_id(token.device_id)
     check_label(token.label)
 
 
-def _check_command(command):
+def _check_command(command: Command) -> None:
     check_new_device_id(command.device_id)
     check_name(command.name, MissingCommand, "name")
     check_text(command.status, "status")
 
 
-def _check_notification(notification):
+def _check_notification(notification: Notification) -> None:
     check_new_device_id(notification.device_id)
     check_name(notification.name, MissingNotification, "name")
 
 
-_CHECKS = {
+_CHECKS: dict[type, Check] = {
     User: _check_user_with_record,
     Network: partial(_check_group, "network"),
     DeviceType: partial(_check_group, "deviceType"),

@@ -1,15 +1,18 @@
-"""Where an export goes to and comes from: a file, compressed if its name says so, or the standard streams."""
+"""Opens the file of an export: a file, compressed if its name ends in ``.gz``, or a standard stream."""
 
 import gzip
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO, cast
 
 from dhtwisted.errors import TransferError
 
 STANDARD = "-"
-"""The name that stands for standard output or input."""
+"""The name that means standard output or input."""
+
 
 _COMPRESSED = ".gz"
 _LEVEL = 6
@@ -17,16 +20,15 @@ _LEVEL = 6
 
 
 @contextmanager
-def open_output(name, replace=False):
-    """Open what an export is written to, for a ``with`` block of which every ``OSError`` is one of writing.
+def open_output(name: str, replace: bool = False) -> Iterator[IO[bytes]]:
+    """Open the output of an export, for a ``with`` block. An ``OSError`` in the block counts as an error of writing.
 
-    A file is written beside its place, with mode 0600 as there are hashes of passwords in it, and takes its name when the block has ended
-    well: whatever has the name is whole.
+    The file is written under a temporary name in the same directory, and gets its name when the block ends without an error. So a file
+    with that name is always complete. Its mode is 0600, because it has password hashes.
 
-    :param name: of the file, or :data:`STANDARD`.
-    :param replace: a file of that name may be there already.
-    :returns: an open binary file.
-    :raises TransferError: it cannot be written.
+    :param name: the name of the file, or :data:`STANDARD`.
+    :param replace: whether a file with that name may be replaced.
+    :raises TransferError: the file cannot be written.
     """
     try:
         with _standard_output() if name == STANDARD else _new_file(name, replace) as file:
@@ -37,12 +39,11 @@ def open_output(name, replace=False):
 
 
 @contextmanager
-def open_input(name):
-    """Open what an import reads, for a ``with`` block.
+def open_input(name: str) -> Iterator[IO[bytes]]:
+    """Open the input of an import, for a ``with`` block.
 
-    :param name: of the file, or :data:`STANDARD`.
-    :returns: an open binary file.
-    :raises TransferError: it cannot be read.
+    :param name: the name of the file, or :data:`STANDARD`.
+    :raises TransferError: the file cannot be read.
     """
     try:
         file = open(0, "rb", closefd=False) if name == STANDARD else open(name, "rb")  # noqa: SIM115 - closed below
@@ -51,22 +52,22 @@ def open_input(name):
     with file:
         if name.endswith(_COMPRESSED):
             with gzip.GzipFile(fileobj=file) as uncompressed:
-                yield uncompressed
+                yield cast("IO[bytes]", uncompressed)
         else:
             yield file
 
 
-def is_regular(file):
-    """Whether what :func:`open_input` opened can be read twice."""
+def is_regular(file: IO[bytes]) -> bool:
+    """Whether a file from :func:`open_input` can be read twice."""
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
-def _standard_output():
+def _standard_output() -> IO[bytes]:
     return open(1, "wb", closefd=False)
 
 
 @contextmanager
-def _new_file(name, replace):
+def _new_file(name: str, replace: bool) -> Iterator[IO[bytes]]:
     path = os.path.realpath(name)
     _check_place(path, name, replace)
     descriptor, part = tempfile.mkstemp(prefix=f"{os.path.basename(path)}.", suffix=".part", dir=os.path.dirname(path))
@@ -74,7 +75,7 @@ def _new_file(name, replace):
         with open(descriptor, "wb") as file:
             if name.endswith(_COMPRESSED):
                 with gzip.GzipFile("", "wb", _LEVEL, file) as compressed:
-                    yield compressed
+                    yield cast("IO[bytes]", compressed)
             else:
                 yield file
             file.flush()
@@ -86,15 +87,15 @@ def _new_file(name, replace):
     _sync_directory(path)
 
 
-def _check_place(path, name, replace):
+def _check_place(path: str, name: str, replace: bool) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
-        raise TransferError(f"{name} is there and no file: name a file, or {STANDARD} for standard output")
+        raise TransferError(f"{name} is not a file: name a file, or {STANDARD} for standard output")
     if os.path.exists(path) and not replace:
         raise TransferError(f"{name} is there already: name another file, or replace it with --force")
 
 
-def _sync_directory(path):
-    """Make the new name durable: who has exported may delete what was exported."""
+def _sync_directory(path: str) -> None:
+    """Make the new name durable: after an export, somebody may delete the exported data."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

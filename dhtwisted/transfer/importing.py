@@ -1,49 +1,53 @@
-"""Puts everything of an export into an empty storage, or goes on where the same import was cut short."""
+"""Stores everything of an export in an empty storage, or continues an import of the same export that was interrupted."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, DeferredList
 
 from dhtwisted.errors import Duplicate, TransferError, Unstorable
-from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, EntityQuery, MessageQuery
+from dhtwisted.interfaces import IEntityStorage, IMessageStorage
+from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, EntityQuery, Message, MessageQuery
+from dhtwisted.transfer.stream import Entry, Reader
 from dhtwisted.transfer.unfinished import find_unfinished, mark_unfinished, unmark
 from dhtwisted.wire.timestamps import parse_timestamp
 
 MESSAGES_AT_ONCE, ENTITIES_AT_ONCE = 500, 50
-"""Of entities fewer: each has a commit of its own where a storage does not gather them, and the last of them waits for all."""
+"""How many objects are stored together. Entities are fewer, because a storage may commit each by itself, and the last waits for all."""
 
-SIZE = 1024**2
-"""Bytes of the file after which no more are gathered."""
+BATCH_SIZE = 1024**2
+"""Bytes of the file after which a batch ends."""
 
 
 class Import:
     """One import.
 
-    :param storage: an opened ``IEntityStorage``.
-    :param messages: an opened ``IMessageStorage``; often the same object.
-    :param reader: a :class:`~dhtwisted.transfer.stream.Reader`.
-    :param now: milliseconds. No message arrived later than this, nor than the export if that is still later: a clock may not be set
-        yet. One that does not say when it arrived, as in exports of older programs, arrived at its own time.
-    :param report: called after each portion; what it raises ends the import.
-    :ivar begun: something may have been stored.
-    :ivar found: how many objects were there already, from the same import before.
+    :param storage: the opened storage of entities.
+    :param messages: the opened storage of messages; often the same object.
+    :param reader: reads the export.
+    :param now: the time in milliseconds. An arrival later than this is cut to this, or to the time of the export if that is later, since
+        the clock may not be set yet. A message without an arrival, as in exports of older programs, gets its own timestamp as arrival.
+    :param report: called after each batch; an error that it raises ends the import.
+    :ivar begun: whether something may have been stored.
+    :ivar found: how many objects were stored already, by the same import before.
     """
 
-    def __init__(self, storage, messages, reader, now, report):
+    def __init__(self, storage: IEntityStorage, messages: IMessageStorage, reader: Reader, now: int, report: Callable[[], None]) -> None:
         self.begun = False
         self.found = 0
         self._storage = storage
         self._messages = messages
         self._reader = reader
-        self._latest = max(now, parse_timestamp(reader.header.time))
+        self._latest_arrival = max(now, parse_timestamp(reader.header.time))
         self._report = report
-        self._again = False
+        self._continues = False
 
-    async def run(self):
+    async def run(self) -> None:
         """Store everything.
 
-        :raises TransferError: the storage is not empty, the file is not good, or an object cannot be kept.
+        :raises TransferError: the storage is not empty, the file is not valid, or an object cannot be stored.
         """
         await self._begin()
         for batch in batches(self._reader):
@@ -51,20 +55,20 @@ class Import:
             self._report()
         await unmark(self._storage)
 
-    async def _begin(self):
+    async def _begin(self) -> None:
         time = await find_unfinished(self._storage)
         if time is None:
             await self._check_empty()
             await mark_unfinished(self._storage, self._reader.header.time)
         elif time != self._reader.header.time:
             raise TransferError(
-                f"the storage holds a part of the export of {time}, and this is that of {self._reader.header.time}: "
-                "import that one again, or name an empty storage"
+                f"the storage has a part of the export of {time}, and this file is the export of {self._reader.header.time}: "
+                "import that export again, or name an empty storage"
             )
-        self._again = time is not None
+        self._continues = time is not None
         self.begun = True
 
-    async def _check_empty(self):
+    async def _check_empty(self) -> None:
         for kind in ENTITY_KINDS.values():
             if await self._storage.count(kind, EntityQuery()):
                 raise _not_empty(kind)
@@ -72,51 +76,51 @@ class Import:
             if await self._messages.find_messages(kind, MessageQuery(take=1)):
                 raise _not_empty(kind)
 
-    async def _insert_all(self, batch):
-        """Insert entities at once, so that they may share a commit."""
-        done = await DeferredList([Deferred.fromCoroutine(self._insert(entry)) for entry in batch], consumeErrors=True)
+    async def _insert_all(self, batch: Sequence[Entry]) -> None:
+        """Insert entities at the same time, so that they can share a commit."""
+        done: list[Any] = await DeferredList([Deferred.fromCoroutine(self._insert(entry)) for entry in batch], consumeErrors=True)
         for success, result in done:
             if not success:
                 result.raiseException()
 
-    async def _insert(self, entry):
+    async def _insert(self, entry: Entry) -> None:
         try:
             await self._storage.insert(entry.item)
         except Duplicate as error:
-            if not self._again or await self._storage.get(type(entry.item), entry.item.key) != entry.item:
-                raise entry.refused(f"{error}, and it is not the same") from error
+            if not self._continues or await self._storage.get(type(entry.item), entry.item.key) != entry.item:
+                raise entry.error(f"{error}, and it is different") from error
             self.found += 1
         except Unstorable as error:
-            raise entry.refused(error) from error
+            raise entry.error(error) from error
 
-    async def _restore(self, batch):
-        missing = await self._missing(batch) if self._again else batch
+    async def _restore(self, batch: Sequence[Entry]) -> None:
+        missing = await self._missing(batch) if self._continues else batch
         if not missing:
             return
         missing = sorted(missing, key=lambda entry: entry.item.id)
         for earlier, later in pairwise(missing):
             if earlier.item.id == later.item.id:
-                raise later.refused("comes twice")
+                raise later.error("appears twice")
         for entry in missing:
             item = entry.item
-            item.arrived = min(item.timestamp if item.arrived is None else item.arrived, self._latest)
+            item.arrived = min(item.timestamp if item.arrived is None else item.arrived, self._latest_arrival)
         try:
             await self._messages.restore([entry.item for entry in missing])
         except (Duplicate, Unstorable):
             await self._restore_each(missing)
 
-    async def _restore_each(self, batch):
-        """Restore messages one by one, to find the one that is refused."""
+    async def _restore_each(self, batch: Sequence[Entry]) -> None:
+        """Restore messages one by one, to find the one that the storage refuses."""
         for entry in batch:
             try:
                 await self._messages.restore([entry.item])
             except Duplicate as error:
-                raise entry.refused(f"{error}, and it is not the same") from error
+                raise entry.error(f"{error}, and it is different") from error
             except Unstorable as error:
-                raise entry.refused(error) from error
+                raise entry.error(error) from error
 
-    async def _missing(self, batch):
-        """What of a batch is not there yet. Both are in the same order, so what is there follows the first of the batch."""
+    async def _missing(self, batch: Sequence[Entry]) -> Sequence[Entry]:
+        """The entries that are not stored yet. File and storage have the same order, so stored ones follow the first of the batch."""
         first = batch[0].item
         query = MessageQuery(after=(first.timestamp, first.id - 1), take=len(batch))
         there = {message.id: message for message in await self._messages.find_messages(type(first), query)}
@@ -124,17 +128,18 @@ class Import:
         self.found += len(batch) - len(missing)
         return missing
 
-    def _is_same(self, stored, item):
-        """Whether a message is stored already; an arrival that was not taken from the file, any import may have decided."""
-        is_decided = item.arrived is None or item.arrived > self._latest
-        return stored == item or (stored is not None and is_decided and replace(stored, arrived=item.arrived) == item)
+    def _is_same(self, stored: Message | None, item: Message) -> bool:
+        """Whether a message is stored already. If its arrival does not come from the file, the earlier import may have chosen another."""
+        is_chosen = item.arrived is None or item.arrived > self._latest_arrival
+        return stored == item or (stored is not None and is_chosen and replace(stored, arrived=item.arrived) == item)
 
 
-def batches(reader):
-    """Gather the entries of a file into lists of one kind, bounded in number and in bytes."""
-    batch, size = [], 0
+def batches(reader: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Group the entries of a file into lists of one kind, limited in number and in bytes."""
+    batch: list[Entry] = []
+    size = 0
     for entry in reader:
-        if batch and (type(entry.item) is not type(batch[0].item) or len(batch) == _most(entry.item) or size >= SIZE):
+        if batch and (type(entry.item) is not type(batch[0].item) or len(batch) == _largest_batch(entry.item) or size >= BATCH_SIZE):
             yield batch
             batch, size = [], 0
         batch.append(entry)
@@ -143,9 +148,9 @@ def batches(reader):
         yield batch
 
 
-def _most(item):
+def _largest_batch(item: Any) -> int:
     return MESSAGES_AT_ONCE if type(item) in MESSAGE_KINDS.values() else ENTITIES_AT_ONCE
 
 
-def _not_empty(kind):
-    return TransferError(f"there is a {kind.KIND} already: import goes into an empty storage, before the first start of its server")
+def _not_empty(kind: Any) -> TransferError:
+    return TransferError(f"the storage has a {kind.KIND} already: import needs an empty storage, before the first start of its server")

@@ -1,35 +1,39 @@
-"""What a line of an export holds: one object, as JSON.
+"""A line of an export: one object as JSON.
 
-The records are made of the model's own classes, so that no field can be left out. They differ in four things: a field of bytes, which
-holds the text of any JSON, is a string with that text, so that it comes back byte for byte; keys and ids are there and positive; times
-are within what can be shown to clients; a user's ``login_key`` follows from the login. A new kind or field of the model needs a new
-:data:`~dhtwisted.transfer.stream.VERSION`: older programs refuse what they do not know.
+The records are made from the classes of the model, so that no field can be forgotten. They differ in four things:
+
+- A field of bytes, which holds the text of any JSON, is a string with that text, and so comes back byte for byte.
+- Keys and ids are required and positive.
+- Times are within the range that can be shown to clients.
+- A user has no ``login_key``, because it follows from the login.
+
+A new kind or field of the model needs a new :data:`~dhtwisted.transfer.stream.VERSION`: older programs refuse unknown members.
 """
 
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User, fold_login
 from dhtwisted.wire.payloads import check_json
 
 LARGEST_ID = 2**53 - 1
-"""The largest integer that every client can hold; ids go on above those of the file, and there must be room for them."""
+"""The largest integer that every client can read. New ids are given above those of the file, and there must be room for them."""
 
 KINDS: tuple[Any, ...] = (*(kind for kind in ENTITY_KINDS.values() if kind not in (User, StoredBytes)), *MESSAGE_KINDS.values(), User)
-"""All kinds in the order of a file. Users are last: a storage without users is nobody's yet. What is used of a quota today stays behind."""
+"""All kinds in the order of a file. Users are last: a storage without users counts as unused. Bytes stored today are not exported."""
 
 END = "end"
-"""The member of the last line; it holds how many objects of each kind there are."""
+"""The member of the last line: how many objects of each kind the file has."""
 
 _Id = Annotated[int, Meta(ge=1, le=LARGEST_ID)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Raisable = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
-_TYPES = {
+_TYPES: dict[str, dict[Any, Any]] = {
     "id": {int: _Id},
     "timestamp": {int | None: _Time},
     "arrived": {int | None: _Time | None},
@@ -51,19 +55,19 @@ _TYPES = {
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None
 _LEFT_OUT = ("login_key", "update_id")
-"""What follows from other fields, or says something within its storage alone."""
+"""Fields that follow from others, or have a meaning only within their storage."""
 
 
-def _member(field):
+def _member(field: FieldInfo) -> tuple[Any, ...]:
     kind = _TEXT if field.type == _JSON else _TYPES.get(field.name, {}).get(field.type, field.type)
     return (field.name, kind) if field.required or field.name in _REQUIRED else (field.name, kind, field.default)
 
 
-def _fields(kind):
+def _fields(kind: Any) -> list[FieldInfo]:
     return [field for field in fields(kind) if field.name not in _LEFT_OUT]
 
 
-def _record(kind):
+def _record(kind: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct(kind.KIND, map(_member, _fields(kind)), kw_only=True, forbid_unknown_fields=True)
 
 
@@ -75,20 +79,20 @@ _Line = msgspec.defstruct(
     [*((kind.KIND, record | UnsetType, UNSET) for kind, record in _RECORDS.items()), (END, dict[str, int] | UnsetType, UNSET)],
     forbid_unknown_fields=True,
 )
-# Sets have no order of their own; two exports of the same data are to be equal.
+# Sets have no order, and two exports of the same data must be equal.
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def identity(item):
-    """What an object is called in messages, such as ``command 7``."""
+def identity(item: Any) -> str:
+    """The name of an object in error texts, such as ``command 7``."""
     return f"{item.KIND} {item.id if type(item) in MESSAGE_KINDS.values() else item.key!r}"
 
 
-def encode_item(item):
+def encode_item(item: Any) -> bytes:
     """Write an object as the JSON of a line.
 
-    :raises TransferError: it has text that is no Unicode; the server lets none in.
+    :raises TransferError: a text is not valid Unicode; the server accepts no such text.
     """
     kind = type(item)
     try:
@@ -98,35 +102,35 @@ def encode_item(item):
                 values[name] = values[name].decode()
         return _encode({kind.KIND: _RECORDS[kind](**values)})
     except UnicodeError as error:
-        raise TransferError(f"{identity(item)} has text that is no Unicode: it cannot be exported") from error
+        raise TransferError(f"{identity(item)} has a text that is not valid Unicode: it cannot be exported") from error
 
 
-def encode_counts(counts):
+def encode_counts(counts: dict[str, int]) -> bytes:
     """Write the JSON of the last line.
 
-    :param counts: name of a kind -> how many objects of it there are.
+    :param counts: name of a kind -> how many objects of it the file has.
     """
     return _encode({END: counts})
 
 
-def decode_line(text):
+def decode_line(text: bytes) -> Any:
     """Read the JSON of a line.
 
     :returns: an object of the model, or the counts of the last line as a ``dict``.
-    :raises ValueError: it is neither; says why.
+    :raises ValueError: the line is neither; the text says why.
     """
     try:
         line = _decode(text)
     except UNREADABLE as error:
-        raise ValueError(f"is not as it should be: {error}" if _is_utf_8(text) else "is not UTF-8") from error
+        raise ValueError(f"is not valid: {error}" if _is_utf_8(text) else "is not UTF-8") from error
     members = [name for name in _Line.__struct_fields__ if getattr(line, name) is not UNSET]
     if len(members) != 1:
-        raise ValueError(f"has {len(members)} objects, not one")
+        raise ValueError(f"has {len(members)} objects instead of one")
     record = getattr(line, members[0])
     return record if members[0] == END else _item(record)
 
 
-def _is_utf_8(text):
+def _is_utf_8(text: bytes) -> bool:
     try:
         text.decode()
     except UnicodeDecodeError:
@@ -134,7 +138,7 @@ def _is_utf_8(text):
     return True
 
 
-def _item(record):
+def _item(record: msgspec.Struct) -> Any:
     kind = _KINDS_OF_RECORDS[type(record)]
     values = msgspec.structs.asdict(record)
     for name in _JSON_FIELDS[kind]:
@@ -143,13 +147,13 @@ def _item(record):
     return kind(**values, login_key=fold_login(values["login"])) if kind is User else kind(**values)
 
 
-def _json(name, text):
-    """The JSON text of a field, which is sent to clients as it is, and so must be what a client could have sent."""
+def _json(name: str, text: str) -> bytes:
+    """Check the JSON text of a field. The server sends it to clients as it is, so it must be what a client could have sent."""
     try:
         data = text.encode()
         check_json(data)
     except MalformedJson:
         data = b""
     if not data:
-        raise ValueError(f"is not as it should be: {name} is no JSON text")
+        raise ValueError(f"is not valid: {name} is not a JSON text")
     return data

@@ -134,21 +134,21 @@ def test_nobody_reads_the_output(source, tmp_path):
 @pytest.mark.lowest
 def test_an_import_that_cannot_be_done_says_why(source, tmp_path):
     devicehive(tmp_path, "one", "export", "a.jsonl")
-    assert "there is a user already" in refusal(devicehive(tmp_path, "one", "import", "a.jsonl"))
+    assert "the storage has a user already" in refusal(devicehive(tmp_path, "one", "import", "a.jsonl"))
     assert "b.jsonl cannot be read: No such file" in refusal(devicehive(tmp_path, "two", "import", "b.jsonl"))
-    assert "line 1 is not that of an export" in refusal(devicehive(tmp_path, "two", "import", "one.sqlite"))
+    assert "line 1 is not the header of an export" in refusal(devicehive(tmp_path, "two", "import", "one.sqlite"))
     assert not (tmp_path / "two.sqlite").exists(), "a storage is not touched before there is something to import"
     done = run(tmp_path, "--storage", "file:two.sqlite", "--messages", "memory:", "import", "a.jsonl")
     assert "would lose all data" in done.stderr
     (tmp_path / "bad.jsonl").write_bytes((tmp_path / "a.jsonl").read_bytes().replace(b'"red"', b"7"))
     line = refusal(devicehive(tmp_path, "three", "import", "bad.jsonl"))
-    assert "line 7 is not as it should be: Expected `str`, got `int` - at `$.configuration.value`" in line
+    assert "line 7 is not valid: Expected `str`, got `int` - at `$.configuration.value`" in line
     assert not (tmp_path / "three.sqlite").exists(), "all of a file is looked at before any of it is stored"
     piped = devicehive(tmp_path, "two", "import", "-", input=(tmp_path / "bad.jsonl").read_bytes())
     assert refusal(piped).endswith("if it is damaged, delete the storage and import a good export")
     done = run(tmp_path, "--storage", "file:two.sqlite")
     assert done.returncode == 1
-    assert "Cannot start: the storage holds a part of the export" in done.stdout
+    assert "Cannot start: the storage has only a part of the export" in done.stdout
     done = devicehive(tmp_path, "two", "import", "a.jsonl")
     assert done.stderr.decode() == f"Imported from a.jsonl: {TOLD}; 3 of them were there already.\n"
 

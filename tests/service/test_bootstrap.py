@@ -61,7 +61,7 @@ async def test_an_empty_storage_gets_network_type_and_administrator(storage, aut
 async def test_what_an_import_has_left_half_done_is_left_alone(storage, auth):
     await mark_unfinished(storage, "2026-01-02T03:04:05.678")
     with pytest.raises(
-        ConfigurationError, match="a part of the export of 2026-01-02T03:04:05.678, whose import did not end.*devicehive import"
+        ConfigurationError, match="a part of the export of 2026-01-02T03:04:05.678, because the import did not end.*devicehive import"
     ):
         await bootstrap(storage, auth, configured())
     assert await storage.count(Network, EntityQuery()) == 0

@@ -69,9 +69,9 @@ def test_what_is_good_passes():
         ("user", {"password": f"$scrypt$15$8$1$?${HASH}"}, "password has a salt or a hash that is not base64"),
         ("user", {"password": "$devicehive$salt$AAAA"}, "password has a hash of 3 bytes"),
         ("user", {"password": "$" * 2000}, "password has more than 1024 characters"),
-        ("user", {"known_addresses": [["192.0.2.1", 1]] * 17}, "known_addresses must be 16 addresses"),
-        ("user", {"known_addresses": [["2001:db8::1", 1]]}, "known_addresses must be 16 addresses"),
-        ("user", {"known_addresses": [["here", 1]]}, "known_addresses must be 16 addresses"),
+        ("user", {"known_addresses": [["192.0.2.1", 1]] * 17}, "known_addresses must be at most 16 addresses"),
+        ("user", {"known_addresses": [["2001:db8::1", 1]]}, "known_addresses must be at most 16 addresses"),
+        ("user", {"known_addresses": [["here", 1]]}, "known_addresses must be at most 16 addresses"),
         ("user", {"network_ids": [0]}, "network_ids"),
         ("network", {"name": ""}, "network.name must have 1 to 128 characters"),
         ("network", {"description": "x" * 129}, "network.description must have 0 to 128 characters"),
@@ -102,9 +102,9 @@ def test_what_no_client_could_store_is_refused_with_its_line(kind, members, word
 
 def test_logins_that_differ_in_case_alone_are_refused():
     users = [("user", GOOD["user"] | {"login": login, "id": number}) for number, login in enumerate(("anna", "berta", "ANNA"), 1)]
-    assert refusal(*users) == ("line 4: user 3: differs in case alone from the login of line 2: give one of them another, and export again")
+    assert refusal(*users) == ("line 4: user 3: the login differs only in case from that of line 2: change one of them, and export again")
     networks = [("network", {"name": "home", "id": number}) for number in (1, 2)]
-    assert "line 3: network 2: has the name of line 2" in refusal(*networks)
+    assert "line 3: network 2: the name is that of line 2" in refusal(*networks)
 
 
 def test_records_of_a_provider_of_somebody_else_are_its_own():

@@ -103,8 +103,8 @@ def test_a_link_stays_one(tmp_path):
 def test_places_where_no_file_can_be(tmp_path):
     assert "No such file or directory" in refusal(write, tmp_path / "missing" / "a.jsonl", b"")
     for replace in (False, True):
-        assert "is there and no file" in refusal(write, tmp_path, b"", replace)
-        assert "is there and no file" in refusal(write, "/dev/null", b"", replace)
+        assert "is not a file" in refusal(write, tmp_path, b"", replace)
+        assert "is not a file" in refusal(write, "/dev/null", b"", replace)
 
 
 def test_files_that_cannot_be_read(tmp_path):

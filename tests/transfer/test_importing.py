@@ -217,7 +217,7 @@ async def imported_until(data, storage, kind):
     """Put an export into a storage as far as the first object of a kind: it is read, but not stored."""
     lines = data.splitlines(keepends=True)
     end = next(n for n, line in enumerate(lines) if line.startswith(b'{"%s"' % kind.encode()))
-    with pytest.raises(TransferError, match="is cut off, or missing"):
+    with pytest.raises(TransferError, match="is cut off or missing"):
         await imported(b"".join(lines[: end + 1]), storage)
 
 
@@ -237,7 +237,7 @@ def test_the_mark_is_nothing_that_a_client_could_make(data, storage):
 def test_another_export_does_not_go_on(data, storage):
     at_once(imported_until(data, storage, "user"))
     other = changed(data, TIME.encode(), b"2027-01-01T00:00:00.000")
-    assert f"a part of the export of {TIME}, and this is that of 2027" in refusal(other, storage)
+    assert f"a part of the export of {TIME}, and this file is the export of 2027" in refusal(other, storage)
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_another_export_does_not_go_on(data, storage):
         (
             b'"description":"\xc3\x84"',
             b'"description":"B"',
-            "line 2: network 3: there is a Network with id = 3 already, and it is not the same",
+            "line 2: network 3: there is a Network with id = 3 already, and it is different",
         ),
-        (b'"lifetime":60', b'"lifetime":61', "line 9: command 7: there is a Command with id = 7 already, and it is not the same"),
+        (b'"lifetime":60', b'"lifetime":61', "line 9: command 7: there is a Command with id = 7 already, and it is different"),
     ],
 )
 def test_what_is_there_and_different_is_named(data, storage, old, new, words):
@@ -262,19 +262,19 @@ def test_what_is_there_and_different_is_named(data, storage, old, new, words):
 def test_a_storage_with_anything_in_it_is_refused(data, storage, item):
     at_once(storage.insert(item) if hasattr(item, "key") else storage.restore([item]))
     before = at_once(contents(storage))
-    assert f"there is a {item.KIND} already: import goes into an empty storage" in refusal(data, storage)
+    assert f"the storage has a {item.KIND} already: import needs an empty storage" in refusal(data, storage)
     assert at_once(contents(storage)) == before
 
 
 def test_a_storage_of_messages_with_anything_in_it_is_refused(data, storage):
     elsewhere = MemoryStorage(Clock())
     at_once(elsewhere.restore(MESSAGES[:1]))
-    assert "there is a command already" in refusal(data, storage, elsewhere)
+    assert "the storage has a command already" in refusal(data, storage, elsewhere)
 
 
 def test_a_second_import_of_the_same_is_refused(data, storage):
     at_once(imported(data, storage))
-    assert "already: import goes into an empty storage" in refusal(data, storage)
+    assert "already: import needs an empty storage" in refusal(data, storage)
 
 
 def test_of_two_at_once_one_begins(data):
@@ -348,5 +348,5 @@ def test_batches_are_of_one_kind_and_bounded(kinds):
     assert [entry for batch in found for entry in batch] == entries
     for batch in found:
         assert len({type(entry.item) for entry in batch}) == 1
-        assert sum(entry.size for entry in batch[:-1]) < importing.SIZE
+        assert sum(entry.size for entry in batch[:-1]) < importing.BATCH_SIZE
         assert len(batch) <= (50 if hasattr(batch[0].item, "key") else 500)

@@ -80,7 +80,7 @@ def test_the_line_that_is_damaged_below_is_good():
         (b"garbage", "malformed"),
         (b"\x00\xff\xfe", "UTF-8"),
         (b'{"network":{"id":1,"name":"\xff"}}', "UTF-8"),
-        (b'{"network":{"id":1,"name":"\\ud800"}}', "is not as it should be"),
+        (b'{"network":{"id":1,"name":"\\ud800"}}', "is not valid"),
         (b'{"plugin":{"id":1}}', "plugin"),
         (b'{"network":{"id":1,"name":"a"},"end":{}}', "2 objects"),
         (b'{"network":null}', "null"),
@@ -103,13 +103,13 @@ def test_the_line_that_is_damaged_below_is_good():
         (line_of(timestamp=-1), "timestamp"),
         (line_of(timestamp=10**30), "timestamp"),
         (line_of(parameters=1), "parameters"),
-        (line_of(parameters=""), "parameters is no JSON text"),
-        (line_of(parameters="{"), "parameters is no JSON text"),
-        (line_of(parameters="1 2"), "parameters is no JSON text"),
-        (line_of(parameters="NaN"), "parameters is no JSON text"),
-        (line_of(parameters="1e999999"), "parameters is no JSON text"),
-        (line_of(parameters='"\\ud800"'), "parameters is no JSON text"),
-        (line_of(parameters="[" * 100_000 + "]" * 100_000), "parameters is no JSON text"),
+        (line_of(parameters=""), "parameters is not a JSON text"),
+        (line_of(parameters="{"), "parameters is not a JSON text"),
+        (line_of(parameters="1 2"), "parameters is not a JSON text"),
+        (line_of(parameters="NaN"), "parameters is not a JSON text"),
+        (line_of(parameters="1e999999"), "parameters is not a JSON text"),
+        (line_of(parameters='"\\ud800"'), "parameters is not a JSON text"),
+        (line_of(parameters="[" * 100_000 + "]" * 100_000), "parameters is not a JSON text"),
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "unknown field"),
     ],
 )
@@ -133,5 +133,5 @@ def test_nothing_else_comes_of_anything(line):
 
 @pytest.mark.parametrize("values", [{"name": "\ud800"}, {"parameters": b"\xff"}, {"device_id": "\udfff"}])
 def test_what_is_no_unicode_cannot_be_exported(values):
-    with pytest.raises(TransferError, match="notification 4 has text that is no Unicode"):
+    with pytest.raises(TransferError, match="notification 4 has a text that is not valid Unicode"):
         encode_item(notification(id=4, timestamp=0, **values))

@@ -127,23 +127,23 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
     ("data", "words"),
     [
         (b"", "line 1 is cut off"),
-        (b"\n", "line 1 is not that of an export"),
-        (b"SQLite format 3\0" + bytes(range(256)), "line 1 is not that of an export"),
-        (b'{"network":{"id":1,"name":"a"}}\n', "line 1 is not that of an export"),
+        (b"\n", "line 1 is not the header of an export"),
+        (b"SQLite format 3\0" + bytes(range(256)), "line 1 is not the header of an export"),
+        (b'{"network":{"id":1,"name":"a"}}\n', "line 1 is not the header of an export"),
         (b'{"format":"something","version":1}\n', "'something'"),
         (b'{"format":"dhtwisted export","version":0}\n', "version 0"),
         (b'{"format":"dhtwisted export","version":5,"program":"9.0","new":[]}\n', "version '9.0' in form 5; this program reads form 4"),
-        (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not that of an export"),
-        (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not that of an export"),
-        (HEADER.replace(b".678", b".678\\n"), "line 1 is not that of an export"),
-        (b"\xff\n", "line 1 is not that of an export"),
-        (b"[" * 100_000 + b"\n", "line 1 is not that of an export"),
-        (HEADER, "line 2 is cut off, or missing"),
-        (GOOD + b"\n", f"line {len(ITEMS) + 3} is behind the end"),
-        (GOOD + GOOD, f"line {len(ITEMS) + 3} is behind the end"),
-        (changed(GOOD, b'"home"', b"7"), "line 2 is not as it should be: Expected `str`, got `int` - at `$.network.name`"),
+        (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not the header of an export"),
+        (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not the header of an export"),
+        (HEADER.replace(b".678", b".678\\n"), "line 1 is not the header of an export"),
+        (b"\xff\n", "line 1 is not the header of an export"),
+        (b"[" * 100_000 + b"\n", "line 1 is not the header of an export"),
+        (HEADER, "line 2 is cut off or missing"),
+        (GOOD + b"\n", f"line {len(ITEMS) + 3} is after the end"),
+        (GOOD + GOOD, f"line {len(ITEMS) + 3} is after the end"),
+        (changed(GOOD, b'"home"', b"7"), "line 2 is not valid: Expected `str`, got `int` - at `$.network.name`"),
         (changed(GOOD, b'"home"', b'"\xff"'), "line 2 is not UTF-8"),
-        (changed(GOOD, b'"id":3,', b'"id":9,'), "line 3: network 9: comes twice, or is not in the order"),
+        (changed(GOOD, b'"id":3,', b'"id":9,'), "line 3: network 9: appears twice, or is not in the order"),
         (changed(GOOD, b'"devicetype":1', b'"devicetype":2'), "'devicetype': 2"),
         (changed(GOOD, b'"devicetype":1,', b""), f"line {len(ITEMS) + 2} counts"),
         (changed(GOOD, b'"devicetype":1', b'"devicetype":1,"plugin":4'), "'plugin': 4"),
@@ -154,12 +154,12 @@ def test_what_is_wrong_is_told_with_its_line(data, words):
 
 
 def test_users_come_last():
-    assert "line 3: network 1: comes twice, or is not in the order" in refusal(written([ENTITIES[6], Network(id=1, name="a")]))
+    assert "line 3: network 1: appears twice, or is not in the order" in refusal(written([ENTITIES[6], Network(id=1, name="a")]))
 
 
 def test_a_line_has_a_bound(monkeypatch):
     monkeypatch.setattr(stream, "LONGEST_LINE", 1000)
-    assert refusal(b"x" * 1001) == "line 1 is longer than 1000 bytes: this is no export"
+    assert refusal(b"x" * 1001) == "line 1 is longer than 1000 bytes: this is not an export"
     fits = notification(id=1, timestamp=1, parameters=b"[" + b" " * 850 + b"]")
     assert read(written([fits])) == [fits]
     with pytest.raises(TransferError, match="notification 2 is too large"):
