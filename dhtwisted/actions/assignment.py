@@ -5,18 +5,20 @@ Only the action is asked of the token, never its lists (auth reference, section 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
 from dhtwisted.actions.audit import Written
 from dhtwisted.actions.devicetype import DEVICE_TYPES
+from dhtwisted.actions.groups import Grouping
 from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import plain_query
 from dhtwisted.actions.network import NETWORKS
 from dhtwisted.actions.table import Route, action
 from dhtwisted.actions.user import find_user
 from dhtwisted.core.access import Permission
+from dhtwisted.core.server import Request
 from dhtwisted.errors import AllDeviceTypesAllowed, Missing, UserDeviceTypeNotFound, UserNetworkNotFound, UserNotFound
 from dhtwisted.model import DeviceType, User, With, Without
 from dhtwisted.wire.fields import Fields
@@ -27,7 +29,7 @@ NETWORK, DEVICE_TYPE = "/user/{userId}/network/{networkId}", "/user/{userId}/dev
 ALL_DEVICE_TYPES = "/user/{userId}/devicetype/all"
 
 
-async def _find(request, grouping, group_id):
+async def _find(request: Request, grouping: Grouping, group_id: int | None) -> Any:
     """A network or device type, whoever may use it."""
     if group_id is None:
         raise grouping.missing_id()
@@ -37,13 +39,13 @@ async def _find(request, grouping, group_id):
     return group
 
 
-def _asks_of_another(request):
+def _asks_of_another(request: Request) -> bool:
     """Whether somebody who is no administrator asks what another user has: by its name and description he would know what is not his."""
     user_id, principal = request.fields.user_id, request.principal
     return user_id is not None and user_id != principal.user_id and not principal.is_administrator
 
 
-async def _change(request, user, changes):
+async def _change(request: Request, user: User, changes: dict[str, Any]) -> None:
     try:
         await request.server.entities.update(User, user.id, changes)
     except Missing:
@@ -70,7 +72,7 @@ class OneNetworkOfUser(Resource):
 
 
 @action(UserGetNetwork, Permission.GET_NETWORK, rest=Route("GET", NETWORK))
-async def user_get_network(request) -> OneNetworkOfUser:
+async def user_get_network(request: Request[UserGetNetwork]) -> OneNetworkOfUser:
     """Read a network that is assigned to a user. A caller with the client's role is told of his own alone."""
     network_id = request.fields.network_id
     if _asks_of_another(request):
@@ -92,7 +94,7 @@ class UserAssignNetwork(Fields, tag="user/assignNetwork"):
 
 
 @action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK), audit=Written(User, "fields.user_id"))
-async def user_assign_network(request):
+async def user_assign_network(request: Request[UserAssignNetwork]) -> None:
     """Assign a network to a user; also if he has it already."""
     user = await find_user(request, request.fields.user_id)
     network = await _find(request, NETWORKS, request.fields.network_id)
@@ -107,7 +109,7 @@ class UserUnassignNetwork(Fields, tag="user/unassignNetwork"):
 
 
 @action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK), audit=Written(User, "fields.user_id"))
-async def user_unassign_network(request):
+async def user_unassign_network(request: Request[UserUnassignNetwork]) -> None:
     """Take a network from a user; also if he does not have it."""
     user = await find_user(request, request.fields.user_id)
     network = await _find(request, NETWORKS, request.fields.network_id)
@@ -134,7 +136,7 @@ class OneDeviceTypeOfUser(Resource):
 
 
 @action(UserGetDeviceType, Permission.GET_DEVICE_TYPE, rest=Route("GET", DEVICE_TYPE))
-async def user_get_device_type(request) -> OneDeviceTypeOfUser:
+async def user_get_device_type(request: Request[UserGetDeviceType]) -> OneDeviceTypeOfUser:
     """Read a device type that a user has, by assignment or because he has all. A caller with the client's role is told of his own alone."""
     device_type_id = request.fields.device_type_id
     if _asks_of_another(request):
@@ -164,14 +166,14 @@ class DeviceTypesOfUser(Resource):
 
 
 @action(UserGetDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("GET", "/user/{userId}/devicetype"))
-async def user_get_device_types(request) -> DeviceTypesOfUser:
+async def user_get_device_types(request: Request[UserGetDeviceTypes]) -> DeviceTypesOfUser:
     """List the device types of a user: all, when he has all."""
     user = await find_user(request, request.fields.user_id)
 
-    async def conditions():
+    async def conditions() -> dict[str, Any]:
         return {"within": {} if user.all_device_types_available else {"id": user.device_type_ids}}
 
-    def make(device_types, more):
+    def make(device_types: Any, more: Any) -> DeviceTypesOfUser:
         return DeviceTypesOfUser(device_types=device_types, more=more)
 
     pages = entity_pages(request, DeviceType, plain_query(request, **await conditions()), conditions)
@@ -186,7 +188,7 @@ class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):
 
 
 @action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
-async def user_assign_device_type(request):
+async def user_assign_device_type(request: Request[UserAssignDeviceType]) -> None:
     """Assign a device type to a user who does not have all; also if he has it already."""
     await _change_device_types(request, With)
 
@@ -199,12 +201,12 @@ class UserUnassignDeviceType(Fields, tag="user/unassignDeviceType"):
 
 
 @action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
-async def user_unassign_device_type(request):
+async def user_unassign_device_type(request: Request[UserUnassignDeviceType]) -> None:
     """Take a device type from a user who does not have all; also if he does not have it."""
     await _change_device_types(request, Without)
 
 
-async def _change_device_types(request, change):
+async def _change_device_types(request: Request, change: type[With] | type[Without]) -> None:
     user = await find_user(request, request.fields.user_id)
     device_type = await _find(request, DEVICE_TYPES, request.fields.device_type_id)
     if user.all_device_types_available:
@@ -219,7 +221,7 @@ class UserAllowAllDeviceTypes(Fields, tag="user/allowAllDeviceTypes"):
 
 
 @action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id"))
-async def user_allow_all_device_types(request):
+async def user_allow_all_device_types(request: Request[UserAllowAllDeviceTypes]) -> None:
     """Give a user every device type, those to come too. His single ones are dropped."""
     user = await find_user(request, request.fields.user_id)
     await _change(request, user, {"all_device_types_available": True, "device_type_ids": frozenset()})
@@ -234,7 +236,7 @@ class UserDisallowAllDeviceTypes(Fields, tag="user/disallowAllDeviceTypes"):
 @action(
     UserDisallowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id")
 )
-async def user_disallow_all_device_types(request):
+async def user_disallow_all_device_types(request: Request[UserDisallowAllDeviceTypes]) -> None:
     """Take every device type from a user; he has none until some are assigned."""
     user = await find_user(request, request.fields.user_id)
     await _change(request, user, {"all_device_types_available": False, "device_type_ids": frozenset()})

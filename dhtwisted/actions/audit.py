@@ -6,19 +6,22 @@ An action that succeeds passes through the ``run`` of its declaration, and only 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import isawaitable
 from operator import attrgetter
+from typing import Any
 
 from msgspec.structs import asdict
 
 from dhtwisted.actions.renewal import RenewedTokens
 from dhtwisted.core.accounts import audited_rights
+from dhtwisted.core.server import Request
 from dhtwisted.errors import InvalidCredentials, StorageError
 from dhtwisted.logs.audit import LONGEST
 from dhtwisted.logs.masking import digest, encodable
-from dhtwisted.model import EntityQuery
-from dhtwisted.wire.fields import Members
+from dhtwisted.model import Claims, EntityQuery
+from dhtwisted.wire.fields import Fields, Members
 
 WITH_VALUES = frozenset(
     {
@@ -40,14 +43,18 @@ _UNIMPORTANT = frozenset({"last_login", "entity_version", "known_addresses", "lo
 """Fields that change by themselves, or with another."""
 
 
+Handler = Callable[[Request], Any]
+"""Of an action."""
+
+
 class Refusals:
     """Only what fails is recorded: ``authenticate``."""
 
-    def wrap(self, handler):
+    def wrap(self, handler: Handler) -> Handler:
         """The handler of the action."""
         return handler
 
-    def about(self, request):
+    def about(self, request: Request) -> dict[str, Any]:
         """Members of a record that are known from the request alone."""
         return {}
 
@@ -55,16 +62,16 @@ class Refusals:
 class _Recorded(Refusals):
     """What succeeds is recorded too."""
 
-    def wrap(self, handler):
+    def wrap(self, handler: Handler) -> Handler:
         """The handler of the action, recorded where the log is on."""
 
         @wraps(handler)
-        def recorded(request):
+        def recorded(request: Request) -> Any:
             return self.run(request, handler) if request.server.audit.is_on else handler(request)
 
         return recorded
 
-    async def run(self, request, handler):
+    async def run(self, request: Request, handler: Handler) -> Any:
         """Call the handler, and record what it did."""
         raise NotImplementedError
 
@@ -72,7 +79,7 @@ class _Recorded(Refusals):
 class MadeTokens(_Recorded):
     """Tokens are made: for whom, with what rights, until when."""
 
-    async def run(self, request, handler):
+    async def run(self, request: Request, handler: Handler) -> Any:
         members = await _result(handler(request))
         claims, details = _claims_of(request, members), self.about(request)
         if claims is not None:
@@ -81,19 +88,19 @@ class MadeTokens(_Recorded):
         request.server.audit.succeeded(request, details)
         return members
 
-    def about(self, request):
+    def about(self, request: Request) -> dict[str, Any]:
         """The login as a digest: it may be a password in the wrong place. That of a user takes its place when it is known to be one."""
         login = getattr(request.fields, "login", None)
         return {"login": digest(login)} if login else {}
 
     @staticmethod
-    def _owner(request, user_id):
+    def _owner(request: Request, user_id: int) -> dict[str, Any]:
         """Who logs in, or refreshes, is whom the token is for."""
         user = request.server.entities.user(user_id)
         return {"user": user_id} | ({} if user is None else {"login": user.login})
 
 
-def _claims_of(request, members):
+def _claims_of(request: Request, members: Any) -> Claims | None:
     """What the access token of a reply says; ``None`` when a provider has tokens that it only takes elsewhere."""
     try:
         return request.server.auth.verify(members.access_token)
@@ -110,13 +117,13 @@ class Written(_Recorded):
     :param only_changes: record no success that changed nothing.
     """
 
-    def __init__(self, kind, key="", field="", only_changes=False):
+    def __init__(self, kind: Any, key: str = "", field: str = "", only_changes: bool = False) -> None:
         self._kind = kind
         self._key = attrgetter(key) if key else None
         self._field = field
         self._only_changes = only_changes
 
-    async def run(self, request, handler):
+    async def run(self, request: Request, handler: Handler) -> Any:
         before = await self._find(request, self._key and self._key(request))
         members = await _result(handler(request))
         key = self._key(request) if self._key is not None else getattr(members, members.__struct_fields__[0]).id
@@ -130,11 +137,11 @@ class Written(_Recorded):
             request.server.audit.succeeded(request, details)
         return members
 
-    def about(self, request):
+    def about(self, request: Request) -> dict[str, Any]:
         key = self._key(request) if self._key is not None and request.principal is not None else None
         return {"kind": self._kind.KIND} | ({} if key is None else {"id": _cut(key)})
 
-    async def _find(self, request, key):
+    async def _find(self, request: Request, key: Any) -> Any:
         """The entity as it is now; ``None`` when there is none, or it cannot be asked for, which the handler meets by itself."""
         entities = request.server.entities
         if key is None:
@@ -148,9 +155,9 @@ class Written(_Recorded):
         return found[0] if found else None
 
 
-def _asked(fields, values):
+def _asked(fields: Fields, values: dict[str, list[Any]]) -> dict[str, Any]:
     """Rights that a request has asked for and that are not seen to have changed to that: another request may have come between."""
-    asked = {}
+    asked: dict[str, Any] = {}
     for part in (getattr(fields, name) for name in fields.__struct_fields__):
         if isinstance(part, Members):
             given = ((name, getattr(part, name)) for name in part.__struct_fields__ if name in WITH_VALUES)
@@ -158,11 +165,11 @@ def _asked(fields, values):
     return {name: value for name, value in asked.items() if name not in values or values[name][1] != value}
 
 
-async def _result(outcome):
+async def _result(outcome: Any) -> Any:
     return await outcome if isawaitable(outcome) else outcome
 
 
-def _difference(before, after):
+def _difference(before: Any, after: Any) -> dict[str, Any]:
     """Members that say what became of an entity; names of fields as clients have them."""
     entity = after or before
     if entity is None:
@@ -180,18 +187,18 @@ def _difference(before, after):
     return members | {"change": "changed", "changed": [_wire(name) for name in changed], "values": values}
 
 
-def _wire(name):
+def _wire(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
 
 
-def _cut(value):
+def _cut(value: Any) -> Any:
     return encodable(value[:LONGEST]) if isinstance(value, str) else value
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return _sorted(value) if isinstance(value, frozenset) else value
 
 
-def _sorted(ids):
+def _sorted(ids: Iterable[Any] | None) -> list[Any] | None:
     return None if ids is None else sorted(ids)

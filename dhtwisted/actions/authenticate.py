@@ -9,6 +9,7 @@ from msgspec import Meta
 from dhtwisted.actions.audit import Refusals
 from dhtwisted.actions.table import action
 from dhtwisted.core.client import ISubscriber
+from dhtwisted.core.server import Request
 from dhtwisted.wire.fields import Fields
 from dhtwisted.wire.members import REQUIRED
 
@@ -20,7 +21,7 @@ class Authenticate(Fields, tag="authenticate"):
 
 
 @action(Authenticate, own_token=True, audit=Refusals())
-async def authenticate(request):
+async def authenticate(request: Request[Authenticate]) -> None:
     """Take on the identity of an access token. It replaces an earlier one; subscriptions stay, and are held to the new rights.
 
     WebSocket reference, section 3.2. A failure leaves the earlier identity in place.

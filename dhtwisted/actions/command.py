@@ -20,8 +20,9 @@ from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
 from dhtwisted.core.event_kinds import COMMAND_INSERTED
 from dhtwisted.core.rules import check_name, check_text
+from dhtwisted.core.server import Request
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Device
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
 from dhtwisted.wire.members import (
     LIFETIME,
@@ -90,13 +91,13 @@ class InsertedCommand(Resource):
     rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
     overlaps=True,
 )
-def command_insert(request) -> InsertedCommand | Awaitable:
+def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
     """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
     device = device_at_hand(request, request.fields.device_id)
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 
 
-def _insert(request, device):
+def _insert(request: Request, device: Device) -> InsertedCommand | Awaitable[InsertedCommand]:
     new = request.fields.command
     if new is None:
         raise MissingCommand()
@@ -143,7 +144,7 @@ class OneCommand(Resource):
 
 
 @action(CommandGet, Permission.GET_DEVICE_COMMAND, rest=Route("GET", "/device/{deviceId}/command/{commandId}", bad_id=400))
-async def command_get(request) -> OneCommand:
+async def command_get(request: Request[CommandGet]) -> OneCommand:
     """Read one command."""
     fields = request.fields
     device = await accessible_device(request, fields.device_id)
@@ -184,7 +185,7 @@ SORT_FIELDS = {"timestamp": "timestamp", "command": "name", "status": "status"}
 
 
 @action(CommandList, Permission.GET_DEVICE_COMMAND, rest=Route("GET", "/device/{deviceId}/command"))
-async def command_list(request) -> Commands:
+async def command_list(request: Request[CommandList]) -> Commands:
     """List commands of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
     fields = request.fields
     await accessible_device(request, fields.device_id)
@@ -215,13 +216,13 @@ class CommandUpdate(Fields, tag="command/update"):
     rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400, object_first=True),
     overlaps=True,
 )
-def command_update(request):
+def command_update(request: Request[CommandUpdate]) -> Awaitable[None] | None:
     """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
     device = device_at_hand(request, request.fields.device_id)
     return when_found(accessible_device, request, _update) if device is None else _update(request, device)
 
 
-def _update(request, device):
+def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] | None:
     fields = request.fields
     if fields.command_id is None:
         raise MissingCommandId()
@@ -233,7 +234,7 @@ def _update(request, device):
     return messages.update_command(request, device.id, fields.command_id, changes)
 
 
-async def _refuse(request, device):
+async def _refuse(request: Request[CommandUpdate], device: Device) -> None:
     """Refuse an update without a change; REST is told before when there is no such command."""
     command_id = request.fields.command_id
     if request.session.conventions.object_first and await request.server.messages.get_message(Command, device.id, command_id) is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import Meta
 
@@ -10,6 +10,7 @@ from dhtwisted.actions.audit import Written
 from dhtwisted.actions.table import WHOLE, Route, action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.rules import SECRET_NAME, check_configuration, check_configuration_name, check_text
+from dhtwisted.core.server import Request
 from dhtwisted.errors import (
     ConfigurationNotFound,
     Duplicate,
@@ -41,7 +42,7 @@ class OneConfiguration(Resource):
     configuration: Annotated[ConfigurationResource, Meta(description="the name and the value")]
 
     @classmethod
-    def of(cls, entity):
+    def of(cls, entity: Configuration) -> Self:
         """Present a stored one."""
         resource = ConfigurationResource(id=entity.id, name=entity.name, value=entity.value, entity_version=entity.entity_version)
         return cls(configuration=resource)
@@ -54,7 +55,7 @@ class ConfigurationGet(Fields, tag="configuration/get"):
 
 
 @action(ConfigurationGet, Permission.MANAGE_CONFIGURATION, rest=Route("GET", PATH))
-async def configuration_get(request) -> OneConfiguration:
+async def configuration_get(request: Request[ConfigurationGet]) -> OneConfiguration:
     """Read one. ``jwt.secret`` is hidden unless ``compatibility.show_secret`` shows the signing key, as the reference server does."""
     name, server = request.fields.name, request.server
     if name == SECRET_NAME:
@@ -76,7 +77,7 @@ class ConfigurationPut(Fields, tag="configuration/put"):
     rest=Route("PUT", PATH, body=WHOLE),
     audit=Written(Configuration, "fields.name", "name"),
 )
-async def configuration_put(request) -> OneConfiguration:
+async def configuration_put(request: Request) -> OneConfiguration:
     """Create or replace one."""
     fields, entities = request.fields, request.server.entities
     check_configuration(fields.name, fields.value)
@@ -101,7 +102,7 @@ class ConfigurationDelete(Fields, tag="configuration/delete"):
 @action(
     ConfigurationDelete, Permission.MANAGE_CONFIGURATION, rest=Route("DELETE", PATH), audit=Written(Configuration, "fields.name", "name")
 )
-async def configuration_delete(request):
+async def configuration_delete(request: Request[ConfigurationDelete]) -> None:
     """Delete one."""
     check_configuration_name(request.fields.name)
     found = await _find(request, request.fields.name)
@@ -109,7 +110,7 @@ async def configuration_delete(request):
         raise ConfigurationNotFound(found.name)
 
 
-async def _find(request, name):
+async def _find(request: Request, name: str | None) -> Configuration:
     if not name:
         raise MissingConfigurationName()
     check_text(name, "name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
@@ -12,9 +12,10 @@ from dhtwisted.actions.lists import answer_list, entity_pages
 from dhtwisted.actions.lookups import accessible_device, entity_query
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core import messages
-from dhtwisted.core.access import Permission, intersect
+from dhtwisted.core.access import Permission, Principal, intersect
 from dhtwisted.core.event_kinds import DEVICE_ADD, DEVICE_UPDATE
 from dhtwisted.core.rules import check_device_name, check_new_device_id, check_text
+from dhtwisted.core.server import Request, Server
 from dhtwisted.errors import (
     BadRequest,
     Duplicate,
@@ -52,7 +53,7 @@ class OneDevice(Resource):
 
 
 @action(DeviceGet, Permission.GET_DEVICE, rest=Route("GET", "/device/{deviceId}"))
-async def device_get(request) -> OneDevice:
+async def device_get(request: Request[DeviceGet]) -> OneDevice:
     """Read one device."""
     return OneDevice(device=DeviceResource.of(await accessible_device(request, request.fields.device_id)))
 
@@ -90,7 +91,7 @@ class Devices(Resource):
 
 
 @action(DeviceList, Permission.GET_DEVICE, rest=Route("GET", "/device"))
-async def device_list(request) -> Devices:
+async def device_list(request: Request[DeviceList]) -> Devices:
     """List the devices that the caller may use. Without a ``sortField`` they come in order of id."""
     query = entity_query(request, SORT_FIELDS, **await _conditions(request))
     pages = entity_pages(request, Device, query, partial(_conditions, request))
@@ -98,12 +99,12 @@ async def device_list(request) -> Devices:
 
 
 @action(DeviceCount, Permission.GET_DEVICE, rest=Route("GET", "/device/count"))
-async def device_count(request) -> Count:
+async def device_count(request: Request[DeviceCount]) -> Count:
     """Count the devices that the caller may use."""
     return Count(count=await request.server.entities.count(Device, EntityQuery(**await _conditions(request))))
 
 
-async def _conditions(request):
+async def _conditions(request: Request) -> dict[str, Any]:
     """The filters of a request within what the caller may use.
 
     :raises BadRequest: a pattern that is longer than any name; one of 1 MiB would take 20 s to compile.
@@ -155,7 +156,7 @@ class DeviceSave(Fields, tag="device/save"):
     rest=Route("PUT", "/device/{deviceId}", body="device"),
     audit=Written(Device, "fields.device_id", only_changes=True),
 )
-async def device_save(request):
+async def device_save(request: Request[DeviceSave]) -> None:
     """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` is stored, and
     sent to those who subscribe to everything that is theirs, or to it by name. A save that changes nothing stores and tells nothing;
     ``$device-update`` leaves out ``data`` of more than 1 KiB that was not changed.
@@ -185,7 +186,7 @@ async def device_save(request):
     await _change(request, device, fields)
 
 
-async def _create(request, device_id, fields):
+async def _create(request: Request, device_id: str, fields: DeviceFields) -> None:
     quotas, user_id, data = request.server.quotas, request.principal.user_id, payload(fields.data, "device.data")
     device = Device(
         id=device_id,
@@ -204,7 +205,7 @@ async def _create(request, device_id, fields):
     await _announce(request, DEVICE_ADD, DeviceResource.of(device))
 
 
-async def _change(request, device, fields):
+async def _change(request: Request, device: Device, fields: DeviceFields) -> None:
     networks, types = _saving_networks(request.principal), request.principal.device_types()
     if not (_within(device.network_id, networks) and _within(device.device_type_id, types)):
         raise NoAccessToDevice()
@@ -223,7 +224,7 @@ async def _change(request, device, fields):
     await _announce(request, DEVICE_UPDATE, (DatalessDeviceResource if leaves_out else DeviceResource).of(device))
 
 
-async def _update(request, device, changes, announced_size):
+async def _update(request: Request, device: Device, changes: dict[str, Any], announced_size: int) -> Device:
     """Change a device within the quotas of the user who made it, and of the user whose save is announced.
 
     :param announced_size: bytes of ``data`` in the notification.
@@ -237,7 +238,7 @@ async def _update(request, device, changes, announced_size):
         return await request.server.entities.update(Device, device.id, changes)
 
 
-async def _check_place(request, device):
+async def _check_place(request: Request, device: Device) -> None:
     """A network or device type that was deleted while the device was saved takes it along, as it did with all others."""
     get = request.server.entities.get
     if await get(Network, device.network_id) is None or await get(DeviceType, device.device_type_id) is None:
@@ -245,16 +246,16 @@ async def _check_place(request, device):
         raise BadRequest(detail="the network or device type of the device was deleted at the same time")
 
 
-def _within(value, permitted):
+def _within(value: int, permitted: frozenset[int] | None) -> bool:
     return permitted is None or value in permitted
 
 
-def _saving_networks(principal):
+def _saving_networks(principal: Principal) -> frozenset[int] | None:
     """Networks into which he may save. A token without any list of networks is held to the user's alone (auth reference, section 5)."""
     return principal.assigned_networks() if principal.claims.network_ids is None else principal.networks()
 
 
-async def _network(request, network_id):
+async def _network(request: Request, network_id: int | None) -> int:
     networks = _saving_networks(request.principal)
     if network_id is None:
         user = request.principal.user
@@ -272,7 +273,7 @@ async def _network(request, network_id):
     return network_id
 
 
-async def _device_type(request, device_type_id):
+async def _device_type(request: Request, device_type_id: int | None) -> int:
     types = request.principal.device_types()
     if device_type_id is None:
         query = EntityQuery(within={} if types is None else {"id": types}, take=1)
@@ -287,7 +288,7 @@ async def _device_type(request, device_type_id):
     return device_type_id
 
 
-async def _announce(request, name, device):
+async def _announce(request: Request, name: str, device: DeviceResource | DatalessDeviceResource) -> None:
     """Send the notification of a device that was saved (section 4.6).
 
     :param device: as clients see it.
@@ -309,13 +310,13 @@ class DeviceDelete(Fields, tag="device/delete"):
 
 
 @action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"), audit=Written(Device, "fields.device_id"))
-async def device_delete(request):
+async def device_delete(request: Request[DeviceDelete]) -> None:
     """Delete a device and its stored messages. Subscriptions to this one device get nothing more (section 4.5)."""
     device = await accessible_device(request, request.fields.device_id)
     await delete_device(request.server, device.id)
 
 
-async def delete_device(server, device_id):
+async def delete_device(server: Server, device_id: str) -> None:
     """Delete a device, its messages first and last: some may have been inserted meanwhile."""
     await _forget_messages(server, device_id)
     await server.entities.delete(Device, device_id)
@@ -323,7 +324,7 @@ async def delete_device(server, device_id):
     server.broker.drop_device(device_id)
 
 
-async def _forget_messages(server, device_id):
+async def _forget_messages(server: Server, device_id: str) -> None:
     query = MessageQuery(device_ids=(device_id,), take=FORGET_SLICE)
     for kind in (Command, Notification):
         while await server.messages.forget_messages(kind, query) == FORGET_SLICE:

@@ -11,6 +11,7 @@ from dhtwisted.actions.audit import Written
 from dhtwisted.actions.groups import GroupChange, Grouping, NewGroup
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission, Principal
+from dhtwisted.core.server import Request
 from dhtwisted.errors import DeviceTypeNameTaken, DeviceTypeNotEmpty, DeviceTypeNotFound, MissingDeviceType, MissingDeviceTypeId
 from dhtwisted.model import DeviceType
 from dhtwisted.wire.fields import Fields
@@ -57,13 +58,13 @@ class DeviceTypes(Resource):
 
 
 @action(DeviceTypeList, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype"))
-async def devicetype_list(request) -> DeviceTypes:
+async def devicetype_list(request: Request[DeviceTypeList]) -> DeviceTypes:
     """List the device types that the caller may use."""
     return await DEVICE_TYPES.list(request, lambda device_types, more: DeviceTypes(device_types=device_types, more=more))
 
 
 @action(DeviceTypeCount, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/count"))
-async def devicetype_count(request) -> Count:
+async def devicetype_count(request: Request[DeviceTypeCount]) -> Count:
     """Count the device types that the caller may use."""
     return await DEVICE_TYPES.count(request)
 
@@ -81,7 +82,7 @@ class OneDeviceType(Resource):
 
 
 @action(DeviceTypeGet, Permission.GET_DEVICE_TYPE, rest=Route("GET", "/devicetype/{deviceTypeId}"))
-async def devicetype_get(request) -> OneDeviceType:
+async def devicetype_get(request: Request[DeviceTypeGet]) -> OneDeviceType:
     """Read one device type with its devices."""
     return await DEVICE_TYPES.with_devices(request, request.fields.device_type_id, lambda found: OneDeviceType(device_type=found))
 
@@ -104,7 +105,7 @@ class InsertedDeviceType(Resource):
     rest=Route("POST", "/devicetype", body="deviceType", status=201),
     audit=Written(DeviceType),
 )
-async def devicetype_insert(request) -> InsertedDeviceType:
+async def devicetype_insert(request: Request[DeviceTypeInsert]) -> InsertedDeviceType:
     """Make a device type. It is assigned to nobody."""
     return InsertedDeviceType(device_type=IdResource(id=(await DEVICE_TYPES.insert(request, request.fields.device_type)).id))
 
@@ -122,7 +123,7 @@ class DeviceTypeUpdate(Fields, tag="devicetype/update"):
     rest=Route("PUT", "/devicetype/{deviceTypeId}", body="deviceType", object_first=True),
     audit=Written(DeviceType, "fields.device_type_id"),
 )
-async def devicetype_update(request):
+async def devicetype_update(request: Request[DeviceTypeUpdate]) -> None:
     """Change the given members of a device type."""
     await DEVICE_TYPES.update(request, request.fields.device_type_id, request.fields.device_type)
 
@@ -140,6 +141,6 @@ class DeviceTypeDelete(Fields, tag="devicetype/delete"):
     rest=Route("DELETE", "/devicetype/{deviceTypeId}"),
     audit=Written(DeviceType, "fields.device_type_id"),
 )
-async def devicetype_delete(request):
+async def devicetype_delete(request: Request[DeviceTypeDelete]) -> None:
     """Delete a device type; one that has devices only with ``force``, and then they go with all their messages."""
     await DEVICE_TYPES.delete(request, request.fields.device_type_id, request.fields.force)

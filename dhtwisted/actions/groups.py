@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from dhtwisted.actions.device import delete_device
-from dhtwisted.actions.lists import answer_list, entity_pages
+from dhtwisted.actions.lists import Make, answer_list, entity_pages
 from dhtwisted.actions.lookups import entity_query
+from dhtwisted.core.entity_cache import Entities
 from dhtwisted.core.rules import LONGEST, check_group, check_text
+from dhtwisted.core.server import Request
 from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
 from dhtwisted.model import Device, EntityQuery, User, Without
 from dhtwisted.wire.fields import Integer, Members
@@ -68,7 +70,7 @@ class Grouping:
     name_taken: type[ApiError]
     not_empty: type[ApiError]
 
-    async def accessible_one(self, request, group_id):
+    async def accessible_one(self, request: Request, group_id: int | None) -> Any:
         """Find one that the caller may use.
 
         :raises ApiError: no id (400); not one that the token names (403); one that it names, but there is none, or it is not his (404).
@@ -83,7 +85,7 @@ class Grouping:
             raise self.not_found(group_id)
         return group
 
-    async def list(self, request, make):
+    async def list(self, request: Request, make: Make) -> Any:
         """The answer to a list request.
 
         :param make: as of :func:`~dhtwisted.actions.lists.answer_list`.
@@ -92,11 +94,11 @@ class Grouping:
         pages = entity_pages(request, self.kind, query, partial(self._conditions, request))
         return await answer_list(request, pages, GroupResource.of, make)
 
-    async def count(self, request):
+    async def count(self, request: Request) -> Count:
         """How many a count request asks for."""
         return Count(count=await request.server.entities.count(self.kind, EntityQuery(**await self._conditions(request))))
 
-    async def _conditions(self, request):
+    async def _conditions(self, request: Request) -> dict[str, Any]:
         fields = request.fields
         check_text(fields.name_pattern, "namePattern")
         ids = self.accessible(request.principal)
@@ -106,14 +108,14 @@ class Grouping:
             "within": {} if ids is None else {"id": ids},
         }
 
-    async def with_devices(self, request, group_id, make):
+    async def with_devices(self, request: Request, group_id: int | None, make: Callable[[GroupWithDevices], Struct]) -> Any:
         """Present one with those of its devices that the caller may use; with ``compatibility.loose_token_lists`` with all of them.
 
         :param make: called with a ``GroupWithDevices``; gives the reply.
         """
         group = await self.accessible_one(request, group_id)
 
-        async def conditions():
+        async def conditions() -> dict[str, Any]:
             await self.accessible_one(request, group_id)
             principal = request.principal
             within = {"network_id": principal.networks(), "device_type_id": principal.device_types()}
@@ -122,13 +124,13 @@ class Grouping:
             within[self.device_field] = frozenset({group_id})
             return {"within": {field: ids for field, ids in within.items() if ids is not None}}
 
-        def with_devices(devices, more):
+        def with_devices(devices: Any, more: Any) -> Struct:
             return make(GroupWithDevices(id=group.id, name=group.name, description=group.description, devices=devices, more=more))
 
         pages = entity_pages(request, Device, EntityQuery(**await conditions()), conditions)
         return await answer_list(request, pages, NestedDeviceResource.of, with_devices)
 
-    async def insert(self, request, new):
+    async def insert(self, request: Request, new: NewGroup | None) -> Any:
         """Make one; returns it."""
         if new is None:
             raise self.missing()
@@ -144,7 +146,7 @@ class Grouping:
         except Duplicate:
             raise self.name_taken() from None
 
-    async def update(self, request, group_id, change):
+    async def update(self, request: Request, group_id: int | None, change: GroupChange | None) -> None:
         """Change the given members of one."""
         group = await self.accessible_one(request, group_id)
         if change is None:
@@ -158,7 +160,7 @@ class Grouping:
         except Missing:
             raise self.not_found(group_id) from None
 
-    async def delete(self, request, group_id, force):
+    async def delete(self, request: Request, group_id: int | None, force: bool | None) -> None:
         """Remove one, with ``force`` its devices before it.
 
         Children first and the group last, so that after a crash in the middle the same request ends the work. A device that is saved into
@@ -181,7 +183,7 @@ class Grouping:
         for device in await entities.find(Device, inside):
             await delete_device(request.server, device.id)
 
-    async def _unassign(self, entities, user, group):
+    async def _unassign(self, entities: Entities, user: User, group: Any) -> None:
         try:
             await entities.update(User, user.id, {self.user_field: Without(frozenset({group.id}))})
         except Missing:

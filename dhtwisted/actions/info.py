@@ -10,7 +10,7 @@ from msgspec import Meta, field
 
 from dhtwisted.actions.table import Route, action, endpoint
 from dhtwisted.core.client import IPollingClient, ISubscriber
-from dhtwisted.core.server import API_VERSION
+from dhtwisted.core.server import API_VERSION, Request
 from dhtwisted.model import Device, EntityQuery, User
 from dhtwisted.wire.fields import Fields
 from dhtwisted.wire.members import Time
@@ -39,7 +39,7 @@ class Info(Resource):
 
 
 @action(ServerInfo)
-async def server_info(request) -> Info:
+async def server_info(request: Request[ServerInfo]) -> Info:
     """Tell the API's version, the server's time and the address of its REST API.
 
     WebSocket reference, section 3.3. Clients take the time as the default ``timestamp`` of later subscriptions.
@@ -67,7 +67,7 @@ class RestApiInfo(Resource):
 
 
 @endpoint(RestInfo, rest=Route("GET", "/info"))
-async def info(request) -> RestApiInfo:
+async def info(request: Request[RestInfo]) -> RestApiInfo:
     """Tell the API's version, the server's time and the address of its WebSocket. Clients take the time as the beginning of their polls."""
     return RestApiInfo(
         api_version=API_VERSION,
@@ -94,7 +94,7 @@ class CacheInfo(Resource):
 
 
 @action(ServerCacheInfo, rest=Route("GET", "/info/cache"))
-async def server_cache_info(request) -> CacheInfo:
+async def server_cache_info(request: Request[ServerCacheInfo]) -> CacheInfo:
     """Tell of the server's cache; how much is in it is told to somebody who has said who he is."""
     statistics = "available"
     if request.principal is not None:
@@ -122,6 +122,6 @@ class ClusterInfo(Resource):
 
 
 @action(ClusterInfoRequest, rest=Route("GET", "/info/config/cluster"))
-async def cluster_info(request) -> ClusterInfo:
+async def cluster_info(request: Request[ClusterInfoRequest]) -> ClusterInfo:
     """Tell the addresses of the cluster that the reference server needs; clients want two texts, which say ``none``."""
     return ClusterInfo(cluster_info=ClusterInfoResource())

@@ -11,12 +11,17 @@ its place, all the time comes exactly once, whatever is inserted and deleted mea
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from itertools import islice
+from typing import Any
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
-from dhtwisted.core.stored_pages import EntityPages, MessagePages
+from dhtwisted.actions.lookups import FindDevice
+from dhtwisted.core.server import Request
+from dhtwisted.core.stored_pages import EntityPages, MessagePages, StoredPages
+from dhtwisted.model import EntityQuery, MessageQuery
 from dhtwisted.wire.envelope import encode
 
 PORTION = 256 * 1024
@@ -32,6 +37,13 @@ _PLACE = b"\0"
 """Stands where elements go; no JSON has it."""
 
 
+Present = Callable[[Any], Struct]
+"""What clients see of an entity or message."""
+
+Make = Callable[[Any, Any], Struct]
+"""From a list as JSON, whole or of elements, and the member ``more`` to a reply."""
+
+
 class Pages:
     """What a list asks for, page by page.
 
@@ -44,19 +56,19 @@ class Pages:
 
     comes_one_by_one = False
 
-    def __init__(self, pages, query, renew):
+    def __init__(self, pages: StoredPages, query: Any, renew: Callable[[], Awaitable[dict[str, Any]]]) -> None:
         self._pages = pages
         self._first_query = query
         self._renew = renew
         self.begin_anew()
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         """Read the first page next, by what the client might see when it asked."""
         self._query = self._first_query
         self._is_first = True
         self.is_last = self._query.take == 0
 
-    async def read(self):
+    async def read(self) -> list[Any]:
         """The next page, a list; an empty one at the end."""
         if self.is_last:
             return []
@@ -67,19 +79,19 @@ class Pages:
         self._query = self._pages.following(self._query, page)
         return page
 
-    def count_no_more(self):
+    def count_no_more(self) -> None:
         """Do not count pages in the server's budget: who reads them counts what all of them may come to."""
         self._pages.budget = None
 
 
-def entity_pages(request, kind, query, conditions):
+def entity_pages(request: Request, kind: type, query: EntityQuery, conditions: Callable[[], Awaitable[dict[str, Any]]]) -> Pages:
     """The entities of a list.
 
     :param query: with the conditions of now.
     :param conditions: async: ``equal``, ``like`` and ``within`` of the query, by what the caller may see.
     """
 
-    async def renew():
+    async def renew() -> dict[str, Any]:
         request.server.check(request.action, request.principal)
         return await conditions()
 
@@ -87,13 +99,13 @@ def entity_pages(request, kind, query, conditions):
     return Pages(pages, query, renew)
 
 
-def message_pages(request, kind, query, find_device):
+def message_pages(request: Request, kind: type, query: MessageQuery, find_device: FindDevice) -> Pages:
     """The messages of a list.
 
     :param find_device: async: raises what refuses the client the device.
     """
 
-    async def renew():
+    async def renew() -> dict[str, Any]:
         request.server.check(request.action, request.principal)
         await find_device(request, request.fields.device_id)
         return {}
@@ -110,14 +122,14 @@ class Given:
 
     is_last = comes_one_by_one = True
 
-    def __init__(self, values):
+    def __init__(self, values: Iterable[Any]) -> None:
         self._values = iter(values)
 
-    async def read(self):
+    async def read(self) -> list[Any]:
         """The next, in a list; an empty one at the end."""
         return list(islice(self._values, 1))
 
-    def count_no_more(self):
+    def count_no_more(self) -> None:
         """See :class:`Pages`; nothing is read from a storage here."""
 
 
@@ -128,21 +140,21 @@ class Elements:
     :param present: what clients see of one.
     """
 
-    def __init__(self, pages, present):
+    def __init__(self, pages: Any, present: Present) -> None:
         self._pages = pages
         self._present = present
-        self._page = []
+        self._page: list[Any] = []
 
-    async def has_all(self):
+    async def has_all(self) -> bool:
         """Whether one page is all that there is."""
         return not (self._page or await self._turn_page()) or self._pages.is_last
 
-    def begin_anew(self):
+    def begin_anew(self) -> None:
         """Forget what was read, and read it again next."""
         self._page = []
         self._pages.begin_anew()
 
-    async def read_whole(self, size, count=sys.maxsize):
+    async def read_whole(self, size: int, count: int = sys.maxsize) -> Raw | None:
         """All of them at once, which costs half of one by one.
 
         :param size: bytes of them all, with commas.
@@ -156,14 +168,15 @@ class Elements:
         whole = encode(self._page[::-1])
         return Raw(whole) if len(whole) - len(b"[]") <= size else None
 
-    async def read(self, size, count=sys.maxsize):
+    async def read(self, size: int, count: int = sys.maxsize) -> tuple[list[Raw], bool]:
         """The next elements, at least one unless there is none.
 
         :param size: bytes of them all, with commas.
         :param count: at most so many.
         :returns: a list of ``Raw``, and whether there are more.
         """
-        found, size = [], size + 1
+        found: list[Raw] = []
+        size += 1
         while self._page or await self._turn_page():
             element = encode(self._page[-1])
             size -= len(element) + 1
@@ -173,7 +186,7 @@ class Elements:
             found.append(Raw(element))
         return found, False
 
-    async def _turn_page(self):
+    async def _turn_page(self) -> bool:
         self._page = list(map(self._present, reversed(await self._pages.read())))
         return bool(self._page)
 
@@ -184,14 +197,14 @@ class Streamed:
     :ivar beginning: the reply with the first portion alone, for logs, until that has been sent.
     """
 
-    def __init__(self, request, make, elements, first):
-        self.beginning = make(first, True)
+    def __init__(self, request: Request, make: Make, elements: Elements, first: list[Raw]) -> None:
+        self.beginning: Struct | None = make(first, True)
         self._request = request
         self._make = make
         self._elements = elements
-        self._first = first
+        self._first: list[Raw] | None = first
 
-    async def portions(self, answer):
+    async def portions(self, answer: str | None) -> AsyncIterator[bytes]:
         """The JSON, an asynchronous iterator of bytes. Each portion is read when it is asked for.
 
         :param answer: the member of the reply that is sent alone; ``None`` for all of it.
@@ -199,7 +212,7 @@ class Streamed:
         """
         reply = self._make([Raw(_PLACE)], UNSET)
         head, tail = encode(reply if answer is None else getattr(reply, answer)).split(_PLACE)
-        yield head + b",".join(self._first)
+        yield head + b",".join(self._first or ())
         # It has left, and a slow client may take long for the rest.
         self.beginning = self._first = None
         more = True
@@ -212,7 +225,7 @@ class Streamed:
             yield b"".join([b"," + element for element in portion]) + (b"" if more else tail)
 
 
-async def answer_list(request, pages, present, make):
+async def answer_list(request: Request, pages: Any, present: Present, make: Make) -> Any:
     """The reply of a list.
 
     :param pages: has the ``read`` of :class:`Pages`.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
+from typing import Any, TypeVar
 
 from dhtwisted.core.rules import DEVICE_ID_DETAIL
+from dhtwisted.core.server import Request
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
 from dhtwisted.model import Device, EntityQuery, MessageQuery
+
+Reply = TypeVar("Reply")
+
+FindDevice = Callable[[Request, str | None], Awaitable[Device]]
+"""Finds a device that the caller may use, or raises what refuses it."""
 
 DEFAULT_TAKE = 100
 LARGEST_SKIP = 2**53
 """More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
 
 
-def check_device_id(device_id):
+def check_device_id(device_id: str | None) -> None:
     """Refuse what no storage need be asked for.
 
     :raises MissingDeviceId: absent or empty.
@@ -25,7 +33,7 @@ def check_device_id(device_id):
         raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
-def device_at_hand(request, device_id):
+def device_at_hand(request: Request, device_id: str | None) -> Device | None:
     """Find a device that the caller may use, without waiting: what nearly every message needs.
 
     :returns: ``None`` when it is not at hand, may have to wait for earlier requests, or is not for him: :func:`accessible_device` and
@@ -43,7 +51,7 @@ def device_at_hand(request, device_id):
     return device
 
 
-async def accessible_device(request, device_id):
+async def accessible_device(request: Request, device_id: str | None) -> Device:
     """Find a device that the caller may use.
 
     :raises MissingDeviceId: no id.
@@ -60,7 +68,7 @@ async def accessible_device(request, device_id):
     return device
 
 
-async def when_found(find, request, go_on):
+async def when_found(find: FindDevice, request: Request, go_on: Callable[[Request, Device], Reply | Awaitable[Reply]]) -> Reply:
     """Go on when a device that is not at hand is found.
 
     :param find: :func:`accessible_device` or :func:`writable_device`.
@@ -70,7 +78,7 @@ async def when_found(find, request, go_on):
     return await outcome if isawaitable(outcome) else outcome
 
 
-async def writable_device(request, device_id):
+async def writable_device(request: Request, device_id: str | None) -> Device:
     """The same, for commands and notifications that are inserted.
 
     :raises DeviceBlocked: the device is blocked and ``server.refuse_blocked_devices`` is on.
@@ -81,7 +89,7 @@ async def writable_device(request, device_id):
     return device
 
 
-def entity_query(request, sort_fields, **conditions):
+def entity_query(request: Request, sort_fields: dict[str, str], **conditions: Any) -> EntityQuery:
     """What a list of entities asks for: filtered, sorted, and cut to ``skip`` and ``take``.
 
     Without a ``sortField`` the order is that of the key.
@@ -100,7 +108,7 @@ def entity_query(request, sort_fields, **conditions):
     return EntityQuery(**conditions, sort=sort, descending=_descending(fields.sort_order), skip=skip, take=take)
 
 
-def plain_query(request, sort="", **conditions):
+def plain_query(request: Request, sort: str = "", **conditions: Any) -> EntityQuery:
     """The same where a client cannot choose the order, and where all are meant when ``take`` is absent.
 
     :param sort: a field; ``""`` for the key.
@@ -110,7 +118,7 @@ def plain_query(request, sort="", **conditions):
     return EntityQuery(**conditions, sort=sort, skip=skip, take=take)
 
 
-def _page(request):
+def _page(request: Request) -> tuple[int, int | None]:
     """``skip`` and ``take`` as they were asked for. A ``take`` of ``None`` is all. Where a list that is cut cannot say so, it is of no more
     than ``limits.list_size``.
     """
@@ -122,13 +130,13 @@ def _page(request):
     return min(skip, LARGEST_SKIP), take
 
 
-def _descending(order):
+def _descending(order: str | None) -> bool:
     if order and order.upper() not in ("ASC", "DESC"):
         raise InvalidSortOrder(order)
-    return bool(order) and order.upper() == "DESC"
+    return order is not None and order.upper() == "DESC"
 
 
-def message_query(request, sort_fields, **conditions):
+def message_query(request: Request, sort_fields: dict[str, str], **conditions: Any) -> MessageQuery:
     """The stored messages that a ``command/list`` or ``notification/list`` asks for.
 
     Both bounds are exclusive, an unknown ``sortField`` is ignored, and a known one without ``sortOrder`` sorts descending (WebSocket

@@ -11,6 +11,7 @@ from dhtwisted.actions.audit import Written
 from dhtwisted.actions.groups import GroupChange, Grouping, NewGroup
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission, Principal
+from dhtwisted.core.server import Request
 from dhtwisted.errors import MissingNetwork, MissingNetworkId, NetworkNameTaken, NetworkNotEmpty, NetworkNotFound
 from dhtwisted.model import Network
 from dhtwisted.wire.fields import Fields
@@ -57,13 +58,13 @@ class Networks(Resource):
 
 
 @action(NetworkList, Permission.GET_NETWORK, rest=Route("GET", "/network"))
-async def network_list(request) -> Networks:
+async def network_list(request: Request[NetworkList]) -> Networks:
     """List the networks that the caller may use."""
     return await NETWORKS.list(request, lambda networks, more: Networks(networks=networks, more=more))
 
 
 @action(NetworkCount, Permission.GET_NETWORK, rest=Route("GET", "/network/count"))
-async def network_count(request) -> Count:
+async def network_count(request: Request[NetworkCount]) -> Count:
     """Count the networks that the caller may use."""
     return await NETWORKS.count(request)
 
@@ -81,7 +82,7 @@ class OneNetwork(Resource):
 
 
 @action(NetworkGet, Permission.GET_NETWORK, rest=Route("GET", "/network/{networkId}"))
-async def network_get(request) -> OneNetwork:
+async def network_get(request: Request[NetworkGet]) -> OneNetwork:
     """Read one network with its devices."""
     return await NETWORKS.with_devices(request, request.fields.network_id, lambda found: OneNetwork(network=found))
 
@@ -99,7 +100,7 @@ class InsertedNetwork(Resource):
 
 
 @action(NetworkInsert, Permission.MANAGE_NETWORK, rest=Route("POST", "/network", body="network", status=201), audit=Written(Network))
-async def network_insert(request) -> InsertedNetwork:
+async def network_insert(request: Request[NetworkInsert]) -> InsertedNetwork:
     """Make a network. It is assigned to nobody."""
     return InsertedNetwork(network=IdResource(id=(await NETWORKS.insert(request, request.fields.network)).id))
 
@@ -117,7 +118,7 @@ class NetworkUpdate(Fields, tag="network/update"):
     rest=Route("PUT", "/network/{networkId}", body="network", object_first=True),
     audit=Written(Network, "fields.network_id"),
 )
-async def network_update(request):
+async def network_update(request: Request[NetworkUpdate]) -> None:
     """Change the given members of a network."""
     await NETWORKS.update(request, request.fields.network_id, request.fields.network)
 
@@ -130,6 +131,6 @@ class NetworkDelete(Fields, tag="network/delete"):
 
 
 @action(NetworkDelete, Permission.MANAGE_NETWORK, rest=Route("DELETE", "/network/{networkId}"), audit=Written(Network, "fields.network_id"))
-async def network_delete(request):
+async def network_delete(request: Request[NetworkDelete]) -> None:
     """Delete a network; one that has devices only with ``force``, and then they go with all their messages."""
     await NETWORKS.delete(request, request.fields.network_id, request.fields.force)

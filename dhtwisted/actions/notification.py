@@ -21,6 +21,7 @@ from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
 from dhtwisted.core.event_kinds import NOTIFICATION_INSERTED, SERVER_MADE
 from dhtwisted.core.rules import check_name
+from dhtwisted.core.server import Request
 from dhtwisted.errors import (
     AccessDenied,
     DeviceNotFound,
@@ -89,7 +90,7 @@ class InsertedNotification(Resource):
     rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
     overlaps=True,
 )
-def notification_insert(request) -> InsertedNotification | Awaitable:
+def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
     """Send a notification on behalf of a device. The reply leaves when it is stored; subscribers have it by then, or get it now."""
     fields = request.fields
     new = fields.notification
@@ -100,7 +101,7 @@ def notification_insert(request) -> InsertedNotification | Awaitable:
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 
 
-def _insert(request, device):
+def _insert(request: Request, device: Device) -> InsertedNotification | Awaitable[InsertedNotification]:
     new = request.fields.notification
     if new.notification in SERVER_MADE:
         raise ReservedNotification()
@@ -121,7 +122,7 @@ def _reply_insert(notification: Notification) -> InsertedNotification:
     )
 
 
-async def readable_device(request, device_id):
+async def readable_device(request: Request, device_id: str | None) -> Device:
     """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1). But a
     token for one device does not tell which others there are.
     """
@@ -147,7 +148,7 @@ class OneNotification(Resource):
 
 
 @action(NotificationGet, Permission.GET_DEVICE_NOTIFICATION, rest=Route("GET", "/device/{deviceId}/notification/{notificationId}"))
-async def notification_get(request) -> OneNotification:
+async def notification_get(request: Request[NotificationGet]) -> OneNotification:
     """Read one notification."""
     fields = request.fields
     device = await readable_device(request, fields.device_id)
@@ -184,7 +185,7 @@ SORT_FIELDS = {"timestamp": "timestamp", "notification": "name"}
 
 
 @action(NotificationList, Permission.GET_DEVICE_NOTIFICATION, rest=Route("GET", "/device/{deviceId}/notification"))
-async def notification_list(request) -> Notifications:
+async def notification_list(request: Request[NotificationList]) -> Notifications:
     """List notifications of a device: filtered, then sorted, then cut to ``skip`` and ``take``."""
     fields = request.fields
     await readable_device(request, fields.device_id)

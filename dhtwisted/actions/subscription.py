@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 from msgspec.structs import replace
@@ -12,12 +13,14 @@ from dhtwisted.actions.lookups import accessible_device, plain_query
 from dhtwisted.actions.table import action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.client import ISubscriber
-from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
+from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED, EventKind
 from dhtwisted.core.replay import Replay
 from dhtwisted.core.rules import check_text
+from dhtwisted.core.server import Request, Server
 from dhtwisted.core.subscription import Subscription
 from dhtwisted.errors import (
     AccessDenied,
+    ApiError,
     BadRequest,
     DeviceTypesNotFound,
     MissingDeviceId,
@@ -71,13 +74,13 @@ class Subscribed(Resource):
 
 
 @action(CommandSubscribe, Permission.GET_DEVICE_COMMAND)
-async def command_subscribe(request) -> Subscribed:
+async def command_subscribe(request: Request[CommandSubscribe]) -> Subscribed:
     """Subscribe to commands, of a device, of networks, of device types, or all that are accessible."""
     return await _subscribe(request, COMMAND_UPDATED if request.fields.return_updated_commands else COMMAND_INSERTED)
 
 
 @action(NotificationSubscribe, Permission.GET_DEVICE_NOTIFICATION)
-async def notification_subscribe(request) -> Subscribed:
+async def notification_subscribe(request: Request[NotificationSubscribe]) -> Subscribed:
     """Subscribe to notifications, of a device, of networks, of device types, or all that are accessible.
 
     ``$device-add`` and ``$device-update``, which the server makes when a device is saved, come only to subscriptions that name neither
@@ -86,7 +89,7 @@ async def notification_subscribe(request) -> Subscribed:
     return await _subscribe(request, NOTIFICATION_INSERTED)
 
 
-async def _subscribe(request, kind):
+async def _subscribe(request: Request, kind: EventKind) -> Subscribed:
     fields, server, session = request.fields, request.server, ISubscriber(request.session)
     limit = server.settings.limits.subscriptions_per_connection
     if limit and len(session.subscriptions) >= limit:
@@ -119,13 +122,13 @@ async def _subscribe(request, kind):
 SETS = ("device_ids", "network_ids", "device_type_ids", "names")
 
 
-def _shared(session, conditions):
+def _shared(session: ISubscriber, conditions: dict[str, Any]) -> dict[str, Any]:
     """The conditions of a subscription, with sets that others of the session have already in place of equal ones."""
     known = {each: each for other in session.subscriptions.values() for name in SETS if (each := getattr(other, name)) is not None}
     return {name: known.get(value, value) for name, value in conditions.items()}
 
 
-def _check_weight(server, session, subscription):
+def _check_weight(server: Server, session: ISubscriber, subscription: Subscription) -> None:
     """Refuse one subscription more that would have a connection hold too much.
 
     :raises TooManyRequests: all subscriptions of the connection name more than ``limits.subscribed_names``.
@@ -137,7 +140,7 @@ def _check_weight(server, session, subscription):
         raise TooManyRequests(detail=f"{detail} (limits.subscribed_names)")
 
 
-def filters(request):
+def filters(request: Request) -> dict[str, Any]:
     """The conditions of a subscription or poll as the broker takes them; an empty list is none. A caller to whom one device alone belongs
     gets what is of that device, whatever else they name.
     """
@@ -152,7 +155,7 @@ def filters(request):
     return {name: frozenset(values) if values else None for name, values in given.items()} | {"names_places": names_places}
 
 
-async def check_filters(request):
+async def check_filters(request: Request) -> None:
     """Refuse filters that name what does not exist, or what is not the caller's (section 4.1)."""
     fields, principal = request.fields, request.principal
     lists = {
@@ -176,7 +179,9 @@ async def check_filters(request):
         await accessible_device(request, device_id)
 
 
-async def _check_ids(request, kind, ids, permitted, not_found):
+async def _check_ids(
+    request: Request, kind: type, ids: list[int] | None, permitted: frozenset[int] | None, not_found: Callable[[list[int]], ApiError]
+) -> None:
     if not ids:
         return
     if permitted is not None and not permitted.issuperset(ids):
@@ -189,12 +194,12 @@ async def _check_ids(request, kind, ids, permitted, not_found):
         raise not_found(ids) if request.principal.is_administrator else AccessDenied()
 
 
-async def _all_exist(request, kind, ids):
+async def _all_exist(request: Request, kind: type, ids: list[int]) -> bool:
     wanted = frozenset(ids)
     return await request.server.entities.count(kind, EntityQuery(within={"id": wanted})) == len(wanted)
 
 
-async def _since(request, kind):
+async def _since(request: Request, kind: type) -> int | None:
     """From when on stored messages are sent; ``None`` for none.
 
     The time that the client goes on from may be that of a message which another client dated ahead of ours. What was stored after that one
@@ -207,7 +212,7 @@ async def _since(request, kind):
     return min(since, found[0].arrived) if found else since
 
 
-def _replay(request, subscription, since):
+def _replay(request: Request, subscription: Subscription, since: int | None) -> Replay:
     query = MessageQuery(
         device_ids=None if subscription.device_ids is None else tuple(subscription.device_ids),
         names=None if subscription.names is None else tuple(subscription.names),
@@ -232,18 +237,18 @@ class NotificationUnsubscribe(Fields, tag="notification/unsubscribe"):
 
 
 @action(CommandUnsubscribe, Permission.GET_DEVICE_COMMAND)
-async def command_unsubscribe(request):
+async def command_unsubscribe(request: Request[CommandUnsubscribe]) -> None:
     """End one subscription to commands of this connection, or all of them. Nothing of it follows the reply."""
     _unsubscribe(request, Command)
 
 
 @action(NotificationUnsubscribe, Permission.GET_DEVICE_NOTIFICATION)
-async def notification_unsubscribe(request):
+async def notification_unsubscribe(request: Request[NotificationUnsubscribe]) -> None:
     """End one subscription to notifications of this connection, or all of them. Nothing of it follows the reply."""
     _unsubscribe(request, Notification)
 
 
-def _unsubscribe(request, message_kind):
+def _unsubscribe(request: Request, message_kind: type) -> None:
     session, subscription_id = ISubscriber(request.session), request.fields.subscription_id
     subscriptions = [subscription for subscription in session.subscriptions.values() if subscription.kind.message_kind is message_kind]
     if subscription_id is not None:
@@ -282,7 +287,7 @@ class Subscriptions(Resource):
 
 
 @action(SubscriptionList, Permission.GET_DEVICE_COMMAND, Permission.GET_DEVICE_NOTIFICATION)
-async def subscription_list(request) -> Subscriptions:
+async def subscription_list(request: Request[SubscriptionList]) -> Subscriptions:
     """List this connection's subscriptions of the kinds that the token may read."""
     principal, wanted = request.principal, request.fields.type
     query = plain_query(request)
@@ -295,7 +300,7 @@ async def subscription_list(request) -> Subscriptions:
     return await answer_list(request, pages, _present, lambda found, more: Subscriptions(subscriptions=found, more=more))
 
 
-def _present(subscription):
+def _present(subscription: Subscription) -> SubscriptionResource:
     fields = subscription.echo
     return SubscriptionResource(
         subscription_id=subscription.id,

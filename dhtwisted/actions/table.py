@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from dhtwisted.core.access import Permission
 from dhtwisted.wire.declared import plain_type
+from dhtwisted.wire.fields import Fields
+
+Handler = Callable[[Any], Any]
+H = TypeVar("H", bound=Handler)
 
 ACTIONS: dict[str, Action] = {}
 """What WebSocket clients can ask for, by its wire name."""
@@ -41,15 +47,15 @@ class Route:
 
     def __init__(
         self,
-        method,
-        path,
-        body=None,
-        status=200,
-        bad_id=404,
-        object_first=False,
-        request_headers=None,
-        reply_headers=None,
-    ):
+        method: str,
+        path: str,
+        body: str | None = None,
+        status: int = 200,
+        bad_id: int = 404,
+        object_first: bool = False,
+        request_headers: dict[str, str] | None = None,
+        reply_headers: dict[str, str] | None = None,
+    ) -> None:
         self.method = method
         self.path = path
         self.body = body
@@ -96,8 +102,18 @@ class Action:
         "waits",
     )
 
-    def __init__(self, fields, handler, permissions, routes, overlaps, own_token, waits, audit):
-        self.name = fields.__struct_config__.tag
+    def __init__(
+        self,
+        fields: type[Fields],
+        handler: Handler,
+        permissions: Iterable[Permission],
+        routes: tuple[Route, ...],
+        overlaps: bool,
+        own_token: bool,
+        waits: bool,
+        audit: Any,
+    ) -> None:
+        self.name = str(fields.__struct_config__.tag)
         self.fields = fields
         self.handler = handler if audit is None else audit.wrap(handler)
         self.permissions = frozenset(permissions)
@@ -112,13 +128,13 @@ class Action:
         self.answer = _only_object(self.reply)
 
 
-def _returned(handler):
+def _returned(handler: Handler) -> type[msgspec.Struct] | None:
     """The struct among what a handler says that it returns."""
     returned = get_type_hints(handler).get("return")
     return next((kind for kind in (returned, *get_args(returned)) if isinstance(kind, type) and issubclass(kind, msgspec.Struct)), None)
 
 
-def _only_object(reply):
+def _only_object(reply: type[msgspec.Struct] | None) -> str | None:
     """A reply of one member that is an object or a list is an envelope that REST does not have; one of a plain value is an object there."""
     fields = [field for field in msgspec.structs.fields(reply) if field.name != MORE] if reply is not None else ()
     if len(fields) != 1:
@@ -127,7 +143,14 @@ def _only_object(reply):
     return fields[0].name if get_origin(plain) is list or issubclass(plain, msgspec.Struct) else None
 
 
-def action(fields, *permissions, rest=(), overlaps=False, own_token=False, audit=None):
+def action(
+    fields: type[Fields],
+    *permissions: Permission,
+    rest: Route | Iterable[Route] = (),
+    overlaps: bool = False,
+    own_token: bool = False,
+    audit: Any = None,
+) -> Callable[[H], H]:
     """Declare the decorated function as the handler of the action that ``fields`` is tagged with.
 
     Its return annotation, a struct, describes the reply.
@@ -139,7 +162,7 @@ def action(fields, *permissions, rest=(), overlaps=False, own_token=False, audit
     return _declare(ACTIONS, fields, permissions, rest, overlaps=overlaps, own_token=own_token, waits=False, audit=audit)
 
 
-def endpoint(fields, *permissions, rest, waits=False):
+def endpoint(fields: type[Fields], *permissions: Permission, rest: Route | Iterable[Route], waits: bool = False) -> Callable[[H], H]:
     """The same for what only REST has; ``fields`` is tagged with a name of our own."""
     return _declare(REST_ONLY, fields, permissions, rest, overlaps=False, own_token=False, waits=waits, audit=None)
 
@@ -159,11 +182,13 @@ def put_in_order(modules: list[str]) -> None:
         table.update(in_order)
 
 
-def _declare(table, fields, permissions, rest, **properties):
+def _declare(
+    table: dict[str, Action], fields: type[Fields], permissions: Iterable[Permission], rest: Route | Iterable[Route], **properties: Any
+) -> Callable[[H], H]:
     routes = (rest,) if isinstance(rest, Route) else tuple(rest)
 
-    def declare(handler):
-        name = fields.__struct_config__.tag
+    def declare(handler: H) -> H:
+        name = str(fields.__struct_config__.tag)
         if name in ACTIONS or name in REST_ONLY:
             raise ValueError(f"the action {name} is declared twice")
         table[name] = Action(fields, handler, permissions, routes, **properties)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -70,14 +70,17 @@ REFUSAL_INTERVAL = 1000
 """Milliseconds."""
 
 
-class Request(Struct, eq=False, gc=False):
+AnyFields = TypeVar("AnyFields", bound="Fields")
+
+
+class Request(Struct, Generic[AnyFields], eq=False, gc=False):
     """One request under way. A struct, since one is made for every message.
 
     :ivar server: the :class:`Server`.
     :ivar session: the client that sent it.
     :ivar action: the :class:`~dhtwisted.actions.table.Action`.
     :ivar fields: its members, a struct of the action's own.
-    :ivar principal: on whose behalf; ``None`` for nobody. The handler of an action with permissions always has one.
+    :ivar principal: its :class:`~dhtwisted.core.access.Principal`; ``None`` for nobody. It is there if the action has permissions.
     :ivar size: bytes of its message.
     :ivar then: called after the reply has left; ``None`` for nothing.
     :ivar reply: its encoded reply, when it is known.
@@ -92,8 +95,8 @@ class Request(Struct, eq=False, gc=False):
     server: Server
     session: IClient
     action: Any
-    fields: Fields
-    principal: Principal | None = None
+    fields: AnyFields
+    principal: Any = None
     size: int = 0
     then: Callable[[], None] | None = None
     reply: bytes | None = None

@@ -172,13 +172,13 @@ def _responses(schemas: Schemas, action: Action, route: Route) -> dict[str, Any]
         responses[str(route.status)] = {"description": "Success", "content": {"application/json": {"schema": schema}}}
     if may_be_nothing(action):
         responses["204"] = {"description": "No content" if action.reply is not None and not route.reply_headers else "Success"}
-    if route.reply_headers:
+    if route.reply_headers and action.reply is not None:
         responses["204"]["headers"] = {
             route.reply_headers[field.encode_name]: {"schema": schemas.of_member(field, may_be_null=False)}
             for field in members(action.reply)
         }
-    for kind in sorted(_errors(action, route), key=lambda kind: kind.code):
-        responses[str(kind.code)] = {"$ref": f"#/components/responses/{kind.__name__}"}
+    for error in sorted(_errors(action, route), key=lambda error: error.code):
+        responses[str(error.code)] = {"$ref": f"#/components/responses/{error.__name__}"}
     return responses
 
 

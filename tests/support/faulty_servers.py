@@ -98,7 +98,7 @@ class _Base:
             target.send_text(changed)
 
 
-class Hive(_Base, WebSocketServerFactory):
+class Hive(_Base, WebSocketServerFactory):  # type: ignore[misc]  # both bases declare it
     """Speaks WebSocket; subscribers come to ``/subscribe``.
 
     :ivar reply: form of an answer.
