@@ -6,7 +6,10 @@ user's ``valid_from``, by which tokens are revoked (section 8, row 5); ``d`` and
 record. Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
 """
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 import jwt
 from jwt.warnings import InsecureKeyLengthWarning
@@ -16,9 +19,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import InvalidCredentials, StorageError, UnknownLogin, UserLocked
-from dhtwisted.interfaces import IAuthProvider, IKeyedAuth, ISelfCheck
+from dhtwisted.interfaces import IAuthProvider, IEntityStorage, IKeyedAuth, ISelfCheck
 from dhtwisted.kit.bounded_cache import BoundedCache
 from dhtwisted.kit.password_records import BLOCK_SIZE, HIGHEST_COST, PARALLEL, Cost
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.model import ACTIVE, Claims, EntityQuery, User, fold_login
 from dhtwisted.providers.jwt.passwords import PasswordHasher
 from dhtwisted.providers.jwt.signing_key import SHORTEST_KEY, SigningKey, fingerprint
@@ -50,7 +54,7 @@ class JWTAuth:
 
     log = Logger()
 
-    def __init__(self, reactor, settings, storage, key):
+    def __init__(self, reactor: IReactor, settings: Any, storage: IEntityStorage, key: bytes) -> None:
         self._storage = storage
         self._key = key
         self.secret = getattr(key, "secret", None)
@@ -65,15 +69,15 @@ class JWTAuth:
             # Said once, above; PyJWT would say it again for every token.
             warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
-    def key_fingerprint(self):
+    def key_fingerprint(self) -> int:
         """See :meth:`dhtwisted.interfaces.IKeyedAuth.key_fingerprint`."""
         return fingerprint(self._key)
 
-    def problem(self):
+    def problem(self) -> str:
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
         return self._key.problem() if isinstance(self._key, SigningKey) else ""
 
-    def verify(self, token):
+    def verify(self, token: str) -> Claims:
         """Read a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.verify`."""
         claims = self._verified.get(token)
         if claims is None:
@@ -81,12 +85,12 @@ class JWTAuth:
             self._verified.put(token, claims)
         return claims
 
-    def issue(self, claims):
+    def issue(self, claims: Claims) -> str:
         """Make a token; see :meth:`~dhtwisted.interfaces.IAuthProvider.issue`.
 
         An empty set of actions is written as "none" where an empty list would be read as the rights of a client.
         """
-        payload = {"u": claims.user_id}
+        payload: dict[str, Any] = {"u": claims.user_id}
         if claims.actions is not None:
             payload["a"] = sorted(claims.actions) or ([NO_ACTION] if self._empty_means_client else [])
         if claims.network_ids is not None:
@@ -100,11 +104,11 @@ class JWTAuth:
         payload |= {"e": claims.expires, "t": 0 if claims.refresh else 1}
         return jwt.encode({"payload": payload}, self._key, ALGORITHM)
 
-    async def login(self, login, password):
+    async def login(self, login: str, password: str) -> User:
         """Check a password; see :meth:`~dhtwisted.interfaces.IAuthProvider.login`. Old records are made anew on the way."""
         await self._learn_costs()
         user = await self._find_user(login)
-        right = await self._hasher.verify(password, user and user.password)
+        right = await self._hasher.verify(password, user.password if user else None)
         if user is None:
             raise UnknownLogin(login)
         if not right:
@@ -115,15 +119,15 @@ class JWTAuth:
             return await self._upgrade(user, password)
         return user
 
-    async def hash_password(self, password):
+    async def hash_password(self, password: str) -> str:
         """Make a record; see :meth:`~dhtwisted.interfaces.IAuthProvider.hash_password`."""
         return await self._hasher.hash(password)
 
-    async def close(self):
+    async def close(self) -> None:
         """End the threads."""
         await self._hasher.close()
 
-    async def _find_user(self, login):
+    async def _find_user(self, login: str) -> User | None:
         """The user of exactly this login, else the one of whose login it differs in case or Unicode form alone."""
         if not _is_storable(login):
             return None
@@ -132,7 +136,7 @@ class JWTAuth:
         exact = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
         return next(iter(exact or by_key), None)
 
-    async def _learn_costs(self):
+    async def _learn_costs(self) -> None:
         """Find out, once, which costs there are among the users' records: where ``auth.password_cost`` was changed, a login without a user
         must take as long as one whose record is still of the cost before. What another server makes meanwhile is learnt when it is checked.
         """
@@ -148,10 +152,10 @@ class JWTAuth:
         finally:
             self._learning.release()
 
-    async def _count(self, beginning):
+    async def _count(self, beginning: str) -> int:
         return await self._storage.count(User, EntityQuery(like={"password": f"{beginning}%"}))
 
-    async def _upgrade(self, user, password):
+    async def _upgrade(self, user: User, password: str) -> User:
         record = await self._hasher.hash(password)
         try:
             now = await self._storage.get(User, user.id)
@@ -164,7 +168,7 @@ class JWTAuth:
             self.log.warn("The password record of user {id} could not be renewed: {error}", id=user.id, error=error)
             return user
 
-    def _verify(self, token):
+    def _verify(self, token: str) -> Claims:
         try:
             payload = jwt.decode(token, self._key, algorithms=[ALGORITHM]).get("payload")
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -184,7 +188,7 @@ class JWTAuth:
             **_bond(payload),
         )
 
-    def _actions(self, value):
+    def _actions(self, value: Any) -> frozenset[int] | None:
         if value is None:
             return None
         if not isinstance(value, list):
@@ -194,16 +198,16 @@ class JWTAuth:
         return frozenset(_integer(action, 0, HIGHEST_ACTION) for action in value)
 
 
-def _beginning(cost):
+def _beginning(cost: int) -> str:
     """How a record of some cost begins, of those that servers make. Others come by an import, and are learnt when they are checked."""
     return f"$scrypt${cost}${BLOCK_SIZE}${PARALLEL}$"
 
 
-def _weight(token, claims):
+def _weight(token: str, claims: Claims) -> int:
     return len(token) + TOKEN_BYTES + ID_BYTES * claims.size
 
 
-def _is_storable(login):
+def _is_storable(login: str) -> bool:
     try:
         login.encode()
     except UnicodeEncodeError:
@@ -211,13 +215,13 @@ def _is_storable(login):
     return "\0" not in login
 
 
-def _integer(value, lowest=_LOWEST, highest=_HIGHEST):
+def _integer(value: Any, lowest: int = _LOWEST, highest: int = _HIGHEST) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise InvalidCredentials()
     return value
 
 
-def _bond(payload):
+def _bond(payload: dict[str, Any]) -> dict[str, Any]:
     """The device that a token is good for, and its record."""
     if "d" not in payload and "id" not in payload:
         return {}
@@ -227,7 +231,7 @@ def _bond(payload):
     return {"device_id": device_id, "token_id": _integer(payload.get("id"), 1)}
 
 
-def _ids(value):
+def _ids(value: Any) -> frozenset[str] | None:
     """Read ``n`` or ``dt``: texts, each a number or ``*``; ``None`` for an absent one."""
     if value is None:
         return None
@@ -236,5 +240,5 @@ def _ids(value):
     return frozenset(value)
 
 
-def _is_number(text):
+def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20

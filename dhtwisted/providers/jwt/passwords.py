@@ -1,9 +1,13 @@
 """Hash passwords with scrypt, off the reactor thread, and verify what other schemes left behind."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -12,6 +16,10 @@ from twisted.python.threadpool import ThreadPool
 from dhtwisted.errors import BadRequest, Overloaded, ServiceUnavailable, TooManyRequests
 from dhtwisted.kit.fair_queue import FairQueue
 from dhtwisted.kit.password_records import Cost, DeviceHiveRecord, ScryptRecord, format_scrypt, parse_record
+from dhtwisted.kit.reactor import IReactor
+
+T = TypeVar("T")
+
 
 THREADS = 2
 QUEUE_BOUND = 64
@@ -36,7 +44,7 @@ class PasswordHasher:
 
     log = Logger()
 
-    def __init__(self, reactor, cost):
+    def __init__(self, reactor: IReactor, cost: int) -> None:
         self._reactor = reactor
         self._cost = cost
         self.costs = {Cost(cost)}
@@ -47,7 +55,7 @@ class PasswordHasher:
         )
         self._closed = False
 
-    async def hash(self, password):
+    async def hash(self, password: str) -> str:
         """Make a record of a new password.
 
         :raises BadRequest: the password is no encodable text.
@@ -55,7 +63,7 @@ class PasswordHasher:
         """
         return await self._in_thread(make_record, password, self._cost)
 
-    async def verify(self, password, record):
+    async def verify(self, password: str, record: str | None) -> bool:
         """Check a password in the time that every record takes.
 
         :param record: ``User.password``; ``None`` for a user who does not exist.
@@ -75,18 +83,18 @@ class PasswordHasher:
             self.log.warn("A password could not be checked: {error!r}", error=error)
             return False
 
-    def learn(self, cost):
+    def learn(self, cost: Cost) -> None:
         """Have every check take this cost too, from now on."""
         if cost not in self.costs:
             self.costs = self.costs | {cost}
             self.log.info("Records of passwords have costs {costs}: each login takes the time of all of them", costs=sorted(self.costs))
 
-    def needs_upgrade(self, record):
+    def needs_upgrade(self, record: str) -> bool:
         """Say whether a record should be made anew at the next occasion: another scheme or another cost."""
         parsed = parse_record(record)
         return not isinstance(parsed, ScryptRecord) or parsed.cost != Cost(self._cost)
 
-    async def close(self):
+    async def close(self) -> None:
         """Drop what waits, finish what runs, end the threads."""
         self._closed = True
         self._turns.drop(ServiceUnavailable())
@@ -94,7 +102,7 @@ class PasswordHasher:
             # Stopping joins the threads, so it is done in one of the reactor's: a hash of cost 20 takes seconds.
             await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
 
-    async def _in_thread(self, function, *arguments):
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._closed:
             raise ServiceUnavailable()
         if not self._pool.started:
@@ -105,7 +113,7 @@ class PasswordHasher:
             raise TooManyRequests(detail="too many passwords are being checked at this moment") from None
 
 
-def make_record(password, cost):
+def make_record(password: str, cost: int) -> str:
     """Make a record in this thread, for scripts.
 
     :raises BadRequest: the password is no encodable text.
@@ -117,7 +125,7 @@ def make_record(password, cost):
     return format_scrypt(ScryptRecord(Cost(cost), salt, _scrypt(secret, salt, Cost(cost), _HASH_LENGTH)))
 
 
-def _encode(password):
+def _encode(password: str) -> bytes | None:
     """Turn a password into bytes as it was given; ``None`` for what has no UTF-8, such as a lone surrogate."""
     try:
         return password.encode()
@@ -125,7 +133,7 @@ def _encode(password):
         return None
 
 
-def _verify(secret, record, costs):
+def _verify(secret: bytes | None, record: ScryptRecord | DeviceHiveRecord | None, costs: list[Cost]) -> bool:
     """Compare with a record, and compute as much for any other.
 
     :param secret: the password in bytes, or ``None``.
@@ -141,11 +149,11 @@ def _verify(secret, record, costs):
     return is_right and secret is not None
 
 
-def _scrypt(secret, salt, cost, length):
+def _scrypt(secret: bytes, salt: bytes, cost: Cost, length: int) -> bytes:
     # OpenSSL refuses to use more than 32 MiB unless told, which cost 15 just exceeds.
     return hashlib.scrypt(secret, salt=salt, n=2**cost.log_n, r=cost.r, p=cost.p, maxmem=cost.memory + 1024**2, dklen=length)
 
 
-def _is_devicehive(secret, record):
+def _is_devicehive(secret: bytes, record: DeviceHiveRecord) -> bool:
     expected = base64.b64encode(hashlib.sha256(record.salt.encode() + secret).digest())
     return hmac.compare_digest(expected, record.digest.encode())

@@ -4,6 +4,8 @@ Whoever knows the key can be anybody, so files that others may read are refused,
 insists.
 """
 
+from __future__ import annotations
+
 import hmac
 import os
 import secrets
@@ -11,8 +13,10 @@ import stat
 import tempfile
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.interfaces import IStorage
 from dhtwisted.kit.private_files import give_to_owner_of
 from dhtwisted.kit.text_files import BYTE_ORDER_MARK, UTF_16_ERROR, is_utf_16
 
@@ -25,7 +29,7 @@ _PADDING = 127
 _ALPHABET[ord("=")] = _PADDING
 
 
-def _cure(place=FILE_NAME):
+def _cure(place: str | Path = FILE_NAME) -> str:
     made = f"head -c {SHORTEST_KEY} /dev/urandom | base64"
     return f"make one with: {made}" if place == GIVEN else f"make one with: (umask 077; {made} > {place})"
 
@@ -37,14 +41,19 @@ class SigningKey(bytes):
     :ivar path: of the file that has it; ``None`` for no file.
     """
 
-    def __new__(cls, key, secret, path=None):
+    secret: str
+    path: Path | None
+    _seen: tuple[int, int, int] | None
+    _problem: str | None
+
+    def __new__(cls, key: bytes, secret: bytes, path: Path | None = None) -> SigningKey:
         self = super().__new__(cls, key)
         self.secret = secret.decode("latin-1")
         self.path = path
         self._seen = self._problem = None
         return self
 
-    def problem(self):
+    def problem(self) -> str:
         """Compare the key with its file, which is read again when it has changed.
 
         :returns: as :meth:`dhtwisted.interfaces.ISelfCheck.problem`.
@@ -53,19 +62,19 @@ class SigningKey(bytes):
             return ""
         seen = _state(self.path)
         if self._problem is None or seen != self._seen:
-            self._seen, self._problem = seen, self._compare()
+            self._seen, self._problem = seen, self._compare(self.path)
         return self._problem
 
-    def _compare(self):
+    def _compare(self, path: Path) -> str:
         end = "when the server starts again no token of now is good; put it back from a backup, or have everybody log in anew then"
         try:
-            same = _without_end_of_line(self.path.read_bytes()) == self.secret.encode("latin-1")
+            same = _without_end_of_line(path.read_bytes()) == self.secret.encode("latin-1")
         except OSError as error:
-            return f"{self.path}: the signing key in force cannot be read any more ({error.strerror}): {end}"
-        return "" if same else f"{self.path}: is not the signing key in force, which stays as it is: {end}"
+            return f"{path}: the signing key in force cannot be read any more ({error.strerror}): {end}"
+        return "" if same else f"{path}: is not the signing key in force, which stays as it is: {end}"
 
 
-def fingerprint(key):
+def fingerprint(key: bytes) -> int:
     """What tells equal keys from different ones, and nothing of the key: 30 bits, never 0.
 
     :param key: bytes.
@@ -74,7 +83,7 @@ def fingerprint(key):
     return (int.from_bytes(digest[:4], "big") >> 2) or 1
 
 
-def find_key(settings, storage):
+def find_key(settings: Any, storage: IStorage) -> SigningKey:
     """Find the signing key, or make it at the first start.
 
     :param settings: the whole configuration.
@@ -87,7 +96,7 @@ def find_key(settings, storage):
     return SigningKey(_checked(settings, place, secret), secret, path)
 
 
-def look_for_key(settings, storage):
+def look_for_key(settings: Any, storage: IStorage) -> SigningKey | None:
     """Find the signing key, and make none.
 
     :param storage: as for :func:`find_key`; it need not be open.
@@ -98,12 +107,12 @@ def look_for_key(settings, storage):
     return None if path is not None and not path.exists() else find_key(settings, storage)
 
 
-def path_beside(auth, storage):
+def path_beside(auth: Any, storage: IStorage) -> Path | None:
     """Where the key is when none is given; ``None`` when one is, or there is no place."""
     return None if auth.secret or auth.secret_file or storage.state_directory is None else Path(storage.state_directory, FILE_NAME)
 
 
-def _checked(settings, place, secret):
+def _checked(settings: Any, place: str, secret: bytes) -> bytes:
     """The key of a secret.
 
     :raises ConfigurationError: it is not safe.
@@ -121,7 +130,7 @@ def _checked(settings, place, secret):
     return key
 
 
-def decode_lenient(secret):
+def decode_lenient(secret: bytes) -> bytes:
     """Decode base64 as the reference server does: other characters are skipped, and an incomplete last group of four is dropped."""
     values = [_ALPHABET[character] for character in secret if character in _ALPHABET]
     key = bytearray()
@@ -134,7 +143,7 @@ def decode_lenient(secret):
     return bytes(key)
 
 
-def _find_secret(auth, storage):
+def _find_secret(auth: Any, storage: IStorage) -> tuple[str, bytes, Path | None]:
     if auth.secret:
         return GIVEN, auth.secret.encode(), None
     if auth.secret_file:
@@ -149,7 +158,7 @@ def _find_secret(auth, storage):
     raise ConfigurationError(f"auth.secret_file: this storage has no directory for a key, so it must be given; {_cure()}")
 
 
-def _read(path):
+def _read(path: Path) -> bytes:
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigurationError(f"{path}: others may read or change the signing key; run: chmod 600 {path}")
@@ -162,12 +171,12 @@ def _read(path):
     return _without_end_of_line(secret)
 
 
-def _without_end_of_line(secret):
+def _without_end_of_line(secret: bytes) -> bytes:
     """An editor or a shell ends the line; the line end is no part of the key."""
     return secret.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _state(path):
+def _state(path: Path) -> tuple[int, int, int] | None:
     """What changes when the file is written or replaced; ``None`` for no file."""
     try:
         status = path.stat()
@@ -176,12 +185,12 @@ def _state(path):
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _new_secret():
+def _new_secret() -> bytes:
     """Make a secret that is long enough both as it is and after :func:`decode_lenient`."""
     return b64encode(secrets.token_bytes(48))
 
 
-def _make(path):
+def _make(path: Path) -> None:
     """Write a new key so that it is there whole or not at all, and never readable by others, whatever the umask."""
     try:
         descriptor, unfinished = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=path.parent)
@@ -198,7 +207,7 @@ def _make(path):
         raise ConfigurationError(f"{path}: the signing key cannot be written ({error.strerror}); name one in auth.secret_file") from error
 
 
-def _link(unfinished, path):
+def _link(unfinished: str, path: Path) -> None:
     try:
         os.link(unfinished, path)
     except FileExistsError:
@@ -210,7 +219,7 @@ def _link(unfinished, path):
         os.close(directory)
 
 
-def _refuse_weak(place, secret, key):
+def _refuse_weak(place: str, secret: bytes, key: bytes) -> None:
     if secret in _KNOWN_SECRETS:
         raise ConfigurationError(f"{place}: everybody knows this key; {_cure(place)}, or set compatibility.allow_weak_secret")
     if len(key) < SHORTEST_KEY:

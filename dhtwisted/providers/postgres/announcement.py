@@ -4,9 +4,13 @@ An advisory lock hinders nobody who does not ask for it. It ends with the connec
 once, and with its machine when the keepalives of the connection find that nobody answers, after 25 seconds.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from hashlib import sha256
 
 from dhtwisted.model import Node
+from dhtwisted.providers.postgres.statements import Execute, Statement
 
 _SETUP = """
 SELECT set_config('tcp_keepalives_idle', '10', false),
@@ -23,12 +27,12 @@ SELECT CASE WHEN EXISTS (SELECT FROM pg_locks WHERE {_OURS} AND classid::bigint 
 """
 
 
-def nodes_statement(store_id):
+def nodes_statement(store_id: str) -> Statement:
     """What finds all servers: SQL and its values. Its rows are for :func:`nodes_of`."""
     return _LOOK, (_number("nodes", store_id),)
 
 
-def nodes_of(rows):
+def nodes_of(rows: Iterable[tuple[int, int, bool]]) -> list[Node]:
     """The :class:`~dhtwisted.model.Node` of each row."""
     return [Node(key=number >> 1, has_bus=bool(number & 1)) for _, number, _ in rows]
 
@@ -40,19 +44,19 @@ class Announcement:
     :param node: a :class:`~dhtwisted.model.Node`.
     """
 
-    def __init__(self, store_id, node):
+    def __init__(self, store_id: str, node: Node) -> None:
         self._store_id = store_id
         self._node = node
-        self._own = set()
+        self._own: set[int] = set()
 
-    async def make(self, execute):
+    async def make(self, execute: Execute) -> None:
         """Announce the server, for as long as the connection is there.
 
         :param execute: ``async execute(sql, values)`` on the connection.
         """
         await execute(_SETUP, (_number("nodes", self._store_id), self._node.key << 1 | self._node.has_bus))
 
-    async def look_around(self, execute):
+    async def look_around(self, execute: Execute) -> tuple[bool, list[Node]]:
         """Find the others.
 
         :param execute: on the same connection.
@@ -66,6 +70,6 @@ class Announcement:
         return is_first, nodes_of([row for row in rows if row[0] not in self._own])
 
 
-def _number(purpose, store_id):
+def _number(purpose: str, store_id: str) -> int:
     """A name for locks, 31 bits."""
     return int.from_bytes(sha256(f"dhtwisted {purpose} {store_id}".encode()).digest()[:4], "big") >> 1

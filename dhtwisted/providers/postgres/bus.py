@@ -6,17 +6,24 @@ has at hand. One that tells of an entity has the caches renewed before anything 
 missed notifications: then the caches are renewed as a whole, and all messages since are read.
 """
 
-from collections import deque, namedtuple
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import psycopg2
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.interfaces import IMessageBus, IObservedBus
+from dhtwisted.kit.entity_tables import Key
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.model import (
     COMMAND_INSERT,
     COMMAND_UPDATE,
@@ -24,7 +31,9 @@ from dhtwisted.model import (
     NOTIFICATION_INSERT,
     Command,
     Device,
+    Entity,
     Event,
+    Message,
     Notification,
     payload_size,
 )
@@ -32,7 +41,9 @@ from dhtwisted.providers.postgres.connection import HealingConnection
 from dhtwisted.providers.postgres.dsn import describe, parse
 from dhtwisted.providers.postgres.messages import MESSAGE_TABLES, PAYLOADS
 from dhtwisted.providers.postgres.outage import Outage
-from dhtwisted.providers.postgres.writer import Heads
+from dhtwisted.providers.postgres.statements import Execute
+from dhtwisted.providers.postgres.storage import PostgresStorage
+from dhtwisted.providers.postgres.writer import Batch, Heads
 
 SECONDS = 5
 PAGE = 500
@@ -40,7 +51,7 @@ FIRST_PAGE = 16
 BYTES_OF_A_PAGE = 4 * 1024**2
 """Payload that is read at once. How many messages that is, is reckoned from those that were read last; after large ones they are few."""
 RETRY_PAUSE = 0.5
-MOST_AT_HAND = 10_000
+MAX_CACHED_EVENTS = 10_000
 """Own events that wait for their notification. More are read from the tables like those of others."""
 
 BYTES_OF_AN_EVENT = 2048
@@ -64,17 +75,43 @@ _AT_FIRST = {
 _AFTER_UPDATE = {"status": "u.status", "result": "r.result::text", "last_updated": "u.last_updated", "updated": "true", "update_id": "u.id"}
 """Fields of a command that are not what its row says now, and where they are read."""
 
-Messages = namedtuple("Messages", "heard_at node heads")
-"""A commit of messages: when it was heard of, by whom, and the :class:`~dhtwisted.providers.postgres.writer.Heads` after it."""
-
-Entity = namedtuple("Entity", "heard_at key")
-"""A change of an entity: ``(kind, key)``; ``None`` when it is not known which."""
-
-Cut = namedtuple("Cut", "heard_at")
-"""The connection was made anew: notifications may have been missed before."""
+Keys = Sequence[tuple[type[Entity], Key]] | None
+"""Entities that were changed; ``None`` for all."""
 
 
-def _read_statement(stream):
+class Messages(NamedTuple):
+    """A commit of messages.
+
+    :ivar heard_at: when its notification came, in seconds.
+    :ivar node: the node that made it.
+    :ivar heads: the last ids after it.
+    """
+
+    heard_at: float
+    node: str
+    heads: Heads
+
+
+class Change(NamedTuple):
+    """A change of an entity.
+
+    :ivar key: kind and key; ``None`` if they are not known.
+    """
+
+    heard_at: float
+    key: tuple[type[Entity], Key] | None
+
+
+class Cut(NamedTuple):
+    """The connection was made again. Notifications before it may have been missed."""
+
+    heard_at: float
+
+
+Item = Messages | Change | Cut
+
+
+def _read_statement(stream: str) -> str:
     """What reads a page of a stream: rows of its id and of the message."""
     kind, action = _STREAMS[stream]
     elsewhere = {COMMAND_INSERT: _AT_FIRST, COMMAND_UPDATE: _AFTER_UPDATE}.get(action, {})
@@ -100,23 +137,26 @@ class PostgresBus:
 
     log = Logger()
 
-    def __init__(self, dsn, reactor, storage):
+    _receive: Callable[[Sequence[Event]], object]
+    _changed: Callable[[Keys], Awaitable[object]]
+
+    def __init__(self, dsn: str, reactor: IReactor, storage: PostgresStorage) -> None:
         self._reactor = reactor
         self._storage = storage
         parameters = parse(dsn)
         self._place = describe(parameters)
         outage = Outage(f"{self._place} (bus)")
         self._connection = HealingConnection(reactor, parameters, outage, SECONDS, self._listen, self._notified)
-        self._receive = self._changed = None
-        self._items = deque()
-        self._done = None
-        self._own = {}
+        self._items: deque[Item] = deque()
+        # The last ids that were delivered; empty until they are known.
+        self._delivered: dict[str, int] = {}
+        self._own: dict[Heads, tuple[Heads, list[Event], float, int]] = {}
         self._own_weight = 0
         self._page = FIRST_PAGE
         self._pumping = False
         self._running = False
 
-    async def start(self, receive, changed):
+    async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Keys], Awaitable[object]]) -> None:
         """Connect, and hand over what is stored from now on.
 
         :raises ConfigurationError: this is not the database of the storage, or it refuses us.
@@ -127,13 +167,13 @@ class PostgresBus:
         self._connection.open()
         await self._connection.wait()
 
-    def publish(self, events):
+    def publish(self, events: Sequence[Event]) -> None:
         """Nothing: the commit that stored the messages has told of them."""
 
-    def publish_change(self, kind, key):
+    def publish_change(self, kind: type[Entity], key: Key) -> None:
         """Nothing: the commit that changed the entity has told of it."""
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Hand over no more."""
         self._running = False
         if self._storage.writer.listener == self._wrote:
@@ -141,18 +181,18 @@ class PostgresBus:
         await self._connection.close()
 
     @property
-    def up(self):
+    def up(self) -> bool:
         """Whether the connection that listens is there."""
         return self._connection.up
 
     @property
-    def lag(self):
+    def lag(self) -> float:
         """Seconds since the oldest commit that was heard of, or made here, and that is not delivered yet; 0.0 when there is none."""
         waiting = [item.heard_at for item in islice(self._items, 1)]
         waiting += [stored_at for _, _, stored_at, _ in islice(self._own.values(), 1)]
         return max(0.0, self._reactor.seconds() - min(waiting)) if waiting else 0.0
 
-    async def _listen(self, execute):
+    async def _listen(self, execute: Execute) -> None:
         """Make a new connection hear, and find out how far the tables have come."""
         try:
             ((store_id,),) = await execute("SELECT id FROM store")
@@ -160,15 +200,15 @@ class PostgresBus:
             store_id = None
         if store_id != self._storage.store_id:
             raise ConfigurationError(f"bus.provider: {self._place} is not where messages are stored; give it the DSN of the storage")
-        if self._done is not None:
+        if self._delivered:
             # Ahead of all that is heard from now on.
             self._enqueue(Cut(self._reactor.seconds()))
         await execute(f'LISTEN "{self._storage.channel}"')
-        if self._done is None:
+        if not self._delivered:
             (heads,) = await execute(_HEADS)
-            self._done = Heads(*heads)._asdict()
+            self._delivered = Heads(*heads)._asdict()
 
-    def _notified(self, payload):
+    def _notified(self, payload: str) -> None:
         what, *rest = payload.split(" ", 2)
         now = self._reactor.seconds()
         if what == "messages":
@@ -176,12 +216,12 @@ class PostgresBus:
             self._enqueue(Messages(now, node, Heads(*map(int, heads.split()))))
         elif what == "entity":
             kind, *key = rest
-            self._enqueue(Entity(now, (ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
+            self._enqueue(Change(now, (ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
 
-    def _wrote(self, batch, heads):
+    def _wrote(self, batch: Batch, heads: Heads) -> None:
         """Keep what this node stored until its turn comes, if it is not too much and the turn will come."""
         counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
-        if not any(counts) or self._own_weight > MOST_AT_HAND or not self._connection.up:
+        if not any(counts) or self._own_weight > MAX_CACHED_EVENTS or not self._connection.up:
             return
         events = [Event(COMMAND_INSERT, command) for command in batch.commands]
         events += [Event(NOTIFICATION_INSERT, notification) for notification in batch.notifications]
@@ -190,19 +230,19 @@ class PostgresBus:
         self._own_weight += weight
         self._own[heads] = counts, events, self._reactor.seconds(), weight
 
-    def _enqueue(self, item):
-        if len(self._items) > MOST_AT_HAND and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
+    def _enqueue(self, item: Item) -> None:
+        if len(self._items) > MAX_CACHED_EVENTS and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
             # Something holds everything back for long. The last heads tell all that those before them do.
             self._items.pop()
         self._items.append(item)
-        if not self._pumping and self._done is not None:
+        if not self._pumping and self._delivered:
             self._pumping = True
             Deferred.fromCoroutine(self._pump()).addErrback(self._failed)
 
-    def _failed(self, failure):
+    def _failed(self, failure: Failure) -> None:
         self.log.failure("The message bus failed; it goes on with the next notification", failure)
 
-    async def _pump(self):
+    async def _pump(self) -> None:
         """Work through the queue. What cannot be done while the database is away is done when it is back."""
         try:
             while self._items and self._running:
@@ -213,34 +253,36 @@ class PostgresBus:
         finally:
             self._pumping = False
 
-    async def _work_on(self, item):
+    async def _work_on(self, item: Item) -> None:
         if isinstance(item, Messages):
             await self._deliver_commits()
-        elif isinstance(item, Entity):
+        elif isinstance(item, Change):
             await self._renew_entities()
         else:
             await self._catch_up()
             self._items.popleft()
 
-    async def _catch_up(self):
+    async def _catch_up(self) -> None:
         """Make up for what was missed, when notifications are heard again."""
         await self._connection.wait()
         await self._renew(None)
         (heads,) = await self._connection.run(_HEADS)
         heads = Heads(*heads)
         for stream, last in heads._asdict().items():
-            if last < self._done[stream]:
+            if last < self._delivered[stream]:
                 self.log.warn("The database was set back to an earlier state; it goes on from there")
-                self._done[stream] = last
+                self._delivered[stream] = last
         await self._read_up_to(heads)
 
-    async def _renew_entities(self):
-        keys = []
-        while self._items and isinstance(self._items[0], Entity):
-            keys.append(self._items.popleft().key)
-        await self._renew(None if None in keys else list(dict.fromkeys(keys)))
+    async def _renew_entities(self) -> None:
+        keys: list[tuple[type[Entity], Key] | None] = []
+        while self._items and isinstance(item := self._items[0], Change):
+            keys.append(item.key)
+            self._items.popleft()
+        known = [key for key in keys if key is not None]
+        await self._renew(list(dict.fromkeys(known)) if len(known) == len(keys) else None)
 
-    async def _renew(self, keys):
+    async def _renew(self, keys: Keys) -> None:
         """Have the caches renewed, with patience: rights that were taken away must not be used any longer."""
         while self._running:
             try:
@@ -253,7 +295,7 @@ class PostgresBus:
             keys = None
             await deferLater(self._reactor, RETRY_PAUSE)
 
-    async def _deliver_commits(self):
+    async def _deliver_commits(self) -> None:
         """Deliver the commits at the front of the queue: own ones from memory, as long as no other lies between."""
         waited_for = None
         while self._items and isinstance(self._items[0], Messages):
@@ -264,51 +306,55 @@ class PostgresBus:
                 await deferLater(self._reactor, 0)
                 continue
             heads = item.heads
-            counts, events, *_ = self._own.get(heads, (None, None))
-            if events is not None and all(self._done[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS):
-                self._done = heads._asdict()
-                self._deliver(events)
-            elif any(self._done[stream] < getattr(heads, stream) for stream in _STREAMS):
-                heads = self._last_commit()
+            own = self._own.get(heads)
+            if own is not None and self._comes_next(own[0], heads):
+                self._delivered = heads._asdict()
+                self._deliver(own[1])
+            elif any(self._delivered[stream] < getattr(heads, stream) for stream in _STREAMS):
+                heads = self._last_commit(item)
                 await self._read_up_to(heads)
             self._forget_own(heads)
             self._items.popleft()
 
-    def _last_commit(self):
+    def _comes_next(self, counts: Heads, heads: Heads) -> bool:
+        """Whether a commit of so many messages follows directly on what was delivered."""
+        return all(self._delivered[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS)
+
+    def _last_commit(self, first: Messages) -> Heads:
         """The heads after the last of the commits at the front of the queue that are followed by no other thing, nor by an own commit that
         its writer has not told of.
         """
-        last = self._items[0].heads
+        last = first.heads
         for item in islice(self._items, 1, None):
             if not isinstance(item, Messages) or self._is_unreported(item):
                 break
             last = item.heads
         return last
 
-    def _is_unreported(self, item):
+    def _is_unreported(self, item: Messages) -> bool:
         """Whether the writer of this node must first tell of a commit, and answer those who asked for it.
 
         Whoever inserted a command must be known as its inserter before anything later about it is delivered.
         """
         return item.node == self._storage.node and item.heads not in self._own and self._storage.writer.committing
 
-    def _forget_own(self, heads):
+    def _forget_own(self, heads: Heads) -> None:
         while self._own and next(iter(self._own)) <= heads:
             *_, weight = self._own.pop(next(iter(self._own)))
             self._own_weight -= weight
 
-    async def _read_up_to(self, heads):
+    async def _read_up_to(self, heads: Heads) -> None:
         for stream, (kind, action) in _STREAMS.items():
-            while self._running and self._done[stream] < getattr(heads, stream):
+            while self._running and self._delivered[stream] < getattr(heads, stream):
                 take = self._page
-                rows = await self._connection.run(_READ[stream], (self._done[stream], getattr(heads, stream), take))
-                self._done[stream] = rows[-1][0] if len(rows) == take else getattr(heads, stream)
+                rows = await self._connection.run(_READ[stream], (self._delivered[stream], getattr(heads, stream), take))
+                self._delivered[stream] = rows[-1][0] if len(rows) == take else getattr(heads, stream)
                 messages = [MESSAGE_TABLES[kind].message(row[1:]) for row in rows]
                 self._page = _next_page(take, messages)
                 self._deliver([Event(action, message) for message in messages])
         self._forget_own(heads)
 
-    def _deliver(self, events):
+    def _deliver(self, events: Sequence[Event]) -> None:
         if not self._running or not events:
             return
         try:
@@ -317,11 +363,11 @@ class PostgresBus:
             self.log.failure("The receiver of the message bus failed; subscribers may have missed {count} events", count=len(events))
 
 
-def _next_page(take, messages):
+def _next_page(take: int, messages: list[Message]) -> int:
     """How many messages to read next, after some of these sizes."""
     size = sum(map(payload_size, messages))
     return max(1, min(PAGE, 10 * take, BYTES_OF_A_PAGE * len(messages) // size if size else PAGE))
 
 
-def _key(kind, text):
+def _key(kind: type[Entity], text: str) -> Key:
     return text if kind is Device else int(text)

@@ -1,15 +1,23 @@
 """One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting."""
 
+from __future__ import annotations
+
 import random
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import psycopg2
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, TimeoutError, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.providers.postgres.driver import DriverConnection
 from dhtwisted.providers.postgres.errors import BAD_VALUES, DRIVER_ERRORS, ends_connection, in_one_line, is_refusal, translated
+from dhtwisted.providers.postgres.outage import Outage
+from dhtwisted.providers.postgres.statements import Execute, Parameters, Values
 from dhtwisted.providers.postgres.targets import find_targets
 
 CONNECT_SECONDS = 5
@@ -62,7 +70,15 @@ class HealingConnection:
 
     log = Logger()
 
-    def __init__(self, reactor, parameters, outage, seconds, prepare=None, notified=None):
+    def __init__(
+        self,
+        reactor: IReactor,
+        parameters: Parameters,
+        outage: Outage,
+        seconds: float,
+        prepare: Callable[[Execute], Awaitable[None]] | None = None,
+        notified: Callable[[str], None] | None = None,
+    ) -> None:
         self.reason = "not connected yet"
         self._reactor = reactor
         self._parameters = parameters
@@ -71,30 +87,30 @@ class HealingConnection:
         self._prepare = prepare
         self._notified = notified
         self._lock = DeferredLock()
-        self._connection = None
-        self._connecting = None
-        self._gone = None
-        self._looking_up = None
-        self._sleeping = None
-        self._attempted = []
-        self._targets = []
-        self._refusal = None
+        self._connection: DriverConnection | None = None
+        self._connecting: DriverConnection | None = None
+        self._gone: Deferred[None] = succeed(None)
+        self._looking_up: Deferred[list[Parameters]] | None = None
+        self._sleeping: Deferred[None] | None = None
+        self._attempted: list[Deferred[None]] = []
+        self._targets: list[Parameters] = []
+        self._refusal: str | None = None
         self._used = False
         self._checks = 0
-        self._ping_call = None
+        self._ping_call: IDelayedCall | None = None
         self._closed = False
         self._ended = succeed(None)
 
     @property
-    def up(self):
+    def up(self) -> bool:
         """Whether a statement may be run."""
         return self._connection is not None
 
-    def open(self):
+    def open(self) -> None:
         """Begin to connect, and to stay connected."""
         self._ended = Deferred.fromCoroutine(self._stay_connected())
 
-    async def wait(self):
+    async def wait(self) -> None:
         """Wait until there is a connection, however long that takes.
 
         :raises ConfigurationError: it was refused for a reason that waiting does not mend.
@@ -104,11 +120,11 @@ class HealingConnection:
                 raise StorageUnavailable("the storage is closed")
             if self._refusal is not None:
                 raise ConfigurationError(f"{self._outage.place} refuses this server: {self._refusal}")
-            attempted = Deferred()
+            attempted: Deferred[None] = Deferred()
             self._attempted.append(attempted)
             await attempted
 
-    def close(self):
+    def close(self) -> Deferred[None]:
         """Let go of the connection, for good; a statement under way fails.
 
         :returns: a Deferred of ``None``.
@@ -125,7 +141,7 @@ class HealingConnection:
         self._tell_attempted()
         return self._ended
 
-    async def run(self, sql, values=None):
+    async def run(self, sql: str, values: Values = None) -> list[Any]:
         """Run one statement, when those asked for before it are done.
 
         :returns: a list of rows.
@@ -149,7 +165,7 @@ class HealingConnection:
             else:
                 self._lock.release()
 
-    async def _execute(self, connection, sql, values=None):
+    async def _execute(self, connection: DriverConnection, sql: str, values: Values = None) -> list[Any]:
         began = self._reactor.seconds()
         try:
             return await connection.execute(sql, values)
@@ -163,7 +179,7 @@ class HealingConnection:
             if self._reactor.seconds() - began >= self._seconds * _DOUBT:
                 connection.doubtful = True
 
-    async def _check(self, connection):
+    async def _check(self, connection: DriverConnection) -> None:
         """Find out whether answers still belong to their statements, and drop the connection otherwise.
 
         When the time of a statement is over just as it ends, PostgreSQL (seen with 18) sends its answer, and then an error too, which libpq
@@ -179,12 +195,12 @@ class HealingConnection:
             self._lose(connection, "its answers come late")
             raise StorageUnavailable(f"{self._outage.place} is away: its answers come late")
 
-    def _check_in_background(self, connection, seconds):
+    def _check_in_background(self, connection: DriverConnection, seconds: float) -> None:
         """Check a connection, and let others use it after that. A failure ends it, and that is reported."""
         checking = Deferred.fromCoroutine(self._check_in_time(connection, seconds))
         checking.addErrback(lambda failure: failure.trap(StorageUnavailable, psycopg2.Error))
 
-    async def _check_in_time(self, connection, seconds):
+    async def _check_in_time(self, connection: DriverConnection, seconds: float) -> None:
         try:
             if connection is self._connection:
                 connection.deadline.start(seconds)
@@ -196,7 +212,7 @@ class HealingConnection:
             connection.deadline.stop()
             self._lock.release()
 
-    async def _stay_connected(self):
+    async def _stay_connected(self) -> None:
         pause = FIRST_PAUSE
         while not self._closed:
             connection = self._connecting = DriverConnection(self._reactor, self._lose)
@@ -213,7 +229,7 @@ class HealingConnection:
                 pause = FIRST_PAUSE
                 await self._stay_up(connection)
 
-    async def _establish(self, connection):
+    async def _establish(self, connection: DriverConnection) -> None:
         try:
             parameters = await self._next_target()
             if self._closed:
@@ -231,7 +247,7 @@ class HealingConnection:
         finally:
             self._connecting = None
 
-    async def _set_up(self, connection):
+    async def _set_up(self, connection: DriverConnection) -> None:
         await self._execute(connection, _LIMIT, (round(self._seconds * 1000),))
         await self._execute(connection, _SETUP)
         await self._check(connection)
@@ -240,7 +256,7 @@ class HealingConnection:
         if connection.doubtful:
             await self._check(connection)
 
-    async def _next_target(self):
+    async def _next_target(self) -> Parameters:
         """Parameters for one attempt. Each goes to the next server of those that the DSN names, and names are looked up for each round."""
         if not self._targets:
             looking_up = self._looking_up = Deferred.fromCoroutine(find_targets(self._reactor, self._parameters))
@@ -252,7 +268,7 @@ class HealingConnection:
                 self._looking_up = None
         return self._targets.pop(0)
 
-    def _failed(self, connection, error):
+    def _failed(self, connection: DriverConnection, error: BaseException) -> None:
         self.reason = in_one_line(error)
         connection.close(self.reason)
         if self._closed:
@@ -261,13 +277,14 @@ class HealingConnection:
         self._outage.begin(self, self.reason)
         self._tell_attempted()
 
-    async def _stay_up(self, connection):
+    async def _stay_up(self, connection: DriverConnection) -> None:
         if self._closed:
             connection.close("closed")
             return
         # After a loss, the first server of the DSN is tried first again.
         self._targets = []
-        gone = self._gone = Deferred()
+        gone: Deferred[None] = Deferred()
+        self._gone = gone
         self._connection = connection
         self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
         self._outage.end(self)
@@ -275,7 +292,7 @@ class HealingConnection:
         self._tell_attempted()
         await gone
 
-    def _lose(self, connection, reason):
+    def _lose(self, connection: DriverConnection, reason: str) -> None:
         """Drop a connection that is of no more use. Closing it comes back here."""
         if connection is not self._connection:
             connection.close(reason)
@@ -283,18 +300,18 @@ class HealingConnection:
         self._connection = None
         self.reason = reason
         connection.close(reason)
-        self._ping_call.cancel()
+        if self._ping_call is not None:
+            self._ping_call.cancel()
         if not self._closed:
             self._outage.begin(self, reason)
-        gone, self._gone = self._gone, None
-        gone.callback(None)
+        self._gone.callback(None)
 
-    def _tell_attempted(self):
+    def _tell_attempted(self) -> None:
         attempted, self._attempted = self._attempted, []
         for waiting in attempted:
             waiting.callback(None)
 
-    async def _sleep(self, seconds):
+    async def _sleep(self, seconds: float) -> None:
         if self._closed:
             return
         self._sleeping = deferLater(self._reactor, seconds)
@@ -305,7 +322,7 @@ class HealingConnection:
         finally:
             self._sleeping = None
 
-    def _ping(self, connection):
+    def _ping(self, connection: DriverConnection) -> None:
         self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
         if not self._used:
             self._lock.acquire().addCallback(lambda _: self._check_in_background(connection, PING_SECONDS))

@@ -3,8 +3,11 @@
 A counter may be behind its table when one of the two was restored or edited by itself. What was deleted is not seen here.
 """
 
+from __future__ import annotations
+
 from dhtwisted.model import Configuration, DeviceToken, DeviceType, Network, User
 from dhtwisted.providers.postgres.entities import ENTITY_TABLES
+from dhtwisted.providers.postgres.statements import Execute
 
 _COUNTED = {"command": "commands", "notification": "notifications", "command_update": "command_updates"}
 """Columns of ``message_counter``, and their tables."""
@@ -26,7 +29,7 @@ RETURNING entity_counter.kind
 """
 
 
-async def lift_counters(run):
+async def lift_counters(run: Execute) -> list[str]:
     """Have the counters lie above every id that is there. Each looks at the ends of some indexes.
 
     :param run: ``async run(sql, values=None)``.

@@ -11,13 +11,21 @@ Built on txpostgres. What leans on its insides is in this module:
 * ``cooperator`` is replaced, so that notifications are handed over at once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from dhtwisted.kit.deadline import Deadline
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.providers.postgres.errors import DRIVER_ERRORS, in_one_line
+from dhtwisted.providers.postgres.statements import Parameters, Values
 from dhtwisted.providers.postgres.watching import WatchingReactor
 
 
@@ -25,7 +33,7 @@ class _AtOnce:
     """Takes the place of Twisted's cooperator."""
 
     @staticmethod
-    def cooperate(iterator):
+    def cooperate(iterator: Iterable[object]) -> None:
         for _ in iterator:
             pass
 
@@ -44,15 +52,15 @@ class DriverConnection(txpostgres.Connection):
 
     log = Logger()
 
-    def __init__(self, reactor, lost):
+    def __init__(self, reactor: IReactor, lost: Callable[[DriverConnection, str], object]) -> None:
         super().__init__(WatchingReactor(reactor), _AtOnce)
         self.deadline = Deadline(reactor, lambda seconds: self._lost(self, f"no answer for {seconds} seconds"))
         self.doubtful = False
         self._lost = lost
         self._given_up = False
-        self._waiting = None
+        self._waiting: Deferred[Any] | None = None
 
-    def doRead(self):
+    def doRead(self) -> None:
         try:
             self._look()
         except DRIVER_ERRORS as error:
@@ -61,7 +69,7 @@ class DriverConnection(txpostgres.Connection):
             if not self.is_open and self._pollingD is None:
                 self._lost(self, "the server closed the connection")
 
-    def _look(self):
+    def _look(self) -> None:
         """See what has come: the end, or notifications. Watched is what the socket is afterwards."""
         self.reactor.removeReader(self)
         self.continuePolling()
@@ -69,18 +77,18 @@ class DriverConnection(txpostgres.Connection):
             self.checkForNotifies()
             self.reactor.addReader(self)
 
-    def cursorFinished(self, cursor):
+    def cursorFinished(self, cursor: Any) -> None:
         if self.is_open:
             super().cursorFinished(cursor)
         else:
             self._cursors.discard(cursor)
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Failure) -> None:
         if self._connection is not None:
             super().connectionLost(reason)
             self._lost(self, in_one_line(reason.value))
 
-    def close(self, reason):
+    def close(self, reason: str) -> None:
         """Let go of the connection, and end the wait.
 
         :param reason: why, for whoever waits.
@@ -102,16 +110,16 @@ class DriverConnection(txpostgres.Connection):
         finally:
             self._end_wait(reason)
 
-    def _end_wait(self, reason):
+    def _end_wait(self, reason: str) -> None:
         if self._waiting is not None and not self._waiting.called:
             self._waiting.errback(ConnectionLost(reason))
 
     @property
-    def is_open(self):
+    def is_open(self) -> bool:
         """Whether the driver thinks that it is connected. It may have closed its socket and not say so yet."""
         return self._connection is not None and not self._connection.closed and self._connection.fileno() >= 0
 
-    def establish(self, parameters):
+    def establish(self, parameters: Parameters) -> Deferred[Any]:
         """Connect.
 
         :param parameters: a dictionary for libpq.
@@ -119,7 +127,7 @@ class DriverConnection(txpostgres.Connection):
         """
         return self._wait_for(self.connect(**parameters))
 
-    async def execute(self, sql, values):
+    async def execute(self, sql: str, values: Values) -> list[Any]:
         """Run one statement, in a transaction of its own.
 
         :returns: a list of rows; empty for a statement that gives none.
@@ -131,9 +139,13 @@ class DriverConnection(txpostgres.Connection):
             self._look()
         return cursor.fetchall() if cursor.description else []
 
-    def _wait_for(self, started):
+    def _wait_for(self, started: Deferred[Any]) -> Deferred[Any]:
         """Wait for a Deferred of the driver, or for the end of the connection."""
         # To cancel a statement txpostgres would connect to the server once more, and block the reactor until it answers.
-        waiting = self._waiting = Deferred(lambda _: self._lost(self, "a statement was given up"))
+        waiting: Deferred[Any] = Deferred(self._cancelled)
+        self._waiting = waiting
         started.addBoth(lambda result: None if waiting.called else waiting.callback(result))
         return waiting
+
+    def _cancelled(self, waiting: Deferred[Any]) -> None:
+        self._lost(self, "a statement was given up")

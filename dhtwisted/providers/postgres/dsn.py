@@ -1,9 +1,12 @@
 """The DSN of a provider string: what libpq is told besides, and what may be shown of it."""
 
+from __future__ import annotations
+
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
 from dhtwisted.errors import ConfigurationError
+from dhtwisted.providers.postgres.statements import Parameters
 
 DEFAULTS = {
     "fallback_application_name": "dhtwisted",
@@ -18,7 +21,7 @@ DEFAULTS = {
 _ENCODINGS = ("UTF8", "UTF-8")
 
 
-def parse(dsn):
+def parse(dsn: str) -> Parameters:
     """Read a DSN.
 
     :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq takes it; its defaults and environment variables count too.
@@ -39,7 +42,7 @@ def parse(dsn):
     return DEFAULTS | given | {"client_encoding": "UTF8"}
 
 
-def describe(parameters):
+def describe(parameters: Parameters) -> str:
     """Name the database for a log, without its password."""
     place = parameters.get("host") or parameters.get("hostaddr") or parameters.get("service") or "the default host"
     port = f":{parameters['port']}" if "port" in parameters else ""

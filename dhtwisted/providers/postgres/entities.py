@@ -1,9 +1,15 @@
 """Entities as rows of PostgreSQL: the statements, and rows to objects and back. Nearly every change wakes the listeners in its own
 transaction."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 from msgspec import json
 from msgspec.structs import asdict
 
+from dhtwisted.kit.entity_tables import Key
 from dhtwisted.model import (
     ELEMENT_SIZE,
     ENTITY_KINDS,
@@ -12,6 +18,8 @@ from dhtwisted.model import (
     Device,
     DeviceToken,
     DeviceType,
+    Entity,
+    EntityQuery,
     Holding,
     Network,
     Raised,
@@ -20,6 +28,7 @@ from dhtwisted.model import (
     With,
     Without,
 )
+from dhtwisted.providers.postgres.statements import NamedStatement, Statement, Term
 from dhtwisted.providers.postgres.values import LARGEST, has_nul, is_bigint, up_to_size
 
 _NAMES = {
@@ -51,7 +60,7 @@ class EntityTable:
     :ivar name: of the table.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: type[Entity]) -> None:
         self.kind = kind
         self.name = _NAMES[kind]
         self._fields = kind.__struct_fields__
@@ -61,7 +70,7 @@ class EntityTable:
         told = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key}))" if kind not in _UNTOLD else "NULL"
         self._answer = f"SELECT {self._columns}, {told} FROM done"
 
-    def entity(self, row):
+    def entity(self, row: Sequence[Any]) -> Any:
         """The entity that a row stands for; what stands behind its columns is left out."""
         values = dict(zip(self._fields, row, strict=False))
         for field in _JSON:
@@ -75,27 +84,27 @@ class EntityTable:
                 values[field] = _decode_pairs(values[field])
         return self.kind(**values)
 
-    def get(self, key):
+    def get(self, key: Key) -> Statement:
         """The statement for one entity, like the others: SQL and its values."""
         return f"SELECT {self._columns} FROM {self.name} WHERE {self.kind.KEY} = %s", (key,)
 
-    def find(self, query):
+    def find(self, query: EntityQuery) -> Statement:
         """The statement for a query."""
         order = self._order(query)
-        conditions, values = _where(self._conditions(query) + self._behind(query))
+        conditions, terms = _where(self._conditions(query) + self._behind(query))
         take = None if query.take is None else min(query.take, LARGEST)
         sql = f"SELECT {self._columns} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s OFFSET %s"
-        values = (*values, take, min(query.skip, LARGEST))
+        values = (*terms, take, min(query.skip, LARGEST))
         if query.size is None or not self._size:
             return sql, values
         return up_to_size(sql, self._fields, self._size, order), (*values, query.size)
 
-    def count(self, query):
+    def count(self, query: EntityQuery) -> Statement:
         """The statement that counts what a query matches."""
         conditions, values = _where(self._conditions(query))
         return f"SELECT count(*) FROM {self.name}{conditions}", values
 
-    def insert(self, entity, channel):
+    def insert(self, entity: Entity, channel: str) -> NamedStatement:
         """The statement that inserts an entity and answers with its row. It gives a key where there is none, or keeps to a given one."""
         values = {field: _parameter(value) for field, value in asdict(entity).items()}
         places = {field: f"%({field})s" for field in values}
@@ -110,7 +119,7 @@ class EntityTable:
         sql = f"WITH {counted}done AS ({inserted}) "
         return sql + self._answer, values | {"_channel": channel}
 
-    def update(self, key, changes, channel):
+    def update(self, key: Key, changes: dict[str, Any], channel: str) -> NamedStatement:
         """The statement that changes an entity and answers with its row, or with none when there is no such entity."""
         if self.kind.KEY in changes:
             raise TypeError(f"the key {self.kind.KEY} of a {self.kind.__name__} cannot be changed")
@@ -119,12 +128,12 @@ class EntityTable:
         sql = f"WITH done AS (UPDATE {self.name} SET {assignments} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
         return sql + self._answer, values | {"_key": key, "_channel": channel}
 
-    def delete(self, key, channel):
+    def delete(self, key: Key, channel: str) -> NamedStatement:
         """The statement that deletes an entity and answers with its row, or with none."""
         sql = f"WITH done AS (DELETE FROM {self.name} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
         return sql + self._answer, {"_key": key, "_channel": channel}
 
-    def _assignment(self, field, value):
+    def _assignment(self, field: str, value: Any) -> str:
         self._check(field)
         if isinstance(value, With):
             return f"{field} = ARRAY(SELECT DISTINCT unnest({self.name}.{field} || %({field})s::bigint[]))"
@@ -141,9 +150,9 @@ class EntityTable:
             return f"{field} = CASE WHEN {differs} THEN {raised} ELSE {self.name}.{field} END"
         return f"{field} = %({field})s"
 
-    def _conditions(self, query):
+    def _conditions(self, query: EntityQuery) -> list[Term]:
         """Terms of what a query asks for: SQL and its values."""
-        terms = []
+        terms: list[Term] = []
         for field, value in query.equal.items():
             self._check(field)
             if has_nul(value):
@@ -159,7 +168,7 @@ class EntityTable:
             terms.append((f"{field} LIKE %s ESCAPE ''", [pattern]))
         return terms
 
-    def _behind(self, query):
+    def _behind(self, query: EntityQuery) -> list[Term]:
         """Terms of the place in the order of a query behind which it begins."""
         if not query.after:
             return []
@@ -174,30 +183,30 @@ class EntityTable:
         further = f"{field} < %s OR {field} IS NULL" if query.descending else f"{field} > %s"
         return [(f"({further} OR ({field} = %s AND {key} > %s))", [value, value, last])]
 
-    def _order(self, query):
+    def _order(self, query: EntityQuery) -> str:
         key = self.kind.KEY
         if not query.sort or query.sort == key:
             return f"{key} DESC" if query.descending else key
         self._check(query.sort)
         return f"{query.sort} DESC NULLS LAST, {key}" if query.descending else f"{query.sort} NULLS FIRST, {key}"
 
-    def _check(self, field):
+    def _check(self, field: str) -> None:
         if field not in self._fields:
             raise ValueError(f"a {self.kind.__name__} has no field {field!r}")
 
 
-def _where(terms):
+def _where(terms: list[Term]) -> tuple[str, list[Any]]:
     """The condition that all of some terms make, and their values."""
     conditions = " AND ".join(sql for sql, _ in terms)
     return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
 
 
-def _size_of(field):
+def _size_of(field: str) -> str:
     """SQL for what a field adds to :func:`~dhtwisted.model.entity_size`."""
     return f"{ELEMENT_SIZE} * cardinality({field})" if field in _SETS else f"coalesce(octet_length({field}), 0)"
 
 
-def _parameter(value):
+def _parameter(value: Any) -> Any:
     """What stands for the value of a field."""
     if isinstance(value, (With, Without)):
         value = value.elements
@@ -212,7 +221,7 @@ def _parameter(value):
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _array(values):
+def _array(values: Iterable[Any]) -> list[Any] | str:
     """The values that a column can have, as an array; of texts or of integers."""
     values = [value for value in values if (is_bigint(value) if isinstance(value, int) else not has_nul(value))]
     return values or "{}"
@@ -221,7 +230,7 @@ def _array(values):
 HOLDINGS = "SELECT kind, count, size FROM holdings WHERE owner_id = %s"
 
 
-def holdings(rows):
+def holdings(rows: Iterable[tuple[str, int, int]]) -> dict[type[Entity], Holding]:
     """What the rows of :data:`HOLDINGS` say, as ``IEntityStorage.holdings`` answers."""
     return {ENTITY_KINDS[kind]: Holding(count, size) for kind, count, size in rows}
 

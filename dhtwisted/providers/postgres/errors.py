@@ -1,5 +1,7 @@
 """What the errors of PostgreSQL and its driver mean to a storage, by SQLSTATE (PostgreSQL manual, appendix A)."""
 
+from __future__ import annotations
+
 import re
 
 import psycopg2
@@ -46,7 +48,7 @@ _REFUSALS = (
 )
 
 
-def translated(error):
+def translated(error: BaseException) -> BaseException:
     """The error that a storage raises for one of the driver.
 
     :returns: ``Unstorable``, ``StorageUnavailable``, or the error itself: a unique violation, which only the caller understands, or what
@@ -62,7 +64,7 @@ def translated(error):
     return error
 
 
-def unique_field(error):
+def unique_field(error: psycopg2.errors.UniqueViolation) -> str | None:
     """The column of which a unique violation tells; ``None`` for the key.
 
     PostgreSQL names the constraint of a column ``<table>_<column>_key``, and that of the key ``<table>_pkey``.
@@ -71,17 +73,19 @@ def unique_field(error):
     return None if constraint == "pkey" else constraint.removesuffix("_key")
 
 
-def taken_value(error):
+def taken_value(error: psycopg2.errors.UniqueViolation) -> str:
     """The value of which a unique violation tells, as text."""
-    return _TAKEN.search(error.diag.message_detail)[1]
+    found = _TAKEN.search(error.diag.message_detail or "")
+    assert found is not None
+    return found[1]
 
 
-def ends_connection(error):
+def ends_connection(error: BaseException) -> bool:
     """Whether the connection on which this happened is of no more use, though it may still be open."""
     return getattr(error, "pgcode", None) in _NO_LONGER_USABLE
 
 
-def is_refusal(error):
+def is_refusal(error: BaseException) -> bool:
     """Whether a connection was refused for a reason that waiting does not mend: who we are, or what we ask for.
 
     While a connection is being made the driver tells no SQLSTATE, only the text of the server and of libpq. In another language than
@@ -95,7 +99,7 @@ def is_refusal(error):
     )
 
 
-def in_one_line(error):
+def in_one_line(error: BaseException) -> str:
     """The text of an error, for logs and messages."""
     if isinstance(error, CancelledError):
         return "a statement took too long"

@@ -1,8 +1,14 @@
 """Commands and notifications as rows of PostgreSQL: the statements that read and delete, and rows to objects and back."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 from msgspec.structs import replace
 
-from dhtwisted.model import MESSAGE_KINDS, Command
+from dhtwisted.model import MESSAGE_KINDS, Command, Message, MessageQuery
+from dhtwisted.providers.postgres.statements import Statement, Term
 from dhtwisted.providers.postgres.values import LARGEST, has_nul, up_to_size, within_range
 
 FEW = 200
@@ -19,7 +25,7 @@ class MessageTable:
     :ivar columns: what a row for :meth:`message` is made of.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: type[Message]) -> None:
         self.kind = kind
         self.name = f"{kind.KIND}s"
         self._fields = kind.__struct_fields__
@@ -27,7 +33,7 @@ class MessageTable:
         # The driver would make objects of json.
         self.columns = ", ".join(f"{field}::text" if field in PAYLOADS else field for field in self._fields)
 
-    def message(self, row):
+    def message(self, row: Sequence[Any]) -> Any:
         """The message that a row stands for."""
         values = dict(zip(self._fields, row, strict=True))
         for field in PAYLOADS:
@@ -35,22 +41,23 @@ class MessageTable:
                 values[field] = values[field].encode()
         return self.kind(**values)
 
-    def get(self, device_id, message_id):
+    def get(self, device_id: str, message_id: int) -> Statement:
         """The statement for one message.
 
         :returns: SQL and its values.
         """
         return f"SELECT {self.columns} FROM {self.name} WHERE id = %s AND device_id = %s", (message_id, device_id)
 
-    def find(self, query):
+    def find(self, query: MessageQuery) -> Statement:
         """The statement for a query.
 
         :returns: SQL and its values.
         """
         take, skip = None if query.take is None else min(query.take, LARGEST), min(query.skip, LARGEST)
         order = self._order(query)
+        values: Sequence[Any]
         if query.device_ids is not None and 1 < len(query.device_ids) <= FEW and take is not None:
-            sql, values = self._find_of_each(query, order, take, skip)
+            sql, values = self._find_of_each(query, query.device_ids, order, take, skip)
         else:
             conditions, values = self._conditions(query, _device_terms(query))
             sql = f"SELECT {self.columns} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s OFFSET %s"
@@ -59,7 +66,7 @@ class MessageTable:
             return sql, values
         return up_to_size(sql, self._fields, self._size, order), (*values, query.size)
 
-    def _find_of_each(self, query, order, take, skip):
+    def _find_of_each(self, query: MessageQuery, device_ids: Sequence[str], order: str, take: int, skip: int) -> Statement:
         """For a few devices: as many of each as could be among the answer, each found by the index, and of those the first.
 
         Asked for rows of any of several devices, PostgreSQL reads all of them and sorts. Whole rows are read at the end only: 6 ms instead
@@ -72,9 +79,9 @@ class MessageTable:
             f" (SELECT {sorted_by} FROM {self.name}{conditions} ORDER BY {order} LIMIT %s) AS found ORDER BY {order} LIMIT %s OFFSET %s)"
             f" ORDER BY {order}"
         )
-        return sql, (list(set(query.device_ids)), *values, min(skip + take, LARGEST), take, skip)
+        return sql, (list(set(device_ids)), *values, min(skip + take, LARGEST), take, skip)
 
-    def forget(self, query):
+    def forget(self, query: MessageQuery) -> Statement:
         """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals. It answers a
         row for each, and steps over rows that another node deletes at this moment.
 
@@ -85,20 +92,20 @@ class MessageTable:
         first = f"SELECT id FROM {self.name}{conditions}{order} LIMIT %s FOR UPDATE SKIP LOCKED"
         return f"DELETE FROM {self.name} WHERE id = ANY(ARRAY({first})) RETURNING 1", (*values, query.take)
 
-    def _order_fields(self, query):
+    def _order_fields(self, query: MessageQuery) -> tuple[str, ...]:
         time = _time_field(query)
         fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
         if not set(fields) <= set(self._fields):
             raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
         return fields
 
-    def _order(self, query):
+    def _order(self, query: MessageQuery) -> str:
         # An absent value sorts first. Where there is none, saying so would keep PostgreSQL from its index.
         direction = " DESC" if query.descending else ""
         nulls = {"status": " NULLS LAST" if query.descending else " NULLS FIRST"}
         return ", ".join(f"{field}{direction}{nulls.get(field, '')}" for field in self._order_fields(query))
 
-    def _conditions(self, query, terms):
+    def _conditions(self, query: MessageQuery, terms: Sequence[Term]) -> tuple[str, list[Any]]:
         terms = [*terms, *_time_terms(query)]
         if query.names is not None:
             terms.append(("name = ANY(%s::text[])", [[name for name in query.names if not has_nul(name)]]))
@@ -110,7 +117,7 @@ class MessageTable:
             if query.updated:
                 terms.append(("updated", []))
         if query.behind is not None:
-            terms.append(_behind_term(query, self._order_fields(query)))
+            terms.append(_behind_term(query, query.behind, self._order_fields(query)))
         conditions = " AND ".join(sql for sql, _ in terms)
         return f" WHERE {conditions}" if terms else "", [value for _, values in terms for value in values]
 
@@ -118,13 +125,13 @@ class MessageTable:
 MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
 
 
-def _time_field(query):
+def _time_field(query: MessageQuery) -> str:
     if query.by_arrival:
         return "arrived"
     return "last_updated" if query.by_update else "timestamp"
 
 
-def _time_terms(query):
+def _time_terms(query: MessageQuery) -> Iterator[Term]:
     time = _time_field(query)
     if query.since is not None:
         yield f"{time} >= %s", [within_range(query.since)]
@@ -134,18 +141,18 @@ def _time_terms(query):
         yield f"({time}, id) > (%s, %s)", [within_range(value) for value in query.after]
 
 
-def _behind_term(query, fields):
+def _behind_term(query: MessageQuery, behind: tuple[Any, ...], fields: tuple[str, ...]) -> Term:
     """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
-    place = [within_range(value) if isinstance(value, int) else value for value in query.behind]
+    place = [within_range(value) if isinstance(value, int) else value for value in behind]
     sign = "<" if query.descending else ">"
     if place[0] is None:
         ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (%s, %s)"
         return ties if query.descending else f"({fields[0]} IS NOT NULL OR {ties})", place[1:]
-    behind = f"({', '.join(fields)}) {sign} ({', '.join(['%s'] * len(place))})"
-    return f"({behind} OR {fields[0]} IS NULL)" if query.descending and fields[0] == "status" else behind, place
+    term = f"({', '.join(fields)}) {sign} ({', '.join(['%s'] * len(place))})"
+    return f"({term} OR {fields[0]} IS NULL)" if query.descending and fields[0] == "status" else term, place
 
 
-def _device_terms(query):
+def _device_terms(query: MessageQuery) -> list[Term]:
     device_ids = query.device_ids
     if device_ids is None:
         return []

@@ -1,11 +1,16 @@
 """Bringing a database's schema up to date: all or nothing, one node at a time."""
 
+from __future__ import annotations
+
+from importlib.resources.abc import Traversable
+
 import psycopg2
 from twisted.logger import Logger
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
 from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, log_upgrade, missing_scripts, schema_directory
 from dhtwisted.providers.postgres.rights import MISSING_RIGHTS, missing_rights
+from dhtwisted.providers.postgres.statements import Execute
 
 _SCHEMA = schema_directory("dhtwisted.providers.postgres")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('dhtwisted schema in ' || current_schema(), 0))"
@@ -22,7 +27,7 @@ WHERE relkind IN ('r', 'p') AND pg_table_is_visible(pg_class.oid) AND attnum > 0
 log = Logger()
 
 
-async def migrate(run, place, directory=_SCHEMA):
+async def migrate(run: Execute, place: str, directory: Traversable = _SCHEMA) -> None:
     """Apply the schema files that the database does not have yet. Other nodes that want the same wait meanwhile, and find it done.
 
     :param run: ``async run(sql, values=None)`` on one connection, which nobody else uses.
@@ -51,7 +56,7 @@ async def migrate(run, place, directory=_SCHEMA):
         raise ConfigurationError(f"{place}: {missing_rights(rows)}")
 
 
-async def apply_missing(run, place, directory=_SCHEMA):
+async def apply_missing(run: Execute, place: str, directory: Traversable = _SCHEMA) -> list[int]:
     """Apply what is missing in the transaction that is open.
 
     :returns: the numbers of the scripts.
@@ -73,7 +78,7 @@ async def apply_missing(run, place, directory=_SCHEMA):
     return [number for number, _ in scripts]
 
 
-async def check_made(run, place, directory=_SCHEMA):
+async def check_made(run: Execute, place: str, directory: Traversable = _SCHEMA) -> None:
     """Make sure that a database was made by the scripts that this program has; of one without checksums, that it has what these make.
 
     :raises ConfigurationError: it was made by others.
@@ -84,18 +89,18 @@ async def check_made(run, place, directory=_SCHEMA):
     recorded = await _recorded_scripts(run)
     check_scripts(directory, recorded, place)
     if not recorded or None in recorded.values():
-        found = {}
+        found: dict[str, set[str]] = {}
         for table, column in await run(_COLUMNS):
             found.setdefault(table, set()).add(column)
         check_structure(directory, version, found, place)
 
 
-async def _recorded_scripts(run):
+async def _recorded_scripts(run: Execute) -> dict[int, str | None]:
     """The checksums that the database has: number -> checksum; none in a schema of before there were any."""
     return dict(await run("SELECT version, checksum FROM schema_version")) if await run(_HAS_CHECKSUMS) else {}
 
 
-def explained(error, place):
+def explained(error: psycopg2.Error, place: str) -> ConfigurationError | None:
     """The ``ConfigurationError`` for what somebody must mend who may; ``None`` for any other.
 
     :param error: a ``psycopg2.Error``.
@@ -110,7 +115,7 @@ def explained(error, place):
     return None
 
 
-async def _roll_back(run):
+async def _roll_back(run: Execute) -> None:
     try:
         await run("ROLLBACK")
     except StorageUnavailable:

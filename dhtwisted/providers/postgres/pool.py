@@ -1,10 +1,17 @@
 """Several connections to one database, for statements that stand alone: each goes to a connection that is free, clients in turn."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from dhtwisted.kit.fair_queue import FairQueue
+from dhtwisted.providers.postgres.connection import HealingConnection
+from dhtwisted.providers.postgres.statements import Values
 
 MOST_WAITING = 1000
 PATIENCE = 4
@@ -18,13 +25,13 @@ class Pool:
     :param connections: a list of :class:`~dhtwisted.providers.postgres.connection.HealingConnection`.
     """
 
-    def __init__(self, reactor, connections):
+    def __init__(self, reactor: IReactorTime, connections: Sequence[HealingConnection]) -> None:
         self._free = deque(connections)
         self._size = len(connections)
-        self._missing = deque()
+        self._missing: deque[Deferred[None]] = deque()
         self._turns = FairQueue(reactor, len(connections), "the database", PATIENCE, max_waiting=MOST_WAITING)
 
-    async def run(self, sql, values=None):
+    async def run(self, sql: str, values: Values = None) -> list[Any]:
         """Run one statement.
 
         :returns: a list of rows.
@@ -34,14 +41,14 @@ class Pool:
         """
         return await self._turns.run(self._run, sql, values)
 
-    def drain(self):
+    def drain(self) -> Deferred[None]:
         """Wait until every statement is answered.
 
         :returns: a Deferred of ``None``.
         """
         return self._turns.idle()
 
-    async def _run(self, sql, values):
+    async def _run(self, sql: str, values: Values) -> list[Any]:
         connection = await self._take()
         try:
             return await connection.run(sql, values)
@@ -50,7 +57,7 @@ class Pool:
             if self._missing:
                 self._missing.popleft().callback(None)
 
-    async def _take(self):
+    async def _take(self) -> HealingConnection:
         """A free connection that is up; one that is not, if there is no other at all, since it says why."""
         while True:
             for _ in range(len(self._free)):
@@ -61,6 +68,6 @@ class Pool:
             if len(self._free) == self._size:
                 return self._free.popleft()
             # Some are away, and the others at work.
-            freed = Deferred()
+            freed: Deferred[None] = Deferred()
             self._missing.append(freed)
             await freed

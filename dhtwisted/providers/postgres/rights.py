@@ -1,6 +1,9 @@
 """What a role must be allowed in a database that has its tables."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable
 
 from dhtwisted.kit.schema_scripts import schema_directory
 
@@ -13,7 +16,7 @@ _LESS = {
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
-def _table_names():
+def _table_names() -> list[str]:
     directory = schema_directory("dhtwisted.providers.postgres")
     scripts = [script.read_text("utf-8") for script in directory.iterdir() if script.name.endswith(".sql")]
     return sorted({"schema_version", *re.findall(r"^CREATE TABLE (\w+)", "\n".join(scripts), re.MULTILINE)})
@@ -37,7 +40,7 @@ WHERE NOT pg_has_role(relowner, 'USAGE') ORDER BY name
 """Rows of a table that belongs to a role of which we are no member: it cannot be changed by an upgrade."""
 
 
-def missing_rights(rows):
+def missing_rights(rows: Iterable[tuple[str, str]]) -> str:
     """Put in words what :data:`MISSING_RIGHTS` has found, and how to mend it."""
     found = ", ".join(f"{rights} on {table}" for table, rights in rows)
     return f"the role may not {found}; GRANT SELECT, INSERT, UPDATE, DELETE ON its tables TO it, or let it own them"

@@ -4,7 +4,11 @@ One connection writes messages, commit by commit; a few others do everything els
 calls are refused at once. Nothing is kept in memory, so nodes need not know of each other.
 """
 
+from __future__ import annotations
+
 import secrets
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from typing import Any
 
 import psycopg2
 from twisted.internet.defer import Deferred, DeferredLock, fail, inlineCallbacks
@@ -15,20 +19,32 @@ from zope.interface import implementer
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
 from dhtwisted.kit.batching import Batcher
+from dhtwisted.kit.entity_tables import Key
+from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.statistics import StorageStatistics
-from dhtwisted.model import Command, Notification, payload_size
+from dhtwisted.model import Command, Entity, EntityQuery, Holding, Message, MessageQuery, Node, Notification, payload_size
 from dhtwisted.providers.postgres.announcement import Announcement
 from dhtwisted.providers.postgres.connection import HealingConnection
 from dhtwisted.providers.postgres.counters import lift_counters
 from dhtwisted.providers.postgres.dsn import describe, parse
-from dhtwisted.providers.postgres.entities import ENTITY_TABLES, HOLDINGS, holdings
+from dhtwisted.providers.postgres.entities import ENTITY_TABLES, HOLDINGS, EntityTable, holdings
 from dhtwisted.providers.postgres.errors import taken_value, unique_field
 from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
 from dhtwisted.providers.postgres.migrations import migrate
 from dhtwisted.providers.postgres.outage import Outage
 from dhtwisted.providers.postgres.pool import Pool
+from dhtwisted.providers.postgres.statements import Execute, Values
 from dhtwisted.providers.postgres.values import is_bigint
-from dhtwisted.providers.postgres.writer import PREPARE_WRITE, RESULT_KEPT, SETUP, Append, UpdateCommand, Writer, restore_statement
+from dhtwisted.providers.postgres.writer import (
+    PREPARE_WRITE,
+    RESULT_KEPT,
+    SETUP,
+    Append,
+    Operation,
+    UpdateCommand,
+    Writer,
+    restore_statement,
+)
 
 POOL_SIZE = 4
 WRITE_SECONDS = 3
@@ -77,27 +93,27 @@ class PostgresStorage:
 
     log = Logger()
 
-    def __init__(self, dsn, reactor):
+    def __init__(self, dsn: str, reactor: IReactor) -> None:
         self.parameters = parse(dsn)
         self.outage = Outage(describe(self.parameters))
         self.node = secrets.token_hex(8)
-        self.store_id = None
+        self.store_id: str | None = None
         self._reactor = reactor
         self._open = False
-        self._announcement = None
+        self._announcement: Announcement | None = None
         self.statistics = StorageStatistics(reactor.seconds)
-        self._connections = []
-        self._updating = {}
+        self._connections: list[HealingConnection] = []
+        self._updating: dict[int, DeferredLock] = {}
         self._tidying = LoopingCall(lambda: Deferred.fromCoroutine(self._tidy()))
         self._tidying.clock = reactor
 
     @property
-    def channel(self):
+    def channel(self) -> str:
         """Where the listeners of this store are woken."""
         return f"dhtwisted_{self.store_id}"
 
     @inlineCallbacks
-    def open(self):
+    def open(self) -> Generator[Any, Any, None]:
         """Wait for the database, bring its schema up to date, and connect.
 
         :raises ConfigurationError: it refuses us, or what it has is not for this program.
@@ -118,7 +134,7 @@ class PostgresStorage:
         self._tidying.start(TIDY_INTERVAL, now=False)
 
     @inlineCallbacks
-    def close(self):
+    def close(self) -> Generator[Any, Any, None]:
         """Finish what was accepted, then let go of the connections."""
         if not self._open:
             yield self._let_go()
@@ -131,42 +147,44 @@ class PostgresStorage:
         yield self._pool.drain()
         yield self._let_go()
 
-    async def announce(self, node):
+    async def announce(self, node: Node) -> None:
         """Tell the others of this server, on the connection that writes."""
         self._check_open()
-        self._announcement = Announcement(self.store_id, node)
-        await self._announcement.make(self._writing.run)
+        assert self.store_id is not None
+        self._announcement = announcement = Announcement(self.store_id, node)
+        await announcement.make(self._writing.run)
 
-    async def look_around(self):
+    async def look_around(self) -> tuple[bool, list[Node]]:
         """Find the others."""
         self._check_open()
+        assert self._announcement is not None
         return await self._announcement.look_around(self._writing.run)
 
-    async def get(self, kind, key):
+    async def get(self, kind: type[Entity], key: Key) -> Any:
         """Find one entity, or ``None``."""
         rows = await self._run(*ENTITY_TABLES[kind].get(key))
         return ENTITY_TABLES[kind].entity(rows[0]) if rows else None
 
-    async def find(self, kind, query):
+    async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
         """List entities."""
         table = ENTITY_TABLES[kind]
         return [table.entity(row) for row in await self._run(*table.find(query))]
 
-    async def count(self, kind, query):
+    async def count(self, kind: type[Entity], query: EntityQuery) -> int:
         """Count entities."""
         return (await self._run(*ENTITY_TABLES[kind].count(query)))[0][0]
 
-    async def holdings(self, owner):
+    async def holdings(self, owner: int) -> dict[type[Entity], Holding]:
         """Tell what counts for a user."""
         self._check_open()
         return holdings(await self._run(HOLDINGS, (owner,))) if is_bigint(owner) else {}
 
-    async def insert(self, entity):
+    async def insert(self, entity: Entity) -> Any:
         """Add an entity, and give it back with its key."""
         table = ENTITY_TABLES[type(entity)]
         return table.entity(await self._change(table, *table.insert(entity, self.channel)))
 
-    async def update(self, kind, key, changes):
+    async def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Any:
         """Replace some fields of an entity, and give it back."""
         table = ENTITY_TABLES[kind]
         row = await self._change(table, *table.update(key, changes, self.channel))
@@ -174,15 +192,15 @@ class PostgresStorage:
             raise Missing(kind, key)
         return table.entity(row)
 
-    async def delete(self, kind, key):
+    async def delete(self, kind: type[Entity], key: Key) -> bool:
         """Remove an entity, and say whether there was one."""
         return bool(await self._run(*ENTITY_TABLES[kind].delete(key, self.channel)))
 
-    def append(self, messages):
+    def append(self, messages: Sequence[Message]) -> Deferred[None]:
         """Store messages, in one commit with whatever else is waiting."""
         return self._write(Append(messages), len(messages) + sum(map(payload_size, messages)) // BYTES_OF_A_ROW)
 
-    async def update_command(self, device_id, command_id, changes):
+    async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
         """Record what became of a command. Updates of one command at once each have a commit of their own."""
         self._check_open()
         if not is_bigint(command_id):
@@ -202,7 +220,7 @@ class PostgresStorage:
             if not lock.locked:
                 del self._updating[command_id]
 
-    async def restore(self, messages):
+    async def restore(self, messages: Sequence[Message]) -> None:
         """Store messages as they are, after what was appended before: that must have its ids by then."""
         await self.append(())
         try:
@@ -211,7 +229,7 @@ class PostgresStorage:
             kind = Command if error.diag.table_name == MESSAGE_TABLES[Command].name else Notification
             raise Duplicate(kind, "id", int(taken_value(error))) from error
 
-    async def get_message(self, kind, device_id, message_id):
+    async def get_message(self, kind: type[Message], device_id: str, message_id: int) -> Any:
         """Find one message, or ``None``."""
         self._check_open()
         if not is_bigint(message_id):
@@ -219,15 +237,15 @@ class PostgresStorage:
         found = await self._find(kind, *MESSAGE_TABLES[kind].get(device_id, message_id))
         return found[0] if found else None
 
-    async def find_messages(self, kind, query):
+    async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
         """List messages."""
         return await self._find(kind, *MESSAGE_TABLES[kind].find(query))
 
-    async def forget_messages(self, kind, query):
+    async def forget_messages(self, kind: type[Message], query: MessageQuery) -> int:
         """Delete messages, those first that arrived first, and say how many."""
         return len(await self._run(*MESSAGE_TABLES[kind].forget(query)))
 
-    async def _prepare_schema(self):
+    async def _prepare_schema(self) -> None:
         """Apply what is missing of the schema, however often the database goes away meanwhile."""
         connection = self._connect(SCHEMA_SECONDS)
         try:
@@ -250,46 +268,46 @@ class PostgresStorage:
         if fsync != "on":
             self.log.warn("{place} runs with fsync off: a loss of power can lose what was acknowledged", place=self.outage.place)
 
-    def _connect(self, seconds, prepare=None):
+    def _connect(self, seconds: float, prepare: Callable[[Execute], Awaitable[None]] | None = None) -> HealingConnection:
         connection = HealingConnection(self._reactor, self.parameters, self.outage, seconds, prepare)
         self._connections.append(connection)
         connection.open()
         return connection
 
-    async def _prepare_writer(self, execute):
+    async def _prepare_writer(self, execute: Execute) -> None:
         await execute(SETUP)
         await execute(PREPARE_WRITE)
         if self._announcement is not None:
             await self._announcement.make(execute)
 
     @inlineCallbacks
-    def _let_go(self):
+    def _let_go(self) -> Generator[Any, Any, None]:
         connections, self._connections = self._connections, []
         for connection in connections:
             yield connection.close()
 
-    def _check_open(self):
+    def _check_open(self) -> None:
         if not self._open:
             raise StorageUnavailable("the storage is closed")
 
-    def _write(self, operation, rows):
+    def _write(self, operation: Operation, rows: int) -> Deferred[Any]:
         try:
             self._check_open()
             return self._batcher.submit(operation, rows)
         except StorageUnavailable:
             return fail()
 
-    def _commit(self, operations):
+    def _commit(self, operations: list[Operation]) -> Deferred[list[Any]]:
         return self.statistics.measure_commit(Deferred.fromCoroutine(self.writer.commit(operations)), len(operations))
 
-    async def _run(self, sql, values):
+    async def _run(self, sql: str, values: Values) -> list[Any]:
         self._check_open()
         return await self.statistics.measure_read(Deferred.fromCoroutine(self._pool.run(sql, values)))
 
-    async def _find(self, kind, sql, values):
+    async def _find(self, kind: type[Message], sql: str, values: Values) -> list[Any]:
         return list(map(MESSAGE_TABLES[kind].message, await self._run(sql, values)))
 
-    async def _change(self, table, sql, values):
+    async def _change(self, table: EntityTable, sql: str, values: dict[str, Any]) -> Any:
         """Run a statement that inserts or updates one entity.
 
         :returns: its row, or ``None``.
@@ -301,7 +319,7 @@ class PostgresStorage:
             raise Duplicate(table.kind, field, values.get(field)) from error
         return rows[0] if rows else None
 
-    async def _tidy(self):
+    async def _tidy(self) -> None:
         try:
             while self._open and len(await self._run(_FORGET_UPDATES, ((UPDATES_KEPT + RESULT_KEPT) * 1000,))) == TIDY_SLICE:
                 await deferLater(self._reactor, TIDY_PAUSE)

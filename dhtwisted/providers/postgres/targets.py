@@ -4,13 +4,18 @@ Left to itself libpq looks up names in the reactor's thread, and spends all the 
 dead.
 """
 
+from __future__ import annotations
+
 import socket
 from ipaddress import ip_address
 
+from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 
+from dhtwisted.providers.postgres.statements import Parameters
 
-async def find_targets(reactor, parameters):
+
+async def find_targets(reactor: IReactorThreads, parameters: Parameters) -> list[Parameters]:
     """Look up all names.
 
     :param parameters: from :func:`dhtwisted.providers.postgres.dsn.parse`.
@@ -38,15 +43,15 @@ async def find_targets(reactor, parameters):
     return targets
 
 
-async def _look_up(reactor, host):
+async def _look_up(reactor: IReactorThreads, host: str) -> list[str]:
     """Addresses of a host; an empty one for what needs none."""
     if not host or host.startswith(("/", "@")) or _is_address(host):
         return [""]
     found = await deferToThreadPool(reactor, reactor.getThreadPool(), socket.getaddrinfo, host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(address[0] for *_, address in found))
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _is_address(text):
+def _is_address(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:

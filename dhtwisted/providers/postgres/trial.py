@@ -1,5 +1,10 @@
 """Trying in a database what a start would do, and leaving no trace of it."""
 
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
 import psycopg2
 
 from dhtwisted.errors import ConfigurationError
@@ -7,6 +12,10 @@ from dhtwisted.kit.schema_scripts import schema_directory, script_count
 from dhtwisted.providers.postgres.errors import in_one_line
 from dhtwisted.providers.postgres.migrations import apply_missing, check_made, explained
 from dhtwisted.providers.postgres.rights import FOREIGN_TABLES, MISSING_RIGHTS, missing_rights
+from dhtwisted.providers.postgres.statements import Values
+
+T = TypeVar("T")
+
 
 CONNECTIONS = 6
 """Of one server: one writes, four read, one is the bus."""
@@ -19,7 +28,7 @@ FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_da
 """
 
 
-def try_start(cursor, version):
+def try_start(cursor: Any, version: int) -> list[str]:
     """Find what would keep a server from starting, or from working.
 
     An upgrade is not tried, since it would lock tables on which servers work: whether they may be changed is looked up.
@@ -39,7 +48,7 @@ def try_start(cursor, version):
     return [problem for problem in problems if problem is not None]
 
 
-def _why_read_only(cursor):
+def _why_read_only(cursor: Any) -> str | None:
     ((is_standby, is_read_only),) = _rows(cursor, _IS_READ_ONLY)
     if is_standby:
         return "it is a standby, which takes no writes; name the primary too, as in host=a,b"
@@ -49,10 +58,10 @@ def _why_read_only(cursor):
     return None
 
 
-def _attempt(cursor, version):
+def _attempt(cursor: Any, version: int) -> str | None:
     """Make the tables, if there are none, and listen, in a transaction that is rolled back."""
 
-    async def run(sql, values=None):
+    async def run(sql: str, values: Values = None) -> list[Any]:
         return _rows(cursor, sql, values)
 
     cursor.execute("BEGIN")
@@ -71,13 +80,13 @@ def _attempt(cursor, version):
         cursor.execute("ROLLBACK")
 
 
-def _lacking_connections(cursor):
+def _lacking_connections(cursor: Any) -> Iterator[str]:
     for (limit,) in _rows(cursor, _LIMIT):
         if limit is not None and limit < CONNECTIONS:
             yield f"{limit} connections are allowed, and a server needs {CONNECTIONS}; ALTER ROLE or ALTER DATABASE ... CONNECTION LIMIT"
 
 
-def _upgrade_obstacles(cursor):
+def _upgrade_obstacles(cursor: Any) -> Iterator[str]:
     tables = [name for (name,) in _rows(cursor, FOREIGN_TABLES)]
     if tables:
         cure = "ALTER TABLE ... OWNER TO the role of the server, or GRANT it the role that owns them"
@@ -87,12 +96,12 @@ def _upgrade_obstacles(cursor):
         yield f"the next start must make tables in the schema {schema}; GRANT CREATE ON SCHEMA {schema} TO the role of the server"
 
 
-def _rows(cursor, sql, values=None):
+def _rows(cursor: Any, sql: str, values: Values = None) -> list[Any]:
     cursor.execute(sql, values)
     return cursor.fetchall() if cursor.description else []
 
 
-def _drive(coroutine):
+def _drive(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that waits for nothing."""
     try:
         coroutine.send(None)

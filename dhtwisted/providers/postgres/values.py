@@ -1,5 +1,10 @@
 """How values reach PostgreSQL, and how many come back: bounds of integers, columns of many rows at small cost, rows up to a size."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from psycopg2.extensions import QuotedString
 
 LARGEST = 2**63 - 1
@@ -9,17 +14,17 @@ SEPARATOR, ABSENT = "\x1f", "\x18"
 """What stands between two texts of a column, and for NULL. JSON has no control characters, and other texts hardly ever."""
 
 
-def within_range(value):
+def within_range(value: int) -> int:
     """The nearest integer that is a ``bigint``."""
     return max(-LARGEST, min(value, LARGEST))
 
 
-def is_bigint(value):
+def is_bigint(value: int) -> bool:
     """Whether there is such a ``bigint``; a client may ask for any id, and there is nothing at those beyond."""
     return -LARGEST <= value <= LARGEST
 
 
-def has_nul(value):
+def has_nul(value: object) -> bool:
     """Whether a value is a text that PostgreSQL does not know, so that nothing there is equal to it."""
     return isinstance(value, str) and "\0" in value
 
@@ -30,22 +35,22 @@ class JoinedTexts:
     :param text: what :data:`SEPARATOR` joined, not empty.
     """
 
-    def __init__(self, text):
+    def __init__(self, text: str) -> None:
         self._quoted = QuotedString(text)
 
-    def __conform__(self, protocol):
+    def __conform__(self, protocol: object) -> JoinedTexts:
         return self
 
-    def prepare(self, connection):
+    def prepare(self, connection: Any) -> None:
         """Take the connection's encoding."""
         self._quoted.prepare(connection)
 
-    def getquoted(self):
+    def getquoted(self) -> bytes:
         """The SQL."""
         return b"string_to_array(" + self._quoted.getquoted() + rb", E'\x1f', E'\x18')"
 
 
-def text_column(texts):
+def text_column(texts: list[str | None]) -> JoinedTexts | list[str | None]:
     """A value for a ``text[]``.
 
     :param texts: a list of texts and ``None``.
@@ -57,7 +62,7 @@ def text_column(texts):
     return JoinedTexts(joined)
 
 
-def payload_column(payloads):
+def payload_column(payloads: list[bytes | None]) -> JoinedTexts | list[str | None]:
     """A value for a ``text[]``.
 
     :param payloads: a list of JSON texts in bytes, and ``None``.
@@ -65,7 +70,7 @@ def payload_column(payloads):
     return text_column([None if payload is None else payload.decode() for payload in payloads])
 
 
-def integer_column(integers):
+def integer_column(integers: list[int | None]) -> str:
     """A value for a ``bigint[]``.
 
     :param integers: a list of integers and ``None``.
@@ -73,7 +78,7 @@ def integer_column(integers):
     return f"{{{','.join(['NULL' if integer is None else str(integer) for integer in integers])}}}"
 
 
-def up_to_size(sql, fields, size, order):
+def up_to_size(sql: str, fields: Sequence[str], size: str, order: str) -> str:
     """The statement for the first rows of another, up to the one with which they have so many bytes; the number is one more value.
 
     :param fields: the columns of ``sql``.
@@ -86,6 +91,6 @@ def up_to_size(sql, fields, size, order):
     return f"SELECT {fields} FROM ({weighed}) AS weighed WHERE coalesce(size_before, 0) < %s ORDER BY {order}"
 
 
-def folded(status):
+def folded(status: str | None) -> str | None:
     """A status without upper case, where the ``lower`` of SQL does not do, which knows but the letters of ASCII; else ``None``."""
     return None if status is None or status.isascii() else status.casefold()

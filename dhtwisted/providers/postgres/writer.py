@@ -4,33 +4,50 @@ The statement first changes the row of ``message_counter``, and so waits for the
 ids and its time. It needs no answer of ours on the way: a node that dies or hangs holds nobody up. The same commit wakes the listeners.
 """
 
-from collections import namedtuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from dhtwisted.kit.server_time import ForwardTime
-from dhtwisted.model import Command, Notification
+from dhtwisted.model import Command, Message, Notification
+from dhtwisted.providers.postgres.connection import HealingConnection
 from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
+from dhtwisted.providers.postgres.statements import Statement
 from dhtwisted.providers.postgres.values import folded, integer_column, payload_column, text_column
 
-Column = namedtuple("Column", "name type encode value")
-"""One column of many rows. ``encode`` makes a parameter of the list of what ``value`` finds in each row's object."""
+
+class Column(NamedTuple):
+    """One column of many rows.
+
+    :ivar type: of the parameter, in SQL.
+    :ivar encode: makes the parameter from a list with one value for each row.
+    :ivar value: gives the value from the object of a row.
+    """
+
+    name: str
+    type: str
+    encode: Callable[[list[Any]], Any]
+    value: Callable[[Any], Any]
 
 
-def _text(name, value=None):
+def _text(name: str, value: Callable[[Any], Any] | None = None) -> Column:
     return Column(name, "text[]", text_column, value or attrgetter(name))
 
 
-def _integer(name):
+def _integer(name: str) -> Column:
     return Column(name, "bigint[]", integer_column, attrgetter(name))
 
 
-def _payload(name):
+def _payload(name: str) -> Column:
     return Column(name, "text[]", payload_column, attrgetter(name))
 
 
-def _flag(name):
+def _flag(name: str) -> Column:
     return Column(name, "boolean[]", list, attrgetter(name))
 
 
@@ -60,7 +77,7 @@ SETUP = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejo
 """For the writer's connection. Its plan is made once, when the tables may be empty: it must not read through them when they are full."""
 
 
-def _parameters():
+def _parameters() -> tuple[list[str], list[list[str]]]:
     """Numbers the parameters of the statement.
 
     :returns: their types, and for each group the places of its columns, such as ``$5``.
@@ -72,7 +89,7 @@ def _parameters():
     return types, places
 
 
-def _given(columns, places):
+def _given(columns: Sequence[Column], places: Sequence[str]) -> str:
     """The rows of a group, with their numbers from 1."""
     return f"unnest({', '.join(places)}) WITH ORDINALITY AS given ({', '.join(column.name for column in columns)}, number)"
 
@@ -85,7 +102,7 @@ _TIME = "coalesce(given.timestamp, stamp.server_time)"
 _ARRIVED = ("arrived", "stamp.server_time")
 
 
-def _select(columns, time):
+def _select(columns: Sequence[Column], time: str) -> list[str]:
     """What is inserted of a row of ``given``.
 
     :param time: what becomes of its ``timestamp``.
@@ -94,7 +111,7 @@ def _select(columns, time):
     return [time if name == "given.timestamp" else name for name in selected]
 
 
-def _insert(kind, columns, places, more):
+def _insert(kind: str, columns: Sequence[Column], places: Sequence[str], more: Sequence[tuple[str, str]]) -> str:
     """The part of the statement that inserts messages of one kind.
 
     :param more: further columns and what they become.
@@ -104,7 +121,7 @@ def _insert(kind, columns, places, more):
     return f"INSERT INTO {kind}s ({', '.join(names)}) SELECT {', '.join(values)} FROM stamp, {_given(columns, places)}"
 
 
-def _change(updates):
+def _change(updates: Sequence[str]) -> str:
     """The part of the statement that changes commands. Which update has the result is decided on the rows as they are when their turn
     comes, as all else; another node may have committed since the statement began.
 
@@ -127,7 +144,7 @@ def _change(updates):
     RETURNING given.number, commands.*"""
 
 
-def _write_statement():
+def _write_statement() -> str:
     types, (commands, notifications, updates) = _parameters()
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
     counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
@@ -168,13 +185,13 @@ PREPARE_WRITE = _write_statement()
 WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (4 + sum(map(len, _GROUPS))))})"
 
 
-_RESTORED = {
+_RESTORED: dict[type[Message], tuple[Column, ...]] = {
     Command: (*COMMAND_COLUMNS, _integer("id"), _integer("arrived"), _integer("last_updated"), _flag("updated"), _integer("update_id")),
     Notification: (*NOTIFICATION_COLUMNS, _integer("id"), _integer("arrived")),
 }
 
 
-def restore_statement(messages):
+def restore_statement(messages: Sequence[Message]) -> Statement:
     """The statement that stores messages as they are.
 
     :returns: SQL and its values.
@@ -192,10 +209,24 @@ def restore_statement(messages):
     return f"WITH {', '.join(parts)} {counted}", (*values, *last)
 
 
-class Heads(namedtuple("Heads", "command notification command_update")):
-    """The last ids of the tables after a commit, in which all up to them is visible."""
+class Heads(NamedTuple):
+    """The last ids of the tables after a commit. Everything up to these ids is visible."""
 
-    __slots__ = ()
+    command: int
+    notification: int
+    command_update: int
+
+
+class Operation(Protocol):
+    """What a caller asks of the storage.
+
+    :ivar outcome: the result, after the commit.
+    """
+
+    outcome: Any
+
+    def join(self, batch: Batch) -> None:
+        """Become part of a batch."""
 
 
 class Batch:
@@ -205,18 +236,21 @@ class Batch:
     :ivar updates: a list of :class:`UpdateCommand`.
     """
 
-    def __init__(self, operations):
-        self.commands, self.notifications, self.updates = [], [], []
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self.commands: list[Command] = []
+        self.notifications: list[Notification] = []
+        self.updates: list[UpdateCommand] = []
         for operation in operations:
             operation.join(self)
 
-    def values(self, now, channel, node, step):
+    def values(self, now: int, channel: str, node: str, step: int) -> tuple[Any, ...]:
         """The values of :data:`WRITE`."""
-        groups = zip(_GROUPS, (self.commands, self.notifications, self.updates), strict=True)
+        rows_of_groups: tuple[list[Any], ...] = self.commands, self.notifications, self.updates
+        groups = zip(_GROUPS, rows_of_groups, strict=True)
         columns = [column.encode(list(map(column.value, rows))) for group, rows in groups for column in group]
         return (now, channel, node, step, *columns)
 
-    def finish(self, rows):
+    def finish(self, rows: list[Any]) -> Heads:
         """Stamp what was stored.
 
         :param rows: the answer of :data:`WRITE`.
@@ -235,7 +269,7 @@ class Batch:
         return heads
 
 
-def _stamp(messages, head, server_time):
+def _stamp(messages: Sequence[Message], head: int, server_time: int) -> None:
     for message_id, message in enumerate(messages, head - len(messages) + 1):
         message.id = message_id
         message.arrived = server_time
@@ -251,13 +285,14 @@ class Append:
 
     outcome = None
 
-    def __init__(self, messages):
+    def __init__(self, messages: Sequence[Message]) -> None:
         self._messages = messages
 
-    def join(self, batch):
+    def join(self, batch: Batch) -> None:
         """Become part of a batch."""
         for message in self._messages:
-            (batch.commands if type(message) is Command else batch.notifications).append(message)
+            messages: list[Any] = batch.commands if type(message) is Command else batch.notifications
+            messages.append(message)
 
 
 class UpdateCommand:
@@ -267,21 +302,21 @@ class UpdateCommand:
     :ivar update_id: what the update is known by in ``command_updates``.
     """
 
-    def __init__(self, device_id, command_id, changes):
+    def __init__(self, device_id: str, command_id: int, changes: dict[str, Any]) -> None:
         self.device_id = device_id
         self.command_id = command_id
         self.status = changes.get("status")
         self.result = changes.get("result")
         self.sets_status = "status" in changes
         self.sets_result = "result" in changes
-        self.outcome = None
+        self.outcome: Command | None = None
         self.update_id = 0
 
-    def join(self, batch):
+    def join(self, batch: Batch) -> None:
         """Become part of a batch."""
         batch.updates.append(self)
 
-    def succeed(self, update_id, command):
+    def succeed(self, update_id: int, command: Command) -> None:
         """Take the answer."""
         self.update_id = update_id
         self.outcome = command
@@ -300,17 +335,17 @@ class Writer:
     :ivar committing: whether a commit is under way.
     """
 
-    def __init__(self, reactor, connection, channel, node):
-        self.listener = None
+    def __init__(self, reactor: IReactorTime, connection: HealingConnection, channel: str, node: str) -> None:
+        self.listener: Callable[[Batch, Heads], object] | None = None
         self.committing = False
-        self._settled = None
+        self._settled: Deferred[None] | None = None
         self._reactor = reactor
         self._forward_time = ForwardTime()
         self._connection = connection
         self._channel = channel
         self._node = node
 
-    async def commit(self, operations):
+    async def commit(self, operations: list[Operation]) -> list[Any]:
         """Do what :class:`~dhtwisted.kit.batching.Batcher` asks.
 
         :returns: a list with the outcome of each operation.
@@ -330,10 +365,11 @@ class Writer:
                 settled.callback(None)
         return [operation.outcome for operation in operations]
 
-    def settled(self):
+    def settled(self) -> Deferred[None]:
         """Wait for the end of the commit that is under way now, good or bad; for one caller.
 
         :returns: a Deferred; it fires before those are answered who share the commit.
         """
-        self._settled = Deferred()
-        return self._settled
+        settled: Deferred[None] = Deferred()
+        self._settled = settled
+        return settled
