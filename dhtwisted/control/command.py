@@ -10,7 +10,7 @@ import msgspec
 from dhtwisted.config.settings import Settings
 from dhtwisted.control.account_manager import AccountManager
 from dhtwisted.core.device_tokens import AnyEntities
-from dhtwisted.interfaces import IAuthProvider, IEntityStorage, IMessageStorage
+from dhtwisted.interfaces import IAuthProvider, IMessageStorage, IStorage
 from dhtwisted.logs.audit import Audit
 from dhtwisted.model import EntityQuery, User
 
@@ -86,7 +86,7 @@ class Context:
     def __init__(
         self,
         settings: Settings,
-        storage: IEntityStorage,
+        storage: IStorage,
         messages: IMessageStorage,
         auth: IAuthProvider | None,
         now: int,

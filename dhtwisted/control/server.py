@@ -25,7 +25,7 @@ from dhtwisted.control.protocol import ALIVE_SECONDS, LONGEST_REQUEST, PORTION, 
 from dhtwisted.control.socket_file import account_name, file_identity, listen_at, peer_ids, remove
 from dhtwisted.core.server import Server
 from dhtwisted.errors import UNREADABLE, ApiError, CommandError, ConfigurationError, StorageError
-from dhtwisted.interfaces import IEntityStorage
+from dhtwisted.interfaces import IStorage
 from dhtwisted.logs.audit import Audit
 
 MOST_CALLERS = 16
@@ -62,7 +62,7 @@ class ControlServer:
         reactor: Any,
         path: str,
         server: Server,
-        storage: IEntityStorage,
+        storage: IStorage,
         get_state: Callable[[], Awaitable[dict[str, Any]]],
         audit: Audit,
     ) -> None:

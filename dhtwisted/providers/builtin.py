@@ -32,9 +32,9 @@ def _open_file(argument: str, context: ProviderContext) -> IStorage:
 
 
 def _check_file(argument: str, context: CheckContext) -> None:
-    from dhtwisted.providers.sqlite.data_files import obstacle
+    from dhtwisted.providers.sqlite.data_files import open_problem
 
-    reason = obstacle(os.path.realpath(argument))
+    reason = open_problem(os.path.realpath(argument))
     if reason is not None:
         raise ConfigurationError(reason)
 

@@ -1,9 +1,9 @@
 """Tokens and logins: JSON Web Tokens in DeviceHive's layout, and the passwords of the users in the storage.
 
-The whole content of a token is one claim, ``payload`` (auth reference, section 1), so none of the checks that a JWT library makes of
-standard claims applies to it: what it holds is checked here, member by member. Three members are ours: ``vf`` ("valid from"), a copy of the
-user's ``valid_from``, by which tokens are revoked (section 8, row 5); ``d`` and ``id``, of tokens for one device alone: which, and by what
-record. Clients read ``u``, ``a``, ``n`` and ``dt`` alone.
+The whole content of a token is one claim, ``payload`` (auth reference, section 1). The checks of a JWT library do not apply to it, so its
+members are checked here one by one. Three members are ours. ``vf`` ("valid from") is a copy of the user's ``valid_from``, which revokes
+tokens (section 8, row 5). ``d`` and ``id`` are in tokens for one device: the device, and the record of the token. Clients read only ``u``,
+``a``, ``n`` and ``dt``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ CLIENT_ACTIONS = frozenset({2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17})
 NO_ACTION = 1
 HIGHEST_ACTION = 18
 VERIFIED_TOKENS, VERIFIED_BYTES = 10_000, 16 * 1024**2
-"""How many verified tokens are kept, and what they may weigh, longest known first out: about 1 KB each, against 20 us for each verification
-saved."""
+"""How many verified tokens are cached, and their bytes; the oldest are dropped first. A token takes about 1 KB and saves 20 us at each
+use."""
 
 TOKEN_BYTES, ID_BYTES = 700, 110
-"""What one takes beside its text, and beside that for each id: measured."""
+"""Bytes of a cached token besides its text, and for each id in it; measured."""
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
@@ -66,7 +66,7 @@ class JWTAuth:
         self._verified = BoundedCache(VERIFIED_TOKENS, VERIFIED_BYTES, _weight)
         if len(key) < SHORTEST_KEY:
             self.log.warn("The signing key is shorter than {length} bytes: tokens can be forged", length=SHORTEST_KEY)
-            # Said once, above; PyJWT would say it again for every token.
+            # PyJWT would repeat the warning for every token.
             warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
     def key_fingerprint(self) -> int:
@@ -105,7 +105,7 @@ class JWTAuth:
         return jwt.encode({"payload": payload}, self._key, ALGORITHM)
 
     async def login(self, login: str, password: str) -> User:
-        """Check a password; see :meth:`~dhtwisted.interfaces.IAuthProvider.login`. Old records are made anew on the way."""
+        """Check a password; see :meth:`~dhtwisted.interfaces.IAuthProvider.login`. It replaces records of another scheme or cost."""
         await self._learn_costs()
         user = await self._find_user(login)
         right = await self._hasher.verify(password, user.password if user else None)
@@ -128,17 +128,19 @@ class JWTAuth:
         await self._hasher.close()
 
     async def _find_user(self, login: str) -> User | None:
-        """The user of exactly this login, else the one of whose login it differs in case or Unicode form alone."""
+        """Find the user with exactly this login, or else the one whose login differs only in case or Unicode form."""
         if not _is_storable(login):
             return None
-        # Both are always asked for, so that the time does not tell whether the first was found.
+        # Both queries always run, so that the time does not reveal whether the first one found a user.
         by_key = await self._storage.find(User, EntityQuery(equal={"login_key": fold_login(login)}, take=1))
         exact = await self._storage.find(User, EntityQuery(equal={"login": login}, take=1))
         return next(iter(exact or by_key), None)
 
     async def _learn_costs(self) -> None:
-        """Find out, once, which costs there are among the users' records: where ``auth.password_cost`` was changed, a login without a user
-        must take as long as one whose record is still of the cost before. What another server makes meanwhile is learnt when it is checked.
+        """Find out once which costs the users' records have.
+
+        If ``auth.password_cost`` was changed, a login without a user must take as long as one whose record has the old cost. Costs that
+        another server adds later are learnt when such a record is checked.
         """
         if self._knows_costs:
             return
@@ -160,11 +162,11 @@ class JWTAuth:
         try:
             now = await self._storage.get(User, user.id)
             if now is None or now.password != user.password:
-                return user  # It was changed meanwhile, and what is new must stay.
+                return user  # The password was changed meanwhile, and the new one must stay.
             upgraded = await self._storage.update(User, user.id, {"password": record})
             return replace(upgraded, valid_from=user.valid_from)
         except StorageError as error:
-            # The login itself is good; the record is tried again at the next one.
+            # The login succeeds all the same; the next one tries again to replace the record.
             self.log.warn("The password record of user {id} could not be renewed: {error}", id=user.id, error=error)
             return user
 
@@ -199,7 +201,7 @@ class JWTAuth:
 
 
 def _beginning(cost: int) -> str:
-    """How a record of some cost begins, of those that servers make. Others come by an import, and are learnt when they are checked."""
+    """The beginning of a record of a cost, as servers make it. Other records come from imports, and are learnt when they are checked."""
     return f"$scrypt${cost}${BLOCK_SIZE}${PARALLEL}$"
 
 
@@ -222,7 +224,7 @@ def _integer(value: Any, lowest: int = _LOWEST, highest: int = _HIGHEST) -> int:
 
 
 def _bond(payload: dict[str, Any]) -> dict[str, Any]:
-    """The device that a token is good for, and its record."""
+    """Read the device for which a token is valid, and the record of the token."""
     if "d" not in payload and "id" not in payload:
         return {}
     device_id = payload.get("d")

@@ -1,4 +1,4 @@
-"""Hash passwords with scrypt, off the reactor thread, and verify what other schemes left behind."""
+"""Hashes passwords with scrypt in threads, and verifies records of other schemes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ T = TypeVar("T")
 
 THREADS = 2
 QUEUE_BOUND = 64
-"""Hashes under way or waiting. At cost 15 that is about three seconds of work; more callers than that are better told to come back: of
-those who have most waiting the last."""
+"""Hashes that run or wait. At cost 15 this is about three seconds of work. Further callers get an error and can try again; the client with
+most waiting hashes loses one first."""
 
 PATIENCE = 5
-"""Seconds that a hash waits for its turn. A request has nine in all, and what waits longer is better told to come back than computed for
-nobody."""
+"""Seconds that a hash waits for its turn. A request has nine in all, so a hash that waited longer would be computed in vain."""
 
 _HASH_LENGTH, _SALT_LENGTH = 32, 16
 
@@ -36,10 +35,10 @@ _HASH_LENGTH, _SALT_LENGTH = 32, 16
 class PasswordHasher:
     """Makes and verifies records.
 
-    :param reactor: hands results back to the reactor thread.
+    :param reactor: brings results back to the reactor thread.
     :param cost: scrypt's log2(n) for new records, 10 to 20.
-    :ivar costs: what records take that are known. Every check computes a hash of each of them, whatever the record is, so that its time
-        tells nothing of it.
+    :ivar costs: the known costs of records. Every check computes a hash of each cost, whatever the record is, so that the time does not
+        reveal anything about the record.
     """
 
     log = Logger()
@@ -49,7 +48,7 @@ class PasswordHasher:
         self._cost = cost
         self.costs = {Cost(cost)}
         self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="passwords")
-        # A hash is short, so one client may have both threads; but they are at others' hashes in turn.
+        # A hash is short, so one client may use both threads; but clients are served in turn.
         self._turns = FairQueue(
             reactor, THREADS, "the threads that hash passwords", PATIENCE, max_places_each=THREADS, max_waiting=QUEUE_BOUND - THREADS
         )
@@ -58,17 +57,17 @@ class PasswordHasher:
     async def hash(self, password: str) -> str:
         """Make a record of a new password.
 
-        :raises BadRequest: the password is no encodable text.
-        :raises TooManyRequests: others took all the time there was.
+        :raises BadRequest: the password cannot be encoded.
+        :raises TooManyRequests: the threads are busy with other passwords.
         """
         return await self._in_thread(make_record, password, self._cost)
 
     async def verify(self, password: str, record: str | None) -> bool:
-        """Check a password in the time that every record takes.
+        """Check a password. This takes the same time for every record.
 
         :param record: ``User.password``; ``None`` for a user who does not exist.
         :returns: true or false; false for a record that cannot be checked.
-        :raises TooManyRequests: others took all the time there was.
+        :raises TooManyRequests: the threads are busy with other passwords.
         """
         try:
             parsed = parse_record(record) if record else None
@@ -84,22 +83,22 @@ class PasswordHasher:
             return False
 
     def learn(self, cost: Cost) -> None:
-        """Have every check take this cost too, from now on."""
+        """Add a cost that every check computes from now on."""
         if cost not in self.costs:
             self.costs = self.costs | {cost}
             self.log.info("Records of passwords have costs {costs}: each login takes the time of all of them", costs=sorted(self.costs))
 
     def needs_upgrade(self, record: str) -> bool:
-        """Say whether a record should be made anew at the next occasion: another scheme or another cost."""
+        """Whether a record has another scheme or another cost, so that it should be replaced at the next login."""
         parsed = parse_record(record)
         return not isinstance(parsed, ScryptRecord) or parsed.cost != Cost(self._cost)
 
     async def close(self) -> None:
-        """Drop what waits, finish what runs, end the threads."""
+        """Fail what waits, finish what runs, end the threads."""
         self._closed = True
         self._turns.drop(ServiceUnavailable())
         if self._pool.started:
-            # Stopping joins the threads, so it is done in one of the reactor's: a hash of cost 20 takes seconds.
+            # Stopping waits for the threads, so a thread of the reactor does it: a hash of cost 20 takes seconds.
             await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._pool.stop)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -116,7 +115,7 @@ class PasswordHasher:
 def make_record(password: str, cost: int) -> str:
     """Make a record in this thread, for scripts.
 
-    :raises BadRequest: the password is no encodable text.
+    :raises BadRequest: the password cannot be encoded.
     """
     secret = _encode(password)
     if secret is None:
@@ -126,7 +125,7 @@ def make_record(password: str, cost: int) -> str:
 
 
 def _encode(password: str) -> bytes | None:
-    """Turn a password into bytes as it was given; ``None`` for what has no UTF-8, such as a lone surrogate."""
+    """Encode a password without changes; ``None`` if it has no UTF-8, for example because of a lone surrogate."""
     try:
         return password.encode()
     except UnicodeEncodeError:
@@ -134,11 +133,11 @@ def _encode(password: str) -> bytes | None:
 
 
 def _verify(secret: bytes | None, record: ScryptRecord | DeviceHiveRecord | None, costs: list[Cost]) -> bool:
-    """Compare with a record, and compute as much for any other.
+    """Compare a password with a record. The work is the same for any record.
 
     :param secret: the password in bytes, or ``None``.
-    :param record: as :func:`parse_record` gives it, or ``None``.
-    :param costs: of all records that are known.
+    :param record: from :func:`parse_record`, or ``None``.
+    :param costs: the known costs.
     """
     is_right = isinstance(record, DeviceHiveRecord) and _is_devicehive(secret or b"", record)
     for cost in costs:
@@ -150,7 +149,7 @@ def _verify(secret: bytes | None, record: ScryptRecord | DeviceHiveRecord | None
 
 
 def _scrypt(secret: bytes, salt: bytes, cost: Cost, length: int) -> bytes:
-    # OpenSSL refuses to use more than 32 MiB unless told, which cost 15 just exceeds.
+    # By default OpenSSL uses at most 32 MiB, which cost 15 just exceeds.
     return hashlib.scrypt(secret, salt=salt, n=2**cost.log_n, r=cost.r, p=cost.p, maxmem=cost.memory + 1024**2, dklen=length)
 
 

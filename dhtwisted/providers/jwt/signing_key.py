@@ -1,7 +1,7 @@
-"""Where the signing key of tokens comes from: the environment, a file, or made at first start.
+"""The signing key of tokens: from the environment, from a file, or created at the first start.
 
-Whoever knows the key can be anybody, so files that others may read are refused, and so are known or short keys unless the configuration
-insists.
+With the key, anybody can make tokens for every user. So files that others can read are refused, and so are known or short keys, unless the
+configuration permits them.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def _cure(place: str | Path = FILE_NAME) -> str:
 class SigningKey(bytes):
     """An HMAC key.
 
-    :ivar secret: the text that it was made from.
-    :ivar path: of the file that has it; ``None`` for no file.
+    :ivar secret: the text of the key.
+    :ivar path: the file of the key; ``None`` for no file.
     """
 
     secret: str
@@ -54,7 +54,7 @@ class SigningKey(bytes):
         return self
 
     def problem(self) -> str:
-        """Compare the key with its file, which is read again when it has changed.
+        """Compare the key with its file. The file is read again if it has changed.
 
         :returns: as :meth:`dhtwisted.interfaces.ISelfCheck.problem`.
         """
@@ -75,7 +75,7 @@ class SigningKey(bytes):
 
 
 def fingerprint(key: bytes) -> int:
-    """What tells equal keys from different ones, and nothing of the key: 30 bits, never 0.
+    """Compute a number of 30 bits, never 0, that is equal for equal keys and reveals nothing about the key.
 
     :param key: bytes.
     """
@@ -84,11 +84,11 @@ def fingerprint(key: bytes) -> int:
 
 
 def find_key(settings: Any, storage: IStorage) -> SigningKey:
-    """Find the signing key, or make it at the first start.
+    """Find the signing key, or create it at the first start.
 
     :param settings: the whole configuration.
-    :param storage: the opened storage; its ``state_directory`` is where a new key goes. A volatile one without a directory gets a key
-        that ends with the process, as its users do.
+    :param storage: the opened storage. A new key is created in its ``state_directory``. A volatile storage without a directory gets a key
+        that ends with the process, like its users.
     :returns: a :class:`SigningKey`.
     :raises ConfigurationError: there is no place for a key, or the key or its file is not safe.
     """
@@ -97,10 +97,10 @@ def find_key(settings: Any, storage: IStorage) -> SigningKey:
 
 
 def look_for_key(settings: Any, storage: IStorage) -> SigningKey | None:
-    """Find the signing key, and make none.
+    """Find the signing key, but do not create one.
 
     :param storage: as for :func:`find_key`; it need not be open.
-    :returns: a :class:`SigningKey`; ``None`` where the first start makes one.
+    :returns: the key; ``None`` if the first start will create one.
     :raises ConfigurationError: as :func:`find_key`.
     """
     path = path_beside(settings.auth, storage)
@@ -108,14 +108,14 @@ def look_for_key(settings: Any, storage: IStorage) -> SigningKey | None:
 
 
 def path_beside(auth: Any, storage: IStorage) -> Path | None:
-    """Where the key is when none is given; ``None`` when one is, or there is no place."""
+    """The path of a created key; ``None`` if the configuration has a key, or there is no directory."""
     return None if auth.secret or auth.secret_file or storage.state_directory is None else Path(storage.state_directory, FILE_NAME)
 
 
 def _checked(settings: Any, place: str, secret: bytes) -> bytes:
-    """The key of a secret.
+    """Make the key of a secret.
 
-    :raises ConfigurationError: it is not safe.
+    :raises ConfigurationError: the key is not safe.
     """
     lenient = settings.compatibility.secret_encoding == "base64-lenient"
     key = decode_lenient(secret) if lenient else secret
@@ -172,12 +172,12 @@ def _read(path: Path) -> bytes:
 
 
 def _without_end_of_line(secret: bytes) -> bytes:
-    """An editor or a shell ends the line; the line end is no part of the key."""
+    """Remove the line end of an editor or a shell, which does not belong to the key."""
     return secret.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """What changes when the file is written or replaced; ``None`` for no file."""
+    """Values that change when the file is written or replaced; ``None`` for no file."""
     try:
         status = path.stat()
     except OSError:
@@ -186,12 +186,12 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def _new_secret() -> bytes:
-    """Make a secret that is long enough both as it is and after :func:`decode_lenient`."""
+    """Make a secret that is long enough with and without :func:`decode_lenient`."""
     return b64encode(secrets.token_bytes(48))
 
 
 def _make(path: Path) -> None:
-    """Write a new key so that it is there whole or not at all, and never readable by others, whatever the umask."""
+    """Write a new key. The file appears completely or not at all, and others can never read it, whatever the umask."""
     try:
         descriptor, unfinished = tempfile.mkstemp(prefix=f"{FILE_NAME}.", dir=path.parent)
         try:
@@ -211,7 +211,7 @@ def _link(unfinished: str, path: Path) -> None:
     try:
         os.link(unfinished, path)
     except FileExistsError:
-        return  # Another server of this directory was first, and its key serves both.
+        return  # Another server in this directory was first. Both use its key.
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -1,7 +1,7 @@
-"""Which servers work on the tables of a database: each holds a lock that says how it is set up.
+"""Shows which servers use the tables of a database. Each server holds an advisory lock whose number contains its setup.
 
-An advisory lock hinders nobody who does not ask for it. It ends with the connection that took it, however the process ends: with kill -9 at
-once, and with its machine when the keepalives of the connection find that nobody answers, after 25 seconds.
+An advisory lock blocks only those who ask for it. It ends with the connection that took it, however the process ends: at once with kill -9,
+and after 25 seconds of keepalives if the machine is gone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def nodes_of(rows: Iterable[tuple[int, int, bool]]) -> list[Node]:
 
 
 class Announcement:
-    """What one server tells the others, and how it finds them.
+    """Announces one server to the others, and finds them.
 
     :param store_id: of the tables.
     :param node: a :class:`~dhtwisted.model.Node`.

@@ -1,9 +1,9 @@
-"""The bus of several nodes on one PostgreSQL database: the tables of messages are the log, and a notification in each commit only wakes.
+"""The bus of several nodes on one PostgreSQL database. The tables of messages are the log; a notification in each commit wakes the nodes.
 
-Notifications come in the order of commits, so they are the order of everything here. One that tells of messages names the last ids after
-its commit; what lies between those and the ids delivered last is read from the tables, unless it is what this node wrote itself and still
-has at hand. One that tells of an entity has the caches renewed before anything later is delivered. A connection that was lost may have
-missed notifications: then the caches are renewed as a whole, and all messages since are read.
+Notifications come in the order of commits, and everything here follows this order. A notification of messages contains the last ids after
+its commit. The bus reads the messages between the ids delivered last and these ids from the tables, unless this node wrote them itself and
+has them in its cache. After a notification of an entity the caches are renewed before anything later is delivered. A lost connection may
+have missed notifications. Then all caches are renewed, and all messages since then are read.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ SECONDS = 5
 PAGE = 500
 FIRST_PAGE = 16
 BYTES_OF_A_PAGE = 4 * 1024**2
-"""Payload that is read at once. How many messages that is, is reckoned from those that were read last; after large ones they are few."""
+"""Bytes of payload that are read at once. The number of messages is computed from those that were read last: few after large ones."""
 RETRY_PAUSE = 0.5
 MAX_CACHED_EVENTS = 10_000
-"""Own events that wait for their notification. More are read from the tables like those of others."""
+"""Own events that are cached until their notification comes. Further ones are read from the tables, like those of other nodes."""
 
 BYTES_OF_AN_EVENT = 2048
-"""Payload that counts as one event more."""
+"""Bytes of payload that count as one more event."""
 
 _HEADS = "SELECT command, notification, command_update FROM message_counter"
 _STREAMS = {
@@ -63,7 +63,7 @@ _STREAMS = {
     "notification": (Notification, NOTIFICATION_INSERT),
     "command_update": (Command, COMMAND_UPDATE),
 }
-"""In this order, within one commit: an update must not come before its command."""
+"""Within one commit, events are delivered in this order: an update must not come before its command."""
 
 _AT_FIRST = {
     "status": "inserted_status",
@@ -73,7 +73,7 @@ _AT_FIRST = {
     "update_id": "0",
 }
 _AFTER_UPDATE = {"status": "u.status", "result": "r.result::text", "last_updated": "u.last_updated", "updated": "true", "update_id": "u.id"}
-"""Fields of a command that are not what its row says now, and where they are read."""
+"""Fields of a command whose present value in its row is not the one of the event, and the SQL that reads them."""
 
 Keys = Sequence[tuple[type[Entity], Key]] | None
 """Entities that were changed; ``None`` for all."""
@@ -112,7 +112,7 @@ Item = Messages | Change | Cut
 
 
 def _read_statement(stream: str) -> str:
-    """What reads a page of a stream: rows of its id and of the message."""
+    """Make the statement that reads a page of a stream. Its rows have the id in the stream and the message."""
     kind, action = _STREAMS[stream]
     elsewhere = {COMMAND_INSERT: _AT_FIRST, COMMAND_UPDATE: _AFTER_UPDATE}.get(action, {})
     columns = ", ".join(elsewhere.get(field, f"m.{field}{'::text' * (field in PAYLOADS)}") for field in kind.__struct_fields__)
@@ -128,9 +128,9 @@ _READ = {stream: _read_statement(stream) for stream in _STREAMS}
 
 @implementer(IMessageBus, IObservedBus)
 class PostgresBus:
-    """Hears of what all nodes store in one database.
+    """Delivers what all nodes store in one database.
 
-    :param dsn: of the database of ``storage``, as libpq takes it.
+    :param dsn: of the database of ``storage``, in the form of libpq.
     :param reactor: for sockets and delayed calls.
     :param storage: the opened :class:`~dhtwisted.providers.postgres.storage.PostgresStorage` by which this node writes.
     """
@@ -157,9 +157,9 @@ class PostgresBus:
         self._running = False
 
     async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Keys], Awaitable[object]]) -> None:
-        """Connect, and hand over what is stored from now on.
+        """Connect, and deliver what is stored from now on.
 
-        :raises ConfigurationError: this is not the database of the storage, or it refuses us.
+        :raises ConfigurationError: this is not the database of the storage, or it refuses this server.
         """
         self._receive, self._changed = receive, changed
         self._running = True
@@ -168,13 +168,13 @@ class PostgresBus:
         await self._connection.wait()
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Nothing: the commit that stored the messages has told of them."""
+        """Do nothing: the commit that stored the messages has notified all nodes."""
 
     def publish_change(self, kind: type[Entity], key: Key) -> None:
-        """Nothing: the commit that changed the entity has told of it."""
+        """Do nothing: the commit that changed the entity has notified all nodes."""
 
     async def stop(self) -> None:
-        """Hand over no more."""
+        """Deliver no more."""
         self._running = False
         if self._storage.writer.listener == self._wrote:
             self._storage.writer.listener = None
@@ -182,18 +182,18 @@ class PostgresBus:
 
     @property
     def up(self) -> bool:
-        """Whether the connection that listens is there."""
+        """Whether the connection that listens is up."""
         return self._connection.up
 
     @property
     def lag(self) -> float:
-        """Seconds since the oldest commit that was heard of, or made here, and that is not delivered yet; 0.0 when there is none."""
+        """Seconds since the oldest known commit that is not delivered yet; 0.0 if there is none."""
         waiting = [item.heard_at for item in islice(self._items, 1)]
         waiting += [stored_at for _, _, stored_at, _ in islice(self._own.values(), 1)]
         return max(0.0, self._reactor.seconds() - min(waiting)) if waiting else 0.0
 
     async def _listen(self, execute: Execute) -> None:
-        """Make a new connection hear, and find out how far the tables have come."""
+        """Listen on a new connection, and read the last ids of the tables."""
         try:
             ((store_id,),) = await execute("SELECT id FROM store")
         except psycopg2.errors.UndefinedTable:
@@ -201,7 +201,7 @@ class PostgresBus:
         if store_id != self._storage.store_id:
             raise ConfigurationError(f"bus.provider: {self._place} is not where messages are stored; give it the DSN of the storage")
         if self._delivered:
-            # Ahead of all that is heard from now on.
+            # Before everything that is notified from now on.
             self._enqueue(Cut(self._reactor.seconds()))
         await execute(f'LISTEN "{self._storage.channel}"')
         if not self._delivered:
@@ -219,7 +219,7 @@ class PostgresBus:
             self._enqueue(Change(now, (ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
 
     def _wrote(self, batch: Batch, heads: Heads) -> None:
-        """Keep what this node stored until its turn comes, if it is not too much and the turn will come."""
+        """Cache what this node stored until its notification comes, if it is not too much and the notification will come."""
         counts = Heads(len(batch.commands), len(batch.notifications), len(batch.updates))
         if not any(counts) or self._own_weight > MAX_CACHED_EVENTS or not self._connection.up:
             return
@@ -232,7 +232,7 @@ class PostgresBus:
 
     def _enqueue(self, item: Item) -> None:
         if len(self._items) > MAX_CACHED_EVENTS and isinstance(item, Messages) and isinstance(self._items[-1], Messages):
-            # Something holds everything back for long. The last heads tell all that those before them do.
+            # The queue has been blocked for long. The last heads include those before them.
             self._items.pop()
         self._items.append(item)
         if not self._pumping and self._delivered:
@@ -243,7 +243,7 @@ class PostgresBus:
         self.log.failure("The message bus failed; it goes on with the next notification", failure)
 
     async def _pump(self) -> None:
-        """Work through the queue. What cannot be done while the database is away is done when it is back."""
+        """Work through the queue. While the database is away, try again."""
         try:
             while self._items and self._running:
                 try:
@@ -263,7 +263,7 @@ class PostgresBus:
             self._items.popleft()
 
     async def _catch_up(self) -> None:
-        """Make up for what was missed, when notifications are heard again."""
+        """Deliver what was missed, when notifications come again."""
         await self._connection.wait()
         await self._renew(None)
         (heads,) = await self._connection.run(_HEADS)
@@ -283,7 +283,7 @@ class PostgresBus:
         await self._renew(list(dict.fromkeys(known)) if len(known) == len(keys) else None)
 
     async def _renew(self, keys: Keys) -> None:
-        """Have the caches renewed, with patience: rights that were taken away must not be used any longer."""
+        """Renew the caches, and try until it succeeds: rights that were removed must not be used any longer."""
         while self._running:
             try:
                 await self._changed(keys)
@@ -296,7 +296,7 @@ class PostgresBus:
             await deferLater(self._reactor, RETRY_PAUSE)
 
     async def _deliver_commits(self) -> None:
-        """Deliver the commits at the front of the queue: own ones from memory, as long as no other lies between."""
+        """Deliver the commits at the front of the queue: own ones from the cache, if no other commit lies between."""
         waited_for = None
         while self._items and isinstance(self._items[0], Messages):
             item = self._items[0]

@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL that comes back by itself, and never leaves a caller waiting."""
+"""One connection to PostgreSQL that reconnects by itself. Every call ends within a time limit."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from dhtwisted.providers.postgres.statements import Execute, Parameters, Values
 from dhtwisted.providers.postgres.targets import find_targets
 
 CONNECT_SECONDS = 5
-"""Until a connection is ready, or given up."""
+"""Time limit for making a connection."""
 
 GRACE = 1
-"""Seconds that the server gets, beyond the deadline of a statement, to say that it gave the statement up. Without a word until then it is
-taken for gone, and the connection dropped."""
+"""Seconds after the time limit of a statement in which the server can report that it cancelled the statement. Without a report the server
+counts as gone, and the connection is closed."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 """Seconds between two attempts to connect. With :data:`CONNECT_SECONDS` for one, a database is found 7 seconds after it is back."""
@@ -56,12 +56,12 @@ else a statement of this size may always be too long."""
 
 
 class HealingConnection:
-    """Keeps one connection. While there is none, whoever asks is refused at once.
+    """Keeps one connection. While it is down, statements fail at once.
 
     :param reactor: for sockets, threads and delayed calls.
     :param parameters: from :func:`dhtwisted.providers.postgres.dsn.parse`.
-    :param outage: an :class:`~dhtwisted.providers.postgres.outage.Outage`, which is told when the connection comes and goes.
-    :param seconds: deadline of a statement, kept by the server, and after :data:`GRACE` by us.
+    :param outage: an :class:`~dhtwisted.providers.postgres.outage.Outage`, which logs when the connection goes and comes back.
+    :param seconds: time limit of a statement. The server enforces it, and after :data:`GRACE` this class does.
     :param prepare: ``async prepare(execute)``: called with ``async execute(sql, values=None)`` after each connect, before anybody else may
         use the connection.
     :param notified: called with the payload of each notification.
@@ -103,17 +103,17 @@ class HealingConnection:
 
     @property
     def up(self) -> bool:
-        """Whether a statement may be run."""
+        """Whether there is a connection for statements."""
         return self._connection is not None
 
     def open(self) -> None:
-        """Begin to connect, and to stay connected."""
+        """Start to connect, and to reconnect after losses."""
         self._ended = Deferred.fromCoroutine(self._stay_connected())
 
     async def wait(self) -> None:
-        """Wait until there is a connection, however long that takes.
+        """Wait until there is a connection, without a limit.
 
-        :raises ConfigurationError: it was refused for a reason that waiting does not mend.
+        :raises ConfigurationError: the connection was refused for a reason that waiting does not solve.
         """
         while not self.up:
             if self._closed:
@@ -125,7 +125,7 @@ class HealingConnection:
             await attempted
 
     def close(self) -> Deferred[None]:
-        """Let go of the connection, for good; a statement under way fails.
+        """Close the connection for ever. A running statement fails.
 
         :returns: a Deferred of ``None``.
         """
@@ -138,14 +138,14 @@ class HealingConnection:
             self._sleeping.cancel()
         if self._connection is not None:
             self._lose(self._connection, "closed")
-        self._tell_attempted()
+        self._report_attempt()
         return self._ended
 
     async def run(self, sql: str, values: Values = None) -> list[Any]:
-        """Run one statement, when those asked for before it are done.
+        """Run one statement, after those that were submitted before.
 
         :returns: a list of rows.
-        :raises StorageUnavailable: there is no connection, or it broke, or the statement took too long; its effect may have taken place.
+        :raises StorageUnavailable: there is no connection, it broke, or the statement took too long. The statement may have taken effect.
         :raises Unstorable: a value does not fit.
         :raises psycopg2.Error: anything else, such as a unique violation.
         """
@@ -180,12 +180,12 @@ class HealingConnection:
                 connection.doubtful = True
 
     async def _check(self, connection: DriverConnection) -> None:
-        """Find out whether answers still belong to their statements, and drop the connection otherwise.
+        """Check that answers still belong to their statements, and close the connection otherwise.
 
-        When the time of a statement is over just as it ends, PostgreSQL (seen with 18) sends its answer, and then an error too, which libpq
-        takes for the answer to the next statement. So each would get the answer to the one before it.
+        If a statement reaches its time limit just as it ends, PostgreSQL (seen with 18) sends its answer and then an error. libpq uses the
+        error as the answer to the next statement. Then each statement would get the answer to the one before it.
 
-        :raises StorageUnavailable: they do not.
+        :raises StorageUnavailable: the answers do not belong to their statements.
         """
         connection.doubtful = False
         self._checks += 1
@@ -196,7 +196,7 @@ class HealingConnection:
             raise StorageUnavailable(f"{self._outage.place} is away: its answers come late")
 
     def _check_in_background(self, connection: DriverConnection, seconds: float) -> None:
-        """Check a connection, and let others use it after that. A failure ends it, and that is reported."""
+        """Check a connection, then release it to others. If the check fails, the connection is closed and that is logged."""
         checking = Deferred.fromCoroutine(self._check_in_time(connection, seconds))
         checking.addErrback(lambda failure: failure.trap(StorageUnavailable, psycopg2.Error))
 
@@ -220,7 +220,7 @@ class HealingConnection:
                 await self._establish(connection)
             except Exception as error:
                 if not isinstance(error, (*DRIVER_ERRORS, StorageUnavailable, ConfigurationError, OSError)):
-                    # It must not end the attempts.
+                    # An error must not stop the attempts.
                     self.log.failure("A connection to {place} failed by a defect", place=self._outage.place)
                 self._failed(connection, error)
                 await self._sleep(pause * random.uniform(0.8, 1.2))
@@ -257,7 +257,7 @@ class HealingConnection:
             await self._check(connection)
 
     async def _next_target(self) -> Parameters:
-        """Parameters for one attempt. Each goes to the next server of those that the DSN names, and names are looked up for each round."""
+        """Get the parameters of the next attempt. It goes to the next server in the DSN; names are resolved again in each round."""
         if not self._targets:
             looking_up = self._looking_up = Deferred.fromCoroutine(find_targets(self._reactor, self._parameters))
             try:
@@ -275,7 +275,7 @@ class HealingConnection:
             return
         self._refusal = self.reason if isinstance(error, ConfigurationError) or is_refusal(error) else None
         self._outage.begin(self, self.reason)
-        self._tell_attempted()
+        self._report_attempt()
 
     async def _stay_up(self, connection: DriverConnection) -> None:
         if self._closed:
@@ -288,12 +288,12 @@ class HealingConnection:
         self._connection = connection
         self._ping_call = self._reactor.callLater(PING_INTERVAL, self._ping, connection)
         self._outage.end(self)
-        # Whoever waited for the connection may be done with it, and close it, before this returns.
-        self._tell_attempted()
+        # A caller that waited may use the connection and close it before this returns.
+        self._report_attempt()
         await gone
 
     def _lose(self, connection: DriverConnection, reason: str) -> None:
-        """Drop a connection that is of no more use. Closing it comes back here."""
+        """Close a useless connection. Closing it calls this again."""
         if connection is not self._connection:
             connection.close(reason)
             return
@@ -306,7 +306,7 @@ class HealingConnection:
             self._outage.begin(self, reason)
         self._gone.callback(None)
 
-    def _tell_attempted(self) -> None:
+    def _report_attempt(self) -> None:
         attempted, self._attempted = self._attempted, []
         for waiting in attempted:
             waiting.callback(None)

@@ -1,6 +1,6 @@
-"""The counters of ids, held against what is in the tables: no id is given twice, whatever was done to the database by other means.
+"""Compares the counters of ids with the tables, so that no id is assigned twice, whatever was done to the database by other means.
 
-A counter may be behind its table when one of the two was restored or edited by itself. What was deleted is not seen here.
+A counter may be behind its table if one of the two was restored or edited alone. Deleted rows cannot be seen here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RETURNING entity_counter.kind
 
 
 async def lift_counters(run: Execute) -> list[str]:
-    """Have the counters lie above every id that is there. Each looks at the ends of some indexes.
+    """Raise the counters to the highest ids in the tables. Each statement reads only the ends of some indexes.
 
     :param run: ``async run(sql, values=None)``.
     :returns: the kinds whose counter was behind.

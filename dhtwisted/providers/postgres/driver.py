@@ -1,14 +1,14 @@
-"""One connection of the driver, made to end every wait by itself, whatever the driver does.
+"""One connection of the driver, changed so that every wait ends by itself, whatever the driver does.
 
-Built on txpostgres. What leans on its insides is in this module:
+It is built on txpostgres. All code that depends on its internals is in this module:
 
-* ``doRead`` is overridden, since an idle connection that breaks would raise into the reactor, with nobody to report to.
-* ``reactor`` is a :class:`~dhtwisted.providers.postgres.watching.WatchingReactor`, since libpq closes sockets when it likes.
-* ``_pollingD`` tells whether somebody waits for the connection, who will be told of its end.
-* ``cursorFinished`` would watch the socket again, though libpq has closed it.
-* ``connectionLost`` and ``close`` also come when nothing was connected yet (``_connection``).
-* ``close`` would leave a connection that libpq gave up to the garbage collector, and whoever waits for it.
-* ``cooperator`` is replaced, so that notifications are handed over at once.
+* ``doRead`` is overridden, because an idle connection that breaks would raise an error into the reactor.
+* ``reactor`` is a :class:`~dhtwisted.providers.postgres.watching.WatchingReactor`, because libpq may close sockets at any time.
+* ``_pollingD`` is not ``None`` while a caller waits, who then gets the error.
+* ``cursorFinished`` would watch the socket again, although libpq has closed it.
+* ``connectionLost`` and ``close`` are also called before anything is connected (``_connection``).
+* ``close`` would leave a connection that libpq gave up, and its callers, to the garbage collector.
+* ``cooperator`` is replaced, so that notifications are delivered at once.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class _AtOnce:
 
 
 class DriverConnection(txpostgres.Connection):
-    """A connection of txpostgres that tells when it is lost, also while nobody uses it.
+    """A connection of txpostgres that reports its loss, also while it is idle.
 
-    There is one wait at a time: for the connection to be made, or for the answer to a statement. It ends with what the driver says, or with
-    the connection, which has a deadline of its own.
+    There is one wait at a time: for the connection, or for the answer to a statement. It ends when the driver answers, or when the
+    connection ends, which has a time limit of its own.
 
     :param reactor: for sockets and delayed calls.
     :param lost: called with the connection and the reason, perhaps more than once.
     :ivar deadline: a :class:`~dhtwisted.kit.deadline.Deadline`; when it has come, the connection is lost.
-    :ivar doubtful: whether its next answer may be that to another statement.
+    :ivar doubtful: whether its next answer may belong to another statement.
     """
 
     log = Logger()
@@ -70,7 +70,7 @@ class DriverConnection(txpostgres.Connection):
                 self._lost(self, "the server closed the connection")
 
     def _look(self) -> None:
-        """See what has come: the end, or notifications. Watched is what the socket is afterwards."""
+        """Read what has come: the end, or notifications. Then watch the socket, which may be a new one."""
         self.reactor.removeReader(self)
         self.continuePolling()
         if self.is_open and self._pollingD is None:
@@ -89,11 +89,11 @@ class DriverConnection(txpostgres.Connection):
             self._lost(self, in_one_line(reason.value))
 
     def close(self, reason: str) -> None:
-        """Let go of the connection, and end the wait.
+        """Close the connection, and end the wait.
 
-        :param reason: why, for whoever waits.
+        :param reason: why, for the caller that waits.
         """
-        # It tells that it is lost, and whoever hears of that closes it.
+        # Closing reports the loss, and the receiver of the report calls this again.
         if self._given_up:
             return
         self._given_up = True
@@ -101,7 +101,7 @@ class DriverConnection(txpostgres.Connection):
         try:
             self.reactor.remove_all()
             if self._connection is not None:
-                # Also one that libpq has given up, which has not let go of its socket yet.
+                # Also if libpq has given up the connection, because its socket is still open then.
                 self._connection.close()
                 self._end_wait(reason)
                 super().close()
@@ -116,7 +116,7 @@ class DriverConnection(txpostgres.Connection):
 
     @property
     def is_open(self) -> bool:
-        """Whether the driver thinks that it is connected. It may have closed its socket and not say so yet."""
+        """Whether the driver is connected. It may have closed its socket without a report."""
         return self._connection is not None and not self._connection.closed and self._connection.fileno() >= 0
 
     def establish(self, parameters: Parameters) -> Deferred[Any]:
@@ -135,7 +135,7 @@ class DriverConnection(txpostgres.Connection):
         cursor = self.cursor()
         await self._wait_for(cursor.execute(sql, values))
         if self.getNotifyObservers():
-            # A notification that came in one piece with the answer lies in libpq's buffer, where nobody looks until more comes.
+            # A notification that came together with the answer is in libpq's buffer, which is otherwise not read until more comes.
             self._look()
         return cursor.fetchall() if cursor.description else []
 

@@ -1,4 +1,4 @@
-"""The DSN of a provider string: what libpq is told besides, and what may be shown of it."""
+"""The DSN of a provider string: the defaults that we add, and the description that logs may show."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dhtwisted.providers.postgres.statements import Parameters
 
 DEFAULTS = {
     "fallback_application_name": "dhtwisted",
-    # Of several hosts, the one that takes writes: after a failover that is another one.
+    # Of several hosts, use the one that accepts writes. After a failover that is another one.
     "target_session_attrs": "read-write",
-    # A connection whose other end is gone without a word is given up after 25 seconds.
+    # A connection whose other end has vanished is given up after 25 seconds.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -24,8 +24,8 @@ _ENCODINGS = ("UTF8", "UTF-8")
 def parse(dsn: str) -> Parameters:
     """Read a DSN.
 
-    :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq takes it; its defaults and environment variables count too.
-    :returns: a dictionary of connection parameters, our defaults included.
+    :param dsn: ``key=value ...`` or ``postgresql://...``, as libpq accepts it; its defaults and environment variables apply too.
+    :returns: connection parameters, including our defaults.
     :raises ConfigurationError: it is not well formed. The text does not repeat the DSN, which may hold a password.
     """
     try:

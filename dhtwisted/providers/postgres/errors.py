@@ -12,10 +12,10 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from dhtwisted.errors import StorageUnavailable, Unstorable
 
 DRIVER_ERRORS = (psycopg2.Error, psycopg2.Warning, ConnectionDone, ConnectionLost, CancelledError)
-"""What a statement can fail with when nobody made a mistake. txpostgres makes a ``CancelledError`` of a statement timeout."""
+"""Errors of a statement that are no defect of the server. For a statement timeout txpostgres raises ``CancelledError``."""
 
 BAD_VALUES = (ValueError, UnicodeEncodeError, OverflowError)
-"""What the driver raises while it quotes: NUL characters and lone surrogates are no text to PostgreSQL."""
+"""Errors of the driver while it quotes values: PostgreSQL has no NUL characters and no lone surrogates."""
 
 _BAD_DATA = ("22", "23", "54")
 """Classes: data exception, integrity constraint violation, program limit exceeded (a text that no index takes)."""
@@ -25,13 +25,13 @@ _AWAY = ("08", "25", "40", "53", "55", "57", "58", "XX")
 intervention (shutdown, statement timeout), system error, internal error."""
 
 _NO_LONGER_USABLE = ("25006", "57P01", "57P02", "57P03")
-"""The server takes no writes any more, or shuts down: another connection may reach one that does."""
+"""The server accepts no writes any more, or shuts down. A new connection may reach a server that does."""
 
 _TAKEN = re.compile(r"\)=\((.*)\)", re.DOTALL)
 """In ``Key (id)=(7) already exists.``, whatever the language of the rest."""
 
 _NO_ACCESS_OR_NO_SUCH_THING = "42"
-"""Class: what a new connection needs is not there, or not for this role; tables of another program, say."""
+"""Class: something that a new connection needs is missing or not permitted, for example because the tables belong to another program."""
 
 _REFUSALS = (
     "authentication failed",
@@ -49,10 +49,10 @@ _REFUSALS = (
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error that a storage raises for one of the driver.
+    """Translate an error of the driver to the one that a storage raises.
 
-    :returns: ``Unstorable``, ``StorageUnavailable``, or the error itself: a unique violation, which only the caller understands, or what
-        tells of a defect.
+    :returns: ``Unstorable`` or ``StorageUnavailable``; the error itself for a unique violation, which only the caller understands, and for
+        a defect.
     """
     state = getattr(error, "pgcode", None) or ""
     if isinstance(error, psycopg2.errors.UniqueViolation):
@@ -65,7 +65,7 @@ def translated(error: BaseException) -> BaseException:
 
 
 def unique_field(error: psycopg2.errors.UniqueViolation) -> str | None:
-    """The column of which a unique violation tells; ``None`` for the key.
+    """The column of a unique violation; ``None`` for the key.
 
     PostgreSQL names the constraint of a column ``<table>_<column>_key``, and that of the key ``<table>_pkey``.
     """
@@ -74,22 +74,22 @@ def unique_field(error: psycopg2.errors.UniqueViolation) -> str | None:
 
 
 def taken_value(error: psycopg2.errors.UniqueViolation) -> str:
-    """The value of which a unique violation tells, as text."""
+    """The value of a unique violation, as text."""
     found = _TAKEN.search(error.diag.message_detail or "")
     assert found is not None
     return found[1]
 
 
 def ends_connection(error: BaseException) -> bool:
-    """Whether the connection on which this happened is of no more use, though it may still be open."""
+    """Whether the connection is useless after this error, although it may still be open."""
     return getattr(error, "pgcode", None) in _NO_LONGER_USABLE
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a connection was refused for a reason that waiting does not mend: who we are, or what we ask for.
+    """Whether a connection was refused for a reason that waiting does not solve, such as a wrong password.
 
-    While a connection is being made the driver tells no SQLSTATE, only the text of the server and of libpq. In another language than
-    English a refusal is taken for a database that is away, and waited for.
+    While it connects, the driver gives no SQLSTATE, only the text of the server and of libpq. If the text is not in English, a refusal
+    looks like a database that is away, and the server waits for it.
     """
     text = str(error)
     if (getattr(error, "pgcode", None) or "").startswith(_NO_ACCESS_OR_NO_SUCH_THING):

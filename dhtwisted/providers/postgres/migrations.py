@@ -1,4 +1,4 @@
-"""Bringing a database's schema up to date: all or nothing, one node at a time."""
+"""Upgrades the schema of a database: all or nothing, one node at a time."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ log = Logger()
 
 
 async def migrate(run: Execute, place: str, directory: Traversable = _SCHEMA) -> None:
-    """Apply the schema files that the database does not have yet. Other nodes that want the same wait meanwhile, and find it done.
+    """Run the schema scripts that have not run yet. Other nodes that start meanwhile wait, and find the work done.
 
     :param run: ``async run(sql, values=None)`` on one connection, which nobody else uses.
-    :param place: the database, in words.
+    :param place: names the database in errors.
     :param directory: of the numbered scripts.
     :raises ConfigurationError: the database has more than there are, or does not let us make tables, or use them.
     :raises StorageUnavailable: it went away; nothing was changed.
@@ -101,7 +101,7 @@ async def _recorded_scripts(run: Execute) -> dict[int, str | None]:
 
 
 def explained(error: psycopg2.Error, place: str) -> ConfigurationError | None:
-    """The ``ConfigurationError`` for what somebody must mend who may; ``None`` for any other.
+    """Make a ``ConfigurationError`` for an error that the administrator of the database can solve; ``None`` for any other.
 
     :param error: a ``psycopg2.Error``.
     """

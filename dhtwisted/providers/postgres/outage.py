@@ -1,4 +1,4 @@
-"""Says in the log when a database is away and when it is back: once, however many connections there are."""
+"""Logs when a database goes away and when it is back: once, however many connections there are."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from twisted.logger import Logger
 
 
 class Outage:
-    """What all connections of one user of a database report to.
+    """Collects the reports of several connections to one database.
 
-    :ivar place: the database, in words.
+    :ivar place: names the database in the log.
     """
 
     log = Logger()
@@ -18,13 +18,13 @@ class Outage:
         self._away: set[object] = set()
 
     def begin(self, connection: object, reason: str) -> None:
-        """A connection is lost, or could not be made."""
+        """Report that a connection was lost, or could not be made."""
         if not self._away:
             self.log.warn("{place} is away: {reason}; trying again until it is back", place=self.place, reason=reason)
         self._away.add(connection)
 
     def end(self, connection: object) -> None:
-        """A connection is there."""
+        """Report that a connection is up."""
         if connection in self._away:
             self._away.remove(connection)
             if not self._away:

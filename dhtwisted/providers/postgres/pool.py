@@ -1,4 +1,4 @@
-"""Several connections to one database, for statements that stand alone: each goes to a connection that is free, clients in turn."""
+"""Several connections to one database. Each statement goes to a free connection, and clients are served in turn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dhtwisted.providers.postgres.statements import Values
 
 MOST_WAITING = 1000
 PATIENCE = 4
-"""Seconds that a statement waits for a free connection. With its own deadline of 5 it is answered, or refused, within ten."""
+"""Seconds that a statement waits for a free connection. Together with its own time limit of 5 it ends within ten."""
 
 
 class Pool:
-    """Hands statements to connections.
+    """Gives statements to connections.
 
     :param reactor: for delayed calls.
     :param connections: a list of :class:`~dhtwisted.providers.postgres.connection.HealingConnection`.
@@ -35,7 +35,7 @@ class Pool:
         """Run one statement.
 
         :returns: a list of rows.
-        :raises Overloaded: too many wait, or one waited too long.
+        :raises Overloaded: too many statements wait, or this one waited too long.
         :raises StorageUnavailable: as :meth:`HealingConnection.run <dhtwisted.providers.postgres.connection.HealingConnection.run>`, like
             all others.
         """
@@ -58,7 +58,7 @@ class Pool:
                 self._missing.popleft().callback(None)
 
     async def _take(self) -> HealingConnection:
-        """A free connection that is up; one that is not, if there is no other at all, since it says why."""
+        """Take a free connection that is up. If all are down, take one of them: its error says why."""
         while True:
             for _ in range(len(self._free)):
                 connection = self._free.popleft()
@@ -67,7 +67,7 @@ class Pool:
                 self._free.append(connection)
             if len(self._free) == self._size:
                 return self._free.popleft()
-            # Some are away, and the others at work.
+            # Some connections are down, and the others are in use.
             freed: Deferred[None] = Deferred()
             self._missing.append(freed)
             await freed

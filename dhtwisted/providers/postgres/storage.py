@@ -1,7 +1,7 @@
-"""Everything in a PostgreSQL database, on txpostgres: for data that is managed as other data is, and for several nodes on one database.
+"""The storage in a PostgreSQL database, on txpostgres. Several nodes can share one database.
 
-One connection writes messages, commit by commit; a few others do everything else. Each comes back by itself when it is lost, and meanwhile
-calls are refused at once. Nothing is kept in memory, so nodes need not know of each other.
+One connection writes messages, commit by commit; a few others do everything else. A lost connection is made again; until then calls fail at
+once. Nothing is kept in memory, so nodes need not know of each other.
 """
 
 from __future__ import annotations
@@ -48,22 +48,23 @@ from dhtwisted.providers.postgres.writer import (
 
 POOL_SIZE = 4
 WRITE_SECONDS = 3
-"""Deadline of a commit. Who comes while one hangs waits for that and for his own: with the grace for an answer, eight seconds."""
+"""Time limit of a commit. A caller that comes while one hangs waits for that and for their own: with the grace for an answer, eight
+seconds."""
 
 READ_SECONDS = 5
 SCHEMA_SECONDS = 3600
-"""Deadline of a statement that changes the schema: it may rewrite large tables, or wait for another node that does."""
+"""Time limit of a statement that changes the schema. It may rewrite large tables, or wait for another node that does."""
 
 MAX_ROWS = 500
-"""Messages in one commit. Larger ones were not faster, and everybody waits longer."""
+"""Messages in one commit. Larger commits were not faster, and callers wait longer."""
 
 BYTES_OF_A_ROW = 2048
-"""Payload that counts as one message more: a commit has a megabyte or so, or a single larger message."""
+"""Bytes of payload that count as one more message. So a commit has about a megabyte, or a single larger message."""
 
 TIDY_INTERVAL = 60
 UPDATES_KEPT = 3600
-"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some, and has the commands. Those
-that they name for their results are kept longer, by as much as these may be older."""
+"""Seconds for which updates are kept for nodes that were cut off. A node that comes back later misses some updates, but has the commands.
+An update whose result later updates refer to is kept longer."""
 
 _FORGET_UPDATES = """
 DELETE FROM command_updates WHERE id = ANY(ARRAY(
@@ -80,10 +81,10 @@ _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('f
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 
-    :param dsn: as libpq takes it.
+    :param dsn: in the form of libpq.
     :param reactor: for time, sockets and delayed calls.
-    :ivar store_id: what tells this set of tables from any other; known once it is open.
-    :ivar node: what tells this object's writes from those of others.
+    :ivar store_id: identifies this set of tables; known after :meth:`open`.
+    :ivar node: identifies the writes of this object.
     :raises ConfigurationError: the DSN is not well formed.
     """
 
@@ -109,14 +110,14 @@ class PostgresStorage:
 
     @property
     def channel(self) -> str:
-        """Where the listeners of this store are woken."""
+        """The channel on which listeners of this store are notified."""
         return f"dhtwisted_{self.store_id}"
 
     @inlineCallbacks
     def open(self) -> Generator[Any, Any, None]:
-        """Wait for the database, bring its schema up to date, and connect.
+        """Wait for the database, upgrade its schema, and connect.
 
-        :raises ConfigurationError: it refuses us, or what it has is not for this program.
+        :raises ConfigurationError: the database refuses this server, or its tables do not fit this program.
         """
         try:
             yield Deferred.fromCoroutine(self._prepare_schema())
@@ -125,7 +126,7 @@ class PostgresStorage:
             for connection in (writing, *pool):
                 yield Deferred.fromCoroutine(connection.wait())
         except BaseException:
-            yield self._let_go()
+            yield self._close_connections()
             raise
         self._pool = Pool(self._reactor, pool)
         self.writer = Writer(self._reactor, writing, self.channel, self.node)
@@ -135,9 +136,9 @@ class PostgresStorage:
 
     @inlineCallbacks
     def close(self) -> Generator[Any, Any, None]:
-        """Finish what was accepted, then let go of the connections."""
+        """Finish what was accepted, then close the connections."""
         if not self._open:
-            yield self._let_go()
+            yield self._close_connections()
             return
         self._open = False
         self._tidying.stop()
@@ -145,17 +146,17 @@ class PostgresStorage:
         while self._updating:
             yield self._batcher.drain()
         yield self._pool.drain()
-        yield self._let_go()
+        yield self._close_connections()
 
     async def announce(self, node: Node) -> None:
-        """Tell the others of this server, on the connection that writes."""
+        """Announce this server to the others, on the connection that writes."""
         self._check_open()
         assert self.store_id is not None
         self._announcement = announcement = Announcement(self.store_id, node)
         await announcement.make(self._writing.run)
 
     async def look_around(self) -> tuple[bool, list[Node]]:
-        """Find the others."""
+        """Find the other servers."""
         self._check_open()
         assert self._announcement is not None
         return await self._announcement.look_around(self._writing.run)
@@ -193,15 +194,15 @@ class PostgresStorage:
         return table.entity(row)
 
     async def delete(self, kind: type[Entity], key: Key) -> bool:
-        """Remove an entity, and say whether there was one."""
+        """Remove an entity, and return whether there was one."""
         return bool(await self._run(*ENTITY_TABLES[kind].delete(key, self.channel)))
 
     def append(self, messages: Sequence[Message]) -> Deferred[None]:
-        """Store messages, in one commit with whatever else is waiting."""
+        """Store messages, in one commit with everything else that waits."""
         return self._write(Append(messages), len(messages) + sum(map(payload_size, messages)) // BYTES_OF_A_ROW)
 
     async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
-        """Record what became of a command. Updates of one command at once each have a commit of their own."""
+        """Update a command. Concurrent updates of one command each have a commit of their own."""
         self._check_open()
         if not is_bigint(command_id):
             return None
@@ -210,7 +211,7 @@ class PostgresStorage:
         try:
             return await self._batcher.submit(UpdateCommand(device_id, command_id, changes))
         except StorageUnavailable as error:
-            # Those behind it would be tried one by one, each for as long.
+            # The updates that wait would be tried one by one, each up to the time limit.
             waiting, lock.waiting = lock.waiting, []
             for waiter in waiting:
                 waiter.errback(StorageUnavailable(str(error)))
@@ -221,7 +222,7 @@ class PostgresStorage:
                 del self._updating[command_id]
 
     async def restore(self, messages: Sequence[Message]) -> None:
-        """Store messages as they are, after what was appended before: that must have its ids by then."""
+        """Store messages with the stamps that they have, after earlier appends, which must have their ids by then."""
         await self.append(())
         try:
             await self._run(*restore_statement(messages))
@@ -242,11 +243,11 @@ class PostgresStorage:
         return await self._find(kind, *MESSAGE_TABLES[kind].find(query))
 
     async def forget_messages(self, kind: type[Message], query: MessageQuery) -> int:
-        """Delete messages, those first that arrived first, and say how many."""
+        """Delete messages, those first that arrived first, and return how many."""
         return len(await self._run(*MESSAGE_TABLES[kind].forget(query)))
 
     async def _prepare_schema(self) -> None:
-        """Apply what is missing of the schema, however often the database goes away meanwhile."""
+        """Upgrade the schema, however often the connection breaks meanwhile."""
         connection = self._connect(SCHEMA_SECONDS)
         try:
             while self.store_id is None:
@@ -281,7 +282,7 @@ class PostgresStorage:
             await self._announcement.make(execute)
 
     @inlineCallbacks
-    def _let_go(self) -> Generator[Any, Any, None]:
+    def _close_connections(self) -> Generator[Any, Any, None]:
         connections, self._connections = self._connections, []
         for connection in connections:
             yield connection.close()
@@ -326,5 +327,5 @@ class PostgresStorage:
         except StorageUnavailable as error:
             self.log.warn("Old updates of commands are not deleted now, and will be tried again: {reason}", reason=str(error))
         except Exception:
-            # It must not end the timer.
+            # An error must not stop the timer.
             self.log.failure("Old updates of commands are not deleted now, and will be tried again")

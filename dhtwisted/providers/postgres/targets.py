@@ -1,6 +1,6 @@
-"""The servers that a DSN names, one by one.
+"""Resolves the servers in a DSN, one by one.
 
-Left to itself libpq looks up names in the reactor's thread, and spends all the time that an attempt has on the first server, though it is
+libpq itself would resolve names in the reactor's thread, and would spend the whole time of an attempt on the first server, even if it is
 dead.
 """
 
@@ -16,7 +16,7 @@ from dhtwisted.providers.postgres.statements import Parameters
 
 
 async def find_targets(reactor: IReactorThreads, parameters: Parameters) -> list[Parameters]:
-    """Look up all names.
+    """Resolve all names.
 
     :param parameters: from :func:`dhtwisted.providers.postgres.dsn.parse`.
     :returns: a list of dictionaries of parameters, each for one address; in the order of the DSN.

@@ -1,4 +1,4 @@
-"""Trying in a database what a start would do, and leaving no trace of it."""
+"""Tries in a database what a start of the server would do, and undoes it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_da
 
 
 def try_start(cursor: Any, version: int) -> list[str]:
-    """Find what would keep a server from starting, or from working.
+    """Find what would prevent a start of the server, or its work.
 
-    An upgrade is not tried, since it would lock tables on which servers work: whether they may be changed is looked up.
+    An upgrade is not tried, because it would lock tables that servers use. Only the rights are checked.
 
-    :param cursor: of a connection in autocommit mode, which nobody else uses.
+    :param cursor: of a connection in autocommit mode that has no other user.
     :param version: of the schema; 0 for none.
     :returns: a list of texts, each with what to do.
     """

@@ -1,4 +1,4 @@
-"""How values reach PostgreSQL, and how many come back: bounds of integers, columns of many rows at small cost, rows up to a size."""
+"""Values for PostgreSQL: bounds of integers, cheap parameters for columns of many rows, and results that end at a size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGEST = 2**63 - 1
 """The largest ``bigint``."""
 
 SEPARATOR, ABSENT = "\x1f", "\x18"
-"""What stands between two texts of a column, and for NULL. JSON has no control characters, and other texts hardly ever."""
+"""Stand between two texts of a column, and for NULL. JSON has no control characters, and other texts hardly ever do."""
 
 
 def within_range(value: int) -> int:
@@ -20,17 +20,17 @@ def within_range(value: int) -> int:
 
 
 def is_bigint(value: int) -> bool:
-    """Whether there is such a ``bigint``; a client may ask for any id, and there is nothing at those beyond."""
+    """Whether an integer is a ``bigint``. A client may ask for any id; beyond these there is nothing."""
     return -LARGEST <= value <= LARGEST
 
 
 def has_nul(value: object) -> bool:
-    """Whether a value is a text that PostgreSQL does not know, so that nothing there is equal to it."""
+    """Whether a value is a text with NUL, which PostgreSQL cannot store, so nothing there is equal to it."""
     return isinstance(value, str) and "\0" in value
 
 
 class JoinedTexts:
-    """A ``text[]`` as one string that the server cuts: quoting each text by itself costs the reactor nine times as much.
+    """A ``text[]`` as one string that the server splits. Quoting each text alone costs nine times as much.
 
     :param text: what :data:`SEPARATOR` joined, not empty.
     """

@@ -1,9 +1,8 @@
-"""Lets a reactor watch sockets that somebody else opens and closes.
+"""Lets a reactor watch sockets that libpq opens and closes.
 
-libpq closes the socket of a connection when it finds that the connection has ended, and may open another when it tries the next address,
-whenever it is called. A reactor that goes on watching the number of a closed socket does not watch the next one that gets this number: a
-client's perhaps, who then waits for ever. So the reactor is given a duplicate of the socket, which is ours to close, and only when nobody
-watches it any more.
+Whenever it is called, libpq may close the socket of a lost connection, or open another one for the next address. If the reactor still
+watches the number of a closed socket, it does not watch the next socket that gets this number. That may be a client's, which then waits for
+ever. So the reactor watches a duplicate of the socket. We close the duplicate when the reactor does not watch it any more.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class _Watch:
         self._descriptor = os.dup(watched.pollable().fileno())
 
     def fileno(self) -> int:
-        """The duplicate; -1 when it is closed: the reactor would take away who has the number now."""
+        """The duplicate; -1 after it is closed, because another socket may have the number now."""
         return self._descriptor
 
     def logPrefix(self) -> str:
@@ -47,7 +46,8 @@ class _Watch:
         self._do(self._watched.doWrite)
 
     def _do(self, method: Callable[[], object]) -> None:
-        """Let the object work. What it raises is no news for the reactor, which would cease to watch, but an end for the object."""
+        """Call a method of the object. An error must not reach the reactor, which would stop watching. It ends the object's connection
+        instead."""
         try:
             method()
         except Exception:
@@ -56,7 +56,7 @@ class _Watch:
             self._watched.connectionLost(failure)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor found the end by itself, and watches no longer."""
+        """The reactor has found the end of the connection, and watches no longer."""
         if self._watches.get(self._watched) is self:
             del self._watches[self._watched]
             self.end()
@@ -89,15 +89,15 @@ class WatchingReactor:
         self._add(watched, self._writers, self._reactor.addWriter)
 
     def removeReader(self, watched: Any) -> None:
-        """Call it no longer."""
+        """Stop that."""
         self._remove(watched, self._readers, self._reactor.removeReader)
 
     def removeWriter(self, watched: Any) -> None:
-        """Call it no longer."""
+        """Stop that."""
         self._remove(watched, self._writers, self._reactor.removeWriter)
 
     def remove_all(self) -> None:
-        """Watch nothing more."""
+        """Stop watching everything."""
         for watched in list(self._readers):
             self.removeReader(watched)
         for watched in list(self._writers):
@@ -109,7 +109,7 @@ class WatchingReactor:
         try:
             watches[watched] = _Watch(watched, watches)
         except (OSError, ValueError, psycopg2.Error):
-            # The socket is closed already, and whoever waits for it must hear of that.
+            # The socket is closed already. The caller that waits for it must get an error.
             self.callLater(0, watched.connectionLost, Failure(ConnectionLost("the socket is closed")))
         else:
             add(watches[watched])

@@ -1,7 +1,8 @@
-"""Writing messages to PostgreSQL: one statement, which is one transaction, for all that waits.
+"""Writes messages to PostgreSQL: one statement, which is one transaction, for everything that waits.
 
-The statement first changes the row of ``message_counter``, and so waits for the commits of every other node; what it finds there are its
-ids and its time. It needs no answer of ours on the way: a node that dies or hangs holds nobody up. The same commit wakes the listeners.
+The statement first changes the row of ``message_counter``. So it waits for the commits of all other nodes, and gets its ids and its time
+from the row. It needs no further message from the client, so a node that dies or hangs blocks nobody. The same commit notifies the
+listeners.
 """
 
 from __future__ import annotations
@@ -74,11 +75,12 @@ UPDATE_COLUMNS = (
 _GROUPS = (COMMAND_COLUMNS, NOTIFICATION_COLUMNS, UPDATE_COLUMNS)
 
 SETUP = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET plan_cache_mode = force_generic_plan"
-"""For the writer's connection. Its plan is made once, when the tables may be empty: it must not read through them when they are full."""
+"""Settings of the writer's connection. The statement is planned once, when the tables may be empty. The plan must not scan them when they
+are full."""
 
 
 def _parameters() -> tuple[list[str], list[list[str]]]:
-    """Numbers the parameters of the statement.
+    """Number the parameters of the statement.
 
     :returns: their types, and for each group the places of its columns, such as ``$5``.
     """
@@ -95,8 +97,8 @@ def _given(columns: Sequence[Column], places: Sequence[str]) -> str:
 
 
 RESULT_KEPT = 1800
-"""Seconds for which updates of a command name one row of ``command_updates`` that has its result. Then one has it again, so that old rows
-may go."""
+"""Seconds for which updates of a command refer to one row of ``command_updates`` with the result. After that a row stores the result again,
+so that old rows can be deleted."""
 
 _TIME = "coalesce(given.timestamp, stamp.server_time)"
 _ARRIVED = ("arrived", "stamp.server_time")
@@ -192,7 +194,7 @@ _RESTORED: dict[type[Message], tuple[Column, ...]] = {
 
 
 def restore_statement(messages: Sequence[Message]) -> Statement:
-    """The statement that stores messages as they are.
+    """Make the statement that stores messages with the stamps that they have.
 
     :returns: SQL and its values.
     """
@@ -230,10 +232,11 @@ class Operation(Protocol):
 
 
 class Batch:
-    """What one statement does.
+    """The content of one statement.
 
-    :ivar commands: new ones; so with ``notifications``.
-    :ivar updates: a list of :class:`UpdateCommand`.
+    :ivar commands: new commands.
+    :ivar notifications: new notifications.
+    :ivar updates: updates of commands.
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
@@ -280,7 +283,7 @@ def _stamp(messages: Sequence[Message], head: int, server_time: int) -> None:
 class Append:
     """Store messages.
 
-    :ivar outcome: what the caller gets.
+    :ivar outcome: the result for the caller.
     """
 
     outcome = None
@@ -296,10 +299,10 @@ class Append:
 
 
 class UpdateCommand:
-    """Record what became of a command. In one batch there is at most one for each command.
+    """Update a command. A batch has at most one update of each command.
 
-    :ivar outcome: the command as it is then; ``None`` when there is none.
-    :ivar update_id: what the update is known by in ``command_updates``.
+    :ivar outcome: the updated command; ``None`` if there is no such command.
+    :ivar update_id: the id of the update in ``command_updates``.
     """
 
     def __init__(self, device_id: str, command_id: int, changes: dict[str, Any]) -> None:
@@ -317,7 +320,7 @@ class UpdateCommand:
         batch.updates.append(self)
 
     def succeed(self, update_id: int, command: Command) -> None:
-        """Take the answer."""
+        """Keep the result."""
         self.update_id = update_id
         self.outcome = command
 
@@ -329,9 +332,9 @@ class Writer:
     :param connection: the :class:`~dhtwisted.providers.postgres.connection.HealingConnection` that has run :data:`SETUP` and
         :data:`PREPARE_WRITE`.
     :param channel: on which listeners are woken.
-    :param node: what tells this process from others, without spaces.
+    :param node: identifies this process; without spaces.
     :ivar listener: called as ``listener(batch, heads)`` after each commit, when the batch is stamped and before anybody is answered;
-        ``None`` for nobody.
+        ``None`` for no listener.
     :ivar committing: whether a commit is under way.
     """
 
@@ -346,7 +349,7 @@ class Writer:
         self._node = node
 
     async def commit(self, operations: list[Operation]) -> list[Any]:
-        """Do what :class:`~dhtwisted.kit.batching.Batcher` asks.
+        """Commit a batch, as :class:`~dhtwisted.kit.batching.Batcher` needs it.
 
         :returns: a list with the outcome of each operation.
         """
@@ -366,9 +369,9 @@ class Writer:
         return [operation.outcome for operation in operations]
 
     def settled(self) -> Deferred[None]:
-        """Wait for the end of the commit that is under way now, good or bad; for one caller.
+        """Wait for the end of the running commit, whether it succeeds or fails. One caller may wait.
 
-        :returns: a Deferred; it fires before those are answered who share the commit.
+        :returns: fires before the callers of the commit get their results.
         """
         settled: Deferred[None] = Deferred()
         self._settled = settled

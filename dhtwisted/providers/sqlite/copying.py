@@ -18,7 +18,7 @@ from dhtwisted.errors import StorageDamaged, StorageUnavailable
 from dhtwisted.kit.private_files import open_or_create
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS
 from dhtwisted.providers.sqlite.mark import IN_USE
-from dhtwisted.providers.sqlite.row_search import in_words, look_at_rows
+from dhtwisted.providers.sqlite.row_search import check_rows, describe_rows
 from dhtwisted.providers.sqlite.transaction import translated_errors
 
 PAGES = 256
@@ -130,11 +130,11 @@ class Copy:
                 raise StorageUnavailable(f"the copy of {self._path} has not all that is there; try again")
             names = list(self._damaged_rows(copy))
             if names:
-                raise StorageDamaged(_DAMAGED.format(in_words(names)), lasts=True)
+                raise StorageDamaged(_DAMAGED.format(describe_rows(names)), lasts=True)
 
     def _damaged_rows(self, copy: sqlite3.Connection) -> Iterator[str]:
         self._step_began = time.monotonic()
-        for name in look_at_rows(copy):
+        for name in check_rows(copy):
             if name is not None:
                 yield name
             if time.monotonic() - self._step_began > LOOK_SECONDS:

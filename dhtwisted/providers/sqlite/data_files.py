@@ -21,7 +21,7 @@ KEPT_OPEN = (*WRITTEN, LOCK, MARK)
 """What the process that writes has open."""
 
 
-def obstacle(path: str) -> str | None:
+def open_problem(path: str) -> str | None:
     """What keeps a data file from being opened, or made. Nothing is.
 
     :param path: of the data file.

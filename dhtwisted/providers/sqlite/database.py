@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.private_files import open_or_create
 from dhtwisted.kit.schema_scripts import check_scripts, check_structure, checksums, log_upgrade, missing_scripts, schema_directory
-from dhtwisted.providers.sqlite.data_files import obstacle
+from dhtwisted.providers.sqlite.data_files import open_problem
 from dhtwisted.providers.sqlite.transaction import connect, decode, transaction
 
 _SCHEMA = schema_directory("dhtwisted.providers.sqlite")
@@ -37,7 +37,7 @@ class FileLock:
 
     def __init__(self, path: str) -> None:
         lock_path = f"{path}.lock"
-        reason = obstacle(path)
+        reason = open_problem(path)
         if reason is not None:
             raise ConfigurationError(f"cannot use storage file {reason}")
         try:

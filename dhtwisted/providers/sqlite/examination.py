@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dhtwisted.kit.examination import login_findings, schema_finding
 from dhtwisted.model import Examination, Finding
-from dhtwisted.providers.sqlite.data_files import MARK, loss, obstacle
+from dhtwisted.providers.sqlite.data_files import MARK, loss, open_problem
 from dhtwisted.providers.sqlite.inspection import (
     DataFacts,
     ForeignFile,
@@ -17,7 +17,7 @@ from dhtwisted.providers.sqlite.inspection import (
     logins_of,
     lost_files,
 )
-from dhtwisted.providers.sqlite.proof import doubt
+from dhtwisted.providers.sqlite.proof import start_problem
 from dhtwisted.providers.sqlite.row_search import damaged_rows
 
 RESTORE = "stop the server, keep a copy of the file and its -wal, and restore a backup"
@@ -36,7 +36,7 @@ def examine_file(path: str, place: str) -> Examination:
         finding = Finding("wrong", f"{loss(path, suffix)} (the server has process id {server})")
         return Examination(findings=[finding], is_served=True, process=_number(server))
     holder = holder_of(path)
-    reason, newest = obstacle(path), None
+    reason, newest = open_problem(path), None
     if reason is not None:
         findings = [Finding("wrong", f"{place}: {reason}")]
     elif not os.path.exists(path):
@@ -61,7 +61,7 @@ def _look_inside(path: str, place: str, holder: str | None) -> tuple[list[Findin
         return [Finding("wrong", f"{place}: {path}: {error}", "name another, or restore a backup if it was the data of this server")], None
     except ValueError as error:
         return [Finding("wrong", f"{path}: cannot be read ({error})", RESTORE)], None
-    doubted = doubt(path) if holder is None and facts.version else None
+    doubted = start_problem(path) if holder is None and facts.version else None
     damage, is_all = _damage(path, facts) if holder is None else (None, False)
     findings = [Finding("wrong", doubted)] if doubted is not None else []
     if damage is not None:

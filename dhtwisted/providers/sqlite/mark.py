@@ -1,34 +1,34 @@
-"""The mark: what was given out and acknowledged last, in a small file beside the data file, ``NAME.mark``.
+"""The mark: a small file ``NAME.mark`` beside the data file. It says which numbers were assigned and acknowledged last.
 
-SQLite takes a write-ahead log that is cut or damaged for one that ends there, and a data file without its log for a whole one. Both lack
-what was acknowledged last, and would give its ids again. The mark is the second witness. It has the numbers that were given so far: of
-batches, of messages and entities of each kind, and the server's time. For each batch the process that writes
+If the write-ahead log is cut or damaged, SQLite treats the damage as the end of the log. If the log is missing, SQLite treats the data file
+as complete. Both lack what was acknowledged last, and would assign its ids again. The mark proves that. It has the last numbers: of
+batches, of messages and entities of each kind, and the server time. For each batch the process that writes
 
-1. writes the numbers that the batch leads up to as *given*, past the cache of the system, to the disk;
-2. commits. SQLite syncs its log, which makes the disk empty its own cache: what 1 wrote is kept by the same sync as the batch is;
-3. writes the same numbers as *acknowledged*, into the cache of the system, which outlives the process;
-4. only then answers, and only then begins the next batch.
+1. writes the numbers after the batch as *given* to the disk, past the cache of the system;
+2. commits. SQLite syncs its log, which empties the cache of the disk: the same sync secures the batch and what step 1 wrote;
+3. writes the same numbers as *acknowledged* into the cache of the system, which survives the process;
+4. then answers, and then begins the next batch.
 
-At a start, the data must have all that was acknowledged: what 3 says, and the batch before the last one of 1, since that one was not begun
-before. Less is a loss. More, by one batch, is what nobody was told of. So
+At a start, the data must have everything that was acknowledged: what step 3 wrote, and the batch before the last one of step 1, because
+that one began later. If there is less, data are lost. If there is one batch more, it was committed but not acknowledged. So
 
-- after the end of a process, however it came (kill -9, memory), each batch is proved;
-- after a loss of power, when the cache of the system is gone, each batch but the last. Nobody can tell whether that one was not finished,
-  or was and then lost by a disk that had said that it was there: both leave the same;
-- no number is given twice after either, since a start goes on behind the numbers of 1;
-- no start is refused for a crash between any two of these steps.
+- after the end of the process, for whatever reason (kill -9, no memory), every batch is proved;
+- after a loss of power, when the cache of the system is lost, every batch but the last is proved. The last one may be unfinished, or lost
+  by a disk that had confirmed it. Both look the same;
+- no number is assigned twice in either case, because a start continues behind the numbers of step 1;
+- no start is refused because of a crash between two of these steps.
 
-A sync for 3, so that the last batch is proved after a loss of power too, was measured: it makes inserts wait for the disk twice, and they
-took 1.4 times as long. This way it is a write of a block, a tenth of what a commit costs.
+With a sync in step 3 the last batch would be proved after a loss of power too. But inserts would wait for the disk twice, and took 1.4
+times as long when measured. Without it the step is a write of one block, a tenth of the cost of a commit.
 
-The file has three slots of a block each: two for what is given, by the parity of the batch, so that a crash while one is written leaves the
-other; and one for what is acknowledged. A slot is a line of text: the CRC-32 of some JSON, and that.
+The file has three slots of one block each: two for given numbers, used by odd and even batches in turn, so that a crash during a write
+leaves the other one; and one for acknowledged numbers. A slot is a line of text: the CRC-32 of some JSON, then the JSON.
 
-While a server works on the data, the counter ``in_use`` says so in the data file; it goes at a clean stop. Data that say so and have no
-mark beside them are a copy of what a server was at, or their mark was lost: nobody can prove then that all is there. Data that do not say
-so are whole by themselves: those of a server that was stopped, a backup, or of a release before there were marks.
+While a server uses the data, the data file has the counter ``in_use``. A clean stop deletes it. Data with this counter but without a mark
+are a copy of the files of a running server, or their mark was lost: then nobody can prove that they are complete. Data without this counter
+are complete by themselves: the server was stopped, or they are a backup, or belong to a release before there were marks.
 
-It imports little: the process that writes is small.
+This module imports little, because the process that writes must start fast.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from dhtwisted.kit.private_files import open_or_create
 from dhtwisted.providers.sqlite.data_files import MARK
 
 SLOT = 4096
-"""Bytes of a slot: a write past the cache is of whole blocks, and no two slots share one."""
+"""Bytes of a slot. A write past the cache needs whole blocks, and two slots must not share one."""
 
 SLOTS, ACKNOWLEDGED = 3, 2
 
@@ -52,16 +52,16 @@ IN_USE = "in_use"
 """The name of the counter."""
 
 BATCH, TIME = "batch", "server_time"
-"""Names of counters, beside those of kinds: how many batches there were, and the last time that was given in milliseconds. The former tells
-also whether a batch was committed before the process that was to say so died."""
+"""Names of counters besides those of kinds: the number of batches, and the last server time in milliseconds. The number of batches also
+shows whether a batch was committed before the process died."""
 
 
 @dataclass(frozen=True)
 class Marked:
-    """What a mark says.
+    """The content of a mark.
 
-    :ivar acknowledged: name -> number, what the data must have.
-    :ivar given: name -> number, what must not be given again.
+    :ivar acknowledged: name -> number that the data must have reached.
+    :ivar given: name -> number that must not be assigned again.
     """
 
     acknowledged: dict
@@ -69,10 +69,10 @@ class Marked:
 
 
 class Mark:
-    """The mark as the process that writes keeps it.
+    """Writes the mark, in the process that writes the file.
 
-    :param path: of the data file, beside which :func:`settle` has made a mark.
-    :raises OSError: it cannot be opened.
+    :param path: of the data file; :func:`write_whole_mark` has made its mark.
+    :raises OSError: the mark cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -82,38 +82,38 @@ class Mark:
         except BaseException:
             os.close(self._cached)
             raise
-        self._block = mmap.mmap(-1, SLOT)  # Such a write must come from an aligned place.
+        self._block = mmap.mmap(-1, SLOT)  # A write past the cache needs aligned memory.
         self._line = b""
 
     def give(self, counters: dict[str, int]) -> None:
-        """Write, before a commit, what it leads up to.
+        """Write the given numbers, before a commit.
 
-        :param counters: name -> number, of all.
-        :raises OSError: it may not be there.
+        :param counters: name -> number, of all counters after the commit.
+        :raises OSError: the write failed.
         """
         self._line = _line(counters)
         self._block[:] = self._line.ljust(SLOT, b"\0")
         os.pwrite(self._direct, self._block, counters[BATCH] % 2 * SLOT)
 
     def acknowledge(self) -> None:
-        """Write, after the commit, that it is done.
+        """Write the acknowledged numbers, after the commit.
 
-        :raises OSError: it may not be there.
+        :raises OSError: the write failed.
         """
         os.pwrite(self._cached, self._line, ACKNOWLEDGED * SLOT)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._direct)
         os.close(self._cached)
 
 
-def settle(path: str, counters: dict[str, int]) -> None:
-    """Make a mark, or write all of one, while nobody else does.
+def write_whole_mark(path: str, counters: dict[str, int]) -> None:
+    """Write all slots of a mark, which is created if it is missing. Nobody else may write it now.
 
     :param path: of the data file.
-    :param counters: name -> number, what the data have and the mark must say.
-    :raises OSError: it may not be there.
+    :param counters: name -> number in the data.
+    :raises OSError: the write failed.
     """
     descriptor = open_or_create(path + MARK, os.O_RDWR)
     try:
@@ -127,8 +127,8 @@ def read_mark(path: str) -> Marked | None:
     """Read a mark.
 
     :param path: of the data file.
-    :returns: a :class:`Marked`; ``None`` where there is no mark, or none that can be read.
-    :raises OSError: it may not be read.
+    :returns: its content; ``None`` if there is no mark, or none with a valid slot.
+    :raises OSError: the file cannot be read.
     """
     try:
         with open(path + MARK, "rb") as file:
@@ -153,7 +153,7 @@ def _open_past_cache(path: str) -> int:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-    # Not every system and file system can: there each write is synced.
+    # Not every system and file system can do that. There each write is synced.
     return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_DSYNC)
 
 
@@ -163,7 +163,7 @@ def _line(counters: dict[str, int]) -> bytes:
 
 
 def _counters(slot: bytes) -> dict[str, int] | None:
-    """What a slot says; ``None`` for nothing."""
+    """Read a slot; ``None`` if it is not valid."""
     head, _, content = slot.partition(b"\n")[0].partition(b" ")
     if head != b"%08x" % zlib.crc32(content) or not content:
         return None

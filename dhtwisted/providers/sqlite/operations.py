@@ -1,8 +1,8 @@
-"""What can be done to the SQLite file, and how operations become the steps of one commit.
+"""The operations on the SQLite file, and how they become the steps of one commit.
 
-A batch is prepared when it is handed to the process that writes: at that moment nothing else is under way, so keys, uniqueness, ids and
-times are decided against what is committed plus what the batch did before. After the commit the batch is applied to memory; when the commit
-fails it is forgotten. So the order of commits is the one order of everything, and a failed commit leaves no trace.
+A batch is prepared when it is sent to the process that writes. At that moment no other commit runs. So keys, uniqueness, ids and times
+follow from what is committed and from the earlier operations of the batch. After the commit the batch is applied to memory. If the commit
+fails, the batch is dropped. So everything happens in the order of commits, and a failed commit leaves no trace.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
 _BODY = msgspec.json.Encoder()
 
 UPDATE = "command_update"
-"""The name of one more counter: of the updates of commands."""
+"""The name of the counter of updates of commands."""
 
 
 class Operation(Protocol):
@@ -54,13 +54,13 @@ class Asking(Operation, Protocol):
     def take(self, count: int, rows: list[Any]) -> None:
         """Keep what the step found: the count of rows, and the rows."""
 
-    def recall(self) -> Step:
+    def step_to_repeat(self) -> Step:
         """Return a step that finds the same after the commit, because its answer was lost."""
         ...
 
 
 class Batch:
-    """What one commit will do.
+    """The content of one commit.
 
     :param counters: as committed.
     :param now: the time in milliseconds.
@@ -68,7 +68,7 @@ class Batch:
     :ivar counters: all counters as they will be.
     :ivar entities: the :class:`~dhtwisted.kit.entity_transaction.Transaction` of the batch.
     :ivar stamps: kind -> a list of ``(message, timestamp, id)`` for each message to be stored.
-    :ivar asking: the operations that take what their step finds, in the order of these steps.
+    :ivar asking: the operations that need the result of their step, in the order of the steps.
     """
 
     def __init__(self, tables: Mapping[type[Entity], EntityTable], counters: dict[str, int], now: int) -> None:
@@ -77,27 +77,27 @@ class Batch:
         self.counters = {**counters, TIME: self.now, BATCH: counters[BATCH] + 1}
         self.stamps: dict[type[Message], list[tuple[Any, int, int]]] = {kind: [] for kind in MESSAGE_TABLES}
         self._bodies: dict[tuple[type[Entity], Key], bytes] = {}
-        # Not a method of this: the two would hold each other, and all the messages with them, until the collector comes.
+        # Not a method: it would make a reference cycle, which keeps all messages in memory until the garbage collector runs.
         self.entities = Transaction(tables, self.counters, partial(_encode, self._bodies))
         self.asking: list[Asking] = []
         self._steps: list[Step] = []
 
     def add(self, step: Step) -> None:
-        """Have a step done that finds nothing."""
+        """Add a step that has no result."""
         self._steps.append(step)
 
     def ask(self, operation: Asking, step: Step) -> None:
-        """Have a step done and the operation's ``take`` called with what it found: the count of rows, and the rows."""
+        """Add a step. The operation's ``take`` gets its result: the count of rows, and the rows."""
         self._steps.append(step)
         self.asking.append(operation)
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether there is nothing to write but the time."""
+        """Whether only the time has changed."""
         return not (any(self.stamps.values()) or self._steps or self.entities.changes)
 
     def steps(self) -> list[Step]:
-        """All that is to be done."""
+        """The steps of the commit."""
         entities = [self._entity_step(kind, key, entity) for (kind, key), entity in self.entities.changes.items()]
         counters = {name: value for name, value in self.counters.items() if self._committed.get(name) != value}
         return [*self._inserts(), *self._steps, *entities, count(counters)]
@@ -117,7 +117,7 @@ class Batch:
         return run_many(_PUT_ENTITY, [(*row, checksum_of(row))])
 
     def take(self, results: list[tuple[int, list[Any]]]) -> None:
-        """Stamp the messages, and tell the operations what their steps found."""
+        """Stamp the messages, and give the operations the results of their steps."""
         for stamps in self.stamps.values():
             for message, timestamp, message_id in stamps:
                 message.id = message_id
@@ -137,9 +137,9 @@ def _encode(bodies: dict[tuple[type[Entity], Key], bytes], entity: Entity) -> No
 
 
 class Append:
-    """Store messages. They are stamped when the commit is done, and left alone when it fails: the caller may try again.
+    """Store messages. They are stamped after the commit. If it fails they do not change, so the caller can try again.
 
-    Without messages it is a barrier: its turn comes when all before it are visible, and server time goes on from there.
+    Without messages this is a barrier: it is done when everything before it is visible, and the server time goes on from there.
     """
 
     __slots__ = ("_messages",)
@@ -148,7 +148,7 @@ class Append:
         self._messages = messages
 
     def prepare(self, batch: Batch) -> None:
-        """Give ids and times."""
+        """Assign ids and times."""
         counters = batch.counters
         for message in self._messages:
             kind, timestamp = message.KIND, message.timestamp
@@ -156,11 +156,11 @@ class Append:
             batch.stamps[type(message)].append((message, batch.now if timestamp is None else timestamp, message_id))
 
     def finish(self) -> None:
-        """Nothing to tell."""
+        """There is no result."""
 
 
 class Restore:
-    """Store messages as they are."""
+    """Store messages with the stamps that they have."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self._messages: dict[type[Message], list[Message]] = {
@@ -168,8 +168,9 @@ class Restore:
         }
 
     def prepare(self, batch: Batch) -> None:
-        """Insert the rows, unless an id is taken: then nothing of the batch is done, and its operations are tried one by one. Have later
-        ids lie above these.
+        """Insert the rows. Later ids are higher than these.
+
+        If an id is taken, nothing of the batch is done, and its operations are tried one by one.
         """
         for kind, messages in self._messages.items():
             ids = [message.id for message in messages]
@@ -179,43 +180,43 @@ class Restore:
             batch.add(insert(table.into, table.width, table.values(messages)))
 
     def finish(self) -> None:
-        """Nothing to tell."""
+        """There is no result."""
 
 
 class UpdateCommand:
-    """Record what became of a command.
+    """Update a command.
 
-    :param tell_damage: called with the error where the command is damaged.
+    :param report_damage: called with the error if the stored command is damaged.
     """
 
-    def __init__(self, device_id: str, command_id: int, changes: dict[str, Any], tell_damage: Callable[[StorageDamaged], object]) -> None:
+    def __init__(self, device_id: str, command_id: int, changes: dict[str, Any], report_damage: Callable[[StorageDamaged], object]) -> None:
         self._arguments = device_id, command_id
         self._changes = changes
-        self._tell_damage = tell_damage
+        self._report_damage = report_damage
         self._outcome: Command | Failure | None = None
 
     def prepare(self, batch: Batch) -> None:
-        """Give the time."""
+        """Add the update, with its time and number."""
         if is_integer_of_sqlite(self._arguments[1]):
             table = MESSAGE_TABLES[Command]
             batch.counters[UPDATE] += 1
             update = table.change(*self._arguments, batch.now, batch.counters[UPDATE], self._changes)
             batch.ask(self, change(table.get(*self._arguments), update, table.put_checksum))
 
-    def recall(self) -> Step:
-        """The step that finds the same when the change has been made."""
+    def step_to_repeat(self) -> Step:
+        """Make the step that finds the updated command again."""
         return run(*MESSAGE_TABLES[Command].get(*self._arguments))
 
     def take(self, count: int, rows: list[Any]) -> None:
-        """Keep the command as it is now."""
+        """Keep the updated command."""
         try:
             self._outcome = MESSAGE_TABLES[Command].message(rows[0]) if rows else None
         except StorageDamaged as error:
             self._outcome = Failure()
-            self._tell_damage(error)
+            self._report_damage(error)
 
     def finish(self) -> Command | Failure | None:
-        """The command as it is now, or the ``Failure`` of one that is damaged."""
+        """Return the updated command, or a ``Failure`` if it is damaged."""
         return self._outcome
 
 
@@ -226,11 +227,11 @@ class ForgetMessages:
         self._step = run(*MESSAGE_TABLES[kind].forget(query))
 
     def prepare(self, batch: Batch) -> None:
-        """Take a turn."""
+        """Add the deletion."""
         batch.ask(self, self._step)
 
-    def recall(self) -> Step:
-        """The step that deletes the next ones, and counts these: how many went before is not known any more."""
+    def step_to_repeat(self) -> Step:
+        """Make a step that deletes the next messages and counts these. The first count is lost."""
         return self._step
 
     def take(self, count: int, rows: list[Any]) -> None:
@@ -238,7 +239,7 @@ class ForgetMessages:
         self._count = count
 
     def finish(self) -> int:
-        """How many there were."""
+        """Return how many were deleted."""
         return self._count
 
 
@@ -253,9 +254,9 @@ class ChangeEntity:
         self._arguments = arguments
 
     def prepare(self, batch: Batch) -> None:
-        """Decide what happens."""
+        """Make the change in the transaction."""
         self._result = getattr(batch.entities, self._method)(*self._arguments)
 
     def finish(self) -> Any:
-        """What the transaction answered."""
+        """Return the answer of the transaction."""
         return self._result

@@ -82,7 +82,7 @@ def prove(path: str, accepts_loss: bool = False) -> Proof:
     return proof
 
 
-def doubt(path: str) -> str | None:
+def start_problem(path: str) -> str | None:
     """What keeps a data file of which no server is at work from being started on, but for damage to its form.
 
     :param path: of a file that can be read.

@@ -1,4 +1,4 @@
-"""The threads that read messages from the file. Each has a connection, and is at one question at a time, for so long and no longer."""
+"""The threads that read messages from the file. Each has a connection, and runs one query at a time, with a time limit."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ T = TypeVar("T")
 
 
 READERS = 2
-"""A client may keep one busy by what takes long; the other is for all others."""
+"""One client can keep only one of them busy with long queries."""
 
 SECONDS = 5
-"""For one question."""
+"""Time limit of one query."""
 
 PATIENCE = 3
-"""Seconds that a question waits for its turn. With those of its own it is answered, or refused, within ten."""
+"""Seconds that a query waits for its turn. Together with its own time limit it ends within ten seconds."""
 
 
 class Reader(Worker):
-    """One thread.
+    """A thread that reads.
 
     :ivar connection: of :func:`~dhtwisted.providers.sqlite.database.connect_reader`, made in the thread.
     """
@@ -46,7 +46,7 @@ class Reader(Worker):
         """Find messages.
 
         :param table: a :class:`~dhtwisted.providers.sqlite.messages.MessageTable`.
-        :param size: bytes of payload, with which the answer ends; ``None`` for no such end.
+        :param size: bytes of payload with which the list ends; ``None`` for no limit.
         :returns: a Deferred of a list.
         :raises Overloaded: it took too long.
         """
@@ -57,9 +57,9 @@ class Reader(Worker):
 
 
 class Readers:
-    """All of them.
+    """All threads that read.
 
-    :param reactor: for time, and to take answers from the threads.
+    :param reactor: for time, and to receive results from the threads.
     """
 
     def __init__(self, reactor: IReactor) -> None:
@@ -69,37 +69,37 @@ class Readers:
 
     @property
     def first(self) -> Reader:
-        """The thread that also opens the file."""
+        """The thread that opens the file."""
         return self._readers[0]
 
     async def connect(self, connect: Callable[[str], sqlite3.Connection], path: str) -> None:
-        """Give those a connection that have none."""
+        """Connect the threads that have no connection yet."""
         for reader in self._readers:
             if reader.connection is None:
                 reader.connection = await reader.call(connect, path)
 
-    async def select(self, *question: Any) -> list[Any]:
-        """Find messages; see :meth:`Reader.select`. Clients get their answers in turn.
+    async def select(self, *query: Any) -> list[Any]:
+        """Find messages; see :meth:`Reader.select`. Clients are served in turn.
 
-        :raises Overloaded: too many wait, or it took too long.
+        :raises Overloaded: too many queries wait, or this one took too long.
         """
-        return await self._turns.run(self._select, *question)
+        return await self._turns.run(self._select, *query)
 
-    async def _select(self, *question: Any) -> list[Any]:
+    async def _select(self, *query: Any) -> list[Any]:
         reader = self._free.pop()
         try:
-            return await reader.select(*question)
+            return await reader.select(*query)
         finally:
             self._free.append(reader)
 
     def drop(self, error: Exception) -> None:
-        """Fail what waits for its turn. What the threads are at is finished."""
+        """Fail the queries that wait. Running ones are finished."""
         self._turns.drop(error)
 
     async def stop(self, close: Callable[[sqlite3.Connection | None], None]) -> None:
         """End the threads.
 
-        :param close: a function that closes a connection, or none.
+        :param close: closes a connection; it may get ``None``.
         """
         for reader in self._readers:
             await reader.stop(close, reader.connection)

@@ -17,7 +17,7 @@ MOST_NAMED = 10
 _ENTITIES = "SELECT kind, key, body, checksum FROM entity"
 
 
-def look_at_rows(connection: sqlite3.Connection) -> Iterator[str | None]:
+def check_rows(connection: sqlite3.Connection) -> Iterator[str | None]:
     """Look at all rows, one after the other, a microsecond or two for each.
 
     :param connection: of a file whose form is whole. Its texts are decoded as the checksums need it from now on.
@@ -37,7 +37,7 @@ def first_damaged_row(path: str) -> str | None:
     :returns: which it is, in words; ``None`` for none.
     """
     with closing(connect_for_looking(path)) as connection:
-        return next((in_words([name]) for name in look_at_rows(connection) if name is not None), None)
+        return next((describe_rows([name]) for name in check_rows(connection) if name is not None), None)
 
 
 def damaged_rows(path: str) -> tuple[str | None, bool]:
@@ -48,7 +48,7 @@ def damaged_rows(path: str) -> tuple[str | None, bool]:
     end, names, is_all = time.monotonic() + SEARCH_SECONDS, [], True
     try:
         with closing(connect_for_looking(path)) as connection:
-            for name in look_at_rows(connection):
+            for name in check_rows(connection):
                 if name is not None:
                     names.append(name)
                 if time.monotonic() > end:
@@ -56,13 +56,13 @@ def damaged_rows(path: str) -> tuple[str | None, bool]:
                     break
     except sqlite3.Error as error:
         return str(error), False
-    return (in_words(names) if names else None), is_all
+    return (describe_rows(names) if names else None), is_all
 
 
-def in_words(names: list[str]) -> str:
+def describe_rows(names: list[str]) -> str:
     """Say which rows are damaged.
 
-    :param names: as :func:`look_at_rows` gives them, at least one.
+    :param names: as :func:`check_rows` gives them, at least one.
     """
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return f"not as it was stored: {', '.join(names[:MOST_NAMED])}{more}"

@@ -1,9 +1,9 @@
-"""What the server asks of the process that writes the file, and what that answers.
+"""What the server and the process that writes the file say to each other.
 
-Both go over a socket as frames: the length in four bytes, then the content as :mod:`marshal` writes it. That is as quick as anything, takes
-all that Python has, and needs no import that the process would start slower for; both run the same Python. A frame from the server is a
-list of steps, of which all are done in one transaction, or none; an answer is a tuple that begins with its sort. There is never more than
-one frame on the way. The empty frame asks for the end.
+Both sides send frames over a socket: the length in four bytes, then the content in the format of :mod:`marshal`. This is fast, can hold all
+plain values, and needs no import that would slow the start of the process; both sides run the same Python. A frame from the server is a
+list of steps. All of them are executed in one transaction, or none. An answer is a tuple whose first element is its kind. There is never
+more than one frame on the way. The empty frame asks the process to stop.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:  # The process that writes starts faster without these modules
 INSERT, RUN, RUN_MANY, REQUIRE_FREE, CHANGE, COUNT = "insert", "run", "run many", "require free", "change", "count"
 
 DONE = "done"
-"""All is committed and synced; followed by a list with what each :func:`run` and :func:`change` found."""
+"""Everything is committed and synced. A list of the results of each :func:`run` and :func:`change` follows."""
 
 REFUSED = "refused"
-"""A value does not fit, and nothing is done; followed by the reason."""
+"""A value cannot be stored, and nothing is done. The reason follows."""
 
 UNAVAILABLE = "unavailable"
-"""The file cannot be written now, and nothing is done; followed by the reason."""
+"""The file cannot be written now, and nothing is done. The reason follows."""
 
 DAMAGED = "damaged"
-"""The file is damaged or the disk fails, and nothing is done; followed by the reason, and whether it lasts."""
+"""The file is damaged or the disk fails, and nothing is done. The reason follows, and whether the damage lasts."""
 
 TAKEN = "taken"
-"""An id is not free, and nothing is done; followed by the name of the kind of message, and the id."""
+"""An id is taken, and nothing is done. The name of the kind of message and the id follow."""
 
 LENGTH = 4
 """Bytes of the length of a frame."""
@@ -44,17 +44,17 @@ END = bytes(LENGTH)
 
 
 def insert(into: str, width: int, values: list[Any]) -> Step:
-    """Insert many rows, each with its checksum behind its values.
+    """Insert many rows. The process adds the checksum of each row behind its values.
 
     :param into: the statement up to its ``VALUES``.
     :param width: how many values a row has, without the checksum.
-    :param values: a list of those of all rows, one row after the other.
+    :param values: the values of all rows in one list, row after row.
     """
     return INSERT, into, width, values
 
 
 def run(sql: str, parameters: Sequence[Any]) -> Step:
-    """Execute a statement; the answer has ``(count of rows, rows)`` for it."""
+    """Execute a statement. Its result in the answer is ``(count of rows, rows)``."""
     return RUN, sql, parameters
 
 
@@ -64,26 +64,26 @@ def run_many(sql: str, parameters: Sequence[Sequence[Any]]) -> Step:
 
 
 def change(select: Statement, update: Statement, put_checksum: str) -> Step:
-    """Change a row if it is there and as it was stored, and have its checksum fit again.
+    """Change a row if it exists and is not damaged, and update its checksum.
 
-    :param select: the statement for the row with its checksum, and its parameters.
-    :param update: the same for what changes it and returns it.
-    :param put_checksum: the statement that takes the new checksum and the row's id, which is before the checksum.
-    :returns: a step; the answer has ``(count of rows, rows)`` for it. A row that is not as it was stored is answered as it is.
+    :param select: the statement that reads the row with its checksum, and its parameters.
+    :param update: the statement that changes the row and returns it, and its parameters.
+    :param put_checksum: the statement that stores the checksum. Its parameters are the checksum and the id, the last value of the row.
+    :returns: a step. Its result in the answer is ``(count of rows, rows)``. A damaged row is returned unchanged.
     """
     return CHANGE, select, update, put_checksum
 
 
 def count(counters: dict[str, int]) -> Step:
-    """Put counters, and have the mark say so when all is committed.
+    """Store counters, and write them into the mark after the commit.
 
-    :param counters: name -> number, of those that have changed.
+    :param counters: name -> number; only those that have changed.
     """
     return COUNT, counters
 
 
 def require_free(kind: str, sql: str, parameters: Sequence[Any]) -> Step:
-    """Do nothing at all if a query finds an id that is taken.
+    """Refuse the whole list if a query finds a taken id.
 
     :param kind: the name of the kind of message.
     """
@@ -91,10 +91,9 @@ def require_free(kind: str, sql: str, parameters: Sequence[Any]) -> Step:
 
 
 def frame(content: Any) -> bytes:
-    """Steps, or an answer, as they go over the socket.
+    """Encode steps or an answer for the socket.
 
-    :returns: bytes.
-    :raises ValueError: there is something in it that is no plain value.
+    :raises ValueError: something in it is not a plain value.
     :raises OverflowError: it is larger than 4 GiB.
     """
     body = marshal.dumps(content)
@@ -102,10 +101,10 @@ def frame(content: Any) -> bytes:
 
 
 def content_of(body: bytes | bytearray) -> Any:
-    """What is in a frame, without its length."""
+    """Decode the content of a frame."""
     return marshal.loads(body)
 
 
 def length_of(head: bytes | bytearray) -> int:
-    """How many bytes follow the first four."""
+    """Decode the length of a frame: how many bytes follow the first four."""
     return int.from_bytes(head[:LENGTH], "big")

@@ -1,7 +1,7 @@
-"""Everything in one file: the storage of a single server that must not forget.
+"""The durable storage of a single server: all data are in one SQLite file.
 
-SQLite in its write-ahead mode. A process of its own writes, commit by commit, each synced to the disk before anybody is told; two threads
-read. Entities are few and are looked up in memory, so only messages are ever read from the file while the server runs.
+SQLite is in write-ahead mode. A separate process writes, and syncs each commit to the disk before its callers get their results. Two
+threads read. There are few entities, and they are kept in memory. So only messages are read from the file while the server runs.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ T = TypeVar("T")
 
 
 SWITCH_INTERVAL = 0.0001
-"""Seconds after which a busy thread is asked to let another run. A query lets go of the interpreter for a moment at each row; with Python's
-5 ms, a busy reactor thread may take it back each time, and a list waits as often as it has messages."""
+"""Seconds after which a busy thread must let another one run. A query releases the interpreter lock for a moment at each row. With Python's
+5 ms a busy reactor thread could take the lock each time, and a list would wait as often as it has messages."""
 
 MOST_WORK = 512
-"""Messages in a batch. The costs of a batch beside its rows, half a millisecond, are then nothing against those of the rows."""
+"""Messages in a batch. The fixed cost of a batch, half a millisecond, is then small compared with the cost of its rows."""
 
 LARGE = 4096
-"""Bytes of payload that count as one more message: a batch is in memory several times."""
+"""Bytes of payload that count as one more message, because a batch is in memory several times."""
 
 
 _AFTER_DAMAGE = (
@@ -62,7 +62,7 @@ class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
 
     :param path: of the file; its directory must exist.
-    :param reactor: gives the time, and takes answers from the thread and the process.
+    :param reactor: gives the time, and receives answers from the threads and the process.
     """
 
     durability = "durable"
@@ -87,7 +87,7 @@ class FileStorage:
 
     @inlineCallbacks
     def open(self) -> Generator[Any, Any, None]:
-        """Lock the file, create it or bring its schema up to date, read the entities, and start the process that writes."""
+        """Lock the file, create it or upgrade its schema, read the entities, and start the process that writes."""
         sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
         self._lock = self._writer = None
         self._damages.clear()
@@ -107,7 +107,7 @@ class FileStorage:
             self._writer = Writer(self._reactor, self._path, self._lock.descriptor, self._tables, counters, self._files)
             yield Deferred.fromCoroutine(self._start(self._writer))
         except BaseException:
-            yield self._let_go()
+            yield self._release()
             raise
         self._deadline = Deadline(self._reactor, self._hangs)
         self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline)
@@ -120,9 +120,9 @@ class FileStorage:
         self._accepts_loss = True
 
     def _search_damage(self) -> None:
-        """Look through a large file while the server works."""
+        """Search a large file for damage while the server works."""
         self._search = search = DamageSearch(self._reactor, self._path)
-        self._watched(search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
+        self._watch_damage(search.start(), "search").addErrback(lambda failure: failure.trap(StorageUnavailable) and None)
 
     async def _start(self, writer: Writer) -> None:
         try:
@@ -132,14 +132,14 @@ class FileStorage:
 
     @inlineCallbacks
     def close(self) -> Generator[Any, Any, None]:
-        """Finish what was accepted, fold the log into the file, and end the thread and the process."""
+        """Finish what was accepted, merge the log into the file, and end the threads and the process."""
         if self._open:
             self._open = False
             if self._copy is not None:
                 self._copy.stop()
             if self._search is not None:
                 yield self._search.stop()
-            # What was to be written is promised; who still waits for a list would only make others wait.
+            # Accepted writes must be finished. Waiting queries would only delay that, so they fail.
             self._readers.drop(StorageUnavailable("the storage is closed"))
             hangs = True
             try:
@@ -147,14 +147,14 @@ class FileStorage:
                 hangs = bool(self._hang)
             finally:
                 self._deadline.cancel()
-                # Whoever waits for this may lose patience. Without an end to the thread and the process the server would stay for ever.
-                yield self._let_go(hangs)
+                # The caller may cancel. The threads and the process must end all the same, or the server would run for ever.
+                yield self._release(hangs)
 
     @inlineCallbacks
-    def _let_go(self, hangs: bool = False) -> Generator[Any, Any, None]:
+    def _release(self, hangs: bool = False) -> Generator[Any, Any, None]:
         yield Deferred.fromCoroutine(self._readers.stop(close_connection))
         if self._writer is not None:
-            # The last one to close the file folds the write-ahead log into it and removes that.
+            # The last one to close the file merges the write-ahead log into it and deletes the log.
             yield Deferred.fromCoroutine(self._writer.stop(hangs))
         if self._lock is not None:
             self._lock.release()
@@ -163,10 +163,10 @@ class FileStorage:
         """See :meth:`dhtwisted.interfaces.ISelfCheck.problem`."""
         if not self._open:
             return ""
-        damage = next((self._told_damage(damage) for damage in self._damages.values()), "")
+        damage = next((self._describe_damage(damage) for damage in self._damages.values()), "")
         return self._files.problem() or self._hang or damage or (self._search.problem() if self._search is not None else "")
 
-    def _told_damage(self, damage: StorageDamaged) -> str:
+    def _describe_damage(self, damage: StorageDamaged) -> str:
         cure = "stop the server, keep a copy of the file and its -wal, and restore a backup" if damage.lasts else "look at the disk"
         return f"{self._path}: {damage}; {cure}"
 
@@ -183,36 +183,36 @@ class FileStorage:
         return await self._slices.run(self._table(kind).count_in_slices, query)
 
     async def holdings(self, owner: int) -> dict[type[Entity], Holding]:
-        """Tell what counts for a user."""
+        """Count what a user owns."""
         self._check_open()
         return holdings(self._tables, owner)
 
     def insert(self, entity: Entity) -> Deferred[Any]:
-        """Add an entity, and give it back with its key."""
+        """Add an entity, and return it with its key."""
         return self._write(ChangeEntity("insert", entity))
 
     def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Deferred[Any]:
-        """Replace some fields of an entity, and give it back."""
+        """Change some fields of an entity, and return it."""
         return self._write(ChangeEntity("update", kind, key, changes))
 
     def delete(self, kind: type[Entity], key: Key) -> Deferred[Any]:
-        """Remove an entity, and say whether there was one."""
+        """Remove an entity, and return whether there was one."""
         return self._write(ChangeEntity("delete", kind, key))
 
     def append(self, messages: Sequence[Message]) -> Deferred[None]:
-        """Store messages, in one commit with whatever else is waiting."""
+        """Store messages, in one commit with everything else that waits."""
         return self._write(Append(messages), _work(messages))
 
     def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Deferred[Any]:
-        """Record what became of a command."""
+        """Update a command."""
         return self._write(UpdateCommand(device_id, command_id, changes, self._note_damage))
 
     def forget_messages(self, kind: type[Message], query: MessageQuery) -> Deferred[Any]:
-        """Delete messages, those first that arrived first, and say how many."""
+        """Delete messages, those first that arrived first, and return how many."""
         return self._write(ForgetMessages(kind, query))
 
     def restore(self, messages: Sequence[Message]) -> Deferred[Any]:
-        """Store messages as they are."""
+        """Store messages with the stamps that they have."""
         return self._write(Restore(messages), _work(messages))
 
     async def get_message(self, kind: type[Message], device_id: str, message_id: int) -> Any:
@@ -228,18 +228,18 @@ class FileStorage:
         return await self._read(kind, *MESSAGE_TABLES[kind].find(query), query.size)
 
     async def back_up(self, write: Callable[[bytes], Awaitable[object]]) -> dict[str, int]:
-        """Hand over a copy of the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
+        """Copy the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
         self._check_open()
         if self._copy is not None:
-            raise StorageUnavailable("a copy is being made already: wait for its end")
-        # By its name another file would be copied.
+            raise StorageUnavailable("another backup is running: wait until it has ended")
+        # If the file was replaced, its name leads to another one.
         problem = self._files.problem()
         if problem:
             raise StorageUnavailable(problem)
         self._copy = copy = Copy(self._path)
         copying = Worker(self._reactor, "storage copy")
         try:
-            counts = await self._watched(copying.call(copy.make), "copy")
+            counts = await self._watch_damage(copying.call(copy.make), "copy")
             while portion := await copying.call(copy.read):
                 await write(portion)
             return counts
@@ -261,14 +261,14 @@ class FileStorage:
         return self._tables[kind]
 
     def _hangs(self, seconds: float) -> None:
-        """Refuse writes until the commit under way ends. What is committed by then is answered as such: it is stored, and told."""
+        """Refuse writes until the running commit ends. If it succeeds in the end, its callers get their results."""
         self._hang = f"the process that writes {self._path} has not answered for {seconds} s: look at the disk, or whether it is stopped"
         self._batcher.reject_waiting(self._hang)
 
     def _commit(self, operations: list[Operation]) -> Deferred[list[Any]]:
         assert self._writer is not None
         done = self.statistics.measure_commit(self._writer.commit(operations), len(operations))
-        return self._watched(done, "commit")
+        return self._watch_damage(done, "commit")
 
     def _write(self, operation: Operation, rows: int = 1) -> Deferred[Any]:
         try:
@@ -282,36 +282,36 @@ class FileStorage:
         self._check_open()
         reading = self._readers.select(MESSAGE_TABLES[kind], sql, parameters, size)
         done = self.statistics.measure_read(Deferred.fromCoroutine(reading))
-        return self._watched(done, "read")
+        return self._watch_damage(done, "read")
 
-    def _watched(self, done: Deferred[T], deed: str) -> Deferred[T]:
-        """Keep that the file is damaged, or that the disk fails until it does the same deed again."""
-        return done.addCallbacks(self._went_well, self._went_wrong, callbackArgs=(deed,), errbackArgs=(deed,))
+    def _watch_damage(self, done: Deferred[T], task: str) -> Deferred[T]:
+        """Note when a task finds damage. A failure of the disk is forgotten when the same task succeeds again."""
+        return done.addCallbacks(self._succeeded, self._failed, callbackArgs=(task,), errbackArgs=(task,))
 
-    def _went_well(self, result: T, deed: str) -> T:
-        if self._hang and deed == "commit":
+    def _succeeded(self, result: T, task: str) -> T:
+        if self._hang and task == "commit":
             self._hang = ""
-        if self._damages and deed in self._damages and not self._damages[deed].lasts:
-            del self._damages[deed]
+        if self._damages and task in self._damages and not self._damages[task].lasts:
+            del self._damages[task]
         return result
 
-    def _went_wrong(self, failure: Failure, deed: str) -> Failure:
-        if self._hang and deed == "commit":
+    def _failed(self, failure: Failure, task: str) -> Failure:
+        if self._hang and task == "commit":
             self._hang = ""
         if isinstance(failure.value, StorageDamaged):
-            self._note_damage(failure.value, deed)
+            self._note_damage(failure.value, task)
         return failure
 
-    def _note_damage(self, error: StorageDamaged, deed: str = "update") -> None:
+    def _note_damage(self, error: StorageDamaged, task: str = "update") -> None:
         if isinstance(error, RowDamaged):
             self._log.error("{path}: {damage}; whoever asks for it gets 503", path=self._path, damage=str(error))
-        if not (deed in self._damages and self._damages[deed].lasts):
-            # Another one, without the traceback and all that it holds.
-            self._damages[deed] = StorageDamaged(str(error), error.lasts)
+        if not (task in self._damages and self._damages[task].lasts):
+            # A new error, without the traceback and the objects that it keeps alive.
+            self._damages[task] = StorageDamaged(str(error), error.lasts)
 
 
 def _work(messages: Sequence[Message]) -> int:
-    """How much it is to store messages: one for each, and more for those of many kilobytes."""
+    """Estimate the work to store messages: one for each, and more for those of many kilobytes."""
     work = len(messages)
     for message in messages:
         if message.parameters is not None and len(message.parameters) >= LARGE:

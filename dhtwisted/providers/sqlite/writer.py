@@ -33,7 +33,7 @@ from dhtwisted.kit.worker import Worker
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Entity
 from dhtwisted.providers.sqlite.data_files import MARK, DataFiles
 from dhtwisted.providers.sqlite.database import connect_reader, connect_writer
-from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, settle
+from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, write_whole_mark
 from dhtwisted.providers.sqlite.operations import UPDATE, Batch, Operation
 from dhtwisted.providers.sqlite.process import WriterProcess
 from dhtwisted.providers.sqlite.program import PUT_COUNTER
@@ -154,7 +154,7 @@ class Writer:
         results = []
         if batch.asking:
             process = await self._restart()
-            results = _results(await process.send(frame([operation.recall() for operation in batch.asking])))
+            results = _results(await process.send(frame([operation.step_to_repeat() for operation in batch.asking])))
         batch.take(results)
 
     async def _commit_after_restart(self, operations: list[Operation]) -> list[Any]:
@@ -170,7 +170,7 @@ class Writer:
         :raises StorageUnavailable: the file cannot be read now; call this again.
         """
         self._refuse_other_files()
-        self._counters = await _in_thread(self._reactor, settled_counters, self._path)
+        self._counters = await _in_thread(self._reactor, recover_counters, self._path)
         batch, self._unanswered = self._unanswered, None
         if batch is None or batch.counters[BATCH] != self._counters[BATCH]:
             return False
@@ -239,12 +239,12 @@ def _put_mark(path: str, counters: dict[str, int]) -> None:
     :raises StorageUnavailable: the mark cannot be written now.
     """
     try:
-        settle(path, counters)
+        write_whole_mark(path, counters)
     except OSError as error:
         raise StorageUnavailable(f"{path}{MARK} cannot be written: {error.strerror}") from error
 
 
-def settled_counters(path: str) -> dict[str, int]:
+def recover_counters(path: str) -> dict[str, int]:
     """Read the counters after the death of the process that writes, and make sure that they do not change any more.
 
     The last commit may be in the log unfinished, or finished but not synced. What this function writes replaces an unfinished commit, and

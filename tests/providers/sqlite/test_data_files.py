@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from dhtwisted.errors import ConfigurationError, StorageDamaged, StorageUnavailable
 from dhtwisted.interfaces import ISelfCheck
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification
-from dhtwisted.providers.sqlite.data_files import LOCK, WRITTEN, obstacle
+from dhtwisted.providers.sqlite.data_files import LOCK, WRITTEN, open_problem
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.storage.base import command, notification, outcomes
 from tests.support.writers import has_ended, writer_of
@@ -173,7 +173,7 @@ async def test_a_data_file_that_is_gone_is_not_begun_anew_beside_its_log(path, r
     with pytest.raises(ConfigurationError, match="is gone, but .*-wal has what was stored last; restore a backup"):
         await storage.open()
     assert sorted(os.listdir(path.parent)) == ["hive.sqlite-wal"]
-    assert "is gone" in obstacle(str(path))
+    assert "is gone" in open_problem(str(path))
 
 
 def damage(path, pages):

@@ -17,8 +17,8 @@ from dhtwisted.providers.sqlite import mark as sqlite_mark
 from dhtwisted.providers.sqlite import process as writer_process
 from dhtwisted.providers.sqlite import storage as file
 from dhtwisted.providers.sqlite.data_files import MARK
-from dhtwisted.providers.sqlite.mark import ACKNOWLEDGED, SLOT, SLOTS, Mark, read_mark, settle
-from dhtwisted.providers.sqlite.proof import LEAP, doubt, prove, shortfall
+from dhtwisted.providers.sqlite.mark import ACKNOWLEDGED, SLOT, SLOTS, Mark, read_mark, write_whole_mark
+from dhtwisted.providers.sqlite.proof import LEAP, prove, shortfall, start_problem
 from dhtwisted.testing.storage.base import notification, outcomes
 from tests.support.writers import program
 
@@ -43,7 +43,7 @@ def test_there_is_none_at_first(path):
 
 
 def test_is_for_its_user_alone_and_readable(path):
-    settle(path, counters(3))
+    write_whole_mark(path, counters(3))
     assert os.stat(path + MARK).st_mode & 0o777 == 0o600
     assert os.path.getsize(path + MARK) == SLOTS * SLOT
     with open(path + MARK) as mark:
@@ -51,7 +51,7 @@ def test_is_for_its_user_alone_and_readable(path):
 
 
 def test_a_batch_that_was_begun_is_given_and_not_acknowledged(path):
-    settle(path, counters(3))
+    write_whole_mark(path, counters(3))
     with closing(Mark(path)) as mark:
         mark.give(counters(4))
         assert read_mark(path) == sqlite_mark.Marked(counters(3), counters(4))
@@ -63,7 +63,7 @@ def test_a_batch_that_was_begun_is_given_and_not_acknowledged(path):
 def test_after_a_loss_of_power_all_but_the_last_batch_is_proved(tmp_path_factory, batches, begun, lost):
     """The slot of what is acknowledged may be as old as can be then, or one slot be torn; never is more proved than there was."""
     path = str(tmp_path_factory.mktemp("mark") / "data")
-    settle(path, counters(1))
+    write_whole_mark(path, counters(1))
     with open(path + MARK, "rb") as mark:
         old = mark.read()[ACKNOWLEDGED * SLOT :]
     last = 1
@@ -88,7 +88,7 @@ def test_after_a_loss_of_power_all_but_the_last_batch_is_proved(tmp_path_factory
 
 
 def test_a_batch_that_failed_and_was_tried_again_takes_the_place_of_itself(path):
-    settle(path, counters(3))
+    write_whole_mark(path, counters(3))
     with closing(Mark(path)) as mark:
         for _ in range(3):
             mark.give(counters(4))
@@ -103,7 +103,7 @@ def test_a_file_system_that_always_uses_the_cache(path, monkeypatch):
             raise OSError(22, "Invalid argument")
         return real(name, flags, *arguments)
 
-    settle(path, counters(3))
+    write_whole_mark(path, counters(3))
     monkeypatch.setattr(os, "open", refuse)
     with closing(Mark(path)) as mark:
         mark.give(counters(4))
@@ -120,7 +120,7 @@ async def test_the_data_say_that_a_server_is_at_them_also_in_the_file_alone(open
     with pytest.raises(ConfigurationError, match="was copied while a server worked on it, or .*alone.sqlite.mark was lost") as caught:
         await opened(alone)
     assert "\n" not in str(caught.value)
-    assert "put " in doubt(alone)
+    assert "put " in start_problem(alone)
     await storage.close()
     shutil.copy(path, alone)
     again = await opened(alone)
@@ -232,7 +232,7 @@ async def test_nothing_is_acknowledged_that_the_mark_does_not_have(opened, path,
     change = f"def fail(*arguments):\n    raise OSError(5, 'Input/output error')\nprogram.Mark.{step} = fail"
     monkeypatch.setattr(writer_process, "COMMAND", program(change))
     storage = await opened(path)
-    monkeypatch.setattr("dhtwisted.providers.sqlite.writer.settle", _fail)
+    monkeypatch.setattr("dhtwisted.providers.sqlite.writer.write_whole_mark", _fail)
     (refused,) = await outcomes(storage.append([notification("refused")]))
     assert isinstance(refused, StorageUnavailable)
     assert "mark cannot be written: Input/output error" in str(refused)

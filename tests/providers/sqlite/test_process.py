@@ -13,7 +13,7 @@ import pytest_twisted
 from dhtwisted.errors import WriterLost
 from dhtwisted.providers.sqlite import process as writer_process
 from dhtwisted.providers.sqlite.database import FileLock
-from dhtwisted.providers.sqlite.mark import BATCH, settle
+from dhtwisted.providers.sqlite.mark import BATCH, write_whole_mark
 from dhtwisted.providers.sqlite.process import FOR_THE_SERVER, WriterProcess
 from dhtwisted.providers.sqlite.steps import frame, run
 from tests.support.writers import has_ended, writer_of
@@ -25,7 +25,7 @@ def path(tmp_path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE item (body BLOB)")
         connection.execute("CREATE TABLE counter (name TEXT, value INTEGER)")
-    settle(path, {BATCH: 0})
+    write_whole_mark(path, {BATCH: 0})
     return path
 
 

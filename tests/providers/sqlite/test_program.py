@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from dhtwisted.providers.sqlite.mark import BATCH, settle
+from dhtwisted.providers.sqlite.mark import BATCH, write_whole_mark
 from dhtwisted.providers.sqlite.program import MOST_ROWS, Database
 from dhtwisted.providers.sqlite.steps import DONE, REFUSED, TAKEN, UNAVAILABLE, insert, require_free, run, run_many
 
@@ -21,7 +21,7 @@ def path(tmp_path):
     path = str(tmp_path / "data.sqlite")
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(TABLES)
-    settle(path, {BATCH: 0})
+    write_whole_mark(path, {BATCH: 0})
     return path
 
 
@@ -96,6 +96,6 @@ def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path):
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(TABLES)
     assert database.answer([]) == (UNAVAILABLE, f"{path}.mark cannot be opened: No such file or directory")
-    settle(str(path), {BATCH: 0})
+    write_whole_mark(str(path), {BATCH: 0})
     assert database.answer([]) == (DONE, [])
     database.close()
