@@ -7,7 +7,7 @@
 - ``dhtwisted.providers.jwt``: tokens, password hashes and signing keys of the server's own auth provider.
 - ``dhtwisted.kit``: the modules below.
 
-To declare a provider: ``provider``.
+To declare a provider: ``provider``; ``reactor``, the type of the reactor that it gets; ``examination``, findings for ``devicehive doctor``.
 
 To write:
 
