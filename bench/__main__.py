@@ -19,14 +19,14 @@ from bench.report import as_json, busy_generator, markdown, table
 from bench.rows import ROWS, choose, tasks_of
 from bench.servers import mosquitto_version
 
-TITLE = "dhtwisted beside others, and its targets"
+TITLE = "dhtwisted compared with others and with its targets"
 REMOVALS = 20
 SPARE_FILES = 200
 """So many files a server may need besides its connections."""
 
 NOTES = (
-    "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; none was raised.",
-    "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, limits that drop messages lifted, TCP_NODELAY.",
+    "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; no limit was raised.",
+    "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, no limit that drops messages, TCP_NODELAY.",
     "PostgreSQL: fsync and synchronous_commit on, 128 MB of shared buffers, 1 GB of log before a checkpoint, all cores.",
 )
 
@@ -36,11 +36,15 @@ def parser():
     found = argparse.ArgumentParser(prog="python -m bench", description="Measure this server, and others for comparison, on this machine.")
     add = found.add_argument
     add("--quick", action="store_true", help="shorter and fewer runs, fewer connections and messages: about 3 minutes")
-    add("--rounds", type=_positive, help=f"runs of everything (default {FULL.rounds}, with --quick {QUICK.rounds})")
-    add("--only", type=_words, default=[], metavar="ROW,...", help="some rows or groups of rows; see --list")
+    add(
+        "--rounds",
+        type=_positive,
+        help=f"number of rounds; each measures every row once (default {FULL.rounds}, with --quick {QUICK.rounds})",
+    )
+    add("--only", type=_words, default=[], metavar="ROW,...", help="measure only these rows or groups of rows; see --list")
     add("--list", action="store_true", help="list the rows, and exit")
     add("--directory", type=_directory, help="where servers keep their data while they run; must be on a disk (default: TMPDIR)")
-    add("--json", type=_new_file, metavar="FILE", help="write all figures, and what each run measured")
+    add("--json", type=_new_file, metavar="FILE", help="write all figures and the values of each run")
     add("--chart", type=_new_file, metavar="FILE.svg", help="draw the figures that have targets")
     add("--save", type=_new_directory, metavar="DIRECTORY", help="write benchmark.json, benchmark.svg and README.md there")
     return found
@@ -48,7 +52,7 @@ def parser():
 
 def _positive(text):
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number from 1 on is wanted, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more, not {text}")
     return int(text)
 
 
@@ -63,7 +67,7 @@ def _words(text):
 
 def _directory(text):
     if not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"there is no directory {text}")
+        raise argparse.ArgumentTypeError(f"the directory {text} does not exist")
     return text
 
 
@@ -78,7 +82,7 @@ def _new_directory(text):
     try:
         Path(text).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text} cannot be made: {error.strerror}") from error
+        raise argparse.ArgumentTypeError(f"{text} cannot be created: {error.strerror}") from error
     return _new_file(f"{text}/benchmark.json").parent
 
 
@@ -146,7 +150,7 @@ def sizes_here(sizes, rounds):
 def _extent(bench, begin):
     sizes, minutes = bench.sizes, (time.monotonic() - begin) / 60
     return (
-        f"{sizes.rounds} rounds of runs of {sizes.secs:g} s, {sizes.connections:,} connections, {sizes.stored:,} stored messages; "
+        f"{sizes.rounds} rounds, each run {sizes.secs:g} s long, {sizes.connections:,} connections, {sizes.stored:,} stored messages; "
         f"core {min(bench.cores.server)} for servers, {min(bench.cores.generator)} for the generator; {minutes:.1f} minutes"
     )
 

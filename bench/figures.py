@@ -63,7 +63,7 @@ class Results:
         """
         outcomes = self._outcomes.get(task)
         if not outcomes:
-            raise Failed("not run")
+            raise Failed("it was not run")
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, NoFigure)]
         if failures:
             # A loss is the worst of them, and must be seen.

@@ -51,10 +51,12 @@ def build(directory):
     """
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if shutil.which(compiler[0]) is None:
-        raise CannotBuild(f"{compiler[0]} is not there: the load generator is written in C; install a compiler (apt install gcc libc6-dev)")
+        raise CannotBuild(
+            f"{compiler[0]} was not found: the load generator is written in C; install a compiler (apt install gcc libc6-dev)"
+        )
     make = shutil.which("make")
     if make is None:
-        raise CannotBuild("make is not there: the load generator is built with it (apt install make)")
+        raise CannotBuild("make was not found: it builds the load generator (apt install make)")
     done = subprocess.run([make, "-s", "-C", SOURCE, f"OUT={directory}"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotBuild(f"the load generator cannot be built: {done.stderr}")
@@ -86,7 +88,7 @@ class Generator:
         try:
             done = subprocess.run(command, preexec_fn=prepare(self._cores), capture_output=True, text=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            raise Failed("the load generator did not come to an end") from None
+            raise Failed("the load generator did not end in time") from None
         if done.returncode == LOSS:
             raise Lost(describe_loss(done.stdout, done.stderr))
         if done.returncode:
@@ -124,7 +126,7 @@ def describe_loss(output, errors):
     """
     result = json.loads(output)
     named = ", ".join(f"{result[name]} {name.replace('_', ' ')}" for name in LOSSES if result.get(name))
-    return "; ".join(filter(None, [named, _one_line(errors)])) or "something"
+    return "; ".join(filter(None, [named, _one_line(errors)])) or "an unknown loss"
 
 
 def _one_line(text):

@@ -83,7 +83,7 @@ def file_system(path, mounts=None):
 def describe(directory):
     """All that a reader must know of the machine, as text by name."""
     return {
-        "processor": f"{_processor()}, {os.cpu_count()} cores seen",
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": file_system(directory) or "unknown",
@@ -125,10 +125,10 @@ def said_by(*command):
 def warnings(cores, directory):
     """What makes figures doubtful here, a line each."""
     if cores.shared:
-        yield "There is one core: server and generator share it, and every rate is too low."
+        yield "There is only one core: server and generator share it, so every rate is too low."
     if file_system(directory) in IN_MEMORY:
         yield f"{directory} is in memory: a commit costs nothing there. Name a directory on a disk with --directory."
     if os.getloadavg()[0] > 0.5:
-        yield f"Something else was running before (load {os.getloadavg()[0]:.2f}): ratios are worth more than rates, and spreads are wide."
+        yield f"Other programs were running (load {os.getloadavg()[0]:.2f}): trust ratios more than rates, and expect wide spreads."
     if sys.flags.dev_mode:
-        yield "Python is in its development mode, which slows everything."
+        yield "Python is in its development mode, which slows everything down."

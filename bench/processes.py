@@ -142,4 +142,4 @@ class Process:
         return " ".join(map(str, self._process.args[:3]))
 
     def _last_words(self):
-        return " ".join(self.log.split())[-300:] or "it said nothing"
+        return " ".join(self.log.split())[-300:] or "it wrote nothing"

@@ -119,7 +119,7 @@ def main():
     """Measure, and show the table."""
     argparse.ArgumentParser(prog="python -m bench.profiling", description="Show where the time of an insert goes.").parse_args()
     if find_py_spy() is None:
-        sys.stderr.write("bench.profiling: py-spy is not there: pip install -e '.[bench]'\n")
+        sys.stderr.write("bench.profiling: py-spy was not found: pip install -e '.[bench]'\n")
         return 2
     cores, directory = machine.choose_cores(), make_directory()
     columns = {}

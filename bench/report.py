@@ -4,7 +4,7 @@ import json
 
 from bench.figures import BEYOND, MISSED, REACHED
 
-HEADINGS = ("row", "this server", "beside", "ratio", "min - max", "by CPU", "at least", "aim", "reached")
+HEADINGS = ("row", "this server", "compared with", "ratio", "min - max", "by CPU", "at least", "aim", "reached")
 MARKS = {BEYOND: "aim", REACHED: "yes", MISSED: "NO", "": ""}
 BUSY = 0.95
 """Share of a core above which the generator may have been the limit."""
@@ -54,7 +54,7 @@ def markdown(figures, machine, notes):
     """The same as a page."""
     yield "# Results of the benchmark"
     yield ""
-    yield "Made by `python -m bench --save DIRECTORY`; [what each row means](../benchmark.md)."
+    yield "`python -m bench --save DIRECTORY` wrote this page. [The benchmark](../benchmark.md) explains each row and column."
     yield ""
     yield f"| {' | '.join(['', *HEADINGS[1:]])} |"
     yield f"|{' --- |' * len(HEADINGS)}"

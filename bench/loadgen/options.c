@@ -122,14 +122,14 @@ static double number_of(const struct option *option, const char *value) {
     char *end;
     double number = strtod(value, &end);
     if (end == value || *end || !(number >= option->low && number <= option->high) || (option->kind == NUMBER && number != (int)number))
-        die("--%s %s: a number from %g to %g is wanted", option->name, value, option->low, option->high);
+        die("--%s %s: must be a number from %g to %g", option->name, value, option->low, option->high);
     return number;
 }
 
 static int choice_of(const struct option *option, const char *value) {
     for (int i = 0; option->choices[i]; i++)
         if (!strcmp(option->choices[i], value)) return i;
-    die("--%s %s: one of %s is wanted", option->name, value, option->argument);
+    die("--%s %s: must be one of %s", option->name, value, option->argument);
 }
 
 static void set(const struct option *option, const char *value) {

@@ -152,7 +152,7 @@ def _timed(client, request, mark, count, expected):
     seconds = time.perf_counter() - begin
     got = _numbers(data)
     if got != expected:
-        raise Lost(f"{len(got)} messages came, not the {len(expected)} that were asked for")
+        raise Lost(f"the {len(got)} messages that came are not the {len(expected)} that were expected")
     return seconds
 
 
@@ -175,10 +175,12 @@ TASKS = (
 )
 
 ROWS = (
-    Row("load-memory", "processor per message, others there, memory", "microseconds", "load memory full", "load memory empty", 1.2, 1.05),
-    Row("load-file", "processor per message, others there, file", "microseconds", "load file full", "load file empty", 1.2, 1.05),
-    Row("list-memory", "newest 100 of a device, memory", "list", "ask memory", None, 5, 1),
-    Row("list-file", "newest 100 of a device, file", "list", "ask file", None, 5, 1),
-    Row("replay-memory", "replay of 1,000, memory", "replay", "ask memory", None, 5, 1),
-    Row("replay-file", "replay of 1,000, file", "replay", "ask file", None, 5, 1),
+    Row(
+        "load-memory", "CPU time per message, others connected, memory", "microseconds", "load memory full", "load memory empty", 1.2, 1.05
+    ),
+    Row("load-file", "CPU time per message, others connected, file", "microseconds", "load file full", "load file empty", 1.2, 1.05),
+    Row("list-memory", "list of the newest 100 of a device, memory", "list", "ask memory", None, 5, 1),
+    Row("list-file", "list of the newest 100 of a device, file", "list", "ask file", None, 5, 1),
+    Row("replay-memory", "replay of 1,000 messages, memory", "replay", "ask memory", None, 5, 1),
+    Row("replay-file", "replay of 1,000 messages, file", "replay", "ask file", None, 5, 1),
 )

@@ -48,13 +48,13 @@ def test_a_run_that_could_not_be_done_is_a_failure_with_its_reason(program):
 
 
 def test_a_loss_that_is_not_counted_is_one_all_the_same():
-    assert describe_loss("{}", "") == "something"
+    assert describe_loss("{}", "") == "an unknown loss"
     assert describe_loss(json.dumps({"errors": 1}), "the answer was\n 500") == "1 errors; the answer was 500"
 
 
 def test_without_a_compiler_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler -O3")
-    with pytest.raises(CannotBuild, match=r"no-such-compiler is not there.*apt install gcc"):
+    with pytest.raises(CannotBuild, match=r"no-such-compiler was not found.*apt install gcc"):
         build(tmp_path)
 
 

@@ -32,7 +32,7 @@ def test_a_full_server_is_asked_again_and_again(bench, storage):
 def test_messages_that_are_not_those_asked_for_are_a_loss(bench, monkeypatch):
     newest = Filling.newest
     monkeypatch.setattr(Filling, "newest", lambda filling, count: [*newest(filling, count)[:-1], 5])
-    with pytest.raises(Lost, match="messages came, not the"):
+    with pytest.raises(Lost, match="messages that came are not the"):
         stored.ask("memory:")(bench)
 
 
