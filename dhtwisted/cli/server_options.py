@@ -98,7 +98,7 @@ class ServerOptions(usage.Options):
         if self.command is not None and not self.command.reads_configuration:
             return
         configuration = self.read_configuration()
-        self.settings, self.unknown_variables = configuration.settings, configuration.strangers
+        self.settings, self.unknown_variables = configuration.settings, configuration.unknown_variables
         if self["check-config"]:
             _report_check(configuration)
 

@@ -1,12 +1,11 @@
-"""What the value of an option may look like, in a TOML file and as text in the environment or on the command line.
+"""The forms of option values, in a TOML file and as text in the environment or on the command line."""
 
-A kind has ``expected``, the form in words for error messages, and five methods: ``from_toml`` takes a value of the file, ``from_text``
-takes text, ``to_toml`` writes a value back, ``show`` names a wrong value in a message, ``holds_secret`` tells of passwords. The first two
-raise ``ValueError`` with a reason that begins where ``show`` ends.
-"""
+from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 from dhtwisted.logs.masking import mask
 
@@ -18,80 +17,106 @@ _INTEGER = re.compile(r"-?\d{1,18}")
 
 
 class Kind:
-    """What the kinds share."""
+    """The form of an option.
 
-    def show(self, value):
-        """Name a value, however long it is."""
+    :ivar expected: the form in words, for error messages.
+    """
+
+    expected: str
+
+    def from_toml(self, value: Any) -> Any:
+        """Read a value of a TOML file.
+
+        :raises ValueError: it has another form. The text continues a sentence that begins with :meth:`show`.
+        """
+        raise NotImplementedError
+
+    def from_text(self, text: str) -> Any:
+        """Read a value of the environment or of the command line.
+
+        :raises ValueError: as :meth:`from_toml`.
+        """
+        raise NotImplementedError
+
+    def to_toml(self, value: Any) -> str:
+        """Write a value as in a TOML file."""
+        raise NotImplementedError
+
+    def show(self, value: Any) -> str:
+        """Name a wrong value in a message, in limited length."""
         text = repr(value)
         return text if len(text) <= 80 else f"{text[:77]}..."
 
-    def holds_secret(self, value):
-        """Whether a right value has a password in it."""
+    def holds_secret(self, value: Any) -> bool:
+        """Whether a correct value contains a password."""
         return False
 
 
 class Text(Kind):
-    """Any text of at least so many characters."""
+    """Any text with a minimum length."""
 
-    def __init__(self, at_least=0):
+    def __init__(self, at_least: int = 0) -> None:
         self._at_least = at_least
         self.expected = f"text of at least {at_least} characters" if at_least else "text"
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError("is no text")
         return self.from_text(value)
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         if "\0" in text or not text.isprintable():
             raise ValueError("has control characters")
         if len(text) < self._at_least:
             raise ValueError("is too short")
         return text
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)
 
 
 class Checked(Text):
-    """Text of a form of its own; ``check`` raises ``ValueError`` for any other."""
+    """Text of a special form.
 
-    def __init__(self, expected="text", check=None):
+    :param check: raises ``ValueError`` for any other.
+    """
+
+    def __init__(self, expected: str = "text", check: Callable[[str], object] | None = None) -> None:
         super().__init__()
         self.expected = expected
         self._check = check
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         if self._check is not None:
             self._check(super().from_text(text))
         return super().from_text(text)
 
 
 class Hidden(Checked):
-    """Text that no message may show, such as a password."""
+    """Text that messages must not show, such as a password."""
 
-    def show(self, value):
+    def show(self, value: Any) -> str:
         return "the value"
 
-    def holds_secret(self, value):
+    def holds_secret(self, value: Any) -> bool:
         return bool(value)
 
 
 class Specification(Text):
-    """``name:argument``. Only the name is ever shown: an argument may hold a password."""
+    """``name:argument``. Messages show only the name, because the argument can contain a password."""
 
-    def __init__(self, check):
+    def __init__(self, check: Callable[[str], object]) -> None:
         super().__init__()
         self.expected = "name:argument; devicehive --help-providers lists what is installed"
         self._check = check
 
-    def show(self, value):
+    def show(self, value: Any) -> str:
         return super().show(value.partition(":")[0]) if isinstance(value, str) else "the value"
 
-    def holds_secret(self, value):
+    def holds_secret(self, value: Any) -> bool:
         return mask(value) != value
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         self._check(super().from_text(text))
         return text
 
@@ -99,12 +124,12 @@ class Specification(Text):
 class Choice(Text):
     """One of a few words."""
 
-    def __init__(self, *words):
+    def __init__(self, *words: str) -> None:
         super().__init__()
         self._words = words
         self.expected = " or ".join(f'"{word}"' for word in words)
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         if text not in self._words:
             raise ValueError("is not known")
         return text
@@ -115,54 +140,54 @@ class Flag(Kind):
 
     expected = "true or false"
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError("is neither true nor false")
         return value
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError("is neither true nor false")
         return text.lower() == "true"
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         return "true" if value else "false"
 
 
 class Integer(Kind):
     """A whole number from ``lowest`` to ``highest``."""
 
-    def __init__(self, lowest=0, highest=2**31 - 1):
+    def __init__(self, lowest: int = 0, highest: int = 2**31 - 1) -> None:
         self._lowest, self._highest = lowest, highest
         self.expected = f"a whole number from {lowest} to {highest}"
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError("is no whole number")
         if not self._lowest <= value <= self._highest:
             raise ValueError("is out of range")
         return value
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         if _INTEGER.fullmatch(text) is None:
             raise ValueError("is no whole number")
         return self.from_toml(int(text))
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         return str(value)
 
 
 class Size(Kind):
     """Bytes, as an integer.
 
-    :param most: of GiB.
+    :param most: the highest value, in GiB.
     """
 
-    def __init__(self, most=2):
+    def __init__(self, most: int = 2) -> None:
         self._most = most * _SIZES["GiB"]
         self.expected = f'a number of bytes or text such as "64KiB" or "1MiB", at most {most} GiB'
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.from_text(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -171,13 +196,13 @@ class Size(Kind):
             raise ValueError("is out of range")
         return value
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         match = _SIZE.fullmatch(text)
         if match is None:
             raise ValueError("is no size")
         return self.from_toml(int(match[1]) * _SIZES[match[2] or ""])
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         for unit in ("GiB", "MiB", "KiB"):
             if value and value % _SIZES[unit] == 0:
                 return f'"{value // _SIZES[unit]}{unit}"'
@@ -185,31 +210,31 @@ class Size(Kind):
 
 
 class Duration(Kind):
-    """Seconds, as a float. Always with a unit, except for 0: a bare number would leave open what it counts."""
+    """Seconds, as a float. A value needs a unit, except 0: a number without one would be ambiguous."""
 
-    def __init__(self, lowest=0, highest=100 * 366 * 86400):
+    def __init__(self, lowest: float = 0, highest: float = 100 * 366 * 86400) -> None:
         self._lowest, self._highest = lowest, highest
         self.expected = 'text such as "90s", "30m", "12h" or "7d", ' + (f"at least {lowest:g}s" if lowest else '"0s" for none')
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.from_text(value)
         if isinstance(value, bool) or value != 0:
             raise ValueError("is no duration")
         return self._within_range(0.0)
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         match = _DURATION.fullmatch(text)
         if match is None:
             return self.from_toml(0 if text == "0" else None)
         return self._within_range(float(match[1]) * _SECONDS[match[2]])
 
-    def _within_range(self, seconds):
+    def _within_range(self, seconds: float) -> float:
         if not self._lowest <= seconds <= self._highest:
             raise ValueError("is out of range")
         return seconds
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         for unit in ("d", "h", "m"):
             if value and value % _SECONDS[unit] == 0:
                 return f'"{int(value // _SECONDS[unit])}{unit}"'
@@ -217,34 +242,37 @@ class Duration(Kind):
 
 
 class List(Kind):
-    """Several texts; separated by commas where it is given as one text. ``check`` raises ``ValueError`` for a bad one."""
+    """Several texts. In the environment and on the command line, commas separate them.
 
-    def __init__(self, expected, check, at_least=0):
+    :param check: raises ``ValueError`` for a wrong item.
+    """
+
+    def __init__(self, expected: str, check: Callable[[str], object], at_least: int = 0) -> None:
         self.expected = f"a list, each item {expected}"
         self._check = check
         self._at_least = at_least
 
-    def show(self, value):
+    def show(self, value: Any) -> str:
         return "it" if isinstance(value, (list, tuple)) else super().show(value)
 
-    def from_toml(self, value):
+    def from_toml(self, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ValueError("is no list")
         if len(value) < self._at_least:
             raise ValueError("is empty")
         return tuple(self._item(item) for item in value)
 
-    def from_text(self, text):
+    def from_text(self, text: str) -> Any:
         return self.from_toml([item.strip() for item in text.split(",")] if text.strip() or self._at_least else [])
 
-    def to_toml(self, value):
+    def to_toml(self, value: Any) -> str:
         return f"[{', '.join(json.dumps(item) for item in value)}]"
 
-    def _item(self, item):
+    def _item(self, item: Any) -> str:
         if not isinstance(item, str):
-            raise ValueError("holds something that is no text")
+            raise ValueError("contains something that is no text")
         try:
             self._check(item)
         except ValueError as error:
-            raise ValueError(f"holds {super().show(item)}, which {error}") from error
+            raise ValueError(f"contains {super().show(item)}, which {error}") from error
         return item

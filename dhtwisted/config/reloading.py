@@ -1,45 +1,50 @@
-"""A changed configuration, taken on while the server runs: all that can be, or nothing.
+"""Applies a changed configuration while the server runs: all of it that can be changed, or nothing if it is wrong.
 
-Which options can be is said where they are declared, with ``reloads=True``. The others stay as they are until a restart, and the log names
-those that were changed in vain.
+Options that can be changed are declared with ``reloads=True``. The others keep their values until a restart, and the log names those that
+were changed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 from twisted.logger import Logger
 
+from dhtwisted.config.settings import Settings
 from dhtwisted.errors import ConfigurationError
 
 
 class Reloading:
-    """Reads the configuration again, and hands it to all that can change.
+    """Reads the configuration again, and passes it to all parts of the server.
 
-    :param read_settings: gives the :class:`~dhtwisted.config.settings.Settings` as they are configured now; raises ``ConfigurationError``.
-    :param settings: those of the start.
-    :ivar settings: those that hold now.
+    :param read_settings: reads the settings as they are configured now; raises ``ConfigurationError``.
+    :param settings: the settings of the start.
+    :ivar settings: the settings in force.
     :ivar changed: the options that the last reload has changed.
-    :ivar reloadables: who takes on a change, in this order. Each is a function of the new settings that raises ``ConfigurationError`` when
-        they cannot be used, and changes nothing: it returns a function that does, and cannot fail. To have a part of the server reloaded,
-        append its function here.
+    :ivar reloadables: the parts that apply a change, in this order. Each is a function that checks the new settings and changes nothing;
+        it raises ``ConfigurationError`` if they cannot be used. It returns a function that applies them and cannot fail. To make a part of
+        the server reloadable, append its function here.
     """
 
     log = Logger()
 
-    def __init__(self, read_settings, settings):
+    def __init__(self, read_settings: Callable[[], Settings], settings: Settings) -> None:
         self._read_settings = read_settings
         self.settings = settings
-        self.changed = []
-        self.reloadables = []
+        self.changed: list[str] = []
+        self.reloadables: list[Callable[[Settings], Callable[[], None]]] = []
 
-    def reload(self):
-        """Do it, and log what came of it.
+    def reload(self) -> bool:
+        """Read and apply the configuration, and log the result.
 
         :returns: whether the configuration was good.
         """
         self.changed = []
         try:
             wanted = self._read_settings()
-            settings, changed, fixed = merge(self.settings, wanted)
+            settings, changed, unchanged = merge(self.settings, wanted)
             changes = [reloadable(settings) for reloadable in self.reloadables]
         except ConfigurationError as error:
             self.log.error("Not reloaded, all stays as it was: {reason}", reason=" ".join(str(error).split()))
@@ -48,23 +53,25 @@ class Reloading:
         for change in changes:
             change()
         self.log.info("Reloaded; changed: {options}", options=", ".join(changed) or "no option")
-        if fixed:
-            self.log.warn("Restart the server to change {options}; until then the old values hold", options=", ".join(fixed))
+        if unchanged:
+            self.log.warn("Restart the server to change {options}; until then the old values hold", options=", ".join(unchanged))
         return True
 
 
-def merge(present, wanted):
-    """Take from new settings what can be taken on.
+def merge(present: Settings, wanted: Settings) -> tuple[Settings, list[str], list[str]]:
+    """Take from new settings what can be changed without a restart.
 
-    :returns: the settings that shall hold, the names of options (``section.key``) that they change, and the names of those that only a
-        restart can change.
+    :returns: the settings to apply, the names of the options (``section.key``) that they change, and the names of those that only a restart
+        can change.
     """
-    sections, changed, fixed = {}, [], []
+    sections: dict[str, Any] = {}
+    changed: list[str] = []
+    unchanged: list[str] = []
     for section in fields(present):
         old, new = getattr(present, section.name), getattr(wanted, section.name)
         different = [option for option in fields(old) if getattr(old, option.name) != getattr(new, option.name)]
         taken = {option.name: getattr(new, option.name) for option in different if option.metadata["reloads"]}
         sections[section.name] = replace(old, **taken)
         for option in different:
-            (changed if option.name in taken else fixed).append(f"{section.name}.{option.name}")
-    return replace(present, **sections), changed, fixed
+            (changed if option.name in taken else unchanged).append(f"{section.name}.{option.name}")
+    return replace(present, **sections), changed, unchanged

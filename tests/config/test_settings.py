@@ -112,7 +112,7 @@ def test_secret_in_the_file_is_sent_elsewhere(write):
 )
 def test_variables_of_others_do_not_matter(variable, value):
     configuration = load_configuration(environment={variable: value})
-    assert (configuration.settings, configuration.strangers) == (Settings(), ())
+    assert (configuration.settings, configuration.unknown_variables) == (Settings(), ())
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_variables_of_others_do_not_matter(variable, value):
 def test_a_variable_that_looks_like_an_option_and_is_none_is_named(variable, right):
     configuration = load_configuration(environment={variable: "swordfish"})
     assert configuration.settings == Settings()
-    (line,) = configuration.strangers
-    assert line.startswith(f"{variable}: is no option of the server, and is left out; ")
+    (line,) = configuration.unknown_variables
+    assert line.startswith(f"{variable}: is no option of the server, and is ignored; ")
     assert line.endswith(f"did you mean {right}?" if right else "devicehive --example-config lists all")
     assert "swordfish" not in line
 

@@ -26,7 +26,7 @@ def check_sources(configuration, path):
 
 def check_strangers(configuration):
     """Name the variables of the environment that look like options and are none."""
-    return [warning(TOPIC, line) for line in configuration.strangers]
+    return [warning(TOPIC, line) for line in configuration.unknown_variables]
 
 
 def check_passwords(configuration):

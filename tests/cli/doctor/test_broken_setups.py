@@ -272,7 +272,7 @@ LOST = "was deleted, moved or replaced while the server works on it, so nothing 
 FOREIGN = "may not write there, and it belongs to {me}; run this as the server's user"
 NO_DIRECTORY = "there is no directory /none; make it, or name another"
 KEYS, CONFIGURATION = "wrong    signing key: ", "configuration: "
-STRANGE = "is no option of the server, and is left out; did you mean DHTWISTED_STORAGE_RETENTION?"
+STRANGE = "is no option of the server, and is ignored; did you mean DHTWISTED_STORAGE_RETENTION?"
 
 BROKEN = {
     missing_directory: STORAGE + PLACE + "/none/hive.sqlite: " + NO_DIRECTORY,

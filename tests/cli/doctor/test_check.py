@@ -119,7 +119,7 @@ def test_as_a_command(directory):
     done = run(directory, "--check-config", "--storage", "file:/nonexistent/x", DHTWISTED_RETENTION="7d")
     assert (done.returncode, done.stderr) == (1, "")
     strange, *others = done.stdout.splitlines()
-    assert strange.startswith("warning  configuration: DHTWISTED_RETENTION: is no option of the server, and is left out; did you mean ")
+    assert strange.startswith("warning  configuration: DHTWISTED_RETENTION: is no option of the server, and is ignored; did you mean ")
     assert others == [
         "wrong    storage: --storage: /nonexistent/x: there is no directory /nonexistent; make it, or name another",
         "The configuration cannot work as it is.",

@@ -76,7 +76,7 @@ def test_what_is_in_force_and_what_is_left_out(write):
     environment = {"DHTWISTED_STORAGE_RETENTION": "2d", "DHTWISTED_RETENTION": "3d"}
     overrides = [("--storage", "storage", "provider", "file:x")]
     *findings, strange = [str(finding) for finding in sources.check_sources(load_configuration(path, environment, overrides), path)]
-    assert strange.startswith("warning  configuration: DHTWISTED_RETENTION: is no option of the server, and is left out; did you mean ")
+    assert strange.startswith("warning  configuration: DHTWISTED_RETENTION: is no option of the server, and is ignored; did you mean ")
     assert findings == [
         f"ok       configuration: {path}, --storage, DHTWISTED_STORAGE_RETENTION: is good",
         f"ok       configuration: storage.provider: the value of --storage is in force, not that of {path}",
