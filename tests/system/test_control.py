@@ -148,7 +148,7 @@ def test_the_server_says_how_it_is(beside):
     assert PASSWORD not in json.dumps(state)
     client.close()
     server.terminate()
-    assert "no server" in failed(shell("status"))
+    assert "no running server" in failed(shell("status"))
 
 
 def test_the_socket_is_for_its_owner_alone_and_goes_with_the_server(start, shell, tmp_path):
