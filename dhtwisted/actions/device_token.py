@@ -13,7 +13,7 @@ from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.device_tokens import bind_claims, new_record
 from dhtwisted.core.rules import check_label, check_new_device_id
-from dhtwisted.core.server import Server
+from dhtwisted.core.server import Request, Server
 from dhtwisted.errors import (
     AccessDenied,
     DeviceTokenNotFound,
@@ -39,7 +39,7 @@ def fill_for_device(payload: Any) -> None:
         payload.device_type_ids = ["*"]
 
 
-async def bind(request: Any, claims: Claims, expires: int) -> Claims:
+async def bind(request: Request, claims: Claims, expires: int) -> Claims:
     """Restrict claims to one device, and store a record of them.
 
     :param expires: milliseconds: when the last token of these claims ends.
@@ -107,7 +107,7 @@ class DeviceTokens(Resource):
 
 
 @action(TokenList, Permission.MANAGE_TOKEN, rest=Route("GET", "/token"))
-async def token_list(request: Any) -> DeviceTokens:
+async def token_list(request: Request[TokenList]) -> DeviceTokens:
     """List the tokens of devices: of those who made them for themselves; an administrator is told of all."""
 
     async def conditions() -> dict[str, Any]:
@@ -128,7 +128,7 @@ class TokenRevoke(Fields, tag="token/revoke"):
 
 
 @action(TokenRevoke, Permission.MANAGE_TOKEN, rest=Route("DELETE", "/token/{tokenId}"), audit=Written(DeviceToken, "fields.token_id"))
-async def token_revoke(request: Any) -> None:
+async def token_revoke(request: Request[TokenRevoke]) -> None:
     """Revoke the tokens of one record, at once and for good, on open connections too."""
     token_id, principal = request.fields.token_id, request.principal
     if token_id is None:

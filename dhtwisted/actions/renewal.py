@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta
 from msgspec.structs import replace
 
+from dhtwisted.core.server import Request
 from dhtwisted.errors import InvalidCredentials
 from dhtwisted.model import ACTIVE, Claims, User
 from dhtwisted.wire.members import AccessTokenText
@@ -27,7 +28,7 @@ class RenewedTokens(Resource):
     refresh_token: Annotated[str | None, Meta(description="a refresh token: for `token/refresh`")] = None
 
 
-def renewed_tokens(request: Any, before: User, after: User) -> RenewedTokens | None:
+def renewed_tokens(request: Request, before: User, after: User) -> RenewedTokens | None:
     """Replace the token of a request that has changed its own user's password, and the refresh token that it brought along.
 
     :param request: the :class:`~dhtwisted.core.server.Request`; its fields have ``refresh_token``.
@@ -47,7 +48,7 @@ def renewed_tokens(request: Any, before: User, after: User) -> RenewedTokens | N
     )
 
 
-def _refresh_claims(request: Any, user: User) -> Claims | None:
+def _refresh_claims(request: Request, user: User) -> Claims | None:
     """The claims of the request's refresh token, if it was valid before the change. A token for one device is not replaced."""
     text = request.fields.refresh_token
     if not text:

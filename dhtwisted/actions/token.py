@@ -14,7 +14,7 @@ from dhtwisted.core.access import PERMISSIONS_BY_NAME, Permission, Principal
 from dhtwisted.core.accounts import login_claims
 from dhtwisted.core.device_tokens import carries_device, require_device
 from dhtwisted.core.rules import is_id
-from dhtwisted.core.server import Server
+from dhtwisted.core.server import Request, Server
 from dhtwisted.errors import (
     UNREADABLE,
     AccessDenied,
@@ -99,7 +99,7 @@ class AccessToken(Resource):
 
 
 @action(Token, rest=Route("POST", "/token", body=WHOLE, status=201), audit=MadeTokens())
-async def token(request: Any) -> Tokens:
+async def token(request: Request[Token]) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
     WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
@@ -143,7 +143,7 @@ def _or(value: T | None, default: T) -> T:
 
 
 @action(TokenRefresh, rest=Route("POST", "/token/refresh", body=WHOLE, status=201), audit=MadeTokens())
-async def token_refresh(request: Any) -> AccessToken:
+async def token_refresh(request: Request[TokenRefresh]) -> AccessToken:
     """Exchange a refresh token for a new access token with the same rights. The refresh token stays valid."""
     server, text = request.server, request.fields.refresh_token
     if not text:
@@ -172,7 +172,7 @@ async def token_refresh(request: Any) -> AccessToken:
 
 
 @action(TokenCreate, Permission.MANAGE_TOKEN, rest=Route("POST", "/token/create", body="payload", status=201), audit=MadeTokens())
-async def token_create(request: Any) -> Tokens:
+async def token_create(request: Request[TokenCreate]) -> Tokens:
     """Make tokens with chosen rights. Only an administrator with all permissions may go beyond their own; what others ask for beyond
     theirs is left out of the result. Absent ``networkIds`` are no network; absent ``deviceTypeIds`` are all of a user who may use all, else
     none. With ``deviceId``, lists that are absent mean all that may be.

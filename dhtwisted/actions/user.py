@@ -21,6 +21,7 @@ from dhtwisted.actions.table import Route, action
 from dhtwisted.core.access import Permission
 from dhtwisted.core.accounts import change_user, delete_user, new_user
 from dhtwisted.core.rules import check_password, check_role, check_status, check_text, checked_login
+from dhtwisted.core.server import Request
 from dhtwisted.errors import (
     AdministratorRequired,
     CurrentUserGone,
@@ -87,7 +88,7 @@ class Users(Resource):
 
 
 @action(UserList, Permission.MANAGE_USER, rest=Route("GET", "/user"))
-async def user_list(request: Any) -> Users:
+async def user_list(request: Request[UserList]) -> Users:
     """List users."""
     query = entity_query(request, SORT_FIELDS, **await _conditions(request))
     pages = entity_pages(request, User, query, partial(_conditions, request))
@@ -95,12 +96,12 @@ async def user_list(request: Any) -> Users:
 
 
 @action(UserCount, Permission.MANAGE_USER, rest=Route("GET", "/user/count"))
-async def user_count(request: Any) -> Count:
+async def user_count(request: Request[UserCount]) -> Count:
     """Count users."""
     return Count(count=await request.server.entities.count(User, EntityQuery(**await _conditions(request))))
 
 
-async def _conditions(request: Any) -> dict[str, Any]:
+async def _conditions(request: Request) -> dict[str, Any]:
     fields = request.fields
     check_text(fields.login_pattern, "loginPattern")
     equal = {"role": fields.role, "status": fields.status}
@@ -125,7 +126,7 @@ class OneUser(Resource):
 
 
 @action(UserGet, Permission.MANAGE_USER, rest=Route("GET", "/user/{userId}"))
-async def user_get(request: Any) -> OneUser:
+async def user_get(request: Request[UserGet]) -> OneUser:
     """Read one user with their networks, and with what they have used of their quotas. A caller with the client's role can read only
     themselves."""
     user_id, principal = request.fields.user_id, request.principal
@@ -145,19 +146,19 @@ class CurrentUser(Resource):
 
 
 @action(UserGetCurrent, Permission.GET_CURRENT_USER, rest=Route("GET", "/user/current"))
-async def user_get_current(request: Any) -> CurrentUser:
+async def user_get_current(request: Request[UserGetCurrent]) -> CurrentUser:
     """Read oneself, with one's networks, and with what one has used of one's quotas."""
     return await _with_networks(request, _current(request), lambda found: CurrentUser(current=found))
 
 
-def _current(request: Any) -> User:
+def _current(request: Request) -> User:
     user: User | None = request.principal.user
     if user is None:
         raise CurrentUserGone()
     return user
 
 
-async def find_user(request: Any, user_id: int | None) -> User:
+async def find_user(request: Request, user_id: int | None) -> User:
     """Find a user.
 
     :raises MissingUserId: there is no id.
@@ -171,7 +172,7 @@ async def find_user(request: Any, user_id: int | None) -> User:
     return user
 
 
-async def _with_networks(request: Any, user: User, make: Callable[[UserWithNetworks], Any]) -> Any:
+async def _with_networks(request: Request, user: User, make: Callable[[UserWithNetworks], Any]) -> Any:
     quotas = {name: QuotaUse(used=used, limit=limit) for name, (used, limit) in (await request.server.quotas.use(user.id)).items()}
 
     async def conditions() -> dict[str, Any]:
@@ -223,16 +224,16 @@ class InsertedUser(Resource):
 
 
 @action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201), audit=Written(User))
-async def user_insert(request: Any) -> InsertedUser:
+async def user_insert(request: Request[UserInsert]) -> InsertedUser:
     """Make a user, with no network and, unless told otherwise, every device type."""
     new = request.fields.user
     if new is None:
         raise MissingUser()
     login = checked_login(new.login or "")
     check_password(new.password or "")
-    check_role(new.role)
+    role = check_role(new.role)
     check_status(new.status)
-    if new.role == ADMINISTRATOR and not _manages_administrators(request):
+    if role == ADMINISTRATOR and not _manages_administrators(request):
         taken = await request.server.entities.count(User, EntityQuery(equal={"login_key": fold_login(login)}))
         raise LoginTaken() if taken else AdministratorRequired()
     data = payload(new.data, "user.data")
@@ -242,7 +243,7 @@ async def user_insert(request: Any) -> InsertedUser:
         server.now(),
         login,
         await _hashed(request, new.password),
-        new.role,
+        role,
         status=ACTIVE if new.status is None else new.status,
         data=data,
         intro_reviewed=new.intro_reviewed or False,
@@ -254,7 +255,7 @@ async def user_insert(request: Any) -> InsertedUser:
         raise LoginTaken() from None
 
 
-def _manages_administrators(request: Any) -> bool:
+def _manages_administrators(request: Request) -> bool:
     """Whether the caller may add, change and delete administrators."""
     return bool(request.principal.is_administrator or request.server.settings.compatibility.clients_manage_administrators)
 
@@ -275,7 +276,7 @@ class UserUpdate(Fields, tag="user/update"):
     rest=Route("PUT", "/user/{userId}", body="user", object_first=True, request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "fields.user_id"),
 )
-async def user_update(request: Any) -> RenewedTokens | None:
+async def user_update(request: Request[UserUpdate]) -> RenewedTokens | None:
     """Change the given members of a user. A caller with the client's role changes nobody's login, role or status, and no administrator.
 
     A new password ends the user's tokens. Where it is the caller's own, the reply has new ones, as that of ``user/updateCurrent``.
@@ -301,7 +302,7 @@ class UserUpdateCurrent(Fields, tag="user/updateCurrent"):
     rest=Route("PUT", "/user/current", body="user", request_headers=REQUEST_HEADERS, reply_headers=REPLY_HEADERS),
     audit=Written(User, "principal.user_id"),
 )
-async def user_update_current(request: Any) -> RenewedTokens | None:
+async def user_update_current(request: Request[UserUpdateCurrent]) -> RenewedTokens | None:
     """Change the given members of oneself; login, role and status only as an administrator.
 
     A new password ends all tokens of the user, also on this connection. The reply then has an access token with the rights and the expiry
@@ -311,7 +312,7 @@ async def user_update_current(request: Any) -> RenewedTokens | None:
     return await _update(request, _current(request))
 
 
-async def _update(request: Any, user: User) -> RenewedTokens | None:
+async def _update(request: Request, user: User) -> RenewedTokens | None:
     change = request.fields.user
     if change is None:
         raise MissingUser()
@@ -347,7 +348,7 @@ async def _update(request: Any, user: User) -> RenewedTokens | None:
     return renewed_tokens(request, user, after) if ends_tokens else None
 
 
-async def _write(request: Any, user: User, changes: dict[str, Any]) -> User:
+async def _write(request: Request, user: User, changes: dict[str, Any]) -> User:
     server = request.server
     if "data" not in changes:
         return await change_user(server.entities, user, changes)
@@ -355,7 +356,7 @@ async def _write(request: Any, user: User, changes: dict[str, Any]) -> User:
         return await change_user(server.entities, user, changes)
 
 
-async def _hashed(request: Any, password: str | None) -> str:
+async def _hashed(request: Request, password: str | None) -> str:
     """The record of a password. This can take seconds, when many passwords wait. So the permission is checked again afterwards."""
     record: str = await request.server.auth.hash_password(password)
     request.server.check(request.action, request.principal)
@@ -369,7 +370,7 @@ class UserDelete(Fields, tag="user/delete"):
 
 
 @action(UserDelete, Permission.MANAGE_USER, rest=Route("DELETE", "/user/{userId}"), audit=Written(User, "fields.user_id"))
-async def user_delete(request: Any) -> None:
+async def user_delete(request: Request[UserDelete]) -> None:
     """Delete a user, but not oneself. Their requests and deliveries on open connections end at once."""
     user = await find_user(request, request.fields.user_id)
     if user.id == request.principal.user_id:

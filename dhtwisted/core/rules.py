@@ -70,13 +70,14 @@ def check_password(password):
         raise InvalidPassword(detail=f"user.password must have {PASSWORD_RULE}")
 
 
-def check_role(role):
-    """Refuse what is no role.
+def check_role(role: int | None) -> int:
+    """Return a role of a user.
 
-    :raises InvalidRole: it is none.
+    :raises InvalidRole: there is no such role.
     """
-    if role not in ROLES:
+    if role is None or role not in ROLES:
         raise InvalidRole()
+    return role
 
 
 def check_status(status):
