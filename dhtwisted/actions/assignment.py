@@ -1,6 +1,6 @@
-"""Which networks and device types a user has: ``user/assignNetwork`` and its like (WebSocket reference, section 3.9).
+"""Which networks and device types a user has: ``user/assignNetwork`` and similar actions (WebSocket reference, section 3.9).
 
-Only the action is asked of the token, never its lists (auth reference, section 5). A change counts at once, for open subscriptions too.
+The token needs the permission; its lists are not checked (auth reference, section 5). A change is in force at once, also for subscriptions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def _find(request: Request, grouping: Grouping, group_id: int | None) -> A
 
 
 def _asks_of_another(request: Request) -> bool:
-    """Whether somebody who is no administrator asks what another user has: by its name and description he would know what is not his."""
+    """Whether a caller who is no administrator asks for what another user has: its name and description are not for them."""
     user_id, principal = request.fields.user_id, request.principal
     return user_id is not None and user_id != principal.user_id and not principal.is_administrator
 
@@ -73,7 +73,7 @@ class OneNetworkOfUser(Resource):
 
 @action(UserGetNetwork, Permission.GET_NETWORK, rest=Route("GET", NETWORK))
 async def user_get_network(request: Request[UserGetNetwork]) -> OneNetworkOfUser:
-    """Read a network that is assigned to a user. A caller with the client's role is told of his own alone."""
+    """Read a network that is assigned to a user. A caller with the client's role can only read their own."""
     network_id = request.fields.network_id
     if _asks_of_another(request):
         raise UserNetworkNotFound(network_id, request.fields.user_id)
@@ -95,7 +95,7 @@ class UserAssignNetwork(Fields, tag="user/assignNetwork"):
 
 @action(UserAssignNetwork, Permission.MANAGE_NETWORK, rest=Route("PUT", NETWORK), audit=Written(User, "fields.user_id"))
 async def user_assign_network(request: Request[UserAssignNetwork]) -> None:
-    """Assign a network to a user; also if he has it already."""
+    """Assign a network to a user. It succeeds also if the user has the network already."""
     user = await find_user(request, request.fields.user_id)
     network = await _find(request, NETWORKS, request.fields.network_id)
     await _change(request, user, {"network_ids": With(frozenset({network.id}))})
@@ -110,7 +110,7 @@ class UserUnassignNetwork(Fields, tag="user/unassignNetwork"):
 
 @action(UserUnassignNetwork, Permission.MANAGE_NETWORK, rest=Route("DELETE", NETWORK), audit=Written(User, "fields.user_id"))
 async def user_unassign_network(request: Request[UserUnassignNetwork]) -> None:
-    """Take a network from a user; also if he does not have it."""
+    """Take a network from a user. It succeeds also if the user does not have the network."""
     user = await find_user(request, request.fields.user_id)
     network = await _find(request, NETWORKS, request.fields.network_id)
     await _change(request, user, {"network_ids": Without(frozenset({network.id}))})
@@ -137,7 +137,7 @@ class OneDeviceTypeOfUser(Resource):
 
 @action(UserGetDeviceType, Permission.GET_DEVICE_TYPE, rest=Route("GET", DEVICE_TYPE))
 async def user_get_device_type(request: Request[UserGetDeviceType]) -> OneDeviceTypeOfUser:
-    """Read a device type that a user has, by assignment or because he has all. A caller with the client's role is told of his own alone."""
+    """Read a device type that a user may use. A caller with the client's role can only read their own."""
     device_type_id = request.fields.device_type_id
     if _asks_of_another(request):
         raise UserDeviceTypeNotFound(device_type_id, request.fields.user_id)
@@ -167,7 +167,7 @@ class DeviceTypesOfUser(Resource):
 
 @action(UserGetDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("GET", "/user/{userId}/devicetype"))
 async def user_get_device_types(request: Request[UserGetDeviceTypes]) -> DeviceTypesOfUser:
-    """List the device types of a user: all, when he has all."""
+    """List the device types of a user; all device types if the user may use all."""
     user = await find_user(request, request.fields.user_id)
 
     async def conditions() -> dict[str, Any]:
@@ -189,7 +189,7 @@ class UserAssignDeviceType(Fields, tag="user/assignDeviceType"):
 
 @action(UserAssignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
 async def user_assign_device_type(request: Request[UserAssignDeviceType]) -> None:
-    """Assign a device type to a user who does not have all; also if he has it already."""
+    """Assign a device type to a user who may not use all. It succeeds also if the user has it already."""
     await _change_device_types(request, With)
 
 
@@ -202,7 +202,7 @@ class UserUnassignDeviceType(Fields, tag="user/unassignDeviceType"):
 
 @action(UserUnassignDeviceType, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", DEVICE_TYPE), audit=Written(User, "fields.user_id"))
 async def user_unassign_device_type(request: Request[UserUnassignDeviceType]) -> None:
-    """Take a device type from a user who does not have all; also if he does not have it."""
+    """Take a device type from a user who may not use all. It succeeds also if the user does not have it."""
     await _change_device_types(request, Without)
 
 
@@ -222,7 +222,7 @@ class UserAllowAllDeviceTypes(Fields, tag="user/allowAllDeviceTypes"):
 
 @action(UserAllowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("PUT", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id"))
 async def user_allow_all_device_types(request: Request[UserAllowAllDeviceTypes]) -> None:
-    """Give a user every device type, those to come too. His single ones are dropped."""
+    """Let a user use every device type, also future ones. The device types that were assigned one by one are forgotten."""
     user = await find_user(request, request.fields.user_id)
     await _change(request, user, {"all_device_types_available": True, "device_type_ids": frozenset()})
 
@@ -237,6 +237,6 @@ class UserDisallowAllDeviceTypes(Fields, tag="user/disallowAllDeviceTypes"):
     UserDisallowAllDeviceTypes, Permission.MANAGE_DEVICE_TYPE, rest=Route("DELETE", ALL_DEVICE_TYPES), audit=Written(User, "fields.user_id")
 )
 async def user_disallow_all_device_types(request: Request[UserDisallowAllDeviceTypes]) -> None:
-    """Take every device type from a user; he has none until some are assigned."""
+    """Take every device type from a user, who then has none until some are assigned."""
     user = await find_user(request, request.fields.user_id)
     await _change(request, user, {"all_device_types_available": False, "device_type_ids": frozenset()})

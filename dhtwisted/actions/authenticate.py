@@ -22,7 +22,7 @@ class Authenticate(Fields, tag="authenticate"):
 
 @action(Authenticate, own_token=True, audit=Refusals())
 async def authenticate(request: Request[Authenticate]) -> None:
-    """Take on the identity of an access token. It replaces an earlier one; subscriptions stay, and are held to the new rights.
+    """Give the connection the identity of an access token, in place of an earlier one. Subscriptions stay, with the new rights.
 
     WebSocket reference, section 3.2. A failure leaves the earlier identity in place.
     """

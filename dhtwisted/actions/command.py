@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta
 from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.actions.lookups import (
     accessible_device,
-    device_at_hand,
+    cached_device,
     message_query,
     when_found,
     writable_device,
@@ -47,7 +47,7 @@ from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewCommand(Members):
-    """A command to be inserted; ``command`` is its name. ``lifetime`` in seconds; ``parameters`` and ``result`` are any JSON."""
+    """A new command."""
 
     command: Annotated[MessageName | None, Meta(description="name of the command"), REQUIRED] = None
     parameters: Payload = ABSENT
@@ -71,7 +71,7 @@ class CommandInsert(Fields, tag="command/insert"):
 
 
 class InsertedCommandResource(Resource):
-    """What the server added; exactly these members."""
+    """The members that the server added; exactly these."""
 
     id: Annotated[int, Meta(description="id of the command")]
     timestamp: OwnTime
@@ -92,8 +92,8 @@ class InsertedCommand(Resource):
     overlaps=True,
 )
 def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
-    """Send a command to a device. The reply leaves when the command is stored; subscribers have it by then, or get it now."""
-    device = device_at_hand(request, request.fields.device_id)
+    """Send a command to a device. The reply is sent when the command is stored. Subscribers get it by then."""
+    device = cached_device(request, request.fields.device_id)
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 
 
@@ -196,7 +196,7 @@ async def command_list(request: Request[CommandList]) -> Commands:
 
 
 class CommandChange(Members):
-    """What became of a command; everything else of it stays."""
+    """What became of a command. Absent members stay as they are."""
 
     status: Annotated[ShortText | None, Meta(description="status of the command, any text. Unchanged if absent")] = None
     result: Annotated[Result, Meta(description="any JSON: the result of the command. Unchanged if absent")] = ABSENT
@@ -217,8 +217,8 @@ class CommandUpdate(Fields, tag="command/update"):
     overlaps=True,
 )
 def command_update(request: Request[CommandUpdate]) -> Awaitable[None] | None:
-    """Report what became of a command. One ``command/update`` event follows, also when nothing changed (section 4.4)."""
-    device = device_at_hand(request, request.fields.device_id)
+    """Report what became of a command. One ``command/update`` event follows, also if nothing changed (section 4.4)."""
+    device = cached_device(request, request.fields.device_id)
     return when_found(accessible_device, request, _update) if device is None else _update(request, device)
 
 
@@ -235,7 +235,7 @@ def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] 
 
 
 async def _refuse(request: Request[CommandUpdate], device: Device) -> None:
-    """Refuse an update without a change; REST is told before when there is no such command."""
+    """Refuse an update without a change. Over REST, a command that does not exist is refused first."""
     command_id = request.fields.command_id
     if request.session.conventions.object_first and await request.server.messages.get_message(Command, device.id, command_id) is None:
         raise CommandNotFound(command_id)

@@ -130,7 +130,7 @@ async def _conditions(request: Request) -> dict[str, Any]:
 
 
 class DeviceFields(Members):
-    """A device as clients send it. Older members (``id``, ``key``, ``status``, ``deviceClass``) are ignored. ``data`` is any JSON."""
+    """A device in a request. Members of older versions (``id``, ``key``, ``status``, ``deviceClass``) are ignored."""
 
     name: Annotated[Label | None, Meta(description="name of the device. Default for a new device: its id")] = None
     data: ChangedClientData = ABSENT
@@ -157,11 +157,9 @@ class DeviceSave(Fields, tag="device/save"):
     audit=Written(Device, "fields.device_id", only_changes=True),
 )
 async def device_save(request: Request[DeviceSave]) -> None:
-    """Create a device, or change the given members of one. The notification ``$device-add`` or ``$device-update`` is stored, and
-    sent to those who subscribe to everything that is theirs, or to it by name. A save that changes nothing stores and tells nothing;
-    ``$device-update`` leaves out ``data`` of more than 1 KiB that was not changed.
-
-    Absent on creation: the name is the id, the network the lowest one assigned to the user, the device type the lowest permitted one.
+    """Create a device, or change the given members of one. The server stores a notification ``$device-add`` or ``$device-update``. It
+    sends the notification to subscriptions without a device, network or device type, and to those with its name. A save that changes
+    nothing has no notification. ``$device-update`` leaves out ``data`` of more than 1 KiB if it was not changed.
     """
     device_id, fields = request.fields.device_id, request.fields.device
     if not device_id:
@@ -251,7 +249,7 @@ def _within(value: int, permitted: frozenset[int] | None) -> bool:
 
 
 def _saving_networks(principal: Principal) -> frozenset[int] | None:
-    """Networks into which he may save. A token without any list of networks is held to the user's alone (auth reference, section 5)."""
+    """Networks in which the caller may save devices: those of the user if the token has no list of networks (auth reference, section 5)."""
     return principal.assigned_networks() if principal.claims.network_ids is None else principal.networks()
 
 
@@ -311,7 +309,7 @@ class DeviceDelete(Fields, tag="device/delete"):
 
 @action(DeviceDelete, Permission.REGISTER_DEVICE, rest=Route("DELETE", "/device/{deviceId}"), audit=Written(Device, "fields.device_id"))
 async def device_delete(request: Request[DeviceDelete]) -> None:
-    """Delete a device and its stored messages. Subscriptions to this one device get nothing more (section 4.5)."""
+    """Delete a device and its stored messages. Subscriptions to only this device get nothing more (section 4.5)."""
     device = await accessible_device(request, request.fields.device_id)
     await delete_device(request.server, device.id)
 

@@ -106,7 +106,7 @@ class InsertedDeviceType(Resource):
     audit=Written(DeviceType),
 )
 async def devicetype_insert(request: Request[DeviceTypeInsert]) -> InsertedDeviceType:
-    """Make a device type. It is assigned to nobody."""
+    """Create a device type. It is assigned to nobody."""
     return InsertedDeviceType(device_type=IdResource(id=(await DEVICE_TYPES.insert(request, request.fields.device_type)).id))
 
 
@@ -142,5 +142,5 @@ class DeviceTypeDelete(Fields, tag="devicetype/delete"):
     audit=Written(DeviceType, "fields.device_type_id"),
 )
 async def devicetype_delete(request: Request[DeviceTypeDelete]) -> None:
-    """Delete a device type; one that has devices only with ``force``, and then they go with all their messages."""
+    """Delete a device type. If it has devices, this needs ``force``, and deletes the devices with all their messages."""
     await DEVICE_TYPES.delete(request, request.fields.device_type_id, request.fields.force)

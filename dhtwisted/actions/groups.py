@@ -1,4 +1,4 @@
-"""What networks and device types have in common: both group devices, and users are held to both (WebSocket reference, section 3.8)."""
+"""What networks and device types have in common: both group devices, and users need access to them (WebSocket reference, section 3.8)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SORT_FIELDS = {"id": "id", "name": "name"}
 
 
 class NewGroup(Members):
-    """A network or device type to be made: ``name`` of 1 to 128 characters, ``description`` of up to 128."""
+    """A new network or device type."""
 
     id: Annotated[Integer | None, Meta(description="must be absent", extra_json_schema={"const": None})] = None
     name: Annotated[Label | None, Meta(description="the name; no other one may have it"), REQUIRED] = None
@@ -33,7 +33,7 @@ class NewGroup(Members):
 
 
 class GroupChange(Members):
-    """What is to be changed of a network or device type; the rest stays."""
+    """A change of a network or device type. Absent members stay as they are."""
 
     name: Annotated[Label | None, Meta(description="the name; no other one may have it. Unchanged if absent")] = None
     description: Annotated[Description | None, Meta(description="any text. Unchanged if absent")] = None
@@ -47,14 +47,14 @@ class Grouping:
     :ivar member: the member of a request that is the object.
     :ivar device_field: the field of a device that says where it belongs.
     :ivar user_field: the field of a user that holds the assigned ones.
-    :ivar accessible: principal -> ids of those that he may use, ``None`` for all.
-    :ivar named: principal -> ids of those that his token names, ``None`` for all.
+    :ivar accessible: principal -> ids of those that they may use; ``None`` for all.
+    :ivar named: principal -> ids of those that their token names; ``None`` for all.
     :ivar quota: the quota of those that a user makes.
-    :ivar not_found: error class, made with an id.
+    :ivar not_found: error class that takes an id.
     :ivar missing_id: error class for a request without an id.
     :ivar missing: error class for a request without the object.
     :ivar name_taken: error class for a name that another one has.
-    :ivar not_empty: error class, made with the ids of devices.
+    :ivar not_empty: error class that takes the ids of devices.
     """
 
     kind: type
@@ -73,7 +73,7 @@ class Grouping:
     async def accessible_one(self, request: Request, group_id: int | None) -> Any:
         """Find one that the caller may use.
 
-        :raises ApiError: no id (400); not one that the token names (403); one that it names, but there is none, or it is not his (404).
+        :raises ApiError: there is no id (400); the token does not name it (403); it does not exist, or the user may not use it (404).
         """
         if group_id is None:
             raise self.missing_id()
@@ -187,5 +187,5 @@ class Grouping:
         try:
             await entities.update(User, user.id, {self.user_field: Without(frozenset({group.id}))})
         except Missing:
-            # The user was deleted meanwhile, and the assignment with him.
+            # The user was deleted meanwhile, and the assignment too.
             return

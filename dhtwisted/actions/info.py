@@ -40,7 +40,7 @@ class Info(Resource):
 
 @action(ServerInfo)
 async def server_info(request: Request[ServerInfo]) -> Info:
-    """Tell the API's version, the server's time and the address of its REST API.
+    """Return the version of the API, the time of the server and the URL of its REST API.
 
     WebSocket reference, section 3.3. Clients take the time as the default ``timestamp`` of later subscriptions.
     """
@@ -59,7 +59,7 @@ class RestInfo(Fields, tag="info"):
 
 
 class RestApiInfo(Resource):
-    """Exactly these three: a REST client is told of the WebSocket, a WebSocket client of REST, and nobody of both."""
+    """Exactly these three members. REST clients get the URL of the WebSocket; ``server/info`` has the URL of REST."""
 
     api_version: Annotated[str, Meta(description="version of the DeviceHive API")]
     server_timestamp: Annotated[Time, Meta(description="the time of the server")]
@@ -68,7 +68,7 @@ class RestApiInfo(Resource):
 
 @endpoint(RestInfo, rest=Route("GET", "/info"))
 async def info(request: Request[RestInfo]) -> RestApiInfo:
-    """Tell the API's version, the server's time and the address of its WebSocket. Clients take the time as the beginning of their polls."""
+    """Return the version of the API, the time of the server and the URL of its WebSocket. Clients begin their polls at this time."""
     return RestApiInfo(
         api_version=API_VERSION,
         server_timestamp=format_timestamp(request.server.now()),
@@ -95,7 +95,7 @@ class CacheInfo(Resource):
 
 @action(ServerCacheInfo, rest=Route("GET", "/info/cache"))
 async def server_cache_info(request: Request[ServerCacheInfo]) -> CacheInfo:
-    """Tell of the server's cache; how much is in it is told to somebody who has said who he is."""
+    """Return what is in the cache of the server. Only authenticated clients see the numbers."""
     statistics = "available"
     if request.principal is not None:
         count = request.server.entities.count
@@ -123,5 +123,5 @@ class ClusterInfo(Resource):
 
 @action(ClusterInfoRequest, rest=Route("GET", "/info/config/cluster"))
 async def cluster_info(request: Request[ClusterInfoRequest]) -> ClusterInfo:
-    """Tell the addresses of the cluster that the reference server needs; clients want two texts, which say ``none``."""
+    """Return the addresses of DeviceHive's cluster. This server has none, and both texts are ``none``."""
     return ClusterInfo(cluster_info=ClusterInfoResource())

@@ -1,4 +1,4 @@
-"""What several actions ask for: a device that the caller may use, pages, sorting."""
+"""What several actions need: a device that the caller may use, pages, sorting."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FindDevice = Callable[[Request, str | None], Awaitable[Device]]
 
 DEFAULT_TAKE = 100
 LARGEST_SKIP = 2**53
-"""More would overflow where a storage adds ``skip`` and ``take``; nobody has so many."""
+"""A storage adds ``skip`` and ``take``, and a larger number could overflow."""
 
 
 def check_device_id(device_id: str | None) -> None:
-    """Refuse what no storage need be asked for.
+    """Refuse an id that no device can have.
 
-    :raises MissingDeviceId: absent or empty.
-    :raises InvalidDeviceId: with a NUL character, which not every storage can be asked for.
+    :raises MissingDeviceId: it is absent or empty.
+    :raises InvalidDeviceId: it has a NUL character, which not every storage accepts.
     """
     if not device_id:
         raise MissingDeviceId()
@@ -33,11 +33,11 @@ def check_device_id(device_id: str | None) -> None:
         raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
-def device_at_hand(request: Request, device_id: str | None) -> Device | None:
-    """Find a device that the caller may use, without waiting: what nearly every message needs.
+def cached_device(request: Request, device_id: str | None) -> Device | None:
+    """Find a device that the caller may use in the cache, without waiting. Nearly every message needs this.
 
-    :returns: ``None`` when it is not at hand, may have to wait for earlier requests, or is not for him: :func:`accessible_device` and
-        :func:`writable_device` find out.
+    :returns: ``None`` if the device is not in the cache, is blocked or not permitted, or if earlier requests read from the storage. Then
+        :func:`accessible_device` or :func:`writable_device` must find out.
     """
     entities = request.server.entities
     device = entities.device(device_id)
@@ -54,9 +54,9 @@ def device_at_hand(request: Request, device_id: str | None) -> Device | None:
 async def accessible_device(request: Request, device_id: str | None) -> Device:
     """Find a device that the caller may use.
 
-    :raises MissingDeviceId: no id.
-    :raises DeviceNotFound: no such device, told to those who may use every device.
-    :raises AccessDenied: no such device, or not his, told to all others.
+    :raises MissingDeviceId: there is no id.
+    :raises DeviceNotFound: the device does not exist. Only callers who may use every device get this error.
+    :raises AccessDenied: the device does not exist, or the caller may not use it.
     """
     check_device_id(device_id)
     principal = request.principal
@@ -69,7 +69,7 @@ async def accessible_device(request: Request, device_id: str | None) -> Device:
 
 
 async def when_found(find: FindDevice, request: Request, go_on: Callable[[Request, Device], Reply | Awaitable[Reply]]) -> Reply:
-    """Go on when a device that is not at hand is found.
+    """Continue when a device that is not in the cache is found.
 
     :param find: :func:`accessible_device` or :func:`writable_device`.
     :param go_on: called with the request and the device; it returns a result or an awaitable.
@@ -79,7 +79,7 @@ async def when_found(find: FindDevice, request: Request, go_on: Callable[[Reques
 
 
 async def writable_device(request: Request, device_id: str | None) -> Device:
-    """The same, for commands and notifications that are inserted.
+    """Find a device that the caller may use and insert messages for.
 
     :raises DeviceBlocked: the device is blocked and ``server.refuse_blocked_devices`` is on.
     """
@@ -90,7 +90,7 @@ async def writable_device(request: Request, device_id: str | None) -> Device:
 
 
 def entity_query(request: Request, sort_fields: dict[str, str], **conditions: Any) -> EntityQuery:
-    """What a list of entities asks for: filtered, sorted, and cut to ``skip`` and ``take``.
+    """The query of a list of entities: filtered, sorted, and cut to ``skip`` and ``take``.
 
     Without a ``sortField`` the order is that of the key.
 
@@ -109,7 +109,7 @@ def entity_query(request: Request, sort_fields: dict[str, str], **conditions: An
 
 
 def plain_query(request: Request, sort: str = "", **conditions: Any) -> EntityQuery:
-    """The same where a client cannot choose the order, and where all are meant when ``take`` is absent.
+    """The query of a list of which the client cannot choose the order, and that has all elements if ``take`` is absent.
 
     :param sort: a field; ``""`` for the key.
     :raises BadRequest: a negative ``skip`` or ``take``.

@@ -101,7 +101,7 @@ class InsertedNetwork(Resource):
 
 @action(NetworkInsert, Permission.MANAGE_NETWORK, rest=Route("POST", "/network", body="network", status=201), audit=Written(Network))
 async def network_insert(request: Request[NetworkInsert]) -> InsertedNetwork:
-    """Make a network. It is assigned to nobody."""
+    """Create a network. It is assigned to nobody."""
     return InsertedNetwork(network=IdResource(id=(await NETWORKS.insert(request, request.fields.network)).id))
 
 
@@ -132,5 +132,5 @@ class NetworkDelete(Fields, tag="network/delete"):
 
 @action(NetworkDelete, Permission.MANAGE_NETWORK, rest=Route("DELETE", "/network/{networkId}"), audit=Written(Network, "fields.network_id"))
 async def network_delete(request: Request[NetworkDelete]) -> None:
-    """Delete a network; one that has devices only with ``force``, and then they go with all their messages."""
+    """Delete a network. If it has devices, this needs ``force``, and deletes the devices with all their messages."""
     await NETWORKS.delete(request, request.fields.network_id, request.fields.force)

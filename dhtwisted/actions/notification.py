@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta
 from dhtwisted.actions.lists import answer_list, message_pages
 from dhtwisted.actions.lookups import (
     accessible_device,
+    cached_device,
     check_device_id,
-    device_at_hand,
     message_query,
     when_found,
     writable_device,
@@ -51,7 +51,7 @@ from dhtwisted.wire.timestamps import format_timestamp
 
 
 class NewNotification(Members):
-    """A notification to be inserted; ``notification`` is its name, ``parameters`` any JSON."""
+    """A new notification."""
 
     notification: Annotated[MessageName | None, Meta(description="name of the notification"), REQUIRED] = None
     parameters: Payload = ABSENT
@@ -72,7 +72,7 @@ class NotificationInsert(Fields, tag="notification/insert"):
 
 
 class InsertedNotificationResource(Resource):
-    """What the server added; exactly these members."""
+    """The members that the server added; exactly these."""
 
     id: Annotated[int, Meta(description="id of the notification")]
     timestamp: OwnTime
@@ -91,13 +91,13 @@ class InsertedNotification(Resource):
     overlaps=True,
 )
 def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
-    """Send a notification on behalf of a device. The reply leaves when it is stored; subscribers have it by then, or get it now."""
+    """Send a notification on behalf of a device. The reply is sent when it is stored. Subscribers get it by then."""
     fields = request.fields
     new = fields.notification
     if new is None:
         raise MissingNotification()
     check_name(new.notification, MissingNotification, "notification.notification")
-    device = device_at_hand(request, fields.device_id)
+    device = cached_device(request, fields.device_id)
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 
 
