@@ -1,7 +1,7 @@
-"""A copy of the SQLite file, made beside the process that writes it.
+"""Copies the SQLite file while the process that writes works on it.
 
-SQLite copies page after page within one read transaction, so the copy is of one moment and nobody waits for it. Meanwhile the write-ahead
-log cannot be folded into the file, and grows by what is written.
+SQLite copies all pages within one read transaction. So the copy is of one moment, and nobody waits for it. Meanwhile the write-ahead log
+cannot be merged into the file, and grows by what is written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dhtwisted.providers.sqlite.row_search import check_rows, describe_rows
 from dhtwisted.providers.sqlite.transaction import translated_errors
 
 PAGES = 256
-"""Pages of 4 KiB that are copied at once. Each megabyte is then synced and given as long a pause as it took: else a commit, which syncs the
-same disk, would wait for hundreds of them."""
+"""Pages of 4 KiB that are copied at once. After each megabyte the copy is synced, and pauses for as long as that took. Otherwise a commit,
+which syncs the same disk, would wait for hundreds of megabytes."""
 
 ROOM = 64 * 1024**2
-"""Bytes that must be left on the disk for what clients send."""
+"""Bytes that must stay free on the disk for what clients send."""
 
 LOOK_SECONDS = 0.01
-"""How long rows are looked at without a pause: the interpreter is then taken from the thread that serves clients."""
+"""How long rows are checked without a pause. Meanwhile the thread that serves clients waits for the interpreter lock."""
 
 PORTION = 256 * 1024
 _DAMAGED = "the copy is damaged, and so is what was copied ({})"
@@ -39,9 +39,9 @@ _LEFT = ("", "-journal", "-wal", "-shm")
 
 
 class Copy:
-    """One copy, for a thread of its own.
+    """One copy, made in a thread of its own.
 
-    :param path: of the data file. The copy lies beside it, as nobody but the server may be able to write elsewhere.
+    :param path: of the data file. The copy is in the same directory, where the server certainly may write.
     """
 
     def __init__(self, path: str) -> None:
@@ -51,20 +51,20 @@ class Copy:
         self._file: Any = None
 
     def stop(self) -> None:
-        """End a copy under way; from any thread."""
+        """Stop the copy, from any thread."""
         self._is_stopped = True
 
     def make(self) -> dict[str, int]:
-        """Copy, and check the copy: its form, how much it has, and each row.
+        """Copy, then check the copy: its structure, the number of objects, and each row.
 
-        :returns: kind's name -> how many there are.
-        :raises StorageUnavailable: there is no room, the disk fails, or the copy is not good.
+        :returns: name of a kind -> number of objects.
+        :raises StorageUnavailable: there is no room, the disk fails, or the copy is not complete.
         """
         self._check_room()
         remove_copy(self._path)
         try:
             with translated_errors():
-                # For this user alone from its first moment.
+                # Only this user may read it, from its first moment.
                 self._file = open(open_or_create(self._target, os.O_RDWR), "rb")  # noqa: SIM115 - until close
                 counts = self._copy()
                 self._check(counts)
@@ -74,11 +74,11 @@ class Copy:
         return counts
 
     def read(self) -> bytes:
-        """The next bytes of the copy; none at its end."""
+        """Read the next bytes of the copy; empty at its end."""
         return self._file.read(PORTION)
 
     def close(self) -> None:
-        """Let go of the copy, and delete it."""
+        """Close the copy and delete it."""
         if self._file is not None:
             self._file.close()
         remove_copy(self._path)
@@ -94,7 +94,7 @@ class Copy:
     def _copy(self) -> dict[str, int]:
         with closing(sqlite3.connect(self._path, isolation_level=None)) as source, closing(self._connect()) as target:
             source.execute("PRAGMA query_only = ON")
-            # Whatever the process that writes commits from now on, this sees none of it.
+            # The copy contains nothing that is committed after this.
             source.execute("BEGIN")
             counts = _counts(source)
             self._step_began = time.monotonic()
@@ -103,7 +103,7 @@ class Copy:
 
     def _connect(self) -> sqlite3.Connection:
         target = sqlite3.connect(self._target, isolation_level=None)
-        # A copy that is cut short is deleted.
+        # An unfinished copy is deleted, so it need not be durable.
         target.execute("PRAGMA synchronous = OFF")
         return target
 
@@ -119,7 +119,7 @@ class Copy:
 
     def _check(self, counts: dict[str, int]) -> None:
         with closing(self._connect()) as copy:
-            # It comes as a whole, without files beside it, and starts anywhere.
+            # The copy is one file, without a log, and can be used anywhere.
             copy.execute("DELETE FROM counter WHERE name = ?", (IN_USE,))
             copy.execute("PRAGMA journal_mode = DELETE")
             copy.set_progress_handler(lambda: self._is_stopped, _STEPS_BETWEEN_LOOKS)
@@ -147,7 +147,7 @@ class Copy:
 
 
 def remove_copy(path: str) -> None:
-    """Delete what a copy has left that was cut short by the end of its process.
+    """Delete the rest of a copy whose process ended.
 
     :param path: of the data file.
     """

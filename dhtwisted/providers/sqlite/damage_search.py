@@ -1,4 +1,4 @@
-"""A search for damage in a large data file, while the server works on it."""
+"""Searches a large data file for damage while the server works on it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 class DamageSearch:
-    """One search, in a thread of its own. SQLite reads all of the file; meanwhile the write-ahead log cannot be folded into it, and grows.
+    """One search, in a thread of its own. SQLite reads the whole file. Meanwhile the write-ahead log cannot be merged into it, and grows.
 
-    :param reactor: takes the answer.
+    :param reactor: receives the result.
     :param path: of the data file.
     """
 
@@ -28,23 +28,23 @@ class DamageSearch:
         self._ended: Deferred[None] = Deferred()
 
     def start(self) -> Deferred[None]:
-        """Begin.
+        """Start the search.
 
         :returns: a Deferred of ``None``; it fails with :class:`~dhtwisted.errors.StorageDamaged` when there is damage.
         """
         return Worker(self._reactor, "storage damage search").stop(self._search).addBoth(self._end)
 
     def stop(self) -> Deferred[None]:
-        """End it.
+        """Stop the search.
 
-        :returns: a Deferred; fires when the file is let go of.
+        :returns: fires when the file is closed.
         """
         self._is_stopped = True
         return self._ended
 
     def problem(self) -> str:
-        """One line while it is under way; else empty."""
-        return "" if self._ended.called else f"{self._path}: is looked through for damage, since the server did not stop by itself; wait"
+        """One line while the search runs; otherwise empty."""
+        return "" if self._ended.called else f"{self._path}: is searched for damage, because the server did not stop by itself; wait"
 
     def _search(self) -> None:
         damage = damage_of(self._path, lambda: self._is_stopped)

@@ -1,4 +1,4 @@
-"""The files of a storage in a file, seen from outside: SQLite is not asked. It imports little: the process that writes is small."""
+"""The files of an SQLite storage, examined without SQLite. This module imports little, because the process that writes must start fast."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:  # The process that writes starts faster without these modules
     from collections.abc import Iterable
 
 WRITTEN = ("", "-wal", "-shm")
-"""What SQLite works on: the data file, its write-ahead log, and the memory that its connections share."""
+"""The files of SQLite: the data file, its write-ahead log, and the shared memory of its connections."""
 
 LOCK = ".lock"
 MARK = ".mark"
-"""Of what was acknowledged last; see :mod:`~dhtwisted.providers.sqlite.mark`."""
+"""Says what was acknowledged last; see :mod:`~dhtwisted.providers.sqlite.mark`."""
 
 KEPT_OPEN = (*WRITTEN, LOCK, MARK)
-"""What the process that writes has open."""
+"""The files that the process that writes keeps open."""
 
 
 def open_problem(path: str) -> str | None:
-    """What keeps a data file from being opened, or made. Nothing is.
+    """Find what prevents a data file from being opened or created. Nothing is changed.
 
     :param path: of the data file.
-    :returns: path, reason and cure in one line; ``None`` for nothing.
+    :returns: path, reason and what to do, in one line; ``None`` if there is no problem.
     """
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
@@ -42,10 +42,10 @@ def open_problem(path: str) -> str | None:
 
 
 class DataFiles:
-    """The files of an open storage, as they were at first: the server and SQLite have them open by their inodes, others find them by name.
+    """Notices when files of an open storage are moved or replaced. The server and SQLite have them open by inode, others find them by name.
 
     :param path: of the data file; the files beside it are there too.
-    :param suffixes: of those that are looked at.
+    :param suffixes: of the files that are checked.
     """
 
     def __init__(self, path: str, suffixes: Iterable[str]) -> None:
@@ -53,9 +53,9 @@ class DataFiles:
         self._first = {suffix: identity(path + suffix) for suffix in suffixes}
 
     def problem(self) -> str:
-        """Look at their names again, some microseconds for each.
+        """Compare the files with those at the start. This takes some microseconds for each.
 
-        :returns: what is wrong with the first that is not the same, and what to do, in one line; empty when all are.
+        :returns: what is wrong with the first file that differs, and what to do, in one line; empty if none differs.
         """
         for suffix, first in self._first.items():
             if identity(self._path + suffix) != first:
@@ -64,7 +64,7 @@ class DataFiles:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from any other, whatever its name: device and inode; ``None`` for no file."""
+    """Identify a file whatever its name: device and inode; ``None`` if there is no file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -73,7 +73,7 @@ def identity(path: str) -> tuple[int, int] | None:
 
 
 def loss(path: str, suffix: str) -> str:
-    """Say that a file is not the one any more that a server works on, and what to do, in one line."""
+    """Say that the name leads to another file than the one that the server uses, and what to do, in one line."""
     what = f"{path}{suffix}: was deleted, moved or replaced while the server works on it"
     if suffix == LOCK:
         return f"{what}; restart the server, since another could start on the same data"

@@ -1,4 +1,4 @@
-"""One SQLite file: who may have it, how it is opened, and which schema it has."""
+"""One SQLite file: its lock, its connections, and its schema."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from dhtwisted.providers.sqlite.transaction import connect, decode, transaction
 _SCHEMA = schema_directory("dhtwisted.providers.sqlite")
 
 PATIENCE = 10.0
-"""Seconds for the writer of a server that is gone to finish its last commit."""
+"""Seconds in which the process that writes for a killed server must finish its last commit."""
 
 PAUSE = 0.02
-"""Seconds until it is looked for again."""
+"""Seconds between two attempts to take the lock."""
 
 
 class FileLock:
-    """The right to use a data file, for this process and the one that writes for it. It ends with the last of them, however they end.
+    """The lock on a data file, held by this process and the one that writes for it. It ends with the last of them, however they end.
 
-    A server that was killed leaves a writer that finishes what it is at; that is waited for, so this may block.
+    The writer of a killed server still finishes its last commit. The constructor waits for that, so it may block.
 
-    :param path: of the data file; the lock is on ``<path>.lock``, since SQLite has locks of its own on the file, and closing any other
-        handle of the file would drop them.
-    :ivar descriptor: to be inherited by the process that writes.
-    :raises ConfigurationError: another server has it, or the directory does not permit it.
+    :param path: of the data file; the lock is on ``<path>.lock``, because SQLite has its own locks on the data file, which end when
+        any descriptor of that file is closed.
+    :ivar descriptor: for the process that writes to inherit.
+    :raises ConfigurationError: another server has the lock, or the directory does not permit it.
     """
 
     def __init__(self, path: str) -> None:
@@ -67,12 +67,12 @@ class FileLock:
             time.sleep(PAUSE)
 
     def release(self) -> None:
-        """Let others have the file. The lock file stays: removing it could take it from under somebody who just opened it."""
+        """Release the lock. The lock file stays, because another process may just have opened it."""
         os.close(self.descriptor)
 
 
 def _is_alive(process: str) -> bool:
-    """Whether there is a process of this id, given as text."""
+    """Whether a process with this id, given as text, exists."""
     try:
         os.kill(int(process), 0)
     except (ValueError, OverflowError, ProcessLookupError):
@@ -83,12 +83,12 @@ def _is_alive(process: str) -> bool:
 
 
 def connect_writer(path: str) -> sqlite3.Connection:
-    """Open the file, creating it or bringing it up to date.
+    """Open the file for writing. Create it or upgrade its schema if needed.
 
-    :raises ConfigurationError: it is no file of ours, or newer than this program.
+    :raises ConfigurationError: it is not a data file of this server, or newer than this program.
     """
     try:
-        # SQLite makes its own files with the owner and mode of this one; it holds password hashes.
+        # SQLite creates its other files with the owner and mode of this one, which contains password hashes.
         os.close(open_or_create(path, os.O_RDWR))
         connection = connect(path)
     except (OSError, sqlite3.Error) as error:
@@ -116,28 +116,28 @@ def _refuse_foreign(connection: sqlite3.Connection, path: str) -> None:
 
 
 def connect_reader(path: str) -> sqlite3.Connection:
-    """Open the file, which :func:`connect_writer` has made ready, for the thread that reads."""
+    """Open the file for a thread that reads, after :func:`connect_writer`."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.text_factory = decode
     connection.execute("PRAGMA query_only = ON")
-    # To open the log and its memory: as long as somebody has them open they stay the same files, whoever comes and goes.
+    # This opens the log and the shared memory. They stay the same files as long as a connection has them open.
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     connection.create_function("casefold", 1, lambda text: text and text.casefold(), deterministic=True)
     return connection
 
 
 def close_connection(connection: sqlite3.Connection | None) -> None:
-    """Close a connection, if it was opened at all."""
+    """Close a connection, if there is one."""
     if connection is not None:
         connection.close()
 
 
 def migrate(connection: sqlite3.Connection, path: str, directory: Traversable = _SCHEMA) -> None:
-    """Apply the numbered schema files that the data does not have yet, all or none.
+    """Run the schema scripts that have not run yet, all or none.
 
-    :param path: of the data, for the error.
-    :param directory: with ``0001.sql`` and so on; the number is the version of the schema.
-    :raises ConfigurationError: the data has more than there are, or was made by others.
+    :param path: of the data, for errors.
+    :param directory: contains ``0001.sql`` and so on; the number is the version of the schema.
+    :raises ConfigurationError: the data have a newer schema, or were made by other scripts.
     """
     place = f"storage file {path}"
     with transaction(connection):
@@ -156,10 +156,10 @@ def migrate(connection: sqlite3.Connection, path: str, directory: Traversable = 
 
 
 def check_made(connection: sqlite3.Connection, place: str, directory: Traversable = _SCHEMA) -> None:
-    """Make sure that data were made by the scripts that this program has; of data without checksums, that they have what these make.
+    """Make sure that this program's scripts made the data. Without checksums, check that the tables and columns exist.
 
-    :param place: names the data, for the error.
-    :raises ConfigurationError: they were made by others.
+    :param place: names the data in errors.
+    :raises ConfigurationError: other scripts made the data.
     """
     (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema").fetchone()
     recorded = _recorded_scripts(connection)
@@ -173,13 +173,13 @@ def check_made(connection: sqlite3.Connection, place: str, directory: Traversabl
 
 
 def _recorded_scripts(connection: sqlite3.Connection) -> dict[int, str | None]:
-    """The checksums that the data have: number -> checksum; none in a schema of before there were any."""
+    """Read the checksums in the data: number -> checksum; empty for a schema from before there were any."""
     columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('schema')")}
     return dict(connection.execute("SELECT version, checksum FROM schema")) if "checksum" in columns else {}
 
 
 def statements(script: str) -> Iterator[str]:
-    """Cut a script into its statements; ``executescript`` would commit each of them on its own."""
+    """Split a script into statements. ``executescript`` would commit each of them alone."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -189,7 +189,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 def sync_directory(path: str) -> None:
-    """Make the directory entries durable: a file that is synced but cannot be found is lost."""
+    """Sync the directory entries: a synced file that cannot be found is lost."""
     descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

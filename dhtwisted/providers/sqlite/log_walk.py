@@ -1,8 +1,8 @@
-"""A walk through a write-ahead log: what SQLite takes for its end may be damage.
+"""Searches a write-ahead log for damage that SQLite treats as the end of the log.
 
-SQLite reads frames up to the first whose checksum or salts are wrong, and takes the last commit before it for the last of all. That is
-right after a crash in the middle of a commit. But a commit is begun only when the one before it is on the disk: where two commits of the
-same log end behind a bad frame, the bad one had been whole. The form is that of https://www.sqlite.org/fileformat2.html#walformat.
+SQLite reads frames up to the first one with a wrong checksum or salt, and treats the last commit before it as the last of all. This is
+right after a crash during a commit. But a commit begins only when the one before it is on the disk. So if two commits of the same log end
+behind a bad frame, that frame was undamaged before. The format is that of https://www.sqlite.org/fileformat2.html#walformat.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _ENDS = 2
 
 
 def damage_of_log(path: str) -> str | None:
-    """Look whether commits stand behind a frame that cannot be read.
+    """Find out whether there are commits behind a damaged frame.
 
     :param path: of the data file; the log is beside it.
-    :returns: what is damaged, in a few words; ``None`` for nothing that can be proved.
+    :returns: what is damaged, in a few words; ``None`` if no damage can be proved.
     """
     try:
         with open(f"{path}-wal", "rb") as file:
@@ -60,7 +60,7 @@ def _damage(number: int) -> str:
 
 
 def _sum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
-    """Go on with SQLite's checksum, over pairs of words."""
+    """Continue SQLite's checksum over pairs of words."""
     first, second = sums
     for one, other in struct.iter_unpack(f"{order}2I", data):
         first = (first + one + second) & 0xFFFFFFFF

@@ -24,7 +24,7 @@ LARGEST = 2**63 - 1
 """SQLite's largest integer."""
 
 FEW = 200
-"""Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
+"""Up to so many devices are searched in the index of devices. For more, a walk along the index of times is faster."""
 
 
 def _command(
@@ -88,7 +88,8 @@ def _notification(
 
 
 _OF_ROW: dict[type[Message], Callable[..., Message]] = {Command: _command, Notification: _notification}
-"""Written out, in the order of the columns: by a dict of each row it takes four times as long, and a list may have ten thousand."""
+"""Written out in the order of the columns. With a dict for each row it would take four times as long, and a list may have ten thousand
+rows."""
 
 
 class MessageTable:
@@ -97,9 +98,9 @@ class MessageTable:
     :param kind: ``Command`` or ``Notification``.
     :ivar into: the statement that stores rows, up to its ``VALUES``.
     :ivar width: how many values a row has, without its checksum.
-    :ivar select_all: the statement for all.
-    :ivar select_range: the same for those from one id to before another.
-    :ivar put_checksum: the statement that stores the checksum of a row of some id.
+    :ivar select_all: the statement that reads all rows.
+    :ivar select_range: the statement that reads the rows from one id up to, but without, another.
+    :ivar put_checksum: the statement that stores the checksum of the row with an id.
     """
 
     def __init__(self, kind: type[Message]) -> None:
@@ -121,17 +122,17 @@ class MessageTable:
         )
 
     def values(self, messages: Sequence[Message]) -> list[Any]:
-        """The values of the rows of messages that have their stamps, one row after the other."""
+        """List the values of messages that have their stamps, row after row."""
         values = list(chain.from_iterable(map(astuple, messages)))
         if self._flag is not None:
-            # As SQLite gives it back: the checksum is of that.
+            # An integer, as SQLite returns it, because the checksum is computed from that.
             values[self._flag :: self.width] = map(int, values[self._flag :: self.width])
         return values
 
     def values_of_new(self, now: int, messages: Sequence[Message], timestamps: Sequence[int], ids: Sequence[int]) -> list[Any]:
-        """The same of messages without stamps, which come beside them.
+        """List the values of new messages, whose stamps are given separately.
 
-        :param now: when they arrive.
+        :param now: their time of arrival.
         """
         values = self.values(messages)
         stamps = {"timestamp": timestamps, "arrived": (now,) * len(ids), "last_updated": timestamps, "id": ids}
@@ -140,23 +141,23 @@ class MessageTable:
         return values
 
     def message(self, row: tuple[Any, ...]) -> Any:
-        """The message that a row stands for.
+        """Make the message of a row.
 
-        :raises RowDamaged: it is not as it was stored.
+        :raises RowDamaged: the row is damaged.
         """
         if not is_whole(row):
             raise RowDamaged(self.kind.KIND, row[self.width - 1])
         return _OF_ROW[self.kind](*row)
 
     def get(self, device_id: str, message_id: int) -> Statement:
-        """The statement for one message.
+        """Make the statement that reads one message.
 
         :returns: SQL and its parameters.
         """
         return f"SELECT {self._columns} FROM {self.kind.KIND} WHERE id = ? AND device_id = ?", (message_id, device_id)
 
     def taken(self, ids: Sequence[int]) -> Statement:
-        """The statement for one of these ids that a message has.
+        """Make the statement that finds one of these ids that is taken.
 
         :returns: SQL and its parameters.
         """
@@ -164,7 +165,7 @@ class MessageTable:
         return f"SELECT id FROM {self.kind.KIND} WHERE {condition} LIMIT 1", parameters
 
     def find(self, query: MessageQuery) -> Statement:
-        """The statement for a query.
+        """Make the statement for a query.
 
         :returns: SQL and its parameters.
         """
@@ -179,7 +180,7 @@ class MessageTable:
         return sql, (*parameters, take, min(query.skip, LARGEST))
 
     def forget(self, query: MessageQuery) -> Statement:
-        """The statement that deletes those that arrived first, or of given devices any, since their index has no arrivals.
+        """Make the statement that deletes the messages that arrived first; of given devices any, because their index has no arrivals.
 
         :returns: SQL and its parameters.
         """
@@ -190,7 +191,7 @@ class MessageTable:
         return f"DELETE FROM {self.kind.KIND} WHERE id IN ({first})", (*parameters, take)
 
     def change(self, device_id: str, command_id: int, now: int, update_id: int, changes: dict[str, Any]) -> Statement:
-        """The statement that records what became of a command and returns its row.
+        """Make the statement that updates a command and returns its row.
 
         :param update_id: the number of this update.
         :param changes: field -> value; only ``status`` and ``result``.
@@ -221,7 +222,7 @@ MESSAGE_TABLES: dict[type[Message], MessageTable] = {kind: MessageTable(kind) fo
 
 
 def is_integer_of_sqlite(value: int) -> bool:
-    """Whether SQLite has such an integer; a client may ask for any, and there is nothing at those beyond."""
+    """Whether an integer fits into SQLite. A client may ask for any; beyond these there is nothing."""
     return -LARGEST <= value <= LARGEST
 
 
@@ -244,7 +245,7 @@ def _time_terms(query: MessageQuery) -> Iterator[Term]:
 
 
 def _behind_term(query: MessageQuery, behind: tuple[Any, ...], fields: tuple[str, ...]) -> Term:
-    """Behind a place in the order of these fields. Of them only a status may be absent, which comes first."""
+    """Make the condition for rows behind a place in the order of these fields. Only a status may be absent; it comes first then."""
     place, sign = list(map(_within_range, behind)), "<" if query.descending else ">"
     if place[0] is None:
         ties = f"{fields[0]} IS NULL AND ({', '.join(fields[1:])}) {sign} (?, ?)"
@@ -264,7 +265,7 @@ def _device_term(device_ids: Sequence[str]) -> Term:
 
 
 def _among(column: str, values: Sequence[Any]) -> Term:
-    """One of several values. Many go in as one parameter, since a statement has only so many."""
+    """Make the condition that a column has one of several values. Many are one parameter, because a statement has a limit."""
     if len(values) == 1:
         return f"{column} = ?", list(values)
     if len(values) <= FEW:

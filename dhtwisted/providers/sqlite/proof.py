@@ -1,6 +1,6 @@
-"""The proof, before a data file is opened for writing, that nothing is missing of what was acknowledged; or what is.
+"""Proves, before a data file is opened for writing, that everything acknowledged is there, or says what is missing.
 
-Nothing is changed here, so that what was refused can still be saved: SQLite would fold what it takes for the log into the file. See
+Nothing is changed here, so that refused data can still be saved: SQLite would merge a damaged log into the file. See
 :mod:`~dhtwisted.providers.sqlite.mark` for what is compared.
 """
 
@@ -21,10 +21,10 @@ from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, Marked, read_ma
 from dhtwisted.providers.sqlite.row_search import first_damaged_row
 
 LARGE = 64 * 1024**2
-"""Bytes of data from which on a search for damage does not hold up the start: SQLite looks through so much in a second or so."""
+"""Bytes. Larger data are searched for damage after the start. SQLite checks so much in about a second."""
 
 LEAP = 1_000_000
-"""What numbers go up by where nobody knows how many were given."""
+"""Added to the numbers if nobody knows how many were assigned."""
 
 _CURE = (
     "first copy the data file, its -wal and its .mark to another place; then put back the one of them that was lost or cut, most often "
@@ -34,12 +34,12 @@ _CURE = (
 
 @dataclass
 class Proof:
-    """What is known of a data file before it is opened.
+    """What is known about a data file before it is opened.
 
-    :ivar floor: name of a counter -> what it must not be below.
-    :ivar losses: texts of what is missing, and is done without.
-    :ivar crashed: whether a server that worked on it did not stop by itself.
-    :ivar is_damaged: whether what is left must be put into a new file.
+    :ivar floor: name of a counter -> its lowest permitted value.
+    :ivar losses: texts of what is missing.
+    :ivar crashed: whether the last server on it crashed.
+    :ivar is_damaged: whether the undamaged rest must be copied into a new file.
     """
 
     floor: dict = field(default_factory=dict)
@@ -49,12 +49,11 @@ class Proof:
 
 
 def prove(path: str, accepts_loss: bool = False) -> Proof:
-    """Prove that nothing acknowledged is missing. Nobody may work on the file meanwhile.
+    """Prove that everything acknowledged is there. Nobody may use the file meanwhile.
 
     :param path: of the data file, which may be missing.
-    :param accepts_loss: go on without what is missing, and say so in the proof; all is looked at then.
-    :returns: a :class:`Proof`.
-    :raises ConfigurationError: something is missing, or nobody can tell; one line that says what, and what to do.
+    :param accepts_loss: do not raise an error for what is missing, but put it into the proof. Every row is checked then.
+    :raises ConfigurationError: something is missing, or nobody can prove that nothing is; one line that says what, and what to do.
     """
     try:
         marked, damage = read_mark(path), None
@@ -83,10 +82,10 @@ def prove(path: str, accepts_loss: bool = False) -> Proof:
 
 
 def start_problem(path: str) -> str | None:
-    """What keeps a data file of which no server is at work from being started on, but for damage to its form.
+    """Find what would prevent a start on a data file that no server uses. Damage to its structure is not searched.
 
     :param path: of a file that can be read.
-    :returns: one line; ``None`` for nothing.
+    :returns: one line; ``None`` if there is no problem.
     """
     try:
         counters = _recorded(path)
@@ -108,10 +107,10 @@ def size_of(path: str) -> int:
 
 
 def shortfall(marked: dict[str, int], counters: dict[str, int]) -> str | None:
-    """What is missing, in words; ``None`` for nothing.
+    """Say what is missing, in words; ``None`` if nothing is.
 
-    :param marked: name -> number, as the mark says.
-    :param counters: the same, as the data say.
+    :param marked: name -> number in the mark.
+    :param counters: name -> number in the data.
     """
     if all(counters.get(name, 0) >= number for name, number in marked.items()):
         return None
@@ -149,7 +148,7 @@ def _loss(path: str, marked: Marked | None, counters: dict[str, int], in_use: bo
 
 
 def _recorded(path: str) -> dict[str, int]:
-    """The counters as SQLite finds them; none in data that are still to be made."""
+    """Read the counters; empty if the data do not exist yet."""
     if not os.path.exists(path) or not os.path.getsize(path):
         return {}
     with closing(connect_for_looking(path)) as connection:

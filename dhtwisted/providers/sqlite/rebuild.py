@@ -1,7 +1,7 @@
-"""Puts what is whole of a damaged data file into a new one, for a start that accepts the loss of the rest.
+"""Copies the undamaged part of a data file into a new one, for a start that accepts the loss of the rest.
 
-Messages are asked for by ranges of ids: a range that cannot be read is halved until what is damaged stands alone. Entities are read from
-both ends. The damaged file is kept beside the new one, under another name.
+Messages are read by ranges of ids. A range that cannot be read is halved until only the damaged rows are left. Entities are read from both
+ends. The damaged file is kept beside the new one, under another name.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dhtwisted.providers.sqlite.row_checksum import is_whole
 from dhtwisted.providers.sqlite.transaction import decode, transaction
 
 PORTION = 512
-"""Ids that are asked for at once."""
+"""Ids in a range."""
 
 _ENTITIES = "SELECT kind, key, body, checksum FROM entity ORDER BY kind {0}, key {0}"
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 
 
 def rebuild(path: str, floor: dict[str, int]) -> list[str]:
-    """Make a new data file of what is whole.
+    """Copy the undamaged part into a new data file, which takes the place of the damaged one.
 
-    :param path: of the damaged one, on which nobody works.
-    :param floor: name of a counter -> what was given at least, also where the file cannot say so any more.
-    :returns: texts of what is not in the new one, and of where the damaged one is.
+    :param path: of the damaged file, which nobody uses.
+    :param floor: name of a counter -> its lowest permitted value.
+    :returns: texts of what is lost, and of where the damaged file is.
     :raises ConfigurationError: it cannot be done.
     """
     new = f"{path}.rebuilt"
@@ -53,9 +53,9 @@ def rebuild(path: str, floor: dict[str, int]) -> list[str]:
 
 
 def _check_columns(source: sqlite3.Connection) -> None:
-    """Take no file for empty whose rows have other columns.
+    """Make sure that the columns exist. Otherwise a file with other columns would look empty.
 
-    :raises sqlite3.OperationalError: one is missing.
+    :raises sqlite3.OperationalError: a column is missing.
     """
     for sql in (_ENTITIES.format("ASC"), *(table.select_all for table in MESSAGE_TABLES.values())):
         source.execute(f"{sql} LIMIT 0")
@@ -85,7 +85,7 @@ def _copy_entities(source: sqlite3.Connection, target: sqlite3.Connection) -> li
 
 
 def _read_on(source: sqlite3.Connection, sql: str) -> tuple[list[Any], bool]:
-    """Rows up to the first that cannot be read, and whether that was the end."""
+    """Read rows up to the first that cannot be read, and return whether all could be read."""
     found = []
     try:
         for row in source.execute(sql):
@@ -110,7 +110,7 @@ def _copy_messages(source: sqlite3.Connection, target: sqlite3.Connection, table
 
 
 def _rows(source: sqlite3.Connection, table: MessageTable, start: int, end: int) -> list[tuple[int, Any]]:
-    """Rows with their ids, ``None`` for the row of one that cannot be read."""
+    """Read rows with their ids. The row is ``None`` if it cannot be read."""
     try:
         rows = source.execute(table.select_range, (start, end)).fetchall()
     except sqlite3.Error:
@@ -118,7 +118,7 @@ def _rows(source: sqlite3.Connection, table: MessageTable, start: int, end: int)
             return [(start, None)]
         middle = (start + end) // 2
         return _rows(source, table, start, middle) + _rows(source, table, middle, end)
-    # What is on a damaged page may be found where it does not belong.
+    # Rows on a damaged page may appear where they do not belong.
     return [(row[table.width - 1], row) for row in rows if start <= row[table.width - 1] < end]
 
 
@@ -131,7 +131,7 @@ def _first_of(source: sqlite3.Connection, sql: str, otherwise: int) -> int:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers in few words."""
+    """Write ascending numbers as ranges."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][1] + 1:
@@ -144,7 +144,7 @@ def _ranges(numbers: list[int]) -> str:
 def _take_place(path: str, new: str) -> str:
     """Put the new file in the place of the damaged one.
 
-    :returns: where that is now.
+    :returns: the new path of the damaged file.
     """
     number = 1
     while os.path.exists(kept := f"{path}.damaged-{number}"):

@@ -1,8 +1,8 @@
-"""What tells whether a row of the SQLite file is as it was stored.
+"""Checksums that detect damaged rows of the SQLite file.
 
-SQLite notices damage to the form of a page, not to what is in its rows. So each row has a CRC-32 of its values, 0.5 us for a row and 0.4 us
-more for each kilobyte. Rows of before there were checksums have NULL. The checksum is of all columns: a
-script of the schema that adds one, or changes rows, sets the checksums of these rows to NULL.
+SQLite detects damage to the structure of a page, but not to the content of its rows. So each row has a CRC-32 of its values. It takes 0.5
+us for a row and 0.4 us for each kilobyte. Rows from before there were checksums have NULL. The checksum is of all columns: a script of the
+schema that adds one, or changes rows, sets the checksums of these rows to NULL.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:  # The process that writes starts faster without this module.
     from typing import Any
 
 _FORM = 2
-"""The form of marshal's bytes that depends on the values alone: later ones also on which of them are the same object."""
+"""The version of marshal's format whose bytes depend only on the values. In later versions they also depend on the identity of objects."""
 
 
 def checksum_of(values: tuple[Any, ...]) -> int:
-    """The checksum of a row.
+    """Compute the checksum of a row.
 
     :param values: a tuple of integers, texts, bytes and ``None``, as SQLite gives them back.
     """
@@ -27,8 +27,8 @@ def checksum_of(values: tuple[Any, ...]) -> int:
 
 
 def is_whole(row: tuple[Any, ...]) -> bool:
-    """Whether a row is as it was stored.
+    """Whether a row is undamaged.
 
-    :param row: a tuple of its values, the checksum behind them.
+    :param row: its values, then its checksum.
     """
     return row[-1] is None or row[-1] == zlib.crc32(marshal.dumps(row[:-1], _FORM))

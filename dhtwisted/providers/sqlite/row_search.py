@@ -1,4 +1,4 @@
-"""A search for rows of a data file that are not as they were stored. SQLite's own search for damage looks at the form of the file alone."""
+"""Searches a data file for damaged rows. SQLite's own check examines only the structure of the file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ENTITIES = "SELECT kind, key, body, checksum FROM entity"
 
 
 def check_rows(connection: sqlite3.Connection) -> Iterator[str | None]:
-    """Look at all rows, one after the other, a microsecond or two for each.
+    """Check all rows, one after the other. This takes one or two microseconds for each.
 
-    :param connection: of a file whose form is whole. Its texts are decoded as the checksums need it from now on.
-    :returns: an iterator with an item for each row: ``None``, or the name, such as ``notification 978``, of one that is damaged.
+    :param connection: to a file with an undamaged structure. From now on it decodes texts as the checksums need it.
+    :returns: for each row ``None``, or its name, such as ``notification 978``, if it is damaged.
     """
     connection.text_factory = decode
     for row in _rows(connection, _ENTITIES):
@@ -32,18 +32,18 @@ def check_rows(connection: sqlite3.Connection) -> Iterator[str | None]:
 
 
 def first_damaged_row(path: str) -> str | None:
-    """Look for a row that is not as it was stored, in all of a file whose form is whole.
+    """Search a file with an undamaged structure for the first damaged row.
 
-    :returns: which it is, in words; ``None`` for none.
+    :returns: which row it is, in words; ``None`` if none is damaged.
     """
     with closing(connect_for_looking(path)) as connection:
         return next((describe_rows([name]) for name in check_rows(connection) if name is not None), None)
 
 
 def damaged_rows(path: str) -> tuple[str | None, bool]:
-    """Look at the rows of a file, for :data:`~dhtwisted.providers.sqlite.inspection.SEARCH_SECONDS` at most.
+    """Check the rows of a file, for :data:`~dhtwisted.providers.sqlite.inspection.SEARCH_SECONDS` at most.
 
-    :returns: what is damaged, in words, ``None`` for nothing; and whether all rows were looked at.
+    :returns: what is damaged, in words, or ``None``; and whether all rows were checked.
     """
     end, names, is_all = time.monotonic() + SEARCH_SECONDS, [], True
     try:
@@ -60,7 +60,7 @@ def damaged_rows(path: str) -> tuple[str | None, bool]:
 
 
 def describe_rows(names: list[str]) -> str:
-    """Say which rows are damaged.
+    """Name damaged rows.
 
     :param names: as :func:`check_rows` gives them, at least one.
     """

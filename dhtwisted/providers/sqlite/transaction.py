@@ -1,4 +1,4 @@
-"""Transactions on an SQLite connection, and what its errors mean to us. It imports little: the process that writes is small."""
+"""Connections, transactions and errors of SQLite. This module imports little, because the process that writes must start fast."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BAD_DATA = (UnicodeEncodeError, OverflowError, sqlite3.DataError, sqlite3.Integ
 
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT: True, sqlite3.SQLITE_NOTADB: True, sqlite3.SQLITE_IOERR: False}
-"""Results of SQLite that mean damage -> whether it lasts: a disk may do its work again."""
+"""Result codes of SQLite that mean damage -> whether it lasts; a disk may recover."""
 
 _ESCAPES = str.maketrans({"%": "%25", "?": "%3f", "#": "%23"})
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open the file so that what is committed is on the disk. It must be there: one that was deleted is not to be made again, empty.
+    """Open the file so that commits are synced to the disk. The file must exist: a deleted one must not be created again, empty.
 
     :param path: absolute.
     :raises sqlite3.Error: it cannot be opened.
@@ -37,13 +37,13 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def decode(text: bytes) -> str:
-    """Text of the file, also where it is damaged: then its row's checksum tells, and the row can be named."""
+    """Decode a text, even if it is damaged. The row's checksum detects the damage, and the error can name the row."""
     return str(text, "utf-8", "replace")
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block does, or nothing of it."""
+    """Commit everything that the block does, or nothing."""
     _roll_back(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -55,18 +55,18 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """End what is left of a transaction. SQLite has done so itself after some errors, such as a full disk, and cannot after others."""
+    """Roll back an open transaction. SQLite does so itself after some errors, such as a full disk, but not after others."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours.
+    """Translate the errors of the driver.
 
-    :raises Unstorable: a value does not fit.
+    :raises Unstorable: a value cannot be stored.
     :raises StorageDamaged: the file is damaged, or the disk fails.
-    :raises Overloaded: it took too long, and was given up.
+    :raises Overloaded: the query took too long and was interrupted.
     :raises StorageUnavailable: the file cannot be used now, such as when the disk is full.
     """
     try:
@@ -74,7 +74,7 @@ def translated_errors() -> Iterator[None]:
     except _BAD_DATA as error:
         raise Unstorable(f"a value cannot be kept: {type(error).__name__}") from error
     except sqlite3.Error as error:
-        # The driver gives no code when what should be a text is none.
+        # The driver gives no code if a text cannot be decoded.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code == sqlite3.SQLITE_INTERRUPT:
             raise Overloaded("a question to the storage file took too long") from error

@@ -260,7 +260,7 @@ async def test_after_a_crash_a_large_file_is_looked_through_while_the_server_wor
     monkeypatch.setattr(file, "LARGE_FILE", 0)
     monkeypatch.setattr("dhtwisted.providers.sqlite.proof.LARGE", 0)
     again = await opened(crashed)
-    assert "is looked through for damage" in again.problem()
+    assert "is searched for damage" in again.problem()
     while "is looked through" in (problem := again.problem()):
         await again.find_messages(Notification, MessageQuery(take=1))
     assert "the storage file is damaged" in problem
