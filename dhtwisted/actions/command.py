@@ -92,7 +92,7 @@ class InsertedCommand(Resource):
     overlaps=True,
 )
 def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
-    """Send a command to a device. The reply is sent when the command is stored. Subscribers get it by then."""
+    """Send a command to a device. The reply is sent when the command is stored, and so is the event to subscribers."""
     device = cached_device(request, request.fields.device_id)
     return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
 

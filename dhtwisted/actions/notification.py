@@ -91,7 +91,7 @@ class InsertedNotification(Resource):
     overlaps=True,
 )
 def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
-    """Send a notification on behalf of a device. The reply is sent when it is stored. Subscribers get it by then."""
+    """Send a notification on behalf of a device. The reply is sent when it is stored, and so is the event to subscribers."""
     fields = request.fields
     new = fields.notification
     if new is None:
