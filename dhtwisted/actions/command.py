@@ -229,8 +229,10 @@ def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] 
     if fields.command is None:
         return _refuse(request, device)
     check_text(fields.command.status, "command.status")
-    changes = {"status": fields.command.status, "result": payload(fields.command.result, "command.result")}
-    changes = {name: value for name, value in changes.items() if value is not None}
+    status, result = fields.command.status, payload(fields.command.result, "command.result")
+    changes: dict[str, str | bytes] = {} if status is None else {"status": status}
+    if result is not None:
+        changes["result"] = result
     return messages.update_command(request, device.id, fields.command_id, changes)
 
 

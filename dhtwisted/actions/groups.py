@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from dhtwisted.actions.device import delete_device
 from dhtwisted.actions.lists import Make, answer_list, entity_pages
 from dhtwisted.actions.lookups import entity_query
-from dhtwisted.core.entity_cache import Entities
+from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.core.rules import LONGEST, check_group, check_text
 from dhtwisted.core.server import Request
 from dhtwisted.errors import AccessDenied, ApiError, Duplicate, Missing, SpecifiedId, WrongLength
@@ -183,7 +183,7 @@ class Grouping:
         for device in await entities.find(Device, inside):
             await delete_device(request.server, device.id)
 
-    async def _unassign(self, entities: Entities, user: User, group: Any) -> None:
+    async def _unassign(self, entities: EntityCache, user: User, group: Any) -> None:
         try:
             await entities.update(User, user.id, {self.user_field: Without(frozenset({group.id}))})
         except Missing:

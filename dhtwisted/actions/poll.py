@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, cast
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -138,7 +138,7 @@ async def command_wait(request) -> OneCommand | None:
         if command is None or command.updated:
             return None if command is None else OneCommand(command=CommandResource.of(command))
         await poll.wait(server.reactor, seconds)
-        return OneCommand(command=CommandResource.of(poll.events[0])) if poll.events and not poll.ended else None
+        return OneCommand(command=CommandResource.of(cast(Command, poll.events[0]))) if poll.events and not poll.ended else None
 
 
 def _timeout(request):
@@ -207,7 +207,7 @@ async def _poll(request, kind):
         if poll.ended or not due:
             return Given(())
         last = max(map(kind.time_of, due))
-        if await _millisecond_ended(server, last) or poll.has_left_out or not found:
+        if await _millisecond_ended(server, last) or poll.has_dropped or not found:
             found = await history.read(until=last)
         found, events = ([m for m in messages if kind.time_of(m) <= last] for messages in (found, poll.events))
         return history.answer(_merged(kind, found, events)[: fields.limit or None], last)

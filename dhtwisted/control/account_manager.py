@@ -44,7 +44,7 @@ T = TypeVar("T")
 class AccountManager:
     """Changes the users of an opened storage, and makes and ends their tokens.
 
-    :param entities: a running server's :class:`~dhtwisted.core.entity_cache.Entities`, so that its clients notice at once; without a
+    :param entities: a running server's :class:`~dhtwisted.core.entity_cache.EntityCache`, so that its clients notice at once; without a
         server, an opened ``IEntityStorage``.
     :param auth: for hashes and tokens.
     :param now: milliseconds since 1970 UTC.

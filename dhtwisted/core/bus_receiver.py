@@ -1,246 +1,253 @@
-"""What the bus brings, on its way to the subscribers of this node.
+"""Receives events from the bus and gives them to the broker of this node.
 
-Rights go by the present place of a device. The place that a message has is where the device was when it was inserted, which is long ago
-perhaps if it is a command that is updated now. So an event of a device that is not at hand waits until the device is read, and later events
-behind it. The node that takes the requests of a device has it at hand; one that knows it from events alone reads it once.
+Rights depend on where a device is now. A message says where its device was when the message was inserted, which may be long ago: a command
+may be updated now. So an event of a device that is not in the cache waits until the device has been read, and later events wait behind it.
+The node that serves a device has it in its cache; a node that only receives its events reads it once.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from dhtwisted.core.broker import Broker
 from dhtwisted.core.coroutines import run
-from dhtwisted.core.entity_cache import MAX_KEYS
-from dhtwisted.core.event_kinds import EVENT_KINDS
+from dhtwisted.core.entity_cache import MAX_KEYS, EntityCache
+from dhtwisted.core.event_kinds import EVENT_KINDS, EventKind
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.model import Device
+from dhtwisted.interfaces import IMessageStorage
+from dhtwisted.model import Device, Event
 
-FRESH = 60_000
-"""Milliseconds by which the event of a stored message may be late, while the bus is not cut off."""
+LONGEST_DELAY = 60_000
+"""Milliseconds by which the event of a stored message may be late, while the bus is connected."""
 
-PAUSE = 1.0
-"""Seconds after which the storage is asked again for devices when it could not answer."""
+RETRY_PAUSE = 1.0
+"""Seconds until the storage is asked again for devices when it could not answer."""
 
 MAX_WAITING = 10_000
-"""Events that may wait for a storage that does not answer."""
+"""Events that may wait while the storage does not answer."""
 
 MAX_MISSING = 10_000
-"""Ids that have been passed over, and whose events are looked out for."""
+"""Numbers that were skipped and whose events are still expected."""
 
 
-class ArrivedIds:
-    """Which messages of one kind, or which updates of commands, have come as events.
+class ReceivedNumbers:
+    """The numbers of the events of one kind that have been received.
 
-    Their ids count upwards in the order of commits. So one that is passed over is on its way, by another node perhaps, or it never comes:
-    its node died before it could tell, or it was an update of no command. What time a message or an update has says nothing of that: the
-    clocks of nodes differ.
+    Numbers ascend in the order of commits. When one is skipped, its event is on its way, perhaps from another node, or it never comes: its
+    node died before it could publish, or it was an update of no command. The times of messages do not help here, since the clocks of nodes
+    differ.
 
-    :ivar highest: the highest id that came. Who sees that an event has the next one may raise it himself, which saves a call.
+    :ivar number: the field of a message that has the number.
+    :ivar highest: the highest number received. A caller that receives the next number may raise it directly, which saves a call.
     """
 
     __slots__ = ("_missing", "_settled", "_unsure_until", "highest", "number")
 
-    def __init__(self, kind):
+    def __init__(self, kind: EventKind) -> None:
         self.number = kind.number
         self.highest = 0
-        self._missing = {}
+        self._missing: dict[int, int] = {}
         self._settled = 0
         self._unsure_until = 0
 
-    def begin(self, highest, settled, now):
-        """Take note of what was stored before this node began to hear.
+    def begin(self, highest: int, settled: int, now: int) -> None:
+        """Set what was stored before this node began to receive events.
 
-        :param highest: the highest id there is.
-        :param settled: that of one which was stored so long ago that its event, and those of all before it, come no more.
+        :param highest: the highest number there is.
+        :param settled: the number of a message that was stored so long ago that its event, and those of all before it, come no more.
         :param now: milliseconds.
         """
-        self.highest, self._settled, self._unsure_until = highest, settled, now + FRESH
+        self.highest, self._settled, self._unsure_until = highest, settled, now + LONGEST_DELAY
 
-    def add(self, message_id, seconds):
-        """Take note of an event.
+    def add(self, number: int, seconds: float) -> None:
+        """Record an event.
 
         :param seconds: the time of the reactor.
         """
-        if message_id == self.highest + 1:
-            self.highest = message_id
-        elif message_id <= self.highest:
-            self._missing.pop(message_id, None)
+        if number == self.highest + 1:
+            self.highest = number
+        elif number <= self.highest:
+            self._missing.pop(number, None)
         else:
-            self._pass_over(range(self.highest + 1, message_id), int(seconds * 1000) + FRESH)
-            self.highest = message_id
+            self._skip(range(self.highest + 1, number), int(seconds * 1000) + LONGEST_DELAY)
+            self.highest = number
 
-    def _pass_over(self, ids, until):
-        if len(self._missing) + len(ids) > MAX_MISSING:
-            # As when this node has just begun: other messages were there before.
+    def _skip(self, numbers: range, until: int) -> None:
+        if len(self._missing) + len(numbers) > MAX_MISSING:
+            # For example at the first event of this node: other messages were stored before.
             self._missing.clear()
             self._unsure_until = until
         else:
-            self._missing |= dict.fromkeys(ids, until)
+            self._missing |= dict.fromkeys(numbers, until)
 
-    def all_until(self, now):
-        """The id up to which no event will come any more."""
+    def last_settled(self, now: int) -> int:
+        """The highest number for which no event with it or a lower one will come any more.
+
+        :param now: milliseconds.
+        """
         if now < self._unsure_until:
             return self._settled
-        self._missing = {message_id: until for message_id, until in self._missing.items() if until > now}
+        self._missing = {number: until for number, until in self._missing.items() if until > now}
         return min(self._missing, default=self.highest + 1) - 1
 
 
-class Arrivals:
-    """Takes events and changes from the bus.
+class BusReceiver:
+    """Receives events and changes of entities from the bus.
 
     :param reactor: time and delayed calls.
-    :param entities: the :class:`~dhtwisted.core.entity_cache.Entities`.
-    :param broker: the :class:`~dhtwisted.core.broker.Broker` that delivers.
-    :ivar cut_at: when the bus was cut off last, in milliseconds: what comes soon after that may be very late.
+    :ivar disconnected_at: when the bus was disconnected last, in milliseconds. Events that come soon after that may be very late.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor, entities, broker):
+    def __init__(self, reactor: IReactorTime, entities: EntityCache, broker: Broker) -> None:
         self._reactor = reactor
         self._seconds = reactor.seconds
         self._entities = entities
         self._device = entities.device
         self._broker = broker
-        self._ids = {kind.name: ArrivedIds(kind) for kind in EVENT_KINDS.values()}
-        self.cut_at = 0
-        self._waiting = deque()
-        self._busy = False
-        self._failing = False
-        self._pause = None
+        self._received = {kind.name: ReceivedNumbers(kind) for kind in EVENT_KINDS.values()}
+        self.disconnected_at = 0
+        self._waiting: deque[Event] = deque()
+        self._is_delivering = False
+        self._is_failing = False
+        self._pause: Deferred | None = None
 
-    def receive(self, events):
+    def receive(self, events: Sequence[Event]) -> None:
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        if self._busy:
-            self._hold(events)
+        if self._is_delivering:
+            self._deliver_later(events)
             return
         for position, event in enumerate(events):
             device = self._device(event.message.device_id)
             if device is None and self._broker.may_want(event):
-                self._hold(events[position:])
+                self._deliver_later(events[position:])
                 return
             self._deliver(event, device)
 
-    def _hold(self, events):
-        """Deliver events when their devices, and those of all before them, have been read."""
+    def _deliver_later(self, events: Iterable[Event]) -> None:
+        """Deliver events when their devices, and those of all events before them, have been read."""
         self._waiting.extend(events)
-        if not self._busy:
-            self._busy = True
+        if not self._is_delivering:
+            self._is_delivering = True
             run(self._deliver_waiting(), self._delivered)
-        elif self._failing and len(self._waiting) > MAX_WAITING:
-            self.forget()
+        elif self._is_failing and len(self._waiting) > MAX_WAITING:
+            self.drop_waiting()
             self._broker.disconnect_all("too many events wait for the storage")
 
-    async def changed(self, keys):
-        """Take account of entities that were changed on other nodes; the second callback of ``IMessageBus.start``.
+    async def entities_changed(self, keys: Sequence[tuple[type, int | str]] | None) -> None:
+        """Apply changes of entities on other nodes; the second callback of ``IMessageBus.start``.
 
-        A device that was deleted, and saved anew before this looks for it, counts as changed.
+        A device that was deleted and created again before this node reads it counts as changed.
+
+        :param keys: ``None`` when anything may have changed, since the bus was disconnected.
         """
         if keys is None:
-            self.cut_at = self._now()
-        await self._entities.changed(keys)
+            self.disconnected_at = self._now()
+        await self._entities.changed_elsewhere(keys)
         if keys is None:
             named = self._broker.named_devices()
         else:
-            named = {key for kind, key in keys if kind is Device and self._broker.names_device(key)}
-        for device_id in await self._entities.fetch(Device, named):
-            # Unless it has been saved anew, and perhaps subscribed to, while others were read.
+            named = {key for kind, key in keys if kind is Device and isinstance(key, str) and self._broker.names_device(key)}
+        for device_id in await self._entities.refresh(Device, named):
+            # It may have been created again, and subscribed to, while others were read.
             if self._entities.device(device_id) is None:
                 self._broker.drop_device(device_id)
 
-    async def begin(self, messages):
-        """Find out what was stored before; without it, replays would remember all of that in case it comes. Called when events are heard.
-
-        :param messages: an ``IMessageStorage``.
+    async def read_newest(self, messages: IMessageStorage) -> None:
+        """Find out what was stored before. Without it, replays would remember all of that in case its events come. Call it when the bus is
+        started.
         """
         for kind in EVENT_KINDS.values():
-            ids = self._ids[kind.name]
+            received = self._received[kind.name]
             newest = await self._newest(messages, kind)
             if newest is not None:
                 time, last = newest
-                # What was imported may have any time.
-                settled = await self._newest(messages, kind, min(time, self._now()) - FRESH)
-                ids.begin(max(ids.highest, last), 0 if settled is None else settled[1], self._now())
+                # An imported message may have any time.
+                settled = await self._newest(messages, kind, min(time, self._now()) - LONGEST_DELAY)
+                received.begin(max(received.highest, last), 0 if settled is None else settled[1], self._now())
 
     @staticmethod
-    async def _newest(messages, kind, before=None):
-        """The time that the storage gave to what came last, and its id; ``None`` for nothing."""
+    async def _newest(messages: IMessageStorage, kind: EventKind, before: int | None = None) -> tuple[int, int] | None:
+        """The storage's time of the last event, and its number; ``None`` when there is none."""
         found = await messages.find_messages(kind.message_kind, kind.newest_stored(before))
         return next(((kind.stored_at(message), kind.number_of(message)) for message in found), None)
 
-    def horizon(self, kind):
-        """Say whose events will come no more: of inserts those up to this ``id``, of updates those up to this ``update_id``."""
-        return self._ids[kind.name].all_until(self._now())
+    def last_settled(self, kind: EventKind) -> int:
+        """The highest number of this kind for which no event with it or a lower one will come any more."""
+        return self._received[kind.name].last_settled(self._now())
 
-    def forget(self):
+    def drop_waiting(self) -> None:
         """Deliver none of the events that wait."""
         self._waiting.clear()
         if self._pause is not None:
             self._pause.cancel()
 
-    def _now(self):
+    def _now(self) -> int:
         return int(self._reactor.seconds() * 1000)
 
-    async def _deliver_waiting(self):
-        gone = ()
+    async def _deliver_waiting(self) -> None:
+        missing: Collection[int | str] = ()
         while self._waiting:
             event = self._waiting[0]
-            if event.message.device_id not in gone and self._is_unknown(event):
-                gone = await self._read_devices()
+            if event.message.device_id not in missing and self._is_unknown(event):
+                missing = await self._read_devices()
             else:
                 self._waiting.popleft()
                 self._deliver(event, self._entities.device(event.message.device_id))
 
-    def _delivered(self, _, error):
-        self._busy = self._failing = False
+    def _delivered(self, _: None, error: BaseException | None) -> None:
+        self._is_delivering = self._is_failing = False
         if error is not None:
             self._log.failure("Events could not be delivered", failure=Failure(error))
 
-    def _deliver(self, event, device):
-        """Hand over an event. Without a device nobody here wants it, or the device was deleted."""
-        ids = self._ids[event.action]
-        event_id = getattr(event.message, ids.number)
-        if event_id == ids.highest + 1:
-            ids.highest = event_id
+    def _deliver(self, event: Event, device: Device | None) -> None:
+        """Give an event to the broker. Without a device nobody here wants it, or the device was deleted."""
+        received = self._received[event.action]
+        number = getattr(event.message, received.number)
+        if number == received.highest + 1:
+            received.highest = number
         else:
-            ids.add(event_id, self._seconds())
+            received.add(number, self._seconds())
         if device is not None:
             try:
                 self._broker.deliver(event, device)
             except Exception:
                 self._log.failure("{action} {id} could not be delivered", action=event.action, id=event.message.id)
 
-    def _is_unknown(self, event):
+    def _is_unknown(self, event: Event) -> bool:
         return self._entities.device(event.message.device_id) is None and self._broker.may_want(event)
 
-    async def _read_devices(self):
-        """Read the device of the first event, and those of the next ones with it, unless the events are forgotten before that succeeds.
+    async def _read_devices(self) -> Collection[int | str]:
+        """Read the device of the first event, and those of the next ones with it. Ends early when the events are dropped.
 
-        :returns: the ids of those that are no more.
+        :returns: the ids of those that do not exist.
         """
         unknown = {event.message.device_id for event in islice(self._waiting, MAX_KEYS) if self._is_unknown(event)}
         while self._waiting:
             try:
-                gone = await self._entities.fetch(Device, unknown)
+                missing = await self._entities.refresh(Device, unknown)
             except StorageUnavailable as error:
                 self._log.warn("Events wait for their devices, storage unavailable: {error}", error=str(error))
             except Exception:
                 self._log.failure("Events wait for their devices, which cannot be read")
             else:
-                self._failing = False
-                return gone
-            self._failing = True
+                self._is_failing = False
+                return missing
+            self._is_failing = True
             await self._wait()
         return ()
 
-    async def _wait(self):
-        self._pause = deferLater(self._reactor, PAUSE)
+    async def _wait(self) -> None:
+        self._pause = deferLater(self._reactor, RETRY_PAUSE)
         with suppress(CancelledError):
             await self._pause

@@ -1,6 +1,11 @@
-"""Runs a coroutine without a Deferred as long as nothing waits, and what is nearly always short without a coroutine."""
+"""Runs coroutines without a Deferred as long as nothing waits.
 
-from collections.abc import Callable
+:class:`Later` does without a coroutine too, for handlers that wait once and then make one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
@@ -11,48 +16,52 @@ from twisted.python.failure import Failure
 from dhtwisted.kit.current_client import CURRENT, run_for_client
 from dhtwisted.kit.waiter import DONE, Waiter
 
+Done = Callable[[Any, BaseException | None], None]
+
 
 class Later(Struct, gc=False):
-    """A coroutine that waits for a :class:`~dhtwisted.kit.waiter.Waiter` and then makes one call, at half the price of one.
+    """Waits for a :class:`~dhtwisted.kit.waiter.Waiter` and then makes one call, at half the price of a coroutine.
 
     :ivar waiting: the ``Waiter``.
     :ivar go_on: called with ``subject`` and the result.
-    :ivar done: called with ``about``, and the result and ``None``, or ``None`` and an exception.
+    :ivar done: called with ``about``, and either the result and ``None`` or ``None`` and an exception.
     """
 
     waiting: Any
-    go_on: Callable
+    go_on: Callable[[Any, Any], Any]
     subject: Any
-    done: Callable | None = None
+    done: Callable[[Any, Any, BaseException | None], None] | None = None
     about: Any = None
 
-    def run(self, done, about):
-        """Have ``done`` told what comes of it, later."""
+    def run(self, done: Callable[[Any, Any, BaseException | None], None], about: Any) -> None:
+        """Call ``done`` with the outcome when there is one."""
         waiting = self.waiting
         self.waiting, self.done, self.about = None, done, about
         waiting.resume = self._resume
 
-    def _resume(self, outcome):
+    def _resume(self, outcome: Any) -> None:
+        done = self.done
+        assert done is not None  # Only run() leads here.
         if isinstance(outcome, Failure):
-            self.done(self.about, None, outcome.value)
+            done(self.about, None, outcome.value)
             return
         try:
             result = self.go_on(self.subject, outcome)
         except Exception as error:
-            self.done(self.about, None, error)
+            done(self.about, None, error)
             return
-        self.done(self.about, result, None)
+        done(self.about, result, None)
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any, Any, Any]:
         return self.go_on(self.subject, (yield from self.waiting))
 
 
-def after(waiting, go_on, subject):
-    """Go on when something is done, which it may be already.
+def after(waiting: Any, go_on: Callable[[Any, Any], Any], subject: Any) -> Any:
+    """Continue when something is done, which it may be already.
 
     :param waiting: an awaitable that nobody else awaits.
     :param go_on: called with ``subject`` and the result.
-    :returns: what ``go_on`` returned, if there was nothing to wait for; else a :class:`Later` or a coroutine.
+    :returns: what ``go_on`` returned, if nothing had to wait; else a :class:`Later` or a coroutine.
     """
     if waiting is DONE:
         return go_on(subject, None)
@@ -61,23 +70,23 @@ def after(waiting, go_on, subject):
     return _after(waiting, go_on, subject)
 
 
-async def _after(waiting, go_on, subject):
+async def _after(waiting: Any, go_on: Callable[[Any, Any], Any], subject: Any) -> Any:
     return go_on(subject, await waiting)
 
 
-def run(coroutine, done, outcome=None):
-    """Drive a coroutine to its end.
+def run(coroutine: Coroutine[Any, Any, Any], done: Done, outcome: Any = None) -> None:
+    """Run a coroutine to its end.
 
-    What never suspends is finished when this returns, at the cost of one ``send``. Where it waits for a Deferred, it goes on when that
-    fires; ``Deferred.fromCoroutine`` would cost 9-13 us more for each suspended request.
+    A coroutine that never waits is finished when this returns, at the cost of one ``send``. One that waits for a Deferred continues when
+    the Deferred fires; ``Deferred.fromCoroutine`` would cost 9-13 us more for each request that waits.
 
     :param coroutine: awaits nothing but Deferreds, directly or through other coroutines.
     :param done: called once with ``(result, None)`` or ``(None, exception)``; it must not raise.
-    :param outcome: what came of the Deferred for which the coroutine waits. Only a ``Failure`` matters: it is raised there.
+    :param outcome: of the Deferred for which the coroutine waits. Only a ``Failure`` matters: it is raised in the coroutine.
     """
     try:
-        # The coroutine takes a result out of the Deferred itself. A failure it could not: while the callbacks of a Deferred run, `await`
-        # finds it unprepared for that, and raises an AssertionError instead.
+        # The coroutine reads a result from the Deferred itself. It could not do so with a failure: while the callbacks of a Deferred run,
+        # `await` raises an AssertionError instead.
         waiting = outcome.throwExceptionIntoGenerator(coroutine) if isinstance(outcome, Failure) else coroutine.send(None)
     except StopIteration as stop:
         done(stop.value, None)
@@ -87,17 +96,17 @@ def run(coroutine, done, outcome=None):
         resume_after(waiting, coroutine, done)
 
 
-def _go_on(coroutine, done, client, outcome):
-    """Drive a coroutine on, on behalf of whom it began."""
+def _go_on(coroutine: Coroutine[Any, Any, Any], done: Done, client: Any, outcome: Any) -> None:
+    """Continue a coroutine for the client for which it began."""
     run_for_client(client, run, coroutine, done, outcome)
 
 
-def resume_after(waiting, coroutine, done):
-    """Drive a coroutine to its end that has been begun and waits.
+def resume_after(waiting: Any, coroutine: Coroutine[Any, Any, Any], done: Done) -> bool:
+    """Run a coroutine that has begun and waits to its end.
 
     :param waiting: what it awaits.
     :param coroutine: as for :func:`run`, like ``done``.
-    :returns: whether it does wait; false when it awaits what it must not, which ``done`` has been told.
+    :returns: whether it waits; false when it awaits something that it must not, and ``done`` has been called with the error.
     """
     if type(waiting) is Waiter and waiting.resume is None:
         waiting.resume = partial(_go_on, coroutine, done, CURRENT.client)

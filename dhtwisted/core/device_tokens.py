@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from dhtwisted.core.access import DEVICE_PERMISSIONS, Permission
-from dhtwisted.core.entity_cache import Entities
+from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.errors import DeviceTokensUnsupported, InvalidCredentials
 from dhtwisted.interfaces import IAuthProvider, IEntityStorage
 from dhtwisted.model import Claims, DeviceToken, EntityQuery
 
-AnyEntities = Entities | IEntityStorage
+AnyEntities = EntityCache | IEntityStorage
 """Where entities are changed: in the server's cache, so that clients notice at once, or in a storage without a server."""
 
 DELETED_AT_ONCE = 100

@@ -1,79 +1,85 @@
-"""Looks entities up by their keys: what is wanted while a question is under way goes into the next one, all of it together.
+"""Looks entities up by their keys. What is wanted while a query is running goes into the next query together.
 
-A connection may name a new device in each request, and thousands of them come back after a restart. A question for each would fill the
+A connection may name a new device in each request, and thousands of connections come back after a restart. A query for each would fill the
 queue of a database, for everybody.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
+from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.kit.current_client import run_for_client
-from dhtwisted.model import EntityQuery, entity_size
+from dhtwisted.model import Entity, EntityQuery, entity_size
 
-MOST_KEYS = 500
-"""Entities that are asked for in one question."""
+MAX_KEYS = 500
+"""Entities in one query."""
 
-MOST_BYTES = 16 * 1024**2
-"""Of what clients may make large, in one answer. What is beyond is asked for again."""
+MAX_BYTES = 16 * 1024**2
+"""Bytes of JSON in one answer. The entities that do not fit are asked for again."""
 
-AT_ONCE = 2
-"""Questions for one kind. One alone would hold up all others when its connection is lost."""
+MAX_QUERIES = 2
+"""Queries for one kind that run at once. A single one would hold up all others when its connection is lost."""
+
+Key = int | str
+Found = tuple[dict[Any, Entity | None], Callable[[Key], bool]]
 
 
-class Lookups:
-    """See above. The server itself asks, on behalf of many: who has used up their share at the storage is not to hold up the others.
-
-    :param storage: an opened ``IEntityStorage``.
+class EntityLookups:
+    """Finds entities for all clients. The queries run for the server itself: a client that has used up its share of the storage must not
+    hold up the others.
     """
 
-    def __init__(self, storage):
+    def __init__(self, storage: IEntityStorage) -> None:
         self._storage = storage
-        self._asking: dict[type, int] = {}
-        self._wanted: dict[type, deque] = {}
+        self._running: dict[type[Entity], int] = {}
+        self._wanted: dict[type[Entity], deque[tuple[Key, Deferred]]] = {}
 
-    async def get(self, kind, key):
+    async def get(self, kind: type[Entity], key: Key) -> Any:
         """Find one entity; see ``IEntityStorage.get``."""
-        waiting = Deferred()
+        waiting: Deferred = Deferred()
         self._wanted.setdefault(kind, deque()).append((key, waiting))
-        if self._asking.setdefault(kind, 0) < AT_ONCE:
-            self._ask(kind)
+        if self._running.setdefault(kind, 0) < MAX_QUERIES:
+            self._query(kind)
         return await waiting
 
-    def _ask(self, kind):
+    def _query(self, kind: type[Entity]) -> None:
         wanted = self._wanted[kind]
-        portion = [wanted.popleft() for _ in range(min(len(wanted), MOST_KEYS))]
-        self._asking[kind] += 1
+        portion = [wanted.popleft() for _ in range(min(len(wanted), MAX_KEYS))]
+        self._running[kind] += 1
         finding = self._find(kind, [key for key, _ in portion])
-        run_for_client(None, run, finding, lambda outcome, error: self._tell(kind, portion, outcome, error))
+        run_for_client(None, run, finding, lambda found, error: self._answer(kind, portion, found, error))
 
-    async def _find(self, kind, keys):
+    async def _find(self, kind: type[Entity], keys: list[Key]) -> Found:
         """Find entities.
 
-        :returns: a dict of them by their keys, and which keys are answered by that, as a function.
+        :returns: the entities by their keys, and a function that says of a key whether it is answered by them.
         """
         if len(keys) == 1:
             entity = await self._storage.get(kind, keys[0])
             return {keys[0]: entity}, lambda key: True
-        found = await self._storage.find(kind, EntityQuery(within={kind.KEY: frozenset(keys)}, size=MOST_BYTES))
-        is_cut = sum(map(entity_size, found)) >= MOST_BYTES
+        found = await self._storage.find(kind, EntityQuery(within={kind.KEY: frozenset(keys)}, size=MAX_BYTES))
+        is_cut = sum(map(entity_size, found)) >= MAX_BYTES
         return {entity.key: entity for entity in found}, lambda key: not is_cut or key <= found[-1].key
 
-    def _tell(self, kind, portion, outcome, error):
-        self._asking[kind] -= 1
+    def _answer(self, kind: type[Entity], portion: list[tuple[Key, Deferred]], found: Found, error: BaseException | None) -> None:
+        self._running[kind] -= 1
         wanted = self._wanted[kind]
+        entities: dict[Any, Entity | None] = {}
         if error is None:
-            found, is_answered = outcome
+            entities, is_answered = found
             wanted.extendleft(reversed([entry for entry in portion if not is_answered(entry[0])]))
             portion = [entry for entry in portion if is_answered(entry[0])]
-        while wanted and self._asking[kind] < AT_ONCE:
-            self._ask(kind)
+        while wanted and self._running[kind] < MAX_QUERIES:
+            self._query(kind)
         for key, waiting in portion:
             if error is None:
-                waiting.callback(found.get(key))
+                waiting.callback(entities.get(key))
             else:
                 waiting.errback(Failure(error))

@@ -40,7 +40,7 @@ class Logins:
 
     :param reactor: gives the time.
     :param per_minute: failures that are permitted for an address, for a login, and for both together; 0 for any number.
-    :param entities: the server's :class:`~dhtwisted.core.entity_cache.Entities`.
+    :param entities: the server's :class:`~dhtwisted.core.entity_cache.EntityCache`.
     :param auth: an ``IAuthProvider``.
     :param refused: called with the name of the limit when a try is refused.
     """

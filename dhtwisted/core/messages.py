@@ -54,24 +54,20 @@ def update_command(request: Request, device_id: str, command_id: int, changes: d
 async def announce(request: Request, notification: Notification) -> None:
     """Store and publish a notification that the server makes itself. What it stores has been counted for the quotas before."""
     await request.server.messages.append((notification,))
-    _publish((request, NOTIFICATION_INSERTED, notification, _no_reply), None)
+    _publish((request, NOTIFICATION_INSERTED, notification, None), None)
 
 
-def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any]], _: None) -> Any:
+def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any] | None], _: None) -> Any:
     request, kind, message, reply = subject
     if kind.remembers_inserter:
         # First, since the event may lead to an update at once.
         request.session.remember_command(message.id)
     request.server.publish((Event(kind.name, message),))
-    return reply(message)
+    return None if reply is None else reply(message)
 
 
 def _publish_update(subject: tuple[Request, int], command: Command | None) -> None:
     request, command_id = subject
     if command is None:
         raise CommandNotFound(command_id)
-    _publish((request, COMMAND_UPDATED, command, _no_reply), None)
-
-
-def _no_reply(message: Message) -> None:
-    return None
+    _publish((request, COMMAND_UPDATED, command, None), None)

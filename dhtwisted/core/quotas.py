@@ -1,7 +1,7 @@
-"""What one user, and one device, may have and start. Every front comes by here, since what is counted is counted in the core.
+"""How much one user or one device may have and start, on every front.
 
-There are three sorts. What is *kept* counts for the user who made it, and the storage adds it up with each change, for all nodes. What is
-*running* is counted by each node for itself. What is stored in a *day* is added up by each node and told to the storage now and then, see
+There are three sorts. What is *kept* counts for the user who created it; the storage adds it up with each change, for all nodes. What is
+*running* is counted by each node for itself. What is stored in a *day* is counted by each node and added to the storage now and then, see
 :mod:`dhtwisted.core.stored_today`.
 """
 
@@ -9,31 +9,35 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
 
-from dhtwisted.core.stored_today import StoredToday, Use
+from dhtwisted.core.entity_cache import EntityCache
+from dhtwisted.core.stored_today import DailyUse, StoredToday
 from dhtwisted.errors import QuotaExceeded, QuotaExceededForNow
+from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Holding, Network, User, json_size
 
 KEPT, RUNNING, DAILY = "kept", "running", "daily"
 ANY_AMOUNT = sys.maxsize
 MOMENT = 1
-"""Seconds after which a request may find room that was refused for too many others."""
+"""Seconds after which a request may succeed that was refused since too many others were waiting."""
 
 BYTES_OF_A_MESSAGE = 100
-"""What a stored message counts beside its payload: one without any takes room too."""
+"""What a stored message counts besides its payload: one without any needs space too."""
 
 
 class Quota(Struct, frozen=True):
     """One quota, which is also an option of ``[quotas]``.
 
-    :ivar name: as configured, as told in refusals, as counted in metrics.
+    :ivar name: in the configuration, in errors and in metrics.
     :ivar default: in bytes, or how many.
-    :ivar meaning: one line for the operator, which begins with the unit. Users are told it up to a semicolon.
+    :ivar meaning: one line for the operator, which begins with the unit. Errors have it up to a semicolon.
     :ivar period: :data:`KEPT`, :data:`RUNNING` or :data:`DAILY`.
     :ivar is_size: whether it is in bytes.
     :ivar of_device: whether it is for each device; else for each user.
@@ -69,38 +73,38 @@ _COUNTED = {"devices": Device, "networks": Network, "device_types": DeviceType, 
 
 
 class UserAccount:
-    """What one user has running, and what is being kept for them now.
+    """What one user has running, and what is being stored for them now.
 
     :ivar connections: how many; the other three likewise.
-    :ivar today: the :class:`~dhtwisted.core.stored_today.Use` of what they store.
-    :ivar pending: name of a quota -> what may be stored any moment, and the storage may not know yet.
-    :ivar settled: the same for all that has been settled since the start.
+    :ivar today: how much they have stored today.
+    :ivar pending: name of a quota -> what is being stored; the storage may count it already or not yet.
+    :ivar settled: the same for all that is no longer pending, since the start.
     """
 
     __slots__ = ("_waiting", "connections", "pending", "requests", "settled", "subscription_ids", "subscriptions", "today", "user_id")
 
-    def __init__(self, user_id):
+    def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.connections = self.subscriptions = self.subscription_ids = self.requests = 0
-        self.today = Use(f"user {user_id}")
+        self.today = DailyUse(f"user {user_id}")
         self.pending: Counter[str] = Counter()
         self.settled: Counter[str] = Counter()
         self._waiting: list[Deferred] = []
 
     @property
-    def is_idle(self):
+    def is_idle(self) -> bool:
         """Whether nothing is counted here now."""
         return not (self.connections or self.requests or self.today.stored or +self.pending)
 
-    def settle(self, amounts):
-        """Take amounts out of :attr:`pending`: they are stored, or will not be."""
+    def settle(self, amounts: dict[str, int]) -> None:
+        """Take amounts out of :attr:`pending`: they are stored, or never will be."""
         self.pending.subtract(amounts)
         self.settled.update(amounts)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
 
-    def next_settled(self):
+    def next_settled(self) -> Deferred:
         """A Deferred that fires when something is settled."""
         waiting: Deferred = Deferred()
         self._waiting.append(waiting)
@@ -108,20 +112,21 @@ class UserAccount:
 
 
 class Quotas:
-    """Counts for all users of one server, and refuses.
+    """Counts for all users of one server, and refuses what is above a quota.
 
-    Administrators have ``administrators`` times as much: they set up what many use, and could make more users whenever a quota of their own
-    was used up; but a program that runs wild with their token should end somewhere too.
+    Administrators may have ``administrators`` times as much: they set up what many use, and could create more users whenever their own
+    quota was used up. But a faulty program with their token must have a limit too.
 
     :param reactor: gives the time.
     :param settings: a ``config.QuotaSettings``.
     :param storage: the ``IEntityStorage``.
-    :param entities: the :class:`~dhtwisted.core.entity_cache.Entities`.
     :param refused: called with the name of a quota that was used up.
-    :ivar most_requests: what one user may have waiting before :meth:`check_request` must be asked.
+    :ivar most_requests: how many requests of one user may wait before :meth:`check_request` must be called.
     """
 
-    def __init__(self, reactor, settings, storage, entities, refused):
+    def __init__(
+        self, reactor: IReactorTime, settings: Any, storage: IEntityStorage, entities: EntityCache, refused: Callable[[str], None]
+    ) -> None:
         self._storage = storage
         self._entities = entities
         self._refused = refused
@@ -130,27 +135,30 @@ class Quotas:
         self._stored = StoredToday(reactor, storage, self._users_today, self._new_day)
         self.set_limits(settings)
 
-    def set_limits(self, settings):
-        """Take on other settings; what is above them stays, and gets no more."""
+    def set_limits(self, settings: Any) -> None:
+        """Use other settings. What is above them stays, but may not grow.
+
+        :param settings: a ``config.QuotaSettings``.
+        """
         self._settings = settings
         self.most_requests = settings.requests or ANY_AMOUNT
-        self._stored.look_at_all()
+        self._stored.check_all_again()
 
-    async def start(self):
-        """Learn what was stored today."""
-        await self._stored.start(self.account)
+    async def start(self) -> None:
+        """Read what was stored today."""
+        await self._stored.start(lambda user_id: self.account(user_id).today)
 
-    def account(self, user_id):
-        """The :class:`UserAccount` of a user."""
+    def account(self, user_id: int) -> UserAccount:
+        """The account of a user."""
         account = self._accounts.get(user_id)
         if account is None:
             account = self._accounts[user_id] = UserAccount(user_id)
         return account
 
-    def limit(self, name, user_id=None):
-        """How much there may be; 0 for any amount.
+    def limit(self, name: str, user_id: int | None = None) -> int:
+        """The limit of a quota; 0 for any amount.
 
-        :param user_id: whose it is; ``None`` for a quota of devices.
+        :param user_id: whose quota; ``None`` for a quota of devices.
         """
         limit = getattr(self._settings, name)
         user = None if user_id is None else self._entities.user(user_id)
@@ -159,11 +167,12 @@ class Quotas:
     # What is kept
 
     @asynccontextmanager
-    async def keeping(self, user_id, **amounts):
-        """Let a block add to what is kept for a user. Whatever becomes of it, the storage alone says afterwards how much there is.
+    async def keeping(self, user_id: int | None, **amounts: int) -> AsyncIterator[None]:
+        """Reserve what a block adds to what is kept for a user. Afterwards the storage alone says how much there is, also when the block
+        fails.
 
         :param user_id: ``None`` for nobody.
-        :param amounts: name of a quota -> how much more there will be at most. What is not above 0 is permitted to everybody.
+        :param amounts: name of a quota -> how much more there will be at most. An amount that is not above 0 is always permitted.
         :raises QuotaExceeded: there is no room; the block is not entered.
         """
         amounts = {name: amount for name, amount in amounts.items() if amount > 0 and getattr(self._settings, name)}
@@ -178,11 +187,11 @@ class Quotas:
             account.settle(amounts)
 
     @asynccontextmanager
-    async def changing_data(self, request, user_id, entity, data):
-        """Let a block give an entity other ``data``, within what a user may keep. One change comes after the other, and what it adds is
-        reckoned from what the one before left: else a device that shrinks and grows at the same time would seem to leave room.
+    async def changing_data(self, request: Any, user_id: int | None, entity: Any, data: bytes | None) -> AsyncIterator[None]:
+        """Reserve what a block adds to the ``data`` of an entity. Changes of one entity run one after the other, and each counts from what
+        the one before left: else a device whose data shrink and grow at the same time would seem to leave room.
 
-        :param request: waits for its turn no longer than it has time.
+        :param request: its deadline also holds for the wait.
         :param user_id: whose data it is; ``None`` for nobody's.
         :param data: bytes, or ``None``.
         :raises QuotaExceeded: there is no room; the block is not entered.
@@ -199,13 +208,13 @@ class Quotas:
             if self._changing.get(place) is lock and not lock.locked:
                 del self._changing[place]
 
-    async def _reserve(self, account, amounts):
-        """Find room, and take it. What is pending may be in the storage's answer already: so it refuses nobody until it is settled."""
-        # Known from here on, so that their role counts.
+    async def _reserve(self, account: UserAccount, amounts: dict[str, int]) -> None:
+        """Reserve amounts. The storage's answer may contain pending ones already, so these refuse nothing until they are settled."""
+        # It is cached from here on, so that its role counts.
         await self._entities.get(User, account.user_id)
         while True:
             settled = account.settled.copy()
-            used = Counter(await self._kept(account.user_id))
+            used: Counter[str] = Counter(await self._kept(account.user_id))
             used.update(account.pending)
             used.update(account.settled - settled)
             full = [name for name, amount in amounts.items() if used[name] + amount > (self.limit(name, account.user_id) or ANY_AMOUNT)]
@@ -217,16 +226,15 @@ class Quotas:
             elif account.settled == settled:
                 raise self._used_up(full[0], account.user_id)
 
-    async def _kept(self, user_id):
+    async def _kept(self, user_id: int) -> dict[str, int]:
         holdings, user = await self._storage.holdings(user_id), await self._entities.get(User, user_id)
         counts = {name: holdings.get(kind, Holding()).count for name, kind in _COUNTED.items()}
         data = sum(held.size for held in holdings.values()) + (0 if user is None else json_size(user.data))
         return counts | {"data": data}
 
-    def check_device_data(self, data):
-        """Let through the data of a device.
+    def check_device_data(self, data: bytes | None) -> None:
+        """Check the size of the data of a device.
 
-        :param data: bytes, or ``None``.
         :raises QuotaExceeded: it is too large.
         """
         limit = self.limit("device_data")
@@ -235,7 +243,7 @@ class Quotas:
 
     # What is running
 
-    def take(self, account, **amounts):
+    def take(self, account: UserAccount, **amounts: int) -> None:
         """Count what a user starts: all of it, or nothing.
 
         :param amounts: name of a quota that is :data:`RUNNING` -> how much more.
@@ -245,20 +253,20 @@ class Quotas:
         for name, amount in amounts.items():
             setattr(account, name, getattr(account, name) + amount)
 
-    def check(self, account, **amounts):
-        """Let through what a user is about to start; as :meth:`take`, but nothing is counted."""
+    def check(self, account: UserAccount, **amounts: int) -> None:
+        """As :meth:`take`, but nothing is counted."""
         for name, amount in amounts.items():
             limit = self.limit(name, account.user_id)
             if limit and amount and getattr(account, name) + amount > limit:
                 raise self._used_up(name, account.user_id)
 
-    def give_back(self, account, **amounts):
-        """Count what has ended no longer."""
+    def give_back(self, account: UserAccount, **amounts: int) -> None:
+        """Undo :meth:`take` for what has ended."""
         for name, amount in amounts.items():
             setattr(account, name, getattr(account, name) - amount)
 
-    def check_request(self, account):
-        """Let through a request of a user who has :attr:`most_requests` waiting.
+    def check_request(self, account: UserAccount) -> None:
+        """Check a request of a user who has :attr:`most_requests` waiting.
 
         :raises QuotaExceededForNow: they may have no more.
         """
@@ -268,10 +276,10 @@ class Quotas:
 
     # What is stored in a day
 
-    def store(self, request, device_id, size):
-        """Count a message that is about to be stored; :meth:`take_back` when it was not.
+    def store(self, request: Any, device_id: str, size: int) -> None:
+        """Count a message that is about to be stored; :meth:`take_back` undoes it.
 
-        :param request: by its ``charge`` it is known what to take back.
+        :param request: its ``charge`` keeps what was counted.
         :param size: bytes of its payload.
         :raises QuotaExceededForNow: the user or the device has stored enough today.
         """
@@ -280,34 +288,34 @@ class Quotas:
         of_user, of_device = account.today, stored.devices.get(device_id) or stored.of_device(device_id)
         of_user.stored += size
         of_device.stored += size
-        if of_user.stored > of_user.mark:
-            self._look("stored_per_day", of_user, size, account.user_id)
-        if of_device.stored > of_device.mark:
-            self._look("device_stored_per_day", of_device, size)
+        if of_user.stored > of_user.check_above:
+            self._check_today("stored_per_day", of_user, size, account.user_id)
+        if of_device.stored > of_device.check_above:
+            self._check_today("device_stored_per_day", of_device, size)
 
-    def _look(self, name, use, size, user_id=None):
-        if not self._stored.look(use, self.limit(name, user_id), size):
+    def _check_today(self, name: str, use: DailyUse, size: int, user_id: int | None = None) -> None:
+        if not self._stored.check(use, self.limit(name, user_id), size):
             raise self._used_up(name, user_id, self._stored.seconds_left)
 
-    def take_back(self, request):
-        """Count no longer what a request was to store and did not."""
+    def take_back(self, request: Any) -> None:
+        """Undo :meth:`store` for a request that has stored nothing."""
         of_device = self._stored.of_device(request.fields.device_id)
         for use in (request.principal.account.today, of_device):
             use.stored = max(0, use.stored - request.charge)
         request.charge = 0
 
-    def _users_today(self):
+    def _users_today(self) -> list[DailyUse]:
         return [account.today for account in self._accounts.values()]
 
-    def _new_day(self):
+    def _new_day(self) -> None:
         self._accounts = {user_id: account for user_id, account in self._accounts.items() if not account.is_idle}
 
-    # What is told
+    # What users can read
 
-    async def use(self, user_id):
-        """What a user has of each of their quotas.
+    async def use(self, user_id: int) -> dict[str, tuple[int, int | None]]:
+        """How much a user has used of each of their quotas.
 
-        :returns: a dict: name -> ``(used, limit)``; the limit is ``None`` for any amount.
+        :returns: name -> ``(used, limit)``; the limit is ``None`` for any amount.
         """
         account = self.account(user_id)
         used: dict[str, Any] = await self._kept(user_id)
@@ -315,7 +323,7 @@ class Quotas:
         used["stored_per_day"] = await self._stored.read(account.today)
         return {name: (used[name], self.limit(name, user_id) or None) for name, quota in QUOTAS.items() if not quota.of_device}
 
-    def _used_up(self, name, user_id=None, seconds=None):
+    def _used_up(self, name: str, user_id: int | None = None, seconds: float | None = None) -> QuotaExceeded | QuotaExceededForNow:
         self._refused(name)
         amount = f"{self.limit(name, user_id)} {QUOTAS[name].meaning.partition(';')[0]}"
         return QuotaExceeded(name, amount) if seconds is None else QuotaExceededForNow(name, amount, seconds)

@@ -1,53 +1,59 @@
-"""Sends stored messages to a new subscription and then lets it go live: none missed, none twice (WebSocket reference, section 4.3).
+"""Sends stored messages to a new subscription before live events: none is missed, none comes twice (WebSocket reference, section 4.3).
 
-The stored messages are read in pages, in ascending ``(timestamp, id)``, and sent as fast as the client takes them. Events go on arriving
-meanwhile. Since a message is stored before its event is published, an event that sorts behind the page last read needs no keeping: a
-later page has it. One that sorts within the page is put into its place there, and what arrives *while a page is being read* waits for
-it. So a replay of any length holds two pages and a moment's events, and keeps the order also towards a client that reads slowly.
+The stored messages are read in pages, in ascending ``(timestamp, id)``, and sent as fast as the client reads them. Events arrive meanwhile.
+A message is stored before its event is published. So an event that sorts behind the last page is ignored, since a later page will have its
+message. An event that sorts within the page is inserted there. Events that arrive *while a page is being read* wait for the page. So a
+replay of any length keeps two pages and a few events in memory, and the order is right also for a client that reads slowly.
 
-A message may be read before its event comes: from another node, the event takes its time. So what a page had is remembered until its event
-has come, or cannot come any more.
+A message may be read before its event arrives, since events of other nodes take time. So the messages of a page are remembered until their
+events have arrived or cannot arrive any more.
 
-The replays of one connection take turns, a page each: a thousand of them hold one page, and ask the storage one question at a time.
+The replays of one connection take turns, a page each: a thousand of them keep one page in memory, and one query runs at a time.
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from itertools import accumulate
 from operator import attrgetter
+from typing import Any, cast
 
 from msgspec.structs import replace
 
 from dhtwisted.core.access import intersect
-from dhtwisted.core.bus_receiver import FRESH
+from dhtwisted.core.bus_receiver import LONGEST_DELAY
 from dhtwisted.core.stored_pages import PAGE, PAGE_SIZE, MessagePages
-from dhtwisted.model import Command, Device, EntityQuery, payload_size
+from dhtwisted.core.subscription import Subscription
+from dhtwisted.model import Command, Device, EntityQuery, Message, MessageQuery, payload_size
 from dhtwisted.wire.events import event_body
 
 MAX_DEVICES_IN_QUERY = 200
-"""Up to so many devices are asked for by name; more are found faster by reading all messages in order of time and sieving them."""
+"""A query names up to so many devices. With more, it is faster to read the messages of all devices in order of time and to filter them."""
+
+Place = tuple[int, int]
+"""Time and id of a message, by which messages are ordered."""
 
 LARGEST_ID = 2**63 - 1
 
 
-def _chronological(message):
-    return message.timestamp, message.id
+def _place(message: Message) -> Place:
+    return cast(int, message.timestamp), message.id
 
 
-async def few_devices(server, subscription):
-    """The devices whose messages a subscription is about, if they are few.
+async def few_devices(server: Any, subscription: Subscription) -> tuple[str, ...] | None:
+    """The devices whose messages a subscription wants, if they are few.
 
-    :returns: a tuple of ids; ``None`` when messages are better read whatever their device, and sieved.
+    :returns: their ids; ``None`` when the messages of all devices should be read and filtered.
     """
     if subscription.device_ids is not None:
         return tuple(subscription.device_ids)
     principal = subscription.principal
-    within = {
+    places = {
         "network_id": intersect(subscription.network_ids, principal.networks()),
         "device_type_id": intersect(subscription.device_type_ids, principal.device_types()),
     }
-    within = {field: ids for field, ids in within.items() if ids is not None}
+    within = {field: cast(frozenset, ids) for field, ids in places.items() if ids is not None}
     if not within:
         return None
     devices = await server.entities.find(Device, EntityQuery(within=within, take=MAX_DEVICES_IN_QUERY + 1))
@@ -57,59 +63,65 @@ async def few_devices(server, subscription):
 class Replay:
     """The replay of one subscription.
 
-    :param subscription: already known to the broker, with this object as its ``replay``.
+    :param subscription: the broker has it already, with this object as its ``replay``.
     :param query: a ``MessageQuery`` with the subscription's filter and the lower bound.
     :param limit: send only the newest so many; ``None`` for all.
     :param now: milliseconds at the time of subscribing.
     """
 
-    def __init__(self, server, subscription, query, limit, now):
+    def __init__(self, server: Any, subscription: Subscription, query: MessageQuery, limit: int | None, now: int) -> None:
         self._server = server
         self._subscription = subscription
         self._query = query
         self._devices = query.device_ids
         self._limit = limit
-        self._horizon = 0
+        self._last_settled = 0
         self._now = now
-        self._held = None
-        self._page = []
+        # Events that arrive while a page is being read; None at other times.
+        self._early: list[tuple[Message, bytes]] | None = None
+        self._page: list[Message] = []
         self._pages = MessagePages(server.messages, subscription.kind.message_kind, server.budget, PAGE)
         self._size = 0
         self._begun = False
-        self._earliest = None
+        self._earliest: Place | None = None
         self._first_live = LARGEST_ID
-        self._position = self._cursor = (query.since, 0)
-        self._sent = {}
+        # Where the client is, and behind which place the next page begins; None when there is no next page.
+        self._position: Place = (query.since or 0, 0)
+        self._cursor: Place | None = self._position
+        # Message id -> number of its event, for sent messages whose events may still arrive.
+        self._sent: dict[int, int] = {}
         self._forget_above = PAGE
-        self._watch_until = None
+        self._watch_until: int | None = None
         self._cancelled = False
-        self._number_of = attrgetter(subscription.kind.number)
+        self._number_of: Callable[[Message], int] = attrgetter(subscription.kind.number)
 
-    def cancel(self):
-        """Send nothing more, and let go of what was to be sent: the subscription and this hold each other."""
+    def cancel(self) -> None:
+        """Send nothing more, and free the memory: the subscription and its replay refer to each other."""
         self._cancelled = True
         self._page.clear()
         self._sent.clear()
         self._count(-self._size)
 
-    def take(self, message, body):
-        """Decide about an event that arrives while the replay goes on, or soon after."""
-        if self._held is not None:
-            self._held.append((message, body))
+    def receive(self, message: Message, body: bytes) -> None:
+        """Handle an event that arrives during the replay, or soon after."""
+        if self._early is not None:
+            self._early.append((message, body))
             self._count(payload_size(message))
         elif self._is_new(message):
-            self._place(message, body)
-        if self._watch_until is not None and self._server.now() > max(self._watch_until, self._server.arrivals.cut_at + FRESH):
-            self._subscription.session.go_live(self._subscription)
+            self._insert(message, body)
+        if self._watch_until is not None:
+            latest = self._server.bus_receiver.disconnected_at + LONGEST_DELAY
+            if self._server.now() > max(self._watch_until, latest):
+                self._subscription.session.go_live(self._subscription)
 
-    async def advance(self):
+    async def advance(self) -> bool:
         """Send a page.
 
-        :returns: whether there is more; if not, the subscription is live.
+        :returns: whether there are more pages; if not, the subscription is live.
         """
         if not self._begun and not self._cancelled:
             self._begun = True
-            await self._name_devices()
+            await self._narrow_to_few_devices()
             if self._limit is not None:
                 await self._skip_to_newest()
         if self._cursor is not None and not self._cancelled:
@@ -123,18 +135,18 @@ class Replay:
             self._go_live()
         return self._cursor is not None
 
-    async def _name_devices(self):
+    async def _narrow_to_few_devices(self) -> None:
         """Narrow the query to the devices of the subscription's networks and types, if they are few."""
         if self._devices is None:
             self._devices = await few_devices(self._server, self._subscription)
 
-    async def _skip_to_newest(self):
-        """Begin with the newest that are wanted, found by reading backwards, or with the earliest event that came meanwhile.
+    async def _skip_to_newest(self) -> None:
+        """Begin with the newest messages within the limit, found by reading backwards, or with the earliest event that arrived meanwhile.
 
-        They are only counted here: a client may ask for more than fit into memory. What came as an event meanwhile is no part of the
-        count.
+        Messages are only counted here, since a client may ask for more than fit into memory. Those that arrived as events are not counted.
         """
-        left, last, is_last = self._limit, None, False
+        left, is_last = self._limit or 0, False
+        last: Place | None = None
         query = replace(self._query, descending=True)
         while left and not self._cancelled and not is_last:
             query = replace(query, device_ids=self._devices)
@@ -142,7 +154,7 @@ class Replay:
             query = self._pages.following(query, page)
             for message in page:
                 if left and message.id < self._first_live and await self._wanted(message):
-                    last = _chronological(message)
+                    last = _place(message)
                     left -= 1
         starts = [place for place in (last, self._earliest) if place is not None]
         if not left:
@@ -151,65 +163,61 @@ class Replay:
             self._position = self._cursor or self._position
         self._limit = None
 
-    async def _read(self, **bounds):
-        self._held = []
-        self._renew_horizon()
-        return await self._find(**bounds)
+    async def _read(self, after: Place) -> tuple[list[Message], bool]:
+        self._early = []
+        self._update_settled()
+        return await self._pages.read(replace(self._query, device_ids=self._devices, after=after))
 
-    async def _find(self, **bounds):
-        query = replace(self._query, device_ids=self._devices, **bounds)
-        return await self._pages.read(query)
+    def _fill(self, page: list[Message], is_last: bool) -> None:
+        """Take a page, and insert the events that arrived meanwhile.
 
-    def _fill(self, page, complete):
-        """Take over a page, and put what was held meanwhile into its place.
-
-        :param complete: nothing sorts behind this page but what is being held.
+        :param is_last: only these events sort behind this page.
         """
-        # What is left since the last turn is an update of the last message then.
-        self._page = sorted(self._page + page, key=_chronological) if self._page else page
-        self._cursor = None if complete else _chronological(page[-1])
-        self._note(page)
-        held, self._held = self._held, None
-        # What was held counts with the page, if it gets there.
+        # Here is still an update of the last message that arrived since the last page, if any.
+        self._page = sorted(self._page + page, key=_place) if self._page else page
+        self._cursor = None if is_last else _place(page[-1])
+        self._remember(page)
+        early, self._early = self._early or [], None
+        # The early events are counted again when they are inserted.
         self._count(sum(map(payload_size, self._page)) - self._size)
-        for message, body in held:
+        for message, body in early:
             if self._is_new(message):
-                self._place(message, body)
+                self._insert(message, body)
 
-    def _place(self, message, body):
-        """Send an event now, with the page, or not at all because a page to come has it."""
+    def _insert(self, message: Message, body: bytes) -> None:
+        """Send an event now, or with the page, or not at all because a later page will have it."""
         if self._is_ahead(message):
             self._expect(message)
-        elif self._watch_until is not None or _chronological(message) < self._position:
+        elif self._watch_until is not None or _place(message) < self._position:
             self._send(message, body)
         else:
-            insort(self._page, message, key=_chronological)
+            insort(self._page, message, key=_place)
             self._count(payload_size(message))
             if len(self._page) > 2 * PAGE or self._size > 2 * PAGE_SIZE:
                 self._cut()
 
-    def _expect(self, message):
-        """Have a page to come bring a message, also when its device came later than the list of devices."""
+    def _expect(self, message: Message) -> None:
+        """Make sure that a later page has a message, also when its device is newer than the list of devices."""
         if self._devices is not None and message.device_id not in self._devices:
             self._devices = self._query.device_ids
         if self._limit is not None:
-            self._earliest = min(self._earliest or _chronological(message), _chronological(message))
+            self._earliest = min(self._earliest or _place(message), _place(message))
             if not self._subscription.kind.is_update:
                 self._first_live = min(self._first_live, message.id)
 
-    def _cut(self):
-        """Leave the end of a page that grew while the client did not read to be read again. Two states of one command stay together."""
+    def _cut(self) -> None:
+        """Drop the end of a page that grew while the client did not read; it is read again later. States of one command stay together."""
         sizes = accumulate(map(payload_size, self._page))
         end = next((place for place, size in enumerate(sizes, 1) if place >= PAGE or size >= PAGE_SIZE), len(self._page))
         while end < len(self._page) and self._page[end].id == self._page[end - 1].id:
             end += 1
         self._count(-sum(map(payload_size, self._page[end:])))
         del self._page[end:]
-        self._cursor = _chronological(self._page[-1])
-        # Among what was cut may be messages of devices that came later than the list of devices.
+        self._cursor = _place(self._page[-1])
+        # Dropped messages may be of devices that are newer than the list of devices.
         self._devices = self._query.device_ids
 
-    async def _send_page(self):
+    async def _send_page(self) -> None:
         subscription, entities, page = self._subscription, self._server.entities, self._page
         session = subscription.session
         while page and not self._cancelled:
@@ -218,59 +226,59 @@ class Replay:
                 continue
             message = page.pop(0)
             self._count(-payload_size(message))
-            self._position = message.timestamp, message.id
+            self._position = _place(message)
             device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
             if self._is_wanted(message, device) and not self._cancelled:
                 self._send(message, event_body(message))
 
-    def _count(self, size):
-        """Have the client's account know what waits for it here: the page, and the events that came while it was being read."""
+    def _count(self, size: int) -> None:
+        """Count what waits here in the client's account: the page, and the events that arrived while it was being read."""
         self._size += size
         self._subscription.session.output.account.add(size)
 
-    def _go_live(self):
-        """Let events through. The event of a message that was read here can be late: a storage may show a message to one reader before the
-        one who stored it hears that it is stored, and other nodes hear still later. So some are still watched for.
+    def _go_live(self) -> None:
+        """Pass events on. The event of a message that was read here may be late: a storage may show a message to a reader before its writer
+        learns that it is stored, and other nodes learn it still later. So the events of messages that were sent are still watched for.
         """
-        self._renew_horizon()
-        self._forget_arrived()
+        self._update_settled()
+        self._forget_settled()
         if self._sent:
-            self._watch_until = self._server.now() + FRESH
+            self._watch_until = self._server.now() + LONGEST_DELAY
         else:
             self._subscription.session.go_live(self._subscription)
 
-    def _renew_horizon(self):
-        self._horizon = self._server.arrivals.horizon(self._subscription.kind)
+    def _update_settled(self) -> None:
+        self._last_settled = self._server.bus_receiver.last_settled(self._subscription.kind)
 
-    def _note(self, page):
-        """Remember what of a page may also come as an event: of old messages nothing."""
-        marks = list(map(self._number_of, page))
-        if max(marks, default=0) > self._horizon:
-            self._sent.update((message.id, mark) for message, mark in zip(page, marks, strict=True) if mark > self._horizon)
+    def _remember(self, page: list[Message]) -> None:
+        """Remember the messages of a page whose events may still arrive; those of old messages cannot."""
+        numbers = list(map(self._number_of, page))
+        if max(numbers, default=0) > self._last_settled:
+            self._sent.update((message.id, number) for message, number in zip(page, numbers, strict=True) if number > self._last_settled)
         if len(self._sent) > self._forget_above:
-            self._forget_arrived()
+            self._forget_settled()
             self._forget_above = 2 * len(self._sent) + PAGE
 
-    def _forget_arrived(self):
-        """Remember no longer what has come as an event meanwhile."""
-        self._sent = {message_id: mark for message_id, mark in self._sent.items() if mark > self._horizon}
+    def _forget_settled(self) -> None:
+        """Forget messages whose events have arrived meanwhile, or cannot arrive any more."""
+        self._sent = {message_id: number for message_id, number in self._sent.items() if number > self._last_settled}
 
-    def _is_new(self, message):
+    def _is_new(self, message: Message) -> bool:
         sent = self._sent.get(message.id)
         return sent is None or self._number_of(message) > sent
 
-    def _is_ahead(self, message):
-        return self._cursor is not None and _chronological(message) > self._cursor
+    def _is_ahead(self, message: Message) -> bool:
+        return self._cursor is not None and _place(message) > self._cursor
 
-    async def _wanted(self, message):
+    async def _wanted(self, message: Message) -> bool:
         return self._is_wanted(message, await self._server.entities.get(Device, message.device_id))
 
-    def _is_wanted(self, message, device):
-        if type(message) is Command and message.lifetime is not None and message.arrived + message.lifetime * 1000 < self._now:
+    def _is_wanted(self, message: Message, device: Device | None) -> bool:
+        if isinstance(message, Command) and message.lifetime is not None and (message.arrived or 0) + message.lifetime * 1000 < self._now:
             return False
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
 
-    def _send(self, message, body):
+    def _send(self, message: Message, body: bytes) -> None:
         subscription, trace = self._subscription, self._server.trace
         if trace is not None:
             trace.event(subscription.session, subscription.principal, message, body, subscription.id)

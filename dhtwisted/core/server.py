@@ -16,10 +16,10 @@ from dhtwisted.core.access import DevicePrincipal, Principal, is_record_of
 from dhtwisted.core.addresses import limit_key
 from dhtwisted.core.broker import Broker
 from dhtwisted.core.budget import Budget
-from dhtwisted.core.bus_receiver import Arrivals
+from dhtwisted.core.bus_receiver import BusReceiver
 from dhtwisted.core.coroutines import Later, resume_after
 from dhtwisted.core.counters import Metrics
-from dhtwisted.core.entity_cache import Entities
+from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.core.expired_tokens import ExpiredTokens
 from dhtwisted.core.logins import Logins
 from dhtwisted.core.polls import Polls
@@ -126,7 +126,7 @@ class Server:
     :param bus: an ``IMessageBus``, not started.
     :param auth: an ``IAuthProvider``.
     :param audit: an :class:`~dhtwisted.logs.audit.Audit`; ``None`` for one that records nothing.
-    :ivar arrivals: what the bus brings, :class:`~dhtwisted.core.bus_receiver.Arrivals`.
+    :ivar bus_receiver: gets events from the bus, :class:`~dhtwisted.core.bus_receiver.BusReceiver`.
     :ivar budget: what is held in memory for clients, :class:`~dhtwisted.core.budget.Budget`.
     :ivar logins: lets users in by password, :class:`~dhtwisted.core.logins.Logins`.
     :ivar metrics: what is counted for the operator, :class:`~dhtwisted.core.counters.Metrics`.
@@ -147,9 +147,9 @@ class Server:
         self.messages = messages
         self.auth = auth
         self.deadlines = Deadlines(reactor)
-        self.entities = Entities(storage, bus.publish_change, self.deadlines)
+        self.entities = EntityCache(storage, bus.publish_change, self.deadlines)
         self.broker = Broker(settings.server.updates_to_inserter)
-        self.arrivals = Arrivals(reactor, self.entities, self.broker)
+        self.bus_receiver = BusReceiver(reactor, self.entities, self.broker)
         self.budget = Budget(reactor, settings.limits.output_total, settings.limits.output_queue)
         self.metrics = Metrics()
         self.quotas = Quotas(reactor, settings.quotas, storage, self.entities, self.metrics.quota_exceeded)
@@ -192,9 +192,9 @@ class Server:
 
         :raises ConfigurationError: the bus does not fit the storages.
         """
-        await self._bus.start(self.arrivals.receive, self.arrivals.changed)
+        await self._bus.start(self.bus_receiver.receive, self.bus_receiver.entities_changed)
         try:
-            await self.arrivals.begin(self.messages)
+            await self.bus_receiver.read_newest(self.messages)
         except StorageUnavailable as error:
             self._log_refusal("the last messages", error)
         try:
@@ -210,7 +210,7 @@ class Server:
             await self._idle
         self.deadlines.stop()
         await self._bus.stop()
-        self.arrivals.forget()
+        self.bus_receiver.drop_waiting()
 
     def now(self):
         """Milliseconds since 1970 UTC."""

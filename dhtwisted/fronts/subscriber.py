@@ -168,7 +168,7 @@ class Subscriber:
     def deliver(self, subscription: Subscription, message: Command | Notification, body: bytes) -> None:
         """Take an event for a subscription from the broker."""
         if subscription.replay is not None:
-            subscription.replay.take(message, body)
+            subscription.replay.receive(message, body)
         else:
             self.output.send_event(subscription.prefix, body)
 

@@ -225,7 +225,7 @@ async def test_on_another_node_it_ends_when_that_hears_of_it(server):
     token_id = server.auth.verify(token).token_id
     await server.storage.delete(DeviceToken, token_id)
     await client.call("device/list")
-    await server.server.entities.changed([(DeviceToken, token_id)])
+    await server.server.entities.changed_elsewhere([(DeviceToken, token_id)])
     assert await client.refused("device/list") == (401, "Unauthorized")
     assert await server.storage.get(User, 1)
 

@@ -76,7 +76,7 @@ async def test_one_that_names_it_ends_with_it_as_those_of_other_tokens_do(server
 async def test_a_subscription_before_its_device_is_there_lasts_over_a_bus_that_was_cut_off(server):
     client = await connected(server, (await bound(server, "new"))[0])
     await client.call("notification/subscribe")
-    await server.server.arrivals.changed(None)
+    await server.server.bus_receiver.entities_changed(None)
     await client.call("device/save", deviceId="new", device={})
     assert [event["notification"]["notification"] for event in client.events] == ["$device-add"]
 

@@ -3,7 +3,7 @@
 import pytest
 import pytest_twisted
 
-from dhtwisted.core.polls import MOST_HELD
+from dhtwisted.core.polls import MAX_POLL_BYTES
 from dhtwisted.core.request_deadlines import SWEEP
 from dhtwisted.model import Command, Notification, User
 from dhtwisted.wire.timestamps import format_timestamp
@@ -135,7 +135,7 @@ async def test_of_many_that_are_dated_ahead_a_poll_holds_some_and_misses_none(se
     for number in range(30):
         ahead = start + 30_000 + (number % 3) * 1000
         await insert(admin, f"n{number}", "notification", timestamp=ahead, parameters={"fill": "x" * 100_000})
-        assert budget.total <= MOST_HELD
+        assert budget.total <= MAX_POLL_BYTES
     later(server, 31)
     got = []
     while answer := (await answered(server, poll))[1]:

@@ -109,7 +109,7 @@ async def test_what_ends_tokens(hive, method, arguments):
     await hive.server.authenticate(token)
     await getattr(hive.accounts, method)("anna", *arguments)
     await hive.accounts.enable("anna")
-    await hive.server.entities.changed(None)
+    await hive.server.entities.changed_elsewhere(None)
     assert (await hive.connect().refused("authenticate", token=token))[0] == 401
     await hive.server.authenticate(await hive.accounts.token("anna", hive.server.now() + 60_000))
 

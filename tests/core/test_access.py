@@ -14,7 +14,7 @@ from dhtwisted.core.access import (
     Principal,
     intersect,
 )
-from dhtwisted.core.entity_cache import Entities
+from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.core.request_deadlines import Deadlines
 from dhtwisted.errors import AccessDenied, TokenExpired, Unauthorized
 from dhtwisted.model import ADMINISTRATOR, CLIENT, DISABLED, LOCKED_OUT, Claims, User
@@ -48,7 +48,7 @@ def make(role=CLIENT, clock=None, user=True, **fields):
     """A principal, and the entities in which its user is; ``claims`` members by their names, the rest is the user's."""
     claims = {"actions": frozenset({0}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING, "expires": 1000}
     claims = {name: fields.pop(name, value) for name, value in claims.items()}
-    entities = Entities(MemoryStorage(Clock()), lambda kind, key: None, Deadlines(Clock()))
+    entities = EntityCache(MemoryStorage(Clock()), lambda kind, key: None, Deadlines(Clock()))
     if user:
         fields = {"network_ids": fields.pop("networks", frozenset()), "device_type_ids": fields.pop("types", frozenset())} | fields
         at_once(entities.insert(User(login="anna", role=role, **fields)))

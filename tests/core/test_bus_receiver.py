@@ -5,7 +5,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.core import bus_receiver as module
 from dhtwisted.core import entity_cache as entities
-from dhtwisted.core.bus_receiver import FRESH, PAUSE, Arrivals, ArrivedIds
+from dhtwisted.core.bus_receiver import LONGEST_DELAY, RETRY_PAUSE, BusReceiver, ReceivedNumbers
 from dhtwisted.core.coroutines import run
 from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED, NOTIFICATION_INSERTED
 from dhtwisted.model import Command, Device, Network, Notification, User
@@ -133,11 +133,11 @@ def test_a_storage_that_cannot_answer_is_asked_again(node):
     with capturedLogs() as logs:
         sent = [node.insert("lamp") for _ in range(3)]
         for _ in range(3):
-            node.clock.advance(PAUSE)
+            node.clock.advance(RETRY_PAUSE)
     assert [event["log_level"] for event in logs] == [LogLevel.warn] * 4
     assert ids(client) == []
     node.delaying.prompt()
-    node.clock.advance(PAUSE)
+    node.clock.advance(RETRY_PAUSE)
     assert ids(client) == sent
 
 
@@ -212,7 +212,7 @@ def test_a_device_deleted_elsewhere_is_forgotten_by_its_own_subscriptions(node, 
     lamp, pump, both = node.client(deviceId="lamp"), node.client(deviceId="pump"), node.client(networkIds=[1])
     if cut:
         at_once(node.storage.delete(Device, "lamp"))
-        at_once(node.server.server.arrivals.changed(None))
+        at_once(node.server.server.bus_receiver.entities_changed(None))
     else:
         node.delete(Device, "lamp")
         node.carry()
@@ -244,7 +244,7 @@ def test_a_device_saved_anew_while_others_are_looked_into_keeps_its_new_subscrip
         node.client(deviceId=device)
         at_once(node.storage.delete(Device, device))
     node.delaying.delay("find")
-    run(node.server.server.arrivals.changed(None), lambda result, error: None)
+    run(node.server.server.bus_receiver.entities_changed(None), lambda result, error: None)
     # The administrator and one of the devices have been read, and the other one is being read.
     assert node.delaying.release(count=1) + node.delaying.release(count=1) == 2
     for device in devices:
@@ -271,71 +271,71 @@ def test_users_are_read_before_later_events(node):
 
 
 def test_ids_that_come_in_order_have_all_come():
-    ids = ArrivedIds(NOTIFICATION_INSERTED)
-    assert ids.all_until(0) == 0
+    ids = ReceivedNumbers(NOTIFICATION_INSERTED)
+    assert ids.last_settled(0) == 0
     for message_id in (1, 2, 3):
         ids.add(message_id, 0.005)
-        assert ids.all_until(5) == message_id
+        assert ids.last_settled(5) == message_id
 
 
 def test_one_that_was_passed_over_is_waited_for():
-    ids = ArrivedIds(NOTIFICATION_INSERTED)
+    ids = ReceivedNumbers(NOTIFICATION_INSERTED)
     for message_id in (1, 3, 5, 4):
         ids.add(message_id, 0.1)
-    assert ids.all_until(100) == 1
+    assert ids.last_settled(100) == 1
     ids.add(2, 0.1)
-    assert ids.all_until(100) == 5
+    assert ids.last_settled(100) == 5
 
 
 def test_one_that_does_not_come_is_given_up():
-    ids = ArrivedIds(NOTIFICATION_INSERTED)
+    ids = ReceivedNumbers(NOTIFICATION_INSERTED)
     ids.add(1, 0)
     ids.add(3, 0)
     ids.add(5, 0.01)
-    assert ids.all_until(FRESH - 1) == 1
-    assert ids.all_until(FRESH) == 3
-    assert ids.all_until(FRESH + 10) == 5
-    ids.add(2, (FRESH + 20) / 1000)
-    assert ids.all_until(FRESH + 20) == 5
+    assert ids.last_settled(LONGEST_DELAY - 1) == 1
+    assert ids.last_settled(LONGEST_DELAY) == 3
+    assert ids.last_settled(LONGEST_DELAY + 10) == 5
+    ids.add(2, (LONGEST_DELAY + 20) / 1000)
+    assert ids.last_settled(LONGEST_DELAY + 20) == 5
 
 
 @pytest.mark.parametrize("first", [10**6, 2**62])
 def test_a_node_that_has_just_begun_is_not_sure(first):
-    ids = ArrivedIds(NOTIFICATION_INSERTED)
+    ids = ReceivedNumbers(NOTIFICATION_INSERTED)
     ids.add(first, 1)
     ids.add(first + 1, 2)
-    assert ids.all_until(999 + FRESH) == 0
-    assert ids.all_until(1000 + FRESH) == first + 1
+    assert ids.last_settled(999 + LONGEST_DELAY) == 0
+    assert ids.last_settled(1000 + LONGEST_DELAY) == first + 1
 
 
 def test_many_holes_take_no_room(monkeypatch):
     monkeypatch.setattr(module, "MAX_MISSING", 3)
-    ids = ArrivedIds(NOTIFICATION_INSERTED)
+    ids = ReceivedNumbers(NOTIFICATION_INSERTED)
     for message_id in range(1, 100, 2):
         ids.add(message_id, message_id / 1000)
     assert len(ids._missing) <= 3
-    assert ids.all_until(100) == 0
-    assert ids.all_until(100 + FRESH) == 99
+    assert ids.last_settled(100) == 0
+    assert ids.last_settled(100 + LONGEST_DELAY) == 99
 
 
-def horizons(arrivals):
-    return tuple(arrivals.horizon(kind) for kind in (NOTIFICATION_INSERTED, COMMAND_INSERTED, COMMAND_UPDATED))
+def horizons(receiver):
+    return tuple(receiver.last_settled(kind) for kind in (NOTIFICATION_INSERTED, COMMAND_INSERTED, COMMAND_UPDATED))
 
 
 def test_the_horizon_of_updates_goes_by_their_numbers(node):
-    arrivals = node.server.server.arrivals
+    receiver = node.server.server.bus_receiver
     node.insert("lamp")
     node.insert("lamp", Command)
     node.insert("lamp", Command)
-    assert horizons(arrivals) == (1, 2, 0)
+    assert horizons(receiver) == (1, 2, 0)
     first, second, third = (node.update("lamp", command_id) for command_id in (2, 1, 2))
-    assert horizons(arrivals) == (1, 2, 0), "whatever time has passed"
+    assert horizons(receiver) == (1, 2, 0), "whatever time has passed"
     node.tell(first)
-    assert horizons(arrivals) == (1, 2, 1)
+    assert horizons(receiver) == (1, 2, 1)
     node.tell(third)
-    assert horizons(arrivals) == (1, 2, 1)
+    assert horizons(receiver) == (1, 2, 1)
     node.tell(second)
-    assert horizons(arrivals) == (1, 2, 3)
+    assert horizons(receiver) == (1, 2, 3)
 
 
 def test_what_was_stored_long_before_a_server_began_comes_no_more(node):
@@ -346,12 +346,12 @@ def test_what_was_stored_long_before_a_server_began_comes_no_more(node):
     for command_id in (3, 1):
         node.clock.advance(1)
         node.update("lamp", command_id)
-    node.clock.advance(FRESH / 1000 + 1)
+    node.clock.advance(LONGEST_DELAY / 1000 + 1)
     node.store("lamp")
     node.store("lamp", Command)
     node.update("lamp", 2)
-    arrivals = Arrivals(node.clock, node.server.server.entities, node.server.server.broker)
-    at_once(arrivals.begin(node.storage))
-    assert horizons(arrivals) == (3, 3, 2), "those of the last minute may come"
-    node.clock.advance(FRESH / 1000 + 1)
-    assert horizons(arrivals) == (4, 4, 3)
+    receiver = BusReceiver(node.clock, node.server.server.entities, node.server.server.broker)
+    at_once(receiver.read_newest(node.storage))
+    assert horizons(receiver) == (3, 3, 2), "those of the last minute may come"
+    node.clock.advance(LONGEST_DELAY / 1000 + 1)
+    assert horizons(receiver) == (4, 4, 3)

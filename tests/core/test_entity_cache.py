@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from dhtwisted.core import entity_cache as module
 from dhtwisted.core.coroutines import run
-from dhtwisted.core.entity_cache import Entities
+from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.core.request_deadlines import Deadlines
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable, Unstorable
 from dhtwisted.model import Device, EntityQuery, Network, User
@@ -39,7 +39,7 @@ def published():
 
 @pytest.fixture
 def entities(storage, published):
-    return Entities(storage, lambda *change: published.append(change), Deadlines(Clock()))
+    return EntityCache(storage, lambda *change: published.append(change), Deadlines(Clock()))
 
 
 def begin(coroutine):
@@ -167,7 +167,7 @@ def test_a_read_that_a_deletion_overtakes_finds_nothing(entities, storage):
 
 def test_devices_make_room_and_users_stay(storage, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEVICES", 2)
-    entities = Entities(storage, lambda *change: None, Deadlines(Clock()))
+    entities = EntityCache(storage, lambda *change: None, Deadlines(Clock()))
     for number in range(5):
         at_once(entities.insert(User(login=f"user {number}")))
         at_once(entities.insert(device(f"device-{number}")))
@@ -178,7 +178,7 @@ def test_devices_make_room_and_users_stay(storage, monkeypatch):
 
 def test_devices_weigh_what_they_hold(storage, monkeypatch):
     monkeypatch.setattr(module, "MAX_DEVICE_BYTES", 2500)
-    entities = Entities(storage, lambda *change: None, Deadlines(Clock()))
+    entities = EntityCache(storage, lambda *change: None, Deadlines(Clock()))
     for number in range(4):
         at_once(entities.insert(replace(device(f"device-{number}"), data=b"1" * 1000)))
     assert [entities.device(f"device-{number}") is not None for number in range(4)] == [False] * 2 + [True] * 2
@@ -221,7 +221,7 @@ def test_a_user_changed_elsewhere_is_replaced_and_never_away(entities, storage):
     before, epoch = entities.user(1), entities.users_epoch
     at_once(storage.update(User, 1, {"status": 2}))
     storage.delay("find")
-    changed = begin(entities.changed([(User, 1), (User, 77), (Network, 1), (User, 1)]))
+    changed = begin(entities.changed_elsewhere([(User, 1), (User, 77), (Network, 1), (User, 1)]))
     assert entities.user(1) is before
     storage.release_all()
     assert changed == [(None, None)]
@@ -235,7 +235,7 @@ def test_a_user_deleted_elsewhere_is_forgotten(entities, storage):
     at_once(entities.insert(User(login="anna")))
     at_once(storage.delete(User, 1))
     epoch = entities.users_epoch
-    at_once(entities.changed([(User, 1)]))
+    at_once(entities.changed_elsewhere([(User, 1)]))
     assert entities.user(1) is None
     assert entities.users_epoch > epoch
 
@@ -244,8 +244,8 @@ def test_nothing_is_read_of_what_nobody_asked_for(entities, storage):
     at_once(storage.insert(User(login="anna")))
     at_once(storage.insert(device("lamp")))
     storage.fail("get", "find")
-    at_once(entities.changed([(User, 1), (Device, "lamp"), (Network, 1)]))
-    at_once(entities.changed(None))
+    at_once(entities.changed_elsewhere([(User, 1), (Device, "lamp"), (Network, 1)]))
+    at_once(entities.changed_elsewhere(None))
     assert entities.user(1) is None
     assert entities.device("lamp") is None
 
@@ -253,11 +253,11 @@ def test_nothing_is_read_of_what_nobody_asked_for(entities, storage):
 def test_a_device_changed_elsewhere_is_read_when_it_is_asked_for(entities, storage):
     at_once(entities.insert(device("lamp", 1)))
     at_once(storage.update(Device, "lamp", {"network_id": 2}))
-    at_once(entities.changed([(Device, "lamp")]))
+    at_once(entities.changed_elsewhere([(Device, "lamp")]))
     assert entities.device("lamp") is None
     assert at_once(entities.get(Device, "lamp")).network_id == 2
     at_once(storage.delete(Device, "lamp"))
-    at_once(entities.changed([(Device, "lamp")]))
+    at_once(entities.changed_elsewhere([(Device, "lamp")]))
     assert at_once(entities.get(Device, "lamp")) is None
 
 
@@ -270,7 +270,7 @@ def test_when_anything_may_have_changed_all_users_are_read_a_portion_at_a_time(e
     at_once(storage.delete(User, 2))
     at_once(storage.update(User, 5, {"status": 2}))
     storage.delay("find")
-    changed = begin(entities.changed(None))
+    changed = begin(entities.changed_elsewhere(None))
     portions = 0
     while storage.waiting:
         assert [entities.user(user.id) is not None for user in users].count(False) <= 1
@@ -285,7 +285,7 @@ def test_a_storage_that_cannot_answer_fails_the_account_and_keeps_users(entities
     user = at_once(entities.insert(User(login="anna")))
     storage.fail("find")
     with pytest.raises(StorageUnavailable):
-        at_once(entities.changed([(User, 1)]))
+        at_once(entities.changed_elsewhere([(User, 1)]))
     assert entities.user(1) is user
 
 
@@ -297,7 +297,7 @@ def test_a_read_that_a_change_overtakes_brings_what_is_newer(entities, storage, 
     lamp, anna = begin(entities.get(Device, "lamp")), begin(entities.get(User, 1))
     at_once(storage.update(Device, "lamp", {"network_id": 2}))
     at_once(storage.update(User, 1, {"status": 2}))
-    at_once(entities.changed(keys))
+    at_once(entities.changed_elsewhere(keys))
     storage.release_all()
     assert lamp[0][0].network_id == entities.device("lamp").network_id == 2
     assert anna[0][0].status == entities.user(1).status == 2
@@ -306,7 +306,7 @@ def test_a_read_that_a_change_overtakes_brings_what_is_newer(entities, storage, 
 def test_a_write_of_ones_own_is_not_undone_by_a_change_that_is_being_read(entities, storage):
     at_once(entities.insert(User(login="anna")))
     storage.delay("find")
-    changed = begin(entities.changed([(User, 1)]))
+    changed = begin(entities.changed_elsewhere([(User, 1)]))
     at_once(entities.update(User, 1, {"status": 2}))
     storage.release()
     assert entities.user(1).status == 2
@@ -321,7 +321,7 @@ def test_a_change_elsewhere_is_not_undone_by_the_late_answer_to_a_write(entities
     storage.delay("update")
     written = begin(entities.update(User, 1, {"last_login": 5}))
     at_once(truth.update(User, 1, {"status": 2}))
-    at_once(entities.changed([(User, 1)]))
+    at_once(entities.changed_elsewhere([(User, 1)]))
     assert entities.user(1).status == 2
     storage.release_all()
     assert written
@@ -334,7 +334,7 @@ def test_more_changes_than_are_remembered(entities, storage, monkeypatch):
     storage.delay("get")
     lamp = begin(entities.get(Device, "lamp"))
     at_once(storage.update(Device, "lamp", {"network_id": 2}))
-    at_once(entities.changed([(Device, "lamp"), *((Device, f"device-{number}") for number in range(10))]))
+    at_once(entities.changed_elsewhere([(Device, "lamp"), *((Device, f"device-{number}") for number in range(10))]))
     storage.release_all()
     assert lamp[0][0].network_id == 2
 
@@ -369,7 +369,7 @@ class Nodes:
         self.truth = MemoryStorage(Clock())
         self.heard = [[], []]
         self.storages = [DelayingStorage(TellingStorage(self.truth, self.heard[1 - node].append)) for node in range(2)]
-        self.entities = [Entities(storage, lambda kind, key: None, Deadlines(Clock())) for storage in self.storages]
+        self.entities = [EntityCache(storage, lambda kind, key: None, Deadlines(Clock())) for storage in self.storages]
         for kind, entity in ((User, User(login="anna")), (Device, device("lamp"))):
             at_once(self.truth.insert(entity))
             for entities in self.entities:
@@ -395,7 +395,7 @@ class Nodes:
     def do_hear(self, node, all_at_once):
         heard = self.heard[node]
         if heard:
-            begin(self.entities[node].changed(None if all_at_once else [heard[0]]))
+            begin(self.entities[node].changed_elsewhere(None if all_at_once else [heard[0]]))
             del heard[: None if all_at_once else 1]
 
     def do_delay(self, node, method, late):

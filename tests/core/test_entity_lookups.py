@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 
 from dhtwisted.core import entity_lookups as module
 from dhtwisted.core.coroutines import run
-from dhtwisted.core.entity_lookups import AT_ONCE, Lookups
+from dhtwisted.core.entity_lookups import MAX_QUERIES, EntityLookups
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.model import Device
 from dhtwisted.providers.memory import MemoryStorage
@@ -56,14 +56,14 @@ def look_up(lookups, keys):
 def test_what_is_ready_is_given_at_once():
     memory = MemoryStorage(Clock())
     at_once(memory.insert(device("a")))
-    assert look_up(Lookups(memory), "ab") == {"a": device("a"), "b": None}
+    assert look_up(EntityLookups(memory), "ab") == {"a": device("a"), "b": None}
 
 
 def test_a_thousand_lookups_are_a_few_questions():
     storage = SlowStorage(device("3"), device("900"))
-    lookups = Lookups(storage)
+    lookups = EntityLookups(storage)
     found = look_up(lookups, map(str, range(1000)))
-    assert len(storage.asked) == AT_ONCE
+    assert len(storage.asked) == MAX_QUERIES
     while storage._waiting:
         storage.answer()
     assert [len(keys) for keys in storage.asked] == [1, 1, 500, 498]
@@ -72,9 +72,9 @@ def test_a_thousand_lookups_are_a_few_questions():
 
 
 def test_an_answer_is_bounded_in_bytes(monkeypatch):
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 100)
     storage = SlowStorage(*(device(key, b"1" * 40) for key in "bcdefghij"))
-    lookups = Lookups(storage)
+    lookups = EntityLookups(storage)
     found = look_up(lookups, "abcdefghijk")
     while storage._waiting:
         storage.answer()
@@ -85,7 +85,7 @@ def test_an_answer_is_bounded_in_bytes(monkeypatch):
 
 def test_a_failure_is_told_to_those_who_asked_and_the_next_question_follows():
     storage = SlowStorage(device("d"))
-    found = look_up(Lookups(storage), "abcd")
+    found = look_up(EntityLookups(storage), "abcd")
     storage.answer(StorageUnavailable("away"))
     assert str(found["a"]) == "away"
     storage.answer()

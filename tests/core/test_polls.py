@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from dhtwisted.core.budget import Budget
-from dhtwisted.core.polls import MOST_HELD, Poll, Polls
+from dhtwisted.core.polls import MAX_POLL_BYTES, Poll, Polls
 from dhtwisted.errors import TooManyRequests
 from dhtwisted.model import Notification, payload_size
 
@@ -79,9 +79,9 @@ def test_of_too_much_the_latest_is_left_to_the_storage():
     budget = Budget(clock)
     poll = Poll(budget=budget)
     for number in range(20):
-        poll.deliver(None, message(f"n{number}", 100 - number, MOST_HELD // 4), b"")
-        assert budget.total == sum(map(payload_size, poll.events)) <= MOST_HELD
-    assert poll.has_left_out
+        poll.deliver(None, message(f"n{number}", 100 - number, MAX_POLL_BYTES // 4), b"")
+        assert budget.total == sum(map(payload_size, poll.events)) <= MAX_POLL_BYTES
+    assert poll.has_dropped
     assert names(poll)[0] == "n19"
     poll.close()
     assert budget.total == 0
@@ -89,8 +89,8 @@ def test_of_too_much_the_latest_is_left_to_the_storage():
 
 def test_one_message_is_held_however_large():
     poll = Poll()
-    poll.deliver(None, message("large", 0, 2 * MOST_HELD), b"")
-    assert (names(poll), poll.has_left_out) == (["large"], False)
+    poll.deliver(None, message("large", 0, 2 * MAX_POLL_BYTES), b"")
+    assert (names(poll), poll.has_dropped) == (["large"], False)
 
 
 def test_only_so_many_may_wait():

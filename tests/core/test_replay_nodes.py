@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from dhtwisted.core import replay
-from dhtwisted.core.bus_receiver import FRESH
+from dhtwisted.core.bus_receiver import LONGEST_DELAY
 from dhtwisted.model import Command, Notification
 from dhtwisted.testing.bus.shared import Hub
 from dhtwisted.testing.server import at_once
@@ -174,7 +174,7 @@ def test_late_events_are_looked_out_for_no_longer_than_need_be(behind):
     behind.client.session.unsubscribe(*behind.client.session.subscriptions.values())
     late = behind.store("a")
     behind.subscribe("notification")
-    behind.clock.advance(FRESH / 1000 - 1)
+    behind.clock.advance(LONGEST_DELAY / 1000 - 1)
     behind.tell(late)
     assert behind.replay is not None
     behind.clock.advance(2)

@@ -95,8 +95,8 @@ async def test_a_storage_whose_call_never_ends_over_rest(server, path):
     method, verb, target, body = PATHS[path]
     user = await server.add_user("anna") if path == "who asks" else None
     if user is not None:
-        await server.server.arrivals.changed(None)
-        server.server.entities._known[type(user)].pop(user.id)
+        await server.server.bus_receiver.entities_changed(None)
+        server.server.entities._cached[type(user)].pop(user.id)
     server.storage.delay(method, late=True)
     answer = rest_client(server, user).send(verb, target, body)
     passes(server, PATIENCE - 2)
@@ -184,7 +184,7 @@ async def test_a_client_that_is_to_blame_for_the_wait_is_no_reason_to_refuse(ser
 async def test_an_identity_or_subscription_that_was_refused_does_not_come_later(server, client):
     stranger = server.connect()
     anna = await server.add_user("anna")
-    server.server.entities._known[type(anna)].pop(anna.id)
+    server.server.entities._cached[type(anna)].pop(anna.id)
     server.storage.delay("get", "count", late=True)
     send(stranger, 0, "authenticate", token=server.token(anna))
     send(client, 1, "notification/subscribe", networkIds=[1])
