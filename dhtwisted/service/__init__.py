@@ -1,1 +1,1 @@
-"""The server as a program: an ordered start and stop, the process, its supervisor, and what is done regularly."""
+"""The server as a program: ordered start and stop, the process, its supervisor, and regular tasks."""

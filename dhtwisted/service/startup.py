@@ -148,7 +148,7 @@ class Startup:
     def _check_regularly(self, part: str, provider: object) -> None:
         """Add a provider to the self-checks, if it has one."""
         if ISelfCheck.providedBy(provider):
-            self._self_checks.add(part, provider.problem)  # type: ignore[attr-defined]
+            self._self_checks.add(part, provider.problem)
 
     async def _open_storages(self, monitor: Monitor) -> tuple[IStorage, IStorage]:
         """Open the storages of entities and of messages, which may be the same object."""
@@ -202,7 +202,7 @@ class Startup:
 
     async def _find_neighbours(self, context: ProviderContext, auth: IAuthProvider, bus: IMessageBus, monitor: Monitor) -> None:
         """Find the other servers on the storages, if there can be any."""
-        key = auth.key_fingerprint() if IKeyedAuth.providedBy(auth) else 0  # type: ignore[attr-defined]
+        key = auth.key_fingerprint() if IKeyedAuth.providedBy(auth) else 0
         node = Node(key=key, has_bus=not ILocalBus.providedBy(bus))
         neighbours = Neighbours(self._reactor, node, {context.storage, context.messages})
         self._closing.add("neighbours", neighbours.stop)
