@@ -1,6 +1,10 @@
-"""How many lines of a kind the log takes: what strangers can cause must not fill a disk."""
+"""Limits the lines of each kind in the log. Clients can cause lines, and must not be able to fill a disk."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
+from typing import Any
 
 WINDOW = 60.0
 """Seconds."""
@@ -8,40 +12,40 @@ WINDOW = 60.0
 PER_WINDOW = {"debug": 600}
 LINES_PER_WINDOW = 60
 MAX_KINDS = 1000
-"""A kind is a message without its values, so there are as many as the code has; libraries may make up some as they go."""
+"""A kind is a message without its values, so the code has a fixed number of them. A library may create more at run time."""
 
 
 class LineLimit:
-    """Counts the lines of each kind, in windows of a minute.
+    """Counts the lines of each kind, in windows of a minute. Any thread may call it.
 
-    :param clock: gives the time in seconds. Events come from any thread.
+    :param clock: returns the time in seconds.
     """
 
-    def __init__(self, clock):
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = Lock()
-        self._counts = {}
+        self._counts: dict[Any, int] = {}
         self._ends_at = clock() + WINDOW
 
-    def admits(self, kind, level):
+    def admits(self, kind: Hashable, level: str | None) -> bool:
         """Count a line.
 
-        :param kind: what is hashable and the same for lines that differ only in their values.
-        :returns: whether it is to be written.
+        :param kind: the same for lines that differ only in their values.
+        :returns: whether to write it.
         """
         with self._lock:
             if kind not in self._counts and len(self._counts) >= MAX_KINDS:
                 kind = None
             count = self._counts[kind] = self._counts.get(kind, 0) + 1
-        return count <= PER_WINDOW.get(level, LINES_PER_WINDOW)
+        return count <= PER_WINDOW.get(level or "", LINES_PER_WINDOW)
 
-    def left_out(self, at_once=False):
-        """Begin a new window, if it is time.
+    def left_out(self, at_once: bool = False) -> Sequence[tuple[Any, int]]:
+        """Start a new window when the last has ended.
 
-        :param at_once: also if it is not.
-        :returns: pairs of a kind and how many of its lines the window before had too many.
+        :param at_once: start it in any case.
+        :returns: pairs of a kind and how many of its lines were left out in the last window.
         """
-        # A clock that was set back must not make the window longer.
+        # A clock that is set back must not make the window longer.
         if not at_once and self._ends_at - WINDOW <= self._clock() < self._ends_at:
             return ()
         with self._lock:

@@ -1,8 +1,10 @@
-"""Text for logs: in one line, of bounded length, and without what must stay secret.
+"""Text for logs: on one line, of limited length, and without secrets.
 
-Nothing secret is logged on purpose. This is the last line of defence, for texts that others made: errors of libraries, tracebacks, what
-clients sent. It knows what secrets look like, not what they are.
+The server logs no secret on purpose. This is the last protection, for texts of others: errors of libraries, tracebacks, what clients sent.
+It recognizes secrets by their form.
 """
+
+from __future__ import annotations
 
 import re
 import secrets
@@ -12,13 +14,13 @@ LONGEST = 16 * 1024
 """Characters of one text; a traceback with all its frames has about 5,000. journald cuts lines at 48 KiB."""
 
 _READ = 4 * LONGEST
-"""Characters that are looked at: a secret that begins within the bound must be known by its end."""
+"""Characters that are searched. More than :data:`LONGEST`, because a secret is recognized only as a whole."""
 
 MASK = "***"
 
 _NAME = r"(?:password|passwd|passphrase|secret|token|api[_-]?key)(?!_(?:file|cost)\b)[\w-]{0,16}"
 _QUOTED = r"""\\*"(?:[^"\\]|\\[^"]){0,1024}\\*"?|\\*'(?:[^'\\]|\\[^']){0,1024}\\*'?"""
-"""Repetitions have bounds: whoever causes the text must not make this take long."""
+"""Repetitions are limited, so that no text of a client can make the search slow."""
 
 _MASKS = (
     # A JSON Web Token, whole or cut.
@@ -35,8 +37,8 @@ _MASKS = (
 _SECRET_NAME = re.compile(_NAME, re.IGNORECASE)
 
 
-def mask(text):
-    """Make a text fit for a log: whatever looks like a password, a token or a key is hidden, and what is beyond :data:`LONGEST` cut off."""
+def mask(text: str) -> str:
+    """Hide what looks like a password, a token or a key, and cut the text after :data:`LONGEST` characters."""
     length, text = len(text), text[:_READ]
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
@@ -46,29 +48,29 @@ def mask(text):
 _KEY = secrets.token_bytes(16)
 
 
-def digest(text):
-    """What stands for a text that may be a secret: the same for the same text until the process ends, and nothing to guess the text by."""
+def digest(text: str) -> str:
+    """A stand-in for a text that may be a secret. It is the same for the same text until the process ends, and does not reveal the text."""
     return f"#{blake2b(text.encode(errors='surrogatepass'), digest_size=6, key=_KEY).hexdigest()}"
 
 
-def is_secret_name(name):
-    """Whether a field of this name may hold a secret."""
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name may contain a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
-def escaped(text):
-    """Have a text show what a terminal or a reader of lines would obey: control characters, ends of lines of any sort, marks that turn the
-    direction of writing, lone surrogates. They come out as ``\\n``, ``\\x1b``, ``\\u202e``.
+def escaped(text: str) -> str:
+    """Escape characters that a terminal or a reader of lines would interpret: control characters, ends of lines, marks of text direction,
+    lone surrogates. The result has ``\\n``, ``\\x1b``, ``\\u202e`` instead.
     """
     return text if text.isprintable() else "".join(character if character.isprintable() else _escape(character) for character in text)
 
 
-def _escape(character):
+def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def encodable(text):
-    """The text without lone surrogates, which no encoding takes and not every reader of JSON."""
+def encodable(text: str) -> str:
+    """The text with lone surrogates escaped: no encoding accepts them, nor every reader of JSON."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Follows single users, devices and addresses through the log (``log.trace``): for whoever asks why something does not arrive.
+"""Traces single users, devices and addresses in the log (``log.trace``), to find out why something does not arrive.
 
-Nothing here is called while nobody is followed.
+Nothing here is called while nobody is traced.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import msgspec
 from msgspec import Raw, Struct
 from twisted.logger import Logger
 
+from dhtwisted.errors import ApiError
 from dhtwisted.logs.masking import digest, is_secret_name
 from dhtwisted.wire.fields import Timestamp
 
 NAMESPACE = "dhtwisted.trace"
-"""The logger of these lines. The log writes them at every level, and any number of them."""
+"""The logger of these lines. The log writes all of them, at every level."""
 
 LONGEST = 4096
 """Bytes of a request, an answer or an event that are shown."""
@@ -39,7 +40,7 @@ def parse_target(text: str) -> tuple[str, Any]:
     if kind not in _KINDS or not value:
         raise ValueError("is no user, device or address")
     if kind == "user" and not (value.isascii() and value.isdigit() and len(value) < 19):
-        raise ValueError("has no number of a user")
+        raise ValueError("has no id of a user")
     if kind == "address":
         try:
             return kind, str(ip_address(value))
@@ -49,17 +50,17 @@ def parse_target(text: str) -> tuple[str, Any]:
 
 
 class Trace:
-    """Writes a line for each request, answer, event and refusal of whom it follows.
+    """Writes a line for each request, answer, event and refusal of its targets.
 
     :param targets: entries of ``log.trace``.
     """
 
-    def __init__(self, targets: tuple[str, ...]):
+    def __init__(self, targets: tuple[str, ...]) -> None:
         pairs = set(map(parse_target, targets))
         self._users, self._devices, self._addresses = ({value for kind, value in pairs if kind == wanted} for wanted in _KINDS)
 
-    def execute(self, execute: Callable, request, done: Callable) -> bool:
-        """Run a request, and write it and its answer if it is of anybody who is followed.
+    def execute(self, execute: Callable[..., bool], request: Any, done: Callable[..., None]) -> bool:
+        """Run a request. If it belongs to a target, log it and its answer.
 
         :param execute: runs it; see :meth:`~dhtwisted.core.server.Server.execute`, also for the rest.
         """
@@ -69,15 +70,15 @@ class Trace:
         if is_followed:
             log.info("request: {body}", body=_cut(encode(_shown(request.action.name, fields))), **_of_request(request))
 
-        def answered(request, members, error):
+        def answered(request: Any, members: Any, error: ApiError | None) -> None:
             if is_followed or self._follows(request.principal or request.session.principal, request.session.output.address):
                 self._answer(request, members, error)
             done(request, members, error)
 
         return execute(request, answered)
 
-    def refused(self, client, action: str | None, error, request_id: bytes | None = None) -> None:
-        """Write that a request was refused unread.
+    def refused(self, client: Any, action: str | None, error: ApiError, request_id: bytes | None = None) -> None:
+        """Log that a request was refused before it was read.
 
         :param client: a session or REST caller.
         :param action: its name; ``None`` when that is not known.
@@ -88,8 +89,8 @@ class Trace:
             whose = _of(client, client.principal) | {"action": action} | _numbered(request_id)
             log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
 
-    def event(self, session, principal, message, event_body: bytes, subscription_id: int | None) -> None:
-        """Write that a client is sent an event.
+    def event(self, session: Any, principal: Any, message: Any, event_body: bytes, subscription_id: int | None) -> None:
+        """Log that an event is sent to a client.
 
         :param event_body: of :func:`~dhtwisted.wire.events.event_body`, which has no opening brace.
         :param principal: on whose behalf the client subscribed.
@@ -98,34 +99,34 @@ class Trace:
         if message.device_id in self._devices or self._follows(principal, session.output.address):
             log.info("event: {body}", body=_cut(b"{" + event_body), subscription=subscription_id, **_of(session, principal))
 
-    def connection(self, text: str, address: str, **fields) -> None:
-        """Write what became of a connection of an address that is followed.
+    def connection(self, text: str, address: str, **fields: Any) -> None:
+        """Log what happens to a connection of a traced address.
 
         :param text: what, a format with ``fields``.
         """
         if address in self._addresses:
             log.info("connection: {text}", text=text.format_map(fields), address=address, **fields)
 
-    def _follows(self, principal, address) -> bool:
+    def _follows(self, principal: Any, address: str) -> bool:
         return address in self._addresses or (principal is not None and principal.user_id in self._users)
 
-    def _answer(self, request, members, error):
+    def _answer(self, request: Any, members: Any, error: ApiError | None) -> None:
         whose = _of_request(request)
         if error is not None:
             log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
         else:
-            # Of a list that is sent in portions the first.
+            # A list that is sent in portions: its first portion.
             members = getattr(members, "beginning", members)
             body = b"{}" if members is None else encode(_shown(request.action.name, members))
             log.info("answer: {body}", body=_cut(body), **whose)
 
 
-def _cut(body):
+def _cut(body: bytes) -> str:
     return body[:LONGEST].decode(errors="replace")
 
 
-def _of(client, principal):
-    """Fields of a line that say whose it is."""
+def _of(client: Any, principal: Any) -> dict[str, Any]:
+    """Fields of a line that say who it is about."""
     return {
         "connection": client.output.number,
         "address": client.output.address,
@@ -133,35 +134,35 @@ def _of(client, principal):
     }
 
 
-def _of_request(request):
+def _of_request(request: Any) -> dict[str, Any]:
     fields = _of(request.session, request.principal or request.session.principal) | {"action": request.action.name}
     return fields | _numbered(bytes(request.fields.request_id))
 
 
-def _numbered(request_id):
+def _numbered(request_id: bytes | None) -> dict[str, Any]:
     return {} if request_id in (None, b"", b"null") else {"request": request_id[:64].decode(errors="replace")}
 
 
-def _shown(action, value):
-    """What there is in a struct, as JSON would have it, without passwords and tokens. The value of a configuration may be a secret that
+def _shown(action: str, value: Any) -> Any:
+    """The members of a struct as in JSON, without passwords and tokens. The value of a configuration is hidden too: it may be a secret that
     does not look like one.
     """
     if isinstance(value, list):
         return [_shown(action, element) for element in value]
     if not isinstance(value, Struct):
-        # The number of milliseconds that a client's time is has a type of its own, which JSON does not know.
+        # The time of a client has its own type, which the encoder does not know.
         return int(value) if type(value) is Timestamp else value
     present = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
     present = {name: _shown(action, part) for name, part in present.items() if _is_there(part) and name != "requestId"}
     if action.startswith("configuration/") and "value" in present:
         present["value"] = Raw(_HIDDEN)
     if action == "token" and isinstance(present.get("login"), str):
-        # Many a password was typed in the wrong place.
+        # It may be a password that was typed in the wrong field.
         present["login"] = digest(present["login"])
-    # The mask of the log sees no more than text, in which a quote within a password may end it.
+    # The mask of the log sees only text, where a quote in a password could end it.
     return {name: Raw(_HIDDEN) if isinstance(part, str) and is_secret_name(name) else part for name, part in present.items()}
 
 
-def _is_there(value):
-    """Whether a client sent it: any JSON that was not sent is an empty ``Raw``, which equals no bytes."""
+def _is_there(value: Any) -> bool:
+    """Whether a client sent it. JSON that was not sent is an empty ``Raw``, which does not equal empty bytes."""
     return value is not None and not (isinstance(value, Raw) and not bytes(value))

@@ -65,7 +65,7 @@ def test_a_file_that_cannot_be_followed(tmp_path):
     assert audit.problem() == ""
     assert (directory / "audit.log").exists()
     shutil.rmtree(directory)
-    assert audit.problem().startswith("its file was moved or deleted, and cannot be made again (")
+    assert audit.problem().startswith("its file was moved or deleted, and cannot be created again (")
     audit.close()
     assert audit.problem() == ""
 

@@ -69,7 +69,7 @@ def test_lines_that_cannot_be_written_come_on_standard_error(clock, monkeypatch)
     log.info("one")
     log.info("two")
     reason, one, two = shown.getvalue().splitlines()
-    assert reason == "The log cannot be written, and comes here until it can: no such directory"
+    assert reason == "The log cannot be written, so it appears here: no such directory"
     assert [json.loads(line)["message"] for line in (one, two)] == ["one", "two"]
     destination.broken = False
     log.info("three")
@@ -84,7 +84,10 @@ def test_lines_that_cannot_be_written_come_on_standard_error(clock, monkeypatch)
 def test_a_log_that_cannot_follow_its_file_says_so(clock):
     destination = Unwritable()
     observer = LineObserver(JsonLines(), destination, "info", clock.seconds)
-    assert observer.problem() == "its file was moved or deleted, and cannot be made again (no such directory); let the server write there"
+    assert (
+        observer.problem()
+        == "its file was moved or deleted, and cannot be created again (no such directory); give the server the right to write there"
+    )
     destination.broken = False
     assert observer.problem() == ""
 
@@ -121,7 +124,7 @@ def test_what_is_left_out_at_the_end_is_said(observer, written):
     log = Logger("x", observer=observer)
     for _ in range(LINES_PER_WINDOW + 1):
         log.warn("again")
-    observer.tell_left_out(at_once=True)
+    observer.report_left_out(at_once=True)
     assert written.lines[-1]["level"] == "warn"
     assert "1 more lines like this" in messages(written)[-1]
 
