@@ -1,21 +1,21 @@
-"""``devicehive --check-config``: what can be said of a configuration where it lies, without a network and without making anything."""
+"""``devicehive --check-config``: checks a configuration without the network, and without making a file."""
 
 from dhtwisted.cli.doctor import configuration as sources
 from dhtwisted.cli.doctor import keys, logs, network
-from dhtwisted.cli.doctor.findings import OK
+from dhtwisted.cli.doctor.findings import OK, Finding
 from dhtwisted.cli.doctor.providers import check_providers
+from dhtwisted.config.sources import Configuration
 
 NOT_LOOKED_AT = "Not looked at: the content of data files, databases, ports, the machine; devicehive doctor does that."
 
 
-def check(configuration):
-    """Look at providers, files, directories and endpoints.
+def check(configuration: Configuration) -> list[Finding]:
+    """Check providers, files, directories and endpoints.
 
-    :param configuration: a :class:`~dhtwisted.config.sources.Configuration`.
-    :returns: a list of :class:`~dhtwisted.cli.doctor.findings.Finding` that are not well.
+    :returns: the warnings, and what is wrong.
     """
     findings = [
-        *sources.check_strangers(configuration),
+        *sources.check_unknown_variables(configuration),
         *check_providers(configuration),
         *keys.check_certificates(configuration),
         *network.check_sockets(configuration),

@@ -1,37 +1,36 @@
-"""The configuration: where its values come from, what is left out, and which passwords others can read."""
+"""The configuration: where its values come from, which variables are unknown, and who can read its passwords."""
 
 import os
 import stat
 
-from dhtwisted.cli.doctor.findings import ok, warning
-from dhtwisted.config.sources import COMMAND_LINE, FILE
+from dhtwisted.cli.doctor.findings import Finding, ok, warning
+from dhtwisted.config.sources import COMMAND_LINE, FILE, Configuration, Source
 
 TOPIC = "configuration"
 
 
-def check_sources(configuration, path):
-    """Say where the values in force come from, and what looks like an option and is none.
+def check_sources(configuration: Configuration, path: str | None) -> list[Finding]:
+    """Say where the values in force come from, and which variables look like options but are none.
 
-    :param configuration: a :class:`~dhtwisted.config.sources.Configuration`.
     :param path: of the configuration file, if there is one.
     """
     names = {source.name: None for sources in configuration.sources.values() for source in sources if source.kind != FILE}
     findings = [ok(TOPIC, f"{', '.join([path or 'no file', *names])}: is good")]
     for option, (*others, winner) in configuration.sources.items():
         if others:
-            beaten = ", ".join(source.name for source in others)
-            findings.append(ok(TOPIC, f"{option}: the value of {winner.name} is in force, not that of {beaten}"))
-    return findings + check_strangers(configuration)
+            overridden = ", ".join(source.name for source in others)
+            findings.append(ok(TOPIC, f"{option}: the value of {winner.name} is in force, not that of {overridden}"))
+    return findings + check_unknown_variables(configuration)
 
 
-def check_strangers(configuration):
-    """Name the variables of the environment that look like options and are none."""
+def check_unknown_variables(configuration: Configuration) -> list[Finding]:
+    """Name the variables of the environment that look like options but are none."""
     return [warning(TOPIC, line) for line in configuration.unknown_variables]
 
 
-def check_passwords(configuration):
-    """Look who can read a password that was given, wherever that is."""
-    places = {}
+def check_passwords(configuration: Configuration) -> list[Finding]:
+    """Check who can read the passwords of the configuration."""
+    places: dict[Source, list[str]] = {}
     for option, sources in configuration.sources.items():
         for source in sources:
             if source.is_secret:

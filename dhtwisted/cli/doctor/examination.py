@@ -1,33 +1,35 @@
-"""All of the doctor's questions, in order, and the exit status."""
+"""All checks of ``devicehive doctor``, in order, and its exit status."""
 
 import sys
+from collections.abc import Callable
 
 from dhtwisted.cli.doctor import configuration as sources
 from dhtwisted.cli.doctor import keys, logs, machine, network, nodes, proxies, server
-from dhtwisted.cli.doctor.findings import WARNING, WRONG, wrong
+from dhtwisted.cli.doctor.findings import WARNING, WRONG, Finding, wrong
 from dhtwisted.cli.doctor.providers import AUTH, BUS, MESSAGES, STORAGE, examine_providers
+from dhtwisted.cli.options import CommandLine
+from dhtwisted.config.sources import Configuration
 from dhtwisted.errors import ConfigurationError
 
 
-def run(options):
-    """Examine, write a line for each finding, and end the process: with status 1 if anything is wrong, else 0.
+def run(command_line: CommandLine) -> int:
+    """Examine everything, and write a line for each finding.
 
-    :param options: a parsed :class:`~dhtwisted.cli.options.CommandLine`.
+    :returns: the exit status: 1 if anything is wrong, else 0.
     """
-    findings = examine(options.read_configuration, options["config"])
+    findings = examine(command_line.read_configuration, command_line["config"])
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     counts = {level: sum(finding.level == level for finding in findings) for level in (WRONG, WARNING)}
     sys.stdout.write(f"{len(findings)} findings, {counts[WRONG]} of them wrong, {counts[WARNING]} warnings\n")
-    raise SystemExit(1 if counts[WRONG] else 0)
+    return 1 if counts[WRONG] else 0
 
 
-def examine(read_configuration, path=None):
-    """Look at everything.
+def examine(read_configuration: Callable[[], Configuration], path: str | None = None) -> list[Finding]:
+    """Examine everything.
 
-    :param read_configuration: gives the :class:`~dhtwisted.config.sources.Configuration`, or raises ``ConfigurationError``.
-    :param path: the file that it comes from, if any.
-    :returns: a list of :class:`~dhtwisted.cli.doctor.findings.Finding`.
+    :param read_configuration: returns the configuration, or raises ``ConfigurationError``.
+    :param path: of the configuration file, if there is one.
     """
     try:
         configuration = read_configuration()

@@ -1,4 +1,4 @@
-"""What the doctor finds: a line each."""
+"""The lines that the doctor writes."""
 
 from dataclasses import dataclass
 
@@ -11,38 +11,38 @@ OK, WARNING, WRONG = "ok", "warning", "wrong"
 class Finding:
     """One line.
 
-    :ivar level: :data:`OK`; :data:`WARNING` for what works and should be otherwise; :data:`WRONG` for what keeps the server from starting,
-        or its promises from being kept.
-    :ivar topic: what was looked at, a word or two.
-    :ivar text: what was found, and after a semicolon how to mend it.
+    :ivar level: :data:`OK`; :data:`WARNING` for what works but should be changed; :data:`WRONG` for what keeps the server from starting,
+        or from keeping its promises.
+    :ivar topic: what was examined, in a word or two.
+    :ivar text: what was found, and after a semicolon what to do.
     """
 
     level: str
     topic: str
     text: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = " ".join(self.text.split())
         return f"{self.level:<8} {self.topic}: {text if text.isprintable() else ascii(text)}"
 
 
-def ok(topic, text):
+def ok(topic: str, text: str) -> Finding:
     """All is well."""
     return Finding(OK, topic, text)
 
 
-def warning(topic, text):
-    """It works, and should be otherwise."""
+def warning(topic: str, text: str) -> Finding:
+    """It works, but should be changed."""
     return Finding(WARNING, topic, text)
 
 
-def wrong(topic, text):
-    """It does not work, or not as promised."""
+def wrong(topic: str, text: str) -> Finding:
+    """It does not work, or it does not do what it promises."""
     return Finding(WRONG, topic, text)
 
 
 def by_provider(role: str, finding: model.Finding) -> Finding:
-    """What a provider found, as a line.
+    """Make a line of what a provider found.
 
     :param role: the topic of a finding that has none.
     """

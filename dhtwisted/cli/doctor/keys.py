@@ -1,14 +1,18 @@
-"""What must stay secret, and certificates: there, whole, in time, and out of the reach of others."""
+"""Certificates, their keys, and the first password: whether they are valid, and who can read them."""
 
 import os
 import re
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dhtwisted.cli.doctor.findings import ok, warning, wrong
+from OpenSSL.crypto import X509
+
+from dhtwisted.cli.doctor.findings import Finding, ok, warning, wrong
 from dhtwisted.config.endpoints import is_tls
 from dhtwisted.config.settings import TlsSettings
+from dhtwisted.config.sources import Configuration
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.providers.opening import data_file
 from dhtwisted.service import bootstrap
@@ -18,18 +22,19 @@ RENEWAL_DAYS = 14
 _SSL_ARGUMENT = re.compile(r"(privateKey|certKey)=((?:[^:\\]|\\.)*)")
 
 
-def check_password_file(configuration):
-    """Look for what the first start has left."""
+def check_password_file(configuration: Configuration) -> list[Finding]:
+    """Look for the file with the first password."""
     path = data_file("storage", configuration.settings.storage.provider)
-    left = path and Path(os.path.dirname(path), bootstrap.FILE_NAME)
+    left = Path(os.path.dirname(path), bootstrap.FILE_NAME) if path else None
     if left and left.exists():
         return [warning("password", f"{left}: the administrator's first password is still there; keep it elsewhere, and delete the file")]
     return []
 
 
-def check_certificates(configuration):
-    """Look at the certificates of ``[tls]``, if an endpoint takes them, and of ``ssl:`` endpoints."""
-    settings, found = configuration.settings, []
+def check_certificates(configuration: Configuration) -> list[Finding]:
+    """Check the certificates of ``[tls]``, if an endpoint uses them, and of ``ssl:`` endpoints."""
+    settings = configuration.settings
+    found: list[Finding] = []
     if any(map(is_tls, settings.server.listen)):
         found += _check_pair("tls", settings.tls)
         found += _check_authorities(settings.tls.client_authority)
@@ -43,7 +48,7 @@ def check_certificates(configuration):
     return found
 
 
-def _check_pair(topic, settings):
+def _check_pair(topic: str, settings: TlsSettings) -> list[Finding]:
     options = ("tls.certificate", "tls.key") if topic == "tls" else ("certKey", "privateKey")
     try:
         make_context(settings, *options)
@@ -58,16 +63,16 @@ def _check_pair(topic, settings):
     return findings
 
 
-def _check_authorities(path):
+def _check_authorities(path: str) -> list[Finding]:
     try:
         certificates = read_certificates("tls.client_authority", path) if path else []
     except ConfigurationError:
-        return []  # It is found with the certificate.
+        return []  # The check of the certificate reports it.
     days = min((_days_left(certificate) for certificate in certificates), default=0)
     return [wrong("tls", f"{path}: an authority of clients has expired; renew it")] if days < 0 else []
 
 
-def _check_time(topic, path, certificates, renewal):
+def _check_time(topic: str, path: str, certificates: Sequence[X509], renewal: str) -> Finding:
     begin = certificates[0].to_cryptography().not_valid_before_utc
     days = min(map(_days_left, certificates))
     if begin > datetime.now(UTC):
@@ -79,5 +84,5 @@ def _check_time(topic, path, certificates, renewal):
     return ok(topic, f"{path}: the certificate is good for {days} days, and the key belongs to it")
 
 
-def _days_left(certificate):
+def _days_left(certificate: X509) -> int:
     return (certificate.to_cryptography().not_valid_after_utc - datetime.now(UTC)).days

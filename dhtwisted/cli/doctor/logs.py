@@ -1,15 +1,17 @@
-"""The files of the logs: may they be written, and who may read them."""
+"""The files of the logs: whether they can be written, and who may read them."""
 
 import os
 import stat
 
-from dhtwisted.cli.doctor.findings import ok, warning, wrong
+from dhtwisted.cli.doctor.findings import Finding, ok, warning, wrong
+from dhtwisted.config.settings import Settings
+from dhtwisted.config.sources import Configuration
 from dhtwisted.kit.private_files import access_problem
 
 
-def check_logs(configuration):
-    """Look at the files that ``[log]`` names."""
-    findings = []
+def check_logs(configuration: Configuration) -> list[Finding]:
+    """Check the files that ``[log]`` names."""
+    findings: list[Finding] = []
     for topic, option, path in log_files(configuration.settings):
         reason = _obstacle(os.path.abspath(path))
         findings.append(wrong(topic, f"{configuration.place(option)}: {reason}") if reason else ok(topic, f"{path}: can be written"))
@@ -18,13 +20,13 @@ def check_logs(configuration):
     return findings
 
 
-def log_files(settings):
-    """Topic, option and path of each file that is configured."""
+def log_files(settings: Settings) -> list[tuple[str, str, str]]:
+    """The topic, the option and the path of each file that is configured."""
     files = (("log", "log.file", settings.log.file), ("audit log", "log.audit_file", settings.log.audit_file))
     return [(topic, option, path) for topic, option, path in files if path]
 
 
-def _obstacle(path):
+def _obstacle(path: str) -> str | None:
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
         return f"{path}: there is no directory {directory}; make it, or name another"

@@ -1,4 +1,4 @@
-"""The endpoints: may this user listen there, and who does already."""
+"""The endpoints: whether this user may listen there, and which program does already."""
 
 import errno
 import http.client
@@ -8,47 +8,55 @@ import re
 import socket
 import ssl
 import stat
+from collections.abc import Callable, Iterator
 
-from dhtwisted.cli.doctor.findings import OK, ok, warning, wrong
+from dhtwisted.cli.doctor.findings import OK, Finding, ok, warning, wrong
 from dhtwisted.config.endpoints import LOCALHOST, UNIX, is_tls, is_unencrypted, uses_proxy_protocol, without_prefixes
+from dhtwisted.config.settings import Settings
+from dhtwisted.config.sources import Configuration
 from dhtwisted.kit.private_files import access_problem
 from dhtwisted.service.listening import FORBIDDEN, IN_USE, loopback_addresses
 
 SECONDS = 3
+"""How long another program may take to accept a connection, and to answer."""
+
 LOOPBACK = frozenset({"::1", LOCALHOST})
 _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
 
 
-def check_endpoints(configuration, is_running=None):
-    """Look at each endpoint of ``server.listen`` and ``metrics.listen``.
+def check_endpoints(configuration: Configuration, is_running: bool | None = None) -> list[Finding]:
+    """Check each endpoint of ``server.listen`` and ``metrics.listen``.
 
     :param is_running: whether a server works on the data of these settings; ``None`` when that is not known.
     """
-    findings, seen = [], set()
+    findings: list[Finding] = []
+    seen: set[tuple[str, int]] = set()
     for topic, description in _endpoints(configuration.settings):
         findings += _Endpoint(configuration.settings, topic, description, is_running).findings(seen)
     return findings
 
 
-def check_sockets(configuration):
-    """Look at the directories of Unix sockets, and at no port."""
+def check_sockets(configuration: Configuration) -> list[Finding]:
+    """Check the directories of Unix sockets, but no port."""
     endpoints = (_Endpoint(configuration.settings, topic, description, None) for topic, description in _endpoints(configuration.settings))
     return [endpoint.check_socket() for endpoint in endpoints if endpoint.is_unix]
 
 
-def _endpoints(settings):
-    """Topic and string of each endpoint."""
+def _endpoints(settings: Settings) -> list[tuple[str, str]]:
+    """The topic and the description of each endpoint."""
     return [("port", text) for text in settings.server.listen] + [("metrics port", text) for text in settings.metrics.listen]
 
 
 class _Endpoint:
-    """One of them.
+    """One endpoint.
 
-    :param topic: what its findings begin with.
+    :param topic: of its findings.
+    :param description: as in the configuration.
+    :param is_running: as for :func:`check_endpoints`.
     """
 
-    def __init__(self, settings, topic, description, is_running):
+    def __init__(self, settings: Settings, topic: str, description: str, is_running: bool | None) -> None:
         self._settings, self._topic, self._description, self._is_running = settings, topic, description, is_running
         endpoint = without_prefixes(description)
         self._tcp, self._unix = _TCP.match(endpoint), UNIX.match(endpoint)
@@ -56,25 +64,25 @@ class _Endpoint:
         self._is_of_systemd = endpoint.startswith("systemd:")
         self._is_secure = is_tls(description) or endpoint.startswith("ssl:")
 
-    def findings(self, seen):
-        """Look at it.
+    def findings(self, seen: set[tuple[str, int]]) -> Iterator[Finding]:
+        """Check the endpoint.
 
-        :param seen: host and port of those before, to which this one is added.
+        :param seen: host and port of each earlier endpoint. Those of this one are added.
         """
         if self._tcp is not None:
-            yield from self._check_tcp(seen)
-        elif self.is_unix:
+            yield from self._check_tcp(self._tcp, seen)
+        elif self._unix is not None:
             yield self.check_socket()
         elif self._is_of_systemd:
             yield self._says(ok, "systemd keeps it, see: systemctl status devicehive.socket")
         else:
             yield self._says(ok, "was not looked at")
 
-    def _says(self, level, text):
+    def _says(self, level: Callable[[str, str], Finding], text: str) -> Finding:
         return level(self._topic, f"{self._description}: {text}")
 
-    def _check_tcp(self, seen):
-        kind, port, arguments = self._tcp.groups()
+    def _check_tcp(self, parts: re.Match[str], seen: set[tuple[str, int]]) -> Iterator[Finding]:
+        kind, port, arguments = parts.groups()
         given = _INTERFACE.search(arguments)
         host = _unescaped(given[1]) if given else ("::" if kind == "tcp6" else "0.0.0.0")
         hosts = loopback_addresses() if host == LOCALHOST else [host]
@@ -92,7 +100,7 @@ class _Endpoint:
         elif is_unencrypted(self._description):
             yield self._says(warning, "takes passwords and tokens in clear; use tls: or a proxy with TLS, see docs/operation-service.md")
 
-    def _check_bind(self, host, port):
+    def _check_bind(self, host: str, port: int) -> Finding:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -100,13 +108,13 @@ class _Endpoint:
                 probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return self._check_taken({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+                return self._check_in_use({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
             if error.errno == errno.EACCES:
                 return self._says(wrong, FORBIDDEN)
             return self._says(wrong, f"cannot be listened on ({error.strerror}); see ip address for what this machine has")
         return self._says(ok, "is free")
 
-    def _check_taken(self, host, port):
+    def _check_in_use(self, host: str, port: int) -> Finding:
         if self._is_running is False:
             return self._says(wrong, f"{IN_USE}; no server works on the data of this one")
         if self._topic == "port":
@@ -121,8 +129,9 @@ class _Endpoint:
             return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
         return self._says(wrong, IN_USE)
 
-    def check_socket(self):
-        """Look whether a Unix socket can be made."""
+    def check_socket(self) -> Finding:
+        """Check whether a Unix socket can be made. Only for an endpoint that :attr:`is_unix`."""
+        assert self._unix is not None
         path = os.path.abspath(_unescaped(self._unix[1]))
         directory = os.path.dirname(path)
         if not os.path.isdir(directory):
@@ -133,20 +142,20 @@ class _Endpoint:
         return self._says(wrong, reason) if reason else self._says(ok, "a socket can be made there")
 
 
-def _unescaped(text):
+def _unescaped(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def is_hive(host, port, is_secure, prefix, announced=False):
-    """Ask whoever listens who he is.
+def is_hive(host: str, port: int, is_secure: bool, prefix: str, with_proxy_header: bool = False) -> bool:
+    """Ask the program that listens whether it is a DeviceHive server.
 
-    :param is_secure: with TLS; the certificate does not matter here.
+    :param is_secure: ask with TLS. The certificate is not checked.
     :param prefix: of the paths.
-    :param announced: with a header of the PROXY protocol.
+    :param with_proxy_header: begin with a header of the PROXY protocol.
     """
     connection = http.client.HTTPConnection(host, port)
     try:
-        connection.sock = _connect(host, port, is_secure, announced)
+        connection.sock = _connect(host, port, is_secure, with_proxy_header)
         connection.request("GET", f"{prefix}/rest/info")
         answer = json.loads(connection.getresponse().read())
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
@@ -156,9 +165,9 @@ def is_hive(host, port, is_secure, prefix, announced=False):
     return isinstance(answer, dict) and "apiVersion" in answer
 
 
-def _connect(host, port, is_secure, announced):
+def _connect(host: str, port: int, is_secure: bool, with_proxy_header: bool) -> socket.socket:
     connection = socket.create_connection((host, port), SECONDS)
-    if announced:
+    if with_proxy_header:
         connection.sendall(b"PROXY UNKNOWN\r\n")
     if not is_secure:
         return connection
@@ -167,8 +176,8 @@ def _connect(host, port, is_secure, announced):
     return context.wrap_socket(connection)
 
 
-def is_monitor(host, port):
-    """Ask whoever listens whether he tells of a server's health."""
+def is_monitor(host: str, port: int) -> bool:
+    """Ask the program that listens whether it has the pages of a server's health."""
     connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     try:
         connection.request("GET", "/health/live")

@@ -1,4 +1,4 @@
-"""The providers: what each says of itself and of what it stands for. Nothing is opened."""
+"""The providers: what each says about itself, its data and its backend. Nothing is opened."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field

@@ -1,18 +1,21 @@
-"""Proxies in front: are they named, and only they."""
+"""Proxies in front of the server: whether all of them are configured, and nobody else."""
 
-from dhtwisted.cli.doctor.findings import ok, warning
+from collections.abc import Sequence
+
+from dhtwisted.cli.doctor.findings import Finding, ok, warning
 from dhtwisted.config.endpoints import is_tls, uses_proxy_protocol, without_prefixes
+from dhtwisted.config.sources import Configuration
 from dhtwisted.core.addresses import UNIX, parse_network
 
 TOPIC = "proxies"
 SHARED = "all its clients share the limits of one address"
 
 
-def check_proxies(configuration):
-    """Look at ``server.trusted_proxies``, and at what says that there is a proxy."""
+def check_proxies(configuration: Configuration) -> list[Finding]:
+    """Check ``server.trusted_proxies``, and look for signs of a proxy that is not configured."""
     server = configuration.settings.server
     endpoints = [text for text in server.listen if not uses_proxy_protocol(text)]
-    findings = []
+    findings: list[Finding] = []
     if UNIX not in server.trusted_proxies:
         for text in endpoints:
             if without_prefixes(text).startswith("unix:"):
@@ -30,6 +33,6 @@ def check_proxies(configuration):
     return findings
 
 
-def _is_encrypted_elsewhere(url, endpoints):
+def _is_encrypted_elsewhere(url: str, endpoints: Sequence[str]) -> bool:
     has_tls = any(is_tls(text) or without_prefixes(text).startswith("ssl:") for text in endpoints)
     return url.startswith("https:") and bool(endpoints) and not has_tls

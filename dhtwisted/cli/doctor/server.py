@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import fields
+from typing import Any
 
 from dhtwisted.cli.control_client import server_status
-from dhtwisted.cli.doctor.findings import ok, warning, wrong
+from dhtwisted.cli.doctor.findings import Finding, ok, warning, wrong
 from dhtwisted.config.kinds import Hidden
+from dhtwisted.config.settings import Settings
+from dhtwisted.config.sources import Configuration
 from dhtwisted.control.status import masked_settings
 from dhtwisted.errors import CommandError, ConfigurationError
 
 
-def check_server(configuration):
-    """Ask the server that works on the data how it is.
+def check_server(configuration: Configuration) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Ask the server that works on the data for its state.
 
-    :returns: findings, and its state as :func:`~dhtwisted.cli.control_client.server_status` gives it, or ``None``.
+    :returns: findings, and the state as :func:`~dhtwisted.cli.control_client.server_status` gives it; ``None`` for no server.
     """
     settings = configuration.settings
     try:
@@ -27,7 +30,7 @@ def check_server(configuration):
     return [_check_readiness(state), *_check_settings(settings, state)], state
 
 
-def _check_readiness(state):
+def _check_readiness(state: dict[str, Any]) -> Finding:
     text = f"process {state['process']} of version {state['version']} listens on {', '.join(state['addresses'])}"
     down = [part for part, condition in state["parts"].items() if condition != "up"]
     if state["problems"]:
@@ -37,13 +40,14 @@ def _check_readiness(state):
     return ok("server", f"{text}, and is ready")
 
 
-def _check_settings(settings, state):
-    """Compare what holds in the server with what is configured. What is hidden cannot be compared."""
-    configured, found = json.loads(json.dumps(masked_settings(settings))), []
+def _check_settings(settings: Settings, state: dict[str, Any]) -> list[Finding]:
+    """Compare the settings of the running server with the configuration, except for passwords: the server does not show them."""
+    configured = json.loads(json.dumps(masked_settings(settings)))
+    found = []
     for section in fields(settings):
         for option in fields(getattr(settings, section.name)):
-            held = state["settings"].get(section.name, {}).get(option.name)
-            if not isinstance(option.metadata["kind"], Hidden) and held != configured[section.name][option.name]:
+            current = state["settings"].get(section.name, {}).get(option.name)
+            if not isinstance(option.metadata["kind"], Hidden) and current != configured[section.name][option.name]:
                 found.append(f"{section.name}.{option.name}")
     if not found:
         return []

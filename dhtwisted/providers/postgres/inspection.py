@@ -1,12 +1,15 @@
-"""A look at a database from outside, also while servers work on it. What is tried is taken back."""
+"""Reads a database from outside, also while servers work on it. Each attempt to write is rolled back."""
 
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.schema_scripts import schema_directory, script_count
+from dhtwisted.model import Node
 from dhtwisted.providers.postgres.announcement import nodes_of, nodes_statement
 from dhtwisted.providers.postgres.connection import OLDEST_SERVER
 from dhtwisted.providers.postgres.dsn import parse
@@ -19,43 +22,41 @@ CONNECT_SECONDS = 5
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """What is known of a database.
+    """What is known about a database.
 
-    :ivar release: of the server, as it calls itself.
-    :ivar is_old: whether it is older than what is needed.
+    :ivar release: of PostgreSQL, such as ``16.1``.
+    :ivar is_old: whether this release is too old.
     :ivar settings: ``fsync``, ``full_page_writes``, ``synchronous_commit`` and ``data_checksums``, each with its value.
     :ivar version: of the schema; 0 for none yet.
     :ivar known_version: the newest schema that this program knows.
-    :ivar problems: texts of what would keep a server from starting, or from working.
+    :ivar problems: texts of what would prevent a server from starting, or from working.
     :ivar logins: of all users.
     :ivar newest: the server's time of the newest message in milliseconds since 1970 UTC; ``None`` for none.
     """
 
     release: str
     is_old: bool
-    settings: dict
+    settings: dict[str, str]
     version: int
     known_version: int
-    problems: list
-    logins: list
+    problems: list[str]
+    logins: list[str]
     newest: int | None
 
 
-def inspect_database(dsn):
-    """Connect and ask. It waits, :data:`CONNECT_SECONDS` at most for each host.
+def inspect_database(dsn: str) -> DatabaseFacts:
+    """Connect and query. This blocks for :data:`CONNECT_SECONDS` at most for each host.
 
     :param dsn: as in a provider string.
-    :returns: a :class:`DatabaseFacts`.
-    :raises ValueError: there is no connection, or it may not read; the text says why, without a password.
+    :raises ValueError: there is no connection, or no right to read; the text says why, without a password.
     """
     with _asking(dsn) as cursor:
         return _ask(cursor)
 
 
-def find_nodes(dsn):
+def find_nodes(dsn: str) -> list[Node]:
     """Find the servers that work on a database.
 
-    :returns: a list of :class:`~dhtwisted.model.Node`.
     :raises ValueError: as :func:`inspect_database`.
     """
     with _asking(dsn) as cursor:
@@ -69,10 +70,10 @@ def find_nodes(dsn):
 
 
 @contextmanager
-def _asking(dsn):
+def _asking(dsn: str) -> Iterator[Any]:
     """A cursor in autocommit mode.
 
-    :raises ValueError: what goes wrong in the block.
+    :raises ValueError: for each database error in the block.
     """
     try:
         parameters = parse(dsn) | {"connect_timeout": str(CONNECT_SECONDS), "fallback_application_name": "devicehive doctor"}
@@ -85,24 +86,25 @@ def _asking(dsn):
         raise ValueError(str(mendable) if mendable else in_one_line(error)) from error
 
 
-def _connect(parameters):
+def _connect(parameters: dict[str, str]) -> Any:
     try:
         return psycopg2.connect(**parameters)
     except psycopg2.OperationalError as error:
         if "read-only" not in str(error) and "standby" not in str(error):
             raise
-        # It is there, and a server would wait until it takes writes. It can be asked why it does not.
+        # The database is read-only, and a server would wait. But the database can say why it is read-only.
         return psycopg2.connect(**parameters | {"target_session_attrs": "any"})
 
 
-def _ask(cursor):
-    def value(sql):
+def _ask(cursor: Any) -> DatabaseFacts:
+    def value(sql: str) -> Any:
         cursor.execute(sql)
         return cursor.fetchone()[0]
 
     names = ("fsync", "full_page_writes", "synchronous_commit", "data_checksums")
     settings = {name: value(f"SELECT current_setting('{name}')") for name in names}
-    version, newest, logins = 0, None, []
+    version, newest = 0, None
+    logins: list[str] = []
     if value("SELECT to_regclass('schema_version') IS NOT NULL"):
         version = value("SELECT coalesce(max(version), 0) FROM schema_version")
         newest = value("SELECT nullif(max(server_time), 0) FROM message_counter")
