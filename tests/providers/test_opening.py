@@ -31,7 +31,7 @@ def test_the_file_of_a_storage_is_known_whoever_declares_it(monkeypatch, tmp_pat
     (tmp_path / "link").symlink_to(tmp_path / "hive.sqlite")
     assert data_file("storage", f"file:{tmp_path}/link") == data_file("messages", f"file:{tmp_path}/x/../hive.sqlite")
     assert data_file("storage", "memory:") is data_file("storage", "nobody:x") is data_file("messages", "") is None
-    mine = Elsewhere("messages", "mine", "of a test", "NAME", None, None)
+    mine = Elsewhere("messages", "mine", "of a test", "NAME", None, None, None)
     monkeypatch.setattr(lookup, "PROVIDERS", (*lookup.PROVIDERS, mine))
     assert (data_file("messages", "mine:x"), data_file("storage", "mine:x")) == ("/data/x.db", None)
 
