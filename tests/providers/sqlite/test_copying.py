@@ -100,7 +100,7 @@ async def test_a_copy_of_a_damaged_file_is_refused(storage, tmp_path, reactor):
 @pytest_twisted.ensureDeferred
 async def test_two_at_once_and_what_a_killed_one_has_left(storage, tmp_path, reactor):
     async def again(data):
-        with pytest.raises(StorageUnavailable, match="already"):
+        with pytest.raises(StorageUnavailable, match="another backup is running"):
             await storage.back_up(ignore)
 
     await storage.back_up(again)

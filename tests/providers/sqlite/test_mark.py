@@ -244,7 +244,7 @@ def _fail(path, counters):
 
 
 @pytest_twisted.ensureDeferred
-async def test_after_a_crash_a_large_file_is_looked_through_while_the_server_works(opened, path, tmp_path, monkeypatch):
+async def test_after_a_crash_a_large_file_is_searched_while_the_server_works(opened, path, tmp_path, monkeypatch):
     storage = await opened(path)
     await storage.append([notification(f"n{number}") for number in range(2000)])
     crashed = str(tmp_path / "crashed.sqlite")
@@ -261,7 +261,7 @@ async def test_after_a_crash_a_large_file_is_looked_through_while_the_server_wor
     monkeypatch.setattr("dhtwisted.providers.sqlite.proof.LARGE", 0)
     again = await opened(crashed)
     assert "is searched for damage" in again.problem()
-    while "is looked through" in (problem := again.problem()):
+    while "is searched" in (problem := again.problem()):
         await again.find_messages(Notification, MessageQuery(take=1))
     assert "the storage file is damaged" in problem
 
