@@ -126,7 +126,7 @@ async def test_a_backup_with_damaged_rows_is_refused_and_names_them(opened, path
     assert portions
     portions.clear()
     damage(path, "UPDATE notification SET name = 'other' WHERE id = 2")
-    with pytest.raises(StorageDamaged, match=r"\(not as it was stored: notification 2\)$"):
+    with pytest.raises(StorageDamaged, match=r"\(not as it was stored: notification 2\); stop the server"):
         await storage.back_up(take)
     assert "notification 2" in storage.problem(), "the health tells it too"
     damage(path, "UPDATE entity SET body = CAST(replace(CAST(body AS TEXT), 'home', 'dome') AS BLOB) WHERE kind = 'network'")
