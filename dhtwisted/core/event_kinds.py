@@ -21,7 +21,7 @@ class EventKind(Struct, frozen=True, kw_only=True):
     :ivar number: the field of the message that has the number of the event. The numbers of one kind ascend in the order of commits.
     :ivar time: the field with the time by which clients order these events.
     :ivar stored: the field with the time that the storage gave to the event.
-    :ivar is_update: whether it tells of a change to a command that was there before.
+    :ivar is_update: whether it reports a change of a command that was inserted before.
     :ivar remembers_inserter: whether the connection that caused it gets the later updates of the command without a subscription.
     :ivar reaches_inserter: whether such a connection gets this event.
     """

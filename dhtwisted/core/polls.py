@@ -20,7 +20,7 @@ MAX_POLL_BYTES = 512 * 1024
 class Poll:
     """Receives the events of one subscription, in the place of a session.
 
-    :param is_known: tells of a message whether the client has it already; its event is ignored.
+    :param is_known: whether the client has a message already; its event is ignored then.
     :param time_of: the time of a message in milliseconds. When too many events come, the latest by this time are dropped.
     :param budget: the kept messages count in it.
     :ivar events: the messages that came.
