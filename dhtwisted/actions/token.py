@@ -102,10 +102,10 @@ class AccessToken(Resource):
 async def token(request: Request[Token]) -> Tokens:
     """Exchange a login and password for an access token and a refresh token. It does not authenticate the connection.
 
-    WebSocket reference, section 3.2. What was wrong is told only with ``compatibility.distinct_login_errors``; after too many failures of
-    a login or from an address the password is not even looked at, for a minute. An address is then refused for all its logins, whoever
-    failed there. A login is then refused at all addresses but those from which its user has come in by password within 30 days. A user
-    without such an address has one try at each; the next is when nobody has tried this login there for a minute.
+    WebSocket reference, section 3.2. The error says what was wrong only with ``compatibility.distinct_login_errors``. After too many failed
+    logins from an address, all logins from this address are refused for a minute, without a look at the password. After too many failures
+    of a login, it is refused for a minute at all addresses except those from which its user has logged in within 30 days. A user without
+    such an address has one attempt at each address; the next is possible when nobody has tried this login there for a minute.
     """
     server, fields = request.server, request.fields
     if not (fields.login and fields.login.strip() and fields.password):
