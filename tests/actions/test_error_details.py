@@ -13,7 +13,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.table import WHOLE
-from dhtwisted.fronts.rest import COMMON, STRICT
+from dhtwisted.fronts.rest.endpoint import COMMON, STRICT
 from dhtwisted.wire.coercion import readers
 from dhtwisted.wire.declared import plain_type
 from dhtwisted.wire.fields import Timestamp

@@ -12,7 +12,8 @@ import pytest_twisted
 from dhtwisted.actions import ACTIONS, REST_ONLY, lists
 from dhtwisted.actions.lists import Elements, Given
 from dhtwisted.errors import AccessDenied, ServiceUnavailable, Unauthorized
-from dhtwisted.fronts.rest import Call, Caller, RestApi
+from dhtwisted.fronts.rest.api import RestApi
+from dhtwisted.fronts.rest.caller import Call, Caller
 from dhtwisted.model import Device, DeviceToken, DeviceType, Network, User
 from dhtwisted.testing.server import START
 from tests.support import rest_api

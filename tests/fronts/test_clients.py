@@ -4,7 +4,7 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from dhtwisted.core.client import IClient, IPollingClient, ISubscriber
-from dhtwisted.fronts.rest import Caller
+from dhtwisted.fronts.rest.caller import Caller
 from dhtwisted.interfaces import IConnection, IOutput
 from dhtwisted.testing.server import MemoryServer, at_once
 

@@ -8,7 +8,8 @@ import pytest_twisted
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.actions.table import WHOLE
 from dhtwisted.core.access import Permission
-from dhtwisted.fronts.rest import HELD_ERROR, RestApi
+from dhtwisted.fronts.rest.api import RestApi
+from dhtwisted.fronts.rest.pending import ERROR_DELAY
 from dhtwisted.testing.requests import nested
 from dhtwisted.wire.coercion import readers
 from dhtwisted.wire.fields import Fields
@@ -335,9 +336,9 @@ async def test_answers(server):
 async def test_a_refused_poll_is_held_back(server):
     guest = RestClient(server)
     answered = guest.send("GET", "/device/command/poll")
-    server.clock.advance(HELD_ERROR / 2)
+    server.clock.advance(ERROR_DELAY / 2)
     assert not answered.called
-    server.clock.advance(HELD_ERROR / 2)
+    server.clock.advance(ERROR_DELAY / 2)
     assert await answered == (401, UNAUTHORIZED)
     assert await guest.send("GET", "/device/command/poll?waitTimeout=0") == (401, UNAUTHORIZED)
     gone = guest.send("GET", "/device/notification/poll?waitTimeout=5")
@@ -348,7 +349,7 @@ async def test_a_refused_poll_is_held_back(server):
 
 def test_errors_are_json_whatever_is_in_them(server):
     from dhtwisted.errors import IllegalAction, UserNotFound
-    from dhtwisted.fronts.rest import error_answer
+    from dhtwisted.fronts.rest.answers import error_answer
 
     assert json.loads(error_answer(IllegalAction('"\ud800\\'))[1])["error"] == 400
     assert error_answer(UserNotFound(3)) == (404, b'{"error":404,"message":"User with id = 3 not found"}')

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs
 from twisted.internet.defer import Deferred
 
 from dhtwisted.core.coroutines import run
-from dhtwisted.fronts.rest import Call, Caller, RestApi
+from dhtwisted.fronts.rest.api import RestApi
+from dhtwisted.fronts.rest.caller import Call, Caller
 from tests.support import strict_json
 
 WEBSOCKET_URL = "ws://hive.example/api/websocket"

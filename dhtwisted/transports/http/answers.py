@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from twisted.web.http import datetimeToString
 
-from dhtwisted.fronts.rest import error_answer, retry_line
+from dhtwisted.fronts.rest.answers import error_answer, retry_line
 
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 

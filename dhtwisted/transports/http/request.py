@@ -8,7 +8,8 @@ from twisted.web.http import Request, _MalformedChunkedDataError
 
 from dhtwisted.core.addresses import peer_address
 from dhtwisted.errors import ApiError, BodyTooLarge, InternalError, RequestTimeout, ServiceOverloaded
-from dhtwisted.fronts.rest import Caller, error_answer, retry_line
+from dhtwisted.fronts.rest.answers import error_answer, retry_line
+from dhtwisted.fronts.rest.caller import Caller
 from dhtwisted.transports.http.answers import JSON, answer_head
 from dhtwisted.transports.http.headers import single
 

@@ -32,7 +32,8 @@ from dhtwisted.errors import (
     ServiceOverloaded,
     UpgradeRequired,
 )
-from dhtwisted.fronts.rest import Call, RestApi
+from dhtwisted.fronts.rest.api import RestApi
+from dhtwisted.fronts.rest.caller import Call
 from dhtwisted.reference import openapi
 from dhtwisted.transports.http.answers import JSON, TEXT, refusal
 from dhtwisted.transports.http.channel import BoundedChannel

@@ -1,0 +1,1 @@
+"""REST without any network: a request in, a status and a body out."""
