@@ -26,7 +26,7 @@ async def authenticate(request: Request[Authenticate]) -> None:
 
     WebSocket reference, section 3.2. A failure leaves the earlier identity in place.
     """
-    principal = await request.server.authenticate(request.fields.token)
+    principal = await request.server.authentication.by_token(request.fields.token)
     request.check_in_time()
     ISubscriber(request.session).authenticated(principal)
     request.server.logins.note(principal.user)

@@ -157,7 +157,7 @@ async def token_refresh(request: Request[TokenRefresh]) -> AccessToken:
     if claims.expires <= server.now():
         raise RefreshTokenExpired()
     try:
-        await server.check_claims(claims)
+        await server.authentication.check_claims(claims)
     except InvalidCredentials:
         raise Unauthorized() from None
     server.logins.note(server.entities.user(claims.user_id))

@@ -170,4 +170,6 @@ async def test_a_login_that_a_change_of_the_password_overtakes_gives_no_good_tok
 @pytest_twisted.ensureDeferred
 async def test_a_token_without_a_number_is_one_of_before_the_first_change(server, anna):
     with pytest.raises(InvalidCredentials):
-        await server.server.authenticate(server.token(await server.server.entities.update(User, anna.id, {"valid_from": 7}), valid_from=0))
+        await server.server.authentication.by_token(
+            server.token(await server.server.entities.update(User, anna.id, {"valid_from": 7}), valid_from=0)
+        )

@@ -106,12 +106,12 @@ async def test_dead_tokens_are_not_listed(hive, method, arguments):
 async def test_what_ends_tokens(hive, method, arguments):
     await hive.accounts.add("anna", PASSWORD)
     token = await hive.accounts.token("anna", hive.server.now() + 60_000)
-    await hive.server.authenticate(token)
+    await hive.server.authentication.by_token(token)
     await getattr(hive.accounts, method)("anna", *arguments)
     await hive.accounts.enable("anna")
     await hive.server.entities.changed_elsewhere(None)
     assert (await hive.connect().refused("authenticate", token=token))[0] == 401
-    await hive.server.authenticate(await hive.accounts.token("anna", hive.server.now() + 60_000))
+    await hive.server.authentication.by_token(await hive.accounts.token("anna", hive.server.now() + 60_000))
 
 
 @pytest_twisted.ensureDeferred

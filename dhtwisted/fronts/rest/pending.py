@@ -70,7 +70,7 @@ class PendingCall:
         """
         call, server, endpoint, principal = self._call, self._server, self._endpoint, None
         if call.authorization is not None:
-            principal = call.caller.principal = await server.authenticate_by_header(call.authorization)
+            principal = call.caller.principal = await server.authentication.by_header(call.authorization)
         if self._found is None:
             raise NoSuchPath()
         if endpoint is None:
@@ -97,23 +97,25 @@ class PendingCall:
     def _prepared(self, request: Request | None, error: Exception | None) -> None:
         if self._is_answered:
             return
-        if request is None:
+        if error is not None:
             self._refuse(error)
             return
+        assert request is not None, "what does not fail is a request"
         # From here on the request has the deadline: a poll moves it.
         self._request = request
         request.due = self._due
         self._server.execute(request, self._finished)
 
-    def _refuse(self, error: Exception | None) -> None:
+    def _refuse(self, error: Exception) -> None:
         """Answer a call that is no request: the token, the path or the body is wrong, or the deadline has passed."""
         self._end()
         server, call = self._server, self._call
         action = None if self._endpoint is None else self._endpoint.action
-        client_error = server.client_error(error, "a request" if action is None else action.name, call.caller)
+        name = None if action is None else action.name
+        client_error = server.client_error(error, name or "a request", call.caller)
         server.metrics.refused_request(client_error)
         if server.trace is not None:
-            server.trace.refused(call.caller, action and action.name, client_error)
+            server.trace.refused(call.caller, name, client_error)
         if server.audit.is_on:
             server.audit.failed(action, call.caller, client_error, has_token=call.authorization is not None)
         self._answer_error(client_error)

@@ -112,7 +112,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         # Autobahn would gather whatever a stranger sends meanwhile.
         self.pause()
         try:
-            self._principal = await server.authenticate_by_header(authorization)
+            self._principal = await server.authentication.by_header(authorization)
             server.quotas.check(self._principal.account, connections=1)
         except Exception as error:
             # Autobahn would send the text of an error that it does not know.

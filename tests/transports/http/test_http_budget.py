@@ -94,13 +94,13 @@ async def test_a_body_counts_until_it_is_answered(limited, nothing_logged):
 async def test_a_body_counts_until_it_is_answered_also_when_its_client_has_gone(limited, nothing_logged):
     server, _ = await limited()
     budget, prepared = server.memory.server.budget, Deferred()
-    plain = server.memory.server.authenticate_by_header
+    plain = server.memory.server.authentication.by_header
 
     async def authenticate(header):
         await prepared
         return await plain(header)
 
-    server.memory.server.authenticate_by_header = authenticate
+    server.memory.server.authentication.by_header = authenticate
     connection = await server.connect()
     connection.write(POST + b"Authorization: Bearer x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000)
     while budget.total < 1000:

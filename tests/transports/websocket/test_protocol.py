@@ -123,14 +123,14 @@ async def test_authorization_header_while_the_storage_is_away(listen):
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_read_while_an_authorization_header_waits(listen, nothing_logged, monkeypatch):
     server, prepared, asked = await listen(), Deferred(), []
-    plain = server.memory.server.authenticate_by_header
+    plain = server.memory.server.authentication.by_header
 
     async def authenticate(header):
         asked.append(header)
         await prepared
         return await plain(header)
 
-    monkeypatch.setattr(server.memory.server, "authenticate_by_header", authenticate)
+    monkeypatch.setattr(server.memory.server.authentication, "by_header", authenticate)
     connection = await server.connect()
     header = f"Authorization: Bearer {server.memory.token()}\r\n"
     connection.write(HANDSHAKE.format(path="/api/websocket", port=server.port, headers=header).encode())

@@ -1,0 +1,88 @@
+"""Whose access token this is: for ``authenticate``, for the header ``Authorization``, and for a token within one request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dhtwisted.core.access import DevicePrincipal, Principal, is_record_of
+from dhtwisted.errors import InvalidCredentials, TokenExpired, TokenTooLarge, Unauthorized
+from dhtwisted.model import DeviceToken, User
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from dhtwisted.core.entity_cache import EntityCache
+    from dhtwisted.core.quotas import Quotas
+    from dhtwisted.interfaces import IAuthProvider
+    from dhtwisted.model import Claims
+
+BEARER = "bearer"
+
+
+class Authentication:
+    """Checks the tokens of one server.
+
+    :param clock: gives the time.
+    :param auth: verifies tokens.
+    :ivar settings: the whole configuration, a ``config.settings.Settings``.
+    """
+
+    def __init__(self, clock: IReactorTime, settings: Any, auth: IAuthProvider, entities: EntityCache, quotas: Quotas) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._auth = auth
+        self._entities = entities
+        self._quotas = quotas
+
+    async def by_token(self, token: str | None) -> Principal:
+        """Find out whose access token this is.
+
+        :raises Unauthorized: there is no token.
+        :raises InvalidCredentials: the token is wrong, a refresh token, or revoked, or its user is unknown or not active.
+        :raises TokenExpired: the token has expired.
+        :raises TokenTooLarge: the token names too many networks and device types.
+        """
+        if not token:
+            raise Unauthorized()
+        claims = self._auth.verify(token)
+        if claims.refresh:
+            raise InvalidCredentials()
+        if claims.expires <= int(self._clock.seconds() * 1000):
+            raise TokenExpired()
+        await self.check_claims(claims)
+        kind = Principal if claims.device_id is None else DevicePrincipal
+        clock = self._clock if self.settings.auth.strict_expiry else None
+        return kind(claims, self._entities, clock, self.settings.compatibility.loose_token_lists, self._quotas.account(claims.user_id))
+
+    async def by_header(self, authorization: str) -> Principal:
+        """Find out whose request this is by its header ``Authorization``: a REST request, or the handshake of a WebSocket.
+
+        :param authorization: ``Bearer`` in any case, and an access token; the space between may be missing.
+        :raises Unauthorized: the scheme or the token is wrong. The client is not told which.
+        :raises TokenExpired: the token has expired.
+        """
+        scheme, token = authorization[: len(BEARER)], authorization[len(BEARER) :]
+        if scheme.lower() != BEARER:
+            raise Unauthorized()
+        try:
+            return await self.by_token(token.strip())
+        except InvalidCredentials:
+            raise Unauthorized() from None
+
+    async def check_claims(self, claims: Claims) -> None:
+        """Refuse a token, of any kind, that its user does not accept now.
+
+        :raises TokenTooLarge: the token names more than ``limits.token_ids``: each of its connections would keep all these in memory.
+        :raises InvalidCredentials: the user is unknown or not active, or the token is revoked.
+        """
+        limit = self.settings.limits.token_ids
+        if limit and claims.size > limit:
+            raise TokenTooLarge(claims.size, limit)
+        entities, is_bound = self._entities, claims.device_id is not None
+        await entities.get(User, claims.user_id)
+        if is_bound:
+            await entities.get(DeviceToken, claims.token_id)
+        # The cache has them as they are now: another that waited for the same answer may have gone on before, and deleted them.
+        user, record = entities.user(claims.user_id), entities.device_token(claims.token_id)
+        if user is None or not user.accepts(claims) or (is_bound and (record is None or not is_record_of(record, claims))):
+            raise InvalidCredentials()
