@@ -1,7 +1,8 @@
-"""Network addresses as limits, logs and settings go by them."""
+"""Network addresses, in the form that limits, logs and settings use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -12,13 +13,13 @@ MAPPED = 96
 """Bits in front of an IPv4 address that is written as an IPv6 one (RFC 4291, section 2.5.5.2)."""
 
 ONE_CLIENT = 64
-"""Bits of an IPv6 address that a client cannot choose: it usually has the whole of the rest."""
+"""Bits of an IPv6 address that a client cannot choose. It can usually choose all others."""
 
 
 def plain_address(text: str) -> str | None:
-    """Write an address the usual way: without zone, and an IPv4 address as such where it is mapped into IPv6.
+    """Write an address the usual way: without zone, and an IPv4 address that is mapped into IPv6 as IPv4.
 
-    :returns: ``None`` for what is no address.
+    :returns: ``None`` if the text is no address.
     """
     try:
         address = ip_address(text.partition("%")[0])
@@ -37,12 +38,12 @@ def peer_address(peer: object) -> str:
 
 
 def limit_key(address: str) -> str:
-    """What a limit per address counts by: the address itself, or the network of an IPv6 address, all of which one client can have."""
+    """The key of a limit per address: the address itself, or the network of an IPv6 address, since one client can have all of it."""
     return _network_of(address) if ":" in address else address
 
 
 @lru_cache(maxsize=4096)
-def _network_of(address):
+def _network_of(address: str) -> str:
     try:
         return str(ip_network((address, ONE_CLIENT), strict=False))
     except ValueError:
@@ -60,17 +61,17 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 
 class TrustedProxies:
-    """The proxies whose word on their clients counts.
+    """The proxies that are trusted to say who their clients are.
 
-    :param entries: addresses, networks, and :data:`UNIX`, as ``server.trusted_proxies`` has them.
+    :param entries: ``server.trusted_proxies``: addresses, networks, and :data:`UNIX`.
     """
 
-    def __init__(self, entries=()):
+    def __init__(self, entries: Iterable[str] = ()) -> None:
         self._with_unix = UNIX in entries
         self._networks = [parse_network(entry) for entry in entries if entry != UNIX]
         self._is_within = lru_cache(maxsize=1024)(self._look_up)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self._with_unix or bool(self._networks)
 
     def trusts(self, address: str) -> bool:
@@ -80,7 +81,7 @@ class TrustedProxies:
         """
         return self._is_within(address) if address else self._with_unix
 
-    def _look_up(self, text):
+    def _look_up(self, text: str) -> bool:
         try:
             address = ip_address(text)
         except ValueError:

@@ -1,10 +1,10 @@
-"""What is held in memory for clients, in bytes: an account for each connection, and the budget that all of them share.
+"""Memory that is used for clients, in bytes: an account for each connection, and one budget for all of them.
 
-Nothing is counted for a client that takes what is sent. What stays behind is: replies and events that the client has not taken, requests
-that came and wait, what is being read for an answer. Every front counts here, so that no way of asking costs more than another.
+Nothing is counted for a client that reads what is sent. Counted are: replies and events that the client has not read, requests that wait,
+and what is being read for an answer. Every front counts here, so that no front is a way around the limit.
 
-An account of which the client takes nothing for :data:`SLOW_SECONDS` is ended. When the budget is used up, nobody's next request is begun,
-and the connection that holds most without progress is ended. Both are checked by :meth:`Budget.tick`.
+A connection whose client reads nothing for :data:`SLOW_SECONDS` is ended. When the budget is used up, no new request begins on any
+connection, and the connection that holds most without progress is ended. :meth:`Budget.tick` checks both.
 """
 
 from __future__ import annotations
@@ -20,31 +20,33 @@ from twisted.logger import Logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
 SLOW_SECONDS = 10
-"""For so long a client may take nothing of what is sent to it."""
+"""How long a client may read nothing of what is sent to it."""
 
 STALLED_SECONDS = 1
-"""When the budget is used up, those go first who have taken or sent nothing for so long."""
+"""When the budget is used up, connections that have read or sent nothing for so long are ended first."""
 
 USED_UP_SECONDS = 3
-"""When it is used up for so long, others go too: else a client that takes a little now and then could keep everybody waiting."""
+"""When it is used up for so long, other connections are ended too: a client that reads a little now and then must not block all others."""
 
 REPAYING = 10
-"""So many seconds with room make good for one without: else who fills up again what was given back would have all those seconds anew."""
+"""So many seconds with room make up for one without: a client that fills the budget again soon does not get all those seconds again."""
 
 RELIEF = 4
-"""When it was used up for long, a quarter is made free: whoever fills it up must send that much again."""
+"""When it was used up for long, this fraction of it is freed: a client that fills it again must send that much again."""
 
 NOT_READING, USED_UP = "not_reading", "output_total"
 """Why an account is ended, as it is counted in ``Metrics.ends``."""
 
 
-def _nobody(reason):
-    """Takes the place of what ends a connection, when that is gone."""
+def _nobody(reason: str) -> None:
+    """Replaces the function that ends a connection, when the connection has ended."""
 
 
 class Account:
-    """What is held for one connection. Only its front counts in it.
+    """The memory of one connection. Only its front counts here.
 
     :param budget: the :class:`Budget` that it is part of.
     :param end: called once with :data:`NOT_READING` or :data:`USED_UP`: the front aborts the connection, counts and logs that. The account
@@ -71,17 +73,17 @@ class Account:
         return self.held > mark > 0
 
     def add(self, size: int) -> None:
-        """Count bytes that are held from now on; a negative number of them, no longer."""
+        """Count bytes that are held from now on, or no longer if negative."""
         if size and not self.is_closed:
             self.held += size
             self._budget.change(self, size)
 
     def remove(self, size: int) -> None:
-        """Count bytes no longer. After :meth:`close` there is nothing to give back any more."""
+        """Stop counting bytes. After :meth:`close` this does nothing."""
         self.add(-size)
 
     def block(self) -> None:
-        """The client does not take what is sent: from now on it has :data:`SLOW_SECONDS` to take something."""
+        """The client does not read what is sent: from now on it has :data:`SLOW_SECONDS` to read something."""
         if not self.is_blocked and not self.is_closed:
             self.is_blocked = True
             self._budget.blocked.add(self)
@@ -91,25 +93,25 @@ class Account:
         """The client has just sent a part of a large request, which is counted, and not the whole; or, if false, it has."""
         self.is_expected_more = is_expected
         if not self.is_blocked:
-            # Who sends a little now and then has taken nothing by that.
+            # To send a little now and then is not to read anything.
             self.progress()
 
     def progress(self) -> None:
-        """A client that we wait for has taken something, or sent something."""
+        """A client that we wait for has read or sent something."""
         self.progressed_at = self._budget.now()
 
     def is_stalled(self, now: float) -> bool:
-        """Whether we wait for the client, and it takes or sends nothing."""
+        """Whether we wait for the client, and it reads and sends nothing."""
         return (self.is_blocked or self.is_expected_more) and now - self.progressed_at >= STALLED_SECONDS
 
     def unblock(self) -> None:
-        """The client has taken everything."""
+        """The client has read everything."""
         if self.is_blocked:
             self.is_blocked = False
             self._budget.blocked.discard(self)
 
     def close(self) -> None:
-        """Give everything back: the connection is gone, in whatever way. What is counted later counts for nothing."""
+        """Free everything: the connection has ended. What is counted later has no effect."""
         self.unblock()
         self.remove(self.held)
         self.is_closed = True
@@ -117,7 +119,7 @@ class Account:
         self._end = _nobody
 
     def end(self, reason: str) -> None:
-        """Have the connection aborted, and do not wait for that."""
+        """Abort the connection."""
         end = self._end
         self.close()
         end(reason)
@@ -160,7 +162,7 @@ class Reservation:
 
 
 class Budget:
-    """What is held for all connections of one server.
+    """The memory of all connections of one server.
 
     :param clock: an ``IReactorTime``.
     :param limit: bytes for all together, ``limits.output_total``; 0 for any number.
@@ -172,7 +174,7 @@ class Budget:
 
     log = Logger()
 
-    def __init__(self, clock, limit: int = 0, mark: int = 0) -> None:
+    def __init__(self, clock: IReactorTime, limit: int = 0, mark: int = 0) -> None:
         self._clock = clock
         self.limit = limit
         self.mark = mark
@@ -182,13 +184,13 @@ class Budget:
         self.now = clock.seconds
         self._holding: set[Account] = set()
         self._waiting: deque[Callable[[], None]] = deque()
-        self._check = None
+        self._check: IDelayedCall | None = None
         self._used_up_since: float | None = None
         self._used_up_for = 0.0
         self._room_since = 0.0
 
     def set_limits(self, limit: int, mark: int) -> None:
-        """Go by other limits."""
+        """Take on other limits."""
         self.limit, self.mark = limit, mark
         self.count(0)
         self._check_soon()
@@ -243,7 +245,7 @@ class Budget:
         self._make_room(now)
 
     def clock_set_back(self) -> None:
-        """Reckon by the clock's new time: what is yet to come begins now."""
+        """Move times that are now in the future to now."""
         now = self.now()
         for account in self._holding | self.blocked:
             account.progressed_at = min(account.progressed_at, now)
@@ -251,12 +253,12 @@ class Budget:
         if self._used_up_since is not None:
             self._used_up_since = min(self._used_up_since, now)
 
-    def _check_soon(self):
-        # Not at once: whoever counts is in the middle of something.
+    def _check_soon(self) -> None:
+        # Not at once: the caller is in the middle of something.
         if self._check is None:
             self._check = self._clock.callLater(0, self._do_check)
 
-    def _do_check(self):
+    def _do_check(self) -> None:
         self._check = None
         self._make_room(self.now())
         waiting = len(self._waiting)
@@ -267,13 +269,13 @@ class Budget:
             except Exception:
                 self.log.failure("a request that waited for room in memory could not go on")
 
-    def _make_room(self, now):
+    def _make_room(self, now: float) -> None:
         if not self.is_used_up:
             self._has_room(now)
             return
         if self._used_up_since is None:
             self._used_up_since = now - max(0.0, self._used_up_for - (now - self._room_since) / REPAYING)
-        # What no connection holds goes by itself, and ending connections would not help.
+        # What no connection holds is freed soon, and ending connections would not help.
         is_long = now - self._used_up_since >= USED_UP_SECONDS and sum(account.held for account in self._holding) > self.limit / 2
         candidates = [account for account in self._holding if is_long or account.is_stalled(now)]
         enough = self.limit - self.limit // RELIEF if is_long else self.limit
@@ -284,12 +286,12 @@ class Budget:
         if not self.is_used_up:
             self._has_room(now)
 
-    def _has_room(self, now):
+    def _has_room(self, now: float) -> None:
         if self._used_up_since is not None:
             self._used_up_for, self._room_since = min(now - self._used_up_since, USED_UP_SECONDS), now
             self._used_up_since = None
 
-    def _end(self, account, reason):
+    def _end(self, account: Account, reason: str) -> None:
         try:
             account.end(reason)
         except Exception:

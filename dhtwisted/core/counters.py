@@ -1,9 +1,11 @@
-"""What a server counts for its operator. Counting is one addition; all else is done at a scrape."""
+"""Counters for the operator. Counting is one addition; everything else happens at a scrape."""
+
+from __future__ import annotations
 
 from collections import Counter
 
 from dhtwisted.core.quotas import QUOTAS
-from dhtwisted.errors import TooDeep
+from dhtwisted.errors import ApiError, TooDeep
 
 LIMITS = (
     "authenticate_timeout",
@@ -32,7 +34,7 @@ ENDS = {
     "silent": "ping_interval",
     "unauthenticated": "authenticate_timeout",
 }
-"""Why the server ends a connection, and the limit that says so."""
+"""Why the server ends a connection, and the limit that it has exceeded, if any."""
 
 
 class Metrics:
@@ -46,40 +48,41 @@ class Metrics:
     :ivar unread: code -> how many requests were refused before an action was begun.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.refusals = Counter(dict.fromkeys(LIMITS, 0))
         self.quota_refusals = Counter(dict.fromkeys(QUOTAS, 0))
         self.ends = Counter(dict.fromkeys(ENDS, 0))
-        # Counted for every message: of any other sort of dictionary each would take 50 ns more.
-        self.requests = {}
-        self.errors = Counter()
-        self.unread = Counter()
+        # Counted for every message: any other kind of dictionary would take 50 ns more.
+        self.requests: dict[str, int] = {}
+        self.errors: Counter[tuple[str, int]] = Counter()
+        self.unread: Counter[int] = Counter()
 
-    def refused(self, limit):
+    def refused(self, limit: str) -> None:
         """Count a refusal.
 
         :param limit: the option of ``[limits]``, such as ``connections``.
         """
         self.refusals[limit] += 1
 
-    def quota_exceeded(self, name):
+    def quota_exceeded(self, name: str) -> None:
         """Count a refusal by a quota."""
         self.quota_refusals[name] += 1
 
-    def refused_request(self, error):
+    def refused_request(self, error: ApiError) -> None:
         """Count a request that was refused before an action was begun.
 
-        :param error: the ``ApiError`` that its client is told.
+        :param error: the error that its client gets.
         """
         self.unread[error.code] += 1
         if isinstance(error, TooDeep):
             self.refused("json_depth")
 
-    def ended(self, reason):
+    def ended(self, reason: str) -> None:
         """Count a connection that the server ends.
 
         :param reason: one of :data:`ENDS`.
         """
         self.ends[reason] += 1
-        if ENDS[reason] is not None:
-            self.refused(ENDS[reason])
+        limit = ENDS[reason]
+        if limit is not None:
+            self.refused(limit)

@@ -1,33 +1,39 @@
-"""Records of tokens for one device that have ended, and are deleted when others are made."""
+"""Deletes the records of expired device tokens when new ones are made."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from dhtwisted.model import DeviceToken, EntityQuery
 
+if TYPE_CHECKING:
+    from dhtwisted.core.entity_cache import EntityCache
+
 MANY = 100
-"""Records that are not looked through again for each one more: 10,000 of them hold up everybody for 50 ms."""
+"""So many records are not read again for each new one: to read 10,000 of them takes 50 ms, in which nothing else is done."""
 
 PAUSE = 60_000
-"""Milliseconds after which they are, though none of them ends before: other nodes make some too."""
+"""Milliseconds after which they are read again even if none expires earlier: other nodes make tokens too."""
 
 
 class ExpiredTokens:
-    """Deletes them.
+    """Deletes the expired records of one server.
 
     :param entities: the server's.
     :param now: gives milliseconds.
     """
 
-    def __init__(self, entities, now):
+    def __init__(self, entities: EntityCache, now: Callable[[], int]) -> None:
         self._entities = entities
         self._now = now
         self._quiet_until: dict[tuple, int] = {}
 
-    async def forget(self, field, value):
-        """Delete those of one device or user.
+    async def forget(self, field: str, value: int | str) -> bool:
+        """Delete the expired records of one device or user.
 
-        :param field: by which they are found.
-        :returns: whether there were any.
+        :param field: of the record, such as ``user_id``.
+        :returns: whether any were deleted.
         """
         place, now = (field, value), self._now()
         if now < self._quiet_until.get(place, 0):

@@ -1,62 +1,75 @@
-"""One deadline for each request, from its arrival, whatever it waits for: its turn, a storage, a lock, the hash of a password.
+"""Every request has one deadline from its arrival, whatever it waits for: its turn, a storage, a lock, the hash of a password.
 
-There is no timer for a request: one sweep a second, while anything waits, asks those that have requests under way. A request that does not
-wait has no part in this. What was begun goes on when its time is over, since it may be stored already; what was not begun never is.
+Requests have no timers of their own. While anything waits, one sweep a second asks everything that has requests under way. A request that
+does not wait costs nothing here. A request that has begun goes on after its deadline, since it may be stored already; others never begin.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 SWEEP = 1.0
 """Seconds between two sweeps."""
 
 PATIENCE = 9
-"""Sweeps until the answer. It comes after 8 to 9 seconds, since a sweep may follow an arrival at once: within the ten of the contract. A
-storage that gives up by itself does so earlier, and says why."""
+"""Sweeps until the answer. It comes after 8 to 9 seconds, since a sweep may directly follow an arrival; ten are promised. A storage that
+gives up by itself does so earlier, and says why."""
+
+
+class HasDeadline(Protocol):
+    """Something with requests that wait."""
+
+    def answer_due(self, sweep: int) -> bool:
+        """Answer the requests whose deadline has passed.
+
+        :param sweep: the number of this sweep: what is due at this number or earlier has passed.
+        :returns: whether to ask again at the next sweep.
+        """
 
 
 class Deadlines:
-    """All that waits on one server.
+    """The deadlines of one server.
 
     :param reactor: for delayed calls.
-    :ivar sweeps: how many there were. Deadlines are counted in these: no clock that is set moves them, and a process that was suspended
-        goes on with what it had, instead of refusing all of it.
+    :ivar sweeps: how many there were. Deadlines are numbers of sweeps: setting the clock does not move them, and a suspended process
+        goes on with its requests instead of refusing all of them.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor):
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._watched = set()
-        self._call = None
+        self._watched: set[HasDeadline] = set()
+        self._call: IDelayedCall | None = None
         self.sweeps = 0
 
-    def due(self):
-        """The deadline of what arrives now: the number of the sweep at which it is due."""
+    def due(self) -> int:
+        """The deadline of a request that arrives now: the number of a sweep."""
         return self.sweeps + PATIENCE
 
-    def watch(self, waiting):
-        """Ask once a second whether something is due.
-
-        :param waiting: its ``answer_due(sweep)`` answers what was due by this sweep, and says whether it is to be asked again.
-        """
+    def watch(self, waiting: HasDeadline) -> None:
+        """Call ``answer_due`` once a second, until it returns false."""
         self._watched.add(waiting)
         if self._call is None:
             self._call = self._reactor.callLater(SWEEP, self._sweep)
 
-    def forget(self, waiting):
-        """Ask it no more."""
+    def forget(self, waiting: HasDeadline) -> None:
+        """Do not call it any more."""
         self._watched.discard(waiting)
 
-    def stop(self):
-        """Ask nobody any more."""
+    def stop(self) -> None:
+        """Call nothing any more."""
         self._watched.clear()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
-    def _sweep(self):
+    def _sweep(self) -> None:
         self._call = None
         self.sweeps += 1
         for waiting in list(self._watched):
@@ -65,7 +78,7 @@ class Deadlines:
         if self._watched and self._call is None:
             self._call = self._reactor.callLater(SWEEP, self._sweep)
 
-    def _ask(self, waiting):
+    def _ask(self, waiting: HasDeadline) -> bool:
         try:
             return waiting.answer_due(self.sweeps)
         except Exception:

@@ -1,6 +1,6 @@
-"""What values users, networks, devices and messages may have: of requests, of the shell, and of what is imported alike.
+"""Which values users, networks, devices and messages may have, in requests, in the shell and in imports.
 
-Each of these raises a :class:`~dhtwisted.errors.BadRequest` or another ``ApiError`` whose ``detail`` names the member.
+Each function raises a :class:`~dhtwisted.errors.BadRequest` or another ``ApiError`` whose ``detail`` names the member.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 
 from dhtwisted.errors import (
     AccessDenied,
+    ApiError,
     BadRequest,
     InvalidConfigurationName,
     InvalidDeviceId,
@@ -40,7 +41,8 @@ LONGEST = 128
 
 LONGEST_CONFIGURATION_NAME, LONGEST_VALUE = 32, 128
 SECRET_NAME = "jwt.secret"
-"""Where the reference server keeps its signing key. Ours is in no table; the name is taken, so that nobody is misled."""
+"""Where the reference server keeps its signing key. This server keeps its key elsewhere. The name is reserved, so that nobody takes it for
+the key."""
 
 
 def is_id(text: str) -> bool:
@@ -48,7 +50,7 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_ID
 
 
-def checked_login(login):
+def checked_login(login: str) -> str:
     """A login without the spaces around it.
 
     :raises BadRequest: it is too short or too long, or has other characters.
@@ -61,8 +63,8 @@ def checked_login(login):
     return login
 
 
-def check_password(password):
-    """Refuse a password that is too short or too long.
+def check_password(password: str) -> None:
+    """Check the length of a password.
 
     :raises InvalidPassword: it is.
     """
@@ -80,8 +82,8 @@ def check_role(role: int | None) -> int:
     return role
 
 
-def check_status(status):
-    """Refuse what is no status of a user; ``None`` passes.
+def check_status(status: int | None) -> None:
+    """Check the status of a user; ``None`` passes.
 
     :raises BadRequest: it is none.
     """
@@ -89,8 +91,8 @@ def check_status(status):
         raise BadRequest(detail="user.status must be 0 (active), 1 (locked out) or 2 (disabled)")
 
 
-def check_group(name, description, member):
-    """Hold a network or device type to its lengths; ``None`` passes.
+def check_group(name: str | None, description: str | None, member: str) -> None:
+    """Check the name and description of a network or device type; ``None`` passes.
 
     :param member: the member of a request that is the object.
     :raises BadRequest: too short or too long, or with a NUL character.
@@ -101,8 +103,8 @@ def check_group(name, description, member):
     check_text(description, f"{member}.description")
 
 
-def check_new_device_id(device_id):
-    """Hold the id of a device that is to be made to its form.
+def check_new_device_id(device_id: str) -> None:
+    """Check the id of a new device.
 
     :raises InvalidDeviceId: it has another.
     """
@@ -110,8 +112,8 @@ def check_new_device_id(device_id):
         raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
-def check_device_name(name):
-    """Hold the name of a device to its length; ``None`` passes.
+def check_device_name(name: str | None) -> None:
+    """Check the name of a device; ``None`` passes.
 
     :raises BadRequest: too short or too long, or with a NUL character.
     """
@@ -119,16 +121,16 @@ def check_device_name(name):
     check_text(name, "device.name")
 
 
-def check_label(label):
-    """Hold what a device's token is called to its length; ``None`` passes.
+def check_label(label: str | None) -> None:
+    """Check the label of a device's token; ``None`` passes.
 
     :raises BadRequest: too short or too long.
     """
     check_length(label, 1, LONGEST, "payload.label")
 
 
-def check_configuration_name(name):
-    """Refuse the name of no configuration.
+def check_configuration_name(name: str | None) -> None:
+    """Check the name of a configuration.
 
     :raises MissingConfigurationName: absent or empty.
     :raises AccessDenied: it is :data:`SECRET_NAME`.
@@ -139,13 +141,13 @@ def check_configuration_name(name):
         raise AccessDenied()
 
 
-def check_configuration(name, value):
-    """Hold a configuration that is to be kept to its lengths.
+def check_configuration(name: str | None, value: str | None) -> None:
+    """Check a configuration that is to be stored.
 
     :raises BadRequest: too short or too long, or with a NUL character.
     """
     check_configuration_name(name)
-    if len(name) > LONGEST_CONFIGURATION_NAME:
+    if name is not None and len(name) > LONGEST_CONFIGURATION_NAME:
         raise InvalidConfigurationName()
     if value is None:
         raise BadRequest(detail="value is missing; give a string")
@@ -153,8 +155,8 @@ def check_configuration(name, value):
     check_text(value, "value")
 
 
-def check_name(name, missing, member):
-    """Hold the name of a command or notification to its form.
+def check_name(name: str | None, missing: type[ApiError], member: str) -> None:
+    """Check the name of a command or notification.
 
     :param missing: the error class for an absent or empty one.
     :param member: its path in the request, for the error.
@@ -166,8 +168,8 @@ def check_name(name, missing, member):
         raise _unfit_text(member)
 
 
-def check_text(text, member):
-    """Hold a short text of a message to what every storage can keep.
+def check_text(text: str | None, member: str) -> None:
+    """Check that every storage can keep a short text of a message; ``None`` passes.
 
     :param member: its path in the request, for the error.
     :raises BadRequest: more than 256 characters, or a NUL character.
@@ -176,5 +178,5 @@ def check_text(text, member):
         raise _unfit_text(member)
 
 
-def _unfit_text(member):
+def _unfit_text(member: str) -> BadRequest:
     return BadRequest(detail=f"{member} must have at most {MAX_NAME} characters, and no NUL character (\\u0000)")

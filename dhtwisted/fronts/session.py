@@ -111,7 +111,7 @@ class Session(Subscriber):
         """Answer a message that cannot be read."""
         self._server.metrics.refused_request(refused.error)
         if self._server.trace is not None:
-            action = refused.action and refused.action.decode(errors="replace").strip('"')
+            action = refused.action.decode(errors="replace").strip('"') if refused.action else None
             self._server.trace.refused(self, action, refused.error, refused.request_id)
         reply = envelope.error_reply(refused.error, refused.action, refused.request_id)
         if self.order is None or self.order.is_empty:

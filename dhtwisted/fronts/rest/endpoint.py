@@ -101,7 +101,7 @@ class Endpoint:
             return reader.read(raw)
         except REFUSED:
             is_wrong = wire_name == self.route.places[-1] and self.route.bad_id == 400
-            detail = f"the path parameter {misfit(reader.type, raw, wire_name).detail}"
+            detail = f"the path parameter {misfit(reader.type, Raw(raw), wire_name).detail}"
             raise (BadRequest if is_wrong else NoSuchPath)(detail=detail) from None
 
     @staticmethod
@@ -117,7 +117,7 @@ class Endpoint:
         try:
             values[reader.name] = reader.read(raw)
         except REFUSED:
-            detail = misfit(reader.type, raw, wire_name).detail
+            detail = misfit(reader.type, Raw(raw), wire_name).detail
             raise (UnparseableTimestamp if reader.kind is Timestamp else BadRequest)(detail=detail) from None
 
     def _read_body(self, call: Call, depth: int) -> Any:
