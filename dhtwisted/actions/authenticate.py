@@ -29,4 +29,5 @@ async def authenticate(request: Request[Authenticate]) -> None:
     principal = await request.server.authentication.by_token(request.fields.token)
     request.check_in_time()
     ISubscriber(request.session).authenticated(principal)
-    request.server.logins.note(principal.user)
+    if principal.user is not None:
+        request.server.logins.note(principal.user)

@@ -11,7 +11,7 @@ its place, all the time comes exactly once, whatever is inserted and deleted mea
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -204,7 +204,7 @@ class Streamed:
         self._elements = elements
         self._first: list[Raw] | None = first
 
-    async def portions(self, answer: str | None) -> AsyncIterator[bytes]:
+    async def portions(self, answer: str | None) -> AsyncGenerator[bytes, None]:
         """The JSON, an asynchronous iterator of bytes. Each portion is read when it is asked for.
 
         :param answer: the member of the reply that is sent alone; ``None`` for all of it.

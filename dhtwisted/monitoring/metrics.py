@@ -1,19 +1,32 @@
-"""What is told at a scrape of a server: its counters as they are, and its sizes, which are added up now."""
+"""The metrics of a server at a scrape: its counters, and its sizes, which are added up now."""
+
+from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING
 
 from dhtwisted import __version__
 from dhtwisted.actions import ACTIONS, REST_ONLY
 from dhtwisted.monitoring.prometheus import family, histograms
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def build_info():
-    """Which program this is."""
+    from dhtwisted.core.counters import Metrics
+    from dhtwisted.core.server import Server
+    from dhtwisted.interfaces import IObservedBus
+    from dhtwisted.kit.statistics import StorageStatistics
+    from dhtwisted.transports.port import PortFactory
+    from dhtwisted.transports.websocket.protocol import Traffic
+
+
+def build_info() -> str:
+    """The version of the program and of Python."""
     labels = {"version": __version__, "python": platform.python_version()}
     return family("dhtwisted_build_info", "gauge", "Always 1; version of the server and of Python.", [(labels, 1)])
 
 
-def render_server(server, factory):
+def render_server(server: Server, factory: PortFactory) -> str:
     """All metrics of a server as text.
 
     :param server: a :class:`~dhtwisted.core.server.Server`.
@@ -22,8 +35,8 @@ def render_server(server, factory):
     return _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
 
 
-def render_storages(measured):
-    """What storages tell of themselves.
+def render_storages(measured: Mapping[str, StorageStatistics]) -> str:
+    """The metrics of storages.
 
     :param measured: name of the storage's part -> its :class:`~dhtwisted.kit.statistics.StorageStatistics`.
     """
@@ -38,8 +51,8 @@ def render_storages(measured):
     )
 
 
-def render_bus(bus):
-    """What a bus tells of itself.
+def render_bus(bus: IObservedBus) -> str:
+    """The metrics of a bus.
 
     :param bus: an :class:`~dhtwisted.interfaces.IObservedBus`.
     """
@@ -47,13 +60,13 @@ def render_bus(bus):
     return family("dhtwisted_bus_up", "gauge", "1 while other nodes are heard.", [({}, int(bus.up))]) + lag
 
 
-def _sizes(server, factory):
+def _sizes(server: Server, factory: PortFactory) -> str:
     websockets = factory.websockets
     queued = [connection.queued for connection in websockets.connections]
     rows = (
         ("connections", "Open connections of any kind.", factory.open_connections),
         ("websocket_connections", "Open WebSocket connections.", len(queued)),
-        ("congested_connections", "Connections whose client does not read.", len(websockets.watch.congested)),
+        ("congested_connections", "Connections whose client does not read.", len(websockets.upkeep.congested)),
         ("queued_bytes", "Bytes that wait for clients to read, of all connections.", sum(queued)),
         ("queued_bytes_max", "Bytes that wait in the connection that has most.", max(queued, default=0)),
         ("held_bytes", "Bytes held for clients that do not keep up, of all connections, by WebSocket and HTTP.", server.budget.total),
@@ -64,7 +77,7 @@ def _sizes(server, factory):
     return text + family("dhtwisted_cached_entities", "gauge", "Entities in memory, by kind.", cached)
 
 
-def _traffic(server, traffic):
+def _traffic(server: Server, traffic: Traffic) -> str:
     rows = (
         ("websocket_messages_received_total", "WebSocket messages received.", traffic.messages_received),
         ("websocket_received_bytes_total", "Bytes received by WebSocket.", traffic.octets_received),
@@ -75,7 +88,7 @@ def _traffic(server, traffic):
     return "".join(family(f"dhtwisted_{name}", "counter", about, [({}, value)]) for name, about, value in rows)
 
 
-def _requests(metrics):
+def _requests(metrics: Metrics) -> str:
     names = sorted(ACTIONS.keys() | REST_ONLY.keys())
     rows = (
         ("requests_total", "Requests begun, by action.", [({"action": name}, metrics.requests.get(name, 0)) for name in names]),

@@ -1,8 +1,12 @@
-"""Health and metrics over HTTP, on endpoints of their own: what they tell is for the operator, not for the public."""
+"""Health and metrics over HTTP, on endpoints of their own: they are for the operator, not for the public."""
+
+from __future__ import annotations
 
 import json
 import os
 import resource
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -16,6 +20,15 @@ from dhtwisted.monitoring.metrics import build_info, render_bus, render_server, 
 from dhtwisted.monitoring.prometheus import family
 from dhtwisted.monitoring.site import MonitorSite
 
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
+    from twisted.web.http import Request
+
+    from dhtwisted.core.server import Server
+    from dhtwisted.kit.statistics import StorageStatistics
+    from dhtwisted.transports.port import PortFactory
+
 PROBE_SECONDS = 2.0
 """For the storage to answer a check of health."""
 
@@ -23,6 +36,10 @@ PROBE_INTERVAL = 1.0
 """Seconds for which an answer of the storage is good: however many ask, it is asked no more often."""
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+Answer = tuple[int, bytes, bytes]
+"""Status, content type and body."""
 
 
 class Probe:
@@ -33,15 +50,15 @@ class Probe:
 
     log = Logger()
 
-    def __init__(self, clock, ask):
+    def __init__(self, clock: IReactorTime, ask: Callable[[], Awaitable[object]]) -> None:
         self._clock = clock
         self._ask = ask
-        self._asked_at = None
+        self._asked_at: float | None = None
         self._is_under_way = False
         self._is_up = False
-        self._waiting = []
+        self._waiting: list[Deferred[bool]] = []
 
-    def check(self):
+    def check(self) -> Deferred[bool]:
         """A Deferred; fires with true or false within :data:`PROBE_SECONDS`."""
         now = self._clock.seconds()
         if not self._is_under_way:
@@ -51,19 +68,19 @@ class Probe:
             Deferred.fromCoroutine(self._run())
         if not self._is_under_way:
             return succeed(self._is_up)
-        left = self._asked_at + PROBE_SECONDS - now
+        left = (now if self._asked_at is None else self._asked_at) + PROBE_SECONDS - now
         if left <= 0:
             return succeed(False)
-        waiting = Deferred()
+        waiting: Deferred[bool] = Deferred()
         self._waiting.append(waiting)
         waiting.addTimeout(left, self._clock, onTimeoutCancel=lambda result, _: self._gave_up(waiting))
         return waiting
 
-    def _gave_up(self, waiting):
+    def _gave_up(self, waiting: Deferred[bool]) -> bool:
         self._waiting = [other for other in self._waiting if other is not waiting]
         return False
 
-    async def _run(self):
+    async def _run(self) -> None:
         try:
             await self._ask()
             is_up = True
@@ -78,20 +95,24 @@ class Probe:
 
 
 class Monitor:
-    """What is known of one server. It is there before the server and after it.
+    """Health and metrics of one server. It exists before the server and after it.
 
     :ivar is_listening: whether clients are served: not before the start has ended, nor while stopping.
     """
 
-    def __init__(self, clock):
+    def __init__(self, clock: IReactorTime) -> None:
         self.is_listening = False
         self._clock = clock
-        self._probes = {}
-        self._measured, self._checking = {}, {}
-        self._server = self._factory = self._bus = self._neighbours = None
+        self._probes: dict[str, Probe] = {}
+        self._measured: dict[str, StorageStatistics] = {}
+        self._checking: dict[str, ISelfCheck] = {}
+        self._server: Server | None = None
+        self._factory: Any = None
+        self._bus: IObservedBus | None = None
+        self._neighbours: Any = None
 
-    def watch_storages(self, storage, messages):
-        """Check these from now on."""
+    def watch_storages(self, storage: Any, messages: Any) -> None:
+        """Check these storages from now on."""
         self._probes["storage"] = Probe(self._clock, lambda: storage.get(User, 1))
         if messages is not storage:
             self._probes["messages"] = Probe(self._clock, lambda: messages.get_message(Command, "health", 1))
@@ -99,28 +120,26 @@ class Monitor:
         self._measured = {name: each.statistics for name, each in storages.items() if IMeasuredStorage.providedBy(each)}
         self._checking = {name: each for name, each in storages.items() if ISelfCheck.providedBy(each)}
 
-    def watch_bus(self, bus):
-        """Tell of a bus from now on, if it tells of itself."""
+    def watch_bus(self, bus: Any) -> None:
+        """Show the state of a bus from now on, if it has any to show."""
         self._bus = bus if IObservedBus.providedBy(bus) else None
 
-    def watch_neighbours(self, neighbours):
-        """Tell of other servers from now on, if there can be any."""
+    def watch_neighbours(self, neighbours: Any) -> None:
+        """Show the state of other servers from now on, if there can be any."""
         self._neighbours = neighbours if neighbours.are_possible else None
 
-    def watch_server(self, server, factory):
+    def watch_server(self, server: Server, factory: PortFactory) -> None:
         """Show the numbers of these from now on."""
         self._server, self._factory = server, factory
 
-    def problems(self):
-        """Part -> what a storage says that is wrong with it, and what does not go together with other servers; without those that say
-        nothing.
-        """
+    def problems(self) -> dict[str, str]:
+        """Part -> what is wrong with it: a storage, or the settings of several servers together. Parts without a problem are left out."""
         problems = {name: _problem_of(storage) for name, storage in self._checking.items()}
         if self._neighbours is not None:
             problems["nodes"] = self._neighbours.problem
         return {name: problem for name, problem in problems.items() if problem}
 
-    async def readiness(self):
+    async def readiness(self) -> dict[str, str]:
         """Part -> ``up`` or ``down``."""
         problems = self.problems()
         checks = {name: probe.check() for name, probe in self._probes.items()}
@@ -133,7 +152,7 @@ class Monitor:
             parts["nodes"] = "up" if self._neighbours.may_serve else "down"
         return parts | {"listening": "up" if self.is_listening else "down"}
 
-    def render(self):
+    def render(self) -> Any:
         """All metrics as text."""
         text = family("dhtwisted_listening", "gauge", "1 while clients are served.", [({}, int(self.is_listening))])
         text += build_info() + _process() + render_storages(self._measured)
@@ -141,7 +160,7 @@ class Monitor:
             text += render_bus(self._bus)
         return text if self._server is None else text + render_server(self._server, self._factory)
 
-    def site(self):
+    def site(self) -> MonitorSite:
         """The pages, for an endpoint."""
         root, health = _Folder(), _Folder()
         root.putChild(b"health", health)
@@ -150,20 +169,20 @@ class Monitor:
         root.putChild(b"metrics", _Page(self._metrics))
         return MonitorSite(root, self._clock)
 
-    async def _live(self):
+    async def _live(self) -> Answer:
         return 200, CONTENT_TYPE, b"live\n"
 
-    async def _ready(self):
+    async def _ready(self) -> Answer:
         parts = await self.readiness()
         status = 200 if all(state == "up" for state in parts.values()) else 503
         problems = self.problems()
         return status, b"application/json", json.dumps(parts | ({"problems": problems} if problems else {})).encode()
 
-    async def _metrics(self):
+    async def _metrics(self) -> Answer:
         return 200, CONTENT_TYPE, self.render().encode()
 
 
-def _problem_of(storage):
+def _problem_of(storage: Any) -> str:
     try:
         return storage.problem()
     except Exception as error:
@@ -171,7 +190,7 @@ def _problem_of(storage):
         return f"it cannot say how it is: {type(error).__name__}"
 
 
-def _process():
+def _process() -> str:
     """The numbers of this process; memory and descriptors only where there is a /proc."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     text = family("process_cpu_seconds_total", "counter", "User and system time in seconds.", [({}, used.ru_utime + used.ru_stime)])
@@ -184,12 +203,12 @@ def _process():
 
 
 class _Folder(Resource):
-    """Holds pages, and is none."""
+    """Contains pages, and is none itself."""
 
-    def getChild(self, path, request):
+    def getChild(self, path: bytes, request: Request) -> Resource:
         return self
 
-    def render(self, request):
+    def render(self, request: Request) -> Any:
         return notFound(message="There are /health/live, /health/ready and /metrics.").render(request)
 
 
@@ -199,17 +218,17 @@ class _Page(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, make):
+    def __init__(self, make: Callable[[], Awaitable[Answer]]) -> None:
         super().__init__()
         self._make = make
 
-    def render_GET(self, request):
-        gone = []
-        request.notifyFinish().addErrback(gone.append)
+    def render_GET(self, request: Request) -> int:
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(lambda failure: gone.append(failure))
         Deferred.fromCoroutine(self._answer(request, gone)).addErrback(self._failed, request, gone)
         return NOT_DONE_YET
 
-    async def _answer(self, request, gone):
+    async def _answer(self, request: Request, gone: list[Failure]) -> None:
         status, content_type, body = await self._make()
         if not gone:
             request.setResponseCode(status)
@@ -218,7 +237,7 @@ class _Page(Resource):
             request.write(b"" if request.method == b"HEAD" else body)
             request.finish()
 
-    def _failed(self, failure, request, gone):
+    def _failed(self, failure: Failure, request: Request, gone: list[Failure]) -> None:
         self.log.failure("a page of the monitor failed", failure=failure)
         if not gone:
             request.setResponseCode(500)

@@ -1,7 +1,18 @@
 """The Prometheus text format (0.0.4)."""
 
+from __future__ import annotations
 
-def family(name, kind, text, samples):
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dhtwisted.kit.statistics import Histogram
+
+
+Samples = Iterable[tuple[dict[str, str], float]]
+
+
+def family(name: str, kind: str, text: str, samples: Samples) -> str:
     """Render one metric.
 
     :param kind: ``counter`` or ``gauge``.
@@ -15,7 +26,7 @@ def family(name, kind, text, samples):
     return "".join(lines)
 
 
-def histograms(name, text, samples):
+def histograms(name: str, text: str, samples: Iterable[tuple[dict[str, str], Histogram]]) -> str:
     """Render one metric that is a histogram.
 
     :param samples: pairs of labels, a dict of texts, and a :class:`~dhtwisted.kit.statistics.Histogram`.
@@ -32,5 +43,5 @@ def histograms(name, text, samples):
     return "".join(lines)
 
 
-def _escape(text):
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

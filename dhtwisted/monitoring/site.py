@@ -1,15 +1,19 @@
-"""The HTTP side of the endpoints of health and metrics: as bounded as that of clients, since they may be open to the same strangers."""
+"""The HTTP side of the endpoints of health and metrics. It has limits as for clients, since the same strangers may reach it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.web.server import Site
 
 from dhtwisted.core.budget import Budget
-from dhtwisted.transports.connection_deadlines import Deadlines, Unheard
+from dhtwisted.transports.connection_deadlines import ConnectionDeadlines, DroppedConnection
 from dhtwisted.transports.http.channel import BoundedChannel
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
 
 MOST_CONNECTIONS = 16
 """At once; each has a descriptor of the reserve (:data:`dhtwisted.service.process.OTHER_FILES`)."""
@@ -26,15 +30,15 @@ NO_BODY = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Lengt
 class MonitorChannel(BoundedChannel):
     """One connection. No request has a body."""
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         super().connectionMade()
         self.factory.channels[self] = None
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Any = connectionDone) -> None:
         self.factory.channels.pop(self, None)
         super().connectionLost(reason)
 
-    def allHeadersReceived(self):
+    def allHeadersReceived(self) -> None:
         if self.length == 0:
             super().allHeadersReceived()
         else:
@@ -55,36 +59,36 @@ class MonitorSite(Site):
     head_timeout = body_timeout = SECONDS
     idle_timeout = IDLE_SECONDS
 
-    def __init__(self, root, clock):
+    def __init__(self, root: Any, clock: IReactorTime) -> None:
         super().__init__(root, timeout=None, reactor=clock)
-        self.channels = {}
-        self.deadlines = Deadlines(clock)
+        self.channels: dict[MonitorChannel, None] = {}
+        self.deadlines = ConnectionDeadlines(clock)
         self.budget = Budget(clock)
         self._timer = LoopingCall(self._tick)
         self._timer.clock = clock
 
-    def log(self, request):
-        """No line: one for each scrape would bury what matters."""
+    def log(self, request: Any) -> None:
+        """Log nothing: a line for each scrape would hide what matters."""
 
-    def acceptableProtocols(self):
+    def acceptableProtocols(self) -> list[bytes]:
         """What is offered by ALPN; the channel speaks no other."""
         return [b"http/1.1"]
 
-    def startFactory(self):
+    def startFactory(self) -> None:
         """Without Twisted's access log, which has a file and a timer of its own."""
         self._timer.start(1.0, now=False)
 
-    def stopFactory(self):
+    def stopFactory(self) -> None:
         self._timer.stop()
         for channel in list(self.channels):
             channel.transport.abortConnection()
 
-    def buildProtocol(self, addr):
+    def buildProtocol(self, addr: object) -> Any:
         if len(self.channels) >= MOST_CONNECTIONS and not self._make_room():
-            return Unheard()
+            return DroppedConnection()
         return super().buildProtocol(addr)
 
-    def _make_room(self):
+    def _make_room(self) -> bool:
         """End the oldest connection that is kept without a request."""
         for channel in self.channels:
             if channel.is_idle:
@@ -93,7 +97,7 @@ class MonitorSite(Site):
                 return True
         return False
 
-    def _tick(self):
+    def _tick(self) -> None:
         now = self.reactor.seconds()
         self.deadlines.tick(now)
         self.budget.tick(now)

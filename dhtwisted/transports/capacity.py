@@ -14,7 +14,7 @@ storage, database, sockets that listen, and some for the moment. Each of these h
 """
 
 
-def raise_file_limit(connections):
+def raise_file_limit(connections: int) -> None:
     """Raise the number of files that this process may have open as far as it may, and log it.
 
     :param connections: how many clients there may be, 0 for any number.
@@ -47,7 +47,7 @@ def raise_file_limit(connections):
         )
 
 
-def is_too_few_files(files, connections):
+def is_too_few_files(files: int, connections: int) -> bool:
     """Whether so many open files do not suffice for so many clients.
 
     :param connections: 0 for any number.
@@ -55,7 +55,7 @@ def is_too_few_files(files, connections):
     return files != resource.RLIM_INFINITY and files < connections + OTHER_FILES
 
 
-def most_connections(connections):
+def most_connections(connections: int) -> int:
     """How many clients are let in: no more than there are files for, since without :data:`OTHER_FILES` the storage could not read any more.
 
     :param connections: how many there may be, 0 for any number.

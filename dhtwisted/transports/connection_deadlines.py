@@ -1,4 +1,4 @@
-"""When a connection must have done something, and how it ends: one timer for all connections of a port.
+"""Deadlines of connections, and how they end: one timer for all connections of a port.
 
 A connection has one deadline at any time: for its handshake (TLS included), the head and the body of a request, the next request, and for
 taking what is sent. A polite close is no end, since the peer must agree to it, above all over TLS: what is closed is aborted soon after the
@@ -11,7 +11,7 @@ import fcntl
 import math
 import struct
 import termios
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionAborted
@@ -25,26 +25,28 @@ from dhtwisted.core.budget import SLOW_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from twisted.internet.interfaces import IReactorTime
+
     from dhtwisted.core.budget import Account
 
 LINGER_SECONDS = 0.5
 """For a peer that has taken everything to close its side too; with a timer that comes once a second, it has two at most."""
 
 
-def socket_of(transport):
+def socket_of(transport: Any) -> Any:
     """The transport at the bottom, below TLS and PROXY protocol."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
 
 
-def buffered(transport) -> int:
-    """Bytes that a transport holds in memory, since the kernel does not take them."""
+def buffered(transport: Any) -> int:
+    """Bytes that a transport holds in memory, since the kernel has not taken them."""
     bottom = socket_of(transport)
     return len(bottom.dataBuffer) - bottom.offset + bottom._tempDataLen if isinstance(bottom, FileDescriptor) else 0
 
 
-def untaken(transport) -> int:
+def untaken(transport: Any) -> int:
     """Bytes that the peer has not taken yet: in memory, and in the kernel."""
     bottom = socket_of(transport)
     if not isinstance(bottom, FileDescriptor) or bottom.disconnected:
@@ -57,7 +59,7 @@ def untaken(transport) -> int:
     return buffered(bottom) + queued
 
 
-class Leaving:
+class ClosingConnection:
     """A connection that has been closed politely.
 
     :param now: seconds of the clock.
@@ -65,7 +67,7 @@ class Leaving:
 
     __slots__ = ("_left", "_transport", "since")
 
-    def __init__(self, transport, now: float) -> None:
+    def __init__(self, transport: Any, now: float) -> None:
         self._transport = transport
         self._left: float = math.inf
         self.since = now
@@ -83,16 +85,16 @@ class Leaving:
         self._transport.abortConnection()
 
 
-class Output:
-    """What a transport has still to send, counted in an account."""
+class UnsentOutput:
+    """The bytes that a transport has still to send, counted in an account."""
 
     __slots__ = ("_account", "_counted", "_left", "_transport")
 
-    def __init__(self, transport, account: Account) -> None:
+    def __init__(self, transport: Any, account: Account) -> None:
         self._transport, self._account = transport, account
         self._counted = self._left = 0
 
-    def look(self) -> bool:
+    def update(self) -> bool:
         """Bring the account up to date.
 
         :returns: whether anything is left.
@@ -110,21 +112,21 @@ class Output:
         return bool(left)
 
 
-class Deadlines:
-    """Those of one port.
+class ConnectionDeadlines:
+    """The deadlines of one port.
 
     :param clock: an ``IReactorTime``.
     """
 
     log = Logger()
 
-    def __init__(self, clock) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._seconds = clock.seconds
         self._due: dict[Hashable, tuple[float, float, Callable[[], object]]] = {}
-        self._leaving: dict[Hashable, Leaving] = {}
-        self._outputs: dict[Hashable, Output] = {}
+        self._leaving: dict[Hashable, ClosingConnection] = {}
+        self._outputs: dict[Hashable, UnsentOutput] = {}
 
-    def set(self, connection, seconds: float, end: Callable[[], object]) -> None:
+    def set(self, connection: Any, seconds: float, end: Callable[[], object]) -> None:
         """Give a connection another deadline.
 
         :param seconds: from now; 0 for none.
@@ -135,27 +137,27 @@ class Deadlines:
         else:
             self._due.pop(connection, None)
 
-    def clear(self, connection) -> None:
-        """Have no deadline for the connection: what it waits for is ours, and has one of its own."""
+    def clear(self, connection: Any) -> None:
+        """Remove the deadline of a connection: it waits for the server, which has deadlines of its own."""
         self._due.pop(connection, None)
 
-    def sends(self, connection, transport, account: Account) -> None:
-        """Watch whether the peer takes what is sent, until it has."""
+    def watch_output(self, connection: Any, transport: Any, account: Account) -> None:
+        """Watch whether the peer reads what is sent, until it has."""
         if connection not in self._outputs:
-            self._outputs[connection] = Output(transport, account)
+            self._outputs[connection] = UnsentOutput(transport, account)
 
-    def look(self, connection) -> None:
-        """Bring its account up to date now, since much has been sent, or taken."""
-        self._outputs[connection].look()
+    def update_output(self, connection: Any) -> None:
+        """Update the account of a connection now, since much has been sent or read."""
+        self._outputs[connection].update()
 
-    def leaves(self, connection, transport) -> None:
-        """The connection has been closed politely: see to its end."""
+    def ensure_closed(self, connection: Any, transport: Any) -> None:
+        """Ensure that a connection ends that has been closed politely."""
         self._due.pop(connection, None)
         if connection not in self._leaving:
-            self._leaving[connection] = Leaving(transport, self._seconds())
+            self._leaving[connection] = ClosingConnection(transport, self._seconds())
 
-    def forget(self, connection) -> None:
-        """The connection is gone, or somebody else sees to it."""
+    def forget(self, connection: Any) -> None:
+        """The connection has ended, or somebody else looks after it."""
         self._due.pop(connection, None)
         self._leaving.pop(connection, None)
         self._outputs.pop(connection, None)
@@ -166,7 +168,7 @@ class Deadlines:
         :param now: seconds of the clock.
         """
         for connection, output in list(self._outputs.items()):
-            if not output.look():
+            if not output.update():
                 del self._outputs[connection]
         for leaving in [leaving for leaving in self._leaving.values() if leaving.is_over(now)]:
             self._end(leaving.abort)
@@ -176,14 +178,14 @@ class Deadlines:
                 del self._due[connection]
                 self._end(due[2])
 
-    def _end(self, end):
+    def _end(self, end: Callable[[], object]) -> None:
         try:
             end()
         except Exception:
             self.log.failure("a connection whose time is over could not be ended")
 
     def clock_set_back(self, step: float) -> None:
-        """Reckon by the clock's new time.
+        """Adjust the deadlines to the clock's new time.
 
         :param step: seconds, less than 0.
         """
@@ -196,10 +198,12 @@ class Deadlines:
             leaving.since = min(leaving.since, now)
 
 
-class Unheard(Protocol):
-    """A connection for which there is no room, not even to be refused. Its descriptor is free again before the next is accepted."""
+class DroppedConnection(Protocol):
+    """A connection for which there is no room, not even to refuse it. Its descriptor is free again before the next is accepted."""
 
-    def connectionMade(self):
+    transport: Any
+
+    def connectionMade(self) -> None:
         self.transport.abortConnection()
         # The abort would come in the next turn, and this one may accept a hundred more.
         socket_of(self.transport).connectionLost(Failure(ConnectionAborted()))

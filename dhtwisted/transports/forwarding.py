@@ -1,4 +1,4 @@
-"""Who a client behind proxies is, and by which address it found the server.
+"""The address of a client behind proxies, and the address at which it found the server.
 
 ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Port`` tell it, and both fronts read them here. They count
 only when the connection comes from a trusted proxy. Each proxy appends the address of whom it serves, so the lists are read from their end:
@@ -8,10 +8,14 @@ the first address there that is no trusted proxy is the client's. What stands be
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from dhtwisted.core.addresses import plain_address
 from dhtwisted.errors import UnclearForwarding
+
+if TYPE_CHECKING:
+    from dhtwisted.core.addresses import TrustedProxies
 
 FOR, PROTO, HOST, PORT = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"
 FORWARDED = b"forwarded"
@@ -25,6 +29,10 @@ _NODE = re.compile(r"\[([^\]]*)\](?::.*)?|(\d+\.\d+\.\d+\.\d+)(?::.*)?|(.*)", re
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 _HAS_PORT = re.compile(r":\d+$", re.ASCII)
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
+
+
+Values = Callable[[bytes], Sequence[bytes]]
+"""Gives the values of a header, by its lower-case name, in the order in which they came."""
 
 
 class Client(NamedTuple):
@@ -42,7 +50,7 @@ class Client(NamedTuple):
     port: int | None = None
 
 
-def read_client(values, peer, proxies):
+def read_client(values: Values, peer: str, proxies: TrustedProxies) -> Client:
     """Find out who sent a request.
 
     :param values: gives the values of a header, ``bytes -> [bytes]``, by its lower-case name and in the order in which they came.
@@ -70,7 +78,7 @@ def read_client(values, peer, proxies):
     return Client(address, scheme, host if _HOST.fullmatch(host) else None, int(port) if is_port else None)
 
 
-def public_authority(client, host, secure):
+def public_authority(client: Client, host: str | None, secure: bool) -> tuple[str, str]:
     """By which scheme, host and port a client reaches the server.
 
     :param host: the header ``Host``; empty or ``None`` for none.
@@ -84,7 +92,7 @@ def public_authority(client, host, secure):
     return scheme, host
 
 
-def forwarded_elements(line):
+def forwarded_elements(line: str) -> list[dict[str, str]]:
     """Take one line of ``Forwarded`` apart.
 
     :returns: a list of dicts, lower-case name -> value without quotes, one for each proxy.
@@ -92,14 +100,14 @@ def forwarded_elements(line):
     """
     elements, element, position = [], {}, 0
     while True:
-        position = _SPACE.match(line, position).end()
+        position = _end_of_space(line, position)
         pair = _PAIR.match(line, position)
         if pair is not None:
             name = pair[1].lower()
             if name in element:
                 raise UnclearForwarding()
             element[name] = pair[3] if pair[2] is None else re.sub(r"\\(.)", r"\1", pair[2])
-            position = _SPACE.match(line, pair.end()).end()
+            position = _end_of_space(line, pair.end())
         end = line[position : position + 1]
         if end not in ("", ",", ";"):
             raise UnclearForwarding()
@@ -111,7 +119,13 @@ def forwarded_elements(line):
         position += 1
 
 
-def _last_untrusted(nodes, peer, proxies):
+def _end_of_space(line: str, position: int) -> int:
+    space = _SPACE.match(line, position)
+    assert space is not None, "the pattern matches anything"
+    return space.end()
+
+
+def _last_untrusted(nodes: list[str | None], peer: str, proxies: TrustedProxies) -> tuple[str, int]:
     """The client's address, and where in the list it stands.
 
     When a proxy does not say whom it serves, it is the proxy's own address that counts; what stands before that is not believed.
@@ -119,24 +133,27 @@ def _last_untrusted(nodes, peer, proxies):
     address, index = peer, len(nodes)
     while index and proxies.trusts(address):
         index -= 1
-        if nodes[index] is None:
+        node = nodes[index]
+        if node is None:
             break
-        address = nodes[index]
+        address = node
     return address, index
 
 
-def _node(text):
+def _node(text: str) -> str | None:
     """The address of a node, without port and brackets; ``None`` for ``unknown``, an obfuscated name, and anything else."""
-    bracketed, dotted, other = _NODE.fullmatch(text.strip().strip('"')).groups()
+    match = _NODE.fullmatch(text.strip().strip('"'))
+    assert match is not None, "the pattern matches anything"
+    bracketed, dotted, other = match.groups()
     return plain_address(next(part for part in (bracketed, dotted, other) if part is not None))
 
 
-def _items(lines):
+def _items(lines: Sequence[bytes]) -> list[str]:
     """The items of a list, which may come in several lines."""
     return [item for line in lines for item in map(str.strip, line.decode("latin-1").split(",")) if item]
 
 
-def _first(lines):
+def _first(lines: Sequence[bytes]) -> str:
     """The first item of a list, which the proxy next to the client has written; empty when there is none.
 
     A client that writes it itself misleads nobody but itself: it steers only what this client is told.

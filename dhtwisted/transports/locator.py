@@ -1,20 +1,25 @@
-"""Where things are: the paths of the server, and the addresses that ``info`` tells."""
+"""The paths of the server, and the addresses that ``info`` gives to clients."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from dhtwisted.errors import NoSuchPath
 from dhtwisted.transports.forwarding import public_authority
 
+if TYPE_CHECKING:
+    from dhtwisted.config.settings import ServerSettings
+    from dhtwisted.transports.forwarding import Client
+
 
 class Locator:
-    """Knows the addresses under which clients find things.
+    """Knows at which addresses clients find WebSocket and REST.
 
     :param settings: the ``[server]`` section.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: ServerSettings) -> None:
         self._public_url = settings.public_url.rstrip("/")
         self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
         self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
@@ -24,14 +29,14 @@ class Locator:
         self._bases = {tuple(base.split("/")[1:]): prefix for base, prefix in bases.items()}
         self._longest = max(map(len, self._bases))
 
-    def is_websocket(self, path):
+    def is_websocket(self, path: str) -> bool:
         """Whether clients may open a WebSocket here.
 
         :raises NoSuchPath: it is no text.
         """
         return _normal(path) in self._websockets
 
-    def resource(self, path):
+    def resource(self, path: str) -> tuple[str, str, list[str]]:
         """Take a path apart.
 
         :param path: text, percent-encoded.
@@ -39,13 +44,15 @@ class Locator:
         :raises NoSuchPath: it is no text.
         """
         parts = _parts(path)
+        prefix: str | None
         for length in range(min(self._longest, len(parts)), -1, -1):
             prefix = self._bases.get(tuple(parts[:length]))
             if prefix is not None:
                 break
+        assert prefix is not None, "there is a base without parts"
         return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
 
-    def rest_url(self, path, client, host, secure):
+    def rest_url(self, path: str, client: Client, host: str | None, secure: bool) -> str:
         """Where a WebSocket client finds the REST API.
 
         :param client: a :class:`~dhtwisted.transports.forwarding.Client`.
@@ -54,18 +61,18 @@ class Locator:
         """
         return self._address("http", client, host, secure) + self._websockets.get(_normal(path), "") + "/rest"
 
-    def websocket_url(self, prefix, client, host, secure):
+    def websocket_url(self, prefix: str, client: Client, host: str | None, secure: bool) -> str:
         """Where a REST client finds the WebSocket; the parameters are as above."""
         return self._address("ws", client, host, secure) + prefix + "/websocket"
 
-    def _address(self, scheme, client, host, secure):
+    def _address(self, scheme: str, client: Client, host: str | None, secure: bool) -> str:
         if self._public_url:
             return scheme + self._public_url.removeprefix("http")
         public_scheme, authority = public_authority(client, host, secure)
         return f"{scheme}{public_scheme.removeprefix('http')}://{authority}"
 
 
-def _parts(path):
+def _parts(path: str) -> list[str]:
     """The decoded parts of a path. Repeated and trailing slashes are none: the firmware asks for ``//info``."""
     try:
         return [unquote_to_bytes(part).decode() if "%" in part else part for part in path.partition("?")[0].split("/") if part]
@@ -73,5 +80,5 @@ def _parts(path):
         raise NoSuchPath() from None
 
 
-def _normal(path):
+def _normal(path: str) -> str:
     return "".join("/" + part for part in _parts(path))

@@ -7,9 +7,12 @@ connection and most of the time of opening it. Only one that comes after other r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory, ISSLTransport
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -18,13 +21,19 @@ from dhtwisted.core.addresses import peer_address
 from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedHttp, RequestTimeout, ServiceUnavailable
 from dhtwisted.fronts.session import SessionFactory
 from dhtwisted.transports.admission import Admission
-from dhtwisted.transports.connection_deadlines import Deadlines, Unheard
+from dhtwisted.transports.connection_deadlines import ConnectionDeadlines, DroppedConnection
 from dhtwisted.transports.http.answers import refusal
-from dhtwisted.transports.http.rest import RestSite
+from dhtwisted.transports.http.site import RestSite
 from dhtwisted.transports.http.upgrade import Head
 from dhtwisted.transports.locator import Locator
 from dhtwisted.transports.proxy_protocol import is_announced
 from dhtwisted.transports.websocket.protocol import DeviceHiveFactory
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from dhtwisted.config.settings import Settings
+    from dhtwisted.core.server import Server
 
 MAX_HEAD = 16384
 TICK = 1.0
@@ -36,20 +45,22 @@ DECISION_PAUSE = 0.05
 
 @implementer(IHandshakeListener)
 class Port(Protocol):
-    """A connection of which it is not known yet who serves it; afterwards it passes everything on."""
+    """A connection. Its first bytes decide which protocol serves it, and this one passes everything on."""
 
-    def __init__(self, factory):
+    transport: Any
+
+    def __init__(self, factory: PortFactory) -> None:
         self.factory = factory
         self._peer = ""
         self._is_announced = False
-        self._held = None
+        self._held: str | None = None
         self._received = b""
-        self._target = None
+        self._target: Any = None
         self._follows_requests = False
         self._can_speak = True
         self.number = factory.next_number()
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         self._can_speak = not ISSLTransport.providedBy(self.transport)
         self._peer = peer_address(self.transport.getPeer())
         self._is_announced = is_announced(self.transport)
@@ -61,15 +72,15 @@ class Port(Protocol):
         elif self._is_announced or self._hold(self._peer):
             self.await_head()
 
-    def handshakeCompleted(self):
+    def handshakeCompleted(self) -> None:
         """TLS is there."""
         self._can_speak = True
 
-    def await_head(self):
+    def await_head(self) -> None:
         """Give the client its time to say what it wants. That of TLS and of a load balancer's header are parts of it."""
         self.factory.deadlines.set(self, self.factory.handshake_timeout, self.drop)
 
-    def _hold(self, address):
+    def _hold(self, address: str) -> bool:
         """Count the connection under an address, unless it is that of a trusted proxy, which has many clients.
 
         :returns: whether it may stay.
@@ -83,13 +94,13 @@ class Port(Protocol):
             return False
         return True
 
-    def _know_peer(self):
+    def _know_peer(self) -> bool:
         """Learn the client's address, which the PROXY protocol has told before the first bytes."""
         self._is_announced = False
         self._peer = peer_address(self.transport.getPeer())
         return self._hold(self._peer)
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         if self._is_announced and not self._know_peer():
             return
         self._received += data
@@ -100,7 +111,7 @@ class Port(Protocol):
         elif len(self._received) > MAX_HEAD:
             self._refuse(HeadTooLarge())
 
-    def _decide(self, head, rest):
+    def _decide(self, head: Head, rest: bytes) -> None:
         factory = self.factory
         if not head.is_upgrade:
             self._give_to(factory.site, self._received, port=self)
@@ -115,7 +126,7 @@ class Port(Protocol):
             data = head.without_origin() + rest
             self._give_to(factory.websockets, data, client=client, follows_requests=self._follows_requests)
 
-    def open_websocket(self, head, rest):
+    def open_websocket(self, head: Head, rest: bytes) -> None:
         """Go on with a WebSocket where plain HTTP was spoken so far.
 
         :param head: the :class:`~dhtwisted.transports.http.upgrade.Head` that asks for it.
@@ -126,7 +137,7 @@ class Port(Protocol):
         del self.dataReceived
         self._decide(head, b"\r\n\r\n" + rest)
 
-    def _give_to(self, factory, data, **members):
+    def _give_to(self, factory: Any, data: bytes, **members: Any) -> None:
         self.factory.undecided.discard(self)
         self.factory.deadlines.forget(self)
         self._received = b""
@@ -136,19 +147,19 @@ class Port(Protocol):
         self._target.number = self.number
         self._target.makeConnection(self.transport)
         # From here on the transport calls the target without a step in between.
-        self.dataReceived = self._target.dataReceived
+        self.dataReceived = self._target.dataReceived  # type: ignore[method-assign]
         self._target.dataReceived(data)
 
-    def _debug(self, line, **fields):
+    def _debug(self, line: str, **fields: object) -> None:
         if self.factory.is_debugging:
             self.factory.log.debug(line, connection=self.number, address=self._peer, **fields)
         elif self.factory.server.trace is not None:
             self.factory.server.trace.connection(line, self._peer, connection=self.number, **fields)
 
-    def _refuse(self, error):
+    def _refuse(self, error: ApiError) -> None:
         self._debug("the connection is refused: {reason}", reason=error.text)
         self.factory.undecided.discard(self)
-        self.dataReceived = lambda data: None
+        self.dataReceived = lambda data: None  # type: ignore[method-assign]
         if self._can_speak:
             self.transport.write(refusal(error, ALLOW if isinstance(error, HandshakeMethod) else b""))
             self.close()
@@ -156,40 +167,40 @@ class Port(Protocol):
             # What is written before the handshake of TLS would wait for it, and so would the close.
             self.transport.abortConnection()
 
-    def close(self):
+    def close(self) -> None:
         """Close politely, and see to it that this is the end."""
         self.transport.loseConnection()
-        self.factory.deadlines.leaves(self, self.transport)
+        self.factory.deadlines.ensure_closed(self, self.transport)
 
-    def drop(self):
+    def drop(self) -> None:
         """End a connection that did not say in time what it wants."""
         self.factory.refused("handshake_timeout")
         self._refuse(RequestTimeout())
 
-    def finish(self):
+    def finish(self) -> None:
         """The server stops: answer what is under way, and close."""
         if self._target is None:
             self.close()
         else:
             self._target.finish()
 
-    def __conform__(self, interface):
+    def __conform__(self, interface: object) -> object:
         """Be asked by Twisted, at the end of what a client sends, who goes on with half a connection: HTTP does, WebSockets do not."""
         if interface is not IHalfCloseableProtocol:
             return None
         return self if self._target is None else IHalfCloseableProtocol(self._target, None)
 
-    def readConnectionLost(self):
+    def readConnectionLost(self) -> None:
         """The client has closed its side before it is known what it wants."""
         if self in self.factory.undecided and self._received:
             self._refuse(MalformedHttp())
         else:
             self.close()
 
-    def writeConnectionLost(self):
+    def writeConnectionLost(self) -> None:
         """Never: the server does not close one side."""
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._debug("the connection has ended")
         self.factory.undecided.discard(self)
         self.factory.deadlines.forget(self)
@@ -211,7 +222,7 @@ class PortFactory(Factory):
     :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts what is open.
     :ivar ports: every connection that is open, of any sort.
     :ivar undecided: those of them that have not said yet what they want.
-    :ivar deadlines: a :class:`~dhtwisted.transports.connection_deadlines.Deadlines`.
+    :ivar deadlines: a :class:`~dhtwisted.transports.connection_deadlines.ConnectionDeadlines`.
     :ivar refused: called with the name of a limit that has refused something.
     :ivar is_debugging: whether the log takes lines about each connection.
     """
@@ -219,34 +230,35 @@ class PortFactory(Factory):
     noisy = False
     log = Logger()
 
-    def __init__(self, server):
+    def __init__(self, server: Server) -> None:
         self.server = server
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
         self.refused = server.metrics.refused
         self.admission = Admission(server.settings, self.refused)
-        self.deadlines = Deadlines(server.reactor)
+        self.deadlines = ConnectionDeadlines(server.reactor)
         self._set_limits(server.settings)
         self.site = RestSite(server, self.locator, self.admission, self.deadlines)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url)
-        self.ports, self.undecided = set(), set()
+        self.ports: set[Port] = set()
+        self.undecided: set[Port] = set()
         self._last_number = 0
         self._ports = 0
-        self._all_gone = None
+        self._all_gone: Deferred[None] | None = None
         self._ticked_at = server.reactor.seconds()
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
 
-    def _set_limits(self, settings):
+    def _set_limits(self, settings: Settings) -> None:
         self.is_debugging = settings.log.level == "debug"
         self.origins = frozenset(settings.server.origins)
         self.handshake_timeout = settings.limits.handshake_timeout
 
-    def reloadable(self, settings):
+    def reloadable(self, settings: Settings) -> Callable[[], None]:
         """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be
         let in any more."""
 
-        def take():
+        def take() -> None:
             self.admission.set_limits(settings)
             self._set_limits(settings)
             for port in self.undecided:
@@ -259,11 +271,11 @@ class PortFactory(Factory):
 
     # An endpoint each starts and stops its port; the timers and the HTTP side live from the first to the last.
 
-    def acceptableProtocols(self):
+    def acceptableProtocols(self) -> list[bytes]:
         """What is offered by ALPN over TLS. Without this, Twisted refuses every client that asks by ALPN, as browsers and curl do."""
         return [b"http/1.1"]
 
-    def doStart(self):
+    def doStart(self) -> None:
         super().doStart()
         self._ports += 1
         if self._ports == 1:
@@ -271,37 +283,37 @@ class PortFactory(Factory):
             self.websockets.doStart()
             self._timer.start(TICK, now=False)
 
-    def doStop(self):
+    def doStop(self) -> None:
         super().doStop()
         self._ports -= 1
         if not self._ports:
             self.websockets.doStop()
             self.site.doStop()
 
-    def buildProtocol(self, addr):
+    def buildProtocol(self, addr: object) -> Protocol:
         if self.admission.is_crowded:
             self.refused("connections")
-            return Unheard()
+            return DroppedConnection()
         return Port(self)
 
     @property
-    def open_connections(self):
+    def open_connections(self) -> int:
         """How many there are, of any sort."""
         return self.admission.open
 
-    def next_number(self):
+    def next_number(self) -> int:
         """The number of a new connection, by which log lines name it."""
         self._last_number += 1
         return self._last_number
 
-    def gone(self, port):
+    def gone(self, port: Port) -> None:
         """A connection has ended."""
         self.ports.discard(port)
         if self._all_gone is not None and not self.ports:
             all_gone, self._all_gone = self._all_gone, None
             all_gone.callback(None)
 
-    def _tick(self):
+    def _tick(self) -> None:
         """Once a second for all connections: a timer for each would cost memory and a heap operation for each message."""
         now = self.clock.seconds()
         if now < self._ticked_at:
@@ -309,9 +321,9 @@ class PortFactory(Factory):
         self._ticked_at = now
         self.deadlines.tick(now)
         self.server.budget.tick(now)
-        self.websockets.watch.tick(now)
+        self.websockets.upkeep.tick(now)
 
-    def _clock_set_back(self, step):
+    def _clock_set_back(self, step: float) -> None:
         """Reckon by the new time: who has connected in an hour that is yet to come would have that hour. What has begun since the step
         keeps its time, else it would be over at once.
         """
@@ -319,13 +331,13 @@ class PortFactory(Factory):
         self.deadlines.clock_set_back(step)
         for connection in self.websockets.connections:
             connection.opened = min(connection.opened, now)
-        for connection in self.websockets.watch.congested:
+        for connection in self.websockets.upkeep.congested:
             connection.congested_since = min(connection.congested_since, now)
-        for connection in self.websockets.watch.closing:
+        for connection in self.websockets.upkeep.closing:
             connection.leaving.since = min(connection.leaving.since, now)
         self.server.budget.clock_set_back()
 
-    async def close_connections(self):
+    async def close_connections(self) -> None:
         """Answer what is under way, close every client, WebSockets with 1012, and wait until they are gone.
 
         That takes at most :data:`STOP_SECONDS`.
@@ -334,7 +346,8 @@ class PortFactory(Factory):
         # Also of those that are just about to wait.
         self.server.polls.end_all()
         if self.ports:
-            self._all_gone = all_gone = Deferred()
+            all_gone: Deferred[None] = Deferred()
+            self._all_gone = all_gone
             limit = self.clock.callLater(STOP_SECONDS, self._abort_all)
             for port in list(self.ports):
                 port.finish()
@@ -344,7 +357,7 @@ class PortFactory(Factory):
         if self._timer.running:
             self._timer.stop()
 
-    async def _let_decide(self):
+    async def _let_decide(self) -> None:
         """Wait for those who have connected but not said yet what they want, a second at most: with socket activation, a restart then
         refuses nobody who has begun.
         """
@@ -352,7 +365,7 @@ class PortFactory(Factory):
         while self.undecided and self.clock.seconds() < limit:
             await deferLater(self.clock, DECISION_PAUSE)
 
-    def _abort_all(self):
+    def _abort_all(self) -> None:
         self.log.warn("{count} clients did not go in time", count=len(self.ports))
         for port in list(self.ports):
             port.transport.abortConnection()

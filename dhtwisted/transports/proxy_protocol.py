@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from ipaddress import ip_address
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -27,16 +28,19 @@ _FAMILIES = {0x11: ("!4s4xH", 12), 0x21: ("!16s16xH", 36)}
 """Family and transport -> the form of the source in a header of version 2, and how long all addresses are."""
 
 
+Header = tuple[tuple[str, int] | None, int]
+
+
 class ProxyHeaderError(Exception):
     """A connection begins with something else."""
 
 
-def read_header(data: bytes) -> tuple[tuple[str, int] | None, int] | None:
+def read_header(data: bytes) -> Header | None:
     """Read the header at the beginning of a connection.
 
     :returns: the client's address and port, and the length of the header. ``None`` instead of the first for a connection that the balancer
         makes for itself, or of which it knows no address; ``None`` alone when more bytes are needed.
-    :raises ProxyHeaderError: it is none.
+    :raises ProxyHeaderError: the bytes are no header.
     """
     if data.startswith(SIGNATURE[: len(data)]):
         return _read_binary(data)
@@ -45,7 +49,7 @@ def read_header(data: bytes) -> tuple[tuple[str, int] | None, int] | None:
     raise ProxyHeaderError()
 
 
-def _read_line(data):
+def _read_line(data: bytes) -> Header | None:
     end = data.find(b"\r\n", 0, LONGEST_LINE)
     if end < 0:
         if len(data) >= LONGEST_LINE:
@@ -62,7 +66,7 @@ def _read_line(data):
     return (host, int(line[2])), end + 2
 
 
-def _read_binary(data):
+def _read_binary(data: bytes) -> Header | None:
     if len(data) < FIXED:
         return None
     version, family, length = struct.unpack_from("!BBH", data, len(SIGNATURE))
@@ -70,7 +74,7 @@ def _read_binary(data):
         raise ProxyHeaderError()
     if len(data) < FIXED + length:
         return None
-    source = None
+    source: Any = None
     if version & 15 == PROXY and family in _FAMILIES:
         form, needed = _FAMILIES[family]
         if length < needed:
@@ -81,17 +85,19 @@ def _read_binary(data):
 
 
 class AnnouncedProtocol(ProtocolWrapper):
-    """One connection: its peer is the client that the header tells."""
+    """One connection. Its peer is the client in the header."""
 
     log = Logger()
+    transport: Any
+    wrappedProtocol: Any
 
-    def __init__(self, factory, wrapped):
+    def __init__(self, factory: Any, wrapped: Any) -> None:
         super().__init__(factory, wrapped)
         self._received = b""
-        self._peer = None
+        self._peer: IPv4Address | IPv6Address | None = None
         self._is_read = False
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         if self._is_read:
             self.wrappedProtocol.dataReceived(data)
             return
@@ -105,17 +111,17 @@ class AnnouncedProtocol(ProtocolWrapper):
         if header is not None:
             self._read(*header)
 
-    def _read(self, source, length):
+    def _read(self, source: tuple[str, int] | None, length: int) -> None:
         rest, self._received, self._is_read = self._received[length:], b"", True
         if source is not None:
             self._peer = (IPv6Address if ":" in source[0] else IPv4Address)("TCP", *source)
         if rest:
             self.wrappedProtocol.dataReceived(rest)
 
-    def getPeer(self):
+    def getPeer(self) -> Any:
         return self._peer or self.transport.getPeer()
 
-    def __conform__(self, interface):
+    def __conform__(self, interface: object) -> object:
         """As of the wrapped protocol: whether it goes on when the client has closed its side. TLS does not, and what it does not have it
         looks for in its transport, which is this.
         """
@@ -123,11 +129,11 @@ class AnnouncedProtocol(ProtocolWrapper):
             return None
         return None if IHalfCloseableProtocol(self.wrappedProtocol, None) is None else self
 
-    def readConnectionLost(self):
+    def readConnectionLost(self) -> None:
         """The client has closed its side."""
         self.wrappedProtocol.readConnectionLost()
 
-    def writeConnectionLost(self):
+    def writeConnectionLost(self) -> None:
         """Never: the server does not close one side."""
 
 
@@ -138,7 +144,7 @@ class AnnouncedFactory(WrappingFactory):
     noisy = False
 
 
-def is_announced(transport):
+def is_announced(transport: Any) -> bool:
     """Whether a connection begins with such a header, perhaps below TLS."""
     while transport is not None and not isinstance(transport, AnnouncedProtocol):
         transport = vars(transport).get("transport")

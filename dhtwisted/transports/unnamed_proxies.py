@@ -1,14 +1,18 @@
-"""Notices when all clients seem to come through a proxy that nobody has named, and says so once."""
+"""Warns once when all clients seem to come through a proxy that is not in ``server.trusted_proxies``."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from dhtwisted.core.addresses import UNIX, TrustedProxies
 from dhtwisted.errors import UnclearForwarding
 from dhtwisted.transports.forwarding import FOR, FORWARDED, read_client
+
+if TYPE_CHECKING:
+    from dhtwisted.transports.forwarding import Values
 
 MOST_PROXIES = 4
 """A header that comes from more addresses than so many is made up by clients."""
@@ -23,17 +27,17 @@ class UnnamedProxies:
     There is one when peers name at least :data:`ENOUGH_CLIENTS` clients in forwarding headers, when these peers are no more than
     :data:`MOST_PROXIES`, and when nobody from another machine has come without such a header.
 
-    :ivar is_watching: whether it is still to be told of requests.
+    :ivar is_watching: whether it still needs to see requests.
     """
 
     log = Logger()
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.is_watching = True
-        self._peers = set()
-        self._clients = set()
+        self._peers: set[str] = set()
+        self._clients: set[str] = set()
 
-    def see(self, values, peer):
+    def see(self, values: Values, peer: str) -> None:
         """Look at a request.
 
         :param values: as of :func:`~dhtwisted.transports.forwarding.read_client`.
@@ -55,7 +59,7 @@ class UnnamedProxies:
             )
 
 
-def _named_by(values, peer):
+def _named_by(values: Values, peer: str) -> str:
     """The client that a peer names; the peer itself when it names nobody."""
     try:
         return read_client(values, peer, TrustedProxies([peer or UNIX])).address
@@ -63,6 +67,6 @@ def _named_by(values, peer):
         return peer
 
 
-def _is_local(peer):
+def _is_local(peer: str) -> bool:
     """Whether a peer is on this machine, such as a health check."""
     return not peer or ip_address(peer).is_loopback

@@ -10,7 +10,7 @@ from bench.profiling import LAYERS, OTHER, layer_of, shares, table
     [
         ("doPoll (twisted/internet/epollreactor.py:215)", 0),
         ("take_text_frames (dhtwisted/transports/websocket/frames.py:60)", 1),
-        ("QueuedOutput.flush (dhtwisted/transports/websocket/writing.py:104)", 2),
+        ("FrameWriter.flush (dhtwisted/transports/websocket/writing.py:104)", 2),
         ("Session.receive (dhtwisted/fronts/session.py)", 3),
         ("reply (dhtwisted/wire/envelope.py:129)", 4),
         ("notification_insert (dhtwisted/actions/notification.py:65)", 5),

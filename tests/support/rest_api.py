@@ -14,7 +14,7 @@ WEBSOCKET_URL = "ws://hive.example/api/websocket"
 
 
 class RestClient:
-    """Sends requests as :mod:`dhtwisted.transports.http.rest` would.
+    """Sends requests as :mod:`dhtwisted.transports.http.site` would.
 
     :param memory: a ``MemoryServer``.
     :param authorization: the header of every request; ``None`` for none.

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.task import Clock
 
-from dhtwisted.transports.connection_deadlines import Deadlines
+from dhtwisted.transports.connection_deadlines import ConnectionDeadlines
 
 SECONDS = 10
 
@@ -13,7 +13,7 @@ def test_a_clock_that_is_set_back_neither_gives_time_nor_takes_it(begun_after):
     """The tick that finds the clock set back may come late; connections have begun meanwhile."""
     clock, ended = Clock(), []
     clock.rightNow = 100_000.0
-    deadlines = Deadlines(clock)
+    deadlines = ConnectionDeadlines(clock)
     if begun_after:
         clock.rightNow = 500.0
     deadlines.set("connection", SECONDS, lambda: ended.append("connection"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dhtwisted.errors import ApiError
     from dhtwisted.fronts.rest.endpoint import Endpoint
 
-Body = bytes | AsyncIterator[bytes] | None
+Body = bytes | AsyncGenerator[bytes, None] | None
 
 
 def success(endpoint: Endpoint, members: Any) -> tuple[int, Body, bytes]:

@@ -1,7 +1,7 @@
 """The REST API, from the same table of actions as the WebSocket.
 
 No endpoint is written here. The routes of the table say where an action is found, which member of the request the body is, and what a
-success looks like (REST reference, section 8). :mod:`dhtwisted.transports.http.rest` does what HTTP itself requires.
+success looks like (REST reference, section 8). :mod:`dhtwisted.transports.http.site` does what HTTP itself requires.
 """
 
 from __future__ import annotations

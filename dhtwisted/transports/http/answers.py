@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from twisted.web.http import datetimeToString
 
 from dhtwisted.fronts.rest.answers import error_answer, retry_line
+
+if TYPE_CHECKING:
+    from dhtwisted.errors import ApiError
 
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 
@@ -20,7 +24,7 @@ ERROR_LINES = {
 """Status -> the header lines without which it is not complete (RFC 9110, sections 15.5.2 and 15.5.22; RFC 6455, section 4.4)."""
 
 
-def answer_head(status, body, content_type=JSON):
+def answer_head(status: int, body: bytes | None, content_type: bytes = JSON) -> bytes:
     """Status line and the headers that tell of the body, which an answer without one lacks (RFC 9110, section 8.6)."""
     head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (status, REASONS.get(status, b""), datetimeToString())
     if body is not None:
@@ -28,7 +32,7 @@ def answer_head(status, body, content_type=JSON):
     return head + ERROR_LINES.get(status, b"")
 
 
-def refusal(error, headers=b""):
+def refusal(error: ApiError, headers: bytes = b"") -> bytes:
     """The answer to what is not read as a request, after which the connection is closed.
 
     :param error: an :class:`~dhtwisted.errors.ApiError`.

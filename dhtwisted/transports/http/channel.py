@@ -9,7 +9,10 @@ their turn. What leans on Twisted's insides: ``paused`` and ``_buffer`` of its l
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.web.http import HTTPChannel
 
@@ -37,14 +40,16 @@ class BoundedChannel(HTTPChannel):
     _yields = False
     _waits_for_budget = False
     _in_turn = 0
-    _room = None
+    _room: Deferred[None] | None = None
+    transport: Any
+    factory: Any
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         super().connectionMade()
         self.account = self.factory.budget.account(self._ended)
         self._expect_request()
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Any = connectionDone) -> None:
         self._is_closing = True
         self.factory.deadlines.forget(self)
         super().connectionLost(reason)
@@ -53,13 +58,13 @@ class BoundedChannel(HTTPChannel):
         self.account.close()
         self._give_room()
 
-    def _ended(self, reason):
+    def _ended(self, reason: str) -> None:
         """The client holds too much, or takes nothing."""
         self.transport.abortConnection()
 
     # What the client sends
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
             return
         if not self._busyReceiving:
@@ -67,13 +72,13 @@ class BoundedChannel(HTTPChannel):
         super().dataReceived(data)
         self._has_read()
 
-    def _has_read(self):
+    def _has_read(self) -> None:
         """All is read that can be. A request that has begun must have its head in time; empty lines between requests are none."""
         if self.is_idle and not self.paused and (self.requests or self._buffer.strip()):
             self.is_idle = False
             self.factory.deadlines.set(self, self.factory.head_timeout, self.head_late)
 
-    def allHeadersReceived(self):
+    def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
         if self.length is None:
             self._transferDecoder._maxTrailerHeadersSize = LONGEST_TRAILER
@@ -81,12 +86,12 @@ class BoundedChannel(HTTPChannel):
             self.is_idle = False
             self.factory.deadlines.set(self, self.factory.body_timeout, self.body_late)
 
-    def allContentReceived(self):
+    def allContentReceived(self) -> None:
         self.is_idle = False
         self.factory.deadlines.clear(self)
         super().allContentReceived()
 
-    def requestDone(self, request):
+    def requestDone(self, request: Any) -> None:
         """An answer has been written: read on, unless others are to have their turn first, or the client must take some of it."""
         del self.requests[0]
         if not self.persistent:
@@ -99,14 +104,14 @@ class BoundedChannel(HTTPChannel):
             self._yields = True
             self.factory.reactor.callLater(0, self._next_turn)
         self._expect_request()
-        self.factory.deadlines.sends(self, self.transport, self.account)
+        self.factory.deadlines.watch_output(self, self.transport, self.account)
         # What came meanwhile; but some may have come while nothing was read.
         self._buffer = b"".join(self._dataBuffer) + self._buffer
         self._dataBuffer = []
         self.line_mode = 1
         self._read_on()
 
-    def _expect_request(self):
+    def _expect_request(self) -> None:
         self.is_idle = True
         if self._waitingForTransport:
             # The time begins when the answer has been taken.
@@ -114,11 +119,11 @@ class BoundedChannel(HTTPChannel):
         else:
             self.factory.deadlines.set(self, self.factory.idle_timeout, self.loseConnection)
 
-    def _next_turn(self):
+    def _next_turn(self) -> None:
         self._yields = False
         self._read_on()
 
-    def _read_on(self):
+    def _read_on(self) -> None:
         """Read what has come and go on receiving, as far as there is room for more."""
         if self._is_closing:
             return
@@ -131,19 +136,19 @@ class BoundedChannel(HTTPChannel):
             waiting, self._buffer = self._buffer, b""
             self.dataReceived(waiting)
 
-    def lacks_memory(self, size):
+    def lacks_memory(self, size: int) -> bool:
         """Whether so many bytes more are too many for all connections together. One answer alone may be larger than that."""
         budget = self.factory.budget
         return budget.total > 0 and budget.total + size > budget.limit > 0
 
-    def wait_for_budget(self):
+    def wait_for_budget(self) -> None:
         """Read no more before there is room in memory for it."""
         if not self._waits_for_budget:
             self._waits_for_budget = True
             self.factory.budget.wait(self._has_budget)
             self._read_on()
 
-    def _has_budget(self):
+    def _has_budget(self) -> None:
         if self.factory.budget.is_used_up and not self._is_closing:
             self.factory.budget.wait(self._has_budget)
         else:
@@ -152,55 +157,55 @@ class BoundedChannel(HTTPChannel):
 
     # What the transport says
 
-    def pauseProducing(self):
+    def pauseProducing(self) -> None:
         super().pauseProducing()
-        self._look_at_output()
+        self._update_output()
         if self.is_idle:
             self.factory.deadlines.clear(self)
         self._read_on()
 
-    def resumeProducing(self):
+    def resumeProducing(self) -> None:
         super().resumeProducing()
         if self._is_closing:
             return
-        self._look_at_output()
+        self._update_output()
         if self.is_idle:
             self._expect_request()
         self._give_room()
         self._read_on()
 
-    def _look_at_output(self):
-        self.factory.deadlines.sends(self, self.transport, self.account)
-        self.factory.deadlines.look(self)
+    def _update_output(self) -> None:
+        self.factory.deadlines.watch_output(self, self.transport, self.account)
+        self.factory.deadlines.update_output(self)
 
-    def room(self):
+    def room(self) -> Deferred[None] | None:
         """A Deferred; fires when the transport has room for more, or the connection is gone. ``None`` if there is nothing to wait for."""
         if self._is_closing or not self._waitingForTransport:
             return None
         self._room = Deferred()
         return self._room
 
-    def _give_room(self):
+    def _give_room(self) -> None:
         room, self._room = self._room, None
         if room is not None:
             room.callback(None)
 
     # The end
 
-    def head_late(self):
+    def head_late(self) -> None:
         """The client has begun a request, and does not go on."""
         self.loseConnection()
 
-    def body_late(self):
+    def body_late(self) -> None:
         """The client has sent the head of a request, and not its body."""
         self.loseConnection()
 
-    def loseConnection(self):
+    def loseConnection(self) -> None:
         self._is_closing = True
         super().loseConnection()
-        self.factory.deadlines.leaves(self, self.transport)
+        self.factory.deadlines.ensure_closed(self, self.transport)
 
-    def finish(self):
+    def finish(self) -> None:
         """Answer what is under way, and close."""
         if self.requests and self._handlingRequest:
             self.persistent = 0

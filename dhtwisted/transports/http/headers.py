@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dhtwisted.errors import BadRequest
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def single(values, name):
+
+def single(values: Sequence[bytes], name: bytes) -> str | None:
     """A header as text, which may hold any bytes; ``None`` when it is absent.
 
     :param values: its values, a sequence of bytes.
@@ -17,7 +22,7 @@ def single(values, name):
     return values[0].decode("latin-1") if values else None
 
 
-def read_origin(values):
+def read_origin(values: Sequence[bytes]) -> str | None:
     """The page that asks, when it is a browser; else ``None``. Of several none is the page, and together they are on no list.
 
     :param values: the values of ``Origin``, a sequence of bytes.
@@ -25,7 +30,7 @@ def read_origin(values):
     return b", ".join(values).decode("latin-1") if values else None
 
 
-def path_of(target):
+def path_of(target: str) -> str:
     """The path of a request's target, which a proxy may send as a whole URL. Its query stays.
 
     :param target: text.

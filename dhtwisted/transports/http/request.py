@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.http import Request, _MalformedChunkedDataError
@@ -12,6 +14,13 @@ from dhtwisted.fronts.rest.answers import error_answer, retry_line
 from dhtwisted.fronts.rest.caller import Caller
 from dhtwisted.transports.http.answers import JSON, answer_head
 from dhtwisted.transports.http.headers import single
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from dhtwisted.fronts.rest.answers import Body
+    from dhtwisted.transports.admission import Admission
+    from dhtwisted.transports.locator import Locator
 
 ONE_GO = 65536
 """Bytes of a body up to which it is joined with its head; copying a larger one would cost more than the second write."""
@@ -28,18 +37,19 @@ class HttpRequest(Request):
     events = Logger()
     _refused = False
     _received = _small_chunks = _left_behind = 0
-    _caller = None
-    _held = None
+    _caller: Caller | None = None
+    _held: str | None = None
     address = ""
+    channel: Any
 
     # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
 
-    def gotLength(self, length):
+    def gotLength(self, length: int | None) -> None:
         self._body = bytearray()
         if self._exceeds(length or 0):
             self._refuse(BodyTooLarge(self.channel.factory.message_size))
 
-    def handleContentChunk(self, data):
+    def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
         if self._refused:
             return
@@ -60,14 +70,14 @@ class HttpRequest(Request):
         if is_used_up:
             self.channel.wait_for_budget()
 
-    def requestReceived(self, command, path, version):
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         self.channel.account.expect_more(False)
         if self._refused:
             return
         self.method, self.uri, self.clientproto = command, path, version
         self.channel.factory.process(self)
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
         self._release()
         # The parser and this hold each other until the garbage collector comes, which is seldom.
@@ -78,20 +88,20 @@ class HttpRequest(Request):
             self._budget.count(self._left_behind)
         self.end_waiting()
 
-    def end_waiting(self):
+    def end_waiting(self) -> None:
         """Answer a poll now, with what it has."""
         if self._caller is not None:
             self._caller.close()
 
-    def _exceeds(self, length):
+    def _exceeds(self, length: int) -> bool:
         limit = self.channel.factory.message_size
         return bool(limit) and length > limit
 
-    def body_late(self):
+    def body_late(self) -> None:
         """The body has not come in time."""
         self._refuse(RequestTimeout())
 
-    def _refuse(self, error):
+    def _refuse(self, error: ApiError) -> None:
         """Answer without having read it all, and close: what is left cannot be told from a next request."""
         self._refused = True
         self.channel.factory.metrics.refused("body_timeout" if isinstance(error, RequestTimeout) else "message_size")
@@ -99,7 +109,7 @@ class HttpRequest(Request):
 
     # What the factory calls
 
-    def header(self, name):
+    def header(self, name: str) -> str | None:
         """A header as text, which may hold any bytes; ``None`` when it is absent.
 
         :raises BadRequest: it is repeated, so that it cannot be said what was meant.
@@ -108,11 +118,11 @@ class HttpRequest(Request):
         return single(self._values(encoded), encoded)
 
     @property
-    def body(self):
+    def body(self) -> bytes:
         """All of the body."""
         return bytes(self._body)
 
-    def admit(self, admission):
+    def admit(self, admission: Admission) -> None:
         """Find out whose request it is. One that comes from a trusted proxy counts as a connection of its client's.
 
         :param admission: an :class:`~dhtwisted.transports.admission.Admission`.
@@ -127,31 +137,31 @@ class HttpRequest(Request):
             self._admission = admission
 
     @property
-    def is_open(self):
+    def is_open(self) -> bool:
         """Whether it is still to be answered."""
         return not (self._disconnected or self.finished)
 
     @property
-    def is_held(self):
+    def is_held(self) -> bool:
         """Whether it comes from a trusted proxy, and has not been answered yet."""
         return self._held is not None
 
-    def _release(self):
+    def _release(self) -> None:
         if self._held is not None:
             self._admission.release(self._held)
             self._held = None
 
-    def _values(self, name):
+    def _values(self, name: bytes) -> Sequence[bytes]:
         return self.requestHeaders.getRawHeaders(name, ())
 
-    def caller(self, locator, prefix):
+    def caller(self, locator: Locator, prefix: str) -> Caller:
         """Who asks, for the handlers; told when the connection is lost."""
         websocket_url = locator.websocket_url(prefix, self._sender, self.header("host"), self.isSecure())
         self._caller = Caller(self.address, websocket_url, self.channel.number)
         self._budget = self.channel.factory.budget
         return self._caller
 
-    def answer_error(self, error, headers=b""):
+    def answer_error(self, error: ApiError, headers: bytes = b"") -> None:
         """Answer with an error.
 
         :param error: an :class:`~dhtwisted.errors.ApiError`.
@@ -159,7 +169,7 @@ class HttpRequest(Request):
         """
         self.answer(*error_answer(error), retry_line(error) + headers)
 
-    def answer(self, status, body, headers=b"", content_type=JSON):
+    def answer(self, status: int, body: Body, headers: bytes = b"", content_type: bytes = JSON) -> None:
         """Send the answer. One of bytes leaves in one go: the firmware reads no further than one segment.
 
         The head is written here, since Twisted's way through a table of headers takes as long as all else that an answer needs.
@@ -191,19 +201,19 @@ class HttpRequest(Request):
             self.channel.writeSequence((head, body))
         self._end()
 
-    def _begin(self, status, head, headers):
+    def _begin(self, status: int, head: bytes, headers: bytes) -> bytes:
         self._caller = None
         self.code = status
         self.startedWriting = 1
         head += self.channel.factory.headers(self) + headers
         return head + (b"\r\n" if self.channel.persistent else b"Connection: close\r\n\r\n")
 
-    def _end(self):
+    def _end(self) -> None:
         self._release()
         self.channel.account.remove(self._received)
         self.finish()
 
-    async def _answer_in_portions(self, status, portions, headers, content_type):
+    async def _answer_in_portions(self, status: int, portions: AsyncGenerator[bytes, None], headers: bytes, content_type: bytes) -> None:
         number = self.channel.number if self.is_open else 0
         try:
             await self._send_portions(status, portions, headers, content_type)
@@ -218,7 +228,7 @@ class HttpRequest(Request):
             else:
                 self.answer_error(error if isinstance(error, ApiError) else InternalError())
 
-    async def _send_portions(self, status, portions, headers, content_type):
+    async def _send_portions(self, status: int, portions: AsyncGenerator[bytes, None], headers: bytes, content_type: bytes) -> None:
         is_chunked = self.clientproto != b"HTTP/1.0"
         try:
             portion = await anext(portions, None) if self._wants_body and self.is_open else None
@@ -244,5 +254,5 @@ class HttpRequest(Request):
         self._end()
 
     @property
-    def _wants_body(self):
+    def _wants_body(self) -> bool:
         return self.method != b"HEAD"

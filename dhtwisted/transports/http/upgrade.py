@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from dhtwisted.errors import AccessDenied, HandshakeFault, HandshakeMethod, HttpVersionTooOld, NoSuchPath, UnknownWebSocketVersion
 from dhtwisted.transports.http.headers import path_of, read_origin, single
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from twisted.web.http import Request
+
+    from dhtwisted.transports.locator import Locator
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 VERSIONS = (b"13", b"8")
@@ -18,24 +26,26 @@ class Head:
     :param data: bytes from the request line to the empty line.
     """
 
-    def __init__(self, data):
+    def __init__(self, data: bytes) -> None:
         lines = data.split(b"\r\n")
         words = lines[0].split(b" ")
+        self.method: bytes
+        self.version: bytes
         self.method, path, self.version = words if len(words) == 3 else (b"", b"", b"")
         self.path = path_of(path.decode("latin-1"))
         self._lines = lines
-        self._headers = {}
+        self._headers: dict[bytes, list[bytes]] = {}
         for line in lines[1:]:
             name, _, value = line.partition(b":")
             self._headers.setdefault(name.strip().lower(), []).append(value.strip())
 
     @classmethod
-    def of_request(cls, request):
+    def of_request(cls, request: Request) -> Head:
         """The head of a request that twisted.web has read."""
         headers = [b"%b: %b" % (name, value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values]
         return cls(b"\r\n".join([b" ".join((request.method, request.uri, request.clientproto)), *headers]))
 
-    def values(self, name):
+    def values(self, name: bytes) -> Sequence[bytes]:
         """The values of a header, in the order in which they came.
 
         :param name: lower-case bytes.
@@ -43,15 +53,15 @@ class Head:
         return self._headers.get(name, ())
 
     @property
-    def is_upgrade(self):
+    def is_upgrade(self) -> bool:
         """Whether it asks for a WebSocket."""
         return b"upgrade" in self._headers and self._lists(b"upgrade", b"websocket")
 
-    def without_origin(self):
+    def without_origin(self) -> bytes:
         """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
         return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
 
-    def check_upgrade(self, locator, origins):
+    def check_upgrade(self, locator: Locator, origins: Collection[str]) -> None:
         """Let through what Autobahn can open as a WebSocket.
 
         :param locator: a :class:`~dhtwisted.transports.locator.Locator`.
@@ -80,5 +90,5 @@ class Head:
         if len(keys) != 1 or _KEY.fullmatch(keys[0]) is None:
             raise HandshakeFault("The handshake must have the header Sec-WebSocket-Key once, with 16 bytes in base64.")
 
-    def _lists(self, name, item):
+    def _lists(self, name: bytes, item: bytes) -> bool:
         return any(part.strip().lower() == item for value in self.values(name) for part in value.split(b","))

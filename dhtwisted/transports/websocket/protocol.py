@@ -1,8 +1,8 @@
 """The WebSocket transport on Autobahn: frames into requests, replies and events into frames (WebSocket reference, section 1).
 
-What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. Here:
+This file, ``reading.py`` and ``writing.py`` rely on Autobahn's internals. Here:
 
-* ``sendData`` (in ``output.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
+* ``sendData`` (in ``writing.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
   goes through the same queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
 * ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
@@ -17,14 +17,17 @@ What leans on Autobahn's insides is here, in ``input.py`` and in ``output.py``. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.protocol import TrafficStats, WebSocketProtocol
 from autobahn.websocket.types import ConnectionDeny
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -32,13 +35,22 @@ from dhtwisted.core.addresses import peer_address
 from dhtwisted.core.budget import NOT_READING, SLOW_SECONDS, USED_UP
 from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
-from dhtwisted.transports.connection_deadlines import Leaving
+from dhtwisted.transports.connection_deadlines import ClosingConnection
 from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.http.answers import refusal
 from dhtwisted.transports.websocket.frames import CONTROL_BIT
-from dhtwisted.transports.websocket.reading import TurnwiseInput
-from dhtwisted.transports.websocket.upkeep import Watch
-from dhtwisted.transports.websocket.writing import QueuedOutput
+from dhtwisted.transports.websocket.reading import FrameReader
+from dhtwisted.transports.websocket.upkeep import Upkeep
+from dhtwisted.transports.websocket.writing import FrameWriter
+
+if TYPE_CHECKING:
+    from autobahn.websocket.types import ConnectionRequest
+    from twisted.python.failure import Failure
+
+    from dhtwisted.config.settings import LimitSettings
+    from dhtwisted.core.access import Principal
+    from dhtwisted.errors import ApiError
+    from dhtwisted.fronts.session import SessionFactory
 
 EMPTY_PING = b"\x89\x00"
 """The firmware answers exactly these two bytes, and no ping with a payload."""
@@ -49,7 +61,7 @@ SLOW = {
     NOT_READING: f"for {SLOW_SECONDS} seconds",
     USED_UP: "it holds most of what limits.output_total is used up by",
 }
-"""How a client is too slow: as it is counted, and as it is told in the log."""
+"""How a client is too slow: as it is counted -> as the log says it."""
 
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
@@ -62,32 +74,34 @@ OWN_OPTIONS = frozenset({"requireMaskedClientFrames"})
 
 
 class _Silent:
-    """Takes the place of Autobahn's logger."""
+    """Replaces Autobahn's logger."""
 
-    def _nothing(self, *args, **kwargs):
+    def _nothing(self, *args: object, **kwargs: object) -> None:
         return None
 
     trace = debug = info = warn = error = critical = failure = _nothing
 
 
 @implementer(IOutput, IPushProducer)
-class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
+class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
     """One WebSocket connection; hands messages to its session and is the session's output."""
 
     log = _Silent()
     events = Logger()
     max_small_frames: float = MAX_SMALL_FRAMES
-    leaving = None
-    _denial = None
-    client = None
+    leaving: ClosingConnection | None = None
+    _denial: ApiError | None = None
+    client: Client | None = None
+    transport: Any
+    session: Any
     turn = 0
     number = 0
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         self.account = self.factory.budget.account(self._end_account)
         self.begin_output()
         self.begin_input()
-        self._principal = None
+        self._principal: Principal | None = None
         self.session = None
         self._small_frames = 0
         self.opened = self.factory.clock.seconds()
@@ -100,14 +114,14 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         WebSocketProtocol._connectionMade(self)
         self.factory.countConnections += 1
 
-    def onConnect(self, request):
-        """Read what the handshake tells. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
+    def onConnect(self, request: ConnectionRequest) -> Any:
+        """Read the handshake. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
         is_secure = ISSLTransport.providedBy(self.transport)
         self.rest_url = self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure)
         authorization = request.headers.get("authorization")
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
-    async def _authenticate(self, authorization):
+    async def _authenticate(self, authorization: str) -> None:
         server = self.factory.sessions.server
         # Autobahn would gather whatever a stranger sends meanwhile.
         self.pause()
@@ -125,12 +139,12 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         if self.state != self.STATE_CONNECTING:
             self._deny(Unauthorized())
 
-    def _deny(self, error):
+    def _deny(self, error: ApiError) -> None:
         """Refuse the handshake, with Autobahn's means."""
         self._denial = error
         raise ConnectionDeny(error.code, error.text) from None
 
-    def failHandshake(self, reason, code=400, responseHeaders=None):
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
         """Say what is wrong as REST does: Autobahn would answer without a body, with the reason in the status line."""
         self.wasNotCleanReason = reason
         error = self._denial
@@ -141,7 +155,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.sendData(refusal(error))
         self.dropConnection(abort=False)
 
-    def succeedHandshake(self, res):
+    def succeedHandshake(self, res: Any) -> None:
         try:
             super().succeedHandshake(res)
         except Exception:
@@ -149,25 +163,28 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self.events.failure("the handshake failed", **self._identity())
             self.dropConnection(abort=True)
 
-    def onOpen(self):
+    def onOpen(self) -> None:
         # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.
-        self.http_headers = self.http_request_data = self.http_response_data = self.http_request_params = self.http_status_line = None
-        self._transport_details = self.send_queue = self.client = None
+        autobahn: Any = self
+        autobahn.http_headers = autobahn.http_request_data = autobahn.http_response_data = autobahn.http_request_params = (
+            autobahn.http_status_line
+        ) = None
+        autobahn._transport_details = autobahn.send_queue = self.client = None
         self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
         if self._principal is not None:
             self.session.begin_as(self._principal)
         self.factory.connections.add(self)
-        self.factory.watch.add(self)
+        self.factory.upkeep.add(self)
         if self.factory.is_debugging:
             self.events.debug("a WebSocket is open", **self._identity())
 
-    def _identity(self):
+    def _identity(self) -> dict[str, Any]:
         """Fields of a log line that say whose connection it is."""
         principal = self._principal if self.session is None else self.session.principal
         return {"connection": self.number, "address": self.address} | ({} if principal is None else {"user": principal.user_id})
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lose_output()
         self.account.close()
         self.take_rest()
@@ -177,20 +194,20 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.is_open = self.is_closed = None
 
     @property
-    def requireMaskedClientFrames(self):
+    def requireMaskedClientFrames(self) -> bool:
         """Whether the frame that now begins must be masked: control frames need not be (section 1.3)."""
         return self.data[0] & CONTROL_BIT == 0
 
-    def onFrameBegin(self):
+    def onFrameBegin(self) -> None:
         frame = self.current_frame
         if frame.length < SMALL_FRAME and (frame.opcode & CONTROL_BIT or not frame.fin):
             self._small_frames += 1
-            self.factory.watch.noisy.add(self)
+            self.factory.upkeep.noisy.add(self)
             if self._small_frames > self.max_small_frames:
                 self._end_flood()
         super().onFrameBegin()
 
-    def _end_flood(self):
+    def _end_flood(self) -> None:
         """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended("flood")
@@ -199,7 +216,7 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         self.data = b""
         self.pause()
 
-    def onMessage(self, payload, isBinary):
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return
         if isBinary:
@@ -212,33 +229,33 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             # Autobahn would drop the connection without a word.
             self._session_broken()
 
-    def _session_broken(self):
+    def _session_broken(self) -> None:
         self.events.failure("a message broke the session", **self._identity())
         self._fail_connection(CLOSE_INTERNAL_ERROR, "internal error")
 
-    def break_off(self, what):
-        """End a connection of which something went wrong that is no fault of others."""
+    def break_off(self, what: str) -> None:
+        """End a connection after an unexpected error, which must not affect others."""
         self.events.failure("{what} broke the connection", what=what, **self._identity())
         self.transport.abortConnection()
 
-    def onClose(self, wasClean, code, reason):
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         if self.factory.is_debugging:
             self.events.debug("the WebSocket is closed, code {code}: {reason}", code=code, reason=reason, **self._identity())
         self.drop_queue()
         self.factory.connections.discard(self)
-        self.factory.watch.discard(self)
+        self.factory.upkeep.discard(self)
         if self.session is not None:
             self.session.close()
             # They hold each other, and would wait for the garbage collector.
             self.session = None
 
-    def _max_message_size_exceeded(self, msg_size, max_msg_size, reason):
+    def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         self.factory.metrics.refused("message_size")
         super()._max_message_size_exceeded(msg_size, max_msg_size, reason)
 
     # The end
 
-    def _end_account(self, reason):
+    def _end_account(self, reason: str) -> None:
         """Abort, since what is held for this client is too much for too long: it would not read a close either."""
         self.factory.metrics.ended(reason)
         self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
@@ -248,24 +265,24 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
             self.wasNotCleanReason = reason
             self.dropConnection(abort=True)
 
-    def abort(self, reason):
+    def abort(self, reason: str) -> None:
         self._end(CLOSE_INTERNAL_ERROR, reason)
 
-    def _too_slow(self, reason):
+    def _too_slow(self, reason: str) -> None:
         # Events go on arriving until the connection is gone.
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended(reason)
             self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
             self._end(CLOSE_POLICY, "too slow")
 
-    def _end(self, code, reason):
+    def _end(self, code: int, reason: str) -> None:
         """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
         if self.state == self.STATE_OPEN:
             self.drop_queue()
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
             self.flush()
 
-    def finish(self):
+    def finish(self) -> None:
         """Answer what is under way, accept no more, close."""
         self.pause()
         if self.session is None:
@@ -273,46 +290,49 @@ class DeviceHiveProtocol(TurnwiseInput, QueuedOutput, WebSocketServerProtocol): 
         else:
             self.session.finish(self._finished)
 
-    def _finished(self):
+    def _finished(self) -> None:
         if self.state == self.STATE_OPEN:
             # The client's closing frame can only come when we read again.
             self.resume()
             self.sendCloseFrame(code=CLOSE_RESTART, reasonUtf8=b"server stops")
             self.flush()
 
-    def _closeConnection(self, abort=False):
+    def _closeConnection(self, abort: bool = False) -> None:
         self.flush()
         if not abort:
             self.leave_all_to_transport()
-        self.leaving = Leaving(self.transport, self.factory.clock.seconds())
-        self.factory.watch.closing.add(self)
+        self.leaving = ClosingConnection(self.transport, self.factory.clock.seconds())
+        self.factory.upkeep.closing.add(self)
         super()._closeConnection(abort)
 
-    # What the factory's watch asks
+    # What the factory's upkeep calls
 
-    def check_authenticated(self):
+    def check_authenticated(self) -> None:
         """End a connection that has had its time to authenticate."""
         if self.session.principal is None and self.state == self.STATE_OPEN:
             self.factory.metrics.ended("unauthenticated")
             self._end(CLOSE_POLICY, "not authenticated in time")
 
-    def check_congestion(self, now):
+    def check_congestion(self, now: float) -> None:
         """End a connection that has fallen too far behind. One that takes nothing is ended by its account."""
         if self._is_overfull(0):
             self._too_slow("queue_full")
 
-    def check_closing(self, now):
+    def check_closing(self, now: float) -> None:
         """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
-        if self.leaving.is_over(now):
-            self.leaving.abort()
-        elif self.leaving.since == now:
+        leaving = self.leaving
+        if leaving is None:
+            return
+        if leaving.is_over(now):
+            leaving.abort()
+        elif leaving.since == now:
             self.account.progress()
 
-    def quiet(self):
-        """A second is over: count its small frames anew."""
+    def quiet(self) -> None:
+        """A second is over: count small frames from 0 again."""
         self._small_frames = 0
 
-    def ping(self):
+    def ping(self) -> None:
         """Send an empty ping; drop a peer of which nothing came for three intervals, unless it is we who do not read."""
         if self._reading:
             self.silent_intervals += 1
@@ -329,19 +349,18 @@ class Traffic:
 
     __slots__ = ("messages_received", "octets_received", "octets_sent")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.messages_received = self.octets_received = self.octets_sent = 0
 
 
 class DeviceHiveFactory(WebSocketServerFactory):
-    """Makes the protocols of one server; holds what they share.
+    """Makes the protocols of one server, and has what they share.
 
-    :param sessions: a ``SessionFactory``.
     :param rest_url: ``(path, client, host, secure) -> text``: where a client that came by this path finds the REST API; see
         :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
     :ivar connections: those that are open, a set.
     :ivar is_debugging: whether the log takes lines about each connection.
-    :ivar watch: what is to be looked at once a second, a :class:`~dhtwisted.transports.websocket.upkeep.Watch`.
+    :ivar upkeep: what is checked once a second.
     :ivar traffic: what all connections have sent and received, a :class:`Traffic`.
     :ivar autobahn_traffic: Autobahn's counters, which know only what its own parser reads and writes.
     """
@@ -349,7 +368,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     noisy = False
     protocol_base = DeviceHiveProtocol
 
-    def __init__(self, sessions, rest_url):
+    def __init__(self, sessions: SessionFactory, rest_url: Callable[..., str]) -> None:
         server = sessions.server
         super().__init__(server=None, reactor=server.reactor)
         limits = server.settings.limits
@@ -359,26 +378,23 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.metrics = server.metrics
         self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
-        self.connections = set()
-        self.watch = Watch(limits.ping_interval, limits.authenticate_timeout)
+        self.connections: set[DeviceHiveProtocol] = set()
+        self.upkeep = Upkeep(limits.ping_interval, limits.authenticate_timeout)
         self.output_queue = limits.output_queue
-        self._dirty = []
-        self._interrupted = {}
+        self._dirty: list[DeviceHiveProtocol] = []
+        self._interrupted: dict[DeviceHiveProtocol, None] = {}
         self.traffic = Traffic()
         self.autobahn_traffic = TrafficStats()
         self.trackTimings = False
         self._configure_protocol(limits.message_size)
 
-    def set_limits(self, limits):
-        """Go by other limits. The size of messages holds for new connections alone.
-
-        :param limits: a :class:`~dhtwisted.config.settings.LimitSettings`.
-        """
-        self.watch.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
+    def set_limits(self, limits: LimitSettings) -> None:
+        """Take on other limits. The size of messages changes only for new connections."""
+        self.upkeep.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
         self.output_queue = limits.output_queue
         self._configure_protocol(limits.message_size)
 
-    def _configure_protocol(self, message_size):
+    def _configure_protocol(self, message_size: int) -> None:
         self.setProtocolOptions(
             failByDrop=False,
             maxMessagePayloadSize=message_size,
@@ -396,15 +412,15 @@ class DeviceHiveFactory(WebSocketServerFactory):
         names = [name for name in self.protocol_base.CONFIG_ATTRS if name not in OWN_OPTIONS]
         options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-        self.protocol = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
+        self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
 
-    def flush_later(self, protocol):
+    def flush_later(self, protocol: DeviceHiveProtocol) -> None:
         """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""
         if not self._dirty:
             self.clock.callLater(0, self._flush)
         self._dirty.append(protocol)
 
-    def _flush(self):
+    def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
         for protocol in dirty:
             try:
@@ -412,13 +428,13 @@ class DeviceHiveFactory(WebSocketServerFactory):
             except Exception:
                 protocol.break_off("writing")
 
-    def go_on_later(self, protocol):
+    def go_on_later(self, protocol: DeviceHiveProtocol) -> None:
         """Have a protocol go on in the next reactor turn."""
         if not self._interrupted:
             self.clock.callLater(0, self._go_on)
         self._interrupted[protocol] = None
 
-    def _go_on(self):
+    def _go_on(self) -> None:
         interrupted, self._interrupted = self._interrupted, {}
         for protocol in interrupted:
             try:

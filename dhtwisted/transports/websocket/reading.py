@@ -7,6 +7,9 @@ ours, so that either way of reading goes on where the other ended.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from dhtwisted.transports.websocket.frames import (
     ANY_COUNT,
     CLOSED,
@@ -18,6 +21,9 @@ from dhtwisted.transports.websocket.frames import (
     take_text_frames,
 )
 
+if TYPE_CHECKING:
+    from dhtwisted.core.budget import Account
+
 EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 FIRMWARE_PONG = b"\x8a\x00"
 
@@ -28,7 +34,7 @@ MESSAGES_IN_TURN = 16
 """Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred."""
 
 
-class TurnwiseInput:
+class FrameReader:
     """The reading half of a WebSocket protocol.
 
     :ivar account: an :class:`~dhtwisted.core.budget.Account`.
@@ -36,14 +42,30 @@ class TurnwiseInput:
     :ivar silent_intervals: in how many intervals of pings nothing has come.
     """
 
-    def begin_input(self):
+    account: Account
+    factory: Any
+    session: Any
+    transport: Any
+    # Autobahn's.
+    state: int
+    STATE_CONNECTING: int
+    data: bytes
+    current_frame: Any
+    current_frame_masker: Any
+    inside_message: bool
+    message_data_total_length: int
+    maxMessagePayloadSize: int
+    _dataReceived: Callable[[bytes], None]
+    _session_broken: Callable[[], None]
+
+    def begin_input(self) -> None:
         """Get ready to read."""
         self._reading = True
         self._is_over = False
         self._held = 0
         self.silent_intervals = 0
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         self.silent_intervals = 0
         self.factory.traffic.octets_received += len(data)
         if self.state == OPEN:
@@ -63,7 +85,7 @@ class TurnwiseInput:
             # TLS goes on delivering after the end, and Autobahn would only keep it.
             self._dataReceived(data)
 
-    def _count_held(self):
+    def _count_held(self) -> None:
         """Have the account know how much of a large message is here; when memory is used up, no more of it is read until there is room."""
         held = len(self.data) + (self.message_data_total_length if self.inside_message else 0)
         held = held if held > LARGE and self.state == OPEN else 0
@@ -76,7 +98,7 @@ class TurnwiseInput:
             self.pause()
             self.factory.budget.wait(self.resume)
 
-    def _finish_frame(self, data):
+    def _finish_frame(self, data: bytes) -> None:
         """Give Autobahn the rest of the frame that it is in, and no more."""
         left = self.current_frame.length - self.current_frame_masker.pointer()
         self._dataReceived(data[:left])
@@ -86,7 +108,7 @@ class TurnwiseInput:
         else:
             self._leave_to_autobahn(data)
 
-    def _take(self, data, most):
+    def _take(self, data: bytes, most: int) -> None:
         """Take frames, from the beginning of one on. What is no plain text frame is for Autobahn, one whole frame at a time."""
         held = self.data
         if held:
@@ -113,7 +135,7 @@ class TurnwiseInput:
             if not data:
                 return
 
-    def _take_text_frames(self, data, most):
+    def _take_text_frames(self, data: bytes, most: int) -> tuple[int, int, str]:
         if self.inside_message or self.state != OPEN:
             return 0, 0, FOR_AUTOBAHN
         try:
@@ -124,19 +146,19 @@ class TurnwiseInput:
         self.factory.traffic.messages_received += found[1]
         return found
 
-    def _leave_to_autobahn(self, data):
+    def _leave_to_autobahn(self, data: bytes) -> None:
         """Have Autobahn go on, unless nothing more is to be read: the connection is closed, or a flood was ended."""
         if data and self.state != CLOSED and (self.state == OPEN or self._reading):
             self._dataReceived(data)
 
-    def _go_on_later(self):
+    def _go_on_later(self) -> None:
         """Let others have their turn. Nothing is read meanwhile: the end of the connection would overtake what came before it."""
         if not self._is_over:
             self._is_over = True
             self.transport.pauseProducing()
         self.factory.go_on_later(self)
 
-    def go_on(self):
+    def go_on(self) -> None:
         """Take more of what came in an earlier turn."""
         if self.state == CLOSED or (self.state == OPEN and not self._reading):
             return
@@ -145,7 +167,7 @@ class TurnwiseInput:
         if not self._is_over and self._reading and self.state != CLOSED:
             self.transport.resumeProducing()
 
-    def take_rest(self):
+    def take_rest(self) -> None:
         """Take what came before the connection ended, if anything had to wait for its turn or for room."""
         if self.state != OPEN or (self._reading and not self._is_over):
             return
@@ -156,14 +178,14 @@ class TurnwiseInput:
         if self.current_frame is None:
             self._take(b"", ANY_COUNT)
 
-    def pause(self):
+    def pause(self) -> None:
         """Take no more input until :meth:`resume`."""
         if self._reading:
             self._reading = False
             if not self._is_over:
                 self.transport.pauseProducing()
 
-    def resume(self):
+    def resume(self) -> None:
         """Take input again."""
         if not self._reading and self.state in (OPEN, self.STATE_CONNECTING):
             self._reading = True

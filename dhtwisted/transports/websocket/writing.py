@@ -14,10 +14,15 @@ and only when, everything has been sent. TLS and other transports have no such w
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
 
 from dhtwisted.transports.websocket.frames import CLOSED, OPEN
+
+if TYPE_CHECKING:
+    from dhtwisted.core.budget import Account
 
 FLUSH_AT = 32768
 """Bytes that are worth a system call of their own: more would only make the kernel's buffer full, and the queue large."""
@@ -33,7 +38,7 @@ BURST_FACTOR = 16
 """So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
 
 
-def frame_header(length):
+def frame_header(length: int) -> bytes:
     """Header of an unmasked, unfragmented text frame."""
     if length < 126:
         return bytes((0x81, length))
@@ -48,7 +53,7 @@ HEADERS = tuple(map(frame_header, range(2048)))
 PREPARED = len(HEADERS)
 
 
-class QueuedOutput:
+class FrameWriter:
     """The writing half of a WebSocket protocol.
 
     :ivar follows_requests: whether plain HTTP was spoken before; what was answered may still wait in the transport.
@@ -59,11 +64,17 @@ class QueuedOutput:
     :ivar congested_since: when that began, in seconds of the clock.
     """
 
+    account: Account
+    factory: Any
+    session: Any
+    transport: Any
+    state: int
+    _too_slow: Callable[[str], None]
     follows_requests = False
 
-    def begin_output(self):
+    def begin_output(self) -> None:
         """Get ready to write; call it when there is a transport."""
-        self._queue = []
+        self._queue: list[Any] = []
         self.queued = 0
         self.congested = False
         self.congested_since = 0.0
@@ -79,7 +90,7 @@ class QueuedOutput:
             self._wait_for_transport()
             self.transport.startWriting()
 
-    def send(self, payload):
+    def send(self, payload: bytes) -> None:
         """Send one whole message, however large."""
         if self.state != OPEN:
             return
@@ -98,7 +109,7 @@ class QueuedOutput:
         if queued > FLUSH_AT:
             self.flush()
 
-    def send_event(self, prefix, body):
+    def send_event(self, prefix: bytes, body: bytes) -> None:
         """Send one whole message given in two parts, unless the client has fallen too far behind."""
         if self.state != OPEN:
             return
@@ -114,7 +125,7 @@ class QueuedOutput:
         if queued > FLUSH_AT:
             self.flush()
 
-    def sendData(self, data, sync=False, chopsize=None):
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Send what Autobahn has to say; as part of the same queue, or it could get into the middle of a frame."""
         if self.state == CLOSED:
             return
@@ -125,7 +136,7 @@ class QueuedOutput:
         if self.state != OPEN:
             self.flush()
 
-    def flush(self):
+    def flush(self) -> None:
         """Write what is queued, unless the transport has something to write already."""
         if self._queue:
             if self.congested:
@@ -133,7 +144,7 @@ class QueuedOutput:
             else:
                 self._write()
 
-    def _write(self):
+    def _write(self) -> None:
         """Write what is queued, or of much a portion."""
         if self.queued > PORTION:
             data = self._take_portion()
@@ -154,7 +165,7 @@ class QueuedOutput:
             self._wait_for_transport()
             self.transport.startWriting()
 
-    def _write_indirectly(self, data):
+    def _write_indirectly(self, data: bytes) -> None:
         """Write to a transport that says when it has too much: in the middle of the writing."""
         self._left = len(data)
         self.transport.write(data)
@@ -166,7 +177,7 @@ class QueuedOutput:
         if not self._is_held_back:
             self._left = 0
 
-    def _take_portion(self):
+    def _take_portion(self) -> bytes:
         """Take so much from the queue as a transport is given at once. A large event is cut without a copy: others get it too."""
         queue, room, count = self._queue, PORTION, 0
         while count < len(queue) and len(queue[count]) <= room:
@@ -183,20 +194,20 @@ class QueuedOutput:
         self._excused = min(self._excused, self.queued)
         return data
 
-    def _leave_to_transport(self, data, sent):
+    def _leave_to_transport(self, data: bytes, sent: int | Exception) -> None:
         """Have the transport send the rest, and say when that is done. It also finds out what is wrong with a broken connection."""
         rest = data if isinstance(sent, Exception) else data[sent:]
         self._hold_back(len(rest))
         self.transport.write(rest)
         self._wait_for_transport()
 
-    def _wait_for_transport(self):
+    def _wait_for_transport(self) -> None:
         # A pull producer is asked once when it is registered, and then when the transport's buffer is empty.
         self._subscribed_to_drain = False
         self.transport.registerProducer(self, False)
         self._subscribed_to_drain = True
 
-    def leave_all_to_transport(self):
+    def leave_all_to_transport(self) -> None:
         """Give the transport what waits for it to be empty; to be called before ``loseConnection``, which nothing can follow."""
         if self._queue:
             data = b"".join(self._queue)
@@ -205,7 +216,7 @@ class QueuedOutput:
             self.factory.traffic.octets_sent += len(data)
             self.transport.write(data)
 
-    def _hold_back(self, left):
+    def _hold_back(self, left: int) -> None:
         """Write nothing more until the transport is empty.
 
         :param left: bytes that it has.
@@ -217,31 +228,31 @@ class QueuedOutput:
             self.congested_since = self.factory.clock.seconds()
             # It was sent while the client took everything.
             self._excused = self.queued
-            self.factory.watch.congested.add(self)
+            self.factory.upkeep.congested.add(self)
             self.account.block()
         self._count()
 
-    def _count(self):
+    def _count(self) -> None:
         """Have the account know what waits. What was cut is in memory as a whole until the last of it has left."""
         first = self._queue[0] if self._queue else b""
         held = self.queued + self._left
         if type(first) is memoryview:
-            held += len(first.obj) - len(first)
+            held += len(cast(bytes, first.obj)) - len(first)
         self.account.add(held - self._counted)
         self._counted = held
 
-    def _is_overfull(self, more):
+    def _is_overfull(self, more: int) -> bool:
         """Whether a client has fallen too far behind with events. Replies that it asked for do not count, however large."""
         limit, behind = self.factory.output_queue, self.queued - self._excused + more
         if not limit or behind <= limit:
             return False
         return behind > BURST_FACTOR * limit or self.factory.clock.seconds() - self.congested_since > BURST_SECONDS
 
-    def lose_output(self):
+    def lose_output(self) -> None:
         """There is nobody to send to any more: what is sent from now on goes nowhere, and nobody waits for room."""
         self._is_direct = self.congested = False
 
-    def drop_queue(self):
+    def drop_queue(self) -> None:
         """Forget what has not been written."""
         self._queue.clear()
         self.queued = self._excused = 0
@@ -249,11 +260,11 @@ class QueuedOutput:
 
     # What the transport calls
 
-    def pauseProducing(self):
+    def pauseProducing(self) -> None:
         """The buffer of a transport that is not written to directly is full."""
         self._hold_back(self._left)
 
-    def resumeProducing(self):
+    def resumeProducing(self) -> None:
         """The transport has sent everything."""
         if self._is_direct:
             if not self._subscribed_to_drain:
@@ -269,14 +280,14 @@ class QueuedOutput:
         if self.congested and not self._is_held_back:
             self._taken()
 
-    def _taken(self):
+    def _taken(self) -> None:
         """The client has taken everything."""
         self.congested = False
-        self.factory.watch.congested.discard(self)
+        self.factory.upkeep.congested.discard(self)
         self.account.unblock()
         if self.session is not None:
             self.session.writable()
 
-    def stopProducing(self):
+    def stopProducing(self) -> None:
         """The connection is gone."""
         self.drop_queue()

@@ -44,7 +44,7 @@ async def test_no_request_is_begun_before_there_is_room(limited, nothing_logged)
 
 @pytest_twisted.ensureDeferred
 async def test_who_has_waited_too_long_is_told_to_come_again(limited, nothing_logged, monkeypatch):
-    monkeypatch.setattr("dhtwisted.transports.http.rest.SLOW_SECONDS", 0.2)
+    monkeypatch.setattr("dhtwisted.transports.http.site.SLOW_SECONDS", 0.2)
     server, other = await limited()
     connection = await server.connect()
     other.add(TOTAL)

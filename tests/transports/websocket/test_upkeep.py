@@ -1,6 +1,6 @@
 """What is looked at once a second, and what is not."""
 
-from dhtwisted.transports.websocket.upkeep import Watch
+from dhtwisted.transports.websocket.upkeep import Upkeep
 
 
 class Connection:
@@ -8,10 +8,10 @@ class Connection:
 
     turn = 0
 
-    def __init__(self, watch, opened):
+    def __init__(self, upkeep, opened):
         self.opened = opened
         self.asked = []
-        watch.add(self)
+        upkeep.add(self)
 
     def check_authenticated(self):
         self.asked.append("authenticated")
@@ -30,96 +30,96 @@ class Connection:
 
 
 def test_each_connection_is_asked_once_whether_it_has_authenticated():
-    watch = Watch(0, 60)
-    early, late = Connection(watch, 100.0), Connection(watch, 130.0)
-    watch.tick(160)
+    upkeep = Upkeep(0, 60)
+    early, late = Connection(upkeep, 100.0), Connection(upkeep, 130.0)
+    upkeep.tick(160)
     assert (early.asked, late.asked) == ([], [])
-    watch.tick(161)
-    watch.tick(190)
+    upkeep.tick(161)
+    upkeep.tick(190)
     assert (early.asked, late.asked) == (["authenticated"], [])
-    watch.tick(191)
-    watch.tick(1000)
+    upkeep.tick(191)
+    upkeep.tick(1000)
     assert (early.asked, late.asked) == (["authenticated"], ["authenticated"])
 
 
 def test_without_a_limit_nobody_is_asked():
-    watch = Watch(0, 0)
-    connection = Connection(watch, 0)
-    watch.tick(10**6)
+    upkeep = Upkeep(0, 0)
+    connection = Connection(upkeep, 0)
+    upkeep.tick(10**6)
     assert connection.asked == []
 
 
 def test_every_connection_is_pinged_once_in_an_interval():
-    watch = Watch(3, 0)
-    connections = [Connection(watch, opened) for opened in (0.5, 1.5, 2.5, 3.5)]
+    upkeep = Upkeep(3, 0)
+    connections = [Connection(upkeep, opened) for opened in (0.5, 1.5, 2.5, 3.5)]
     for now in range(3):
-        watch.tick(now)
+        upkeep.tick(now)
     assert [connection.asked for connection in connections] == [["ping"]] * 4
     for now in range(6):
-        watch.tick(now)
+        upkeep.tick(now)
     assert [connection.asked for connection in connections] == [["ping"] * 3] * 4
 
 
 def test_pings_are_spread_over_the_interval():
-    watch = Watch(2, 0)
-    connections = [Connection(watch, 5.0) for _ in range(10)]
-    watch.tick(0)
+    upkeep = Upkeep(2, 0)
+    connections = [Connection(upkeep, 5.0) for _ in range(10)]
+    upkeep.tick(0)
     assert sum(map(len, (connection.asked for connection in connections))) == 5
 
 
 def test_the_congested_are_asked_while_they_are_and_the_noisy_once():
-    watch = Watch(0, 0)
-    connection = Connection(watch, 0)
-    watch.congested.add(connection)
-    watch.noisy.add(connection)
-    watch.tick(5)
-    watch.tick(6)
-    watch.congested.discard(connection)
-    watch.tick(7)
+    upkeep = Upkeep(0, 0)
+    connection = Connection(upkeep, 0)
+    upkeep.congested.add(connection)
+    upkeep.noisy.add(connection)
+    upkeep.tick(5)
+    upkeep.tick(6)
+    upkeep.congested.discard(connection)
+    upkeep.tick(7)
     assert connection.asked == ["congested at 5", "quiet", "congested at 6"]
 
 
 def test_the_closing_are_asked_until_they_are_gone():
-    watch = Watch(0, 0)
-    connection = Connection(watch, 0)
-    watch.closing.add(connection)
-    watch.tick(5)
-    watch.tick(6)
+    upkeep = Upkeep(0, 0)
+    connection = Connection(upkeep, 0)
+    upkeep.closing.add(connection)
+    upkeep.tick(5)
+    upkeep.tick(6)
     assert connection.asked == ["closing at 5", "closing at 6"]
 
 
 def test_nothing_is_asked_of_one_that_is_gone():
-    watch = Watch(1, 1)
-    connection = Connection(watch, 0)
-    watch.congested.add(connection)
-    watch.noisy.add(connection)
-    watch.closing.add(connection)
-    watch.discard(connection)
-    watch.tick(100)
+    upkeep = Upkeep(1, 1)
+    connection = Connection(upkeep, 0)
+    upkeep.congested.add(connection)
+    upkeep.noisy.add(connection)
+    upkeep.closing.add(connection)
+    upkeep.discard(connection)
+    upkeep.tick(100)
     assert connection.asked == []
 
 
 def test_one_that_goes_while_others_are_asked_is_no_matter():
-    watch = Watch(1, 0)
-    connections = [Connection(watch, 0) for _ in range(3)]
+    upkeep = Upkeep(1, 0)
+    connections = [Connection(upkeep, 0) for _ in range(3)]
     for connection in connections:
-        watch.congested.add(connection)
-        connection.check_congestion = lambda now: [watch.discard(other) for other in connections]
-    watch.tick(0)
-    assert watch.congested == set()
+        upkeep.congested.add(connection)
+        connection.check_congestion = lambda now: [upkeep.discard(other) for other in connections]
+    upkeep.tick(0)
+    assert upkeep.congested == set()
 
 
 def test_other_times_hold_for_those_that_are_open_too():
-    watch = Watch(0, 0)
-    connections = [Connection(watch, opened) for opened in (1, 2, 3, 4)]
-    watch.set_times(2, 60, connections)
+    upkeep = Upkeep(0, 0)
+    connections = [Connection(upkeep, opened) for opened in (1, 2, 3, 4)]
+    upkeep.set_times(2, 60, connections)
     for now in range(4):
-        watch.tick(now)
+        upkeep.tick(now)
     assert [connection.asked for connection in connections] == [["ping"] * 2] * 4
-    watch.set_times(0, 30, connections)
-    watch.tick(32)
+    upkeep.set_times(0, 30, connections)
+    upkeep.tick(32)
     assert [connection.asked[2:] for connection in connections] == [["authenticated"], [], [], []]
     for connection in connections:
-        watch.discard(connection)
-    watch.tick(1000)
+        upkeep.discard(connection)
+    upkeep.tick(1000)
     assert connections[-1].asked == ["ping"] * 2

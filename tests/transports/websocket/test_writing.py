@@ -241,11 +241,11 @@ def test_a_closed_connection_of_which_the_rest_is_not_taken_is_dropped():
     wired = Wired()
     congest(wired)
     wired.protocol.dataReceived(frame(NORMAL, CLOSE))
-    wired.protocol.factory.watch.tick(wired.reactor.seconds())
+    wired.protocol.factory.upkeep.tick(wired.reactor.seconds())
     wired.turn()
     assert not wired.transport.disconnected
     wired.reactor.advance(SLOW_SECONDS + 1)
-    wired.protocol.factory.watch.tick(wired.reactor.seconds())
+    wired.protocol.factory.upkeep.tick(wired.reactor.seconds())
     wired.turn()
     assert wired.transport.disconnected
     assert wired.session.closed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -41,6 +41,16 @@ from dhtwisted.transports.http.headers import path_of, read_origin
 from dhtwisted.transports.http.request import HttpRequest
 from dhtwisted.transports.http.upgrade import Head
 
+if TYPE_CHECKING:
+    from twisted.web.http import Request
+
+    from dhtwisted.config.settings import Settings
+    from dhtwisted.core.server import Server
+    from dhtwisted.fronts.rest.answers import Body
+    from dhtwisted.transports.admission import Admission
+    from dhtwisted.transports.connection_deadlines import ConnectionDeadlines
+    from dhtwisted.transports.locator import Locator
+
 WELCOME = b"The DeviceHive API runs here.\n"
 ANY_ORIGIN = b"Access-Control-Allow-Origin: *\r\n"
 COMMON_HEADERS = (
@@ -59,16 +69,16 @@ DOCUMENTS = frozenset({"openapi.json", "swagger.json"})
 
 
 @implementer(IHalfCloseableProtocol)
-class HttpChannel(BoundedChannel):
+class RestChannel(BoundedChannel):
     """One connection of REST."""
 
     requestFactory = HttpRequest
-    rate = None
+    rate: RateLimit | None = None
     number = 0
-    port = None
+    port: Any = None
     _has_all = False
 
-    def open_websocket(self, request, head):
+    def open_websocket(self, request: HttpRequest, head: Head) -> None:
         """Give the connection back to the port, for a WebSocket that is asked for after other requests."""
         if not request.is_open:
             return
@@ -80,12 +90,12 @@ class HttpChannel(BoundedChannel):
         self._networkProducer.resumeProducing()
         self.port.open_websocket(head, rest)
 
-    def refuse(self, error):
+    def refuse(self, error: ApiError) -> None:
         """Answer what is no request, or too large a one, and close."""
         self.transport.write(refusal(error))
         self.loseConnection()
 
-    def readConnectionLost(self):
+    def readConnectionLost(self) -> None:
         """The client has closed its side: what it has asked is still answered, then the connection closes. Whoever is gone altogether looks
         the same, so a poll that waits is answered at once. Twisted calls it again whenever it resumes reading.
         """
@@ -94,18 +104,18 @@ class HttpChannel(BoundedChannel):
             self.requests[0].end_waiting()
         self._close_after_all()
 
-    def writeConnectionLost(self):
+    def writeConnectionLost(self) -> None:
         """Never: the server does not close one side."""
 
-    def _has_read(self):
+    def _has_read(self) -> None:
         super()._has_read()
         self._close_after_all()
 
-    def _read_on(self):
+    def _read_on(self) -> None:
         super()._read_on()
         self._close_after_all()
 
-    def _close_after_all(self):
+    def _close_after_all(self) -> None:
         if not self._has_all or self._is_closing:
             return
         if self._handlingRequest or self._busyReceiving or (self.paused and self._buffer):
@@ -115,29 +125,29 @@ class HttpChannel(BoundedChannel):
         else:
             self.loseConnection()
 
-    def finish(self):
+    def finish(self) -> None:
         if self.requests and self._handlingRequest:
             self.requests[0].end_waiting()
         super().finish()
 
-    def head_late(self):
+    def head_late(self) -> None:
         self.factory.metrics.refused("handshake_timeout")
         self.refuse(RequestTimeout())
 
-    def body_late(self):
+    def body_late(self) -> None:
         self.requests[-1].body_late()
 
-    def _ended(self, reason):
+    def _ended(self, reason: str) -> None:
         self.factory.metrics.ended(reason)
         words = "it does not read its answers" if reason == NOT_READING else "the memory for all clients is used up"
         self.events.info("an HTTP connection is ended: {words}", words=words, connection=self.number)
         super()._ended(reason)
 
-    def _respondToBadRequestAndDisconnect(self):
+    def _respondToBadRequestAndDisconnect(self) -> None:
         # Twisted answers broken HTTP without a body, and every error of this API has one.
         self.refuse(MalformedHttp())
 
-    def lineLengthExceeded(self, line):
+    def lineLengthExceeded(self, line: bytes) -> None:
         # Without any answer clients take it for a broken connection, and try again.
         self.refuse(HeadTooLarge())
 
@@ -145,13 +155,13 @@ class HttpChannel(BoundedChannel):
 class RestSite(HTTPFactory):
     """The plain HTTP side of the port."""
 
-    protocol: Any = HttpChannel
+    protocol: Any = RestChannel
     noisy = False
     events = Logger()
     timeOut = None
 
-    def __init__(self, server, locator, admission, deadlines):
-        super().__init__(timeout=None, reactor=server.reactor)
+    def __init__(self, server: Server, locator: Locator, admission: Admission, deadlines: ConnectionDeadlines) -> None:
+        super().__init__(timeout=cast(int, None), reactor=server.reactor)
         self.deadlines = deadlines
         self.budget = server.budget
         self._rates = RateLimits(server.reactor)
@@ -160,13 +170,10 @@ class RestSite(HTTPFactory):
         self._locator = locator
         self._admission = admission
         self._api = RestApi(server)
-        self._documents = {}
+        self._documents: dict[str, bytes] = {}
 
-    def set_limits(self, settings):
-        """Go by other settings, also for connections that are open, from their next request on.
-
-        :param settings: the whole configuration.
-        """
+    def set_limits(self, settings: Settings) -> None:
+        """Take on other settings, also for open connections from their next request on."""
         # A poll counts as a request, however long it waits.
         self.idle_timeout = settings.limits.idle_timeout
         self.head_timeout = settings.limits.handshake_timeout
@@ -175,16 +182,16 @@ class RestSite(HTTPFactory):
         self._per_second = settings.limits.requests_per_second
         self._origins = settings.server.origins
 
-    def startFactory(self):
+    def startFactory(self) -> None:
         """Without Twisted's access log, which has a file and a timer of its own."""
 
-    def stopFactory(self):
+    def stopFactory(self) -> None:
         """Nothing was started."""
 
-    def log(self, request):
-        """No line for each answer: clients that poll ask ten times a second. What fails is logged where it fails."""
+    def log(self, request: Request) -> None:
+        """Log nothing for an answer: clients that poll ask ten times a second. Failures are logged where they happen."""
 
-    def headers(self, request):
+    def headers(self, request: HttpRequest) -> bytes:
         """The lines that every answer has (REST reference, section 2)."""
         if not self._origins:
             return ANY_ORIGIN + COMMON_HEADERS
@@ -192,7 +199,7 @@ class RestSite(HTTPFactory):
         allowed = b"Access-Control-Allow-Origin: %b\r\n" % origin.encode() if origin in self._origins else b""
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
-    def process(self, request):
+    def process(self, request: HttpRequest) -> None:
         """Answer a request, at its turn when its client asks too often; or open a WebSocket: proxies that keep their connections to a
         server ask for one where plain requests went before.
         """
@@ -210,19 +217,19 @@ class RestSite(HTTPFactory):
             else:
                 self._begin(request)
 
-    def _begin(self, request):
+    def _begin(self, request: HttpRequest) -> None:
         if self._per_second:
             self._take_turn(request)
         else:
             self._process(request)
 
-    def _wait_for_budget(self, request):
+    def _wait_for_budget(self, request: HttpRequest) -> None:
         """Begin a request when there is memory for its answer, or refuse it when that takes too long."""
         channel = request.channel
         self.metrics.refused("output_total")
         self.deadlines.set(channel, SLOW_SECONDS, partial(self._give_up, request))
 
-        def go_on():
+        def go_on() -> None:
             if request.is_open:
                 if self.budget.is_used_up:
                     self.budget.wait(go_on)
@@ -233,11 +240,11 @@ class RestSite(HTTPFactory):
         self.budget.wait(go_on)
 
     @staticmethod
-    def _give_up(request):
+    def _give_up(request: HttpRequest) -> None:
         if request.is_open:
             request.answer_error(ServiceOverloaded())
 
-    def _take_turn(self, request):
+    def _take_turn(self, request: HttpRequest) -> None:
         rate = self._rate_of(request)
         if rate.take():
             self._process(request)
@@ -245,7 +252,7 @@ class RestSite(HTTPFactory):
             self.metrics.refused("requests_per_second")
             self.reactor.callLater(rate.delay, self._take_turn, request)
 
-    def _rate_of(self, request):
+    def _rate_of(self, request: HttpRequest) -> RateLimit:
         """The limit is one of connections; but those of a trusted proxy carry the requests of many clients."""
         if request.is_held:
             return self._rates.of(limit_key(request.address), self._per_second)
@@ -254,7 +261,7 @@ class RestSite(HTTPFactory):
             channel.rate = RateLimit(self.reactor, self._per_second)
         return channel.rate
 
-    def _process(self, request):
+    def _process(self, request: HttpRequest) -> None:
         if not request.is_open:
             return
         try:
@@ -267,7 +274,7 @@ class RestSite(HTTPFactory):
             if not request.startedWriting:
                 request.answer_error(InternalError())
 
-    def _route(self, request):
+    def _route(self, request: HttpRequest) -> None:
         target, _, query = request.uri.partition(b"?")
         path = path_of(target.decode("latin-1"))
         prefix, base, segments = self._locator.resource(path)
@@ -285,24 +292,24 @@ class RestSite(HTTPFactory):
         else:
             self._call(request, "GET" if method == "HEAD" else method, prefix, segments, _parameters(query))
 
-    def _call(self, request, method, prefix, segments, parameters):
+    def _call(self, request: HttpRequest, method: str, prefix: str, segments: list[str], parameters: dict[str, list[str]]) -> None:
         caller = request.caller(self._locator, prefix)
         content_type, authorization = request.header("content-type"), request.header("authorization")
         call = Call(method, segments, parameters, request.body, content_type, authorization, caller, request.header)
 
-        def done(status, body, headers=b""):
-            request.answer(status, body, headers + (_allow(self._api.methods(segments)) if status == 405 else b""))
+        def done(status: int, body: Body, headers: bytes = b"") -> None:
+            request.answer(status, body, headers + (_allow(self._api.methods(segments) or []) if status == 405 else b""))
 
         self._api.handle(call, done)
 
-    def _tell_methods(self, request, segments):
+    def _tell_methods(self, request: HttpRequest, segments: list[str]) -> None:
         methods = self._api.methods(segments)
         if methods is None:
             raise NoSuchPath()
         request.answer(200, b"", _allow(methods), TEXT)
 
     @staticmethod
-    def _give(request, method, content, content_type):
+    def _give(request: HttpRequest, method: str, content: bytes, content_type: bytes) -> None:
         allow = _allow(["GET", "HEAD", "OPTIONS"])
         if method in ("GET", "HEAD"):
             request.answer(200, content, content_type=content_type)
@@ -311,25 +318,25 @@ class RestSite(HTTPFactory):
         else:
             request.answer_error(MethodNotAllowed(), allow)
 
-    def _document(self, base):
+    def _document(self, base: str) -> bytes:
         """The OpenAPI document of a base, made when it is first asked for: that takes some milliseconds."""
         if base not in self._documents:
             self._documents[base] = json.dumps(openapi(base or "/", API_VERSION)).encode()
         return self._documents[base]
 
 
-def _allow(methods):
+def _allow(methods: list[str]) -> bytes:
     return b"Allow: %b\r\n" % ", ".join(methods).encode()
 
 
-def _method(request):
+def _method(request: HttpRequest) -> str:
     """The method, or the one that a POST asks to be taken for (REST reference, section 10)."""
     method = request.method.decode("latin-1")
     override = (request.header("x-http-method-override") or "").upper()
     return override if method == "POST" and override in OVERRIDES else method
 
 
-def _parameters(query):
+def _parameters(query: bytes) -> dict[str, list[str]]:
     """Name -> list of texts.
 
     :raises BadRequest: it is no text, or too much.
