@@ -20,7 +20,6 @@ from dhtwisted.fronts.queues import EMPTY, append
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dhtwisted.actions.table import Action
     from dhtwisted.core.access import Principal
     from dhtwisted.core.server import Request, Server
     from dhtwisted.fronts.inbox import Inbox
@@ -74,9 +73,10 @@ class ReplyOrder:
 
     :ivar started: requests under way, in the order of their arrival. Those with a ``reply`` wait for an older one.
     :ivar waiting: requests that have not begun.
+    :ivar is_exclusive: whether the latest of ``started`` does not overlap, so that nothing begins before it is done.
     """
 
-    __slots__ = ("_advancing", "_counted", "_exclusive", "_is_closed", "_server", "_session", "_size", "started", "waiting")
+    __slots__ = ("_advancing", "_counted", "_is_closed", "_server", "_session", "_size", "is_exclusive", "started", "waiting")
 
     def __init__(self, session: Ordered, server: Server) -> None:
         self.started: deque[Any] = deque()
@@ -84,7 +84,7 @@ class ReplyOrder:
         self._session = session
         self._server = server
         self._size = self._counted = 0
-        self._advancing = self._exclusive = self._is_closed = False
+        self._advancing = self.is_exclusive = self._is_closed = False
         server.deadlines.watch(self)
 
     @property
@@ -96,10 +96,6 @@ class ReplyOrder:
         """Whether no more requests may be under way."""
         return len(self.started) + len(self.waiting) >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY
 
-    def blocks(self, action: Action) -> bool:
-        """Whether a request of this action must wait for those before it."""
-        return bool(self.waiting or (self.started and (self._exclusive or not action.overlaps)))
-
     def add(self, request: Request) -> None:
         """Give a request that has begun its place."""
         request.is_queued = True
@@ -107,7 +103,7 @@ class ReplyOrder:
         if size - self._counted >= COUNTED:
             self._resize(0)
         self.started.append(request)
-        self._exclusive = not request.action.overlaps
+        self.is_exclusive = not request.action.overlaps
         if not request.due:
             request.due = self._server.deadlines.sweeps + PATIENCE
 
@@ -245,7 +241,7 @@ class ReplyOrder:
         :returns: whether there was one.
         """
         session = self._session
-        if not self.waiting or (self.started and self._exclusive) or session.output.congested:
+        if not self.waiting or (self.started and self.is_exclusive) or session.output.congested:
             return False
         request = self.waiting[0]
         if request.reply is not None:

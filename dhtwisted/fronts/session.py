@@ -75,11 +75,10 @@ class Session(Subscriber):
         if self._is_over:
             return
         order, inbox = self.order, self.inbox
+        if order is not None and not (order.started or order.waiting):
+            order = None
         if not is_held and (
-            inbox is not None
-            or self.output.congested
-            or self._budget.is_used_up
-            or (order is not None and order.started and order.is_full())
+            inbox is not None or self.output.congested or self._budget.is_used_up or (order is not None and order.is_full())
         ):
             self._put_into_inbox(text)
             return
@@ -95,7 +94,8 @@ class Session(Subscriber):
             if request.due <= server.deadlines.sweeps:
                 self._expire(request)
                 return
-        if order is not None and order.blocks(action):
+        if order is not None and (order.waiting or (order.started and (order.is_exclusive or not action.overlaps))):
+            # It must wait for those before it.
             order.add_waiting(request)
         elif server.execute(request, self.done):
             if self.order is None:
