@@ -29,5 +29,4 @@ async def authenticate(request: Request[Authenticate]) -> None:
     principal = await request.server.authentication.by_token(request.fields.token)
     request.check_in_time()
     ISubscriber(request.session).authenticated(principal)
-    if principal.user is not None:
-        request.server.logins.note(principal.user)
+    request.server.logins.note(principal.user)

@@ -162,9 +162,10 @@ async def token_refresh(request: Request[TokenRefresh]) -> AccessToken:
         raise Unauthorized() from None
     server.logins.note(server.entities.user(claims.user_id))
     expires = server.now() + int(server.settings.auth.access_lifetime * 1000)
-    if claims.device_id is not None:
+    record = None if claims.device_id is None else server.entities.device_token(claims.token_id)
+    if record is not None:
         # The record is deleted some time after its end.
-        expires = min(expires, server.entities.device_token(claims.token_id).expires)
+        expires = min(expires, record.expires)
     token = server.auth.issue(msgspec.structs.replace(claims, expires=expires, refresh=False))
     if claims.device_id is not None and not carries_device(server.auth, token, claims):
         raise DeviceTokensUnsupported()

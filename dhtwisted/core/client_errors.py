@@ -47,7 +47,7 @@ class ClientErrors:
         self._refusals = 0
         self._logged_at = 0
 
-    def convert(self, error: Exception, what: str, connection: IConnection, request: Any = None) -> ApiError:
+    def convert(self, error: BaseException, what: str, connection: IConnection, request: Any = None) -> ApiError:
         """The error that a client gets. What the client must not see goes to the log.
 
         :param what: what was being done, for the log; nothing that a client made up.
@@ -67,7 +67,7 @@ class ClientErrors:
         self.log.failure("{what} failed", failure=Failure(error), what=what, **_identity(connection, request))
         return InternalError()
 
-    def log_refusal(self, what: str, error: Exception) -> None:
+    def log_refusal(self, what: str, error: BaseException) -> None:
         """Log that a provider could not do something: at most once a second, since thousands of requests may be refused in one."""
         self._refusals += 1
         if abs(self._now() - self._logged_at) >= REFUSAL_INTERVAL:

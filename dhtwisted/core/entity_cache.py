@@ -94,7 +94,7 @@ class EntityCache:
         self._deadlines = deadlines
         self._publish_change = publish_change
         self._lookups = EntityLookups(storage)
-        self._devices: BoundedCache[str, Device] = BoundedCache(MAX_DEVICES, MAX_DEVICE_BYTES, lambda _, device: entity_size(device))
+        self._devices: BoundedCache[str | None, Device] = BoundedCache(MAX_DEVICES, MAX_DEVICE_BYTES, lambda _, device: entity_size(device))
         users: dict[int, User] = {}
         device_tokens: dict[int, DeviceToken] = {}
         self._cached: dict[type, dict[Any, Any]] = {User: users, DeviceToken: device_tokens, Device: self._devices}

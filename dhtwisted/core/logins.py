@@ -162,13 +162,16 @@ class Logins:
         if len(self._names) > MAX_KEYS:
             self._names.popitem(last=False)
 
-    def note(self, user: User, *addresses: str) -> None:
+    def note(self, user: User | None, *addresses: str) -> None:
         """Store the time of a login, at most once a second, and its address, at most once a day. Nobody waits for this.
 
         Logins during the write do not cause another: a thousand devices of one user may come together.
 
+        :param user: ``None`` for nobody, as for a user who was deleted meanwhile.
         :param addresses: for a login by password. A token says nothing about where its owner is.
         """
+        if user is None:
+            return
         if user.id in self._noting:
             self._noting[user.id].update(dict.fromkeys(addresses))
             return

@@ -94,7 +94,7 @@ class PendingCall:
                 address=call.caller.address,
             )
 
-    def _prepared(self, request: Request | None, error: Exception | None) -> None:
+    def _prepared(self, request: Request | None, error: BaseException | None) -> None:
         if self._is_answered:
             return
         if error is not None:
@@ -106,7 +106,7 @@ class PendingCall:
         request.due = self._due
         self._server.execute(request, self._finished)
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: BaseException) -> None:
         """Answer a call that is no request: the token, the path or the body is wrong, or the deadline has passed."""
         self._end()
         server, call = self._server, self._call
