@@ -75,4 +75,9 @@ async def delete_records(entities: AnyEntities, records: Sequence[DeviceToken]) 
     """Delete records. Many are deleted at the same time: a storage commits them together."""
     for start in range(0, len(records), DELETED_AT_ONCE):
         portion = records[start : start + DELETED_AT_ONCE]
-        await gatherResults([Deferred.fromCoroutine(entities.delete(DeviceToken, record.id)) for record in portion], consumeErrors=True)
+        await gatherResults([Deferred.fromCoroutine(_delete_record(entities, record)) for record in portion], consumeErrors=True)
+
+
+async def _delete_record(entities: AnyEntities, record: DeviceToken) -> None:
+    # A storage may return any awaitable, such as a Deferred.
+    await entities.delete(DeviceToken, record.id)
