@@ -1,101 +1,109 @@
 """What a third party may implement.
 
-A method described as *async* returns an awaitable: write ``async def``, or return a Deferred. Any other returns at once. Everything is
-called in the reactor thread, and must not block it. Texts have no NUL characters: the server refuses them. An answer that is ready is
-returned without suspending: the server makes no Deferred for it. Where thousands a second are to be answered, :mod:`dhtwisted.kit.waiter`
-has awaitables that cost less. Each provider is proved by the suites of :mod:`dhtwisted.testing`.
+A method described as *async* returns an awaitable: write ``async def``, or return a Deferred. Any other method returns at once. The server
+calls everything in the reactor thread, and a provider must not block it. Texts have no NUL characters: the server refuses them. If an
+answer is ready, return it without suspending: then the server makes no Deferred for it. :mod:`dhtwisted.kit.waiter` has awaitables that
+cost less, for thousands of answers a second. The suites of :mod:`dhtwisted.testing` prove that a provider keeps its contract.
 
-Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its kinds; an auth provider raises the kinds of
-:class:`~dhtwisted.errors.Unauthorized`, and :class:`~dhtwisted.errors.AuthUnavailable` where it cannot ask what it asks. Anything else is
-taken for a defect: the client gets 500 and the log a traceback. An error of a driver or of the system, such as ``ConnectionError``, is
-turned into one of these by the provider.
+Errors: a storage raises :class:`~dhtwisted.errors.StorageError` and its subclasses. An auth provider raises the subclasses of
+:class:`~dhtwisted.errors.Unauthorized`, and :class:`~dhtwisted.errors.AuthUnavailable` when its backend does not answer. Any other error
+counts as a defect: the client gets 500 and the log a traceback. So a provider converts the errors of drivers and of the system, such as
+``ConnectionError``.
 
-Every call ends by itself, in seconds at most: a provider has time limits of its own for what it asks, and raises the kind of error that
-says "not now" when they are over. Only ``IStorage.open`` may wait for long. A client is answered 503 when its request has waited for nine
-seconds, whatever for. The server goes on to wait for the call then: what it stores is told to subscribers, and an answer that never comes
-is a request that is kept in memory. A provider does not begin what has waited so long for its turn.
+Every call ends by itself, after some seconds at most: a provider sets time limits for its backend, and raises an error of the kind "not
+now" when they are over. Only ``IStorage.open`` may wait for longer. A client gets 503 when its request has waited for nine seconds. The
+server still waits for the call then: what the call stores is sent to subscribers, and a call that never ends keeps its request in memory.
+A provider does not start a call that has waited in its queue for so long.
 
-The outcome is unknown where a commit was sent and its answer was lost. Then the provider finds out, if it can within its time limit: it
-looks on a new connection for something that the commit would have left, such as a number of its own in the same transaction. If that is
-there, it answers as if nothing had happened. Else it raises ``StorageUnavailable``, whose promise is that nothing is half done: all of the
-call may have been done, or none. The server tells the client 503, and repeats no change by itself but ``forget_messages``.
+The outcome is unknown when a commit was sent and its answer was lost. Then the provider finds it out, if it can within its time limit: on a
+new connection it looks for something that the commit leaves, such as a number of its own in the same transaction. If that is there, the
+provider answers as if nothing had happened. Otherwise it raises ``StorageUnavailable``. That error promises that nothing is half done: the
+call may be done completely, or not at all. The server sends 503 to the client, and repeats no change by itself except ``forget_messages``.
 
-Order of values: an absent one (``None``) comes before all others, and after them when descending; an empty text is not absent. Texts go by
-code point, as in Python and in SQL's ``COLLATE "C"``, whatever language they are in. Texts are equal when all their characters are. Only
-where a query says "ignoring case" they are equal when their ``str.casefold()`` is, also beyond ASCII: "STRASSE" is "straße", but "Arger" is
-not "Ärger", and no Unicode normal form is applied.
+Order of values: an absent value (``None``) comes before all others, and after them when descending. An empty text is not absent. Texts sort
+by code point in every language, as in Python and with SQL's ``COLLATE "C"``. Texts are equal when all their characters are equal. Only
+where a query says "ignoring case", they are equal when their ``str.casefold()`` is equal, also beyond ASCII: "STRASSE" equals "straße". But
+"Arger" does not equal "Ärger", and no Unicode normal form is applied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from dhtwisted.model import Examination
+from dhtwisted.model import (
+    Claims,
+    Command,
+    Entity,
+    EntityQuery,
+    Event,
+    Examination,
+    Finding,
+    Holding,
+    Message,
+    MessageQuery,
+    Node,
+    User,
+)
 
 
 class IEntityStorage(Interface):
-    """Keeps users, networks, device types, devices and configuration: few, unique by key, changed now and then.
+    """Keeps users, networks, device types, devices and configuration: few, with unique keys, seldom changed.
 
-    The server checks rights, fills defaults and removes children before their parents; a storage only keeps what it is given. ``kind`` is
-    always a class of ``model.ENTITY_KINDS``; its ``KEY``, ``UNIQUE``, ``LARGE`` and ``OWNER`` tell all that a storage must know of
-    it. A change is visible to the next call, and durable, when its awaitable completes. A crash leaves each change done or not done.
+    The server checks rights, sets defaults and removes children before their parents. A storage only keeps what it gets. ``kind`` is always
+    a class of ``model.ENTITY_KINDS``. Its ``KEY``, ``UNIQUE``, ``LARGE`` and ``OWNER`` have all that a storage must know about it. When the
+    awaitable of a change completes, the next call sees the change, and it is durable. After a crash each change is done or not done.
     """
 
-    def get(kind, key):
+    def get(kind: type[Entity], key: int | str) -> Awaitable[Any]:
         """Find one entity (async).
 
         :returns: the entity, or ``None``.
         """
 
-    def find(kind, query):
+    def find(kind: type[Entity], query: EntityQuery) -> Awaitable[list[Any]]:
         """List entities (async).
 
-        :param query: a ``model.EntityQuery``; filter, then sort, then go behind ``after``, then skip and take. It may end at ``size``.
-        :returns: a list of entities.
+        :param query: filter, then sort, then begin behind ``after``, then skip and take. The answer may end at ``size``.
         """
 
-    def count(kind, query):
-        """Count the entities that match, whatever ``query.skip`` and ``query.take`` say (async).
+    def count(kind: type[Entity], query: EntityQuery) -> Awaitable[int]:
+        """Count the entities that match (async). ``query.skip`` and ``query.take`` do not matter."""
 
-        :returns: an integer.
+    def holdings(owner: int) -> Awaitable[dict[type[Entity], Holding]]:
+        """Sum up the entities that count for a user (async): those with this id in the field ``OWNER`` of their kind.
+
+        The server calls it before nearly every insert of an entity, so its cost must not grow with the number of entities: keep sums, and
+        change them in the same transaction as the entity.
+
+        :returns: kind -> holding. Kinds without entities may be left out, and so may kinds without ``OWNER``.
         """
 
-    def holdings(owner):
-        """Tell what there is that counts for a user (async): the entities that have this id in the field ``OWNER`` of their kind.
-
-        It is asked before nearly every insert of an entity, so it must not cost more the more there are: keep sums, and change them in the
-        same transaction as the entity.
-
-        :returns: a dict: kind -> ``model.Holding``. Kinds of which there is nothing may be left out, and so are those without ``OWNER``.
-        """
-
-    def insert(entity):
+    def insert(entity: Entity) -> Awaitable[Any]:
         """Add an entity (async).
 
-        An integer key of 0 is replaced by the next of the kind: 1 first, never one that was in use before, also after a restart. Any
-        other key is kept, and later ones are given above it.
+        An integer key of 0 is replaced by the next key of the kind: 1 first, and never a key that was used before, also after a restart.
+        Any other key is kept, and later keys are above it.
 
         :returns: the entity as stored.
         :raises Duplicate: the key, or the value of a unique field, is taken; nothing was changed. Also when two inserts run at once.
-        :raises Unstorable: a value cannot be kept, such as text that is no Unicode; nothing was changed. The same of every other change.
+        :raises Unstorable: a value cannot be kept, such as text that is not Unicode; nothing was changed. Every other change raises it too.
         """
 
-    def update(kind, key, changes):
+    def update(kind: type[Entity], key: int | str, changes: dict[str, Any]) -> Awaitable[Any]:
         """Replace some fields of an entity (async). Concurrent changes of different fields all take effect.
 
-        :param changes: field name -> new value; never the key. The new value of a set may be ``model.With`` or ``model.Without``, so that
-            concurrent changes of its elements all take effect too; that of a number may be ``model.Added``, of which the same is true, or
-            ``model.Raised``, which never lowers it, and may depend on whether another field changes.
-            ``model.changed`` works any of them out.
+        :param changes: field name -> new value; never the key. For a set, the new value may be ``model.With`` or ``model.Without``, for a
+            number ``model.Added``: concurrent changes of these kinds all take effect too. For a number it may also be ``model.Raised``,
+            which never lowers it, and which may depend on whether another field changes. ``model.changed`` applies all of them.
         :returns: the entity as it is now.
         :raises Missing: there is no such entity.
-        :raises Duplicate: a unique field would agree with another entity's; nothing was changed.
+        :raises Duplicate: a unique field would be equal to another entity's; nothing was changed.
         """
 
-    def delete(kind, key):
+    def delete(kind: type[Entity], key: int | str) -> Awaitable[bool]:
         """Remove an entity (async).
 
         :returns: true, or false when there was none.
@@ -105,161 +113,162 @@ class IEntityStorage(Interface):
 class IMessageStorage(Interface):
     """Keeps commands and notifications: many, appended, read by device and time, expired by age.
 
-    ``kind`` is ``model.Command`` or ``model.Notification``. Ids count upwards for each kind on its own, starting at 1. The payload fields
+    ``kind`` is ``model.Command`` or ``model.Notification``. Ids ascend for each kind separately, from 1. The payload fields
     (``parameters``, ``result``) are JSON texts and come back byte for byte.
     """
 
-    def append(messages):
+    def append(messages: Sequence[Message]) -> Awaitable[None]:
         """Store messages, all or none (async).
 
-        Each message is stamped in place: ``id``, ``arrived``, and ``timestamp`` where it is ``None``; a command's ``last_updated`` becomes
-        its ``timestamp``. ``arrived`` is always the storage's own time. Ids, and the times that the storage gives, ascend in the order in
-        which messages become visible, over restarts and however many appends run at once; times never step back, even when the clock does,
-        and may be equal. Completes when the messages survive whatever :attr:`IStorage.durability` promises, and not before; appends
-        complete in the order of their ids.
+        Each message object gets its stamps: ``id``, ``arrived``, and ``timestamp`` where it is ``None``. A command's ``last_updated``
+        becomes its ``timestamp``. ``arrived`` is always the storage's own time. Ids, and the times that the storage gives, ascend in the
+        order in which messages become visible, also over restarts and in concurrent appends. Times never step back, even when the clock
+        does; they may be equal. The call completes when the messages are as safe as :attr:`IStorage.durability` promises, and not earlier.
+        Appends complete in the order of their ids.
 
-        An empty sequence stores nothing and is a barrier: once it completes, and until the storage is closed, no message becomes visible
-        any more whose time, given by the storage, is before the reactor's time (in milliseconds) at which this was asked for; nor does an
-        update of a command. That holds for all servers on one storage, whichever stores the message.
+        An empty sequence stores nothing and is a barrier. Let T be the reactor's time, in milliseconds, at the call. After its completion,
+        and until the storage is closed, no message with a storage time before T becomes visible any more, and no update of a command
+        either. That is true for all servers on one storage.
 
-        :param messages: a sequence of commands and notifications, mixed as the caller likes.
-        :returns: ``None``.
-        :raises StorageUnavailable: nothing was stored, or, where the answer was lost, perhaps all; the caller's messages are as they were.
-        :raises Unstorable: a value cannot be kept, such as text that is no Unicode; nothing was stored. The same of every other change.
+        :param messages: commands and notifications in any mix.
+        :raises StorageUnavailable: nothing was stored, or perhaps all if the answer was lost. The caller's messages did not change.
+        :raises Unstorable: a value cannot be kept, such as text that is not Unicode; nothing was stored. Every other change raises it too.
         """
 
-    def update_command(device_id, command_id, changes):
-        """Record what became of a command (async).
+    def update_command(device_id: str, command_id: int, changes: dict[str, Any]) -> Awaitable[Command | None]:
+        """Record the progress of a command (async).
 
-        Its ``updated`` becomes true, and its ``last_updated`` now, as :meth:`append` reckons it, but at least 1 ms later than it was:
-        clients tell the states of a command apart by it. Its ``update_id`` becomes the number of this update: positive, and higher than
-        that of every update of any command that became visible before, on whichever server, also after a restart. Numbers may be left out.
+        Its ``updated`` becomes true. Its ``last_updated`` becomes the present time as in :meth:`append`, but at least 1 ms later than it
+        was: clients distinguish the states of a command by it. Its ``update_id`` becomes the number of this update: positive, and higher
+        than the number of every update of any command that became visible before, on any server, also after a restart. Numbers may be left
+        out.
 
         :param changes: ``status`` (text), ``result`` (JSON bytes), both, or neither.
         :returns: the whole command as it is now, or ``None`` when that device has no such command.
         """
 
-    def get_message(kind, device_id, message_id):
+    def get_message(kind: type[Message], device_id: str, message_id: int) -> Awaitable[Any]:
         """Find one message (async).
 
         :returns: the message, or ``None`` when that device has no such message.
         """
 
-    def find_messages(kind, query):
+    def find_messages(kind: type[Message], query: MessageQuery) -> Awaitable[list[Any]]:
         """List messages (async).
 
-        :param query: a ``model.MessageQuery``; filter, then sort, then go ``behind``, then skip and take. It may end at ``size``.
-        :returns: a list of messages, which neither side changes afterwards: a later update makes a new object.
+        :param query: filter, then sort, then begin ``behind``, then skip and take. The answer may end at ``size``.
+        :returns: messages that neither side changes afterwards: a later update makes a new object.
         """
 
-    def forget_messages(kind, query):
-        """Delete messages (async). The server calls it in small portions, so that others are not held up.
+    def forget_messages(kind: type[Message], query: MessageQuery) -> Awaitable[int]:
+        """Delete messages (async). The server calls it for small portions, so that other calls do not wait.
 
-        Those that arrived first go first, and ``before`` is of ``arrived``, whether or not the query says ``by_arrival``: a message is kept
-        for as long as the operator wants, also when its client dated it 1970, and no longer when it is dated 2099. Of given devices
-        messages go in any order.
+        The messages that arrived first are deleted first. ``before`` means ``arrived``, even if the query does not say ``by_arrival``: a
+        message is kept for as long as the operator wants, whether its client dated it 1970 or 2099. If devices are given, the order of
+        deletion does not matter.
 
-        :param query: only ``by_arrival``, ``device_ids``, ``before`` and ``take`` are given.
+        :param query: has only ``by_arrival``, ``device_ids``, ``before`` and ``take``.
         :returns: how many were deleted.
         """
 
-    def restore(messages):
-        """Store messages as they are, all or none (async): their ids, their times, ``arrived`` too, and what became of a command. Only an
-        import calls it.
+    def restore(messages: Sequence[Message]) -> Awaitable[None]:
+        """Store messages unchanged, all or none (async): with their ids, all their times, and the progress of a command. Only an import
+        calls it.
 
-        An id is a positive integer; it may lie above those that are stored, below or between them, and leave gaps. The ids that
-        :meth:`append` gives later lie above all that were ever restored. The times that it gives do not follow from those of restored
-        messages: a client may have dated one far into the future. Completes as :meth:`append` does.
+        An id is a positive integer. It may be above, below or between the stored ids, and there may be gaps. The ids that :meth:`append`
+        gives later are above all that were ever restored. The times that it gives do not depend on the times of restored messages: a client
+        may have dated one far into the future. The call completes as :meth:`append` does.
 
-        :param messages: a sequence of commands and notifications with all their stamps, mixed as the caller likes; the ids of each kind
-            ascend. They are not changed.
-        :returns: ``None``.
+        :param messages: commands and notifications with all their stamps, in any mix; the ids of each kind ascend. The call does not change
+            them.
         :raises Duplicate: a message of the kind has this ``id`` already; nothing was stored.
-        :raises StorageUnavailable: nothing was stored, or, where the answer was lost, perhaps all; the caller's messages are as they were.
+        :raises StorageUnavailable: nothing was stored, or perhaps all if the answer was lost.
         """
 
 
 class IStorage(IEntityStorage, IMessageStorage):
-    """Both in one, with a life: opened once, closed once. A provider of messages alone has this life without :class:`IEntityStorage`."""
+    """A storage of entities and messages. It is opened once and closed once. A provider of messages alone has the same attributes and
+    methods, but without :class:`IEntityStorage`.
+    """
 
-    durability = Attribute("``durable``: what was acknowledged survives kill -9 and loss of power. ``volatile``: it goes with the process.")
-    state_directory = Attribute(
-        "Where the server may keep its signing key beside the data; ``None`` when there is none. Without one a durable storage "
-        "needs ``auth.secret_file`` in the configuration, or the server does not start. A provider of messages alone is not asked for it."
+    durability: str = Attribute(
+        "``durable``: acknowledged data survive kill -9 and loss of power. ``volatile``: they end with the process."
+    )
+    state_directory: str | None = Attribute(
+        "Where the server may keep its signing key beside the data; ``None`` for nowhere. Then a durable storage needs "
+        "``auth.secret_file`` in the configuration, or the server does not start. The server does not ask a provider of messages alone."
     )
 
-    def open():
-        """Make ready for the other methods (async): create or upgrade the schema, read what must be read.
+    def open() -> Awaitable[None]:
+        """Prepare for the other methods (async): create or upgrade the schema, and read what is needed.
 
-        The server calls it once and waits for as long as it takes. So a storage whose backend may start after the server waits for it
-        here: it tries again after pauses from the reactor, and logs once that it waits and for what. When the server is stopped meanwhile,
-        the Deferred that this waits for is cancelled, and :meth:`close` is called. One that does not wait raises, and the server ends.
+        The server calls it once and waits for as long as it takes. So a storage whose backend may start after the server waits here: it
+        tries again after pauses from the reactor, and logs once that it waits and for what. If the server is stopped meanwhile, it cancels
+        the awaited Deferred and calls :meth:`close`. If the storage raises an error instead, the server ends.
 
         :raises ConfigurationError: it can never work as configured (no such directory, a newer schema, data in use by another process);
             one line that says what to do.
-        :raises StorageUnavailable: the backend is away, and this storage does not wait for it.
+        :raises StorageUnavailable: the backend does not answer, and this storage does not wait for it.
         """
 
-    def close():
-        """Finish what was accepted, then let go of everything (async). Every call after this raises ``StorageUnavailable``; a second
-        ``close`` does nothing. Also called when :meth:`open` failed, or has not completed.
+    def close() -> Awaitable[None]:
+        """Finish all accepted calls, then release everything (async). Every later call raises ``StorageUnavailable``. A second ``close``
+        does nothing. The server also calls it when :meth:`open` failed, or has not completed.
         """
 
 
 class IMeasuredStorage(Interface):
-    """A storage that tells how it fares; it need not."""
+    """A storage that measures itself; it is optional."""
 
-    statistics = Attribute("A ``statistics.StorageStatistics``, shown in ``/metrics``.")
+    statistics: Any = Attribute("A ``kit.statistics.StorageStatistics``, shown in ``/metrics``.")
 
 
 class IBoundedAnswers(Interface):
-    """A storage whose ``find`` and ``find_messages`` end at the ``size`` of a query: behind the entity or message with which it is reached,
-    and not later. It need not say so. One that does is asked for a whole page at once; any other for few at first.
+    """A storage whose ``find`` and ``find_messages`` end at the ``size`` of a query: behind the entity or message that reaches it, and not
+    later; it is optional. The server asks such a storage for a whole page at once, and any other for a few objects first.
     """
 
 
 class ISharedStorage(Interface):
-    """A storage on which several servers may work at once, and that tells each of the others; it need not. A storage that one process has
-    to itself, such as a file with a lock, needs no such thing.
+    """A storage on which several servers may work at once, and that shows each of them the others; it is optional. A storage that belongs
+    to one process, such as a file with a lock, does not need it.
     """
 
-    store_id = Attribute("What tells this store from any other, as text; two objects on one store have the same. Known once it is open.")
+    store_id: str = Attribute("Identifies the data: two objects that work on the same data have the same text. Known when it is open.")
 
-    def announce(node):
-        """Tell the others of this server, until the storage is closed or the process ends (async). Called once, before clients are served.
-        When the process is killed, or its machine is gone, the others must forget it within a minute, by themselves.
-
-        :param node: a ``model.Node``.
+    def announce(node: Node) -> Awaitable[None]:
+        """Show this server to the others until the storage is closed or the process ends (async). The server calls it once, before it
+        serves clients. When the process is killed, or its machine fails, the announcement must end by itself within a minute.
         """
 
-    def look_around():
-        """Find the others (async). Called every few seconds, so at little cost.
+    def look_around() -> Awaitable[tuple[bool, Sequence[Node]]]:
+        """Find the others (async). The server calls it every few seconds, so it must be cheap.
 
-        :returns: whether this server was there first, of all that are there, and a list of the ``model.Node`` of each of the others. This
-            server, and what is left of it on a connection that broke, is not among them.
+        :returns: whether this server was the first of all present servers; and the others. This server is not among them, also not through
+            a broken connection of its own.
         :raises StorageUnavailable: nothing is known now.
         """
 
 
 class IBackedUpStorage(Interface):
-    """A storage that copies itself while it works; it need not. ``devicehive backup`` asks for it. The documentation of the provider says
-    how a copy is put back.
+    """A storage that copies itself while it works; it is optional. ``devicehive backup`` uses it. The documentation of the provider says
+    how to restore a copy.
     """
 
-    def back_up(write):
-        """Hand over one copy of everything (async), as it is at one moment after this was called: what was acknowledged before is in it.
+    def back_up(write: Callable[[bytes], Awaitable[None]]) -> Awaitable[dict[str, int]]:
+        """Write one copy of everything (async), from one moment after the call: it has all that was acknowledged before.
 
-        Nobody is held up meanwhile: neither readers nor writers, nor the reactor. The copy is checked before it is handed over, as far as
-        the storage can. It may be cancelled: then nothing of it is left.
+        Nobody waits meanwhile: no reader, no writer, and not the reactor. As far as it can, the storage checks the copy before it writes
+        it. The call may be cancelled: then it leaves nothing behind.
 
-        :param write: an async callable that takes bytes. Wait for it before the next.
-        :returns: kind's name -> how many objects of it were copied, as a ``dict``.
-        :raises StorageUnavailable: it cannot be done now; one line that says what to do.
+        :param write: an async callable. Wait for it before you call it again.
+        :returns: name of a kind -> number of copied objects.
+        :raises StorageUnavailable: it is impossible now; one line that says what to do.
         """
 
 
 class IBackupAdvice(Interface):
-    """A storage that does not copy itself and knows what the operator should do instead; it is optional. ``devicehive backup`` says it.
+    """A storage that does not copy itself and knows what the operator should do instead; it is optional. ``devicehive backup`` shows it.
     Without this interface the command names ``devicehive export``.
     """
 
@@ -267,188 +276,182 @@ class IBackupAdvice(Interface):
 
 
 class ILossNoticing(Interface):
-    """A storage that notices at its start that something acknowledged is missing, and does not start then; it need not."""
+    """A storage that detects missing acknowledged data at its start, and then refuses to start; it is optional."""
 
-    losses = Attribute("Texts of what is missing, once it is open all the same, as a list.")
+    losses: list[str] = Attribute("Texts of what is missing, when it is open nevertheless.")
 
-    def accept_loss():
-        """Open without what is missing, called before ``open``. Ids that were given are not given again, as far as anybody knows them."""
+    def accept_loss() -> None:
+        """Let ``open`` succeed without the missing data; called before ``open``. As far as the storage can know, it does not reuse ids."""
 
 
 class IMessageBus(Interface):
-    """Makes several servers ("nodes") on one storage behave as one: carries events from the node where a message was stored to every node,
-    its own included, and tells every node that entities were changed on another.
+    """Lets several servers ("nodes") on one storage act as one: it carries events from the node that stored a message to every node, itself
+    included, and it informs every node about entities that were changed on another.
 
-    A bus may read events and changes from the store itself, woken by it; what is published is nothing to it then.
+    A bus may read events and changes from the storage itself. Then it ignores what is published.
     """
 
-    def start(receive, changed):
+    def start(
+        receive: Callable[[Sequence[Event]], object],
+        changed: Callable[[Sequence[tuple[type[Entity], int | str]] | None], Awaitable[object]],
+    ) -> Awaitable[None]:
         """Begin (async).
 
-        :param receive: called in the reactor thread with a sequence of ``model.Event``, once for each one published here or elsewhere (at
-            least once for those after a cut), in the order of publication, or of commit, for each device. An error that it raises is
-            logged by the bus and stops nothing.
-        :param changed: an async callable. The bus calls ``await changed(keys)`` when entities were changed on any node, its own included
-            or not. ``keys`` is a sequence of ``(kind, key)``, the kind a class of ``model.ENTITY_KINDS``; ``None`` when the bus was cut
-            off from the others and any entity may have changed. No event that is later than a change is handed over before this
-            completes. When it fails, the bus logs that, and calls it with ``None``, after a pause each time, until it succeeds; nothing
-            else is handed over before.
+        :param receive: the bus calls it in the reactor thread with each event that is published here or elsewhere: once, or at least once
+            after an interruption. The order for each device is that of publication, or of commit. If it raises an error, the bus logs
+            it and continues.
+        :param changed: an async callable. The bus calls ``await changed(keys)`` when entities were changed on another node; it may also
+            call it for changes on its own node. ``keys`` is a sequence of ``(kind, key)``, or ``None`` after an interruption, when any
+            entity may have changed. Later events are not delivered before it completes. If it fails, the bus logs that and calls it with
+            ``None``, after a pause each time, until it succeeds. Nothing else is delivered before that.
         :raises ConfigurationError: the bus does not fit the other providers, such as the message storage; one line that says what to do.
         """
 
-    def publish(events):
-        """Hand over events whose messages are stored. Returns at once and never raises.
+    def publish(events: Sequence[Event]) -> None:
+        """Send events whose messages are stored. It returns at once and never raises."""
 
-        :param events: a sequence of ``model.Event``.
+    def publish_change(kind: type[Entity], key: int | str) -> None:
+        """Inform the other nodes that an entity was inserted, changed or deleted. The storage has done it already. It returns at once and
+        never raises.
         """
 
-    def publish_change(kind, key):
-        """Tell the other nodes that an entity was inserted, changed or deleted, as the storage has done. Returns at once and never raises.
-
-        :param kind: a class of ``model.ENTITY_KINDS``.
-        """
-
-    def stop():
-        """End (async), also when :meth:`start` failed. Neither ``receive`` nor ``changed`` is called after this completes."""
+    def stop() -> Awaitable[None]:
+        """End (async), also when :meth:`start` failed. After this completes, the bus calls neither ``receive`` nor ``changed``."""
 
 
 class ILocalBus(IMessageBus):
-    """A bus that reaches nobody: its server must be the only one on its storage."""
+    """A bus that reaches no other server: its server must be the only one on its storage."""
 
 
 class IObservedBus(Interface):
-    """A bus that tells how it fares; it need not."""
+    """A bus that knows its own state; it is optional."""
 
-    up = Attribute("Whether it hears of the other nodes now. ``/health/ready`` tells it.")
-    lag = Attribute("Seconds for which the oldest of what it has not yet handed over has waited, 0.0 for nothing. ``/metrics`` tells it.")
+    up: bool = Attribute("Whether it hears the other nodes now. ``/health/ready`` shows it.")
+    lag: float = Attribute("For how many seconds the oldest undelivered event has waited, 0.0 for none. ``/metrics`` shows it.")
 
 
 class IAuthProvider(Interface):
-    """Says who somebody is: turns tokens into claims and back, and a login with its password into a user.
+    """Identifies users: it converts tokens into claims and back, and a login with its password into a user.
 
-    What a user *may* is not its business: the server combines the claims with the user's present assignments at every use.
+    It does not decide what a user *may* do: the server combines the claims with the user's present assignments at every use.
     """
 
-    secret = Attribute("What tokens are signed with, as text, for ``compatibility.show_secret``; ``None`` when it is not to be shown.")
+    secret: str | None = Attribute("The key that signs tokens, for ``compatibility.show_secret``; ``None`` if it is not to be shown.")
 
-    def verify(token):
-        """Read a token; called for every ``authenticate``, from the reactor thread, so it computes and does not wait.
+    def verify(token: str) -> Claims:
+        """Read a token. The server calls it for every ``authenticate``, so it computes and does not wait.
 
-        :param token: text from the client, at most a message long.
-        :returns: ``model.Claims``. Expiry is *not* checked here: the caller does, since what is said differs by use.
-        :raises InvalidCredentials: signature, algorithm or layout is not good.
+        :param token: from the client, at most as long as a message.
+        :returns: what the token says. This method does *not* check expiry: the caller does, because the answer depends on the use.
+        :raises InvalidCredentials: the signature, the algorithm or the layout is wrong.
         """
 
-    def issue(claims):
-        """Make a token whose :meth:`verify` gives equal claims. ``valid_from`` is among them: without it no token can be revoked, and none
-        is good once the user's number has been raised. So are ``device_id`` and ``token_id``: the server makes no token for one device
-        if they do not come back.
-
-        :returns: text.
+    def issue(claims: Claims) -> str:
+        """Make a token for which :meth:`verify` returns equal claims. Those include ``valid_from``: without it no token can be revoked, and
+        each token becomes invalid when the user's number is raised. They also include ``device_id`` and ``token_id``: without them the
+        server makes no tokens for one device.
         """
 
-    def login(login, password):
-        """Check a password (async), in about the same time whether the login exists or not.
+    def login(login: str, password: str) -> Awaitable[User]:
+        """Check a password (async). It takes about the same time whether the login exists or not.
 
-        :returns: the ``model.User`` as the storage had them when the password was checked: a new token takes ``valid_from`` of it.
-        :raises UnknownLogin: no such login. The server tells the client only ``Invalid credentials``.
+        :returns: the user as the storage had them when the password was checked: a new token gets ``valid_from`` from it.
+        :raises UnknownLogin: no such login. The server only tells the client ``Invalid credentials``.
         :raises InvalidCredentials: wrong password.
         :raises UserLocked: right password, but the user is not active.
-        :raises AuthUnavailable: what must be asked (a directory such as LDAP) is away, so that nothing is known of the password. The text
+        :raises AuthUnavailable: the backend, such as an LDAP directory, does not answer, so nothing is known about the password. The text
             goes to the log, and the client gets 503.
         """
 
-    def hash_password(password):
-        """Make what is kept of a new password (async).
+    def hash_password(password: str) -> Awaitable[str]:
+        """Make the text that is stored of a new password (async).
 
-        :returns: text for ``User.password``.
+        :returns: a value for ``User.password``.
         :raises AuthUnavailable: as :meth:`login`.
         """
 
-    def close():
-        """Let go of threads and files (async)."""
+    def close() -> Awaitable[None]:
+        """Release threads and files (async)."""
 
 
 class IKeyedAuth(Interface):
-    """An auth provider that tells equal signing keys from different ones; it need not. Servers on one storage compare theirs."""
+    """An auth provider that can compare signing keys; it is optional. Servers on one storage compare theirs."""
 
-    def key_fingerprint():
-        """Tell equal keys from different ones, without telling anything of the key itself.
+    def key_fingerprint() -> int:
+        """Identify the key without revealing it.
 
-        :returns: an integer from 1 to 2**30 - 1, the same wherever the key is the same: of an HMAC of a fixed text, say.
+        :returns: 1 to 2**30 - 1; equal for equal keys, for example a part of an HMAC of a fixed text.
         """
 
 
 class ISelfCheck(Interface):
-    """A storage, bus or auth provider that can tell that it does not do what it promises; it need not."""
+    """A storage, bus or auth provider that can detect that it does not work as promised; it is optional."""
 
-    def problem():
-        """Look, without waiting and at little cost: this is called every few seconds, and for ``/health/ready``.
+    def problem() -> str:
+        """Check, without waiting and at little cost: the server calls this every few seconds, and for ``/health/ready``.
 
-        :returns: one line that says what is wrong and what to do, of which a change is logged; empty when nothing is. While there is one,
-            a storage is ``down`` in ``/health/ready``.
+        :returns: one line that says what is wrong and what to do; empty when all is well. The server logs each change. While there is a
+            problem, a storage is ``down`` in ``/health/ready``.
         """
 
 
 class IProvider(Interface):
-    """One line of what can be configured as ``name:argument``. Declared as a plugin drop-in or an entry point; both are equal.
+    """Declares what can be configured as ``name:argument``, as a plugin drop-in or as an entry point; both are equal.
 
-    Listing providers must be cheap: heavy modules are imported in :meth:`open`.
+    Listing providers must be cheap: import large modules in :meth:`open`.
     """
 
-    role = Attribute("``storage``, ``messages``, ``bus`` or ``auth``. A storage also serves as messages.")
-    name = Attribute("The text before the colon: lower case letters, digits and dashes.")
-    description = Attribute("One line for ``--help-providers``.")
-    argument_form = Attribute("What belongs after the colon, such as ``PATH``; empty when nothing does.")
+    role: str = Attribute("``storage``, ``messages``, ``bus`` or ``auth``. A storage can also be used for messages.")
+    name: str = Attribute("The text before the colon: lower case letters, digits and dashes.")
+    description: str = Attribute("One line for ``--help-providers``.")
+    argument_form: str = Attribute("What is written after the colon, such as ``PATH``; empty for nothing.")
 
-    def open(argument, context):
-        """Build the provider, without waiting. Storages do not touch the outside world yet: ``IStorage.open`` does that. An auth provider,
-        which has no ``open`` of its own, may read the small files that it needs.
+    def open(argument: str, context: ProviderContext) -> Any:
+        """Build the provider without waiting. A storage does not touch the outside world yet: that is the task of ``IStorage.open``. An
+        auth provider has no such ``open``, so it may read small files here.
 
         :param argument: all after the first colon.
-        :param context: a :class:`ProviderContext`.
         :returns: an object that provides the interface of the role.
         :raises ConfigurationError: the argument is wrong; one line that says how it should look. The server puts the name of the provider
-            and its package in front. Anything else is reported as a mistake in the package, with its place; the server does not start.
+            and its package in front. Any other error is reported as a defect of the package, with its place, and the server does not start.
         """
 
 
 class ICheckableProvider(IProvider):
     """A provider that can say what is wrong without opening anything; it is optional. ``devicehive --check-config`` and
-    ``devicehive doctor`` ask it.
+    ``devicehive doctor`` use it.
     """
 
-    def check(argument, context):
-        """Look at what :meth:`IProvider.open`, and the ``open`` of a storage, would need: the form of the argument, files and their rights.
-        Nothing is made or changed, and nobody is contacted. It returns at once.
+    def check(argument: str, context: CheckContext) -> Sequence[Finding] | None:
+        """Check what :meth:`IProvider.open`, and the ``open`` of a storage, need: the form of the argument, files and their rights. Make
+        and change nothing, and contact nobody. Return at once.
 
         :param argument: as for :meth:`IProvider.open`.
-        :param context: a :class:`CheckContext`.
-        :returns: a sequence of ``model.Finding`` with more to say, or ``None``.
+        :returns: further findings, such as warnings, or ``None``.
         :raises ConfigurationError: it cannot work as configured; one line that says what is wrong and how to correct it.
         """
 
 
 class IExaminableProvider(ICheckableProvider):
-    """A provider that can be examined together with what it stands for: its data, its backend, its keys; it is optional.
-    ``devicehive doctor`` calls :meth:`examine` instead of :meth:`ICheckableProvider.check`, also while servers work on the data.
+    """A provider that can also examine its data, its backend and its keys; it is optional. ``devicehive doctor`` calls :meth:`examine`
+    instead of :meth:`ICheckableProvider.check`, also while servers work on the data.
     """
 
     def examine(argument: str, context: CheckContext) -> Examination:
-        """Look at everything that the provider needs, and change nothing: no file is made, no schema is upgraded, no server waits.
+        """Examine everything that the provider needs, and change nothing: no file is made, no schema is upgraded, no server waits.
 
-        Unlike all other calls, this one may block: it runs in a process of its own, in which no reactor runs. It ends by itself, after
-        some seconds at most. It also works where :meth:`IProvider.open` cannot, such as where a driver is not installed.
+        Unlike all other calls, this one may block: it runs in a process of its own, in which no reactor runs. It ends by itself, after some
+        seconds at most. It also works where :meth:`IProvider.open` cannot, for example without an installed driver.
 
         :param argument: as for :meth:`IProvider.open`.
         :returns: what was found. What is wrong is a finding, not an exception.
-        :raises ConfigurationError: there is nothing to examine, because the argument is wrong; one line that says how it should look.
+        :raises ConfigurationError: the argument is wrong, so there is nothing to examine; one line that says how it should look.
         """
 
 
 class IFileProvider(IProvider):
-    """A provider of storages that keeps the data of each in one file; it is optional. The server finds the control socket beside that file,
-    the shell works as the owner of that file, and ``devicehive doctor`` looks at its disk.
+    """A provider of storages that each have their data in one file; it is optional. The server puts the control socket beside that file,
+    the shell works as the owner of that file, and ``devicehive doctor`` checks its disk.
     """
 
     def data_file(argument: str) -> str:
@@ -460,17 +463,17 @@ class IFileProvider(IProvider):
 
 
 class ProviderContext:
-    """What the server hands to every provider, whatever its role.
+    """What the server gives to every provider, whatever its role.
 
-    :ivar reactor: gives time (``seconds``), delayed calls and threads; the only source of any of them.
-    :ivar settings: the whole configuration, a ``config.Settings``; a provider reads its own section.
-    :ivar storage: the opened entity storage; ``None`` while storages themselves are being built.
-    :ivar messages: the opened message storage, often the same object; ``None`` while storages themselves are being built.
+    :ivar reactor: the only source of time (``seconds``), delayed calls and threads.
+    :ivar settings: the whole configuration, a ``config.settings.Settings``; a provider reads its own section.
+    :ivar storage: the opened entity storage; ``None`` while storages are built.
+    :ivar messages: the opened message storage, often the same object; ``None`` while storages are built.
     """
 
     __slots__ = ("messages", "reactor", "settings", "storage")
 
-    def __init__(self, reactor, settings, storage=None, messages=None):
+    def __init__(self, reactor: Any, settings: Any, storage: Any = None, messages: Any = None) -> None:
         self.reactor = reactor
         self.settings = settings
         self.storage = storage
@@ -503,7 +506,7 @@ class IConnection(Interface):
 
 
 class IOutput(IConnection):
-    """A session's way to its client; each transport has one."""
+    """How a session sends to its client; each transport has one."""
 
     congested: bool = Attribute(
         "True while the client does not read what is sent: the session then accepts no requests and pauses replays."
@@ -511,20 +514,20 @@ class IOutput(IConnection):
     rest_url: str = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
     account: Any = Attribute("The client's ``core.budget.Account``. The transport closes it when the connection has ended.")
 
-    def send(payload):
-        """Send one whole message, JSON as bytes. A reply always leaves, however large."""
+    def send(payload: bytes) -> None:
+        """Send one whole message, JSON as bytes. A reply is always sent, whatever its size."""
 
-    def send_event(prefix, body):
-        """Send one whole message given in two parts of bytes. Ends the connection when the client has fallen too far behind."""
+    def send_event(prefix: bytes, body: bytes) -> None:
+        """Send one whole message in two parts of bytes. If the client reads too slowly, the connection ends."""
 
-    def abort(reason):
-        """End the connection, since what was promised on it cannot be kept; the client connects again.
+    def abort(reason: str) -> None:
+        """End the connection, because the server cannot keep its promises on it; the client connects again.
 
         :param reason: a few words, for the log.
         """
 
-    def pause():
+    def pause() -> None:
         """Take no more input until :meth:`resume`."""
 
-    def resume():
+    def resume() -> None:
         """Take input again."""

@@ -206,7 +206,7 @@ class EntityCache:
         entity = await self._storage.get(kind, key)
         return entity is not None and _agrees(entity, values)
 
-    async def update(self, kind: type[Entity], key: Key, changes: Mapping[str, Any]) -> Any:
+    async def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Any:
         """Change an entity; see ``IEntityStorage.update``.
 
         :raises Unstorable: a text has a NUL character.

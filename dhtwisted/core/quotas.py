@@ -21,7 +21,7 @@ from dhtwisted.core.entity_cache import EntityCache
 from dhtwisted.core.stored_today import DailyUse, StoredToday
 from dhtwisted.errors import QuotaExceeded, QuotaExceededForNow
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Holding, Network, User, json_size
+from dhtwisted.model import ADMINISTRATOR, Device, DeviceToken, DeviceType, Entity, Holding, Network, User, json_size
 
 KEPT, RUNNING, DAILY = "kept", "running", "daily"
 ANY_AMOUNT = sys.maxsize
@@ -69,7 +69,7 @@ QUOTAS = {
     )
 }
 
-_COUNTED = {"devices": Device, "networks": Network, "device_types": DeviceType, "device_tokens": DeviceToken}
+_COUNTED: dict[str, type[Entity]] = {"devices": Device, "networks": Network, "device_types": DeviceType, "device_tokens": DeviceToken}
 
 
 class UserAccount:

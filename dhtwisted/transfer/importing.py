@@ -72,9 +72,9 @@ class Import:
         for kind in ENTITY_KINDS.values():
             if await self._storage.count(kind, EntityQuery()):
                 raise _not_empty(kind)
-        for kind in MESSAGE_KINDS.values():
-            if await self._messages.find_messages(kind, MessageQuery(take=1)):
-                raise _not_empty(kind)
+        for message_kind in MESSAGE_KINDS.values():
+            if await self._messages.find_messages(message_kind, MessageQuery(take=1)):
+                raise _not_empty(message_kind)
 
     async def _insert_all(self, batch: Sequence[Entry]) -> None:
         """Insert entities at the same time, so that they can share a commit."""
