@@ -227,7 +227,7 @@ def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] 
     if fields.command_id is None:
         raise MissingCommandId()
     if fields.command is None:
-        return _refuse(request, device)
+        return _refuse(request, device, fields.command_id)
     check_text(fields.command.status, "command.status")
     status, result = fields.command.status, payload(fields.command.result, "command.result")
     changes: dict[str, str | bytes] = {} if status is None else {"status": status}
@@ -236,9 +236,8 @@ def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] 
     return messages.update_command(request, device.id, fields.command_id, changes)
 
 
-async def _refuse(request: Request[CommandUpdate], device: Device) -> None:
+async def _refuse(request: Request[CommandUpdate], device: Device, command_id: int) -> None:
     """Refuse an update without a change. Over REST, a command that does not exist is refused first."""
-    command_id = request.fields.command_id
     if request.session.conventions.object_first and await request.server.messages.get_message(Command, device.id, command_id) is None:
         raise CommandNotFound(command_id)
     raise MissingCommandChange()

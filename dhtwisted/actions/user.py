@@ -230,7 +230,8 @@ async def user_insert(request: Request[UserInsert]) -> InsertedUser:
     if new is None:
         raise MissingUser()
     login = checked_login(new.login or "")
-    check_password(new.password or "")
+    password = new.password or ""
+    check_password(password)
     role = check_role(new.role)
     check_status(new.status)
     if role == ADMINISTRATOR and not _manages_administrators(request):
@@ -242,7 +243,7 @@ async def user_insert(request: Request[UserInsert]) -> InsertedUser:
         server.settings,
         server.now(),
         login,
-        await _hashed(request, new.password),
+        await _hashed(request, password),
         role,
         status=ACTIVE if new.status is None else new.status,
         data=data,
@@ -356,7 +357,7 @@ async def _write(request: Request, user: User, changes: dict[str, Any]) -> User:
         return await change_user(server.entities, user, changes)
 
 
-async def _hashed(request: Request, password: str | None) -> str:
+async def _hashed(request: Request, password: str) -> str:
     """The record of a password. This can take seconds, when many passwords wait. So the permission is checked again afterwards."""
     record: str = await request.server.auth.hash_password(password)
     request.server.check(request.action, request.principal)
