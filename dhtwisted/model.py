@@ -1,10 +1,10 @@
-"""What the server keeps: entities (few, unique keys, changed) and messages (many, appended, expired).
+"""What the server stores: entities (few, with unique keys, changed) and messages (many, appended, expired).
 
-An entity is a frozen struct with class attributes that let a storage treat all kinds alike: ``KIND``, its name in records; ``KEY``, the
-field that identifies it; ``UNIQUE``, further fields in which no two of the kind may agree; ``LARGE``, those that clients may make as large
-as they like; ``OWNER``, the one with the id of the user for whom it counts. Times are integer milliseconds since 1970 UTC. A field that
-holds "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed on the way; ``None`` is the absent value and JSON null
-alike.
+An entity is a frozen struct. Its class attributes let a storage treat all kinds in the same way: ``KIND`` is the name in records; ``KEY``
+is the field that identifies an entity; ``UNIQUE`` has further fields whose values must be unique; ``LARGE`` has the fields that clients may
+make as large as they like; ``OWNER`` is the field with the id of the user for whom the entity counts. Times are integer milliseconds since
+1970 UTC. A field with "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed by the server. ``None`` means both the
+absent value and JSON null.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 
 
 class Entity(Struct, frozen=True, kw_only=True):
-    """Base of the entities. An integer key of 0 means: the storage gives one at insert."""
+    """Base of the entities. An integer key of 0 means that the storage gives one at insert."""
 
     KIND: ClassVar[str]
     KEY: ClassVar[str] = "id"
@@ -30,17 +31,17 @@ class Entity(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> int | str:
-        """The value that identifies this entity among its kind."""
+        """The value that identifies this entity within its kind."""
         return getattr(self, self.KEY)
 
     @property
     def owner(self) -> int | None:
-        """The id of the user for whom it counts; ``None`` for nobody."""
+        """The id of the user for whom this entity counts; ``None`` for nobody."""
         return getattr(self, self.OWNER) if self.OWNER else None
 
 
 class Holding(Struct, frozen=True):
-    """What there is of one kind that counts for one user.
+    """The entities of one kind that count for one user.
 
     :ivar count: how many entities.
     :ivar size: the sum of their :func:`entity_size`.
@@ -55,12 +56,12 @@ ACTIVE, LOCKED_OUT, DISABLED = 0, 1, 2
 
 
 def fold_login(login: str) -> str:
-    """What no two logins may have in common: the login without upper case and without differences of Unicode form."""
+    """The form of a login that must be unique: without differences of case and of Unicode form."""
     return normalize("NFKC", normalize("NFKC", login).casefold())
 
 
 def alike(logins: Iterable[str]) -> list[list[str]]:
-    """Those among logins that differ in case or Unicode form alone, each with its likes."""
+    """Find groups of logins that differ only in case or Unicode form."""
     groups: dict[str, list[str]] = {}
     for login in logins:
         groups.setdefault(fold_login(login), []).append(login)
@@ -68,12 +69,13 @@ def alike(logins: Iterable[str]) -> list[list[str]]:
 
 
 class User(Entity, frozen=True, kw_only=True):
-    """Somebody who logs in. ``password`` is a ``$scheme$`` string of :mod:`dhtwisted.providers.jwt.passwords` and never leaves the server.
+    """A person or program that logs in.
 
-    :ivar valid_from: tokens that carry a lower number are no good any more. 0 at first; raised by :class:`Raised`, never lowered.
-    :ivar login_key: the login as :func:`fold_login` gives it. ``None`` of users of older releases: the server fills it in when it starts,
-        and it stays ``None`` where another user has that key.
-    :ivar known_addresses: where this user has come in by password: network addresses (IPv6: the /64) and milliseconds, the oldest first.
+    :ivar password: what the auth provider stores of the password, such as a ``$scheme$`` string. It never leaves the server.
+    :ivar valid_from: tokens with a lower number are invalid. 0 at first; raised by :class:`Raised`, never lowered.
+    :ivar login_key: the login in the form of :func:`fold_login`. It is ``None`` for users of older releases: the server sets it at its
+        start, unless another user has that key.
+    :ivar known_addresses: from where this user has logged in by password: network addresses (IPv6: the /64) and times, the oldest first.
         No client sees them.
     """
 
@@ -97,14 +99,14 @@ class User(Entity, frozen=True, kw_only=True):
     known_addresses: tuple[tuple[str, int], ...] = ()
 
     def accepts(self, claims: Claims) -> bool:
-        """Tell whether a token of his still counts: he is active, and has not taken it back since it was made."""
+        """Whether a token of this user is still valid: the user is active, and the token was not revoked."""
         return self.status == ACTIVE and claims.valid_from >= self.valid_from
 
 
 class Network(Entity, frozen=True, kw_only=True):
     """A group of devices to which users are assigned.
 
-    :ivar owner_id: who made it, for quotas alone; it gives no rights. ``None`` where nobody knows.
+    :ivar owner_id: the user who created it. It only counts for quotas, and gives no rights. ``None`` if that is not known.
     """
 
     KIND: ClassVar[str] = "network"
@@ -118,7 +120,7 @@ class Network(Entity, frozen=True, kw_only=True):
 
 
 class DeviceType(Entity, frozen=True, kw_only=True):
-    """A kind of device to which users may be restricted. ``owner_id`` as in :class:`Network`."""
+    """A kind of device. Users may be restricted to some of them. ``owner_id`` as in :class:`Network`."""
 
     KIND: ClassVar[str] = "devicetype"
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
@@ -131,7 +133,7 @@ class DeviceType(Entity, frozen=True, kw_only=True):
 
 
 class Device(Entity, frozen=True, kw_only=True):
-    """What receives commands and sends notifications. ``id`` is the client's own text; ``owner_id`` as in :class:`Network`."""
+    """A device receives commands and sends notifications. The client chose its ``id``. ``owner_id`` as in :class:`Network`."""
 
     KIND: ClassVar[str] = "device"
     LARGE: ClassVar[tuple[str, ...]] = ("data",)
@@ -147,7 +149,7 @@ class Device(Entity, frozen=True, kw_only=True):
 
 
 class Configuration(Entity, frozen=True, kw_only=True):
-    """A named text that clients may keep on the server."""
+    """A text that clients store on the server under a name."""
 
     KIND: ClassVar[str] = "configuration"
     UNIQUE: ClassVar[tuple[str, ...]] = ("name",)
@@ -159,12 +161,12 @@ class Configuration(Entity, frozen=True, kw_only=True):
 
 
 class DeviceToken(Entity, frozen=True, kw_only=True):
-    """That tokens were made which are good for one device alone. They are good while this is there.
+    """The record of tokens that are valid for one device only. They are valid while this record exists.
 
-    :ivar id: made up by whoever makes the record, so that it never comes again.
-    :ivar user_id: whose rights they have, cut down to that device.
-    :ivar label: what their maker calls them.
-    :ivar expires: when the last of them ends.
+    :ivar id: chosen at random by the server that makes the record, so that it is never used again.
+    :ivar user_id: the user whose rights the tokens have, restricted to that device.
+    :ivar label: a name that their creator gave.
+    :ivar expires: when the last of the tokens expires.
     """
 
     KIND: ClassVar[str] = "devicetoken"
@@ -179,10 +181,10 @@ class DeviceToken(Entity, frozen=True, kw_only=True):
 
 
 class StoredBytes(Entity, frozen=True, kw_only=True):
-    """How much was stored on one day for a quota. Rows of other days are deleted.
+    """How many bytes count for a quota of one day. Rows of other days are deleted.
 
-    :ivar id: whose: ``user 3`` or ``device pump-4``, behind the day, as in ``20260102 user 3``.
-    :ivar size: bytes, those of all servers.
+    :ivar id: the day, and the user or device for which they count: ``20260102 user 3`` or ``20260102 device pump-4``.
+    :ivar size: the bytes that all servers stored.
     """
 
     KIND: ClassVar[str] = "storedbytes"
@@ -192,24 +194,23 @@ class StoredBytes(Entity, frozen=True, kw_only=True):
 
 
 class With(Struct, frozen=True):
-    """As the new value of a field that holds a set: what it has, and these."""
+    """As the new value of a set: its present elements and these."""
 
-    elements: frozenset
+    elements: frozenset[Any]
 
 
 class Without(Struct, frozen=True):
-    """As the new value of a field that holds a set: what it has, but for these."""
+    """As the new value of a set: its present elements without these."""
 
-    elements: frozenset
+    elements: frozenset[Any]
 
 
 class Raised(Struct, frozen=True):
-    """As the new value of a field that holds a number: ``to``, but in any case more than it has. However many raise it at once, it never
-    falls, and each of them raises it.
+    """As the new value of a number: ``to``, but always more than the present number. It never falls, and each of several concurrent changes
+    raises it.
 
-    :ivar to: what it becomes at least.
-    :ivar when: the name of another field in the same change: the number is raised only if that field had another value than it gets. Empty:
-        in any case.
+    :ivar to: the smallest new number.
+    :ivar when: the name of another field in the same change: the number is raised only if the value of that field changes. Empty: always.
     """
 
     to: int
@@ -217,20 +218,20 @@ class Raised(Struct, frozen=True):
 
 
 class Added(Struct, frozen=True):
-    """As the new value of a field that holds a number: what it has, and so much more, or less. However many add at once, all count."""
+    """As the new value of a number: the present number plus ``amount``, which may be negative. All of several concurrent changes count."""
 
     amount: int
 
 
-def changed(entity, changes):
-    """Make the entity that a change leads to; every storage can update by this.
+def changed(entity: S, changes: dict[str, Any]) -> S:
+    """Apply a change to an entity. Every storage can update with this.
 
     :param changes: field name -> new value, :class:`With`, :class:`Without`, :class:`Raised` or :class:`Added`.
     """
     return replace(entity, **{name: _value(entity, name, changes) for name in changes})
 
 
-def _value(entity, name, changes):
+def _value(entity: Any, name: str, changes: dict[str, Any]) -> Any:
     old, change = getattr(entity, name), changes[name]
     if isinstance(change, With):
         return old | change.elements
@@ -248,11 +249,11 @@ ENTITY_KINDS: dict[str, type[Entity]] = {
 
 
 class Command(Struct, gc=False, kw_only=True):
-    """Something a device is asked to do. ``id``, ``arrived``, ``last_updated`` and an absent ``timestamp`` are filled in by the storage.
+    """A request to a device. The storage sets ``id``, ``arrived``, ``last_updated`` and an absent ``timestamp``.
 
-    ``updated`` becomes true with the first ``command/update``; ``last_updated`` is the time of the last one. ``arrived`` is the storage's
-    time when it was stored, whatever ``timestamp`` its client gave; no client sees it. Nor do they see ``update_id``, the number of its
-    last update among all updates of commands in this storage; 0 as long as it has none.
+    ``updated`` becomes true with the first ``command/update``. ``last_updated`` is the time of the last one. ``arrived`` is the storage's
+    time when the command was stored, independent of a ``timestamp`` from the client. ``update_id`` numbers all updates of commands in this
+    storage: it is the number of the last update of this command, and 0 before the first. No client sees ``arrived`` and ``update_id``.
     """
 
     KIND: ClassVar[str] = "command"
@@ -275,7 +276,7 @@ class Command(Struct, gc=False, kw_only=True):
 
 
 class Notification(Struct, gc=False, kw_only=True):
-    """Something a device tells. ``id``, ``arrived`` and an absent ``timestamp`` are filled in by the storage, as those of a command."""
+    """A message from a device. The storage sets ``id``, ``arrived`` and an absent ``timestamp``, as for a command."""
 
     KIND: ClassVar[str] = "notification"
 
@@ -290,44 +291,44 @@ class Notification(Struct, gc=False, kw_only=True):
 
 
 Message = Command | Notification
-MESSAGE_KINDS: dict[str, type] = {kind.KIND: kind for kind in (Command, Notification)}
+MESSAGE_KINDS: dict[str, type[Message]] = {kind.KIND: kind for kind in (Command, Notification)}
 
 
 ELEMENT_SIZE = 8
+"""Bytes for which each element of a set counts."""
 
 
 class EntityQuery(Struct, frozen=True, kw_only=True):
-    """Which entities of one kind, and in which order. Conditions combine with AND; field names are those of the entity.
+    """Selects entities of one kind, and their order. All conditions must be true. Field names are those of the entity.
 
     :ivar equal: field -> exact value.
     :ivar like: field -> SQL LIKE pattern: ``%`` any text, ``_`` one character, case sensitive, no escape character.
-    :ivar within: field -> permitted values; an empty set permits none.
-    :ivar sort: a field, absent values first, texts by code point; the key breaks ties (ascending), and is the order when this is empty.
-    :ivar after: the :meth:`place` of an entity in this order, whether it is still there or not: only those that come behind it. A list that
-        is read in portions goes on so: what is inserted or deleted meanwhile moves nobody else.
-    :ivar take: at most so many; ``None`` for all. Applied after sorting, ``after`` and ``skip``.
-    :ivar size: an answer may end behind the entity with which all of its :func:`entity_size` reach so many bytes, not before. A storage
-        that has its entities elsewhere than in this process should end there: a hundred devices may have a megabyte each. ``None`` for no
-        such end.
+    :ivar within: field -> allowed values; an empty set allows none.
+    :ivar sort: a field: absent values first, texts by code point. The key decides between equal values (ascending). Empty: by key.
+    :ivar after: the :meth:`place` of an entity in this order, which may be deleted by now: only the entities behind it. So a list can be
+        read in portions: concurrent inserts and deletions do not shift the others.
+    :ivar take: the largest number of entities; ``None`` for all. Applied after sorting, ``after`` and ``skip``.
+    :ivar size: the answer may end behind the entity at which the sum of :func:`entity_size` reaches this number of bytes, not earlier. A
+        storage whose entities are not in this process should end there: a hundred devices may have a megabyte each. ``None`` for no limit.
     """
 
     equal: dict[str, Any] = {}
     like: dict[str, str] = {}
-    within: dict[str, frozenset] = {}
+    within: dict[str, frozenset[Any]] = {}
     sort: str = ""
     descending: bool = False
-    after: tuple = ()
+    after: tuple[Any, ...] = ()
     skip: int = 0
     take: int | None = None
     size: int | None = None
 
-    def place(self, entity: Entity) -> tuple:
-        """Where an entity is in the order of this query: its key, behind the value of the field that is sorted by, if that is another."""
+    def place(self, entity: Entity) -> tuple[Any, ...]:
+        """The place of an entity in the order of this query: the value of the sorted field and the key, or only the key."""
         return (entity.key,) if self.sort in ("", entity.KEY) else (getattr(entity, self.sort), entity.key)
 
 
 def entity_size(entity: Entity) -> int:
-    """Bytes of what clients may make as large as they like: of JSON, and :data:`ELEMENT_SIZE` for each element of a set."""
+    """The bytes of the large fields: those of JSON, and :data:`ELEMENT_SIZE` for each element of a set."""
     size = 0
     for field in entity.LARGE:
         value = getattr(entity, field)
@@ -337,7 +338,7 @@ def entity_size(entity: Entity) -> int:
 
 
 def head_of(found: Iterable[T], size: int, size_of: Callable[[T], int]) -> Iterator[T]:
-    """The first of some entities or messages, up to the one with which they have so many bytes together: what ``size`` of a query asks for.
+    """The first entities or messages, up to the one at which the sum of their bytes reaches ``size``, as in a query.
 
     :param size_of: :func:`entity_size` or :func:`payload_size`.
     """
@@ -349,31 +350,31 @@ def head_of(found: Iterable[T], size: int, size_of: Callable[[T], int]) -> Itera
 
 
 def cut_to_size(found: list[T], size: int, size_of: Callable[[T], int]) -> list[T]:
-    """The same as a list, of a list, which is nearly always all of it."""
+    """The same for a list. It is nearly always the whole list."""
     return found if sum(map(size_of, found)) < size else list(head_of(found, size, size_of))
 
 
 class MessageQuery(Struct, frozen=True, kw_only=True):
-    """Which messages of one kind, and in which order. Conditions combine with AND.
+    """Selects messages of one kind, and their order. All conditions must be true.
 
     :ivar device_ids: of these devices; ``None`` for all, an empty tuple for none.
     :ivar names: with one of these names; ``None`` for all.
-    :ivar status: commands alone: with this status, ignoring case: ``str.casefold()`` of both is equal.
-    :ivar updated: commands alone: only those that have been updated.
-    :ivar by_update: commands alone, and only together with ``updated``: ``last_updated`` takes the place of ``timestamp`` in ``since``,
-        ``before``, ``after`` and the order. A poll for updates asks so, of any devices, and must not cost a walk through all commands.
-    :ivar by_arrival: ``arrived`` takes the place of ``timestamp`` in ``since``, ``before``, ``after`` and the order. What is forgotten goes
-        by it, since a client may date its message at will.
+    :ivar status: only for commands: with this status, ignoring case: ``str.casefold()`` of both is equal.
+    :ivar updated: only for commands: those that have been updated.
+    :ivar by_update: only for commands, and only together with ``updated``: ``last_updated`` replaces ``timestamp`` in ``since``,
+        ``before``, ``after`` and the order. Polls for updates use it, for any devices. It must not read all commands.
+    :ivar by_arrival: ``arrived`` replaces ``timestamp`` in ``since``, ``before``, ``after`` and the order. Deletion of old messages uses
+        it, because a client may choose any ``timestamp``.
     :ivar since: ``timestamp`` at or after this.
     :ivar before: ``timestamp`` before this.
-    :ivar after: ``(timestamp, id)`` of a message: only those that come later in ascending ``(timestamp, id)``.
-    :ivar sort: ``timestamp``, ``name`` or ``status``, texts by code point, an absent status first; ties by ``(timestamp, id)``.
+    :ivar after: ``(timestamp, id)`` of a message: only those behind it in ascending order.
+    :ivar sort: ``timestamp``, ``name`` or ``status``, texts by code point, an absent status first; then by ``(timestamp, id)``.
     :ivar descending: the exact reverse of the ascending order.
-    :ivar behind: the :meth:`place` of a message in this order, whether it is still there or not: only those that come behind it. A list
-        that is read in portions goes on so, whatever it is sorted by.
-    :ivar take: at most so many; ``None`` for all. Applied after sorting, ``behind`` and ``skip``.
-    :ivar size: an answer may end behind the message with which all of its :func:`payload_size` reach so many bytes, not before. A storage
-        that has its messages elsewhere than in this process should end there. ``None`` for no such end.
+    :ivar behind: the :meth:`place` of a message in this order, which may be deleted by now: only the messages behind it. So a list can be
+        read in portions, in any order.
+    :ivar take: the largest number of messages; ``None`` for all. Applied after sorting, ``behind`` and ``skip``.
+    :ivar size: the answer may end behind the message at which the sum of :func:`payload_size` reaches this number of bytes, not earlier. A
+        storage whose messages are not in this process should end there. ``None`` for no limit.
     """
 
     device_ids: tuple[str, ...] | None = None
@@ -387,13 +388,13 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     after: tuple[int, int] | None = None
     sort: str = "timestamp"
     descending: bool = False
-    behind: tuple | None = None
+    behind: tuple[Any, ...] | None = None
     skip: int = 0
     take: int | None = None
     size: int | None = None
 
-    def place(self, message: Message) -> tuple:
-        """Where a message is in the order of this query: its time and id, behind its name or status if that is sorted by."""
+    def place(self, message: Message) -> tuple[Any, ...]:
+        """The place of a message in the order of this query: time and id, with the name or status before them if that is sorted."""
         time = getattr(message, "arrived" if self.by_arrival else "last_updated" if self.by_update else "timestamp")
         return (time, message.id) if self.sort == "timestamp" else (getattr(message, self.sort), time, message.id)
 
@@ -404,7 +405,7 @@ def json_size(value: bytes | None) -> int:
 
 
 def payload_size(message: Message) -> int:
-    """Bytes of what a client may make as large as it likes."""
+    """The bytes of ``parameters`` and ``result``."""
     size = len(message.parameters or b"")
     return size + len(message.result) if type(message) is Command and message.result else size
 
@@ -413,9 +414,9 @@ COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT = "command/insert", "command
 
 
 class Event(Struct, gc=False, frozen=True):
-    """A message that has become visible, on its way to subscribers.
+    """A message that has become visible and goes to subscribers.
 
-    :ivar action: one of the three names above.
+    :ivar action: the name of the event: one of the three constants above.
     """
 
     action: str
@@ -423,10 +424,10 @@ class Event(Struct, gc=False, frozen=True):
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """How a server is set up, as far as it concerns others on the same storage.
+    """A server, as other servers on the same storage see it.
 
-    :ivar key: a fingerprint of its signing key, 30 bits; 0 when there is none to be known.
-    :ivar has_bus: whether it hears of what others store.
+    :ivar key: a fingerprint of its signing key, 30 bits; 0 if it is not known.
+    :ivar has_bus: whether a bus informs it about what others store.
     """
 
     key: int
@@ -477,9 +478,9 @@ class Claims(Struct, frozen=True, kw_only=True):
     :ivar device_type_ids: member ``dt``: the same.
     :ivar expires: member ``e``: milliseconds.
     :ivar refresh: member ``t``: true for a refresh token.
-    :ivar valid_from: member ``vf``: the user's ``valid_from`` when it was made; 0 for a token that does not have it.
-    :ivar device_id: member ``d``: the only device that it is good for; ``None`` for any.
-    :ivar token_id: member ``id``, of a token for one device: the :class:`DeviceToken` without which it is no good; else 0.
+    :ivar valid_from: member ``vf``: the user's ``valid_from`` when the token was made; 0 if the token does not have it.
+    :ivar device_id: member ``d``: the only device for which it is valid; ``None`` for all.
+    :ivar token_id: member ``id`` of a token for one device: the id of the :class:`DeviceToken` without which it is invalid; else 0.
     """
 
     user_id: int
@@ -494,5 +495,5 @@ class Claims(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """How many networks and device types it names."""
+        """The number of networks and device types that it names."""
         return len(self.network_ids or ()) + len(self.device_type_ids or ())

@@ -64,11 +64,11 @@ class Grouping:
     accessible: Callable
     named: Callable
     quota: str
-    not_found: type[ApiError]
+    not_found: Callable[[int | None], ApiError]
     missing_id: type[ApiError]
     missing: type[ApiError]
     name_taken: type[ApiError]
-    not_empty: type[ApiError]
+    not_empty: Callable[[list[str]], ApiError]
 
     async def accessible_one(self, request: Request, group_id: int | None) -> Any:
         """Find one that the caller may use.

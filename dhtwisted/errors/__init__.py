@@ -1,9 +1,9 @@
 """Every error of the server, and the only place that knows a wire code. Import the errors from here.
 
-Three families: the error of a client (:class:`ApiError`), what a provider raises to the server (:class:`StorageError`,
-:class:`AuthUnavailable`), and the error of the person who starts the server (:class:`ConfigurationError`) or runs a command of the shell
-(:class:`CommandError`). Texts of :class:`ApiError` are constants of the DeviceHive wire protocol: clients and test suites compare them
-literally (WebSocket reference, section 2.1).
+Three families: the error of a client (:class:`ApiError`), the error of a provider (:class:`StorageError`, :class:`AuthUnavailable`), and
+the error of the person who starts the server (:class:`ConfigurationError`) or runs a command of the shell (:class:`CommandError`). Texts of
+:class:`ApiError` are constants of the DeviceHive wire protocol: clients and test suites compare them literally (WebSocket reference,
+section 2.1).
 """
 
 from dhtwisted.errors.api import *

@@ -1,22 +1,22 @@
-"""What every error of a client has, and the errors of no other family: of the server itself, of changes meanwhile, of limits."""
+"""The base of all errors of a client, and those that belong to no other module: the server's own, concurrent changes, limits."""
 
 from math import ceil
 
 UNREADABLE = (ValueError, RecursionError)
-"""What msgspec raises for JSON that it cannot read: errors of its own, which are ValueErrors, and for bad UTF-8 before 0.23 Unicode's."""
+"""What msgspec raises for JSON that it cannot read: its own ValueErrors and, for bad UTF-8 before msgspec 0.23, a UnicodeDecodeError."""
 
 
 class ApiError(Exception):
-    """An answer other than success.
+    """An answer that reports an error.
 
     :ivar code: the number sent as ``code``; the same as an HTTP status.
-    :ivar text: the sentence sent as ``error``; it never holds an exception's text, a password or a token.
-    :ivar rest_code: the number that REST sends, where it is another one.
-    :ivar rest_text: the sentence that REST sends, where it is another one.
-    :ivar retry_after: whole seconds after which the same request may succeed, sent as ``retryAfter``; ``None`` where nobody can say.
-    :ivar detail: a short sentence for whoever writes the client, sent as ``detail``: which member is wrong, named by its path
-        (``device.networkId``, ``names[2]``), what was expected, and what to do. It never holds a value that the client sent, nor an
-        exception's text, nor tells whether an object exists that its reader may not see. ``None`` where the text says it all.
+    :ivar text: the sentence sent as ``error``. It never contains the text of an exception, a password or a token.
+    :ivar rest_code: the number that REST sends, if it differs.
+    :ivar rest_text: the sentence that REST sends, if it differs.
+    :ivar retry_after: whole seconds after which the same request may succeed, sent as ``retryAfter``; ``None`` if that is not known.
+    :ivar detail: a short sentence for the author of the client, sent as ``detail``: which member is wrong, named by its path
+        (``device.networkId``, ``names[2]``), what was expected, and what to do. It never contains a value that the client sent or the text
+        of an exception, and never shows whether an object exists that the client may not see. ``None`` if the text says everything.
     """
 
     code = 500
@@ -26,7 +26,7 @@ class ApiError(Exception):
     retry_after: int | None = None
     detail: str | None = None
 
-    def __init__(self, text=None, *, detail=None):
+    def __init__(self, text: str | None = None, *, detail: str | None = None) -> None:
         if text is not None:
             self.text = text
         if detail is not None:
@@ -34,24 +34,24 @@ class ApiError(Exception):
         super().__init__(self.text)
 
     @property
-    def logged(self):
-        """The sentence as logs may have it."""
+    def logged(self) -> str:
+        """The sentence for the logs."""
         return self.text
 
 
 class InternalError(ApiError):
-    """A defect of ours; the cause is in the log, not in the answer."""
+    """A defect of the server. The cause is in the log, not in the answer."""
 
 
 class ObjectChanged(ApiError):
-    """Somebody else created or changed the object at the same moment."""
+    """Another client created or changed the object at the same moment."""
 
     code = 409
     text = "The object was changed at the same time. Please repeat the request."
 
 
 class CurrentUserGone(ApiError):
-    """The caller himself was deleted meanwhile."""
+    """The user of this client was deleted meanwhile."""
 
     code = 409
     text = "Can not get current user."
@@ -60,9 +60,9 @@ class CurrentUserGone(ApiError):
 class TooManyRequests(ApiError):
     """A configured limit is reached.
 
-    :param retry_after: seconds until there is room again; a few where that depends on other clients.
+    :param retry_after: seconds after which a retry makes sense; some seconds if that depends on other clients.
     :param detail: which limit it is.
-    :ivar login: of the user who was meant, for the audit log; ``None`` where that is not known, or nobody is meant.
+    :ivar login: of the user concerned, for the audit log; ``None`` if there is none, or it is not known.
     """
 
     code = 429
@@ -70,20 +70,21 @@ class TooManyRequests(ApiError):
     retry_after = 10
     login: str | None = None
 
-    def __init__(self, retry_after=None, *, detail=None):
+    def __init__(self, retry_after: float | None = None, *, detail: str | None = None) -> None:
         super().__init__(detail=detail)
         if retry_after is not None:
             self.retry_after = max(1, ceil(retry_after))
 
 
 class QuotaExceededForNow(TooManyRequests):
-    """A quota is used up that has room again by itself: of a day, or of requests that wait.
+    """A quota is used up, but becomes free again by itself: that of a day, or of waiting requests.
 
-    :param amount: how much there may be, with its unit.
-    :param seconds: until then.
+    :param name: of the quota, as in ``[quotas]``.
+    :param amount: how much is allowed, with its unit.
+    :param seconds: until the quota is free again.
     """
 
-    def __init__(self, name, amount, seconds):
+    def __init__(self, name: str, amount: str, seconds: float) -> None:
         super().__init__(seconds, detail=f"the limit is {amount} (quotas.{name})")
         self.text = f"Quota exceeded: {name}"
         self.args = (self.text,)
@@ -97,6 +98,6 @@ class ServiceUnavailable(ApiError):
 
 
 class ServiceOverloaded(ServiceUnavailable):
-    """The storage has more to do than it should have waiting, which takes it a moment."""
+    """Too many calls wait for the storage. It needs a moment."""
 
     retry_after = 1

@@ -1,4 +1,4 @@
-"""Errors that only HTTP has: of methods, heads, bodies, and of the handshake of a WebSocket."""
+"""Errors that only HTTP has: in methods, heads, bodies, and in the handshake of a WebSocket."""
 
 from dhtwisted.errors.api import ApiError
 from dhtwisted.errors.not_found import NotFound
@@ -6,7 +6,7 @@ from dhtwisted.errors.requests import BadRequest
 
 
 class UnclearForwarding(BadRequest):
-    """A trusted proxy passes on forwarding headers that leave open who the client is."""
+    """A trusted proxy passes on forwarding headers from which the client cannot be identified."""
 
     text = (
         "Forwarded cannot be read, or names another client than X-Forwarded-For. "
@@ -39,13 +39,13 @@ class UpgradeRequired(ApiError):
 
 
 class UnknownWebSocketVersion(UpgradeRequired):
-    """A WebSocket handshake of a version that is not spoken, or of none (RFC 6455, section 4.4)."""
+    """A WebSocket handshake with an unsupported version, or without a version (RFC 6455, section 4.4)."""
 
     text = "The handshake must have the header Sec-WebSocket-Version, once, with 13."
 
 
 class HttpVersionTooOld(ApiError):
-    """A WebSocket handshake over HTTP/1.0, as proxies send it that are not told otherwise."""
+    """A WebSocket handshake over HTTP/1.0, which some proxies use by default."""
 
     code = 505
     text = (
@@ -54,14 +54,14 @@ class HttpVersionTooOld(ApiError):
 
 
 class HandshakeMethod(ApiError):
-    """A WebSocket handshake that is no GET."""
+    """A WebSocket handshake with another method than GET."""
 
     code = 405
     text = "A WebSocket is opened with the method GET."
 
 
 class HandshakeFault(BadRequest):
-    """A WebSocket handshake that lacks something; its text says what."""
+    """A WebSocket handshake with a missing part. The text names it."""
 
 
 class BodyTooLarge(ApiError):
@@ -73,19 +73,19 @@ class BodyTooLarge(ApiError):
     code = 413
     text = "HTTP 413 Content Too Large"
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         super().__init__(detail=f"the body must have at most {size} bytes (limits.message_size)")
 
 
 class RequestTimeout(ApiError):
-    """A request, or the body of one, did not come in time."""
+    """A request, or its body, did not arrive in time."""
 
     code = 408
     text = "HTTP 408 Request Timeout"
 
 
 class HeadTooLarge(ApiError):
-    """The head of a request is longer than any client's."""
+    """The head of a request is too long."""
 
     code = 431
     text = "HTTP 431 Request Header Fields Too Large"
@@ -93,14 +93,14 @@ class HeadTooLarge(ApiError):
 
 
 class MalformedHttp(ApiError):
-    """What came is not HTTP."""
+    """The received bytes are not HTTP."""
 
     code = 400
     text = "HTTP 400 Bad Request"
 
 
 class UnsupportedMediaType(ApiError):
-    """A REST request with a body that says it is something else than JSON."""
+    """A REST request whose Content-Type is not that of JSON."""
 
     code = 415
     text = "HTTP 415 Unsupported Media Type"

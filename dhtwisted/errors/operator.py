@@ -1,21 +1,21 @@
-"""What the person who starts the server, or runs a command of the shell, reads: one line each."""
+"""Errors of the person who starts the server, or runs a command of the shell. Each text is one line."""
 
 
 class ConfigurationError(Exception):
-    """The server cannot start as configured; the text is one line that names the place, the reason and the cure."""
+    """The server cannot start as configured. The text says where, why, and what to do."""
 
 
 class CommandError(Exception):
-    """A command of the shell cannot be done; the text is one line that says why, and what to do."""
+    """A command of the shell is impossible. The text says why, and what to do."""
 
 
 class TransferError(CommandError):
-    """An export or import cannot be done, or not be finished; the text is one line that names the place and the reason."""
+    """An export or import is impossible, or cannot be finished. The text says where and why."""
 
 
 class AccountError(CommandError):
-    """What was asked for a user or his tokens from the shell cannot be done; the text is one line that says why."""
+    """A command of the shell for a user or their tokens is impossible. The text says why."""
 
 
 class ProviderError(ConfigurationError):
-    """A provider string names something unknown, broken, or found twice."""
+    """A provider string names an unknown or broken provider, or one that is declared twice."""

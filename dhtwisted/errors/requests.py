@@ -1,17 +1,19 @@
-"""400: the request cannot be understood, or has a value that is not permitted."""
+"""400: the request cannot be understood, or it has a value that is not allowed."""
+
+from collections.abc import Iterable, Sequence
 
 from dhtwisted.errors.api import ApiError
 
 
 class BadRequest(ApiError):
-    """The request breaks a rule that its text names."""
+    """The request breaks a rule. The text names it."""
 
     code = 400
     text = "Invalid request parameters"
 
 
 class MalformedJson(BadRequest):
-    """Not JSON, not an object, a member of the wrong type, or JSON that cannot be kept."""
+    """Not JSON, not an object, a member of the wrong type, or JSON that cannot be stored."""
 
     text = "Malformed Json received."
     rest_text = BadRequest.text
@@ -27,7 +29,7 @@ class WrongLength(BadRequest):
     :param member: its path in the request.
     """
 
-    def __init__(self, member, low, high):
+    def __init__(self, member: str, low: int, high: int) -> None:
         name = member.rpartition(".")[2]
         super().__init__(
             f"Field cannot be empty. The length of {name} should be from {low} to {high} symbols.",
@@ -43,11 +45,11 @@ class UnknownEndpoint(BadRequest):
 
 
 class IllegalAction(BadRequest):
-    """``action`` names nothing that this server has."""
+    """This server has no action of this name."""
 
     detail = "the server has no action of this name; names are case-sensitive, such as user/getCurrent"
 
-    def __init__(self, action):
+    def __init__(self, action: str) -> None:
         super().__init__(f"Illegal argument: {action}")
 
 
@@ -73,7 +75,7 @@ class MissingDeviceId(BadRequest):
 
 
 class InvalidDeviceId(BadRequest):
-    """``deviceId`` has other characters, or is longer, than a device id may."""
+    """``deviceId`` has characters that are not allowed, or is too long."""
 
     text = "Device Id can only contain letters, digits and dashes."
 
@@ -129,13 +131,13 @@ class MissingNotificationId(BadRequest):
 
 
 class InvalidNotificationId(BadRequest):
-    """``notificationId`` is no integer: the one type error with a text of its own."""
+    """``notificationId`` is not an integer: the only type error with a text of its own."""
 
     text = "Notification id should be an integer value."
 
 
 class UnparseableTimestamp(BadRequest):
-    """A REST query with a timestamp that is none."""
+    """A REST query with an invalid timestamp."""
 
     text = "Unparseable timestamp"
 
@@ -144,10 +146,10 @@ class UnknownParameter(BadRequest):
     """A REST query with a parameter that the route does not have, and ``strict=true``.
 
     :param name: the parameter, as the client wrote it.
-    :param known: those that the route has, the most likely first.
+    :param known: the parameters of the route, the most similar first.
     """
 
-    def __init__(self, name, known):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
         allowed = f"the parameters are {', '.join(known)}" if known else "it has no parameters"
         super().__init__(detail=f"the query of this request has no parameter {name!r}; {allowed}")
 
@@ -157,7 +159,7 @@ class InvalidTimeout(BadRequest):
 
     detail = "waitTimeout must be 0 to 60 seconds; the default is 30"
 
-    def __init__(self, seconds, most):
+    def __init__(self, seconds: int, most: int) -> None:
         super().__init__("Timeout can't be less than 0 seconds. " if seconds < 0 else f"Timeout can't be more than {most} seconds. ")
 
 
@@ -183,7 +185,7 @@ class InvalidConfigurationName(BadRequest):
 
 
 class SpecifiedId(BadRequest):
-    """A network or device type is to be made with an id of the client's choice."""
+    """The client chose an id for a new network or device type."""
 
     text = "Invalid request parameters. Id cannot be specified."
 
@@ -219,18 +221,18 @@ class MissingDeviceType(BadRequest):
 
 
 class NetworkNotEmpty(BadRequest):
-    """A network that has devices is to be deleted without ``force``."""
+    """The client wants to delete a network with devices, without ``force``."""
 
-    def __init__(self, device_ids):
+    def __init__(self, device_ids: Iterable[str]) -> None:
         super().__init__(
             f"There are the following devices within this network: {', '.join(device_ids)}. Please review and delete them first."
         )
 
 
 class DeviceTypeNotEmpty(BadRequest):
-    """A device type that has devices is to be deleted without ``force``."""
+    """The client wants to delete a device type with devices, without ``force``."""
 
-    def __init__(self, device_ids):
+    def __init__(self, device_ids: Iterable[str]) -> None:
         super().__init__(
             f"There are the following devices within this device type: {', '.join(device_ids)}. Please review and delete them first."
         )
@@ -264,7 +266,7 @@ class InvalidPassword(BadRequest):
 
 
 class InvalidRole(BadRequest):
-    """A role that is absent where one is needed, or that there is not."""
+    """A required role is absent, or there is no such role."""
 
     text = "User role is invalid or empty"
     detail = "user.role must be 0 (administrator) or 1 (client)"
@@ -275,12 +277,12 @@ class InvalidSortOrder(BadRequest):
 
     detail = "sortOrder must be ASC or DESC, or left out"
 
-    def __init__(self, order):
+    def __init__(self, order: str) -> None:
         super().__init__(f"Unparseable sort order : {order}")
 
 
 class DeviceTokensUnsupported(BadRequest):
-    """The auth provider does not carry a token's device."""
+    """The auth provider cannot put a device into a token."""
 
     text = "Tokens for one device are not supported by this server's auth provider"
 

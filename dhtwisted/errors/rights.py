@@ -1,12 +1,14 @@
-"""401 and 403: who the client is, and what they may do."""
+"""401 and 403: the client is not authenticated, or may not do this."""
+
+from collections.abc import Iterable
 
 from dhtwisted.errors.api import ApiError
 
 
 class Unauthorized(ApiError):
-    """The action needs an identity that the connection does not have, or no longer has.
+    """The client must authenticate first, or again.
 
-    :ivar login: of the user who was meant, for the audit log; ``None`` where nobody has the login that was given, or that is not known.
+    :ivar login: of the user concerned, for the audit log; ``None`` if nobody has the given login, or it is not known.
     """
 
     code = 401
@@ -15,42 +17,42 @@ class Unauthorized(ApiError):
 
 
 class InvalidCredentials(Unauthorized):
-    """A login, password or token that is not good."""
+    """A wrong login, password or token."""
 
     text = "Invalid credentials"
 
 
 class TokenTooLarge(Unauthorized):
-    """A token that names more than one may.
+    """A token names too many networks and device types.
 
-    :param ids: what it names.
+    :param ids: how many it names.
     :param limit: ``limits.token_ids``.
     """
 
-    def __init__(self, ids, limit):
+    def __init__(self, ids: int, limit: int) -> None:
         super().__init__(detail=f"the token names {ids} networks and device types; at most {limit} are allowed (limits.token_ids)")
 
 
 class TokenExpired(Unauthorized):
-    """An access token past its time; JavaScript and Go clients refresh on exactly this text."""
+    """An expired access token. The JavaScript and Go clients refresh on exactly this text."""
 
     text = "Token expired"
 
 
 class RefreshTokenExpired(Unauthorized):
-    """A refresh token past its time."""
+    """An expired refresh token."""
 
     text = "Token has expired"
 
 
 class InvalidTokenType(Unauthorized):
-    """An access token where a refresh token belongs."""
+    """An access token instead of a refresh token."""
 
     text = "Invalid token type"
 
 
 class UserLocked(Unauthorized):
-    """The right password of a user who is locked out or disabled."""
+    """The right password, but the user is locked out or disabled."""
 
     text = "User is locked or disabled"
 
@@ -58,29 +60,29 @@ class UserLocked(Unauthorized):
 class UnknownLogin(Unauthorized):
     """No such login; sent only with ``compatibility.distinct_login_errors``."""
 
-    def __init__(self, login):
+    def __init__(self, login: str) -> None:
         super().__init__(f"User with login = {login} not found or bad password")
 
     @property
-    def logged(self):
-        """Without the login, which may be a password in the wrong place."""
+    def logged(self) -> str:
+        """The sentence without the login: a user may have typed their password there."""
         return "User with this login not found or bad password"
 
 
 class AccessDenied(ApiError):
-    """The token lacks the permission, or the object lies outside its networks and device types."""
+    """The token lacks the permission, or the object is outside its networks and device types."""
 
     code = 403
     text = "Access is denied"
 
 
 class MissingPermission(AccessDenied):
-    """The token has none of the permissions of which the action needs one.
+    """The token has none of the permissions that allow the action.
 
-    :param names: the wire names of these.
+    :param names: the wire names of these permissions.
     """
 
-    def __init__(self, names):
+    def __init__(self, names: Iterable[str]) -> None:
         super().__init__(detail=f"the token lacks the permission {' or '.join(names)}")
 
 
@@ -97,7 +99,7 @@ class NothingAccessible(AccessDenied):
 
 
 class NoAccessToNetwork(AccessDenied):
-    """``device/save`` into a network that the user does not have."""
+    """``device/save`` with a network that is not assigned to the user."""
 
     text = "No access to network!"
 
@@ -115,13 +117,13 @@ class NoAccessToDevice(AccessDenied):
 
 
 class AdministratorRequired(AccessDenied):
-    """A caller with the client's role asks for what only administrators do to users."""
+    """A user with the client role asks for a change that only administrators may make."""
 
     text = "Admin permissions required for this action"
 
 
 class OwnUserDeleted(AccessDenied):
-    """``user/delete`` of oneself."""
+    """A user wants to delete themselves."""
 
     text = "You can not delete a user or access key that you use to authenticate this request"
 
@@ -133,7 +135,7 @@ class LoginTaken(AccessDenied):
 
 
 class AllDeviceTypesAllowed(AccessDenied):
-    """A single device type is to be assigned to a user who has all."""
+    """The user has all device types, so none can be assigned."""
 
     text = "Cannot assign device type to user with all device types allowed"
 
@@ -151,7 +153,7 @@ class DeviceTypeNameTaken(AccessDenied):
 
 
 class ReservedNotification(AccessDenied):
-    """A client tried to send one of the notifications that only the server makes."""
+    """A client sent a notification with a name that is reserved for the server."""
 
     text = "It's forbidden to insert these special notifications: $device-update, $device-add."
 
@@ -159,25 +161,25 @@ class ReservedNotification(AccessDenied):
 class DeviceBlocked(AccessDenied):
     """The device is blocked and ``server.refuse_blocked_devices`` is on."""
 
-    def __init__(self, device_id):
+    def __init__(self, device_id: str | None) -> None:
         super().__init__(f"Device with deviceId = {device_id} is blocked")
 
 
 class DeviceWithoutNetwork(AccessDenied):
-    """The device's network is gone."""
+    """The device's network no longer exists."""
 
-    def __init__(self, device_id):
+    def __init__(self, device_id: str | None) -> None:
         super().__init__(f"Device with deviceId = {device_id} is not connected to any network")
 
 
 class QuotaExceeded(AccessDenied):
-    """A quota is used up: of a user or a device, see :mod:`dhtwisted.core.quotas`.
+    """A quota of a user or a device is used up, see :mod:`dhtwisted.core.quotas`.
 
     :param name: of the quota, as in ``[quotas]``.
-    :param amount: how much there may be, with its unit.
+    :param amount: how much is allowed, with its unit.
     """
 
-    def __init__(self, name, amount):
+    def __init__(self, name: str, amount: str) -> None:
         super().__init__(
             f"Quota exceeded: {name}", detail=f"the limit is {amount} (quotas.{name}); delete something, or ask the operator for more"
         )

@@ -1,8 +1,10 @@
-"""What a provider raises; the server turns it into an answer."""
+"""Errors that a provider raises. The server converts them into answers."""
+
+from typing import Any
 
 
 class StorageError(Exception):
-    """What a storage provider raises; the server turns it into an answer."""
+    """The base of all errors that a storage raises."""
 
 
 class Duplicate(StorageError):
@@ -11,65 +13,66 @@ class Duplicate(StorageError):
     :ivar field: the name of the field, as in :mod:`dhtwisted.model`.
     """
 
-    def __init__(self, kind, field, value):
+    def __init__(self, kind: type, field: str, value: object) -> None:
         self.field = field
         super().__init__(f"there is a {kind.__name__} with {field} = {value!r} already")
 
 
 class Missing(StorageError):
-    """The entity to be changed does not exist."""
+    """There is no entity with the given key."""
 
-    def __init__(self, kind, key):
+    def __init__(self, kind: type, key: object) -> None:
         super().__init__(f"there is no {kind.__name__} {key!r}")
 
 
 class Unstorable(StorageError):
-    """A value that this storage cannot hold, such as text that is no Unicode, or an integer beyond 64 bits. Nothing was changed."""
+    """This storage cannot keep a value, such as text that is not Unicode, or an integer beyond 64 bits. Nothing was changed."""
 
 
 class StorageUnavailable(StorageError):
-    """The storage cannot do it now: disk full, database away, closed. Nothing is half done; clients get 503.
+    """The call is impossible now: the disk is full, the database does not answer, the storage is closed. Nothing is half done. Clients get
+    503.
 
-    Where the answer of a commit was lost, and it cannot be found out, the whole may have been done.
+    If the answer to a commit was lost, and the storage cannot find out the outcome, the call may have been done completely.
     """
 
 
 class StorageDamaged(StorageUnavailable):
-    """What is stored cannot be read, or nothing be written: the file is damaged, or the disk fails.
+    """Stored data cannot be read, or nothing can be written: the file is damaged, or the disk fails.
 
-    :ivar lasts: whether it stays so until somebody mends it.
+    :ivar lasts: whether only the operator can end this state.
     """
 
-    def __init__(self, text, lasts):
+    def __init__(self, text: str, lasts: bool) -> None:
         self.lasts = lasts
         super().__init__(text)
 
 
 class RowDamaged(StorageDamaged):
-    """A row of a file is not as it was stored.
+    """A row of a file was changed on the disk.
 
-    :param kind: of what it is, such as ``notification``.
-    :param key: its id, as far as that is to be believed.
+    :param kind: the kind of object, such as ``notification``.
+    :param key: its id, which may be damaged too.
     """
 
-    def __init__(self, kind, key):
+    def __init__(self, kind: str, key: Any) -> None:
         super().__init__(f"{kind} {key} is damaged (it was changed on the disk)", lasts=True)
 
 
 class Overloaded(StorageUnavailable):
-    """The storage is there, and has more to do than it should have waiting."""
+    """The storage works, but too many calls wait for it."""
 
 
 class DeadlinePassed(StorageUnavailable):
-    """A request was not answered in time. Whatever it waits for, its client is told the same as of a storage that is away."""
+    """A request was not answered in time. The client gets the same error as for a storage that does not answer."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds} seconds")
 
 
 class WriterLost(StorageUnavailable):
-    """The process that writes a file could not be started, or ended before it answered: what it was asked for is done, or none of it."""
+    """The process that writes a file could not be started, or ended before it answered: the call was done completely, or not at all."""
 
 
 class AuthUnavailable(Exception):
-    """The auth provider cannot ask what it asks (a directory such as LDAP) now. The text is for the log; clients get 503."""
+    """The backend of the auth provider, such as an LDAP directory, does not answer now. The text is for the log; clients get 503."""

@@ -58,7 +58,7 @@ BYTES_OF_AN_EVENT = 2048
 """Bytes of payload that count as one more event."""
 
 _HEADS = "SELECT command, notification, command_update FROM message_counter"
-_STREAMS = {
+_STREAMS: dict[str, tuple[type[Message], str]] = {
     "command": (Command, COMMAND_INSERT),
     "notification": (Notification, NOTIFICATION_INSERT),
     "command_update": (Command, COMMAND_UPDATE),
