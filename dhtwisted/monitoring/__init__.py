@@ -1,1 +1,1 @@
-"""Health and metrics for the operator, on endpoints of their own."""
+"""Health and metrics for operators, on separate endpoints."""

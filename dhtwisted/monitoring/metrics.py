@@ -1,4 +1,4 @@
-"""The metrics of a server at a scrape: its counters, and its sizes, which are added up now."""
+"""The metrics of a server for a scrape: its counters, and its sizes at that moment."""
 
 from __future__ import annotations
 

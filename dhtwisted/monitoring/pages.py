@@ -1,4 +1,4 @@
-"""Health and metrics over HTTP, on endpoints of their own: they are for the operator, not for the public."""
+"""Health and metrics over HTTP, on separate endpoints: they are for operators, not for clients."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from dhtwisted.transports.port import PortFactory
 
 PROBE_SECONDS = 2.0
-"""For the storage to answer a check of health."""
+"""Seconds in which the storage must answer a health check."""
 
 PROBE_INTERVAL = 1.0
-"""Seconds for which an answer of the storage is good: however many ask, it is asked no more often."""
+"""Seconds for which an answer of the storage is reused, so that many requests do not ask it more often."""
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -43,9 +43,9 @@ Answer = tuple[int, bytes, bytes]
 
 
 class Probe:
-    """Whether a storage answers. One question at a time: one that hangs is not asked again until it has answered.
+    """Checks whether a storage answers. A storage that hangs is not asked again until it has answered.
 
-    :param ask: asks it; returns a Deferred or an awaitable.
+    :param ask: asks the storage.
     """
 
     log = Logger()
@@ -59,7 +59,7 @@ class Probe:
         self._waiting: list[Deferred[bool]] = []
 
     def check(self) -> Deferred[bool]:
-        """A Deferred; fires with true or false within :data:`PROBE_SECONDS`."""
+        """A Deferred that fires with true or false within :data:`PROBE_SECONDS`."""
         now = self._clock.seconds()
         if not self._is_under_way:
             if self._asked_at is not None and 0 <= now - self._asked_at < PROBE_INTERVAL:
@@ -85,7 +85,7 @@ class Probe:
             await self._ask()
             is_up = True
         except Exception as error:
-            # Whatever it is, the storage did not answer; providers may raise anything.
+            # Providers may raise anything; in any case the storage did not answer.
             is_up = False
             self.log.warn("the storage did not answer a check of health: {error}", error=" ".join(str(error).split()))
         self._is_up, self._is_under_way = is_up, False
@@ -97,7 +97,7 @@ class Probe:
 class Monitor:
     """Health and metrics of one server. It exists before the server and after it.
 
-    :ivar is_listening: whether clients are served: not before the start has ended, nor while stopping.
+    :ivar is_listening: whether clients are served; false during start and stop.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -121,19 +121,19 @@ class Monitor:
         self._checking = {name: each for name, each in storages.items() if ISelfCheck.providedBy(each)}
 
     def watch_bus(self, bus: Any) -> None:
-        """Show the state of a bus from now on, if it has any to show."""
+        """Show the state of a bus from now on, if the bus provides it."""
         self._bus = bus if IObservedBus.providedBy(bus) else None
 
     def watch_neighbours(self, neighbours: Any) -> None:
-        """Show the state of other servers from now on, if there can be any."""
+        """Show the state of other servers from now on, if there can be others."""
         self._neighbours = neighbours if neighbours.are_possible else None
 
     def watch_server(self, server: Server, factory: PortFactory) -> None:
-        """Show the numbers of these from now on."""
+        """Show the metrics of the server and its port from now on."""
         self._server, self._factory = server, factory
 
     def problems(self) -> dict[str, str]:
-        """Part -> what is wrong with it: a storage, or the settings of several servers together. Parts without a problem are left out."""
+        """Part -> its problem: a storage, or settings of several servers that conflict. Parts without a problem are left out."""
         problems = {name: _problem_of(storage) for name, storage in self._checking.items()}
         if self._neighbours is not None:
             problems["nodes"] = self._neighbours.problem
@@ -161,7 +161,7 @@ class Monitor:
         return text if self._server is None else text + render_server(self._server, self._factory)
 
     def site(self) -> MonitorSite:
-        """The pages, for an endpoint."""
+        """The factory for an endpoint, with all pages."""
         root, health = _Folder(), _Folder()
         root.putChild(b"health", health)
         health.putChild(b"live", _Page(self._live))
@@ -186,12 +186,12 @@ def _problem_of(storage: Any) -> str:
     try:
         return storage.problem()
     except Exception as error:
-        # A stranger's may raise anything.
+        # A third party's storage may raise anything.
         return f"it cannot say how it is: {type(error).__name__}"
 
 
 def _process() -> str:
-    """The numbers of this process; memory and descriptors only where there is a /proc."""
+    """The metrics of this process; memory and descriptors only on systems with /proc."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     text = family("process_cpu_seconds_total", "counter", "User and system time in seconds.", [({}, used.ru_utime + used.ru_stime)])
     if os.path.exists("/proc/self/statm"):
@@ -203,7 +203,7 @@ def _process() -> str:
 
 
 class _Folder(Resource):
-    """Contains pages, and is none itself."""
+    """Contains pages but is not a page itself."""
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         return self

@@ -16,8 +16,8 @@ def family(name: str, kind: str, text: str, samples: Samples) -> str:
     """Render one metric.
 
     :param kind: ``counter`` or ``gauge``.
-    :param samples: pairs of labels, a dict of texts, and a number.
-    :returns: its lines, each with its end.
+    :param samples: pairs of labels and a number.
+    :returns: its lines, each with its line end.
     """
     lines = [f"# HELP {name} {text}\n", f"# TYPE {name} {kind}\n"]
     for labels, value in samples:
@@ -27,10 +27,10 @@ def family(name: str, kind: str, text: str, samples: Samples) -> str:
 
 
 def histograms(name: str, text: str, samples: Iterable[tuple[dict[str, str], Histogram]]) -> str:
-    """Render one metric that is a histogram.
+    """Render one histogram metric.
 
-    :param samples: pairs of labels, a dict of texts, and a :class:`~dhtwisted.kit.statistics.Histogram`.
-    :returns: its lines, each with its end.
+    :param samples: pairs of labels and a :class:`~dhtwisted.kit.statistics.Histogram`.
+    :returns: its lines, each with its line end.
     """
     lines = [f"# HELP {name} {text}\n", f"# TYPE {name} histogram\n"]
     for labels, histogram in samples:

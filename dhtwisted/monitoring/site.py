@@ -1,4 +1,4 @@
-"""The HTTP side of the endpoints of health and metrics. It has limits as for clients, since the same strangers may reach it."""
+"""The HTTP side of the endpoints for health and metrics. It has limits, since anybody may be able to reach it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 MOST_CONNECTIONS = 16
-"""At once; each has a descriptor of the reserve (:data:`dhtwisted.service.process.OTHER_FILES`)."""
+"""Connections at the same time. Each uses a reserved descriptor (:data:`dhtwisted.transports.capacity.OTHER_FILES`)."""
 
 SECONDS = 10.0
-"""For the head of a request."""
+"""Seconds for the head of a request."""
 
 IDLE_SECONDS = 75.0
-"""Between two requests: Prometheus asks each minute at the latest, and keeps its connection."""
+"""Seconds between two requests: Prometheus usually asks at least once a minute and keeps its connection."""
 
 NO_BODY = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -47,7 +47,7 @@ class MonitorChannel(BoundedChannel):
 
 
 class MonitorSite(Site):
-    """Serves pages to some callers at once.
+    """Serves pages to at most :data:`MOST_CONNECTIONS` connections.
 
     :param root: a ``Resource``.
     :param clock: an ``IReactorTime``.
@@ -68,14 +68,14 @@ class MonitorSite(Site):
         self._timer.clock = clock
 
     def log(self, request: Any) -> None:
-        """Log nothing: a line for each scrape would hide what matters."""
+        """Log nothing: a line for each scrape would hide important lines."""
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN; the channel speaks no other."""
+        """The protocols for ALPN; the channel supports only this one."""
         return [b"http/1.1"]
 
     def startFactory(self) -> None:
-        """Without Twisted's access log, which has a file and a timer of its own."""
+        """Start the timer, but not Twisted's access log, which has its own file and timer."""
         self._timer.start(1.0, now=False)
 
     def stopFactory(self) -> None:
@@ -89,7 +89,7 @@ class MonitorSite(Site):
         return super().buildProtocol(addr)
 
     def _make_room(self) -> bool:
-        """End the oldest connection that is kept without a request."""
+        """End the oldest idle connection."""
         for channel in self.channels:
             if channel.is_idle:
                 del self.channels[channel]

@@ -1,7 +1,7 @@
-"""How much may be open at once: in all, and for each client's address, which is found out here.
+"""Limits open connections: in total, and per client address. It also finds the address of a client.
 
-Behind a trusted proxy a connection has no client's address of its own. A WebSocket counts under the address of the client that opened it.
-A plain HTTP connection, which carries the requests of many, counts for nobody: each of its requests counts while it is under way.
+A connection from a trusted proxy may serve many clients. A WebSocket counts for the address of the client that opened it. A plain HTTP
+connection does not count for any address; each of its requests counts for the address of its client until it is answered.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from dhtwisted.transports.forwarding import Client, Values
 
 REFUSALS = 16
-"""Connections beyond the limit that are told so at once; each has a descriptor of the reserve until it is gone."""
+"""Connections beyond the limit that get an error at the same time. Each uses a reserved descriptor until it is closed."""
 
 
 class Admission:
-    """Counts for one server.
+    """Counts the open connections and requests of one server.
 
     :param settings: the whole configuration.
     :param refused: called with the name of the limit when one refuses something.
-    :ivar open: how many connections there are, of any sort.
+    :ivar open: the number of connections of any kind.
     :ivar proxies: a :class:`~dhtwisted.core.addresses.TrustedProxies`.
     """
 
@@ -41,13 +41,13 @@ class Admission:
         self.set_limits(settings)
 
     def set_limits(self, settings: Settings) -> None:
-        """Go by other settings. What is open stays open."""
+        """Use these settings. Open connections stay open."""
         self.proxies = TrustedProxies(settings.server.trusted_proxies)
         self._limit = most_connections(settings.limits.connections)
         self._limit_per_address = settings.limits.connections_per_address
 
     def client_of(self, values: Values, peer: str) -> Client:
-        """Find out who sent a request, as :func:`~dhtwisted.transports.forwarding.read_client` does."""
+        """Find the client of a request, as :func:`~dhtwisted.transports.forwarding.read_client` does."""
         if self._unnamed.is_watching and not self.proxies:
             self._unnamed.see(values, peer)
         return read_client(values, peer, self.proxies)
@@ -65,18 +65,18 @@ class Admission:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there is no room for one more, not even to refuse it."""
+        """Whether there is no descriptor left for one more connection, not even to refuse it."""
         return bool(self._limit) and self.open >= self._limit + REFUSALS
 
     def leave(self) -> None:
-        """Count a connection no longer."""
+        """Stop counting a connection."""
         self.open -= 1
 
     def hold(self, address: str) -> str:
-        """Count something that is open for an address.
+        """Count an open connection or request for an address.
 
-        :returns: what :meth:`release` takes when it has ended; limits and proxies may be others then.
-        :raises ServiceUnavailable: the address has as much as it may have.
+        :returns: a key to pass to :meth:`release`. It stays valid when the settings change.
+        :raises ServiceUnavailable: the address has reached its limit.
         """
         key = limit_key(address)
         if self._limit_per_address and self._held[key] >= self._limit_per_address:
@@ -86,7 +86,7 @@ class Admission:
         return key
 
     def release(self, key: str) -> None:
-        """Count it no longer."""
+        """Stop counting what :meth:`hold` has counted."""
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]

@@ -1,4 +1,4 @@
-"""How many clients are let in: as many as the limit says, and as there are open files for."""
+"""The number of connections that the server accepts: up to the configured limit and the limit of open files."""
 
 import resource
 
@@ -9,21 +9,21 @@ from dhtwisted.config.settings import LimitSettings
 _log = Logger()
 
 OTHER_FILES = 96
-"""Descriptors that are no clients: 16 who are being refused, 16 at the endpoints of metrics, 16 at the control socket; and those of log,
-storage, database, sockets that listen, and some for the moment. Each of these has a bound of its own, so that nobody can take them all.
+"""Descriptors that are not for clients: 16 for connections that are being refused, 16 for metrics, 16 for the control socket; the rest for
+log, storage, database, listening sockets and short uses. Each of these has its own limit, so none can use all descriptors.
 """
 
 
 def raise_file_limit(connections: int) -> None:
-    """Raise the number of files that this process may have open as far as it may, and log it.
+    """Raise the limit of open files of this process as far as possible, and log it.
 
-    :param connections: how many clients there may be, 0 for any number.
+    :param connections: the configured limit of connections, 0 for no limit.
     """
     was, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
-        # A sandbox may forbid it, and some systems name a hard limit that they do not grant.
+        # A sandbox may forbid it, and some systems report a hard limit that they do not grant.
         _log.warn("The limit of open files cannot be raised: {error}", error=str(error))
     now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     _log.debug("At most {now} files may be open (it was {was})", now=now, was=was)
@@ -37,7 +37,7 @@ def raise_file_limit(connections: int) -> None:
             now=now,
         )
     else:
-        # Somebody has asked for so many.
+        # The number is configured.
         _log.warn(
             "{now} open files are too few for {connections} connections, so {most} are let in: "
             "raise the limit (LimitNOFILE=), or lower limits.connections",
@@ -48,18 +48,18 @@ def raise_file_limit(connections: int) -> None:
 
 
 def is_too_few_files(files: int, connections: int) -> bool:
-    """Whether so many open files do not suffice for so many clients.
+    """Whether ``files`` open files are too few for ``connections``.
 
-    :param connections: 0 for any number.
+    :param connections: 0 for no limit.
     """
     return files != resource.RLIM_INFINITY and files < connections + OTHER_FILES
 
 
 def most_connections(connections: int) -> int:
-    """How many clients are let in: no more than there are files for, since without :data:`OTHER_FILES` the storage could not read any more.
+    """The number of connections to accept. :data:`OTHER_FILES` descriptors are kept free: without them the storage could not read.
 
-    :param connections: how many there may be, 0 for any number.
-    :returns: a number, 0 for any.
+    :param connections: the configured limit, 0 for no limit.
+    :returns: a number, 0 for no limit.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dhtwisted.core.budget import Account
 
 LINGER_SECONDS = 0.5
-"""For a peer that has taken everything to close its side too; with a timer that comes once a second, it has two at most."""
+"""Seconds for a peer that has read everything to close its side. The timer runs once a second, so it may be up to two."""
 
 
 def socket_of(transport: Any) -> Any:
@@ -47,7 +47,7 @@ def buffered(transport: Any) -> int:
 
 
 def untaken(transport: Any) -> int:
-    """Bytes that the peer has not taken yet: in memory, and in the kernel."""
+    """Bytes that the peer has not read yet: in memory, and in the kernel."""
     bottom = socket_of(transport)
     if not isinstance(bottom, FileDescriptor) or bottom.disconnected:
         return 0
@@ -73,7 +73,7 @@ class ClosingConnection:
         self.since = now
 
     def is_over(self, now: float) -> bool:
-        """Whether it has had its time; to be asked once a second."""
+        """Whether its time is over; to be called once a second."""
         left = untaken(self._transport)
         if left < self._left:
             self.since = now
@@ -86,7 +86,7 @@ class ClosingConnection:
 
 
 class UnsentOutput:
-    """The bytes that a transport has still to send, counted in an account."""
+    """Counts the bytes that a transport still has to send in an account."""
 
     __slots__ = ("_account", "_counted", "_left", "_transport")
 
@@ -138,7 +138,7 @@ class ConnectionDeadlines:
             self._due.pop(connection, None)
 
     def clear(self, connection: Any) -> None:
-        """Remove the deadline of a connection: it waits for the server, which has deadlines of its own."""
+        """Remove the deadline of a connection: it waits for the server, which has its own deadlines."""
         self._due.pop(connection, None)
 
     def watch_output(self, connection: Any, transport: Any, account: Account) -> None:
@@ -157,13 +157,13 @@ class ConnectionDeadlines:
             self._leaving[connection] = ClosingConnection(transport, self._seconds())
 
     def forget(self, connection: Any) -> None:
-        """The connection has ended, or somebody else looks after it."""
+        """Forget a connection: it has ended, or another object checks it."""
         self._due.pop(connection, None)
         self._leaving.pop(connection, None)
         self._outputs.pop(connection, None)
 
     def tick(self, now: float) -> None:
-        """End what is over; call it once a second.
+        """End connections whose time is over; to be called once a second.
 
         :param now: seconds of the clock.
         """
@@ -199,7 +199,7 @@ class ConnectionDeadlines:
 
 
 class DroppedConnection(Protocol):
-    """A connection for which there is no room, not even to refuse it. Its descriptor is free again before the next is accepted."""
+    """A connection that is dropped at once, since there is no descriptor to refuse it. Its own is free before the next is accepted."""
 
     transport: Any
 

@@ -1,8 +1,8 @@
-"""The address of a client behind proxies, and the address at which it found the server.
+"""The address of a client behind proxies, and the address at which the client reached the server.
 
-``Forwarded`` (RFC 7239) and ``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Port`` tell it, and both fronts read them here. They count
-only when the connection comes from a trusted proxy. Each proxy appends the address of whom it serves, so the lists are read from their end:
-the first address there that is no trusted proxy is the client's. What stands before it was sent by the client, and says nothing.
+Both fronts read them here, from ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``, ``-Proto``, ``-Host`` and ``-Port``. These headers count
+only if the connection comes from a trusted proxy. Each proxy appends the address of its client, so the lists are read from the end: the
+first address that is not a trusted proxy is the client's. What stands before it came from the client and is not trusted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORWARDED = b"forwarded"
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# Values that should be quoted and are not, such as for=192.0.2.1:4711, are taken as well.
+# Values that lack their quotes, such as for=192.0.2.1:4711, are accepted too.
 _PAIR = re.compile(r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))""")
 _SPACE = re.compile(r"[ \t]*")
 _NODE = re.compile(r"\[([^\]]*)\](?::.*)?|(\d+\.\d+\.\d+\.\d+)(?::.*)?|(.*)", re.DOTALL | re.ASCII)
@@ -32,16 +32,16 @@ _PORT = re.compile(r"\d{1,5}", re.ASCII)
 
 
 Values = Callable[[bytes], Sequence[bytes]]
-"""Gives the values of a header, by its lower-case name, in the order in which they came."""
+"""Lower-case name of a header -> its values, in order of arrival."""
 
 
 class Client(NamedTuple):
-    """Who sent a request.
+    """The client of a request.
 
-    :ivar address: its network address, for limits and logs; empty for one on a Unix socket.
-    :ivar scheme: ``http`` or ``https``, by which it came to the first proxy; ``None`` where no trusted proxy says so.
-    :ivar host: the host that it asked for, perhaps with a port; ``None`` likewise.
-    :ivar port: the port that it came to; ``None`` likewise.
+    :ivar address: its network address, for limits and logs; empty on a Unix socket.
+    :ivar scheme: ``http`` or ``https``, as the client used it at the first proxy; ``None`` if no trusted proxy names it.
+    :ivar host: the host that the client used, perhaps with a port; ``None`` likewise.
+    :ivar port: the port that the client used; ``None`` likewise.
     """
 
     address: str
@@ -51,14 +51,14 @@ class Client(NamedTuple):
 
 
 def read_client(values: Values, peer: str, proxies: TrustedProxies) -> Client:
-    """Find out who sent a request.
+    """Find the client of a request.
 
-    :param values: gives the values of a header, ``bytes -> [bytes]``, by its lower-case name and in the order in which they came.
-    :param peer: the address of the other end of the connection, as :func:`~dhtwisted.core.addresses.peer_address` gives it.
+    :param values: see :data:`Values`.
+    :param peer: the address of the other end of the connection, from :func:`~dhtwisted.core.addresses.peer_address`.
     :param proxies: a :class:`~dhtwisted.core.addresses.TrustedProxies`.
     :returns: a :class:`Client`.
-    :raises UnclearForwarding: a trusted proxy passes on ``Forwarded`` that cannot be read, or that names another client than
-        ``X-Forwarded-For``. One of the two is then the client's own, and which one cannot be known.
+    :raises UnclearForwarding: a trusted proxy passes on an invalid ``Forwarded``, or one that names another client than
+        ``X-Forwarded-For``. Then the client has written one of the two, and the server cannot know which.
     """
     if not proxies.trusts(peer):
         return Client(peer)
@@ -79,11 +79,11 @@ def read_client(values: Values, peer: str, proxies: TrustedProxies) -> Client:
 
 
 def public_authority(client: Client, host: str | None, secure: bool) -> tuple[str, str]:
-    """By which scheme, host and port a client reaches the server.
+    """The scheme, host and port at which a client reaches the server.
 
-    :param host: the header ``Host``; empty or ``None`` for none.
-    :param secure: whether the connection itself has TLS.
-    :returns: ``http`` or ``https``, and a host, with its port where that is not the scheme's own.
+    :param host: the header ``Host``; empty or ``None`` if absent.
+    :param secure: whether the connection itself uses TLS.
+    :returns: ``http`` or ``https``, and the host, with the port if it is not the scheme's default.
     """
     scheme = client.scheme or ("https" if secure else "http")
     host = client.host or host or "localhost"
@@ -93,10 +93,10 @@ def public_authority(client: Client, host: str | None, secure: bool) -> tuple[st
 
 
 def forwarded_elements(line: str) -> list[dict[str, str]]:
-    """Take one line of ``Forwarded`` apart.
+    """Parse one line of ``Forwarded``.
 
-    :returns: a list of dicts, lower-case name -> value without quotes, one for each proxy.
-    :raises UnclearForwarding: it has another form. A client could leave a quote open, in which a proxy's own element would vanish.
+    :returns: one dict for each proxy, lower-case name -> value without quotes.
+    :raises UnclearForwarding: the line is invalid. A client could leave a quote open to hide the element of a proxy.
     """
     elements, element, position = [], {}, 0
     while True:
@@ -126,9 +126,9 @@ def _end_of_space(line: str, position: int) -> int:
 
 
 def _last_untrusted(nodes: list[str | None], peer: str, proxies: TrustedProxies) -> tuple[str, int]:
-    """The client's address, and where in the list it stands.
+    """The client's address and its index in the list.
 
-    When a proxy does not say whom it serves, it is the proxy's own address that counts; what stands before that is not believed.
+    If a proxy does not name its client, the proxy's own address counts; the nodes before it are not trusted.
     """
     address, index = peer, len(nodes)
     while index and proxies.trusts(address):
@@ -141,7 +141,7 @@ def _last_untrusted(nodes: list[str | None], peer: str, proxies: TrustedProxies)
 
 
 def _node(text: str) -> str | None:
-    """The address of a node, without port and brackets; ``None`` for ``unknown``, an obfuscated name, and anything else."""
+    """The address of a node, without port and brackets; ``None`` for ``unknown``, an obfuscated name or anything else."""
     match = _NODE.fullmatch(text.strip().strip('"'))
     assert match is not None, "the pattern matches anything"
     bracketed, dotted, other = match.groups()
@@ -154,8 +154,8 @@ def _items(lines: Sequence[bytes]) -> list[str]:
 
 
 def _first(lines: Sequence[bytes]) -> str:
-    """The first item of a list, which the proxy next to the client has written; empty when there is none.
+    """The first item of a list, from the proxy next to the client; empty if there is none.
 
-    A client that writes it itself misleads nobody but itself: it steers only what this client is told.
+    A client that forges it misleads only itself: the value is used only in answers to this client.
     """
     return next(iter(_items(lines)), "").strip('"')

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Locator:
-    """Knows at which addresses clients find WebSocket and REST.
+    """Knows the addresses of WebSocket and REST for clients.
 
     :param settings: the ``[server]`` section.
     """
@@ -53,7 +53,7 @@ class Locator:
         return prefix, "".join("/" + part for part in parts[:length]), parts[length:]
 
     def rest_url(self, path: str, client: Client, host: str | None, secure: bool) -> str:
-        """Where a WebSocket client finds the REST API.
+        """The address of the REST API for a WebSocket client.
 
         :param client: a :class:`~dhtwisted.transports.forwarding.Client`.
         :param host: the header ``Host``, if there is one.
@@ -62,7 +62,7 @@ class Locator:
         return self._address("http", client, host, secure) + self._websockets.get(_normal(path), "") + "/rest"
 
     def websocket_url(self, prefix: str, client: Client, host: str | None, secure: bool) -> str:
-        """Where a REST client finds the WebSocket; the parameters are as above."""
+        """The address of the WebSocket for a REST client; the parameters are those of :meth:`rest_url`."""
         return self._address("ws", client, host, secure) + prefix + "/websocket"
 
     def _address(self, scheme: str, client: Client, host: str | None, secure: bool) -> str:

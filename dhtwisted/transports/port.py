@@ -1,8 +1,8 @@
-"""One port for WebSocket and plain HTTP, since the firmware finds one by the other.
+"""One port for WebSocket and plain HTTP, since the firmware derives the address of one from the other.
 
-A connection begins with the head of an HTTP request. :class:`Port` gathers it, then gives the connection to Autobahn (an upgrade on one of
-the WebSocket's paths) or to twisted.web (all else). Upgrades do not pass twisted.web: its channel and request would cost 4 KB for each
-connection and most of the time of opening it. Only one that comes after other requests does, and twisted.web gives the connection back.
+A connection begins with the head of an HTTP request. :class:`Port` reads it and gives the connection to Autobahn (an upgrade on a WebSocket
+path) or to twisted.web (everything else). Upgrades do not pass twisted.web: its channel and request would cost 4 KB for each connection and
+most of the time to open it. Only an upgrade after other requests does; then twisted.web gives the connection back.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DECISION_PAUSE = 0.05
 
 @implementer(IHandshakeListener)
 class Port(Protocol):
-    """A connection. Its first bytes decide which protocol serves it, and this one passes everything on."""
+    """One connection. Its first bytes decide which protocol serves it; this class then passes everything on."""
 
     transport: Any
 
@@ -73,17 +73,17 @@ class Port(Protocol):
             self.await_head()
 
     def handshakeCompleted(self) -> None:
-        """TLS is there."""
+        """The TLS handshake is complete, so the server can write."""
         self._can_speak = True
 
     def await_head(self) -> None:
-        """Give the client its time to say what it wants. That of TLS and of a load balancer's header are parts of it."""
+        """Start the deadline for the head. It includes the time for TLS and for a load balancer's header."""
         self.factory.deadlines.set(self, self.factory.handshake_timeout, self.drop)
 
     def _hold(self, address: str) -> bool:
-        """Count the connection under an address, unless it is that of a trusted proxy, which has many clients.
+        """Count the connection for an address, unless it is a trusted proxy, which serves many clients.
 
-        :returns: whether it may stay.
+        :returns: whether the connection may stay open.
         """
         admission = self.factory.admission
         try:
@@ -95,7 +95,7 @@ class Port(Protocol):
         return True
 
     def _know_peer(self) -> bool:
-        """Learn the client's address, which the PROXY protocol has told before the first bytes."""
+        """Read the client's address from the PROXY header, which comes before the first bytes."""
         self._is_announced = False
         self._peer = peer_address(self.transport.getPeer())
         return self._hold(self._peer)
@@ -127,10 +127,10 @@ class Port(Protocol):
             self._give_to(factory.websockets, data, client=client, follows_requests=self._follows_requests)
 
     def open_websocket(self, head: Head, rest: bytes) -> None:
-        """Go on with a WebSocket where plain HTTP was spoken so far.
+        """Open a WebSocket on a connection that served plain HTTP before.
 
         :param head: the :class:`~dhtwisted.transports.http.upgrade.Head` that asks for it.
-        :param rest: what came after it.
+        :param rest: the bytes after the head.
         """
         self._target = None
         self._follows_requests = True
@@ -146,7 +146,7 @@ class Port(Protocol):
             setattr(self._target, name, value)
         self._target.number = self.number
         self._target.makeConnection(self.transport)
-        # From here on the transport calls the target without a step in between.
+        # From here on the transport calls the target directly.
         self.dataReceived = self._target.dataReceived  # type: ignore[method-assign]
         self._target.dataReceived(data)
 
@@ -164,41 +164,41 @@ class Port(Protocol):
             self.transport.write(refusal(error, ALLOW if isinstance(error, HandshakeMethod) else b""))
             self.close()
         else:
-            # What is written before the handshake of TLS would wait for it, and so would the close.
+            # A write before the end of the TLS handshake would wait for it, and so would the close.
             self.transport.abortConnection()
 
     def close(self) -> None:
-        """Close politely, and see to it that this is the end."""
+        """Close, and abort if the client does not let the close complete in time."""
         self.transport.loseConnection()
         self.factory.deadlines.ensure_closed(self, self.transport)
 
     def drop(self) -> None:
-        """End a connection that did not say in time what it wants."""
+        """Refuse a connection that did not send its head in time."""
         self.factory.refused("handshake_timeout")
         self._refuse(RequestTimeout())
 
     def finish(self) -> None:
-        """The server stops: answer what is under way, and close."""
+        """Answer the current requests and close: the server stops."""
         if self._target is None:
             self.close()
         else:
             self._target.finish()
 
     def __conform__(self, interface: object) -> object:
-        """Be asked by Twisted, at the end of what a client sends, who goes on with half a connection: HTTP does, WebSockets do not."""
+        """Support half-closed connections, which Twisted asks for when a client closes its side: HTTP does, WebSockets do not."""
         if interface is not IHalfCloseableProtocol:
             return None
         return self if self._target is None else IHalfCloseableProtocol(self._target, None)
 
     def readConnectionLost(self) -> None:
-        """The client has closed its side before it is known what it wants."""
+        """Close: the client has closed its side before its head was complete."""
         if self in self.factory.undecided and self._received:
             self._refuse(MalformedHttp())
         else:
             self.close()
 
     def writeConnectionLost(self) -> None:
-        """Never: the server does not close one side."""
+        """Do nothing: the server never closes only one side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._debug("the connection has ended")
@@ -209,7 +209,7 @@ class Port(Protocol):
             self.factory.admission.release(self._held)
         if self._target is not None:
             self._target.connectionLost(reason)
-            # They hold each other, and would wait for the garbage collector.
+            # The reference cycle would keep both until the garbage collector runs.
             self._target = None
         self.factory.gone(self)
 
@@ -219,12 +219,12 @@ class PortFactory(Factory):
     """Serves every endpoint of a server.
 
     :param server: a started :class:`~dhtwisted.core.server.Server`.
-    :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts what is open.
-    :ivar ports: every connection that is open, of any sort.
-    :ivar undecided: those of them that have not said yet what they want.
+    :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts open connections.
+    :ivar ports: all open connections, of any kind.
+    :ivar undecided: the connections that have not sent their head yet.
     :ivar deadlines: a :class:`~dhtwisted.transports.connection_deadlines.ConnectionDeadlines`.
-    :ivar refused: called with the name of a limit that has refused something.
-    :ivar is_debugging: whether the log takes lines about each connection.
+    :ivar refused: called with the name of a limit that refused a connection or request.
+    :ivar is_debugging: whether each connection is logged.
     """
 
     noisy = False
@@ -255,8 +255,9 @@ class PortFactory(Factory):
         self.handshake_timeout = settings.limits.handshake_timeout
 
     def reloadable(self, settings: Settings) -> Callable[[], None]:
-        """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. Clients stay connected, also those that would not be
-        let in any more."""
+        """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. All clients stay connected, also those that the new limits would
+        refuse.
+        """
 
         def take() -> None:
             self.admission.set_limits(settings)
@@ -269,10 +270,10 @@ class PortFactory(Factory):
 
         return take
 
-    # An endpoint each starts and stops its port; the timers and the HTTP side live from the first to the last.
+    # Each endpoint starts and stops the factory; the timers and the HTTP side run from the first start to the last stop.
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What is offered by ALPN over TLS. Without this, Twisted refuses every client that asks by ALPN, as browsers and curl do."""
+        """The protocols for ALPN over TLS. Without them, Twisted refuses clients that use ALPN, such as browsers and curl."""
         return [b"http/1.1"]
 
     def doStart(self) -> None:
@@ -298,23 +299,23 @@ class PortFactory(Factory):
 
     @property
     def open_connections(self) -> int:
-        """How many there are, of any sort."""
+        """The number of open connections of any kind."""
         return self.admission.open
 
     def next_number(self) -> int:
-        """The number of a new connection, by which log lines name it."""
+        """The number of a new connection, for log lines."""
         self._last_number += 1
         return self._last_number
 
     def gone(self, port: Port) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self.ports.discard(port)
         if self._all_gone is not None and not self.ports:
             all_gone, self._all_gone = self._all_gone, None
             all_gone.callback(None)
 
     def _tick(self) -> None:
-        """Once a second for all connections: a timer for each would cost memory and a heap operation for each message."""
+        """Check all connections, once a second. A timer for each would cost memory and a heap operation per message."""
         now = self.clock.seconds()
         if now < self._ticked_at:
             self._clock_set_back(now - self._ticked_at)
@@ -324,8 +325,8 @@ class PortFactory(Factory):
         self.websockets.upkeep.tick(now)
 
     def _clock_set_back(self, step: float) -> None:
-        """Reckon by the new time: who has connected in an hour that is yet to come would have that hour. What has begun since the step
-        keeps its time, else it would be over at once.
+        """Adjust times that are now in the future: otherwise their connections would get that time in addition. What began after the step
+        keeps its time; otherwise it would expire at once.
         """
         now = self.clock.seconds()
         self.deadlines.clock_set_back(step)
@@ -338,12 +339,12 @@ class PortFactory(Factory):
         self.server.budget.clock_set_back()
 
     async def close_connections(self) -> None:
-        """Answer what is under way, close every client, WebSockets with 1012, and wait until they are gone.
+        """Answer the current requests, close all connections (WebSockets with 1012), and wait until they are closed.
 
-        That takes at most :data:`STOP_SECONDS`.
+        It takes at most :data:`STOP_SECONDS`.
         """
         await self._let_decide()
-        # Also of those that are just about to wait.
+        # This ends polls that are about to wait, too.
         self.server.polls.end_all()
         if self.ports:
             all_gone: Deferred[None] = Deferred()
@@ -358,9 +359,7 @@ class PortFactory(Factory):
             self._timer.stop()
 
     async def _let_decide(self) -> None:
-        """Wait for those who have connected but not said yet what they want, a second at most: with socket activation, a restart then
-        refuses nobody who has begun.
-        """
+        """Wait up to a second for connections without a head. So, with socket activation, a restart refuses no connected client."""
         limit = self.clock.seconds() + DECISION_SECONDS
         while self.undecided and self.clock.seconds() < limit:
             await deferLater(self.clock, DECISION_PAUSE)

@@ -1,8 +1,8 @@
 """The PROXY protocol of load balancers, versions 1 and 2, for endpoints with ``haproxy:`` in front.
 
-A connection begins with a header that tells whose it is; then come the client's bytes, TLS included. Twisted has a reader of its own, which
-closes the connection at ``PROXY UNKNOWN`` as HAProxy writes it and at a header that comes in pieces, and raises at a port that is none.
-The form is that of https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
+A connection begins with a header that has the client's address. The client's bytes follow, TLS included. Twisted's own reader is not used:
+it closes the connection at HAProxy's ``PROXY UNKNOWN`` and at a header that arrives in parts, and raises at an invalid port.
+The format is described in https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ FIXED = len(SIGNATURE) + 4
 LOCAL, PROXY = 0, 1
 _LINE = re.compile(rb"PROXY (?:UNKNOWN(?: [^\r]*)?|(?:TCP4|TCP6) (\S+) \S+ (\d{1,5}) \d{1,5})\r\n")
 _FAMILIES = {0x11: ("!4s4xH", 12), 0x21: ("!16s16xH", 36)}
-"""Family and transport -> the form of the source in a header of version 2, and how long all addresses are."""
+"""Family and transport -> the format of the source in a header of version 2, and the length of all addresses."""
 
 
 Header = tuple[tuple[str, int] | None, int]
 
 
 class ProxyHeaderError(Exception):
-    """A connection begins with something else."""
+    """The connection does not begin with a PROXY header."""
 
 
 def read_header(data: bytes) -> Header | None:
     """Read the header at the beginning of a connection.
 
-    :returns: the client's address and port, and the length of the header. ``None`` instead of the first for a connection that the balancer
-        makes for itself, or of which it knows no address; ``None`` alone when more bytes are needed.
-    :raises ProxyHeaderError: the bytes are no header.
+    :returns: ``((address, port), length of the header)``. The first is ``None`` for the balancer's own connection, or if it does not know
+        the client. ``None`` alone means that more bytes are needed.
+    :raises ProxyHeaderError: the bytes are not a header.
     """
     if data.startswith(SIGNATURE[: len(data)]):
         return _read_binary(data)
@@ -122,8 +122,8 @@ class AnnouncedProtocol(ProtocolWrapper):
         return self._peer or self.transport.getPeer()
 
     def __conform__(self, interface: object) -> object:
-        """As of the wrapped protocol: whether it goes on when the client has closed its side. TLS does not, and what it does not have it
-        looks for in its transport, which is this.
+        """Support half-closed connections if the wrapped protocol does. TLS does not, and it asks its transport, this class, for interfaces
+        that it lacks.
         """
         if interface is not IHalfCloseableProtocol or isinstance(self.wrappedProtocol, ProtocolWrapper):
             return None
@@ -134,18 +134,18 @@ class AnnouncedProtocol(ProtocolWrapper):
         self.wrappedProtocol.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
-        """Never: the server does not close one side."""
+        """Do nothing: the server never closes only one side."""
 
 
 class AnnouncedFactory(WrappingFactory):
-    """Reads the header in front of the connections of another factory."""
+    """Reads the header of each connection before another factory serves it."""
 
     protocol = AnnouncedProtocol
     noisy = False
 
 
 def is_announced(transport: Any) -> bool:
-    """Whether a connection begins with such a header, perhaps below TLS."""
+    """Whether a connection begins with a PROXY header, also below TLS."""
     while transport is not None and not isinstance(transport, AnnouncedProtocol):
         transport = vars(transport).get("transport")
     return transport is not None

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from dhtwisted.transports.forwarding import Values
 
 MOST_PROXIES = 4
-"""A header that comes from more addresses than so many is made up by clients."""
+"""If more addresses than this send the header, clients send it themselves."""
 
 ENOUGH_CLIENTS = 2
-"""One could be somebody who tries something on their own machine."""
+"""A single one could be a test on somebody's own machine."""
 
 
 class UnnamedProxies:
-    """Looks at requests until it is clear whether there is a proxy.
+    """Watches requests until it is clear whether there is a proxy.
 
-    There is one when peers name at least :data:`ENOUGH_CLIENTS` clients in forwarding headers, when these peers are no more than
-    :data:`MOST_PROXIES`, and when nobody from another machine has come without such a header.
+    There is one if forwarding headers name at least :data:`ENOUGH_CLIENTS` clients, if at most :data:`MOST_PROXIES` peers send them, and if
+    every request from another machine had such a header.
 
-    :ivar is_watching: whether it still needs to see requests.
+    :ivar is_watching: whether :meth:`see` needs more requests.
     """
 
     log = Logger()
@@ -38,7 +38,7 @@ class UnnamedProxies:
         self._clients: set[str] = set()
 
     def see(self, values: Values, peer: str) -> None:
-        """Look at a request.
+        """Watch a request.
 
         :param values: as of :func:`~dhtwisted.transports.forwarding.read_client`.
         :param peer: the address of the other end of the connection.
@@ -60,7 +60,7 @@ class UnnamedProxies:
 
 
 def _named_by(values: Values, peer: str) -> str:
-    """The client that a peer names; the peer itself when it names nobody."""
+    """The client that a peer names; the peer itself if it names no client."""
     try:
         return read_client(values, peer, TrustedProxies([peer or UNIX])).address
     except (UnclearForwarding, ValueError):

@@ -1,4 +1,4 @@
-"""What every HTTP answer of the port begins with, and whole answers to what is refused."""
+"""The beginning of every HTTP answer of the port, and whole answers for refused connections."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 
 REASONS = {int(status): status.phrase.encode() for status in HTTPStatus} | {413: b"Content Too Large"}
-"""Status -> reason phrase, as RFC 9110 and RFC 6585 have them. Twisted's table lacks 426, 429 and 431; older Pythons call 413 otherwise."""
+"""Status -> reason phrase, from RFC 9110 and RFC 6585. Twisted's table lacks 426, 429 and 431; older Pythons name 413 differently."""
 
 ERROR_LINES = {
     401: b"WWW-Authenticate: Bearer\r\n",
     426: b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
 }
-"""Status -> the header lines without which it is not complete (RFC 9110, sections 15.5.2 and 15.5.22; RFC 6455, section 4.4)."""
+"""Status -> the header lines that it requires (RFC 9110, sections 15.5.2 and 15.5.22; RFC 6455, section 4.4)."""
 
 
 def answer_head(status: int, body: bytes | None, content_type: bytes = JSON) -> bytes:
-    """Status line and the headers that tell of the body, which an answer without one lacks (RFC 9110, section 8.6)."""
+    """The status line and the headers about the body; without a body there are no such headers (RFC 9110, section 8.6)."""
     head = b"HTTP/1.1 %d %b\r\nDate: %b\r\n" % (status, REASONS.get(status, b""), datetimeToString())
     if body is not None:
         head += b"Content-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(body))
@@ -33,7 +33,7 @@ def answer_head(status: int, body: bytes | None, content_type: bytes = JSON) -> 
 
 
 def refusal(error: ApiError, headers: bytes = b"") -> bytes:
-    """The answer to what is not read as a request, after which the connection is closed.
+    """The answer to a connection that is refused before its request is read. The connection is closed after it.
 
     :param error: an :class:`~dhtwisted.errors.ApiError`.
     :param headers: further lines, each with its end.

@@ -1,10 +1,10 @@
-"""An HTTP connection that costs a bounded amount of memory and time, whatever its client does.
+"""An HTTP connection that uses a bounded amount of memory and time, whatever its client does.
 
-Twisted's parser is used, but its channel would answer all that is pipelined whether or not the answers are taken, and its timeout begins
-anew with each byte. Here one request is read and answered at a time; the next is read when the transport has room, and when others had
-their turn. What leans on Twisted's insides: ``paused`` and ``_buffer`` of its line receiver, ``requestDone``, which is replaced, and
-``_handlingRequest``, ``_transferDecoder``, ``_waitingForTransport``, ``_dataBuffer``, ``_networkProducer`` and
-``_optimisticEagerReadSize``.
+It uses Twisted's parser, but not the flow of Twisted's channel. That channel answers all pipelined requests, even if the client does not
+read the answers, and its timeout restarts with each byte. Here one request is read and answered at a time. The next is read when the
+transport has room and other connections had their turn. The class depends on these internals of Twisted: ``paused`` and ``_buffer`` of the
+line receiver, ``requestDone`` (replaced), ``_handlingRequest``, ``_transferDecoder``, ``_waitingForTransport``, ``_dataBuffer``,
+``_networkProducer`` and ``_optimisticEagerReadSize``.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from twisted.logger import Logger
 from twisted.web.http import HTTPChannel
 
 TURN = 16
-"""Requests of one connection that are answered before others have their turn: 3 ms."""
+"""Requests of one connection that are answered before other connections have their turn. They take 3 ms."""
 
 
 LONGEST_TRAILER = 1024
-"""Bytes of headers behind a body in chunks, which nobody reads. Twisted keeps 64 KiB of them, at thirty times their size."""
+"""Bytes of the headers after a chunked body. Nothing uses them. Twisted would keep 64 KiB of them, in thirty times that memory."""
 
 
 class BoundedChannel(HTTPChannel):
     """One connection.
 
     :ivar factory: has ``reactor``, ``deadlines``, ``budget``, ``head_timeout``, ``body_timeout``, ``idle_timeout``, and a ``timeOut`` of
-        ``None``: the deadlines take the place of Twisted's timer.
-    :ivar is_idle: whether no request is under way, nor has begun.
-    :ivar account: what is held for this connection, an :class:`~dhtwisted.core.budget.Account`.
+        ``None``: the deadlines replace Twisted's timer.
+    :ivar is_idle: whether no request has begun.
+    :ivar account: counts the memory of this connection, an :class:`~dhtwisted.core.budget.Account`.
     """
 
     events = Logger()
@@ -53,13 +53,13 @@ class BoundedChannel(HTTPChannel):
         self._is_closing = True
         self.factory.deadlines.forget(self)
         super().connectionLost(reason)
-        # This would wait for the garbage collector.
+        # Otherwise they stay in memory until the garbage collector runs.
         self._buffer, self._dataBuffer = b"", []
         self.account.close()
         self._give_room()
 
     def _ended(self, reason: str) -> None:
-        """The client holds too much, or takes nothing."""
+        """Abort: the client uses too much memory, or reads nothing."""
         self.transport.abortConnection()
 
     # What the client sends
@@ -73,7 +73,7 @@ class BoundedChannel(HTTPChannel):
         self._has_read()
 
     def _has_read(self) -> None:
-        """All is read that can be. A request that has begun must have its head in time; empty lines between requests are none."""
+        """Start the deadline of a head if a request has begun. Empty lines between requests do not begin one."""
         if self.is_idle and not self.paused and (self.requests or self._buffer.strip()):
             self.is_idle = False
             self.factory.deadlines.set(self, self.factory.head_timeout, self.head_late)
@@ -92,10 +92,10 @@ class BoundedChannel(HTTPChannel):
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
-        """An answer has been written: read on, unless others are to have their turn first, or the client must take some of it."""
+        """Read on after an answer, unless other connections come first or the client must read some of the answer."""
         del self.requests[0]
         if not self.persistent:
-            # What follows stays unread, as behind a request that is under way.
+            # What follows is not read.
             self.loseConnection()
             return
         self._handlingRequest = False
@@ -105,7 +105,7 @@ class BoundedChannel(HTTPChannel):
             self.factory.reactor.callLater(0, self._next_turn)
         self._expect_request()
         self.factory.deadlines.watch_output(self, self.transport, self.account)
-        # What came meanwhile; but some may have come while nothing was read.
+        # What came during the request, and what came while the channel was paused.
         self._buffer = b"".join(self._dataBuffer) + self._buffer
         self._dataBuffer = []
         self.line_mode = 1
@@ -114,7 +114,7 @@ class BoundedChannel(HTTPChannel):
     def _expect_request(self) -> None:
         self.is_idle = True
         if self._waitingForTransport:
-            # The time begins when the answer has been taken.
+            # The time begins when the client has read the answer.
             self.factory.deadlines.clear(self)
         else:
             self.factory.deadlines.set(self, self.factory.idle_timeout, self.loseConnection)
@@ -124,7 +124,7 @@ class BoundedChannel(HTTPChannel):
         self._read_on()
 
     def _read_on(self) -> None:
-        """Read what has come and go on receiving, as far as there is room for more."""
+        """Read what has come, and receive more while there is room."""
         if self._is_closing:
             return
         self.paused = self._waitingForTransport or self._yields or self._waits_for_budget
@@ -137,12 +137,12 @@ class BoundedChannel(HTTPChannel):
             self.dataReceived(waiting)
 
     def lacks_memory(self, size: int) -> bool:
-        """Whether so many bytes more are too many for all connections together. One answer alone may be larger than that."""
+        """Whether ``size`` more bytes exceed the budget of all connections. A single answer may exceed it."""
         budget = self.factory.budget
         return budget.total > 0 and budget.total + size > budget.limit > 0
 
     def wait_for_budget(self) -> None:
-        """Read no more before there is room in memory for it."""
+        """Stop reading until the budget has room."""
         if not self._waits_for_budget:
             self._waits_for_budget = True
             self.factory.budget.wait(self._has_budget)
@@ -155,7 +155,7 @@ class BoundedChannel(HTTPChannel):
             self._waits_for_budget = False
             self._read_on()
 
-    # What the transport says
+    # Called by the transport
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -179,7 +179,7 @@ class BoundedChannel(HTTPChannel):
         self.factory.deadlines.update_output(self)
 
     def room(self) -> Deferred[None] | None:
-        """A Deferred; fires when the transport has room for more, or the connection is gone. ``None`` if there is nothing to wait for."""
+        """A Deferred that fires when the transport has room or the connection is closed. ``None`` if there is room now."""
         if self._is_closing or not self._waitingForTransport:
             return None
         self._room = Deferred()
@@ -193,11 +193,11 @@ class BoundedChannel(HTTPChannel):
     # The end
 
     def head_late(self) -> None:
-        """The client has begun a request, and does not go on."""
+        """Close: the head of a request did not arrive in time."""
         self.loseConnection()
 
     def body_late(self) -> None:
-        """The client has sent the head of a request, and not its body."""
+        """Close: the body of a request did not arrive in time."""
         self.loseConnection()
 
     def loseConnection(self) -> None:
@@ -206,7 +206,7 @@ class BoundedChannel(HTTPChannel):
         self.factory.deadlines.ensure_closed(self, self.transport)
 
     def finish(self) -> None:
-        """Answer what is under way, and close."""
+        """Answer the current request, then close."""
         if self.requests and self._handlingRequest:
             self.persistent = 0
         else:

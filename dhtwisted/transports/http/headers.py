@@ -1,4 +1,4 @@
-"""Headers that REST and the handshake of a WebSocket both have, by one rule."""
+"""Headers that REST and the WebSocket handshake read by the same rules."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def single(values: Sequence[bytes], name: bytes) -> str | None:
-    """A header as text, which may hold any bytes; ``None`` when it is absent.
+    """A header as text, decoded as Latin-1; ``None`` if it is absent.
 
-    :param values: its values, a sequence of bytes.
-    :param name: what it is called, bytes.
-    :raises BadRequest: it is repeated, so that it cannot be said what was meant.
+    :param values: the values of the header.
+    :param name: the name of the header.
+    :raises BadRequest: the header is repeated, so its value is ambiguous.
     """
     if len(values) > 1:
         raise BadRequest(detail=f"the header {name.decode()} must appear only once")
@@ -23,7 +23,7 @@ def single(values: Sequence[bytes], name: bytes) -> str | None:
 
 
 def read_origin(values: Sequence[bytes]) -> str | None:
-    """The page that asks, when it is a browser; else ``None``. Of several none is the page, and together they are on no list.
+    """The origin of the page that a browser sends; ``None`` if absent. Several values are joined, so they match no list.
 
     :param values: the values of ``Origin``, a sequence of bytes.
     """

@@ -1,4 +1,4 @@
-"""One HTTP request, and how it is answered: in one go, or in portions as the client takes them."""
+"""One HTTP request and its answer, which is sent at once, or in portions as the client reads them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from dhtwisted.transports.locator import Locator
 
 ONE_GO = 65536
-"""Bytes of a body up to which it is joined with its head; copying a larger one would cost more than the second write."""
+"""A body up to this size (bytes) is joined with its head. For a larger one the copy costs more than a second write."""
 
 
 SMALL_CHUNK = 128
 MOST_SMALL_CHUNKS = 1000
-"""Of one body; a piece of a packet counts too. Each costs 10 us, and one read may bring ten thousand."""
+"""Per body; a part of a chunk counts too. Each costs 10 us, and one read may contain ten thousand."""
 
 
 class HttpRequest(Request):
-    """One request. Its body is gathered in memory, within the limit and in time."""
+    """One request. Its body is collected in memory, up to a limit of size and time."""
 
     events = Logger()
     _refused = False
@@ -42,7 +42,7 @@ class HttpRequest(Request):
     address = ""
     channel: Any
 
-    # What the channel calls; Twisted's own methods would spool bodies to disk, read forms, and look for a resource.
+    # Called by the channel. Twisted's own methods would spool bodies to disk, parse forms and look for a resource.
 
     def gotLength(self, length: int | None) -> None:
         self._body = bytearray()
@@ -59,13 +59,13 @@ class HttpRequest(Request):
         if len(data) < SMALL_CHUNK:
             self._small_chunks += 1
             if self._small_chunks > MOST_SMALL_CHUNKS:
-                # The one error that has the parser leave what came with it, which may be ten thousand more.
+                # Only this error makes the parser drop the rest of the read, which may be ten thousand more chunks.
                 raise _MalformedChunkedDataError("too many small chunks")
-        # Joined at once: a list of small pieces would be many times as large.
+        # Joined at once: a list of small pieces would need many times the memory.
         self._body += data
         account, is_used_up = self.channel.account, self.channel.factory.budget.is_used_up
         account.add(len(data))
-        # When it is used up, it is we who do not read.
+        # When the budget is used up, the server stops reading, so the client is not slow.
         account.expect_more(not is_used_up)
         if is_used_up:
             self.channel.wait_for_budget()
@@ -80,16 +80,16 @@ class HttpRequest(Request):
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
         self._release()
-        # The parser and this hold each other until the garbage collector comes, which is seldom.
+        # A reference cycle with the parser would keep the body until the garbage collector runs.
         self._body = bytearray()
         if self._caller is not None:
-            # Its account is closed, and what was begun goes on.
+            # The account of the connection is closed, but the handler goes on.
             self._left_behind = self._received
             self._budget.count(self._left_behind)
         self.end_waiting()
 
     def end_waiting(self) -> None:
-        """Answer a poll now, with what it has."""
+        """Make a waiting poll answer now, with what it has."""
         if self._caller is not None:
             self._caller.close()
 
@@ -98,36 +98,36 @@ class HttpRequest(Request):
         return bool(limit) and length > limit
 
     def body_late(self) -> None:
-        """The body has not come in time."""
+        """Refuse the request: its body did not arrive in time."""
         self._refuse(RequestTimeout())
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer without having read it all, and close: what is left cannot be told from a next request."""
+        """Answer before the body is complete, and close: the rest of the body could be read as the next request."""
         self._refused = True
         self.channel.factory.metrics.refused("body_timeout" if isinstance(error, RequestTimeout) else "message_size")
         self.channel.refuse(error)
 
-    # What the factory calls
+    # Called by the factory
 
     def header(self, name: str) -> str | None:
-        """A header as text, which may hold any bytes; ``None`` when it is absent.
+        """A header as text, decoded as Latin-1; ``None`` if it is absent.
 
-        :raises BadRequest: it is repeated, so that it cannot be said what was meant.
+        :raises BadRequest: the header is repeated, so its value is ambiguous.
         """
         encoded = name.encode()
         return single(self._values(encoded), encoded)
 
     @property
     def body(self) -> bytes:
-        """All of the body."""
+        """The whole body."""
         return bytes(self._body)
 
     def admit(self, admission: Admission) -> None:
-        """Find out whose request it is. One that comes from a trusted proxy counts as a connection of its client's.
+        """Find the client of the request. A request through a trusted proxy counts as a connection of its client.
 
         :param admission: an :class:`~dhtwisted.transports.admission.Admission`.
-        :raises UnclearForwarding: a trusted proxy leaves open whose it is.
-        :raises ServiceUnavailable: the client has as much under way as it may have.
+        :raises UnclearForwarding: the headers of a trusted proxy do not identify one client.
+        :raises ServiceUnavailable: the client has too many connections or requests open.
         """
         peer = self.address = peer_address(self.client)
         self._sender = admission.client_of(self._values, peer)
@@ -138,12 +138,12 @@ class HttpRequest(Request):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is still to be answered."""
+        """Whether the request still needs an answer."""
         return not (self._disconnected or self.finished)
 
     @property
     def is_held(self) -> bool:
-        """Whether it comes from a trusted proxy, and has not been answered yet."""
+        """Whether the request came through a trusted proxy and has no answer yet."""
         return self._held is not None
 
     def _release(self) -> None:
@@ -155,7 +155,7 @@ class HttpRequest(Request):
         return self.requestHeaders.getRawHeaders(name, ())
 
     def caller(self, locator: Locator, prefix: str) -> Caller:
-        """Who asks, for the handlers; told when the connection is lost."""
+        """The caller for the handlers. It is closed when the connection is lost."""
         websocket_url = locator.websocket_url(prefix, self._sender, self.header("host"), self.isSecure())
         self._caller = Caller(self.address, websocket_url, self.channel.number)
         self._budget = self.channel.factory.budget
@@ -170,14 +170,14 @@ class HttpRequest(Request):
         self.answer(*error_answer(error), retry_line(error) + headers)
 
     def answer(self, status: int, body: Body, headers: bytes = b"", content_type: bytes = JSON) -> None:
-        """Send the answer. One of bytes leaves in one go: the firmware reads no further than one segment.
+        """Send the answer. Bytes are sent with their head in one write: the firmware reads only one segment.
 
-        The head is written here, since Twisted's way through a table of headers takes as long as all else that an answer needs.
+        The head is written here. Twisted's table of headers would take as long as the rest of the answer.
 
-        :param body: bytes; ``None`` for none at all; or an async iterator of bytes, which is asked for each portion when the client has
-            taken the last, and closed (``aclose``) in any case. What it raises before its first portion is answered, what it raises later
-            breaks the connection off.
-        :param headers: further lines, each with its end.
+        :param body: bytes; ``None`` for no body; or an async iterator of bytes. The next portion is asked for when the client has read the
+            last. The iterator is always closed (``aclose``). An error before the first portion is answered; a later one aborts the
+            connection.
+        :param headers: more lines, each with its line end.
         """
         if self._left_behind:
             self._budget.count(-self._left_behind)
@@ -188,7 +188,7 @@ class HttpRequest(Request):
         if not self.is_open:
             return
         if body is not None and len(body) > ONE_GO and self.channel.lacks_memory(len(body)):
-            # It has been made before it was known how large it is; the client is to come again.
+            # The size is known only now. The client must try again later.
             self.channel.factory.metrics.refused("output_total")
             self.answer_error(ServiceOverloaded())
             return
@@ -223,7 +223,7 @@ class HttpRequest(Request):
             if self._disconnected:
                 return
             if self.startedWriting:
-                # Only so the client notices that something is missing.
+                # Only an abort shows the client that the answer is incomplete.
                 self.channel.transport.abortConnection()
             else:
                 self.answer_error(error if isinstance(error, ApiError) else InternalError())
@@ -239,7 +239,7 @@ class HttpRequest(Request):
             while portion is not None:
                 if portion:
                     self.channel.writeSequence((b"%x\r\n" % len(portion), portion, b"\r\n") if is_chunked else (portion,))
-                # Its memory is the transport's now.
+                # The transport has it now; a reference here would keep its memory.
                 portion = None
                 room = self.channel.room()
                 if room is not None:

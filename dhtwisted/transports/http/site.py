@@ -1,7 +1,7 @@
-"""REST on the server's port: what HTTP asks for, around :mod:`dhtwisted.fronts.rest` (REST reference, sections 1, 2 and 10).
+"""REST on the server's port: the HTTP part around :mod:`dhtwisted.fronts.rest` (REST reference, sections 1, 2 and 10).
 
-Twisted's HTTP parser is used without twisted.web's tree of resources: paths are a table here, a body stays in memory within
-``limits.message_size`` and is never taken for a form, and every error has a body that clients can read.
+It uses Twisted's HTTP parser without twisted.web's tree of resources. Paths are a table, a body stays in memory up to
+``limits.message_size`` and is never parsed as a form, and every error has a body that clients can read.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ UPGRADE = b"Connection: Upgrade\r\n"
 OVERRIDES = frozenset({"PUT", "DELETE", "HEAD", "OPTIONS"})
 MOST_PARAMETERS = 1000
 DOCUMENTS = frozenset({"openapi.json", "swagger.json"})
-"""Names of the document that describes the API; the second is where clients of the reference server look."""
+"""Names of the document that describes the API. Clients of the reference server use the second."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -79,7 +79,7 @@ class RestChannel(BoundedChannel):
     _has_all = False
 
     def open_websocket(self, request: HttpRequest, head: Head) -> None:
-        """Give the connection back to the port, for a WebSocket that is asked for after other requests."""
+        """Give the connection back to the port: a client asks for a WebSocket after other requests."""
         if not request.is_open:
             return
         rest = b"".join(self._dataBuffer) + self._buffer
@@ -91,13 +91,13 @@ class RestChannel(BoundedChannel):
         self.port.open_websocket(head, rest)
 
     def refuse(self, error: ApiError) -> None:
-        """Answer what is no request, or too large a one, and close."""
+        """Answer an invalid or too large request with an error, and close."""
         self.transport.write(refusal(error))
         self.loseConnection()
 
     def readConnectionLost(self) -> None:
-        """The client has closed its side: what it has asked is still answered, then the connection closes. Whoever is gone altogether looks
-        the same, so a poll that waits is answered at once. Twisted calls it again whenever it resumes reading.
+        """Answer the requests of a client that has closed its side, then close. A client that is gone looks the same, so a waiting poll is
+        answered at once. Twisted calls this again each time it resumes reading.
         """
         self._has_all = True
         if self.requests and self._handlingRequest:
@@ -105,7 +105,7 @@ class RestChannel(BoundedChannel):
         self._close_after_all()
 
     def writeConnectionLost(self) -> None:
-        """Never: the server does not close one side."""
+        """Do nothing: the server never closes only one side."""
 
     def _has_read(self) -> None:
         super()._has_read()
@@ -148,12 +148,12 @@ class RestChannel(BoundedChannel):
         self.refuse(MalformedHttp())
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        # Without any answer clients take it for a broken connection, and try again.
+        # Without an answer, clients see a broken connection and try again.
         self.refuse(HeadTooLarge())
 
 
 class RestSite(HTTPFactory):
-    """The plain HTTP side of the port."""
+    """Serves plain HTTP on the port."""
 
     protocol: Any = RestChannel
     noisy = False
@@ -173,7 +173,7 @@ class RestSite(HTTPFactory):
         self._documents: dict[str, bytes] = {}
 
     def set_limits(self, settings: Settings) -> None:
-        """Take on other settings, also for open connections from their next request on."""
+        """Use these settings. Open connections use them from their next request on."""
         # A poll counts as a request, however long it waits.
         self.idle_timeout = settings.limits.idle_timeout
         self.head_timeout = settings.limits.handshake_timeout
@@ -183,16 +183,16 @@ class RestSite(HTTPFactory):
         self._origins = settings.server.origins
 
     def startFactory(self) -> None:
-        """Without Twisted's access log, which has a file and a timer of its own."""
+        """Do not start Twisted's access log, which has its own file and timer."""
 
     def stopFactory(self) -> None:
-        """Nothing was started."""
+        """Do nothing: nothing was started."""
 
     def log(self, request: Request) -> None:
         """Log nothing for an answer: clients that poll ask ten times a second. Failures are logged where they happen."""
 
     def headers(self, request: HttpRequest) -> bytes:
-        """The lines that every answer has (REST reference, section 2)."""
+        """The header lines of every answer (REST reference, section 2)."""
         if not self._origins:
             return ANY_ORIGIN + COMMON_HEADERS
         origin = read_origin(request.requestHeaders.getRawHeaders(b"origin", ()))
@@ -200,11 +200,11 @@ class RestSite(HTTPFactory):
         return allowed + b"Vary: Origin\r\n" + COMMON_HEADERS
 
     def process(self, request: HttpRequest) -> None:
-        """Answer a request, at its turn when its client asks too often; or open a WebSocket: proxies that keep their connections to a
-        server ask for one where plain requests went before.
+        """Answer a request; a client over its rate limit waits. Or open a WebSocket: proxies that reuse connections may ask for one after
+        plain requests.
         """
         if request.requestHeaders.hasHeader(b"upgrade") and (head := Head.of_request(request)).is_upgrade:
-            # Only after this turn the channel has put aside what came with the request.
+            # After this turn the channel has buffered what came with the request.
             self.reactor.callLater(0, request.channel.open_websocket, request, head)
             return
         try:
@@ -224,7 +224,7 @@ class RestSite(HTTPFactory):
             self._process(request)
 
     def _wait_for_budget(self, request: HttpRequest) -> None:
-        """Begin a request when there is memory for its answer, or refuse it when that takes too long."""
+        """Begin a request when there is memory for its answer. Refuse it if that takes too long."""
         channel = request.channel
         self.metrics.refused("output_total")
         self.deadlines.set(channel, SLOW_SECONDS, partial(self._give_up, request))
@@ -253,7 +253,7 @@ class RestSite(HTTPFactory):
             self.reactor.callLater(rate.delay, self._take_turn, request)
 
     def _rate_of(self, request: HttpRequest) -> RateLimit:
-        """The limit is one of connections; but those of a trusted proxy carry the requests of many clients."""
+        """The rate limit of the connection; behind a trusted proxy that of the client, since many share a connection."""
         if request.is_held:
             return self._rates.of(limit_key(request.address), self._per_second)
         channel = request.channel
@@ -269,7 +269,7 @@ class RestSite(HTTPFactory):
         except ApiError as error:
             request.answer_error(error)
         except Exception:
-            # Twisted would log it without a word of whose request it was, and drop the connection.
+            # Twisted would log it without the client's address, and drop the connection.
             self.events.failure("an HTTP request failed", connection=request.channel.number, address=request.address)
             if not request.startedWriting:
                 request.answer_error(InternalError())
@@ -278,7 +278,7 @@ class RestSite(HTTPFactory):
         target, _, query = request.uri.partition(b"?")
         path = path_of(target.decode("latin-1"))
         prefix, base, segments = self._locator.resource(path)
-        # Some paths are of both, such as /api/device.
+        # Some paths serve both, such as /api/device.
         if self._locator.is_websocket(path) and self._api.methods(segments) is None:
             request.answer_error(UpgradeRequired(), UPGRADE)
             return
@@ -319,7 +319,7 @@ class RestSite(HTTPFactory):
             request.answer_error(MethodNotAllowed(), allow)
 
     def _document(self, base: str) -> bytes:
-        """The OpenAPI document of a base, made when it is first asked for: that takes some milliseconds."""
+        """The OpenAPI document of a base. It is made at the first request, which takes some milliseconds."""
         if base not in self._documents:
             self._documents[base] = json.dumps(openapi(base or "/", API_VERSION)).encode()
         return self._documents[base]
@@ -330,16 +330,16 @@ def _allow(methods: list[str]) -> bytes:
 
 
 def _method(request: HttpRequest) -> str:
-    """The method, or the one that a POST asks to be taken for (REST reference, section 10)."""
+    """The method, or the one that overrides a POST (REST reference, section 10)."""
     method = request.method.decode("latin-1")
     override = (request.header("x-http-method-override") or "").upper()
     return override if method == "POST" and override in OVERRIDES else method
 
 
 def _parameters(query: bytes) -> dict[str, list[str]]:
-    """Name -> list of texts.
+    """Parse a query: name -> list of texts.
 
-    :raises BadRequest: it is no text, or too much.
+    :raises BadRequest: the query is not UTF-8, or has too many parameters.
     """
     if not query:
         return {}

@@ -1,4 +1,4 @@
-"""The head of an HTTP request: whether it asks for a WebSocket, and what is wrong with that (RFC 6455, section 4.2.1)."""
+"""The head of an HTTP request: whether it asks for a WebSocket, and whether that is valid (RFC 6455, section 4.2.1)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 VERSIONS = (b"13", b"8")
-"""Those that Autobahn speaks; the second is that of drafts, with the same frames."""
+"""The versions that Autobahn supports. The second is from drafts; its frames are the same."""
 
 
 class Head:
-    """The head of an HTTP request, as far as it decides who serves it.
+    """The parts of a request's head that decide which protocol serves it.
 
     :param data: bytes from the request line to the empty line.
     """
@@ -46,7 +46,7 @@ class Head:
         return cls(b"\r\n".join([b" ".join((request.method, request.uri, request.clientproto)), *headers]))
 
     def values(self, name: bytes) -> Sequence[bytes]:
-        """The values of a header, in the order in which they came.
+        """The values of a header, in order of arrival.
 
         :param name: lower-case bytes.
         """
@@ -58,22 +58,22 @@ class Head:
         return b"upgrade" in self._headers and self._lists(b"upgrade", b"websocket")
 
     def without_origin(self) -> bytes:
-        """The head as Autobahn is to see it: it would refuse forms of origin that firmware sends, and the origin is checked here."""
+        """The head for Autobahn, which would refuse origins that firmware sends. The origin is checked here instead."""
         return b"\r\n".join(line for line in self._lines if not line.lower().startswith(b"origin:"))
 
     def check_upgrade(self, locator: Locator, origins: Collection[str]) -> None:
-        """Let through what Autobahn can open as a WebSocket.
+        """Check that Autobahn can open the request as a WebSocket.
 
         :param locator: a :class:`~dhtwisted.transports.locator.Locator`.
         :param origins: pages that may connect; empty for any.
-        :raises ApiError: something is wrong; the text says what, and what to do.
+        :raises ApiError: the request is invalid; the text says why, and what to do.
         """
         if not locator.is_websocket(self.path):
             raise NoSuchPath()
         origin = read_origin(self.values(b"origin"))
         if origins and origin is not None and origin not in origins:
             raise AccessDenied()
-        # Autobahn would join what is repeated.
+        # Autobahn would join repeated values.
         single(self.values(b"authorization"), b"authorization")
         if self.method != b"GET":
             raise HandshakeMethod()

@@ -1,8 +1,8 @@
-"""A fast way for the frame that nearly all are: whole, unfragmented, masked text below 64 KiB.
+"""A fast parser for the usual frame: whole, unfragmented, masked text below 64 KiB.
 
-Autobahn's parser takes 20 us for such a frame, and slices the rest of the buffer twice for each; here it is 1 us. Everything else is left
-to Autobahn with its state intact: control frames, fragments, binary, oversize, bad UTF-8, and every violation, so that closing codes are
-decided in one place. The two ways must agree on any stream cut anywhere; a property test holds them to it.
+Autobahn's parser needs 20 us for such a frame, and slices the rest of the buffer twice; this one needs 1 us. Everything else is left to
+Autobahn with its state intact: control frames, fragments, binary, oversize, bad UTF-8 and every violation. So one place decides the close
+codes. Both parsers must agree on any stream, however it is cut; a property test checks that.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MASKED, CONTROL_BIT = 0x80, 0x08
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
 ANY_LENGTH = ANY_COUNT = 2**64
 PLAIN_LENGTHS = (2 * ANY_LENGTH,) * MASKED + tuple(range(LONG_LENGTH_FOLLOWS)) + (2 * ANY_LENGTH,)
-"""What the second byte of a frame says of its length: for frames without a mask or with a long length it is beyond every limit."""
+"""The second byte of a frame -> its length; beyond every limit if the frame has no mask or a long length."""
 
 FOR_AUTOBAHN, UNFINISHED, FOR_LATER = "for Autobahn", "unfinished", "for later"
-"""What the rest of a chunk is: something else than plain text frames, or nothing; the beginning of one; what there is after so many."""
+"""The rest of a chunk: other frames than plain text, or nothing; the beginning of a plain text frame; frames beyond the limit."""
 
 INT_XOR_BELOW = 1500
-"""Up to so many bytes XOR of two long integers is cheaper than Autobahn's masker object with its fixed 7 us."""
+"""Below this size (bytes), XOR of two long integers is cheaper than Autobahn's masker object, which costs 7 us at least."""
 
 
 def take_text_frames(
@@ -38,15 +38,15 @@ def take_text_frames(
 ) -> tuple[int, int, str]:
     """Hand over the plain text frames at the start of ``data``, one after the other.
 
-    One loop without calls for its steps: they would cost as much as the steps.
+    It is one loop without helper functions: the calls would cost as much as the steps.
 
     :param data: bytes that begin at the start of a frame.
     :param limit: the largest payload in bytes, 0 for any.
     :param receive: called with each payload, which is UTF-8.
     :param connection: the loop ends when its ``state`` is not open any more.
     :param most: frames to take at most.
-    :returns: ``(position, count, rest)``: where the first frame begins that was not taken, how many were, and what is to become of all from
-        there on: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
+    :returns: ``(position, count, rest)``: where the first frame begins that was not taken, the number of frames taken, and the kind of the
+        rest: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
     """
     position, count, available, limit = 0, 0, len(data), limit or ANY_LENGTH
     while (start := position + HEADER) <= available:
@@ -62,7 +62,7 @@ def take_text_frames(
             return position, count, FOR_AUTOBAHN
         end = start + length
         if end > available:
-            # A violation is told when it is seen, not when the frame is whole.
+            # A violation is reported when it is seen, not when the frame is whole.
             return position, count, UNFINISHED if _may_become_utf8(data, start) else FOR_AUTOBAHN
         payload = unmask(data[start:end], data[start - 4 : start])
         if not (payload.isascii() or _is_utf8(payload)):
@@ -109,7 +109,7 @@ def end_of_frame(data: bytes, position: int) -> int | None:
 def unmask_in_python(payload: bytes, mask: bytes, read: Callable[..., int] = int.from_bytes) -> bytes:
     """Undo the mask of a client's frame (RFC 6455, section 5.3).
 
-    :param read: of no concern to callers: a name found quickly.
+    :param read: not for callers: a local name is found faster.
     """
     length = len(payload)
     if length >= INT_XOR_BELOW:
@@ -119,7 +119,7 @@ def unmask_in_python(payload: bytes, mask: bytes, read: Callable[..., int] = int
 
 
 try:
-    # In C, where websockets could be built with it: 0.1 us instead of 0.7 for 200 bytes.
+    # In C, if websockets was built with it: 0.1 us instead of 0.7 for 200 bytes.
     from websockets.speedups import apply_mask as unmask
 except ImportError:
     unmask = unmask_in_python  # type: ignore[assignment]
@@ -135,7 +135,7 @@ def _may_become_utf8(data: bytes, start: int) -> bool:
         _, whole = utf_8_decode(payload, "strict", False)
     except UnicodeDecodeError:
         return False
-    # The decoder waits for the third byte of a surrogate, for the sake of those who allow them.
+    # The decoder waits for the third byte of a surrogate, since some error handlers allow surrogates.
     return payload[whole : whole + 1] != b"\xed" or payload[whole + 1 : whole + 2] < b"\xa0"
 
 

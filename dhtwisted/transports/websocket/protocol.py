@@ -2,17 +2,17 @@
 
 This file, ``reading.py`` and ``writing.py`` rely on Autobahn's internals. Here:
 
-* ``sendData`` (in ``writing.py``) and ``_closeConnection`` are overridden, so that everything that Autobahn writes (handshake, pong, close)
-  goes through the same queue as our frames; a second writer could put its bytes into the middle of a frame.
+* ``sendData`` (in ``writing.py``) and ``_closeConnection`` are overridden, so that Autobahn's output (handshake, pong, close) uses the same
+  queue as our frames; a second writer could put its bytes into the middle of a frame.
 * ``_fail_connection`` and ``sendCloseFrame`` close with codes that the public ``sendClose`` refuses (1003, 1008, 1012).
-* ``log`` is silenced: it costs 1.5 us for each read and write even when nothing is logged, and would print what strangers send.
-* ``onFrameBegin`` is overridden to count frames that bring no message; to end a flood of them it empties ``data``.
-* ``connectionMade`` takes the place of Autobahn's, which describes the transport at length, and itself in colours for a log line that is
-  not written, at each connection that is opened. It leaves ``peer``, which Autobahn reads.
+* ``log`` is replaced: it costs 1.5 us per read and write even when nothing is logged, and would log what clients send.
+* ``onFrameBegin`` is overridden to count frames without a message; it empties ``data`` to end a flood of them.
+* ``connectionMade`` replaces Autobahn's, which formats a description of the transport for a log line that is never written. It sets
+  ``peer``, which Autobahn reads.
 * ``_max_message_size_exceeded`` is overridden to count.
-* ``requireMaskedClientFrames``, which Autobahn asks at the beginning of each frame, looks at that frame in ``data``: the ESP8266 firmware
+* ``requireMaskedClientFrames``, which Autobahn reads at the beginning of each frame, looks at that frame in ``data``: the ESP8266 firmware
   masks neither its pong nor its close.
-* ``maxMessagePayloadSize`` would limit ``sendMessage`` too; replies and events are framed here instead.
+* ``maxMessagePayloadSize`` would limit ``sendMessage`` too; so replies and events are framed here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.session import SessionFactory
 
 EMPTY_PING = b"\x89\x00"
-"""The firmware answers exactly these two bytes, and no ping with a payload."""
+"""The firmware answers only exactly these two bytes, not a ping with a payload."""
 
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
 SLOW = {
@@ -61,16 +61,16 @@ SLOW = {
     NOT_READING: f"for {SLOW_SECONDS} seconds",
     USED_UP: "it holds most of what limits.output_total is used up by",
 }
-"""How a client is too slow: as it is counted -> as the log says it."""
+"""Why a client is too slow: its name in the metrics -> its text in the log."""
 
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
 MAX_SMALL_FRAMES = 500
-"""Pings, pongs and small fragments that one connection may send in a second. Each costs 40 us, and a client could send 30 MB of them."""
+"""Pings, pongs and small fragments that a connection may send per second. Each costs 40 us, and a client could send 30 MB of them."""
 
 
 OWN_OPTIONS = frozenset({"requireMaskedClientFrames"})
-"""Options of Autobahn's that the protocol answers itself."""
+"""Options of Autobahn that the protocol class defines itself."""
 
 
 class _Silent:
@@ -84,7 +84,7 @@ class _Silent:
 
 @implementer(IOutput, IPushProducer)
 class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # type: ignore[misc]  # Autobahn's own bases differ in two types.
-    """One WebSocket connection; hands messages to its session and is the session's output."""
+    """One WebSocket connection. It gives messages to its session and is the session's output."""
 
     log = _Silent()
     events = Logger()
@@ -109,13 +109,13 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self.client = Client(peer_address(self.transport.getPeer()))
         self.address = self.peer = self.client.address
         with suppress(AttributeError, OSError):
-            # Unix sockets have no such thing.
+            # Unix sockets do not have this option.
             self.transport.setTcpNoDelay(True)
         WebSocketProtocol._connectionMade(self)
         self.factory.countConnections += 1
 
     def onConnect(self, request: ConnectionRequest) -> Any:
-        """Read the handshake. An ``Authorization`` header authenticates, or is refused with 401 (section 1.2)."""
+        """Read the handshake. An ``Authorization`` header authenticates the connection, or is refused with 401 (section 1.2)."""
         is_secure = ISSLTransport.providedBy(self.transport)
         self.rest_url = self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure)
         authorization = request.headers.get("authorization")
@@ -123,7 +123,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
 
     async def _authenticate(self, authorization: str) -> None:
         server = self.factory.sessions.server
-        # Autobahn would gather whatever a stranger sends meanwhile.
+        # Autobahn would buffer what a client sends before it is authenticated.
         self.pause()
         try:
             self._principal = await server.authentication.by_header(authorization)
@@ -140,16 +140,16 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self._deny(Unauthorized())
 
     def _deny(self, error: ApiError) -> None:
-        """Refuse the handshake, with Autobahn's means."""
+        """Refuse the handshake by Autobahn's exception."""
         self._denial = error
         raise ConnectionDeny(error.code, error.text) from None
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
-        """Say what is wrong as REST does: Autobahn would answer without a body, with the reason in the status line."""
+        """Answer with an error like those of REST: Autobahn would send no body, and the reason in the status line."""
         self.wasNotCleanReason = reason
         error = self._denial
         if error is None:
-            # What the port lets through and Autobahn does not, or a defect, of which nothing is told.
+            # Autobahn refused what the port accepted, or there is a defect, whose reason the client must not see.
             error = InternalError() if code == InternalError.code else HandshakeFault(reason)
             self.events.info("a WebSocket handshake failed: {reason}", reason=reason, **self._identity())
         self.sendData(refusal(error))
@@ -159,12 +159,12 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         try:
             super().succeedHandshake(res)
         except Exception:
-            # It would vanish into a Deferred, and the client would wait for ever.
+            # A Deferred would swallow the error, and the client would wait for ever.
             self.events.failure("the handshake failed", **self._identity())
             self.dropConnection(abort=True)
 
     def onOpen(self) -> None:
-        # What the handshake and chopped writes needed, 3 KB for each connection. The counters can be one set for all connections.
+        # Only the handshake and chopped writes need these: 3 KB per connection. All connections can share one set of counters.
         autobahn: Any = self
         autobahn.http_headers = autobahn.http_request_data = autobahn.http_response_data = autobahn.http_request_params = (
             autobahn.http_status_line
@@ -180,7 +180,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self.events.debug("a WebSocket is open", **self._identity())
 
     def _identity(self) -> dict[str, Any]:
-        """Fields of a log line that say whose connection it is."""
+        """Fields that identify the connection in a log line."""
         principal = self._principal if self.session is None else self.session.principal
         return {"connection": self.number, "address": self.address} | ({} if principal is None else {"user": principal.user_id})
 
@@ -190,12 +190,12 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         self.take_rest()
         super().connectionLost(reason)
         self.data = b""
-        # The second holds its protocol as its result, and both would wait for the garbage collector.
+        # is_closed refers to this protocol: the cycle would keep both until the garbage collector runs.
         self.is_open = self.is_closed = None
 
     @property
     def requireMaskedClientFrames(self) -> bool:
-        """Whether the frame that now begins must be masked: control frames need not be (section 1.3)."""
+        """Whether the frame that begins must be masked. Control frames need not be (section 1.3)."""
         return self.data[0] & CONTROL_BIT == 0
 
     def onFrameBegin(self) -> None:
@@ -208,7 +208,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         super().onFrameBegin()
 
     def _end_flood(self) -> None:
-        """Close, and read no more of what came: it is dropped when the time for the closing handshake is over."""
+        """Close, and drop what came. The connection is aborted when the time for the closing handshake is over."""
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended("flood")
             self.events.info("closed: a flood of frames that bring no message", **self._identity())
@@ -226,7 +226,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         try:
             self.session.receive(payload)
         except Exception:
-            # Autobahn would drop the connection without a word.
+            # Autobahn would drop the connection without a log line.
             self._session_broken()
 
     def _session_broken(self) -> None:
@@ -246,7 +246,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         self.factory.upkeep.discard(self)
         if self.session is not None:
             self.session.close()
-            # They hold each other, and would wait for the garbage collector.
+            # The reference cycle would keep both until the garbage collector runs.
             self.session = None
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
@@ -256,7 +256,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
     # The end
 
     def _end_account(self, reason: str) -> None:
-        """Abort, since what is held for this client is too much for too long: it would not read a close either."""
+        """Abort: the client uses too much memory for too long. It would not read a close frame either."""
         self.factory.metrics.ended(reason)
         self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
         if self.state == self.STATE_CLOSED:
@@ -269,21 +269,21 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         self._end(CLOSE_INTERNAL_ERROR, reason)
 
     def _too_slow(self, reason: str) -> None:
-        # Events go on arriving until the connection is gone.
+        # More events arrive until the connection is closed.
         if self.state == self.STATE_OPEN:
             self.factory.metrics.ended(reason)
             self.events.info("closed: the client does not read what is sent, {reason}", reason=SLOW[reason], **self._identity())
             self._end(CLOSE_POLICY, "too slow")
 
     def _end(self, code: int, reason: str) -> None:
-        """Try to close within a second; what is queued is lost, and is in storage for the client that comes again."""
+        """Try to close within a second. The queue is dropped; a client that reconnects gets the messages from the storage."""
         if self.state == self.STATE_OPEN:
             self.drop_queue()
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
             self.flush()
 
     def finish(self) -> None:
-        """Answer what is under way, accept no more, close."""
+        """Accept no more requests, answer the current ones, then close."""
         self.pause()
         if self.session is None:
             self.dropConnection(abort=False)
@@ -292,7 +292,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
 
     def _finished(self) -> None:
         if self.state == self.STATE_OPEN:
-            # The client's closing frame can only come when we read again.
+            # The client's close frame can only arrive when the server reads again.
             self.resume()
             self.sendCloseFrame(code=CLOSE_RESTART, reasonUtf8=b"server stops")
             self.flush()
@@ -305,21 +305,21 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         self.factory.upkeep.closing.add(self)
         super()._closeConnection(abort)
 
-    # What the factory's upkeep calls
+    # Called by the factory's upkeep
 
     def check_authenticated(self) -> None:
-        """End a connection that has had its time to authenticate."""
+        """End a connection that has not authenticated in time."""
         if self.session.principal is None and self.state == self.STATE_OPEN:
             self.factory.metrics.ended("unauthenticated")
             self._end(CLOSE_POLICY, "not authenticated in time")
 
     def check_congestion(self, now: float) -> None:
-        """End a connection that has fallen too far behind. One that takes nothing is ended by its account."""
+        """End a connection that is too far behind. Its account ends one that reads nothing."""
         if self._is_overfull(0):
             self._too_slow("queue_full")
 
     def check_closing(self, now: float) -> None:
-        """End a connection that to Autobahn is closed, and to the transport when the client has taken the rest, which may be never."""
+        """Abort a closing connection in time. For Autobahn it is closed, but the transport waits for the client to read the rest."""
         leaving = self.leaving
         if leaving is None:
             return
@@ -329,11 +329,11 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self.account.progress()
 
     def quiet(self) -> None:
-        """A second is over: count small frames from 0 again."""
+        """Reset the count of small frames, once a second."""
         self._small_frames = 0
 
     def ping(self) -> None:
-        """Send an empty ping; drop a peer of which nothing came for three intervals, unless it is we who do not read."""
+        """Send an empty ping. Drop a client that sent nothing for three intervals in which the server was reading."""
         if self._reading:
             self.silent_intervals += 1
         if self.silent_intervals > MISSED_INTERVALS:
@@ -345,7 +345,7 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
 
 
 class Traffic:
-    """Counters of one server, of WebSocket connections alone."""
+    """Counters of all WebSocket connections of one server."""
 
     __slots__ = ("messages_received", "octets_received", "octets_sent")
 
@@ -356,13 +356,13 @@ class Traffic:
 class DeviceHiveFactory(WebSocketServerFactory):
     """Makes the protocols of one server, and has what they share.
 
-    :param rest_url: ``(path, client, host, secure) -> text``: where a client that came by this path finds the REST API; see
+    :param rest_url: ``(path, client, host, secure) -> text``: the address of the REST API for a client that used this path; see
         :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
-    :ivar connections: those that are open, a set.
-    :ivar is_debugging: whether the log takes lines about each connection.
-    :ivar upkeep: what is checked once a second.
-    :ivar traffic: what all connections have sent and received, a :class:`Traffic`.
-    :ivar autobahn_traffic: Autobahn's counters, which know only what its own parser reads and writes.
+    :ivar connections: the open connections.
+    :ivar is_debugging: whether each connection is logged.
+    :ivar upkeep: the checks that run once a second.
+    :ivar traffic: counts the traffic of all connections, a :class:`Traffic`.
+    :ivar autobahn_traffic: Autobahn's counters, which count only the traffic of its own parser.
     """
 
     noisy = False
@@ -389,7 +389,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self._configure_protocol(limits.message_size)
 
     def set_limits(self, limits: LimitSettings) -> None:
-        """Take on other limits. The size of messages changes only for new connections."""
+        """Use these limits. The size of messages changes only for new connections."""
         self.upkeep.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
         self.output_queue = limits.output_queue
         self._configure_protocol(limits.message_size)
@@ -398,7 +398,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.setProtocolOptions(
             failByDrop=False,
             maxMessagePayloadSize=message_size,
-            # The port has waited for the whole head already; a timer for each connection would only cost.
+            # The port has read the whole head already; a timer per connection would be wasted.
             openHandshakeTimeout=0,
             closeHandshakeTimeout=1,
             autoPingInterval=0,
@@ -406,16 +406,16 @@ class DeviceHiveFactory(WebSocketServerFactory):
             allowNullOrigin=True,
             webStatus=False,
         )
-        # Autobahn copies some thirty options to each protocol and formats them for a debug line, logged or not. As attributes of a class
-        # of this factory's own they are found without that: 2 KB less for each connection, and twice as many opened per second.
-        # One of them is a function, which must not become a method.
+        # Autobahn copies some thirty options to each protocol and formats them for a debug line, even if it is not logged. As attributes of
+        # a class they need no copy: this saves 2 KB per connection, and twice as many connections open per second.
+        # One option is a function, which must not become a method.
         names = [name for name in self.protocol_base.CONFIG_ATTRS if name not in OWN_OPTIONS]
         options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
         self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
 
     def flush_later(self, protocol: DeviceHiveProtocol) -> None:
-        """Flush a protocol's queue at the end of this reactor turn: one write for all that a turn brings."""
+        """Flush a protocol's queue at the end of this reactor turn, with one write for the whole turn."""
         if not self._dirty:
             self.clock.callLater(0, self._flush)
         self._dirty.append(protocol)
@@ -429,7 +429,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
                 protocol.break_off("writing")
 
     def go_on_later(self, protocol: DeviceHiveProtocol) -> None:
-        """Have a protocol go on in the next reactor turn."""
+        """Let a protocol read on in the next reactor turn."""
         if not self._interrupted:
             self.clock.callLater(0, self._go_on)
         self._interrupted[protocol] = None

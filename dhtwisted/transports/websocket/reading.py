@@ -1,8 +1,7 @@
-"""How a connection is read: plain text frames the fast way, everything else by Autobahn, and nobody for long.
+"""Reads a connection: plain text frames by a fast parser, all other frames by Autobahn, and a limited number per turn.
 
-This leans on Autobahn's ``state``, ``current_frame`` (its ``length``; ``current_frame_masker`` tells how much of it came),
-``inside_message`` and ``data``, and on ``_dataReceived``, which takes bytes from there on. Its buffer ``data`` also holds what is left of
-ours, so that either way of reading goes on where the other ended.
+This depends on Autobahn's ``state``, ``current_frame`` (its ``length``; ``current_frame_masker`` has the position in it),
+``inside_message``, ``data`` and ``_dataReceived``. Both parsers share the buffer ``data``, so each continues where the other ended.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ EMPTY_PONG, LENGTH_OF_EMPTY_PONG = b"\x8a\x80", 6
 FIRMWARE_PONG = b"\x8a\x00"
 
 LARGE = 8 * 1024
-"""Bytes of an unfinished message from which on it counts as held."""
+"""An unfinished message above this size (bytes) counts in the connection's account."""
 
 MESSAGES_IN_TURN = 16
-"""Of one connection, in one turn of the reactor: more only make others wait. A chunk may hold four hundred."""
+"""Messages of one connection in one reactor turn: with more, other connections wait. One read may contain four hundred."""
 
 
 class FrameReader:
@@ -39,14 +38,14 @@ class FrameReader:
 
     :ivar account: an :class:`~dhtwisted.core.budget.Account`.
     :ivar factory: has ``go_on_later``, ``budget`` and ``traffic``.
-    :ivar silent_intervals: in how many intervals of pings nothing has come.
+    :ivar silent_intervals: the number of ping intervals in which the client sent nothing.
     """
 
     account: Account
     factory: Any
     session: Any
     transport: Any
-    # Autobahn's.
+    # Members of Autobahn.
     state: int
     STATE_CONNECTING: int
     data: bytes
@@ -71,7 +70,7 @@ class FrameReader:
         if self.state == OPEN:
             if self.current_frame is None:
                 if not self.data and (data == FIRMWARE_PONG or (len(data) == LENGTH_OF_EMPTY_PONG and data.startswith(EMPTY_PONG))):
-                    # What ten thousand idle clients answer to their pings: Autobahn would take 12 us to do nothing with it.
+                    # The pong of an idle client, of which there may be ten thousand: Autobahn would need 12 us to ignore it.
                     return
                 self._take(data, MESSAGES_IN_TURN)
             else:
@@ -79,27 +78,27 @@ class FrameReader:
             if self._held or self.inside_message or len(self.data) > LARGE:
                 self._count_held()
         elif self.state == self.STATE_CONNECTING and not self._reading:
-            # TLS still delivers what it had. Autobahn takes it after the handshake that waits, and would begin another now.
+            # TLS delivers buffered data even now. Autobahn would begin a second handshake; it gets the data after this one.
             self.data += data
         elif self.state != CLOSED:
-            # TLS goes on delivering after the end, and Autobahn would only keep it.
+            # TLS delivers data even after the end; Autobahn would only keep it in memory.
             self._dataReceived(data)
 
     def _count_held(self) -> None:
-        """Have the account know how much of a large message is here; when memory is used up, no more of it is read until there is room."""
+        """Count the received part of a large message in the account. If the budget is used up, stop reading until there is room."""
         held = len(self.data) + (self.message_data_total_length if self.inside_message else 0)
         held = held if held > LARGE and self.state == OPEN else 0
         self.account.add(held - self._held)
         self.account.expect_more(held > 0)
         self._held = held
         if held and self._reading and self.factory.budget.is_used_up:
-            # It is we who do not read.
+            # The server stops reading, so the client is not slow.
             self.account.expect_more(False)
             self.pause()
             self.factory.budget.wait(self.resume)
 
     def _finish_frame(self, data: bytes) -> None:
-        """Give Autobahn the rest of the frame that it is in, and no more."""
+        """Give Autobahn the rest of its current frame, and no more."""
         left = self.current_frame.length - self.current_frame_masker.pointer()
         self._dataReceived(data[:left])
         data = data[left:]
@@ -109,7 +108,7 @@ class FrameReader:
             self._leave_to_autobahn(data)
 
     def _take(self, data: bytes, most: int) -> None:
-        """Take frames, from the beginning of one on. What is no plain text frame is for Autobahn, one whole frame at a time."""
+        """Take frames; ``data`` begins with a frame. Autobahn gets those that are not plain text, one whole frame at a time."""
         held = self.data
         if held:
             data, self.data = held + data, b""
@@ -127,7 +126,7 @@ class FrameReader:
                 return
             end = end_of_frame(data, position)
             if end is None or self.state != OPEN:
-                # Also a frame that comes in small pieces: Autobahn checks each as it comes, without joining and checking all again.
+                # Also a frame that arrives in small pieces: Autobahn checks each piece once, without joining them again.
                 self._leave_to_autobahn(data[position:])
                 return
             self._dataReceived(data[position:end])
@@ -147,19 +146,19 @@ class FrameReader:
         return found
 
     def _leave_to_autobahn(self, data: bytes) -> None:
-        """Have Autobahn go on, unless nothing more is to be read: the connection is closed, or a flood was ended."""
+        """Give data to Autobahn, unless the connection is closed or was ended because of a flood."""
         if data and self.state != CLOSED and (self.state == OPEN or self._reading):
             self._dataReceived(data)
 
     def _go_on_later(self) -> None:
-        """Let others have their turn. Nothing is read meanwhile: the end of the connection would overtake what came before it."""
+        """Let other connections have their turn. Reading stops meanwhile, so the end of the connection cannot overtake earlier data."""
         if not self._is_over:
             self._is_over = True
             self.transport.pauseProducing()
         self.factory.go_on_later(self)
 
     def go_on(self) -> None:
-        """Take more of what came in an earlier turn."""
+        """Continue with data from an earlier turn."""
         if self.state == CLOSED or (self.state == OPEN and not self._reading):
             return
         self._is_over = False
@@ -168,7 +167,7 @@ class FrameReader:
             self.transport.resumeProducing()
 
     def take_rest(self) -> None:
-        """Take what came before the connection ended, if anything had to wait for its turn or for room."""
+        """Process data that came before the connection ended and that waits for its turn or for room."""
         if self.state != OPEN or (self._reading and not self._is_over):
             return
         try:
@@ -179,14 +178,14 @@ class FrameReader:
             self._take(b"", ANY_COUNT)
 
     def pause(self) -> None:
-        """Take no more input until :meth:`resume`."""
+        """Stop reading until :meth:`resume`."""
         if self._reading:
             self._reading = False
             if not self._is_over:
                 self.transport.pauseProducing()
 
     def resume(self) -> None:
-        """Take input again."""
+        """Read again."""
         if not self._reading and self.state in (OPEN, self.STATE_CONNECTING):
             self._reading = True
             if self._is_over:

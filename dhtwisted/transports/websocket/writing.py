@@ -1,14 +1,14 @@
-"""How frames leave a connection: they gather in a queue and go out together at the end of the reactor turn.
+"""Writes the frames of a connection: they wait in a queue and are sent together at the end of the reactor turn.
 
-The queue is the only buffer. A TCP transport is written to directly, in the turn itself: ``transport.write`` would only ask the poller for
-a chance to write, which costs two system calls and one more turn for each connection. What the kernel does not take at once goes to
-``transport.write`` after all, and nothing follows it until the transport says that it is empty. It gets a portion at a time: so it is seen
-whether the client takes anything, however large a message is, and no large one is in memory twice.
+The queue is the only buffer. On TCP, the socket is written directly in the same turn: ``transport.write`` would wait for the poller, which
+costs two system calls and one more turn per connection. The bytes that the kernel does not take go to ``transport.write``; nothing follows
+until the transport is empty. The transport gets a portion at a time. So the server sees whether the client reads, even within a large
+message, and no large message is in memory twice.
 
-What stays behind counts in the connection's account. Nothing is counted while the client takes what is sent.
+Waiting bytes count in the connection's account. Nothing is counted while the client reads in time.
 
-This leans on Twisted's ``writeSomeData``, which is what ``transport.write`` itself sends by, and on a producer that is asked for more when,
-and only when, everything has been sent. TLS and other transports have no such way; they are written to by ``write``.
+This depends on Twisted's ``writeSomeData``, which ``transport.write`` uses itself, and on a pull producer: it is asked for more only when
+everything has been sent. TLS and other transports lack this and use ``write``.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from dhtwisted.core.budget import Account
 
 FLUSH_AT = 32768
-"""Bytes that are worth a system call of their own: more would only make the kernel's buffer full, and the queue large."""
+"""A queue of this size (bytes) is written at once: with more, the kernel's buffer would fill and the queue grow."""
 
 PORTION = 131_072
-"""Bytes that a transport is given at once: as many as Twisted has a socket take in a turn."""
+"""Bytes that a transport gets at once: Twisted's own limit per turn."""
 
 PIECE = PORTION // 4
-"""Bytes in which a large reply waits, so that what has left of it is not in memory any more."""
+"""A large reply waits in pieces of this size (bytes), so that sent pieces leave memory."""
 
 BURST_SECONDS = 1
 BURST_FACTOR = 16
-"""So many times the permitted queue, for so long, is taken for a burst: what one reactor turn brings cannot be written before its end."""
+"""A queue up to this many times the limit is permitted as a burst, for so many seconds: what one turn queues is written only at its end."""
 
 
 def frame_header(length: int) -> bytes:
@@ -48,7 +48,7 @@ def frame_header(length: int) -> bytes:
 
 
 HEADERS = tuple(map(frame_header, range(2048)))
-"""Those of the usual lengths, so that none is packed for each message."""
+"""Headers of the usual lengths, made once."""
 
 PREPARED = len(HEADERS)
 
@@ -56,11 +56,11 @@ PREPARED = len(HEADERS)
 class FrameWriter:
     """The writing half of a WebSocket protocol.
 
-    :ivar follows_requests: whether plain HTTP was spoken before; what was answered may still wait in the transport.
+    :ivar follows_requests: whether the connection served plain HTTP before; its answers may still wait in the transport.
     :ivar account: an :class:`~dhtwisted.core.budget.Account`.
     :ivar factory: has ``flush_later``, ``clock``, ``output_queue``, ``watch`` and ``traffic``.
-    :ivar queued: bytes that wait in the queue.
-    :ivar congested: true while the transport has something to write, since the client does not take what is sent.
+    :ivar queued: bytes in the queue.
+    :ivar congested: whether the transport still has bytes to write, because the client does not read.
     :ivar congested_since: when that began, in seconds of the clock.
     """
 
@@ -73,12 +73,12 @@ class FrameWriter:
     follows_requests = False
 
     def begin_output(self) -> None:
-        """Get ready to write; call it when there is a transport."""
+        """Get ready to write; to be called when there is a transport."""
         self._queue: list[Any] = []
         self.queued = 0
         self.congested = False
         self.congested_since = 0.0
-        # Of what waits: what does not count against a client who falls behind with events, what the transport has, what is counted.
+        # Waiting bytes: those that do not count against a slow client, those in the transport, those counted in the account.
         self._excused = self._left = self._counted = 0
         self._is_held_back = False
         self._subscribed_to_drain = False
@@ -99,7 +99,7 @@ class FrameWriter:
             self.factory.flush_later(self)
         header = HEADERS[length] if length < PREPARED else frame_header(length)
         if length > PORTION:
-            # A whole one would be in memory until its last byte has left.
+            # In one piece it would stay in memory until its last byte is sent.
             queue += (header, *[payload[at : at + PIECE] for at in range(0, length, PIECE)])
         else:
             queue += (header, payload)
@@ -110,7 +110,7 @@ class FrameWriter:
             self.flush()
 
     def send_event(self, prefix: bytes, body: bytes) -> None:
-        """Send one whole message given in two parts, unless the client has fallen too far behind."""
+        """Send one whole message given in two parts. A client that is too far behind is disconnected instead."""
         if self.state != OPEN:
             return
         length, queue = len(prefix) + len(body), self._queue
@@ -126,7 +126,7 @@ class FrameWriter:
             self.flush()
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
-        """Send what Autobahn has to say; as part of the same queue, or it could get into the middle of a frame."""
+        """Send bytes of Autobahn. They use the same queue; otherwise they could get into the middle of a frame."""
         if self.state == CLOSED:
             return
         if not self._queue:
@@ -137,7 +137,7 @@ class FrameWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is queued, unless the transport has something to write already."""
+        """Write the queue, unless the transport still has bytes to write."""
         if self._queue:
             if self.congested:
                 self._count()
@@ -145,7 +145,7 @@ class FrameWriter:
                 self._write()
 
     def _write(self) -> None:
-        """Write what is queued, or of much a portion."""
+        """Write the queue, at most a portion of it."""
         if self.queued > PORTION:
             data = self._take_portion()
         else:
@@ -160,13 +160,13 @@ class FrameWriter:
         if sent != len(data):
             self._leave_to_transport(data, sent)
         elif self._queue:
-            # Others have their turn.
+            # Other connections have their turn.
             self._hold_back(0)
             self._wait_for_transport()
             self.transport.startWriting()
 
     def _write_indirectly(self, data: bytes) -> None:
-        """Write to a transport that says when it has too much: in the middle of the writing."""
+        """Write to a transport that calls :meth:`pauseProducing` during ``write`` when it is full."""
         self._left = len(data)
         self.transport.write(data)
         while self._queue and not self._is_held_back:
@@ -178,7 +178,7 @@ class FrameWriter:
             self._left = 0
 
     def _take_portion(self) -> bytes:
-        """Take so much from the queue as a transport is given at once. A large event is cut without a copy: others get it too."""
+        """Take at most a :data:`PORTION` from the queue. A large event is cut without a copy, since other clients get it too."""
         queue, room, count = self._queue, PORTION, 0
         while count < len(queue) and len(queue[count]) <= room:
             room -= len(queue[count])
@@ -195,7 +195,7 @@ class FrameWriter:
         return data
 
     def _leave_to_transport(self, data: bytes, sent: int | Exception) -> None:
-        """Have the transport send the rest, and say when that is done. It also finds out what is wrong with a broken connection."""
+        """Let the transport send the rest and report when it is done. The transport also handles a broken connection."""
         rest = data if isinstance(sent, Exception) else data[sent:]
         self._hold_back(len(rest))
         self.transport.write(rest)
@@ -208,7 +208,7 @@ class FrameWriter:
         self._subscribed_to_drain = True
 
     def leave_all_to_transport(self) -> None:
-        """Give the transport what waits for it to be empty; to be called before ``loseConnection``, which nothing can follow."""
+        """Give the transport the whole queue. To be called before ``loseConnection``: nothing can be written after it."""
         if self._queue:
             data = b"".join(self._queue)
             self._left += len(data)
@@ -219,21 +219,21 @@ class FrameWriter:
     def _hold_back(self, left: int) -> None:
         """Write nothing more until the transport is empty.
 
-        :param left: bytes that it has.
+        :param left: bytes in the transport.
         """
         self._is_held_back = True
         self._left = left
         if not self.congested:
             self.congested = True
             self.congested_since = self.factory.clock.seconds()
-            # It was sent while the client took everything.
+            # It was queued while the client read in time.
             self._excused = self.queued
             self.factory.upkeep.congested.add(self)
             self.account.block()
         self._count()
 
     def _count(self) -> None:
-        """Have the account know what waits. What was cut is in memory as a whole until the last of it has left."""
+        """Count waiting bytes in the account. A message that was cut stays in memory as a whole until all of it is sent."""
         first = self._queue[0] if self._queue else b""
         held = self.queued + self._left
         if type(first) is memoryview:
@@ -242,30 +242,30 @@ class FrameWriter:
         self._counted = held
 
     def _is_overfull(self, more: int) -> bool:
-        """Whether a client has fallen too far behind with events. Replies that it asked for do not count, however large."""
+        """Whether a client is too far behind with events. Replies to its requests do not count, however large."""
         limit, behind = self.factory.output_queue, self.queued - self._excused + more
         if not limit or behind <= limit:
             return False
         return behind > BURST_FACTOR * limit or self.factory.clock.seconds() - self.congested_since > BURST_SECONDS
 
     def lose_output(self) -> None:
-        """There is nobody to send to any more: what is sent from now on goes nowhere, and nobody waits for room."""
+        """Drop all output from now on, and stop waiting for room: the connection is gone."""
         self._is_direct = self.congested = False
 
     def drop_queue(self) -> None:
-        """Forget what has not been written."""
+        """Drop the queue."""
         self._queue.clear()
         self.queued = self._excused = 0
         self._count()
 
-    # What the transport calls
+    # Called by the transport
 
     def pauseProducing(self) -> None:
-        """The buffer of a transport that is not written to directly is full."""
+        """Stop writing: the buffer of a transport is full that is written to indirectly."""
         self._hold_back(self._left)
 
     def resumeProducing(self) -> None:
-        """The transport has sent everything."""
+        """Write more: the transport has sent everything."""
         if self._is_direct:
             if not self._subscribed_to_drain:
                 return
@@ -281,7 +281,7 @@ class FrameWriter:
             self._taken()
 
     def _taken(self) -> None:
-        """The client has taken everything."""
+        """End the congestion: the client has read everything."""
         self.congested = False
         self.factory.upkeep.congested.discard(self)
         self.account.unblock()
@@ -289,5 +289,5 @@ class FrameWriter:
             self.session.writable()
 
     def stopProducing(self) -> None:
-        """The connection is gone."""
+        """Drop the queue: the connection is gone."""
         self.drop_queue()
