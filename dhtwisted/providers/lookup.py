@@ -27,7 +27,7 @@ from zope.interface.exceptions import Invalid
 from zope.interface.interface import InterfaceClass
 from zope.interface.verify import verifyObject
 
-from dhtwisted.errors import AuthUnavailable, ConfigurationError, ProviderError, StorageError
+from dhtwisted.errors import UNREADABLE, AuthUnavailable, ConfigurationError, ProviderError, StorageError
 from dhtwisted.interfaces import (
     CheckContext,
     IAuthProvider,
@@ -173,7 +173,7 @@ def _returned(method: str, value: object, kind: Any) -> Any:
     """
     try:
         return msgspec.convert(msgspec.to_builtins(value), kind)
-    except (TypeError, msgspec.ValidationError) as error:
+    except (TypeError, *UNREADABLE) as error:
         raise ProviderError(f"its {method} returned what it must not: {error}") from error
 
 

@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
+from dhtwisted.errors import UNREADABLE
 from dhtwisted.interfaces import CheckContext, IExaminableProvider, IFileProvider, ISharedStorage, ProviderContext
 from dhtwisted.model import Examination, MessageQuery, Node, Notification
 from dhtwisted.testing.contract import BrokenContract, in_time
@@ -112,7 +113,7 @@ def _outcome(call: Callable[[], Any]) -> Any:
 def _verified(returned: Any) -> Examination:
     try:
         found = msgspec.convert(msgspec.to_builtins(returned), Examination)
-    except (TypeError, msgspec.ValidationError) as error:
+    except (TypeError, *UNREADABLE) as error:
         raise BrokenContract(f"examine must return a model.Examination: {error}") from error
     for finding in found.findings:
         for text in (finding.sentence, finding.cure, finding.topic):
