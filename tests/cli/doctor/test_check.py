@@ -103,8 +103,15 @@ def test_a_provider_of_somebody_else_that_has_more_to_say(directory, monkeypatch
     assert found == ["warning  storage: x is old; replace it", "wrong    disk: z"]
 
 
-def test_a_check_that_returns_what_it_must_not(directory, monkeypatch):
-    monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, CheckableProvider(*MINE, _build, _build)))
+def _return_endless(argument, context):
+    endless = []
+    endless.append(endless)
+    return endless
+
+
+@pytest.mark.parametrize("run_check", [_build, _return_endless])
+def test_a_check_that_returns_what_it_must_not(directory, monkeypatch, run_check):
+    monkeypatch.setattr(providers, "PROVIDERS", (*providers.PROVIDERS, CheckableProvider(*MINE, _build, run_check)))
     (line,) = check(directory, '[storage]\nprovider = "mine:x"')
     assert line.startswith("wrong    storage: storage.provider in ")
     assert "its check returned what it must not" in line
