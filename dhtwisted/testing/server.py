@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -34,6 +35,15 @@ class MemoryServer:
     :ivar clock: a ``task.Clock``.
     :ivar administrator: the user made at first start; his password is :data:`PASSWORD`.
     """
+
+    clock: Any
+    settings: Settings
+    storage: Any
+    auth: JWTAuth
+    server: Server
+    sessions: SessionFactory
+    administrator: User
+    _clients: list[MemoryClient]
 
     @classmethod
     async def open(cls, reactor, storage=None, bus=None, clock=None, real_time=False, hash_password=True, **sections):

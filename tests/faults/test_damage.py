@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import pytest_twisted
 
-from tests.support.attacks.damage import ACCEPTED, BAD, FINE, LOST, NAME, REFUSED, TOLD, damage, damages, killed_server, outcome
+from tests.support.attacks.damage import ACCEPTED, BAD, FINE, LOST, NAME, REFUSED, REPORTED, damage, damages, killed_server, outcome
 from tests.support.servers.process import CHECKOUT, DEVICEHIVE, Client
 
 SAMPLE = damages(times=1)
@@ -28,7 +28,7 @@ async def test_nothing_is_lost_without_a_word(killed, tmp_path, reactor, way, su
     assert result not in BAD, said
     if suffix:
         assert result == REFUSED
-    if result in (REFUSED, TOLD):
+    if result in (REFUSED, REPORTED):
         result, said = await outcome(reactor, path, acknowledged, accepts_loss=True)
         # A bit of the checksum of a script cannot be told from another script.
         assert result in (ACCEPTED, FINE) or "was made by another script" in said, said

@@ -1,7 +1,9 @@
-"""A WebSocket protocol of ours without sockets: on a clock that stands still, with a list in the place of its session."""
+"""The server's WebSocket protocol without sockets: it has a clock that stands still, and a list instead of a session."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, cast
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from twisted.internet.task import Clock
@@ -17,28 +19,29 @@ from tests.support.raw import HANDSHAKE
 class Recording:
     """A session that keeps what it receives.
 
-    :ivar drained: how often it was told that there is room again.
+    :ivar messages: the texts of all messages, in order.
+    :ivar drained: how often the protocol has called :meth:`writable`.
     """
 
     principal = None
 
-    def __init__(self):
-        self.messages = []
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
         self.receive = self.messages.append
         self.drained = 0
         self.closed = False
 
-    def writable(self):
+    def writable(self) -> None:
         self.drained += 1
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
 class Transport(StringTransport):
     """As lenient as a TCP transport."""
 
-    def unregisterProducer(self):
+    def unregisterProducer(self) -> None:
         self.producer = None
 
 
@@ -50,7 +53,15 @@ class Side:
     :param limits: settings to change, by name.
     """
 
-    def __init__(self, factory_class=DeviceHiveFactory, clock=None, transport=None, accept=None, headers="", **limits):
+    def __init__(
+        self,
+        factory_class: type[DeviceHiveFactory] = DeviceHiveFactory,
+        clock: Clock | None = None,
+        transport: Any = None,
+        accept: Callable[[Any], Any] | None = None,
+        headers: str = "",
+        **limits: Any,
+    ) -> None:
         self.clock = clock or Clock()
         self.session = Recording()
         settings = replace(Settings(), limits=replace(Settings().limits, **limits))
@@ -58,21 +69,21 @@ class Side:
             server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics(), budget=Budget(self.clock)),
             build=lambda output: self.session,
         )
-        self.factory = factory_class(sessions, rest_url=lambda path, client, host, secure: "")
+        self.factory = factory_class(cast(Any, sessions), rest_url=lambda path, client, host, secure: "")
         if accept is not None:
-            self.factory.protocol.perMessageCompressionAccept = staticmethod(accept)
+            self.factory.protocol.perMessageCompressionAccept = staticmethod(accept)  # type: ignore[attr-defined]  # of the subclass
         self.traffic = self.factory.traffic
-        self.transport = transport or Transport()
-        self.protocol = self.factory.buildProtocol(None)
+        self.transport = cast(Any, transport or Transport())
+        self.protocol = cast(Any, self.factory.buildProtocol(None))
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
         self.feed(HANDSHAKE.format(path="/client", port=1, headers=headers).encode())
 
     @property
-    def is_open(self):
-        return self.protocol.state == WebSocketProtocol.STATE_OPEN
+    def is_open(self) -> bool:
+        return bool(self.protocol.state == WebSocketProtocol.STATE_OPEN)
 
-    def feed(self, data):
+    def feed(self, data: bytes) -> None:
         """Read one chunk, and let the reactor turn end."""
         self.protocol.dataReceived(data)
         self.clock.advance(0)

@@ -1,6 +1,7 @@
 """Certificates for servers under test."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,24 +15,24 @@ class Authority:
     """Signs certificates.
 
     :param name: its common name.
-    :ivar certificate: its own, in PEM form.
+    :ivar certificate: the authority's own certificate, in PEM form.
     """
 
-    def __init__(self, name="authority"):
+    def __init__(self, name: str = "authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
         self.certificate = _build(self._name, self._name, self._key.public_key(), 1, self._key, is_authority=True)
 
-    def issue(self, name="localhost", days=1):
+    def issue(self, name: str = "localhost", days: int = 1) -> tuple[bytes, bytes]:
         """Make a certificate and its key, both in PEM form.
 
-        :param days: how long it is good from now on; negative for one that has expired.
+        :param days: how long the certificate is valid from now on; negative: it has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         return _build(_named(name), self._name, key.public_key(), days, self._key), _private(key)
 
 
-def write_certificate(path, days=1):
+def write_certificate(path: Path, days: int = 1) -> Path:
     """Write a self-signed certificate and its key into one file, mode 0600."""
     key = ec.generate_private_key(ec.SECP256R1())
     path.touch(0o600)
@@ -39,11 +40,18 @@ def write_certificate(path, days=1):
     return path
 
 
-def _named(name):
+def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _build(subject, issuer, public_key, days, signing_key, is_authority=False):
+def _build(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    days: int,
+    signing_key: ec.EllipticCurvePrivateKey,
+    is_authority: bool = False,
+) -> bytes:
     now = datetime.now(UTC)
     begin, end = sorted((now - timedelta(minutes=5), now + timedelta(days=days)))
     builder = x509.CertificateBuilder(issuer, subject, public_key, x509.random_serial_number(), begin, end)
@@ -52,5 +60,5 @@ def _build(subject, issuer, public_key, days, signing_key, is_authority=False):
     return builder.sign(signing_key, hashes.SHA256()).public_bytes(PEM)
 
 
-def _private(key):
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -1,11 +1,14 @@
-"""Use a file storage whose files cannot grow, as on a full disk, and tell what happened: ``python -m tests.support.full_disk PATH``.
+"""Use a file storage whose files cannot grow, as on a full disk, and print the results: ``python -m tests.support.full_disk PATH``.
 
-A process of its own, because the limit concerns every file of the process; so does that of the process that writes for it.
+This is a program because the limit concerns every file of a process. The process that writes for the storage gets the same limit.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import psutil
 from twisted.internet.defer import Deferred
@@ -18,8 +21,8 @@ from tests.support.writers import writer_of
 
 
 @contextmanager
-def no_space(path):
-    """Let none of the two processes make a file grow beyond its first kilobyte."""
+def no_space(path: str | Path) -> Iterator[None]:
+    """Forbid both processes to make a file larger than one kilobyte."""
     processes = [psutil.Process(), writer_of(path)]
     limits = [process.rlimit(psutil.RLIMIT_FSIZE) for process in processes]
     for process, (_, hard) in zip(processes, limits, strict=True):
@@ -31,8 +34,8 @@ def no_space(path):
             process.rlimit(psutil.RLIMIT_FSIZE, limit)
 
 
-async def report(reactor, path):
-    """Write while there is space, while there is none, and then again."""
+async def report(reactor: Any, path: str) -> None:
+    """Write while there is space, while there is none, and while there is space again."""
     storage = FileStorage(path, reactor)
     await storage.open()
     await storage.append([notification("before")])

@@ -1,12 +1,18 @@
-"""A server on a real port, its data in memory."""
+"""A server on a real port, with its data in memory."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
+from zope.interface import implementer
 
 from dhtwisted.config.endpoints import uses_proxy_protocol
+from dhtwisted.model import User
 from dhtwisted.service.listening import open_endpoint
 from dhtwisted.testing.server import MemoryServer
 from dhtwisted.transports.port import PortFactory
@@ -15,30 +21,31 @@ from tests.support import raw
 
 
 class Listening:
-    """A server on a port of its own.
+    """A server that listens on a port or a Unix socket.
 
     :ivar memory: the :class:`MemoryServer`.
     :ivar port: the port's number; ``None`` for a Unix socket.
     """
 
-    def __init__(self, reactor, memory, factory, listener):
+    def __init__(self, reactor: Any, memory: MemoryServer, factory: PortFactory, listener: IListeningPort) -> None:
         self.reactor = reactor
         self.memory = memory
         self.factory = factory
-        self._host = listener.getHost()
-        self.port = getattr(self._host, "port", None)
+        host: Any = listener.getHost()
+        self.port: int | None = getattr(host, "port", None)
+        self._path = getattr(host, "name", None)
         self._listener = listener
         self._stopped = False
-        self._connections = []
+        self._connections: list[raw.RawConnection] = []
 
-    async def connect(self):
-        endpoint = None if self.port else UNIXClientEndpoint(self.reactor, self._host.name)
-        connection = await raw.connect(self.reactor, self.port, endpoint)
+    async def connect(self) -> raw.RawConnection:
+        endpoint = None if self.port else UNIXClientEndpoint(self.reactor, self._path)
+        connection = await raw.connect(self.reactor, self.port or 0, endpoint)
         self._connections.append(connection)
         return connection
 
-    async def websocket(self, path="/api/websocket", headers="", first=b""):
-        """Open a WebSocket; fails unless the server agrees.
+    async def websocket(self, path: str = "/api/websocket", headers: str = "", first: bytes = b"") -> raw.RawConnection:
+        """Open a WebSocket. It fails unless the server accepts the handshake.
 
         :param headers: further lines, each with its end.
         :param first: what a load balancer sends first.
@@ -50,50 +57,53 @@ class Listening:
         assert head.startswith(b"HTTP/1.1 101 "), head
         return connection
 
-    async def http(self, method, path, headers="", body=None):
-        """Send one HTTP request; returns the status, headers by lower-case name, and body.
+    async def http(self, method: str, path: str, headers: str = "", body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
+        """Send one HTTP request.
 
         :param headers: further lines, each with its end.
+        :returns: the status, the headers by lower-case name, and the body.
         """
         length = "" if body is None else f"Content-Length: {len(body)}\r\n"
         connection = await self.connect()
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n{headers}{length}\r\n"
         connection.write(head.encode() + (body or b""))
-        lines, _, content = (await connection.end()).partition(b"\r\n\r\n")
-        status, *lines = lines.decode().split("\r\n")
+        top, _, content = (await connection.end()).partition(b"\r\n\r\n")
+        status, *lines = top.decode().split("\r\n")
         return int(status.split()[1]), {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}, content
 
-    async def authenticated(self, user=None, **claims):
+    async def authenticated(self, user: User | None = None, **claims: Any) -> raw.RawConnection:
         connection = await self.websocket()
         reply = await connection.call(action="authenticate", token=self.memory.token(user, **claims))
         assert reply["status"] == "success", reply
         return connection
 
-    async def tick(self):
+    async def tick(self) -> None:
         """Let the reactor do one turn."""
         await deferLater(self.reactor, 0)
 
-    def close_gracefully(self):
-        """Begin to stop, as the service does; returns a Deferred."""
+    def close_gracefully(self) -> Deferred[None]:
+        """Begin to stop, as the service does."""
         return Deferred.fromCoroutine(self.factory.close_connections())
 
-    async def stop(self):
+    async def stop(self) -> None:
         if self._stopped:
             return
         self._stopped = True
         for connection in self._connections:
             connection.transport.abortConnection()
-        await self._listener.stopListening()
+        await maybeDeferred(self._listener.stopListening)
         await self.factory.close_connections()
         await self.memory.close()
 
 
 @pytest_twisted.async_yield_fixture
-async def listen(reactor):
+async def listen(reactor: Any) -> AsyncIterator[Callable[..., Awaitable[Listening]]]:
     """A function that starts a server with the given settings."""
-    servers = []
+    servers: list[Listening] = []
 
-    async def start(endpoint="tcp:0:interface=127.0.0.1", wrap=lambda factory: factory, **sections):
+    async def start(
+        endpoint: str = "tcp:0:interface=127.0.0.1", wrap: Callable[[PortFactory], Any] = lambda factory: factory, **sections: Any
+    ) -> Listening:
         memory = await MemoryServer.open(reactor, real_time=True, **sections)
         factory = PortFactory(memory.server)
         wrapped = wrap(factory)
@@ -107,13 +117,14 @@ async def listen(reactor):
 
 
 @pytest.fixture
-def nothing_logged():
-    """Fails the test when something unexpected was logged as a failure."""
-    from twisted.logger import globalLogPublisher
+def nothing_logged() -> Iterator[list[dict[str, Any]]]:
+    """Fail the test when something logs a failure. Tests take expected failures out of the list."""
+    from twisted.logger import ILogObserver, globalLogPublisher
 
-    failures = []
+    failures: list[dict[str, Any]] = []
 
-    def observe(event):
+    @implementer(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
         if event.get("log_failure") is not None or event.get("isError"):
             failures.append(event)
 

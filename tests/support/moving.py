@@ -1,9 +1,23 @@
-"""Fill a storage, write its export, put an export into another: for the tests of this folder."""
+"""Fill a storage, export it, and import an export into another storage."""
 
 import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from dhtwisted.errors import Duplicate
-from dhtwisted.model import ADMINISTRATOR, Configuration, Device, DeviceToken, DeviceType, EntityQuery, MessageQuery, Network, User
+from dhtwisted.model import (
+    ADMINISTRATOR,
+    Configuration,
+    Device,
+    DeviceToken,
+    DeviceType,
+    Entity,
+    EntityQuery,
+    Message,
+    MessageQuery,
+    Network,
+    User,
+)
 from dhtwisted.testing.storage.base import command, notification
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.importing import Import
@@ -15,7 +29,7 @@ RECORD = "$scrypt$10$8$1$c2FsdA==$" + "A" * 43 + "="
 NOW = 2**41
 """Later than all messages."""
 
-ENTITIES = [
+ENTITIES: list[Entity] = [
     Network(name="home", description="Ä", id=3),
     Network(name="away", id=9, owner_id=5),
     DeviceType(name="lamp", id=4),
@@ -44,7 +58,7 @@ ENTITIES = [
         device_type_ids=frozenset({4}),
     ),
 ]
-MESSAGES = [
+MESSAGES: list[Message] = [
     command("on", "d-1", id=2, timestamp=5, arrived=6, last_updated=5),
     command(
         "off", "d-1", id=7, timestamp=3, arrived=11, last_updated=9, updated=True, user_id=5, lifetime=60, status="done", result=b"[ 1 ]"
@@ -55,8 +69,8 @@ MESSAGES = [
 ]
 
 
-async def fill(storage, messages=None, entities=ENTITIES, stored=MESSAGES):
-    """Put entities and messages into a storage; what is there already is left out."""
+async def fill(storage: Any, messages: Any = None, entities: Iterable[Entity] = ENTITIES, stored: Sequence[Message] = MESSAGES) -> None:
+    """Insert entities and messages into a storage. Entities that it has already are left out."""
     for entity in entities:
         try:
             await storage.insert(entity)
@@ -66,28 +80,28 @@ async def fill(storage, messages=None, entities=ENTITIES, stored=MESSAGES):
         await (messages or storage).restore(sorted(stored, key=lambda message: message.id))
 
 
-async def contents(storage, messages=None):
-    """All that a storage holds: kind -> objects."""
+async def contents(storage: Any, messages: Any = None) -> dict[type, list[Any]]:
+    """Everything in a storage: kind -> objects."""
     found = {kind: await storage.find(kind, EntityQuery()) for kind in KINDS if hasattr(kind, "KEY")}
     return found | {kind: await (messages or storage).find_messages(kind, MessageQuery()) for kind in KINDS if not hasattr(kind, "KEY")}
 
 
-async def exported(storage, messages=None, report=lambda: None, now=NOW):
+async def exported(storage: Any, messages: Any = None, report: Callable[[], None] = lambda: None, now: int = NOW) -> bytes:
     """The export of a storage, as bytes.
 
-    :param now: milliseconds; what is later was dated so by a client.
+    :param now: milliseconds. A client has given messages with a later timestamp that timestamp.
     """
     file = io.BytesIO()
 
-    async def report_later():
+    async def report_later() -> None:
         report()
 
     await export_all(storage, messages or storage, Writer(file.write, "1.2.3", TIME), now, report_later)
     return file.getvalue()
 
 
-async def imported(data, storage, messages=None, report=lambda: None, now=0):
-    """Put an export into a storage.
+async def imported(data: bytes, storage: Any, messages: Any = None, report: Callable[[], None] = lambda: None, now: int = 0) -> Import:
+    """Import an export into a storage.
 
     :param now: milliseconds.
     :returns: the :class:`Import`, done.
@@ -97,7 +111,7 @@ async def imported(data, storage, messages=None, report=lambda: None, now=0):
     return work
 
 
-def changed(data, old, new):
-    """An export in which a text was changed, at its one place."""
+def changed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """An export with one text replaced. The text must occur once."""
     assert data.count(old) == 1
     return data.replace(old, new)

@@ -1,4 +1,4 @@
-"""Install packages for tests, without network and without touching the environment that runs them."""
+"""Install packages for tests, without a network and without changes to the environment that runs the tests."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ _LEFT_BEHIND = shutil.ignore_patterns(
 )
 
 
-def install(source, target):
+def install(source: Path, target: Path) -> None:
     """Install a source tree into a directory of its own.
 
-    :param source: where its setup.cfg is; it is copied first, since building leaves files behind.
+    :param source: the directory of its setup.cfg. It is copied first, since a build leaves files behind.
     :param target: the directory; put it on ``PYTHONPATH``.
     """
     copy = Path(target).with_suffix(".source")
@@ -25,23 +25,23 @@ def install(source, target):
     pip("install", "--no-deps", "--no-index", "--no-build-isolation", "--target", str(target), str(copy))
 
 
-def copy_source(source, copy):
-    """Copy a source tree without what tools have left in it."""
+def copy_source(source: Path, copy: Path) -> None:
+    """Copy a source tree without the files that tools have made in it."""
     shutil.copytree(source, copy, ignore=_ignored)
 
 
-def _ignored(folder, names):
+def _ignored(folder: str, names: list[str]) -> set[str]:
     # packaging/deb/build is a script of ours.
     return {name for name in _LEFT_BEHIND(folder, names) if name != "build" or Path(folder, name).is_dir()}
 
 
-def pip(*arguments):
-    """Run pip; a failure shows what it said."""
+def pip(*arguments: str) -> None:
+    """Run pip. A failure shows its output."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def path_of(*directories):
-    """Write a ``PYTHONPATH``: these first, then what this process has."""
+def path_of(*directories: str | Path) -> str:
+    """Build a ``PYTHONPATH``: these directories first, then those of this process."""
     return os.pathsep.join(filter(None, [*map(str, directories), os.environ.get("PYTHONPATH")]))

@@ -1,19 +1,19 @@
-"""Ports for what is stopped and started again in a test."""
+"""Ports for servers that a test stops and starts again."""
 
 import random
 import socket
 
 _random = random.SystemRandom()
-"""Not the generator of the tests, which begins anew with each: runs beside each other would choose the same."""
+"""Not the generator of the tests, which starts again with each test: test runs at the same time would choose the same ports."""
 
 _PORTS = range(20000, 32000)
 
 
-def free_port():
-    """Choose a port of 127.0.0.1 at which nobody listens.
+def free_port() -> int:
+    """Choose a port of 127.0.0.1 on which nobody listens.
 
-    It is none of those that the system gives to outgoing connections: it stays free while its server is down, and a client that tries it
-    again and again does not one day connect to itself.
+    The system does not give such a port to outgoing connections. So it stays free while its server is down, and a client that tries it
+    again and again never connects to itself.
     """
     while True:
         port = _random.choice(_PORTS)

@@ -1,27 +1,35 @@
-"""Says over REST what a transcript says over WebSocket, as the HTTP clients of DeviceHive do it.
+"""Plays a transcript over REST, as the HTTP clients of DeviceHive do.
 
-A request becomes the HTTP request of its action's route, ``authenticate`` a token for later requests, and a subscription a loop of long
-polls. What comes back is told in the form of the WebSocket. What REST has no words for is not told: see :meth:`RestConnection.tells`.
+A request becomes the HTTP request of its action's route. ``authenticate`` becomes a token for later requests. A subscription becomes a loop
+of long polls. Answers are translated into the form of the WebSocket. What REST cannot express is left out: see
+:meth:`RestConnection.tells`.
 """
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.python.failure import Failure
 
 from dhtwisted import errors
 from dhtwisted.actions import ACTIONS
-from dhtwisted.actions.table import WHOLE
+from dhtwisted.actions.table import WHOLE, Action
 from dhtwisted.wire.coercion import readers
 from dhtwisted.wire.timestamps import format_timestamp, parse_timestamp
+from tests.support.listening import Listening
 from tests.support.transcript import Connection
 
 SECONDS = 10
 BASE = "/api/rest"
 EVENTS = {"command/subscribe": "command", "notification/subscribe": "notification"}
 SERVER_INFO = "server/info"
+
+Members = dict[str, msgspec.Raw]
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -30,32 +38,34 @@ OTHER_TEXTS = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, errors.ApiError) and (kind.rest_text or kind.rest_code) and "text" in vars(kind)
 }
-"""Errors that REST words differently, as the classes of errors say."""
+"""Errors whose code or text differs over REST, from the classes of errors: code and text over WebSocket -> code and text over REST."""
 
 
 class RestConnection(Connection):
     """A client of REST.
 
     :param server: the ``Listening`` of the tests.
-    :ivar told: pairs of an action and ``success`` or ``error`` for every answer.
+    :ivar told: pairs of an action and ``success`` or ``error``, of all answers so far.
     """
 
     dialect = "rest"
 
-    def __init__(self, server):
+    def __init__(self, server: Listening) -> None:
         self._server = server
-        self._token = None
-        self._replies = DeferredQueue()
-        self._events = defaultdict(DeferredQueue)
+        self._token: Any = None
+        self._replies: DeferredQueue[str] = DeferredQueue()
+        self._events: dict[int, DeferredQueue[str]] = defaultdict(DeferredQueue)
         self._serial = 0
         self._closed = False
-        self.told = set()
+        self.told: set[tuple[str, str]] = set()
 
     # What the runner calls
 
-    def tells(self, text):
-        """Whether REST can say this: not what has no route, leaves out what the path or the body is made of, or has a type that a path or
-        query cannot show.
+    def tells(self, text: str) -> bool:
+        """Whether REST can express a request.
+
+        It cannot if the action has no route, if a member for the path or the body is missing, or if a path or query cannot express a
+        member's type.
         """
         try:
             members = _members(text)
@@ -80,10 +90,10 @@ class RestConnection(Connection):
         return self._tells_query(declared, members)
 
     @staticmethod
-    def _tells_query(declared, members):
+    def _tells_query(declared: Action, members: Members) -> bool:
         return all(_is_query_value(members[name], reader.is_list) for name, reader in readers(declared.fields).items() if name in members)
 
-    def send(self, text):
+    def send(self, text: str) -> None:
         members = _members(text)
         action = msgspec.json.decode(members["action"])
         token = _value(members["token"]) if "token" in members and action != "authenticate" else self._token
@@ -97,19 +107,19 @@ class RestConnection(Connection):
         else:
             work = self._call(ACTIONS[action], members, token)
 
-        async def answer():
+        async def answer() -> None:
             reply = envelope | await work
             self.told.add((action, reply["status"]))
             self._replies.put(json.dumps(reply))
 
         Deferred.fromCoroutine(answer()).addErrback(lambda failure: self._replies.put(failure.getTraceback()))
 
-    async def receive(self, subscription_id=None):
+    async def receive(self, subscription_id: int | None = None) -> str:
         queue = self._replies if subscription_id is None else self._events[subscription_id]
         return await queue.get().addTimeout(SECONDS, self._server.reactor)
 
-    def expected(self, message):
-        """The form in which REST says what the transcript expects."""
+    def expected(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """The message that REST gives for a message of the transcript; ``None`` for none."""
         message = {name: value for name, value in message.items() if name != "detail"}
         if message.get("status") == "error" and message["action"] != "token":
             code, text = OTHER_TEXTS.get((message["code"], message["error"]), (message["code"], message["error"]))
@@ -117,40 +127,42 @@ class RestConnection(Connection):
                 text = errors.Unauthorized.text
             return message | {"code": code, "error": text}
         if message.get("subscriptionId", 0) is None:
-            # What goes to the inserting connection needs a connection.
+            # REST has no connection that could receive the updates of the commands it has inserted.
             return None
         return message
 
-    def close(self):
+    def close(self) -> None:
         self._closed = True
         more = [event for queue in self._events.values() for event in queue.pending]
         assert not more, f"more events than the transcript has: {more}"
 
     # What it does
 
-    async def _send(self, method, path, query=(), body=None, token=None):
+    async def _send(
+        self, method: str, path: str, query: Query = (), body: bytes | None = None, token: Any = None
+    ) -> tuple[int, dict[str, str], Any]:
         headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
-        query = "?" + urlencode(query) if query else ""
-        status, told, content = await self._server.http(method, BASE + path + query, headers, body)
+        target = f"{BASE}{path}?{urlencode(query)}" if query else BASE + path
+        status, told, content = await self._server.http(method, target, headers, body)
         assert status == 204 or content, f"{method} {path}: {status} without a body"
         return status, told, content and json.loads(content)
 
-    async def _exchange(self, method, path, query=(), token=None):
+    async def _exchange(self, method: str, path: str, query: Query = (), token: Any = None) -> tuple[int, Any]:
         status, _, content = await self._send(method, path, query, token=token)
         return status, content
 
     @staticmethod
-    def _error(content):
+    def _error(content: dict[str, Any]) -> dict[str, Any]:
         assert content.keys() - {"detail"} == {"error", "message"}, content
         return {"status": "error", "code": content["error"], "error": content["message"]}
 
-    async def _info(self):
+    async def _info(self) -> dict[str, Any]:
         _, content = await self._exchange("GET", "/info")
         assert content.keys() == {"apiVersion", "serverTimestamp", "webSocketServerUrl"}
         content["restServerUrl"] = content.pop("webSocketServerUrl").replace("ws:", "http:")
         return {"status": "success", "info": content}
 
-    async def _authenticate(self, members):
+    async def _authenticate(self, members: Members) -> dict[str, Any]:
         token = msgspec.json.decode(members.get("token", b"null"))
         status, content = await self._exchange("GET", "/info", token=token if isinstance(token, str) else "")
         if status != 200:
@@ -158,13 +170,14 @@ class RestConnection(Connection):
         self._token = token
         return {"status": "success"}
 
-    async def _call(self, action, members, token):
+    async def _call(self, action: Action, members: Members, token: Any) -> dict[str, Any]:
         route = action.routes[0]
         path = route.path
         for place in route.places:
             path = path.replace(f"{{{place}}}", quote(_text(members[place]), safe=""))
         known = readers(action.fields)
-        body, query = None, ()
+        body: bytes | None = None
+        query: Query = ()
         if route.body == WHOLE:
             body = msgspec.json.encode({name: raw for name, raw in members.items() if name not in ("action", "requestId", *route.places)})
         elif route.body is not None:
@@ -184,8 +197,8 @@ class RestConnection(Connection):
         envelope = {known_name(action.reply, action.answer): content} if action.answer is not None else content
         return {"status": "success"} | envelope
 
-    async def _subscribe(self, action, members, token):
-        """Ask once without waiting whether it is permitted, then poll until the end, as the Python client does."""
+    async def _subscribe(self, action: str, members: Members, token: Any) -> dict[str, Any]:
+        """Ask once without waiting whether the poll is permitted, then poll until the end, as the Python client does."""
         query = dict(_query(members, readers(ACTIONS[action].fields).keys() - {"token", "requestId", "timestamp", "deviceId"}))
         if "deviceId" in members:
             query["deviceId"] = _text(members["deviceId"])
@@ -204,8 +217,8 @@ class RestConnection(Connection):
         Deferred.fromCoroutine(self._poll(first, path, query, token, action, serial)).addErrback(self._poll_failed, serial)
         return {"status": "success", "subscriptionId": serial}
 
-    async def _begin_poll(self, path, query, token):
-        """Send a poll, and wait until it waits or is answered."""
+    async def _begin_poll(self, path: str, query: dict[str, str], token: Any) -> Deferred[tuple[int, Any]]:
+        """Send a poll, and return when the server has it waiting or has answered it."""
         polls = self._server.memory.server.polls
         before = len(polls)
         answer = Deferred.fromCoroutine(self._exchange("GET", path, query, token=token))
@@ -213,13 +226,15 @@ class RestConnection(Connection):
             await self._server.tick()
         return answer
 
-    async def _poll(self, answer, path, query, token, action, serial):
+    async def _poll(
+        self, answer: Deferred[tuple[int, Any]], path: str, query: dict[str, str], token: Any, action: str, serial: int
+    ) -> None:
         kind = EVENTS[action]
         updates = query.get("returnUpdatedCommands") == "true"
         status, messages = await answer
         while not self._closed and status == 200:
-            # The greatest so far: a client may have dated a message before the others. And the next poll waits before the events are told:
-            # what somebody dates in the past while no poll waits, no poll finds.
+            # The largest timestamp so far: a client may have given a message an earlier one. The next poll begins before the events are
+            # passed on: no poll finds a message with an earlier timestamp that is inserted while no poll waits.
             times = [message["lastUpdated" if updates else "timestamp"] for message in messages]
             if times:
                 query["timestamp"] = max(query.get("timestamp", ""), *times)
@@ -229,43 +244,43 @@ class RestConnection(Connection):
                 self._events[serial].put(json.dumps(event))
             status, messages = await answer
 
-    def _poll_failed(self, failure, serial):
+    def _poll_failed(self, failure: Failure, serial: int) -> None:
         if not self._closed:
             self._events[serial].put(failure.getTraceback())
 
 
-def known_name(reply, field):
-    """The wire name of a reply's member."""
+def known_name(reply: type[msgspec.Struct], field: str) -> str:
+    """The wire name of a field of a reply."""
     return next(member.encode_name for member in msgspec.structs.fields(reply) if member.name == field)
 
 
-def _value(raw):
+def _value(raw: bytes | msgspec.Raw) -> Any:
     try:
         return msgspec.json.decode(raw)
     except msgspec.MsgspecError:
         return {}
 
 
-def _text(raw):
+def _text(raw: bytes | msgspec.Raw) -> str:
     value = _value(raw)
     return value if isinstance(value, str) else bytes(raw).decode()
 
 
-def _is_path_part(raw, kind):
+def _is_path_part(raw: bytes | msgspec.Raw | None, kind: Any) -> bool:
     value = None if raw is None else _value(raw)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return False
     return value != "" and (kind is not int or isinstance(value, int) or value.isdigit())
 
 
-def _is_query_value(raw, is_list):
+def _is_query_value(raw: bytes | msgspec.Raw, is_list: bool) -> bool:
     value = _value(raw)
     if is_list and isinstance(value, list):
         return all(isinstance(element, (str, int)) and "," not in str(element) and element != "" for element in value)
     return value is None or (value != "" and not isinstance(value, (list, dict)) and not is_list)
 
 
-def _query(members, names):
+def _query(members: Members, names: Set[str]) -> list[tuple[str, str]]:
     pairs = []
     for name in sorted(names & members.keys()):
         value = _value(members[name])

@@ -1,22 +1,23 @@
-"""Processes that tests start have the default answer to every signal, however the tests themselves were started.
+"""Gives the processes that tests start the default handling of every signal, however the tests themselves were started.
 
-``nohup`` has SIGHUP ignored, a shell without job control has SIGINT ignored for what it runs in the background, and a program may be
-started with signals that are blocked. All of that is inherited by programs, and a command that is to be ended by Ctrl-C would go on for
-ever. A handler is not inherited: so the tests go on to ignore what they were told to, and what they start does not.
+``nohup`` ignores SIGHUP. A shell without job control ignores SIGINT for its background commands. A program may also be started with
+blocked signals. Programs inherit all of that, and a command that a test ends by Ctrl-C would run for ever. Programs do not inherit
+handlers. So each ignored signal gets a handler that does nothing: the tests still ignore it, and the processes that they start do not.
 """
 
 import signal
+from types import FrameType
 
 _PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
-"""Every Python ignores these, and :mod:`subprocess` gives them back to what it starts."""
+"""Every Python ignores these, and :mod:`subprocess` restores them in the processes that it starts."""
 
 
-def pytest_configure():
+def pytest_configure() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - _PYTHONS_OWN:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, _ignore)
 
 
-def _ignore(_number, _frame):
+def _ignore(_number: int, _frame: FrameType | None) -> None:
     pass

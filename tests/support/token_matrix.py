@@ -1,26 +1,30 @@
-"""Who may do what: every action with a good request, and a server with a token of each kind.
+"""Access rights: every action with a good request, and a server with a token of each kind.
 
-The table says what must be, and takes nothing from the code.
+The table does not use the code that it is compared with.
 """
+
+from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import jwt
 
-from dhtwisted.actions.table import WHOLE
+from dhtwisted.actions.table import WHOLE, Route
 from dhtwisted.core.access import ALL_PERMISSIONS, Permission
 from dhtwisted.model import DISABLED, DeviceType, Network, Raised, User
-from dhtwisted.testing.server import PASSWORD
+from dhtwisted.testing.server import PASSWORD, MemoryServer
 from tests.support.rest_api import RestClient
 
 PUMP = {"deviceId": "pump"}
 COMMAND = PUMP | {"commandId": 1}
 ALLOWED, FORBIDDEN, UNKNOWN, NOBODY = 200, 403, 404, 401
 
-TABLE = {
-    # action: (any of these permissions, members of a good request, a client of another network is told)
+TABLE: dict[str, tuple[str | None, dict[str, Any], int | tuple[int, int]]] = {
+    # action: (any of these permissions, members of a good request, the code for a client of another network)
     "authenticate": (None, {}, ALLOWED),
     "token": (None, {"login": "dhadmin", "password": PASSWORD}, ALLOWED),
     "token/refresh": (None, {"refreshToken": ...}, ALLOWED),
@@ -84,16 +88,25 @@ TABLE = {
     "configuration/put": ("ManageConfiguration", {"name": "colour", "value": "red"}, ALLOWED),
     "configuration/delete": ("ManageConfiguration", {"name": "colour"}, ALLOWED),
 }
-"""``...`` stands for what belongs to the caller. A pair is told over WebSocket and over REST. Who may assign networks, types and users is a
-matter of the token alone (auth reference, section 5): only administrators can hand out such tokens.
+"""``...`` stands for a value that belongs to the caller. A pair of codes is one for WebSocket and one for REST. The token alone decides
+who may assign networks, types and users (auth reference, section 5): only administrators can create such tokens.
 """
 
 
 class World:
-    """One server, and a token of each kind for one action."""
+    """One server, and a token of each kind for one action.
+
+    :ivar outsider: a client of another network.
+    :ivar tokens: kind -> token; ``None`` for no token.
+    """
+
+    server: MemoryServer
+    token_id: int
+    outsider: User
+    tokens: dict[str, str | None]
 
     @classmethod
-    async def make(cls, open_server, permission):
+    async def make(cls, open_server: Callable[..., Awaitable[MemoryServer]], permission: str | None) -> Self:
         self = cls()
         self.server = server = await open_server(hash_password=True)
         entities = server.server.entities
@@ -112,7 +125,7 @@ class World:
         self.tokens = await self._tokens({Permission.NONE} if permission is None else set(map(named, permission.split())))
         return self
 
-    async def _tokens(self, permissions):
+    async def _tokens(self, permissions: set[Permission]) -> dict[str, str | None]:
         server, entities = self.server, self.server.server.entities
         disabled = await server.add_user("dora", status=DISABLED)
         deleted = await server.add_user("emma")
@@ -138,8 +151,8 @@ class World:
             "outsider": server.token(self.outsider, actions=frozenset(permissions)),
         }
 
-    def members(self, members, kind):
-        """The members of a request, with what belongs to the caller."""
+    def members(self, members: dict[str, Any], kind: str) -> dict[str, Any]:
+        """The members of a request, with the values that belong to the caller."""
         user = self.outsider if kind == "outsider" else self.server.administrator
         own = {"userId": user.id, "refreshToken": self.server.token(refresh=True), "tokenId": self.token_id}
         return {
@@ -148,13 +161,13 @@ class World:
         }
 
 
-def named(permission):
-    """The permission of a name such as ``GetDevice``."""
+def named(permission: str) -> Permission:
+    """The permission with a name such as ``GetDevice``."""
     return Permission[re.sub(r"(?<!^)(?=[A-Z])", "_", permission).upper()]
 
 
-async def over_websocket(world, action, members, token):
-    """The code of an answer to a request that has its own token."""
+async def over_websocket(world: World, action: str, members: dict[str, Any], token: str | None) -> int:
+    """Send a request with its own token. Returns the code of the answer, 200 for a success."""
     if action == "authenticate":
         members = {"token": token}
     elif token is not None:
@@ -163,8 +176,8 @@ async def over_websocket(world, action, members, token):
     return ALLOWED if reply["status"] == "success" else reply["code"]
 
 
-async def over_websocket_after_authenticate(world, action, members, token):
-    """The same for a connection that has an identity."""
+async def over_websocket_after_authenticate(world: World, action: str, members: dict[str, Any], token: str | None) -> int:
+    """Authenticate a connection, and send a request on it. Returns the code of the answer, 200 for a success."""
     client = world.server.connect()
     if token is not None:
         reply = await client.request("authenticate", token=token)
@@ -174,8 +187,8 @@ async def over_websocket_after_authenticate(world, action, members, token):
     return ALLOWED if reply["status"] == "success" else reply["code"]
 
 
-async def over_rest(world, route, members, token):
-    """The code of an answer over REST; 200 for any success."""
+async def over_rest(world: World, route: Route, members: dict[str, Any], token: str | None) -> int:
+    """Send a request over REST. Returns the code of the answer, 200 for any success."""
     left = dict(members)
     path = re.sub(r"{(\w+)}", lambda match: quote(str(left.pop(match[1])), safe=""), route.path)
     body = None

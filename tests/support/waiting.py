@@ -1,14 +1,15 @@
-"""Waiting for what happens in another process or thread."""
+"""Waiting for something in another process or thread."""
 
 import time
+from collections.abc import Callable
 
 PATIENCE = 30
 
 
-def wait_until(condition, failure, seconds=PATIENCE):
-    """Wait until a function gives a true value.
+def wait_until(condition: Callable[[], object], failure: str, seconds: float = PATIENCE) -> None:
+    """Wait until a function returns a true value.
 
-    :raises TimeoutError: it does not; the text begins with ``failure``.
+    :raises TimeoutError: the function has not; the text begins with ``failure``.
     """
     end = time.monotonic() + seconds
     while not condition():

@@ -1,6 +1,8 @@
-"""A real TCP transport of Twisted on a socket that takes what a test wants it to take."""
+"""A real TCP transport of Twisted on a socket that accepts as many bytes as a test plans."""
 
 import errno
+from collections.abc import Iterable
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
@@ -11,19 +13,21 @@ from tests.support.alone import Side
 
 
 class Socket:
-    """Takes so many bytes of each ``send`` as is planned, then everything.
+    """A socket that accepts a planned number of bytes in each ``send``, and everything after the plan.
 
-    :ivar received: what the other end has got.
-    :ivar sends: the sizes that were given to ``send``.
+    :ivar plan: the numbers of bytes for the next calls; 0: the socket is full.
+    :ivar received: the bytes that the other end has received.
+    :ivar sends: the number of bytes in each call of ``send``.
+    :ivar broken: set it to make the connection fail.
     """
 
-    def __init__(self, plan=()):
+    def __init__(self, plan: Iterable[int] = ()) -> None:
         self.plan = list(plan)
         self.received = bytearray()
-        self.sends = []
+        self.sends: list[int] = []
         self.broken = False
 
-    def send(self, data):
+    def send(self, data: bytes) -> int:
         if self.broken:
             raise OSError(errno.EPIPE, "broken pipe")
         self.sends.append(len(data))
@@ -33,28 +37,29 @@ class Socket:
         self.received += data[:room]
         return min(room, len(data))
 
-    def fileno(self):
+    def fileno(self) -> int:
         return 0
 
-    def setblocking(self, flag):
-        """As of a socket."""
+    def setblocking(self, flag: bool) -> None:
+        """Twisted calls this. It does nothing here."""
 
-    def setsockopt(self, *arguments):
-        """As of a socket."""
+    def setsockopt(self, *arguments: object) -> None:
+        """Twisted calls this. It does nothing here."""
 
-    def shutdown(self, how):
-        """As of a socket."""
+    def shutdown(self, how: int) -> None:
+        """Twisted calls this. It does nothing here."""
 
-    def close(self):
-        """As of a socket."""
+    def close(self) -> None:
+        """Twisted calls this. It does nothing here."""
 
 
 class Reactor(Clock):
-    """A clock with the readers and writers of a reactor, which a test runs itself."""
+    """A clock with the readers and writers of a reactor. The test runs them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.writers, self.readers = set(), set()
+        self.writers: set[Any] = set()
+        self.readers: set[Any] = set()
         self.addReader, self.removeReader = self.readers.add, self.readers.discard
         self.addWriter, self.removeWriter = self.writers.add, self.writers.discard
 
@@ -62,23 +67,23 @@ class Reactor(Clock):
 class Wire(Connection):
     """Twisted's own TCP transport, connected."""
 
-    def __init__(self, socket, reactor):
-        super().__init__(socket, None, reactor)
+    def __init__(self, socket: Any, reactor: Reactor) -> None:
+        super().__init__(socket, None, reactor)  # type: ignore[arg-type]  # the parts of a reactor and a protocol that it needs
         self.connected = 1
 
-    def getPeer(self):
+    def getPeer(self) -> IPv4Address:
         return IPv4Address("TCP", "192.0.2.1", 1)
 
     getHost = getPeer
 
 
 class Wired:
-    """A protocol of ours on a :class:`Wire`.
+    """The server's WebSocket protocol on a :class:`Wire`.
 
     :param limits: settings to change, by name.
     """
 
-    def __init__(self, **limits):
+    def __init__(self, **limits: Any) -> None:
         self.reactor, self.socket = Reactor(), Socket()
         self.transport = Wire(self.socket, self.reactor)
         self.side = Side(clock=self.reactor, transport=self.transport, **limits)
@@ -86,31 +91,31 @@ class Wired:
         assert self.socket.received.endswith(b"\r\n\r\n")
         self.forget()
 
-    def forget(self):
-        """Count from here."""
+    def forget(self) -> None:
+        """Forget what was sent so far."""
         self.socket.received.clear()
         self.socket.sends.clear()
         self.traffic.octets_sent = 0
 
     @property
-    def received(self):
+    def received(self) -> bytes:
         return bytes(self.socket.received)
 
-    def turn(self):
-        """One turn of the reactor: the calls that are due, then a chance to write."""
+    def turn(self) -> None:
+        """Run one turn of the reactor: the due calls, then a write if the transport wants one."""
         self.reactor.advance(0)
         if self.transport in self.reactor.writers:
             end = self.transport.doWrite()
             if end is not None:
                 self.transport.connectionLost(Failure(end))
 
-    def drain(self):
-        """Let everything be taken."""
+    def drain(self) -> None:
+        """Let the socket accept everything."""
         self.socket.plan.clear()
         self.turn()
         while self.transport in self.reactor.writers:
             self.turn()
 
-    def lose(self):
-        """Have the connection break; whoever writes finds out."""
+    def lose(self) -> None:
+        """Break the connection. The next write notices it."""
         self.socket.broken = True

@@ -1,4 +1,4 @@
-"""The users, networks and device types that transcripts find, and their tokens.
+"""The users, networks and device types that transcripts use, and their tokens.
 
 ============  ==  ====================================================================
 ``admin``      1  the administrator of the first start
@@ -8,18 +8,22 @@
 ``dora``       5  a disabled client with network 1
 ============  ==  ====================================================================
 
-Each name is the variable of an access token such as a login gives. Further: ``mute`` (anna, no permission), ``narrow`` (the
-administrator, held to network 2), ``expired``, ``forged``, and the refresh tokens ``refresh``, ``refresh_anna``, ``refresh_dora``,
+Each name is a variable. Its value is an access token like that of a login. Further variables: ``mute`` (anna, no permission), ``narrow``
+(the administrator, network 2 alone), ``expired``, ``forged``, and the refresh tokens ``refresh``, ``refresh_anna``, ``refresh_dora``,
 ``refresh_expired``.
 """
+
+from collections.abc import Iterable
+from typing import Any
 
 import jwt
 
 from dhtwisted.core.access import CLIENT_PERMISSIONS, Permission
-from dhtwisted.model import DISABLED, DeviceType, Network
+from dhtwisted.model import DISABLED, DeviceType, Network, User
+from dhtwisted.testing.server import MemoryServer
 
 
-async def furnish(memory):
+async def furnish(memory: MemoryServer) -> dict[str, Any]:
     """Fill a fresh ``MemoryServer``.
 
     :returns: variables for transcripts.
@@ -32,7 +36,13 @@ async def furnish(memory):
     carla = await memory.add_user("carla")
     dora = await memory.add_user("dora", network_ids=frozenset({1}), status=DISABLED)
 
-    def client(user, networks, types=("*",), actions=CLIENT_PERMISSIONS, **others):
+    def client(
+        user: User,
+        networks: Iterable[str],
+        types: Iterable[str] = ("*",),
+        actions: Iterable[Permission] = CLIENT_PERMISSIONS,
+        **others: Any,
+    ) -> str:
         lists = {"network_ids": frozenset(networks), "device_type_ids": frozenset(types)}
         return memory.token(user, actions=frozenset(actions), **lists, **others)
 

@@ -1,8 +1,10 @@
-"""Malformed inputs, always the same ones: texts, WebSocket frames and HTTP requests."""
+"""Malformed inputs: texts, WebSocket frames and HTTP requests. They are the same in every run."""
 
 import json
 import random
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 from dhtwisted.testing.requests import WEIRD_JSON
 from tests.support.token_matrix import TABLE
@@ -14,19 +16,19 @@ PLACES = ("deviceId", "commandId", "notificationId", "networkId", "deviceTypeId"
 WORDS = ("take", "skip", "limit", "timestamp", "start", "end", "names", "sortField", "sortOrder", "waitTimeout", "status", "requestId")
 
 
-def _valid(choose):
-    """A request of some action, as the table of rights has it."""
+def _valid(choose: random.Random) -> dict[str, Any]:
+    """A valid request of a random action from the table of rights."""
     action = choose.choice(list(TABLE))
     _, members, _ = TABLE[action]
     request = {"action": action, "requestId": choose.randrange(10**6)} | json.loads(json.dumps(members, default=lambda _: 1))
     if action == "token":
-        # A hash of a password takes a hundred times as long as all else.
+        # To hash a password takes a hundred times as long as everything else. An unknown login needs no hash.
         request["login"] = ""
     return request
 
 
-def _replaced(choose, value, text):
-    """The request as text, with one of its values replaced by a text of any kind."""
+def _replaced(choose: random.Random, value: dict[str, Any], text: bytes) -> bytes:
+    """The request as text, with a random value replaced by a text."""
     mark = "mark-of-the-place"
     holder = value
     while True:
@@ -38,31 +40,28 @@ def _replaced(choose, value, text):
             return json.dumps(value).encode().replace(json.dumps(mark).encode(), text)
 
 
-def _damaged(choose, text):
-    """A text with some bytes changed, lost, doubled or cut off."""
-    text = bytearray(text)
+def _damaged(choose: random.Random, text: bytes) -> bytes:
+    """A text with some bytes changed, removed, doubled or cut off."""
+    damaged = bytearray(text)
     for _ in range(choose.randint(1, 3)):
-        place = choose.randrange(len(text) + 1)
+        place = choose.randrange(len(damaged) + 1)
         length = choose.randint(1, 6)
         kind = choose.randrange(5)
         if kind == 0:
-            text[place : place + length] = bytes(choose.randrange(256) for _ in range(length))
+            damaged[place : place + length] = bytes(choose.randrange(256) for _ in range(length))
         elif kind == 1:
-            del text[place : place + length]
+            del damaged[place : place + length]
         elif kind == 2:
-            text[place:place] = text[max(0, place - 20) : place]
+            damaged[place:place] = damaged[max(0, place - 20) : place]
         elif kind == 3:
-            text[place:place] = choose.choice(WEIRD_JSON)[:200]
+            damaged[place:place] = choose.choice(WEIRD_JSON)[:200]
         else:
-            del text[place:]
-    return bytes(text)
+            del damaged[place:]
+    return bytes(damaged)
 
 
-def texts(count, seed=SEED):
-    """Texts of messages: valid UTF-8, and mostly nearly a request.
-
-    :returns: an iterator of ``count`` bytes objects.
-    """
+def texts(count: int, seed: int = SEED) -> Iterator[bytes]:
+    """Texts of messages. All are valid UTF-8, and most are almost a request."""
     choose = random.Random(seed)
     short = [text for text in WEIRD_JSON if len(text) < 2000]
     for _ in range(count):
@@ -78,11 +77,11 @@ def texts(count, seed=SEED):
             yield b'{"action":%b,"requestId":%b,%b:%b}' % (value, choose.choice(short), choose.choice(short), value)
 
 
-def frame(payload, opcode=TEXT, first=0x80, masked=True, length=None):
+def frame(payload: bytes, opcode: int = TEXT, first: int = 0x80, masked: bool = True, length: int | None = None) -> bytes:
     """One frame, right or wrong.
 
     :param first: FIN and reserved bits.
-    :param length: what it says of itself, where that is not true.
+    :param length: a wrong length in its head; ``None`` for the true one.
     """
     length = len(payload) if length is None else length
     head = bytes([first | opcode])
@@ -96,8 +95,8 @@ def frame(payload, opcode=TEXT, first=0x80, masked=True, length=None):
     return head + (MASK + bytes(byte ^ MASK[place % 4] for place, byte in enumerate(payload)) if masked else payload)
 
 
-def frames(count, seed=SEED):
-    """Bytes that follow a good WebSocket handshake, and break the protocol at some place or come near to it."""
+def frames(count: int, seed: int = SEED) -> Iterator[bytes]:
+    """Bytes to send after a good WebSocket handshake. They break the protocol at some place, or nearly do."""
     choose = random.Random(seed)
     for _ in range(count):
         payload = bytes(choose.randrange(256) for _ in range(choose.choice((0, 1, 2, 5, 125, 126, 300))))
@@ -160,8 +159,11 @@ HEADERS = (
 )
 
 
-def http_requests(count, seed=SEED, authorization=b""):
-    """Whole HTTP requests, each of which a connection of its own sends, and which all end."""
+def http_requests(count: int, seed: int = SEED, authorization: bytes = b"") -> Iterator[bytes]:
+    """Whole HTTP requests. A client sends each on a connection of its own.
+
+    :param authorization: a header line that most requests get; empty for none.
+    """
     choose = random.Random(seed)
     inputs = texts(count, seed)
     for text in inputs:

@@ -1,4 +1,4 @@
-"""What the kernel says of a process, and what another client notices."""
+"""Measurements of a server: its resources, from the kernel, and how long another client waits for answers."""
 
 import os
 import re
@@ -9,26 +9,29 @@ from pathlib import Path
 
 import requests
 
+from tests.support.servers.process import ServerProcess
 
-def resident(server):
-    """Megabytes of a server's memory."""
+
+def resident(server: ServerProcess) -> float:
+    """A server's resident memory in megabytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(re.search(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[1]) / 1024
+    (kilobytes,) = re.findall(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)
+    return int(kilobytes) / 1024
 
 
-def open_files(server):
+def open_files(server: ServerProcess) -> int:
     """How many files a server has open."""
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
-def cpu_seconds(server):
-    """Processor time that a server has used."""
+def cpu_seconds(server: ServerProcess) -> float:
+    """The processor time that a server has used, in seconds."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def slowest_answer(server, seconds, url=None):
-    """The longest that another client waited for an answer, of those that it asked for in so many seconds."""
+def slowest_answer(server: ServerProcess, seconds: float, url: str | None = None) -> float:
+    """Send requests for so many seconds. Returns the longest time until an answer, in seconds."""
     slowest, end = 0.0, time.monotonic() + seconds
     with requests.Session() as session:
         while time.monotonic() < end:
@@ -38,8 +41,8 @@ def slowest_answer(server, seconds, url=None):
     return slowest
 
 
-def raise_own_file_limit():
-    """Let this process have as many files open as it may; returns how many."""
+def raise_own_file_limit() -> int:
+    """Raise this process's limit of open files as far as it may. Returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

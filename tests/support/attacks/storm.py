@@ -1,7 +1,8 @@
-"""Very many idle clients, and their storm when the server was killed: ``python -m tests.support.attacks.storm --clients 10000``.
+"""Very many idle clients that all reconnect when the server was killed: ``python -m tests.support.attacks.storm --clients 10000``.
 
-Each authenticates and subscribes. The server is killed and started again at its port, and all come back within two seconds, again and again
-until they are served. It ends with status 1 when that takes longer than it may (Messages 9).
+Each client authenticates and subscribes. The server is killed and started again at its port. All clients reconnect within two seconds, and
+try again until the server has answered. The program fails when that takes too long, and ends with status 1 when the server needs too
+much memory (Messages 9).
 """
 
 import argparse
@@ -11,7 +12,9 @@ import random
 import sys
 import tempfile
 import time
-from collections import namedtuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.support.attacks.corpus import frame
 from tests.support.attacks.measures import raise_own_file_limit, resident
@@ -25,25 +28,42 @@ HEAD = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
-Storm = namedtuple("Storm", "clients seconds_of_opening megabytes seconds_of_storm tries")
-"""What was seen: seconds until all were served at first, the server's memory then, seconds after the kill, with how many tries."""
+
+class Storm(NamedTuple):
+    """The result.
+
+    :ivar clients: number of clients.
+    :ivar seconds_of_opening: seconds until all were connected at first.
+    :ivar megabytes: the server's memory then.
+    :ivar seconds_of_storm: seconds until all were connected again after the kill.
+    :ivar tries: number of attempts to connect after the first of each client.
+    """
+
+    clients: int
+    seconds_of_opening: float
+    megabytes: float
+    seconds_of_storm: float
+    tries: int
 
 
 class Idle:
-    """One client that is connected and waits.
+    """A client that connects and then waits.
 
-    :ivar tries: how often it has connected.
+    :ivar tries: how often it has tried to connect.
     """
 
-    def __init__(self, port, token):
+    def __init__(self, port: int, token: str) -> None:
         self._port = port
-        requests = ({"action": "authenticate", "token": token}, {"action": "notification/subscribe", "deviceId": "pump"})
+        requests: tuple[dict[str, Any], ...] = (
+            {"action": "authenticate", "token": token},
+            {"action": "notification/subscribe", "deviceId": "pump"},
+        )
         self._said = HEAD + b"".join(frame(json.dumps(request).encode()) for request in requests)
-        self._writer = None
+        self._writer: asyncio.StreamWriter | None = None
         self.tries = 0
 
-    async def come(self, within):
-        """Connect, authenticate and subscribe, until it is done."""
+    async def come(self, within: float) -> None:
+        """Connect, authenticate and subscribe. Repeat until that succeeds."""
         await asyncio.sleep(random.random() * within)
         while True:
             self.tries += 1
@@ -54,34 +74,34 @@ class Idle:
                 self.leave()
                 await asyncio.sleep(0.2 + random.random())
 
-    async def _come(self):
+    async def _come(self) -> None:
         reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         self._writer.write(self._said)
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(2):
             await reader.readuntil(b'"status":"success"')
 
-    def leave(self):
-        """Go without a word."""
+    def leave(self) -> None:
+        """Close the connection without a close frame."""
         if self._writer is not None:
             self._writer.transport.abort()
             self._writer = None
 
 
-async def all_come(clients, within):
-    """Have all come within so many seconds; returns the seconds until all are served."""
+async def all_come(clients: Sequence[Idle], within: float) -> float:
+    """Connect all clients within so many seconds. Returns the seconds until all are connected."""
     begun = time.monotonic()
     await asyncio.wait_for(asyncio.gather(*(client.come(within) for client in clients)), PATIENCE)
     return time.monotonic() - begun
 
 
-def run(directory, count):
-    """One storm.
+def run(directory: str | Path, count: int) -> Storm:
+    """Run the storm against a server.
 
-    :param directory: where the server keeps its data.
-    :returns: a :class:`Storm`.
+    :param directory: for the server's data.
+    :param count: number of clients.
     """
-    options = {"endpoint": f"tcp:{free_port()}:interface=127.0.0.1", "DHTWISTED_LIMITS_PING_INTERVAL": "30s"}
+    options: dict[str, Any] = {"endpoint": f"tcp:{free_port()}:interface=127.0.0.1", "DHTWISTED_LIMITS_PING_INTERVAL": "30s"}
     server = ServerProcess(directory, "--storage", "file:hive.sqlite", **options)
     try:
         administrator = server.connect()
@@ -96,7 +116,9 @@ def run(directory, count):
         server.kill()
 
 
-async def _storm(server, clients, directory, options):
+async def _storm(
+    server: ServerProcess, clients: Sequence[Idle], directory: str | Path, options: dict[str, Any]
+) -> tuple[float, float, ServerProcess, float]:
     opening = await all_come(clients, WITHIN)
     megabytes = resident(server)
     server.kill()
@@ -111,8 +133,8 @@ async def _storm(server, clients, directory, options):
             client.leave()
 
 
-def main():
-    """Tell what was seen."""
+def main() -> None:
+    """Run the program, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=OF_CLIENTS)
     count = parser.parse_args().clients

@@ -1,20 +1,23 @@
-"""Auth providers that break the contract, each in one point, and the sound one that they derive from."""
+"""Auth providers that break the contract, each in one point, and the correct one that they derive from."""
+
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
 
 from dhtwisted.errors import InvalidCredentials, UnknownLogin
+from dhtwisted.model import Claims, User
 from dhtwisted.providers.jwt.auth import JWTAuth
 from dhtwisted.testing.auth import AuthContract
 from dhtwisted.testing.server import settings
 
 
 class Directory:
-    """What a provider asks; it may be away."""
+    """A directory of users that a provider asks. Its server may be down."""
 
     is_away = False
 
-    def check(self):
+    def check(self) -> None:
         if self.is_away:
             raise ConnectionError("ldap.example does not answer")
 
@@ -24,43 +27,45 @@ class DirectoryAuth(JWTAuth):
 
     directory: Directory
 
-    async def login(self, login, password):
+    async def login(self, login: str, password: str) -> User:
         self.directory.check()
         return await super().login(login, password)
 
 
 class SoundAuth(AuthContract):
-    """Asks nothing."""
+    """Asks no directory."""
 
-    kind = JWTAuth
+    kind: type[JWTAuth] = JWTAuth
 
-    async def make_auth(self, storage, reactor):
+    async def make_auth(self, storage: Any, reactor: Any) -> JWTAuth:
         return self.kind(reactor, settings(), storage, b"k" * 32)
 
 
 class RawAuth(SoundAuth):
-    """Raises what its driver raises when the directory is away."""
+    """Raises the error of its driver when the directory is down."""
 
     kind = DirectoryAuth
 
+    directory: Directory
+
     @pytest.fixture(autouse=True)
-    def directory(self):
+    def make_directory(self) -> None:
         self.directory = Directory()
 
-    async def make_auth(self, storage, reactor):
-        auth = await super().make_auth(storage, reactor)
+    async def make_auth(self, storage: Any, reactor: Any) -> DirectoryAuth:
+        auth = cast(DirectoryAuth, await super().make_auth(storage, reactor))
         auth.directory = self.directory
         return auth
 
-    async def lose_directory(self, auth):
+    async def lose_directory(self, auth: Any) -> None:
         self.directory.is_away = True
 
 
 class WrongPasswordAuth(RawAuth):
-    """Takes a directory that is away for a wrong password."""
+    """Reports a wrong password when the directory is down."""
 
     class kind(DirectoryAuth):
-        async def login(self, login, password):
+        async def login(self, login: str, password: str) -> User:
             try:
                 return await super().login(login, password)
             except ConnectionError as error:
@@ -71,13 +76,13 @@ class NeverLogsIn(SoundAuth):
     call_seconds = 0.2
 
     class kind(JWTAuth):
-        def login(self, login, password):
+        def login(self, login: str, password: str) -> Deferred[User]:  # type: ignore[override]  # the mistake
             return Deferred()
 
 
 class RawLogin(SoundAuth):
     class kind(JWTAuth):
-        async def login(self, login, password):
+        async def login(self, login: str, password: str) -> User:
             try:
                 return await super().login(login, password)
             except UnknownLogin as error:
@@ -86,7 +91,7 @@ class RawLogin(SoundAuth):
 
 class LaxTokens(SoundAuth):
     class kind(JWTAuth):
-        def verify(self, token):
+        def verify(self, token: str) -> Claims | None:  # type: ignore[override]  # the mistake
             try:
                 return super().verify(token)
             except InvalidCredentials:

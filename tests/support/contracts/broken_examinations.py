@@ -1,11 +1,14 @@
 """Providers whose examination breaks the contract, each in one point: ``test_examination_refusals`` has the suite refuse them.
 
-The classes are not called ``Test...``: pytest collects them only where it is told to.
+The classes are not called ``Test...``, so pytest collects them only when a command line names them.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from dhtwisted.interfaces import CheckContext, ProviderContext
 from dhtwisted.kit.provider import CheckableProvider, FileProvider
 from dhtwisted.model import Examination, Finding
 from dhtwisted.testing.storage import ExaminableStorageContract
@@ -14,31 +17,31 @@ from tests.support.contracts.broken_storages import PickledStorage
 GOOD = Examination(findings=[Finding("ok", "all is well")])
 
 
-def declare(inspect, kind=FileProvider):
+def declare(inspect: Callable[[str, CheckContext], Any], kind: type[FileProvider] = FileProvider) -> FileProvider:
     return kind("storage", "mine", "of a test", "PATH", build, check, inspect)
 
 
-def build(argument, context):
+def build(argument: str, context: ProviderContext) -> PickledStorage:
     return PickledStorage(Path(argument), context.reactor, "")
 
 
-def check(argument, context):
+def check(argument: str, context: CheckContext) -> None:
     return None
 
 
-def make_a_file(argument, context):
+def make_a_file(argument: str, context: CheckContext) -> Examination:
     Path(argument).touch()
     return GOOD
 
 
-def fail(argument, context):
+def fail(argument: str, context: CheckContext) -> Examination:
     raise PermissionError(argument)
 
 
 class Sound(ExaminableStorageContract):
-    provider = declare(lambda argument, context: GOOD)
+    provider: Any = declare(lambda argument, context: GOOD)
 
-    def make_argument(self, directory):
+    def make_argument(self, directory: Path) -> str:
         return str(directory / "data")
 
 
@@ -76,7 +79,7 @@ class InSecret(Sound):
 
 class Relative(Sound):
     class kind(FileProvider):
-        def data_file(self, argument):
+        def data_file(self, argument: str) -> str:
             return os.path.basename(argument)
 
     provider = declare(lambda argument, context: GOOD, kind)

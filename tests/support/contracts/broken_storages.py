@@ -1,11 +1,14 @@
-"""Storages that break the contract, each in one point, and the sound one that they derive from: ``test_refusals`` has suites refuse them.
+"""Storages that break the contract, each in one point, and the correct one that they derive from. ``test_refusals`` runs suites on them.
 
-The classes are not called ``Test...``: pytest collects them only where it is told to.
+The classes are not called ``Test...``, so pytest collects them only when a command line names them.
 """
 
 import os
 import pickle
 import threading
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -15,7 +18,7 @@ from zope.interface import implementer, implementer_only
 
 from dhtwisted.errors import Duplicate, Missing, StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IMessageStorage
-from dhtwisted.model import MESSAGE_KINDS, Command, DeviceToken, MessageQuery, User
+from dhtwisted.model import MESSAGE_KINDS, Command, DeviceToken, Entity, EntityQuery, Message, MessageQuery, User
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.storage import BackedUpStorageContract, DurableStorageContract, EntityStorageContract, MessageStorageContract
 from dhtwisted.testing.storage.base import command, notification
@@ -23,10 +26,10 @@ from dhtwisted.testing.storage.base import command, notification
 CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete")
 
 
-def saving(method):
-    """A method of the memory storage that completes when everything is in the file; at once if it is ``late``."""
+def saving(method: str) -> Any:
+    """A method of the memory storage that completes when everything is in the file. If it is ``late``, it completes before that."""
 
-    async def call(self, *arguments):
+    async def call(self: Any, *arguments: Any) -> Any:
         result = await getattr(MemoryStorage, method)(self, *arguments)
         if method == self.late:
             self.reactor.callLater(0, self.save)
@@ -38,29 +41,29 @@ def saving(method):
 
 
 class PickledStorage(MemoryStorage):
-    """A memory storage that is written to a file, all of it with each change.
+    """A memory storage that writes everything to a file with each change.
 
-    :param late: the method that is acknowledged before it is written; empty for none.
+    :param late: the method that completes before its change is in the file; empty for none.
     """
 
     durability = "durable"
 
-    def __init__(self, path, reactor, late=""):
+    def __init__(self, path: Path, reactor: Any, late: str = "") -> None:
         super().__init__(reactor)
         self.path, self.reactor, self.late = path, reactor, late
 
     append, update_command, forget_messages, restore, insert, update, delete = map(saving, CHANGING)
 
-    async def open(self):
+    async def open(self) -> None:
         if self.path.exists():
             vars(self).update(pickle.loads(self.path.read_bytes()))
 
-    async def close(self):
+    async def close(self) -> None:
         if not self._closed:
             self.save()
         self._closed = True
 
-    def save(self):
+    def save(self) -> None:
         own = ("path", "reactor", "late", "_seconds", "_slices")
         new = self.path.with_suffix(".new")
         new.write_bytes(pickle.dumps({name: value for name, value in vars(self).items() if name not in own}))
@@ -68,20 +71,21 @@ class PickledStorage(MemoryStorage):
 
 
 class Sound(EntityStorageContract, MessageStorageContract, DurableStorageContract):
-    """Keeps the contract; its files are where a fixture says."""
+    """Keeps the contract. Its files lie in a directory of a fixture."""
 
-    kind = PickledStorage
+    kind: type[PickledStorage] = PickledStorage
     late = ""
+    place: Path
 
     @pytest.fixture(autouse=True)
-    def files(self, tmp_path_factory):
+    def files(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         self.place = tmp_path_factory.mktemp("files")
 
-    def make_storage(self, reactor, directory):
+    def make_storage(self, reactor: Any, directory: Path) -> PickledStorage:
         return self.kind(self.place / directory.name, reactor, self.late)
 
 
-# Acknowledged before it is written
+# Completes before the change is in the file
 
 for each in CHANGING:
     globals()[f"Late_{each}"] = type(f"Late_{each}", (Sound,), {"late": each, "__module__": __name__})
@@ -91,12 +95,12 @@ for each in CHANGING:
 
 
 class Unbounded(PickledStorage):
-    """Says that its answers end at ``size``, and does not end them."""
+    """Declares that its answers end at ``size``, and gives longer ones."""
 
-    async def find_messages(self, kind, query):
+    async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
         return await super().find_messages(kind, replace(query, size=None))
 
-    async def find(self, kind, query):
+    async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
         return await super().find(kind, replace(query, size=None))
 
 
@@ -108,9 +112,9 @@ class UnboundedAnswers(Sound):
 
 
 class HurriedAppends(PickledStorage):
-    """Appends take their times at once and become visible later; a barrier does not wait for them."""
+    """Appended messages get their times at once and become visible later. A barrier does not wait for them."""
 
-    async def append(self, messages):
+    async def append(self, messages: Sequence[Message]) -> None:  # type: ignore[override]  # no Done, but a coroutine is as good
         if messages:
             now = self._now()
             await deferLater(self.reactor, 0)
@@ -124,9 +128,9 @@ class BarrierBeforeAppends(Sound):
 
 
 class HurriedUpdates(PickledStorage):
-    """Updates take their times at once and become visible later; a barrier does not wait for them."""
+    """Updates get their times at once and become visible later. A barrier does not wait for them."""
 
-    async def update_command(self, device_id, command_id, changes):
+    async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
         now = self._now()
         await deferLater(self.reactor, 0)
         updated = self._log(Command).update_command(device_id, command_id, now, changes)
@@ -139,9 +143,9 @@ class BarrierBeforeUpdates(Sound):
 
 
 class UnorderedStorage(PickledStorage):
-    """Every second append completes later than those behind it."""
+    """Every second append completes after the appends that follow it."""
 
-    async def append(self, messages):
+    async def append(self, messages: Sequence[Message]) -> None:  # type: ignore[override]  # no Done, but a coroutine is as good
         await super().append(messages)
         if messages and messages[0].id % 2:
             await deferLater(self.reactor, 0)
@@ -156,7 +160,7 @@ class OutOfOrder(Sound):
 
 class LosesField(Sound):
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             for user in list(self._tables[User].entities.values()):
                 self._tables[User].put(user.id, replace(user, last_login=None))
@@ -164,14 +168,14 @@ class LosesField(Sound):
 
 class LosesKind(Sound):
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             self._tables[DeviceToken].entities.clear()
 
 
 class LosesUnique(Sound):
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             for table in self._tables.values():
                 for unique_keys in table.unique_keys.values():
@@ -180,7 +184,7 @@ class LosesUnique(Sound):
 
 class LosesNumber(Sound):
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             for user in list(self._tables[User].entities.values()):
                 self._tables[User].put(user.id, replace(user, valid_from=0))
@@ -191,14 +195,16 @@ class LosesNumber(Sound):
 
 class ForgetsByTimestamp(Sound):
     class kind(PickledStorage):
-        async def forget_messages(self, kind, query):
+        async def forget_messages(self, kind: type[Message], query: MessageQuery) -> int:
             gone = [message for message in self._log(kind).find(query) if message.arrived != message.timestamp]
-            return len([self._log(kind)._remove(message) for message in gone]) or await super().forget_messages(kind, query)
+            for message in gone:
+                self._log(kind)._remove(message)
+            return len(gone) or await super().forget_messages(kind, query)
 
 
 class LosesArrivals(Sound):
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             for log in self._logs.values():
                 for message in log.by_id.values():
@@ -207,7 +213,7 @@ class LosesArrivals(Sound):
 
 class RestoresAsNew(Sound):
     class kind(PickledStorage):
-        async def restore(self, messages):
+        async def restore(self, messages: Sequence[Message]) -> None:
             await super().restore([replace(message, arrived=self._now()) for message in messages])
 
 
@@ -218,7 +224,7 @@ class NeverUpdates(Sound):
     call_seconds = 0.2
 
     class kind(PickledStorage):
-        def update_command(self, device_id, command_id, changes):
+        def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Deferred[Command | None]:  # type: ignore[override]  # the mistake
             return Deferred()
 
 
@@ -226,7 +232,7 @@ class NeverOpens(Sound):
     call_seconds = 0.2
 
     class kind(PickledStorage):
-        def open(self):
+        def open(self) -> Deferred[None]:  # type: ignore[override]  # the mistake
             return Deferred()
 
 
@@ -234,13 +240,13 @@ class NeverCloses(Sound):
     call_seconds = 0.2
 
     class kind(PickledStorage):
-        def close(self):
+        def close(self) -> Deferred[None]:  # type: ignore[override]  # the mistake
             return Deferred()
 
 
 class NothingToAwait(Sound):
     class kind(PickledStorage):
-        def update_command(self, device_id, command_id, changes):
+        def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> None:  # type: ignore[override]  # the mistake
             return None
 
 
@@ -248,38 +254,38 @@ class ClosesWhatIsOpen(Sound):
     class kind(PickledStorage):
         is_open = False
 
-        async def open(self):
+        async def open(self) -> None:
             await super().open()
             self.is_open = True
 
-        async def close(self):
+        async def close(self) -> None:
             if not self.is_open:
                 raise StorageUnavailable("not open")
             await super().close()
 
 
-# Storages that are not new, and what cannot go to another process
+# Storages that are not new, and suites that cannot go to another process
 
 
 class Shared(Sound):
     """The same storage for every test."""
 
     class kind(PickledStorage):
-        async def close(self):
+        async def close(self) -> None:
             """Stay open."""
 
-    one = None
+    one: PickledStorage | None = None
 
-    def make_storage(self, reactor, directory):
+    def make_storage(self, reactor: Any, directory: Path) -> PickledStorage:
         Shared.one = Shared.one or super().make_storage(reactor, directory)
         return Shared.one
 
 
 class Leftovers(Sound):
-    """Has in a new directory what another run has left."""
+    """Has messages of another run in a new directory."""
 
     class kind(PickledStorage):
-        async def open(self):
+        async def open(self) -> None:
             is_new = not self.path.exists()
             await super().open()
             if is_new:
@@ -287,29 +293,29 @@ class Leftovers(Sound):
 
 
 class Removing(Sound):
-    """Says on its output which directory's data it removes."""
+    """Prints the name of each directory whose data it removes."""
 
-    async def remove_storage(self, directory):
+    async def remove_storage(self, directory: Path) -> None:
         print(f"removed {directory.name}, closed: {self.made[-1]._closed}")
 
-    def make_storage(self, reactor, directory):
+    def make_storage(self, reactor: Any, directory: Path) -> PickledStorage:
         self.made = [*getattr(self, "made", []), super().make_storage(reactor, directory)]
         return self.made[-1]
 
 
 class Unpicklable(Sound):
-    """Needs what no other process can have."""
+    """Needs a lock, which no other process can have."""
 
     @pytest.fixture(autouse=True)
-    def lock(self):
+    def lock(self) -> None:
         self.guard = threading.Lock()
 
-    def make_storage(self, reactor, directory):
+    def make_storage(self, reactor: Any, directory: Path) -> PickledStorage:
         assert self.guard
         return super().make_storage(reactor, directory)
 
 
-def _made_here():
+def _made_here() -> type[Sound]:
     class Hidden(Sound):
         """Cannot be imported."""
 
@@ -324,55 +330,55 @@ Hidden = _made_here()
 
 @implementer_only(IMessageStorage)
 class PickledMessages(PickledStorage):
-    """Says that it keeps no entities."""
+    """Declares that it keeps no entities."""
 
 
 class MessagesAlone(MessageStorageContract, DurableStorageContract):
-    def make_storage(self, reactor, directory):
+    def make_storage(self, reactor: Any, directory: Path) -> PickledMessages:
         return PickledMessages(directory / "data", reactor)
 
 
-# Errors of somebody else
+# Errors of a driver
 
 
 class RawErrors(Sound):
-    """Raises what its driver raises."""
+    """Raises the errors of its driver."""
 
     class kind(PickledStorage):
-        def _check_open(self):
+        def _check_open(self) -> None:
             if self._closed:
                 raise ConnectionError("no connection")
 
-        async def insert(self, entity):
+        async def insert(self, entity: Entity) -> Any:
             try:
                 return await super().insert(entity)
             except Duplicate as error:
                 raise KeyError(entity.key) from error
 
-        async def update(self, kind, key, changes):
+        async def update(self, kind: type[Entity], key: Any, changes: dict[str, Any]) -> Any:
             try:
                 return await super().update(kind, key, changes)
             except (Duplicate, Missing) as error:
                 raise KeyError(key) from error
 
-        async def restore(self, messages):
+        async def restore(self, messages: Sequence[Message]) -> None:
             try:
                 return await super().restore(messages)
             except Duplicate as error:
                 raise KeyError("id") from error
 
-        async def update_command(self, device_id, command_id, changes):
+        async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
             raise ConnectionError("no connection")
 
 
 class Silent(Sound):
-    """Does not say that something is wrong."""
+    """Raises no error when something is wrong."""
 
     class kind(PickledStorage):
-        def _check_open(self):
+        def _check_open(self) -> None:
             """Answer although it is closed."""
 
-        async def update(self, kind, key, changes):
+        async def update(self, kind: type[Entity], key: Any, changes: dict[str, Any]) -> Any:
             try:
                 return await super().update(kind, key, changes)
             except Missing:
@@ -383,10 +389,10 @@ class Silent(Sound):
 
 
 class OwnTexts(Sound):
-    """Compares and sorts as a database may that was not told otherwise."""
+    """Compares and sorts texts as databases do by default."""
 
     class kind(PickledStorage):
-        async def find_messages(self, kind, query):
+        async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
             if query.status is not None and not query.status.isascii():
                 found = await super().find_messages(kind, replace(query, status=None))
                 return [message for message in found if message.status == query.status]
@@ -395,7 +401,7 @@ class OwnTexts(Sound):
                 return found
             return sorted(found, key=lambda message: ((getattr(message, query.sort) or "\uffff").casefold(), message.id))
 
-        async def find(self, kind, query):
+        async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
             found = await super().find(kind, query)
             if not query.sort:
                 return found
@@ -407,9 +413,9 @@ class OwnTexts(Sound):
 
 @implementer(IBackedUpStorage)
 class CopiedStorage(PickledStorage):
-    """One that copies itself: what is handed over is its file."""
+    """A storage that backs itself up: the copy is its file."""
 
-    async def back_up(self, write):
+    async def back_up(self, write: Callable[[bytes], Awaitable[None]]) -> dict[str, int]:
         counts = {kind: len(await self.find_messages(MESSAGE_KINDS[kind], MessageQuery())) for kind in MESSAGE_KINDS}
         self.save()
         await write(self.path.read_bytes())
@@ -417,19 +423,19 @@ class CopiedStorage(PickledStorage):
 
 
 class SoundCopy(Sound, BackedUpStorageContract):
-    """Keeps the contract of copies too."""
+    """Keeps the contract of copies, too."""
 
     kind = CopiedStorage
 
-    def put_back(self, copy, directory):
+    def put_back(self, copy: bytes, directory: Path) -> None:
         (self.place / directory.name).write_bytes(copy)
 
 
 class EmptyCopy(SoundCopy):
-    """A copy lacks what was acknowledged."""
+    """A copy lacks messages that were acknowledged."""
 
     class kind(CopiedStorage):
-        async def back_up(self, write):
+        async def back_up(self, write: Callable[[bytes], Awaitable[None]]) -> dict[str, int]:
             empty = CopiedStorage(self.path.with_suffix(".copy"), self.reactor)
             empty.save()
             await write(empty.path.read_bytes())
@@ -437,13 +443,13 @@ class EmptyCopy(SoundCopy):
 
 
 class CopiesInSecret(SoundCopy):
-    """It has ``back_up``, and does not say so."""
+    """It has ``back_up``, and does not declare it."""
 
     class kind(PickledStorage):
         back_up = CopiedStorage.back_up
 
 
 class UnprovedCopies(Sound):
-    """It says that it copies itself, and does not have that proved."""
+    """It declares that it backs itself up, and has no suite for that."""
 
     kind = CopiedStorage

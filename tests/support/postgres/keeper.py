@@ -1,11 +1,12 @@
-"""Ends what a test process has started when that process is gone, however it went: ``python -m tests.support.postgres.keeper DIRECTORY``.
+"""Ends the servers of a test process when that process has ended: ``python -m tests.support.postgres.keeper DIRECTORY``.
 
-It reads the ids of processes from its standard input, one a line. The input's end is that of the test process: then they are killed,
-with their children, and the directory is removed.
+The program reads process ids from its standard input, one per line. The input ends when the test process ends, however it ends. Then the
+program kills these processes and their children, and removes the directory.
 """
 
 import shutil
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import psutil
 from tests.support.postgres.processes import kill, remove_shared_memory
 
 
-def keep(directory, lines):
-    """Wait for the end, and clean up."""
+def keep(directory: str, lines: Iterable[str]) -> None:
+    """Wait for the end of the input, and clean up."""
     processes = []
     for line in lines:
-        # One that has ended meanwhile needs no end.
+        # A process that has ended already needs nothing.
         with suppress(psutil.NoSuchProcess):
             processes.append(psutil.Process(int(line)))
     for process in processes:

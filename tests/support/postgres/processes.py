@@ -11,14 +11,14 @@ from tests.support.waiting import wait_until
 _IPC_RMID = 0
 
 
-def suspend(server):
-    """Let a server do nothing any more, its connections open.
+def suspend(server: psutil.Process) -> list[psutil.Process]:
+    """Stop a server without closing its connections.
 
-    :param server: the first process, a ``psutil.Process``.
+    :param server: its first process.
     :returns: its children.
     """
     server.suspend()
-    # The signal reaches a busy process later, and a child started until then would run on.
+    # The signal reaches a busy process later. A child that it starts until then would go on.
     wait_until(lambda: server.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE), "the server does not stop")
     children = server.children(recursive=True)
     for child in children:
@@ -27,15 +27,15 @@ def suspend(server):
     return children
 
 
-def resume(server):
-    """Let it go on."""
+def resume(server: psutil.Process) -> None:
+    """Let a suspended server go on."""
     for process in (*server.children(recursive=True), server):
         with suppress(psutil.NoSuchProcess):
             process.resume()
 
 
-def kill(server):
-    """kill -9 of all its processes; returns when they are gone."""
+def kill(server: psutil.Process) -> None:
+    """Kill all processes of a server with ``kill -9``. Returns when they have ended."""
     try:
         processes = [*suspend(server), server]
     except psutil.NoSuchProcess:
@@ -46,10 +46,10 @@ def kill(server):
     wait_until(lambda: not any(map(lives, processes)), "the processes of the server do not end")
 
 
-def remove_shared_memory(data):
-    """Remove what a killed server leaves in the system: a shared memory segment of a few bytes.
+def remove_shared_memory(data: str | Path) -> None:
+    """Remove the shared memory segment of a few bytes that a killed server leaves in the system.
 
-    :param data: the directory of its data, in which it has noted the segment.
+    :param data: the directory of its data; a file in it names the segment.
     """
     try:
         lines = Path(data, "postmaster.pid").read_text().splitlines()
@@ -60,8 +60,8 @@ def remove_shared_memory(data):
         ctypes.CDLL(None).shmctl(int(segment), _IPC_RMID, None)
 
 
-def lives(process):
-    """Whether a process is there, and not only its exit status."""
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs, and is not a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,10 +1,17 @@
-"""A server that speaks PostgreSQL's protocol and fails as a test says, message by message (its manual, "Frontend/Backend Protocol")."""
+"""A server that speaks PostgreSQL's protocol and fails as a test wants (PostgreSQL's manual, "Frontend/Backend Protocol")."""
+
+from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import Any, Self
 
 from psycopg2.extensions import make_dsn
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.tcp import Server
 
+Fault = Callable[["ScriptedConnection", list[bytes]], None]
 SSL, GSS = 80877103, 80877104
 PARAMETERS = {
     "server_version": "16.1",
@@ -15,23 +22,26 @@ PARAMETERS = {
 }
 
 
-def message(kind, body=b""):
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    """A message of the protocol."""
     return kind + struct.pack("!i", len(body) + 4) + body
 
 
-def texts(*values):
+def texts(*values: str) -> bytes:
+    """Strings as the protocol writes them."""
     return b"".join(value.encode() + b"\0" for value in values)
 
 
 READY = message(b"Z", b"I")
 
 
-def error(severity="ERROR", code="57014", text="canceling statement due to statement timeout"):
+def error(severity: str = "ERROR", code: str = "57014", text: str = "canceling statement due to statement timeout") -> bytes:
+    """An error of a statement."""
     return message(b"E", texts(f"S{severity}", f"V{severity}", f"C{code}", f"M{text}") + b"\0")
 
 
-def row(value):
-    """The answer to a statement that gives one row of one text."""
+def row(value: str) -> list[bytes]:
+    """The answer to a statement that gives one row with one text."""
     column = texts("column") + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0)
     return [
         message(b"T", struct.pack("!h", 1) + column),
@@ -41,36 +51,36 @@ def row(value):
 
 
 class ScriptedServer(ServerFactory):
-    """Answers ``SELECT '<text>'`` with the text, and anything else with a row that nobody looks at.
+    """Answers ``SELECT '<text>'`` with the text, and everything else with a row that nobody reads.
 
-    :param fault: ``fault(connection, messages)``: called with each answer, a list of messages, of the first connection; it sends them, or
-        what it likes. ``None`` for no faults.
+    :param fault: called as ``fault(connection, messages)`` with each answer of the first connection. It sends these messages or others.
+        ``None`` for no faults.
     :ivar accepted: the connections so far.
     """
 
     noisy = False
 
-    def __init__(self, fault=None):
+    def __init__(self, fault: Fault | None = None) -> None:
         self.fault = fault
-        self.accepted = []
+        self.accepted: list[ScriptedConnection] = []
 
-    def listen(self, reactor):
-        """Begin; returns itself."""
+    def listen(self, reactor: Any) -> Self:
+        """Start to listen."""
         self._port = reactor.listenTCP(0, self, interface="127.0.0.1")
         return self
 
     @property
-    def dsn(self):
-        """How to connect."""
+    def dsn(self) -> str:
+        """The connection string."""
         return make_dsn(host="127.0.0.1", port=self._port.getHost().port, user="somebody", dbname="somewhere", gssencmode="disable")
 
-    def close(self):
-        """End, with all connections; returns a Deferred."""
+    def close(self) -> Deferred[None]:
+        """Cut all connections, and stop listening."""
         for connection in self.accepted:
             connection.transport.abortConnection()
         return self._port.stopListening()
 
-    def buildProtocol(self, _):
+    def buildProtocol(self, _: Any) -> ScriptedConnection:
         connection = ScriptedConnection(self.fault if not self.accepted else None)
         self.accepted.append(connection)
         return connection
@@ -79,22 +89,24 @@ class ScriptedServer(ServerFactory):
 class ScriptedConnection(Protocol):
     """One connection.
 
-    :ivar statements: what was asked so far.
+    :ivar statements: the statements so far.
     """
 
-    def __init__(self, fault):
-        self.statements = []
+    transport: Server
+
+    def __init__(self, fault: Fault | None) -> None:
+        self.statements: list[str] = []
         self._fault = fault
         self._buffer = b""
         self._started = False
 
-    def connectionMade(self):
+    def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
 
-    def send(self, messages):
+    def send(self, messages: list[bytes]) -> None:
         self.transport.write(b"".join(messages))
 
-    def dataReceived(self, data):
+    def dataReceived(self, data: bytes) -> None:
         self._buffer += data
         while (length := self._length()) and len(self._buffer) >= length:
             received, self._buffer = self._buffer[:length], self._buffer[length:]
@@ -102,12 +114,12 @@ class ScriptedConnection(Protocol):
             if answer:
                 (self._fault or ScriptedConnection.send)(self, answer)
 
-    def _length(self):
-        """Of the message that comes next; 0 when too little of it is there."""
+    def _length(self) -> int:
+        """The length of the next message; 0 when the length itself has not come yet."""
         start = 1 if self._started else 0
         return start + struct.unpack_from("!i", self._buffer, start)[0] if len(self._buffer) >= start + 4 else 0
 
-    def _answer(self, received):
+    def _answer(self, received: bytes) -> list[bytes]:
         if not self._started:
             if struct.unpack_from("!i", received, 4)[0] in (SSL, GSS):
                 return [b"N"]

@@ -1,4 +1,4 @@
-"""The one PostgreSQL that most tests use, and a database for each directory."""
+"""The PostgreSQL server that most tests share, and a database for each directory."""
 
 import atexit
 import os
@@ -7,6 +7,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -15,32 +16,32 @@ from tests.support.postgres.databases import DatabaseServer
 from tests.support.postgres.server import PostgresServer
 
 GIVEN = "TESTS_OF_DHTWISTED_POSTGRES"
-"""Environment: the connection string of a running server, whose user may create databases; without it one is started. What begins with
-DHTWISTED_ is an option of the server, which names those that it does not know."""
+"""Environment variable: the connection string of a running server, whose user may create databases. Without it a server is started.
+The name does not begin with ``DHTWISTED_``, since dhtwisted refuses unknown options that do."""
 
 SCRATCH = "TESTS_OF_DHTWISTED_SCRATCH"
-"""Environment, set here for processes that tests start: the connection string of the database that has the schemas."""
+"""Environment variable, set here for processes that tests start: the connection string of the database with the schemas."""
 
 _lock = RLock()
 
 
-def shared_server():
-    """The server of this test session, started when it is first needed."""
+def shared_server() -> DatabaseServer:
+    """The server of this test session. It is started when a test first needs it."""
     with _lock:
         return _find_server()
 
 
 @cache
-def _find_server():
+def _find_server() -> DatabaseServer:
     given = os.environ.get(GIVEN)
     return DatabaseServer(given) if given else PostgresServer().start()
 
 
-def database_for(directory):
-    """Give a directory a database of its own: the same for the same directory, also in a process that a test has started.
+def database_for(directory: str | Path) -> str:
+    """Give a directory a database. The same directory gets the same database, also in a process that a test has started.
 
-    It is a schema in one database, 1 ms each, where a database costs 30 ms and 8 MB. What belongs to a whole database is shared, and no
-    example may rely on it: channels of LISTEN, advisory locks. Tests of these take the fixture ``database``.
+    It is a schema in one database. A schema takes 1 ms, a database 30 ms and 8 MB. All schemas share the channels of LISTEN and the
+    advisory locks. Tests of these use the fixture ``database``.
 
     :returns: its connection string.
     """
@@ -54,11 +55,11 @@ def database_for(directory):
 
 
 @cache
-def _connect():
+def _connect() -> Any:
     if SCRATCH not in os.environ:
         server = shared_server()
         os.environ[SCRATCH] = server.create_database(f"scratch_{secrets.token_hex(8)}")
-        # With a server of our own that is no loss; one that was given keeps it otherwise.
+        # Without this a server that was given would keep the database.
         atexit.register(server.drop_database, os.environ[SCRATCH])
     connection = psycopg2.connect(os.environ[SCRATCH])
     connection.autocommit = True

@@ -2,14 +2,15 @@
 
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 
 from tests.support.reference.pages import COMMAND, committed, pages, write
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
-    :returns: its exit status: 1 if ``--check`` finds another page than would be written.
+    :returns: its exit status: 1 if ``--check`` finds a page that is out of date.
     """
     parser = ArgumentParser(
         prog=COMMAND,

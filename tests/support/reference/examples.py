@@ -1,10 +1,12 @@
-"""Example messages for the reference, out of the transcripts."""
+"""Example messages for the reference, from the transcripts."""
 
 import json
 import re
 from collections import defaultdict, deque
+from collections.abc import Iterator
+from typing import Any
 
-from tests.support.transcript import transcripts
+from tests.support.transcript import Transcript, transcripts
 
 TITLES = {"success": "A success", "error": "An error", "event": "An event"}
 OPEN = "..."
@@ -13,16 +15,16 @@ FIRST_ID = 101
 _PLACE = re.compile(r"\$(\w*)(?::(\w+))?")
 
 
-def examples(action):
+def examples(action: str) -> list[tuple[str, str]]:
     """The first success and the first error of an action, and the first event of its name.
 
-    A success whose reply shows an empty list is passed over when there is another.
+    A success with an empty list in its reply is used only if there is no other.
 
     :param action: its name.
-    :returns: a list of a title and lines as in a transcript.
+    :returns: a title and the lines, as in a transcript, of each example.
     """
     transcript = next((transcript for transcript in transcripts() if transcript.name == action.replace("/", "-")), None)
-    found = {}
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
     for request, reply in _exchanges(transcript) if transcript is not None else ():
         kind = reply.get("status", "event")
         if reply.get("action") == action and (kind not in found or (_is_empty(found[kind][1]) and not _is_empty(reply))):
@@ -30,13 +32,14 @@ def examples(action):
     return [(title, _written(*found[kind])) for kind, title in TITLES.items() if kind in found]
 
 
-def _is_empty(reply):
+def _is_empty(reply: dict[str, Any]) -> bool:
     return [] in reply.values()
 
 
-def _exchanges(transcript):
-    """Pairs of a request and its reply, and of ``None`` and an event, with values for what the transcript leaves open."""
-    waiting, filler = defaultdict(deque), _Filler()
+def _exchanges(transcript: Transcript) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Pairs of a request and its reply, and of ``None`` and an event, with values for the variables of the transcript."""
+    waiting: dict[str, deque[Any]] = defaultdict(deque)
+    filler = _Filler()
     for _, client, sent, transport, text in transcript.steps:
         if transport == "rest":
             continue
@@ -49,26 +52,26 @@ def _exchanges(transcript):
             yield None, message
 
 
-def _message(text):
+def _message(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
         return text
 
 
-def _written(request, reply):
+def _written(request: Any, reply: dict[str, Any]) -> str:
     lines = [] if request is None else ["> " + json.dumps(request, ensure_ascii=False)]
     return "\n".join([*lines, "< " + json.dumps(reply, ensure_ascii=False)])
 
 
 class _Filler:
-    """Gives a value to each place of a transcript: ids are numbers of their own, timestamps one and the same, all else is left open."""
+    """Gives a value to each variable of a transcript: each id is another number, all timestamps are the same, others get an ellipsis."""
 
-    def __init__(self):
-        self._values = {}
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
         self._id = FIRST_ID
 
-    def fill(self, value):
+    def fill(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {name: self.fill(member) for name, member in value.items()}
         if isinstance(value, list):
@@ -76,10 +79,10 @@ class _Filler:
         match = _PLACE.fullmatch(value) if isinstance(value, str) else None
         return self._value(*match.groups()) if match else value
 
-    def _value(self, name, kind):
+    def _value(self, name: str, kind: str | None) -> Any:
         if name in self._values:
             return self._values[name]
-        value = SHOWN.get(kind, OPEN)
+        value: Any = OPEN if kind is None else SHOWN.get(kind, OPEN)
         if kind == "id":
             value, self._id = self._id, self._id + 1
         if name:

@@ -1,4 +1,6 @@
-"""The server as a process of its own, started as a user starts it."""
+"""The server as a process, started as a user starts it."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import websocket
 
@@ -21,13 +25,21 @@ CHECKOUT = Path(__file__).parents[3]
 class ServerProcess:
     """A running ``devicehive``.
 
-    :param directory: its working directory, where its data is.
+    :param directory: its working directory; its data is there.
     :param arguments: for the command line; ``--listen`` on a free port is added.
-    :param pass_fds: descriptors that it inherits.
-    :ivar port: where it listens.
+    :param pass_fds: file descriptors that it inherits.
+    :ivar port: the port on which it listens.
     """
 
-    def __init__(self, directory, *arguments, command=DEVICEHIVE, endpoint="tcp:0:interface=127.0.0.1", pass_fds=(), **environment):
+    def __init__(
+        self,
+        directory: str | Path,
+        *arguments: str,
+        command: Sequence[str] = DEVICEHIVE,
+        endpoint: str = "tcp:0:interface=127.0.0.1",
+        pass_fds: Collection[int] = (),
+        **environment: str,
+    ) -> None:
         self.log_path = Path(directory, "server.log")
         paths = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
         values = {"DHTWISTED_AUTH_ADMIN_PASSWORD": PASSWORD, "DHTWISTED_AUTH_PASSWORD_COST": "10", "PYTHONPATH": paths}
@@ -45,11 +57,11 @@ class ServerProcess:
         self.port = self._wait_until_listening()
 
     @property
-    def log(self):
-        """What this process has said."""
+    def log(self) -> str:
+        """The output of this process."""
         return self.log_path.read_bytes()[self.log_start :].decode()
 
-    def _wait_until_listening(self):
+    def _wait_until_listening(self) -> int:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             found = _LISTENING.search(self.log)
@@ -61,22 +73,22 @@ class ServerProcess:
         self.kill()
         raise AssertionError(f"the server does not listen: {self.log}")
 
-    def url(self, path="/api/websocket", scheme="ws"):
+    def url(self, path: str = "/api/websocket", scheme: str = "ws") -> str:
         """An address of the server."""
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
-    def kill(self):
-        """kill -9."""
+    def kill(self) -> None:
+        """Kill the process with ``kill -9``."""
         self.process.kill()
         self.process.wait()
 
-    def terminate(self):
-        """SIGTERM; returns the exit status."""
+    def terminate(self) -> int:
+        """Send SIGTERM and wait for the end. Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=START_SECONDS)
 
-    def connect(self):
-        """A client of its own, logged in as the administrator."""
+    def connect(self) -> Client:
+        """Make a client that is logged in as the administrator."""
         client = Client(self.url())
         client.log_in()
         return client
@@ -87,25 +99,31 @@ class Refused(AssertionError):
 
 
 class Client:
-    """A WebSocket client that waits for each answer."""
+    """A WebSocket client that waits for each answer.
 
-    def __init__(self, url, **options):
+    :ivar events: the events that came while :meth:`call` waited for replies.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
         self.socket = websocket.create_connection(url, timeout=START_SECONDS, **options)
-        self.events = []
+        self.events: list[dict[str, Any]] = []
 
-    def send(self, **members):
+    def send(self, **members: Any) -> None:
         """Send a request."""
         self.socket.send(json.dumps(members))
 
-    def receive(self):
-        """The next message; raises EOFError when there is none, since the server closed the connection."""
+    def receive(self) -> dict[str, Any]:
+        """Wait for the next message.
+
+        :raises EOFError: the server closed the connection.
+        """
         text = self.socket.recv()
         if not text:
             raise EOFError("the server closed the connection")
         return json.loads(text)
 
-    def call(self, action, **members):
-        """Send a request that must succeed; returns the reply. Events on the way are kept."""
+    def call(self, action: str, **members: Any) -> dict[str, Any]:
+        """Send a request that must succeed. Returns the reply. Events that come before it go into ``events``."""
         self.send(action=action, requestId=action, **members)
         while "status" not in (message := self.receive()):
             self.events.append(message)
@@ -113,11 +131,11 @@ class Client:
             raise Refused(message)
         return message
 
-    def log_in(self):
+    def log_in(self) -> None:
         """Authenticate as the administrator."""
         token = self.call("token", login="dhadmin", password=PASSWORD)["accessToken"]
         self.call("authenticate", token=token)
 
-    def close(self):
-        """Go away."""
+    def close(self) -> None:
+        """Close the connection."""
         self.socket.close()

@@ -1,25 +1,34 @@
-"""What became of a load: numbers, and whatever is wrong by the contract of the server."""
+"""The result of a load: numbers, and everything that breaks the contract of the server."""
+
+from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from tests.support.servers.process import Client
+
+if TYPE_CHECKING:
+    from tests.support.servers.load import Reader, Writer
+
+Stored = dict[tuple[str, str], list[dict[str, Any]]]
+"""Kind and device id -> the messages as replies have them, by ascending id."""
 
 KINDS = ("notification", "command")
 NAME = "load"
-"""Of all messages of a load, which tells them from what a server writes by itself."""
+"""The name of all messages of a load. It distinguishes them from messages that a server writes itself."""
 
 PAGE = 1000
 
 
-def read_stored(client, device_ids):
-    """Read all messages of a load from a server.
-
-    :returns: ``(kind, device id)`` -> the messages, as replies have them, by ascending id.
-    """
+def read_stored(client: Client, device_ids: Iterable[str]) -> Stored:
+    """Read all messages of a load from a server."""
     return {(kind, device_id): _read_all(client, kind, device_id) for device_id in device_ids for kind in KINDS}
 
 
-def _read_all(client, kind, device_id):
-    found = []
+def _read_all(client: Client, kind: str, device_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     while len(found) % PAGE == 0:
         page = client.call(f"{kind}/list", deviceId=device_id, names=[NAME], take=PAGE, skip=len(found))[f"{kind}s"]
         found += page
@@ -34,16 +43,16 @@ class Report:
     :ivar sent: how many requests were sent.
     :ivar acknowledged: how many succeeded.
     :ivar refused: code -> how many were refused with it.
-    :ivar unanswered: how many were lost with a connection: nobody knows what became of them.
+    :ivar unanswered: how many have an unknown result, since the connection was lost.
     :ivar found: how many messages are stored.
-    :ivar delivered: how many messages the readers got, in all.
-    :ivar longest: seconds from a request to its answer.
-    :ivar overtaken: how many requests were carried out before an earlier one that was in flight with them on the same connection. The
-        contract allows it.
-    :ivar faults: what is wrong -> where; empty if all is as promised.
+    :ivar delivered: how many messages all readers together got.
+    :ivar longest: the longest time from a request to its answer, in seconds.
+    :ivar overtaken: how many requests the server handled before an earlier one that was in flight on the same connection. The contract
+        allows that.
+    :ivar faults: what is wrong -> where; empty if the server has kept the contract.
     """
 
-    def __init__(self, writers, readers, stored):
+    def __init__(self, writers: Sequence[Writer], readers: Sequence[Reader], stored: Stored) -> None:
         self.sent = sum(len(writer.sent) for writer in writers)
         self.acknowledged = sum(len(writer.acknowledged) for writer in writers)
         self.refused = Counter(code for writer in writers for _, code, _ in writer.refused)
@@ -52,7 +61,7 @@ class Report:
         self.delivered = sum(len(messages) for reader in readers for messages in reader.got.values())
         self.longest = max(writer.longest for writer in writers)
         self.overtaken = 0
-        self._faults = defaultdict(list)
+        self._faults: dict[str, list[str]] = defaultdict(list)
         for writer in writers:
             for kind in KINDS:
                 self._judge_inserts(writer, kind, stored[kind, writer.device_id])
@@ -63,17 +72,17 @@ class Report:
             self._note("delivered twice", reader.repeated)
         self.faults = dict(self._faults)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return f"<Report {values}>"
 
-    def _note(self, fault, places):
-        # An empty entry would be a fault.
+    def _note(self, fault: str, places: Iterable[str]) -> None:
+        # An empty list would count as a fault.
         if places := list(places):
             self._faults[fault] += places
 
-    def _judge_inserts(self, writer, kind, messages):
-        """Each that was acknowledged is stored as was said, each that was not at most once, nothing else is."""
+    def _judge_inserts(self, writer: Writer, kind: str, messages: list[dict[str, Any]]) -> None:
+        """Acknowledged messages are stored as the reply says. Others are stored at most once. Nothing else is stored."""
         where = f"{kind} {{}} of {writer.device_id}".format
         numbers = Counter(message["parameters"] for message in messages)
         said = {number: writer.acknowledged[number] for number in writer.acknowledged if writer.sent[number] == kind}
@@ -86,9 +95,9 @@ class Report:
         self.overtaken += len(_out_of_order(said.values()))
         self._note("stored out of order", map(where, _out_of_order((message["id"], message["timestamp"]) for message in messages)))
 
-    def _judge_updates(self, writer, commands):
-        """Of each command the last update that was acknowledged is there, or one that may have come after it."""
-        sent = defaultdict(list)
+    def _judge_updates(self, writer: Writer, commands: list[dict[str, Any]]) -> None:
+        """Each command has its last acknowledged update, or one that may have come after it."""
+        sent: dict[Any, list[int]] = defaultdict(list)
         for number, command_id in writer.sent.items():
             if command_id not in KINDS:
                 sent[command_id].append(number)
@@ -101,8 +110,8 @@ class Report:
             else:
                 self.overtaken += result in writer.acknowledged and result != last
 
-    def _judge_deliveries(self, key, messages, stored):
-        """All that is stored came, in order and as it is stored, and nothing else."""
+    def _judge_deliveries(self, key: tuple[str, str], messages: list[tuple[int, str, Any]], stored: list[dict[str, Any]]) -> None:
+        """All stored messages were delivered, in order and unchanged, and nothing else."""
         where = f"{key[0]} {{}} of {key[1]}".format
         got = {message[0]: message for message in messages}
         expected = {message["id"]: (message["id"], message["timestamp"], message["parameters"]) for message in stored}
@@ -112,15 +121,16 @@ class Report:
         self._note("delivered out of order", map(where, _out_of_order(message[:2] for message in messages)))
 
 
-def _out_of_order(messages):
-    """Ids of messages whose id is not above that of the one before, or whose timestamp is below."""
+def _out_of_order(messages: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """The ids of messages with an id that is not larger than the one before, or with a smaller timestamp."""
     return [later[0] for earlier, later in pairwise(messages) if later[0] <= earlier[0] or later[1] < earlier[1]]
 
 
-def _sent_later_but_not_after(said, sent_by_then):
-    """Numbers of messages that were sent when an earlier one had been acknowledged, and have no higher id or a lower timestamp."""
-    found, waiting, highest = [], iter(said), (0, "")
-    earlier = next(waiting, None)
+def _sent_later_but_not_after(said: dict[int, tuple[Any, Any]], sent_by_then: dict[int, int]) -> list[int]:
+    """The numbers of messages that were sent after an earlier one was acknowledged, and have no larger id or a smaller timestamp."""
+    found: list[int] = []
+    waiting, highest = iter(said), (0, "")
+    earlier = next(waiting, 0)
     for number, (message_id, timestamp) in said.items():
         while sent_by_then[earlier] < number:
             highest = max(highest, said[earlier])

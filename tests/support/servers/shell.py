@@ -2,14 +2,18 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 
-from tests.support.servers.process import CHECKOUT, DEVICEHIVE, Client
+from tests.support.servers.process import CHECKOUT, DEVICEHIVE, Client, ServerProcess
 
 STORAGE = ("--storage", "file:hive.sqlite")
 SECONDS = 60
 
 
-def run(directory, *arguments, given="", storage=STORAGE, **environment):
+def run(
+    directory: Path, *arguments: str, given: str = "", storage: Sequence[str] = STORAGE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command in the directory of a server.
 
     :param given: its standard input.
@@ -26,9 +30,9 @@ def run(directory, *arguments, given="", storage=STORAGE, **environment):
     )
 
 
-def examine(directory, *arguments, **environment):
-    """Run ``devicehive doctor``; returns the exit status and the lines."""
-    # Those of the tests are no options, which the doctor would say.
+def examine(directory: Path, *arguments: str, **environment: str) -> tuple[int, list[str]]:
+    """Run ``devicehive doctor``. Returns the exit status and the lines of its output."""
+    # The doctor would report the variables of the tests, which are not options.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
     done = subprocess.run(
         [*DEVICEHIVE, *arguments, "doctor"],
@@ -43,21 +47,21 @@ def examine(directory, *arguments, **environment):
     return done.returncode, done.stdout.splitlines()
 
 
-def done(result):
+def done(result: subprocess.CompletedProcess[str]) -> str:
     """The output of a command that must succeed."""
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def failed(result):
+def failed(result: subprocess.CompletedProcess[str]) -> str:
     """The one line of a command that must fail."""
     assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     return line
 
 
-def log_in(server, login, password):
-    """The token that a login gives."""
+def log_in(server: ServerProcess, login: str, password: str) -> str:
+    """Log in. Returns the access token."""
     client = Client(server.url())
     try:
         return client.call("token", login=login, password=password)["accessToken"]
