@@ -30,7 +30,7 @@ ALL_DEVICE_TYPES = "/user/{userId}/devicetype/all"
 
 
 async def _find(request: Request, grouping: Grouping, group_id: int | None) -> Any:
-    """A network or device type, whoever may use it."""
+    """A network or device type, without a check of the caller's rights."""
     if group_id is None:
         raise grouping.missing_id()
     group = await request.server.entities.get(grouping.kind, group_id)

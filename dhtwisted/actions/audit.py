@@ -1,7 +1,7 @@
-"""What the audit log records of an action: one of these classes stands in its declaration, as ``audit=``.
+"""Classes that decide what the audit log records of an action. The declaration of the action names one as ``audit=``.
 
-An action that succeeds passes through the ``run`` of its declaration, and only when the log is on; one that fails passes through
-:meth:`dhtwisted.logs.audit.Audit.failed`. So a new action needs no more than the declaration.
+If the log is on, ``run`` of that class calls the handler and records its success. A failure is recorded by
+:meth:`dhtwisted.logs.audit.Audit.failed`. So a new action needs only its declaration.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ WITH_VALUES = frozenset(
         "user_id",
     }
 )
-"""Fields of entities whose values are recorded, since they are rights or give rights."""
+"""Fields of entities whose values are recorded, since they are or give rights."""
 
 _UNIMPORTANT = frozenset({"last_login", "entity_version", "known_addresses", "login_key"})
-"""Fields that change by themselves, or with another."""
+"""Fields that change without a request, or together with another field."""
 
 
 Handler = Callable[[Request], Any]
-"""Of an action."""
+"""The handler of an action."""
 
 
 class Refusals:
-    """Only what fails is recorded: ``authenticate``."""
+    """Records only failures: for ``authenticate``."""
 
     def wrap(self, handler: Handler) -> Handler:
         """The handler of the action."""
         return handler
 
     def about(self, request: Request) -> dict[str, Any]:
-        """Members of a record that are known from the request alone."""
+        """Members of the record that come from the request alone."""
         return {}
 
 
 class _Recorded(Refusals):
-    """What succeeds is recorded too."""
+    """Records successes too."""
 
     def wrap(self, handler: Handler) -> Handler:
-        """The handler of the action, recorded where the log is on."""
+        """A handler that is recorded if the log is on."""
 
         @wraps(handler)
         def recorded(request: Request) -> Any:
@@ -72,12 +72,12 @@ class _Recorded(Refusals):
         return recorded
 
     async def run(self, request: Request, handler: Handler) -> Any:
-        """Call the handler, and record what it did."""
+        """Call the handler, and record its success."""
         raise NotImplementedError
 
 
 class MadeTokens(_Recorded):
-    """Tokens are made: for whom, with what rights, until when."""
+    """Records new tokens: their user, rights and expiry."""
 
     async def run(self, request: Request, handler: Handler) -> Any:
         members = await _result(handler(request))
@@ -89,19 +89,19 @@ class MadeTokens(_Recorded):
         return members
 
     def about(self, request: Request) -> dict[str, Any]:
-        """The login as a digest: it may be a password in the wrong place. That of a user takes its place when it is known to be one."""
+        """The login as a digest, since it may be a password in the wrong field. A success records the user's login itself."""
         login = getattr(request.fields, "login", None)
         return {"login": digest(login)} if login else {}
 
     @staticmethod
     def _owner(request: Request, user_id: int) -> dict[str, Any]:
-        """Who logs in, or refreshes, is whom the token is for."""
+        """The user who logs in or refreshes: the one in the token."""
         user = request.server.entities.user(user_id)
         return {"user": user_id} | ({} if user is None else {"login": user.login})
 
 
 def _claims_of(request: Request, members: Any) -> Claims | None:
-    """What the access token of a reply says; ``None`` when a provider has tokens that it only takes elsewhere."""
+    """The claims of the access token in a reply; ``None`` if the provider cannot verify its own tokens here."""
     try:
         return request.server.auth.verify(members.access_token)
     except InvalidCredentials:
@@ -109,12 +109,12 @@ def _claims_of(request: Request, members: Any) -> Claims | None:
 
 
 class Written(_Recorded):
-    """One entity is created, changed or deleted.
+    """Records the creation, change or deletion of one entity.
 
     :param kind: its class in :mod:`dhtwisted.model`.
-    :param key: where the request has its key, such as ``fields.user_id``; empty when the reply has it, as the only member's ``id``.
-    :param field: the field of the entity that this is, when it is not the key.
-    :param only_changes: record no success that changed nothing.
+    :param key: the path of its key in the request, such as ``fields.user_id``; empty if the reply has it, as the only member's ``id``.
+    :param field: the field of the entity that ``key`` refers to; empty for its key.
+    :param only_changes: do not record a success that changed nothing.
     """
 
     def __init__(self, kind: Any, key: str = "", field: str = "", only_changes: bool = False) -> None:
@@ -142,7 +142,7 @@ class Written(_Recorded):
         return {"kind": self._kind.KIND} | ({} if key is None else {"id": _cut(key)})
 
     async def _find(self, request: Request, key: Any) -> Any:
-        """The entity as it is now; ``None`` when there is none, or it cannot be asked for, which the handler meets by itself."""
+        """The current entity; ``None`` if there is none, or if the storage fails, which the handler then reports itself."""
         entities = request.server.entities
         if key is None:
             return None
@@ -156,7 +156,7 @@ class Written(_Recorded):
 
 
 def _asked(fields: Fields, values: dict[str, list[Any]]) -> dict[str, Any]:
-    """Rights that a request has asked for and that are not seen to have changed to that: another request may have come between."""
+    """Rights in the request that the recorded change does not show: another request may have changed them meanwhile."""
     asked: dict[str, Any] = {}
     for part in (getattr(fields, name) for name in fields.__struct_fields__):
         if isinstance(part, Members):
@@ -170,7 +170,7 @@ async def _result(outcome: Any) -> Any:
 
 
 def _difference(before: Any, after: Any) -> dict[str, Any]:
-    """Members that say what became of an entity; names of fields as clients have them."""
+    """Members of a record that describe the change of an entity. Fields have the names that clients use."""
     entity = after or before
     if entity is None:
         return {}

@@ -108,7 +108,7 @@ class DeviceTokens(Resource):
 
 @action(TokenList, Permission.MANAGE_TOKEN, rest=Route("GET", "/token"))
 async def token_list(request: Request[TokenList]) -> DeviceTokens:
-    """List the tokens of devices: of those who made them for themselves; an administrator is told of all."""
+    """List the tokens of devices: those that the user made; for an administrator, all of them."""
 
     async def conditions() -> dict[str, Any]:
         equal: dict[str, Any] = {} if request.fields.device_id is None else {"device_id": request.fields.device_id}

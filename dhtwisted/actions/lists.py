@@ -1,11 +1,10 @@
-"""Lists: read in portions that are counted in bytes, so that one client's list is never in memory as a whole.
+"""Lists: read in portions of limited bytes, so that a long list is never in memory as a whole.
 
-Over WebSocket a reply is one message. Its list ends at ``limits.list_bytes`` and ``limits.list_size``, and then the reply has
-``"more": true``. Over REST a list is whole: what does not fit into one portion is read and sent portion by portion, as the client takes
-them.
+Over WebSocket a reply is one message. Its list ends at ``limits.list_bytes`` or ``limits.list_size``, and then the reply has
+``"more": true``. Over REST a list is complete: a long one is read and sent portion by portion, as the client reads them.
 
-Each portion begins behind the place of the last element of the one before, in the order of the list. So an element that is there, and in
-its place, all the time comes exactly once, whatever is inserted and deleted meanwhile.
+Each portion begins after the last element of the one before, in the order of the list. So an element that exists and keeps its place comes
+exactly once, whatever is inserted and deleted meanwhile.
 """
 
 from __future__ import annotations
@@ -25,33 +24,33 @@ from dhtwisted.model import EntityQuery, MessageQuery
 from dhtwisted.wire.envelope import encode
 
 PORTION = 256 * 1024
-"""Bytes of JSON that are sent at once over REST, or one element."""
+"""Bytes of JSON that are sent at once over REST. A portion has at least one element."""
 
 PAGE_SIZE = 512 * 1024
-"""Bytes that are read from the storage at once, or one entity or message."""
+"""Bytes that are read from the storage at once. A page has at least one entity or message."""
 
 LONGEST_PAGE = 5000
 """Entities or messages that are read at once, if they are small."""
 
 _PLACE = b"\0"
-"""Stands where elements go; no JSON has it."""
+"""Marks the place of the elements; JSON never contains it."""
 
 
 Present = Callable[[Any], Struct]
-"""What clients see of an entity or message."""
+"""Entity or message -> the form that clients see."""
 
 Make = Callable[[Any, Any], Struct]
-"""From a list as JSON, whole or of elements, and the member ``more`` to a reply."""
+"""``(list as JSON, member more)`` -> reply. The list is one text or a list of elements."""
 
 
 class Pages:
-    """What a list asks for, page by page.
+    """Reads a list from the storage, page by page.
 
     :param pages: has the ``read`` of a :class:`~dhtwisted.core.stored_pages.StoredPages`.
-    :param query: an ``EntityQuery`` or ``MessageQuery``; its ``take`` is of all pages together.
-    :param renew: async; before each page but the first it raises what refuses the client by now, or gives fields of the query that have to
-        do with what the client may see.
-    :ivar is_last: whether nothing comes behind the page that was read last.
+    :param query: an ``EntityQuery`` or ``MessageQuery``; its ``take`` counts for all pages together.
+    :param renew: called before each page after the first. It raises an error if the client may not read the list any more; else it gives
+        the fields of the query that depend on the client's rights.
+    :ivar is_last: whether the page that was read last is the last one.
     """
 
     comes_one_by_one = False
@@ -63,13 +62,13 @@ class Pages:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Read the first page next, by what the client might see when it asked."""
+        """Read the first page again, with the rights that the client had at its request."""
         self._query = self._first_query
         self._is_first = True
         self.is_last = self._query.take == 0
 
     async def read(self) -> list[Any]:
-        """The next page, a list; an empty one at the end."""
+        """The next page; empty at the end."""
         if self.is_last:
             return []
         if not self._is_first:
@@ -80,15 +79,15 @@ class Pages:
         return page
 
     def count_no_more(self) -> None:
-        """Do not count pages in the server's budget: who reads them counts what all of them may come to."""
+        """Do not count pages in the server's budget: the caller reserves memory for all of them."""
         self._pages.budget = None
 
 
 def entity_pages(request: Request, kind: type, query: EntityQuery, conditions: Callable[[], Awaitable[dict[str, Any]]]) -> Pages:
     """The entities of a list.
 
-    :param query: with the conditions of now.
-    :param conditions: async: ``equal``, ``like`` and ``within`` of the query, by what the caller may see.
+    :param query: has the conditions for the caller's rights now.
+    :param conditions: gives ``equal``, ``like`` and ``within`` of the query for the caller's current rights.
     """
 
     async def renew() -> dict[str, Any]:
@@ -102,7 +101,7 @@ def entity_pages(request: Request, kind: type, query: EntityQuery, conditions: C
 def message_pages(request: Request, kind: type, query: MessageQuery, find_device: FindDevice) -> Pages:
     """The messages of a list.
 
-    :param find_device: async: raises what refuses the client the device.
+    :param find_device: raises an error if the client may not see the device.
     """
 
     async def renew() -> dict[str, Any]:
@@ -115,9 +114,9 @@ def message_pages(request: Request, kind: type, query: MessageQuery, find_device
 
 
 class Given:
-    """The same of what is in memory, one by one: each may be large as JSON.
+    """Reads a list from memory, one element at a time: each may be large as JSON.
 
-    :param values: all of them.
+    :param values: all elements.
     """
 
     is_last = comes_one_by_one = True
@@ -126,18 +125,18 @@ class Given:
         self._values = iter(values)
 
     async def read(self) -> list[Any]:
-        """The next, in a list; an empty one at the end."""
+        """A list of the next element; empty at the end."""
         return list(islice(self._values, 1))
 
     def count_no_more(self) -> None:
-        """See :class:`Pages`; nothing is read from a storage here."""
+        """Do nothing: these elements are not counted. See :meth:`Pages.count_no_more`."""
 
 
 class Elements:
     """The elements of a list as JSON, a portion at a time.
 
-    :param pages: has the ``read`` of :class:`Pages`.
-    :param present: what clients see of one.
+    :param pages: :class:`Pages` or :class:`Given`.
+    :param present: makes the form that clients see.
     """
 
     def __init__(self, pages: Any, present: Present) -> None:
@@ -146,20 +145,20 @@ class Elements:
         self._page: list[Any] = []
 
     async def has_all(self) -> bool:
-        """Whether one page is all that there is."""
+        """Whether one page has the whole list."""
         return not (self._page or await self._turn_page()) or self._pages.is_last
 
     def begin_anew(self) -> None:
-        """Forget what was read, and read it again next."""
+        """Start again with the first page."""
         self._page = []
         self._pages.begin_anew()
 
     async def read_whole(self, size: int, count: int = sys.maxsize) -> Raw | None:
-        """All of them at once, which costs half of one by one.
+        """All elements at once, which costs half as much as one by one.
 
-        :param size: bytes of them all, with commas.
-        :param count: at most so many.
-        :returns: the list as ``Raw``; ``None`` where :meth:`read` must be asked, since there is more than one page or than is permitted.
+        :param size: the largest list, in bytes with commas.
+        :param count: the largest number of elements.
+        :returns: the list as ``Raw``; ``None`` if the list is longer than a page or a limit, so that :meth:`read` must be used.
         """
         if self._pages.comes_one_by_one or not (self._page or await self._turn_page()):
             return None
@@ -169,11 +168,11 @@ class Elements:
         return Raw(whole) if len(whole) - len(b"[]") <= size else None
 
     async def read(self, size: int, count: int = sys.maxsize) -> tuple[list[Raw], bool]:
-        """The next elements, at least one unless there is none.
+        """The next elements, at least one if there is any.
 
-        :param size: bytes of them all, with commas.
-        :param count: at most so many.
-        :returns: a list of ``Raw``, and whether there are more.
+        :param size: the largest list, in bytes with commas.
+        :param count: the largest number of elements.
+        :returns: the elements, and whether there are more.
         """
         found: list[Raw] = []
         size += 1
@@ -192,9 +191,9 @@ class Elements:
 
 
 class Streamed:
-    """A reply whose list is longer than one portion, for a client that takes it portion by portion.
+    """A reply whose list is longer than one portion. It is sent portion by portion.
 
-    :ivar beginning: the reply with the first portion alone, for logs, until that has been sent.
+    :ivar beginning: the reply with only the first portion, for logs; ``None`` after that was sent.
     """
 
     def __init__(self, request: Request, make: Make, elements: Elements, first: list[Raw]) -> None:
@@ -205,15 +204,15 @@ class Streamed:
         self._first: list[Raw] | None = first
 
     async def portions(self, answer: str | None) -> AsyncGenerator[bytes, None]:
-        """The JSON, an asynchronous iterator of bytes. Each portion is read when it is asked for.
+        """The JSON in portions. Each is read when the iterator is asked for it.
 
-        :param answer: the member of the reply that is sent alone; ``None`` for all of it.
-        :raises ApiError: the rest cannot be read, or not any more by this client. What the client is not told is in the log.
+        :param answer: send only this member of the reply; ``None`` for the whole reply.
+        :raises ApiError: the rest cannot be read, or the client may not read it any more. Details that the client must not see are logged.
         """
         reply = self._make([Raw(_PLACE)], UNSET)
         head, tail = encode(reply if answer is None else getattr(reply, answer)).split(_PLACE)
         yield head + b",".join(self._first or ())
-        # It has left, and a slow client may take long for the rest.
+        # It was sent, and a slow client may need long for the rest.
         self.beginning = self._first = None
         more = True
         while more:
@@ -228,10 +227,10 @@ class Streamed:
 async def answer_list(request: Request, pages: Any, present: Present, make: Make) -> Any:
     """The reply of a list.
 
-    :param pages: has the ``read`` of :class:`Pages`.
-    :param present: what clients see of one that is found.
-    :param make: called with the list as JSON, whole or of elements, and the member ``more``; gives the reply, a struct.
-    :returns: that, or a :class:`Streamed`.
+    :param pages: :class:`Pages` or :class:`Given`.
+    :param present: makes the form of an element that clients see.
+    :param make: makes the reply, see :data:`Make`.
+    :returns: the reply, or a :class:`Streamed`.
     """
     limits, elements = request.server.settings.limits, Elements(pages, present)
     if request.session.conventions.sends_portions:
@@ -242,7 +241,7 @@ async def answer_list(request: Request, pages: Any, present: Present, make: Make
     size, count = limits.list_bytes or sys.maxsize, limits.list_size or sys.maxsize
     budget, most = request.server.budget, limits.list_bytes or PAGE_SIZE
     pages.count_no_more()
-    # The reply is in the account of its connection, or gone, in the turn in which a reservation ends: nothing else is begun in between.
+    # The connection's account counts the reply in the same reactor turn in which the reservation ends, so nothing is uncounted in between.
     async with budget.reserved(PAGE_SIZE) as reservation:
         if (whole := await elements.read_whole(size, count)) is not None:
             return make(whole, UNSET)

@@ -123,8 +123,8 @@ def _reply_insert(notification: Notification) -> InsertedNotification:
 
 
 async def readable_device(request: Request, device_id: str | None) -> Device:
-    """Find a device whose notifications the caller may read; over WebSocket everybody is told 404, unlike elsewhere (section 2.1). But a
-    token for one device does not tell which others there are.
+    """Find a device whose notifications the caller may read. Over WebSocket every caller gets 404 for a missing device, unlike elsewhere
+    (section 2.1). But a token for one device gets 403 for all others.
     """
     check_device_id(device_id)
     if request.principal.claims.device_id not in (None, device_id):

@@ -39,7 +39,7 @@ from dhtwisted.wire.timestamps import format_timestamp
 class NotificationSubscribe(Fields, tag="notification/subscribe"):
     """Which messages: ``deviceId`` (or the older ``deviceIds``), ``networkIds``, ``deviceTypeIds``, ``names``.
 
-    With ``timestamp``, stored messages from then on are sent first, at most the newest ``limit`` of them.
+    With ``timestamp``, stored messages from that time on are sent first, at most the newest ``limit`` of them.
     """
 
     device_id: DeviceId | None = None
@@ -107,7 +107,7 @@ async def _subscribe(request: Request, kind: EventKind) -> Subscribed:
         server.next_subscription_id(),
         kind,
         **conditions,
-        # Without the members that are views into the message, which would be kept as long as the subscription.
+        # Without the members that refer to the message: they would keep it in memory as long as the subscription.
         echo=replace(fields, request_id=NULL, token=None),
     )
     _check_weight(server, session, subscription)
@@ -123,13 +123,13 @@ SETS = ("device_ids", "network_ids", "device_type_ids", "names")
 
 
 def _shared(session: ISubscriber, conditions: dict[str, Any]) -> dict[str, Any]:
-    """The conditions of a subscription, with sets that others of the session have already in place of equal ones."""
+    """The conditions of a subscription. Subscriptions of one session share equal sets."""
     known = {each: each for other in session.subscriptions.values() for name in SETS if (each := getattr(other, name)) is not None}
     return {name: known.get(value, value) for name, value in conditions.items()}
 
 
 def _check_weight(server: Server, session: ISubscriber, subscription: Subscription) -> None:
-    """Refuse one subscription more that would have a connection hold too much.
+    """Refuse a subscription that would make a connection use too much memory.
 
     :raises TooManyRequests: all subscriptions of the connection name more than ``limits.subscribed_names``.
     """
@@ -141,8 +141,8 @@ def _check_weight(server: Server, session: ISubscriber, subscription: Subscripti
 
 
 def filters(request: Request) -> dict[str, Any]:
-    """The conditions of a subscription or poll as the broker takes them; an empty list is none. A caller to whom one device alone belongs
-    gets what is of that device, whatever else they name.
+    """The conditions of a subscription or poll for the broker; an empty list is no condition. A caller with the token of a device gets only
+    messages of that device, whatever the request names.
     """
     fields, own = request.fields, request.principal.device_id
     given = {
@@ -156,7 +156,7 @@ def filters(request: Request) -> dict[str, Any]:
 
 
 async def check_filters(request: Request) -> None:
-    """Refuse filters that name what does not exist, or what is not the caller's (section 4.1)."""
+    """Refuse filters that name missing entities, or entities that the caller may not see (section 4.1)."""
     fields, principal = request.fields, request.principal
     lists = {
         "deviceIds": fields.device_ids,
@@ -200,10 +200,10 @@ async def _all_exist(request: Request, kind: type, ids: list[int]) -> bool:
 
 
 async def _since(request: Request, kind: type) -> int | None:
-    """From when on stored messages are sent; ``None`` for none.
+    """The time from which stored messages are sent; ``None`` for none.
 
-    The time that the client goes on from may be that of a message which another client dated ahead of ours. What was stored after that one
-    has lower times; so all is sent from its arrival on.
+    The client may continue from a message that another client dated ahead of the server's clock. Messages stored after that one have
+    earlier times, so all messages from its arrival on are sent.
     """
     server, since = request.server, request.fields.timestamp
     if since is None or since <= server.now():
@@ -260,7 +260,7 @@ def _unsubscribe(request: Request, message_kind: type) -> None:
 
 
 class SubscriptionList(Fields, tag="subscription/list"):
-    """``type``: ``command`` or ``notification``; absent: both. And a page: ``take``, ``skip``."""
+    """``type``: ``command`` or ``notification``; absent: both. ``take`` and ``skip`` select a page."""
 
     type: Annotated[str | None, Meta(description="only subscriptions to this: `command` or `notification`")] = None
     take: TakeOfAll | None = None
@@ -268,7 +268,7 @@ class SubscriptionList(Fields, tag="subscription/list"):
 
 
 class SubscriptionResource(Resource):
-    """A subscription with its filter as it was given (section 5.9)."""
+    """A subscription with its filter as the client gave it (section 5.9)."""
 
     subscription_id: Annotated[int, Meta(description="id of the subscription; every event has it")]
     type: Annotated[str, Meta(description="`command` or `notification`")]

@@ -225,7 +225,7 @@ class InsertedUser(Resource):
 
 @action(UserInsert, Permission.MANAGE_USER, rest=Route("POST", "/user", body="user", status=201), audit=Written(User))
 async def user_insert(request: Request[UserInsert]) -> InsertedUser:
-    """Make a user, with no network and, unless told otherwise, every device type."""
+    """Make a user without networks and, unless the request says otherwise, with all device types."""
     new = request.fields.user
     if new is None:
         raise MissingUser()

@@ -58,7 +58,7 @@ class Authentication:
         """Find out whose request this is by its header ``Authorization``: a REST request, or the handshake of a WebSocket.
 
         :param authorization: ``Bearer`` in any case, and an access token; the space between may be missing.
-        :raises Unauthorized: the scheme or the token is wrong. The client is not told which.
+        :raises Unauthorized: the scheme or the token is wrong. The error does not say which.
         :raises TokenExpired: the token has expired.
         """
         scheme, token = authorization[: len(BEARER)], authorization[len(BEARER) :]

@@ -1,6 +1,6 @@
 """Runs coroutines without a Deferred as long as nothing waits.
 
-:class:`Later` does without a coroutine too, for handlers that wait once and then make one call.
+:class:`Later` needs no coroutine either. It is for handlers that wait once and then make one call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Later(Struct, gc=False):
 
     :ivar waiting: the ``Waiter``.
     :ivar go_on: called with ``subject`` and the result.
-    :ivar done: called with ``about``, and either the result and ``None`` or ``None`` and an exception.
+    :ivar done: called with ``(about, result, None)`` or ``(about, None, exception)``.
     """
 
     waiting: Any
@@ -57,11 +57,11 @@ class Later(Struct, gc=False):
 
 
 def after(waiting: Any, go_on: Callable[[Any, Any], Any], subject: Any) -> Any:
-    """Continue when something is done, which it may be already.
+    """Call a function when something is done, at once if it is done already.
 
-    :param waiting: an awaitable that nobody else awaits.
+    :param waiting: an awaitable that nothing else awaits.
     :param go_on: called with ``subject`` and the result.
-    :returns: what ``go_on`` returned, if nothing had to wait; else a :class:`Later` or a coroutine.
+    :returns: the result of ``go_on`` if ``waiting`` was done; else a :class:`Later` or a coroutine.
     """
     if waiting is DONE:
         return go_on(subject, None)
@@ -82,7 +82,7 @@ def run(coroutine: Coroutine[Any, Any, Any], done: Done, outcome: Any = None) ->
 
     :param coroutine: awaits nothing but Deferreds, directly or through other coroutines.
     :param done: called once with ``(result, None)`` or ``(None, exception)``; it must not raise.
-    :param outcome: of the Deferred for which the coroutine waits. Only a ``Failure`` matters: it is raised in the coroutine.
+    :param outcome: the outcome of the Deferred that the coroutine awaits. Only a ``Failure`` matters: it is raised in the coroutine.
     """
     try:
         # The coroutine reads a result from the Deferred itself. It could not do so with a failure: while the callbacks of a Deferred run,
@@ -106,7 +106,7 @@ def resume_after(waiting: Any, coroutine: Coroutine[Any, Any, Any], done: Done) 
 
     :param waiting: what it awaits.
     :param coroutine: as for :func:`run`, like ``done``.
-    :returns: whether it waits; false when it awaits something that it must not, and ``done`` has been called with the error.
+    :returns: whether it waits. If false, it awaited something that is not permitted, and ``done`` has been called with the error.
     """
     if type(waiting) is Waiter and waiting.resume is None:
         waiting.resume = partial(_go_on, coroutine, done, CURRENT.client)

@@ -1,4 +1,4 @@
-"""Which values users, networks, devices and messages may have, in requests, in the shell and in imports.
+"""The permitted values of users, networks, devices and messages, in requests, on the command line and in imports.
 
 Each function raises a :class:`~dhtwisted.errors.BadRequest` or another ``ApiError`` whose ``detail`` names the member.
 """
@@ -30,23 +30,23 @@ ROLES = frozenset({ADMINISTRATOR, CLIENT})
 STATUSES = frozenset(range(ACTIVE, DISABLED + 1))
 
 LONGEST_ID = 18
-"""Digits of the id of a user, network or device type in a text."""
+"""Most digits of the id of a user, network or device type in a text."""
 
 LONGEST_DEVICE_ID = 48
 DEVICE_ID = re.compile(rf"[a-zA-Z0-9-]{{1,{LONGEST_DEVICE_ID}}}", re.ASCII)
 DEVICE_ID_RULE = f"1 to {LONGEST_DEVICE_ID} ASCII letters, digits and dashes"
 DEVICE_ID_DETAIL = f"deviceId must be {DEVICE_ID_RULE}"
 LONGEST = 128
-"""Characters of the name of a device, network or device type, of a description, and of a label."""
+"""Most characters of the name of a device, network or device type, of a description, and of a label."""
 
 LONGEST_CONFIGURATION_NAME, LONGEST_VALUE = 32, 128
 SECRET_NAME = "jwt.secret"
-"""Where the reference server keeps its signing key. This server keeps its key elsewhere. The name is reserved, so that nobody takes it for
-the key."""
+"""The reference server keeps its signing key under this name, this server elsewhere. The name is reserved, so that nobody mistakes its
+value for the key."""
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text is the id of a user, network or device type: digits without a sign."""
+    """Whether a text is the id of a user, network or device type: digits without a sign."""
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_ID
 
 
@@ -66,7 +66,7 @@ def checked_login(login: str) -> str:
 def check_password(password: str) -> None:
     """Check the length of a password.
 
-    :raises InvalidPassword: it is.
+    :raises InvalidPassword: it is too short or too long.
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise InvalidPassword(detail=f"user.password must have {PASSWORD_RULE}")
@@ -85,7 +85,7 @@ def check_role(role: int | None) -> int:
 def check_status(status: int | None) -> None:
     """Check the status of a user; ``None`` passes.
 
-    :raises BadRequest: it is none.
+    :raises BadRequest: there is no such status.
     """
     if status is not None and status not in STATUSES:
         raise BadRequest(detail="user.status must be 0 (active), 1 (locked out) or 2 (disabled)")
@@ -94,8 +94,8 @@ def check_status(status: int | None) -> None:
 def check_group(name: str | None, description: str | None, member: str) -> None:
     """Check the name and description of a network or device type; ``None`` passes.
 
-    :param member: the member of a request that is the object.
-    :raises BadRequest: too short or too long, or with a NUL character.
+    :param member: the member of the request that has both.
+    :raises BadRequest: one is too short or too long, or has a NUL character.
     """
     check_length(name, 1, LONGEST, f"{member}.name")
     check_length(description, 0, LONGEST, f"{member}.description")
@@ -106,7 +106,7 @@ def check_group(name: str | None, description: str | None, member: str) -> None:
 def check_new_device_id(device_id: str) -> None:
     """Check the id of a new device.
 
-    :raises InvalidDeviceId: it has another.
+    :raises InvalidDeviceId: it does not match :data:`DEVICE_ID`.
     """
     if DEVICE_ID.fullmatch(device_id) is None:
         raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
@@ -115,7 +115,7 @@ def check_new_device_id(device_id: str) -> None:
 def check_device_name(name: str | None) -> None:
     """Check the name of a device; ``None`` passes.
 
-    :raises BadRequest: too short or too long, or with a NUL character.
+    :raises BadRequest: it is too short or too long, or has a NUL character.
     """
     check_length(name, 1, LONGEST, "device.name")
     check_text(name, "device.name")
@@ -124,7 +124,7 @@ def check_device_name(name: str | None) -> None:
 def check_label(label: str | None) -> None:
     """Check the label of a device's token; ``None`` passes.
 
-    :raises BadRequest: too short or too long.
+    :raises BadRequest: it is too short or too long.
     """
     check_length(label, 1, LONGEST, "payload.label")
 
@@ -132,7 +132,7 @@ def check_label(label: str | None) -> None:
 def check_configuration_name(name: str | None) -> None:
     """Check the name of a configuration.
 
-    :raises MissingConfigurationName: absent or empty.
+    :raises MissingConfigurationName: it is absent or empty.
     :raises AccessDenied: it is :data:`SECRET_NAME`.
     """
     if not name:
@@ -142,9 +142,9 @@ def check_configuration_name(name: str | None) -> None:
 
 
 def check_configuration(name: str | None, value: str | None) -> None:
-    """Check a configuration that is to be stored.
+    """Check a configuration before it is stored.
 
-    :raises BadRequest: too short or too long, or with a NUL character.
+    :raises BadRequest: the name or value is too short or too long, or has a NUL character.
     """
     check_configuration_name(name)
     if name is not None and len(name) > LONGEST_CONFIGURATION_NAME:
@@ -158,9 +158,9 @@ def check_configuration(name: str | None, value: str | None) -> None:
 def check_name(name: str | None, missing: type[ApiError], member: str) -> None:
     """Check the name of a command or notification.
 
-    :param missing: the error class for an absent or empty one.
+    :param missing: the error class for an absent or empty name.
     :param member: its path in the request, for the error.
-    :raises BadRequest: too long, or with a NUL character.
+    :raises BadRequest: it is too long, or has a NUL character.
     """
     if not name:
         raise missing(detail=f"{member} is missing or empty; give a name as a string")
@@ -172,7 +172,7 @@ def check_text(text: str | None, member: str) -> None:
     """Check that every storage can keep a short text of a message; ``None`` passes.
 
     :param member: its path in the request, for the error.
-    :raises BadRequest: more than 256 characters, or a NUL character.
+    :raises BadRequest: it has more than 256 characters, or a NUL character.
     """
     if text is not None and (len(text) > MAX_NAME or "\0" in text):
         raise _unfit_text(member)

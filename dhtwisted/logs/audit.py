@@ -60,7 +60,7 @@ class Audit:
 
         :param action: the ``Action``; ``None`` for a request that names none.
         :param session: whose it was, a ``Session`` or what stands for it.
-        :param error: the ``ApiError`` that the client is told.
+        :param error: the ``ApiError`` that the client gets.
         :param request: the :class:`~dhtwisted.core.server.Request`; ``None`` when it was not read.
         :param has_token: whether a token came with what was not read.
         """

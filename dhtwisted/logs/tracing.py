@@ -82,7 +82,7 @@ class Trace:
 
         :param client: a session or REST caller.
         :param action: its name; ``None`` when that is not known.
-        :param error: the :class:`~dhtwisted.errors.ApiError` that the client was told.
+        :param error: the :class:`~dhtwisted.errors.ApiError` that the client got.
         :param request_id: its ``requestId``, as JSON.
         """
         if self._follows(client.principal, client.output.address):

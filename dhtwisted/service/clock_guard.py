@@ -62,6 +62,6 @@ class ClockGuard:
         self.log.warn("the clock was set {direction} by {seconds} s", direction=direction, seconds=round(abs(step), 1))
         if step < 0:
             for call in self._reactor.getDelayedCalls():
-                # A call that was made after the step now comes at once, such as the end of a long poll. It cannot be told apart for sure,
+                # A call that was made after the step now comes at once, such as the end of a long poll. It cannot be identified,
                 # because there may have been several steps, and a call that is not moved would be hours late.
                 call.delay(step)

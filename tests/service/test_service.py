@@ -119,7 +119,7 @@ async def test_a_unix_socket_is_an_endpoint_too(make_service, tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_listening_in_clear_for_everybody_is_warned_of(make_service):
+async def test_listening_unencrypted_for_everybody_is_warned_of(make_service):
     with capturedLogs() as logs:
         assert await start(make_service(configured(listen=("tcp:0",))))
         assert await start(make_service(configured()))

@@ -1,4 +1,4 @@
-"""Every state that a connection can be in, with a client that goes no further: each ends by itself, in clear and over TLS."""
+"""Every state that a connection can be in, with a client that goes no further: each ends by itself, without TLS and with it."""
 
 import ssl
 
@@ -101,7 +101,7 @@ class Peer:
 
 @pytest.fixture(params=["clear", pytest.param("TLS", marks=[pytest.mark.slow, pytest.mark.lowest])])
 def secured(request, tmp_path):
-    """How a server is wrapped, and its clients' context: in clear, or for TLS."""
+    """How a server is wrapped, and its clients' context: without TLS, or with it."""
     if request.param == "clear":
         return (lambda factory: factory), None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -96,9 +96,9 @@ class _Endpoint:
         if host.startswith("127.") or host in LOOPBACK:
             return
         if self._topic != "port":
-            yield self._says(warning, "is open to whoever reaches it, without login; listen on 127.0.0.1 or in a network of your own")
+            yield self._says(warning, "needs no login from anybody who can reach it; listen on 127.0.0.1 or in a private network")
         elif is_unencrypted(self._description):
-            yield self._says(warning, "takes passwords and tokens in clear; use tls: or a proxy with TLS, see docs/operation-service.md")
+            yield self._says(warning, "takes passwords and tokens unencrypted; use tls: or a proxy with TLS, see docs/operation-service.md")
 
     def _check_bind(self, host: str, port: int) -> Finding:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

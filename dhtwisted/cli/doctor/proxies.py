@@ -19,7 +19,7 @@ def check_proxies(configuration: Configuration) -> list[Finding]:
     if UNIX not in server.trusted_proxies:
         for text in endpoints:
             if without_prefixes(text).startswith("unix:"):
-                reason = "whoever comes there has no address, which a proxy can tell"
+                reason = "its clients have no address, unless a proxy sends it"
                 findings.append(warning(TOPIC, f'{text}: {reason}; name "unix" in server.trusted_proxies, or {SHARED}'))
     if not server.trusted_proxies and _is_encrypted_elsewhere(server.public_url, endpoints):
         reason = "server.public_url has https and no endpoint has TLS, so there is a proxy"

@@ -321,8 +321,8 @@ class PostgresBus:
         return all(self._delivered[stream] + getattr(counts, stream) == getattr(heads, stream) for stream in _STREAMS)
 
     def _last_commit(self, first: Messages) -> Heads:
-        """The heads after the last of the commits at the front of the queue that are followed by no other thing, nor by an own commit that
-        its writer has not told of.
+        """The heads after the last of the commits at the front of the queue. They end before any other item, and before an own commit that
+        the writer has not reported yet.
         """
         last = first.heads
         for item in islice(self._items, 1, None):
@@ -332,9 +332,9 @@ class PostgresBus:
         return last
 
     def _is_unreported(self, item: Messages) -> bool:
-        """Whether the writer of this node must first tell of a commit, and answer those who asked for it.
+        """Whether the writer of this node must first report a commit, and answer its requests.
 
-        Whoever inserted a command must be known as its inserter before anything later about it is delivered.
+        The client that inserted a command must be known before any later event of the command is delivered.
         """
         return item.node == self._storage.node and item.heads not in self._own and self._storage.writer.committing
 

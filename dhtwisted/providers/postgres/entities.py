@@ -42,7 +42,7 @@ _NAMES = {
 }
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
-_UNTOLD = (StoredBytes,)
+_UNNOTIFIED = (StoredBytes,)
 """Kinds of which no node keeps anything in memory that others may change."""
 
 _PAIRS = ("known_addresses",)
@@ -66,9 +66,9 @@ class EntityTable:
         self._fields = kind.__struct_fields__
         self._columns = ", ".join(f"{field}::text" if field in _JSON + _PAIRS else field for field in self._fields)
         self._size = " + ".join(map(_size_of, kind.LARGE))
-        told_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
-        told = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {told_key}))" if kind not in _UNTOLD else "NULL"
-        self._answer = f"SELECT {self._columns}, {told} FROM done"
+        notified_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
+        notify = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {notified_key}))" if kind not in _UNNOTIFIED else "NULL"
+        self._answer = f"SELECT {self._columns}, {notify} FROM done"
 
     def entity(self, row: Sequence[Any]) -> Any:
         """The entity that a row stands for; what stands behind its columns is left out."""

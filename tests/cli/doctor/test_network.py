@@ -29,9 +29,11 @@ def test_a_free_port():
     assert look(endpoint) == [("ok", f"{endpoint}: is free")]
 
 
-def test_listening_in_clear_for_everybody():
+def test_listening_unencrypted_for_everybody():
     port = free_port()
-    assert [level for level, _ in look(f"tcp:{port}")] == ["ok", "warning"]
+    (_, (level, text)) = look(f"tcp:{port}")
+    assert level == "warning"
+    assert "takes passwords and tokens unencrypted" in text
     assert [level for level, _ in look(f"tls:tcp:{port}")] == ["ok"]
     assert [level for level, _ in look(rf"tcp6:{port}:interface=\:\:1")] == ["ok"]
 
