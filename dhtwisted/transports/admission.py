@@ -65,7 +65,7 @@ class Admission:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there is no descriptor left for one more connection, not even to refuse it."""
+        """Whether the reserve of descriptors is used up, so that one more connection cannot even be refused with an error."""
         return bool(self._limit) and self.open >= self._limit + REFUSALS
 
     def leave(self) -> None:

@@ -33,7 +33,7 @@ def answer_head(status: int, body: bytes | None, content_type: bytes = JSON) -> 
 
 
 def refusal(error: ApiError, headers: bytes = b"") -> bytes:
-    """The answer to a connection that is refused before its request is read. The connection is closed after it.
+    """A whole answer with an error. It says that the connection is closed after it.
 
     :param error: an :class:`~dhtwisted.errors.ApiError`.
     :param headers: further lines, each with its end.

@@ -1,4 +1,4 @@
-"""Reads a connection: plain text frames by a fast parser, all other frames by Autobahn, and a limited number per turn.
+"""Reads a connection. A fast parser takes plain text frames, Autobahn all others. A connection takes a limited number of messages per turn.
 
 This depends on Autobahn's ``state``, ``current_frame`` (its ``length``; ``current_frame_masker`` has the position in it),
 ``inside_message``, ``data`` and ``_dataReceived``. Both parsers share the buffer ``data``, so each continues where the other ended.
