@@ -23,14 +23,14 @@ class Authentication:
     """Checks the tokens of one server.
 
     :param clock: gives the time.
-    :param auth: verifies tokens.
+    :ivar auth: the ``IAuthProvider`` that verifies tokens.
     :ivar settings: the whole configuration, a ``config.settings.Settings``.
     """
 
     def __init__(self, clock: IReactorTime, settings: Any, auth: IAuthProvider, entities: EntityCache, quotas: Quotas) -> None:
         self.settings = settings
         self._clock = clock
-        self._auth = auth
+        self.auth = auth
         self._entities = entities
         self._quotas = quotas
 
@@ -44,7 +44,7 @@ class Authentication:
         """
         if not token:
             raise Unauthorized()
-        claims = self._auth.verify(token)
+        claims = self.auth.verify(token)
         if claims.refresh:
             raise InvalidCredentials()
         if claims.expires <= int(self._clock.seconds() * 1000):

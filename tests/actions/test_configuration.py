@@ -16,7 +16,7 @@ SECRET = "a secret of forty characters for the tests"
 async def test_the_signing_key_is_shown_only_when_it_is_wanted(open_server, reactor, shown):
     server = await open_server(compatibility={"show_secret": shown})
     server.server.auth = JWTAuth(reactor, server.settings, server.storage, SigningKey(SECRET.encode(), SECRET.encode()))
-    server.auth = server.server.auth
+    server.auth = server.server.authentication.auth = server.server.auth
     admin = await server.client()
     value = (await admin.call("configuration/get", name="jwt.secret"))["configuration"]["value"]
     assert value == (SECRET if shown else HIDDEN)
