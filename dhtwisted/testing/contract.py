@@ -1,7 +1,11 @@
-"""How the suites speak to a provider: each call has a time limit, and what breaks the contract is said in a sentence."""
+"""How the suites call a provider: each call has a time limit, and each failure is a sentence."""
 
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from inspect import isawaitable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -9,37 +13,37 @@ from zope.interface import directlyProvides, providedBy
 
 
 class BrokenContract(AssertionError):
-    """A provider did what its interface does not permit; the text says what, and what is asked of it."""
+    """A provider did what its interface does not allow. The text says what it did, and what it must do."""
 
 
-def begin(awaitable):
-    """Have something done, without waiting for it.
+def begin(awaitable: Awaitable[Any]) -> Deferred[Any]:
+    """Start something without waiting for it.
 
     :returns: a Deferred of the result.
     """
     return Deferred.fromCoroutine(_awaited(awaitable))
 
 
-async def _awaited(awaitable):
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-def in_time(awaitable, seconds, call):
-    """Have something done, and wait for it no longer than this.
+def in_time(awaitable: Awaitable[Any], seconds: float, call: str) -> Deferred[Any]:
+    """Start something with a time limit.
 
-    :param call: what is waited for, in words.
-    :returns: a Deferred of the result; of :class:`BrokenContract` when there is none in time.
+    :param call: what is done, in words.
+    :returns: a Deferred of the result. It fails with :class:`BrokenContract` when there is none in time.
     """
     from twisted.internet import reactor
 
-    done = Deferred()
+    done: Deferred[Any] = Deferred()
 
-    def give_up():
+    def give_up() -> None:
         done.errback(
-            BrokenContract(f"{call} did not complete within {seconds:g} s: every call must end by itself, with an error if need be")
+            BrokenContract(f"{call} did not complete within {seconds:g} s: every call must end by itself, with an error if it must")
         )
 
-    def finish(outcome):
+    def finish(outcome: Any) -> None:
         if timer.active():
             timer.cancel()
             done.callback(outcome)
@@ -55,17 +59,17 @@ class Caught:
     :ivar value: the exception.
     """
 
-    value = None
+    value: Any = None
 
 
 @contextmanager
-def must_raise(expected, call):
-    """Have the block raise an exception of this kind.
+def must_raise(expected: Any, call: str) -> Iterator[Caught]:
+    """Check that the block raises an exception of a class.
 
-    :param expected: a class, or a tuple of classes of which the first is the one to be named.
+    :param expected: a class, or a tuple of classes; the message names the first.
     :param call: what is done in the block, in words.
     :returns: a :class:`Caught`.
-    :raises BrokenContract: it raises none, or another one.
+    :raises BrokenContract: it raises no exception, or another one.
     """
     name = (expected[0] if isinstance(expected, tuple) else expected).__name__
     caught = Caught()
@@ -84,28 +88,28 @@ def must_raise(expected, call):
 
 
 class Watched:
-    """A provider with eyes on it: it has all its attributes, and its interface's calls end in time and raise nothing but what they may.
+    """A wrapper that has all attributes of a provider. It checks that async methods end in time and raise only what they may.
 
     :param provider: what a subclass of a suite made.
-    :param errors: method that must be awaited -> the exceptions that it may raise.
-    :param rule: what is asked of a provider that raises something else.
-    :param seconds: that a call may take.
+    :param errors: async method -> the exceptions that it may raise.
+    :param rule: what a provider must do that raises something else.
+    :param seconds: how long a call may take.
     :ivar provider: the provider itself.
     """
 
-    def __init__(self, provider, errors, rule, seconds):
+    def __init__(self, provider: Any, errors: dict[str, tuple[type[Exception], ...]], rule: str, seconds: float) -> None:
         self.provider = provider
         self._errors = errors
         self._rule = rule
         self._seconds = seconds
         directlyProvides(self, providedBy(provider))
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         value = getattr(self.provider, name)
         if name not in self._errors:
             return value
 
-        def call(*arguments, **keywords):
+        def call(*arguments: Any, **keywords: Any) -> Any:
             with self._permitted(name):
                 awaitable = value(*arguments, **keywords)
             if not isawaitable(awaitable):
@@ -114,22 +118,23 @@ class Watched:
 
         return call
 
-    async def _finish(self, name, awaitable):
+    async def _finish(self, name: str, awaitable: Awaitable[Any]) -> Any:
         with self._permitted(name):
             return await in_time(awaitable, self._seconds, name)
 
     @contextmanager
-    def _permitted(self, name):
+    def _permitted(self, name: str) -> Iterator[Any]:
+        permitted: tuple[type[Exception], ...] = (BrokenContract, *self._errors[name])
         try:
             yield
-        except (*self._errors[name], BrokenContract):
+        except permitted:
             raise
         except Exception as error:
             raise BrokenContract(f"{name} raised {error!r}: {self._rule}") from error
 
 
-def without_broken(outcome):
-    """Let an outcome pass, unless it is a broken contract: that is raised.
+def without_broken(outcome: Any) -> Any:
+    """Return an outcome, unless it is a broken contract: that is raised.
 
     :param outcome: a result, or an exception in place of one.
     """

@@ -3,11 +3,14 @@
 The pickled description of the contract class comes on standard input; see :mod:`dhtwisted.testing.killed_process`.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
@@ -22,13 +25,13 @@ WRITERS = 20
 """So many write at the same time, so that they meet in commits."""
 
 
-def acknowledge(line):
+def acknowledge(line: str) -> None:
     """Tell the parent at once: what waits in a buffer would be lost with the process, and not be checked."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-async def write_messages(storage, writer):
+async def write_messages(storage: Any, writer: int) -> None:
     """Append a command and a notification of the same name, again and again."""
     for number in count():
         name = f"{writer}-{number}"
@@ -37,14 +40,14 @@ async def write_messages(storage, writer):
         acknowledge(f"message {name} {notification.id}")
 
 
-async def write_entities(storage):
+async def write_entities(storage: Any) -> None:
     """Insert networks, again and again."""
     for number in count():
         await storage.insert(Network(name=str(number)))
         acknowledge(f"network {number}")
 
 
-async def write_for_ever(storage):
+async def write_for_ever(storage: Any) -> None:
     """Write everything that the storage keeps."""
     writers = [write_messages(storage, writer) for writer in range(WRITERS)]
     if IEntityStorage.providedBy(storage):
@@ -52,7 +55,7 @@ async def write_for_ever(storage):
     await gatherResults([Deferred.fromCoroutine(writer) for writer in writers])
 
 
-async def call_and_die(storage, method):
+async def call_and_die(storage: Any, method: str) -> None:
     """Make one call, and be gone in the very moment in which it completes."""
     last = LAST_CALLS[method]
     await last.prepare(storage)
@@ -61,7 +64,7 @@ async def call_and_die(storage, method):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def write(reactor, contract, directory, method=None):
+async def write(reactor: Any, contract: Any, directory: str, method: str | None = None) -> None:
     """Open the storage that a contract class makes, and write."""
     storage = contract.make_storage(reactor, Path(directory))
     await storage.open()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 from dhtwisted.config.settings import Settings
 from dhtwisted.core.budget import Budget
@@ -20,7 +21,7 @@ MESSAGE_SIZE = 64 * 1024**2
 """Bytes; the largest message of the Autobahn test suite has a quarter of it."""
 
 
-def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
+def echo_factory(reactor: Any = None, message_size: int = MESSAGE_SIZE) -> Any:
     """Make a factory to be listened with, ``reactor.listenTCP(port, echo_factory())``; it answers on every path.
 
     :param reactor: the global one unless given.
@@ -30,10 +31,11 @@ def echo_factory(reactor=None, message_size=MESSAGE_SIZE):
         from twisted.internet import reactor
     limits = replace(Settings().limits, message_size=message_size, authenticate_timeout=0.0)
     server = SimpleNamespace(reactor=reactor, settings=replace(Settings(), limits=limits), metrics=Metrics(), budget=Budget(reactor))
-    return EchoFactory(EchoSessions(server), rest_url=_no_rest)
+    sessions: Any = EchoSessions(server)
+    return EchoFactory(sessions, rest_url=_no_rest)
 
 
-def _no_rest(path, client, host, secure):
+def _no_rest(path: str, client: Any, host: str, secure: bool) -> str:
     return ""
 
 
@@ -42,42 +44,42 @@ class EchoSession:
 
     principal = None
 
-    def __init__(self, output):
+    def __init__(self, output: Any) -> None:
         self._output = output
 
-    def receive(self, text):
+    def receive(self, text: bytes) -> None:
         """Take a text message."""
         self._output.send(text)
         self._keep_pace()
 
-    def receive_binary(self, payload):
+    def receive_binary(self, payload: bytes) -> None:
         """Take a binary message."""
         self._output.send_binary(payload)
         self._keep_pace()
 
-    def _keep_pace(self):
+    def _keep_pace(self) -> None:
         if self._output.congested:
             self._output.pause()
 
-    def writable(self):
+    def writable(self) -> None:
         """The client has taken everything."""
         self._output.resume()
 
-    def finish(self, finished):
+    def finish(self, finished: Any) -> None:
         """Call ``finished`` when all has been answered, which is at once."""
         finished()
 
-    def close(self):
+    def close(self) -> None:
         """The client has gone."""
 
 
 class EchoSessions:
     """Makes sessions, as :class:`~dhtwisted.fronts.session.SessionFactory` does."""
 
-    def __init__(self, server):
+    def __init__(self, server: Any) -> None:
         self.server = server
 
-    def build(self, output):
+    def build(self, output: Any) -> EchoSession:
         return EchoSession(output)
 
 
@@ -86,18 +88,18 @@ class EchoProtocol(DeviceHiveProtocol):
 
     max_small_frames = math.inf
 
-    def onConnect(self, request):
+    def onConnect(self, request: Any) -> None:
         # Nobody logs in here, so that an ``Authorization`` header means nothing.
         self.address = getattr(self.transport.getPeer(), "host", "")
 
-    def onMessage(self, payload, isBinary):
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if not isBinary:
             super().onMessage(payload, isBinary)
         elif self.state == self.STATE_OPEN:
             self.factory.traffic.messages_received += 1
             self.session.receive_binary(payload)
 
-    def send_binary(self, payload):
+    def send_binary(self, payload: bytes) -> None:
         """Send one whole binary message; Autobahn frames it, and :meth:`sendData` has it queued with everything else."""
         self.sendMessage(payload, isBinary=True)
 

@@ -1,5 +1,7 @@
 """A process that writes into a storage and is killed, as the test that started it sees it."""
 
+from __future__ import annotations
+
 import inspect
 import os
 import pickle
@@ -7,6 +9,8 @@ import sys
 from functools import reduce
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
@@ -17,7 +21,7 @@ PATIENCE = 60
 """Seconds until a process must have done what it is to do."""
 
 
-def describe_contract(contract):
+def describe_contract(contract: Any) -> Any:
     """Write down an instance of a contract class for another process: where the class is, and what fixtures have set on it.
 
     :returns: bytes, and the names of attributes that cannot go along.
@@ -37,7 +41,7 @@ def describe_contract(contract):
     return pickle.dumps((kind.__module__, inspect.getfile(kind), kind.__qualname__, attributes)), left_out
 
 
-def read_contract(described):
+def read_contract(described: bytes) -> Any:
     """Make the instance again from what :func:`describe_contract` wrote."""
     module, path, qualified_name, attributes = pickle.loads(described)
     contract = reduce(getattr, qualified_name.split("."), _import(module, path))()
@@ -46,7 +50,7 @@ def read_contract(described):
     return contract
 
 
-def _import(name, path):
+def _import(name: str, path: Path) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -54,6 +58,7 @@ def _import(name, path):
             raise
     # pytest imports test modules in ways of its own; by its --import-mode=importlib nobody else finds them by name.
     spec = spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # The path is that of a module in Python.
     sys.modules[name] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -64,38 +69,41 @@ class KilledProcess(ProcessProtocol):
 
     :param enough: lines after which the process is killed; ``None`` for one that ends by itself.
     :ivar ended: a Deferred; fires when the process is gone.
+    :ivar transport: of the process.
     :ivar is_late: whether it was killed because it took too long.
     """
 
-    def __init__(self, enough):
-        self.ended = Deferred()
+    transport: Any
+
+    def __init__(self, enough: int | None) -> None:
+        self.ended: Deferred[None] = Deferred()
         self.output = b""
         self.errors = b""
         self.is_late = False
         self._enough = enough
 
-    def outReceived(self, data):
+    def outReceived(self, data: bytes) -> None:
         self.output += data
         if self._enough is not None and self.output.count(b"\n") >= self._enough and self.transport.pid:
             self.transport.signalProcess("KILL")
 
-    def errReceived(self, data):
+    def errReceived(self, data: bytes) -> None:
         self.errors += data
 
-    def processEnded(self, reason):
+    def processEnded(self, reason: Any) -> None:
         self.ended.callback(None)
 
-    def give_up(self):
+    def give_up(self) -> None:
         """Kill the process: it takes too long."""
         self.is_late = True
         self.transport.signalProcess("KILL")
 
-    def acknowledged(self):
+    def acknowledged(self) -> list[str]:
         """The whole lines that the process wrote."""
         return [line.decode() for line in self.output.split(b"\n")[:-1]]
 
 
-async def run_until_killed(contract, directory, method=None, enough=None):
+async def run_until_killed(contract: Any, directory: Path, method: str | None = None, enough: int | None = None) -> tuple[list[str], str]:
     """Have a process of its own write into the storage of a contract class.
 
     :param contract: an instance of a subclass of ``StorageContract``.
@@ -117,10 +125,12 @@ async def run_until_killed(contract, directory, method=None, enough=None):
     return protocol.acknowledged(), _last_words(protocol, left_out)
 
 
-def _last_words(protocol, left_out):
+def _last_words(protocol: KilledProcess, left_out: Any) -> str:
     words = [protocol.errors.decode(errors="replace").strip()]
     if protocol.is_late:
         words.append(f"it was not done within {PATIENCE} s")
     if left_out:
-        words.append(f"what fixtures set on self goes along when it can be pickled; these could not be: {', '.join(sorted(left_out))}")
+        words.append(
+            f"the process gets what fixtures set on self if it can be pickled; these could not be pickled: {', '.join(sorted(left_out))}"
+        )
     return "; ".join(filter(None, words))

@@ -1,13 +1,16 @@
 """Hypothesis strategies for what a client may send: requests of every action, well-formed and not, and JSON that breaks readers."""
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 from hypothesis import strategies as st
 
 from dhtwisted.actions import ACTIONS
 
 
-def nested(depth):
+def nested(depth: int) -> bytes:
     """JSON text of this depth, objects and arrays in turn.
 
     :returns: bytes.
@@ -73,11 +76,11 @@ WEIRD_JSON = (
 """Texts in the place of a value: some are no JSON at all, the others are hard to keep or to send on."""
 
 
-def _dumped(value):
+def _dumped(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def _member_names():
+def _member_names() -> list[str]:
     names = {"action", "requestId", "token", "parameters", "result", "data", "lifetime", "login", "password", "userId", "actions"}
     for action in ACTIONS.values():
         names |= set(action.fields.__struct_encode_fields__)
@@ -106,11 +109,11 @@ actions = st.sampled_from(sorted(ACTIONS))
 """Names of all actions."""
 
 
-def _object(pairs):
+def _object(pairs: Any) -> bytes:
     return b"{" + b",".join(name + b":" + value for name, value in pairs) + b"}"
 
 
-def _request(action, members):
+def _request(action: str, members: Any) -> Any:
     return _object([(b'"action"', _dumped(action)), *((_dumped(name), value) for name, value in members)])
 
 
@@ -118,7 +121,7 @@ requests = st.builds(_request, actions, st.lists(st.tuples(st.sampled_from(_memb
 """Requests of known actions with members that mean something, and any values in them; names may repeat. Bytes, always UTF-8."""
 
 
-def _shaped(action, device_id, body, others):
+def _shaped(action: str, device_id: str, body: Any, others: Any) -> Any:
     resource = action.partition("/")[0]
     inner = _object([(_dumped(name), value) for name, value in body])
     members = [("deviceId", _dumped(device_id)), (resource, inner), *others]
@@ -136,7 +139,7 @@ shaped_requests = st.builds(
 """Requests that carry an object, with any members in it."""
 
 
-def _mutate(text, position, cut, piece):
+def _mutate(text: bytes, position: int, cut: int, piece: bytes) -> bytes:
     position = position % (len(text) + 1)
     return text[:position] + piece + text[position + cut :]
 
@@ -145,7 +148,7 @@ _pieces = st.sampled_from([b"", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\",
 _mutated = st.builds(_mutate, requests | shaped_requests, st.integers(0, 10_000), st.integers(0, 5), _pieces)
 
 
-def _is_utf8(text):
+def _is_utf8(text: bytes) -> bool:
     try:
         text.decode()
     except UnicodeDecodeError:

@@ -1,8 +1,9 @@
-"""A whole server in memory, without a socket, and a client that speaks to its session directly."""
+"""A whole server in memory, without a socket, and a client that uses its session directly."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.service.bootstrap import bootstrap
 
 START = 1_767_323_045.678
-"""What the clock of a :class:`MemoryServer` shows at first: 2026-01-02T03:04:05.678."""
+"""The first time of the clock of a :class:`MemoryServer`, in seconds: 2026-01-02T03:04:05.678."""
 
 PASSWORD = "password-1"
 KEY = b"a key for tests, of thirty-two bytes or more"
@@ -32,8 +33,8 @@ KEY = b"a key for tests, of thirty-two bytes or more"
 class MemoryServer:
     """A server on memory storage, with a clock that stands still. Make one with :meth:`open`.
 
-    :ivar clock: a ``task.Clock``.
-    :ivar administrator: the user made at first start; his password is :data:`PASSWORD`.
+    :ivar clock: a ``task.Clock``, unless another was given.
+    :ivar administrator: the user of the first start; their password is :data:`PASSWORD`.
     """
 
     clock: Any
@@ -43,18 +44,28 @@ class MemoryServer:
     server: Server
     sessions: SessionFactory
     administrator: User
+    _owns_storage: bool
     _clients: list[MemoryClient]
 
     @classmethod
-    async def open(cls, reactor, storage=None, bus=None, clock=None, real_time=False, hash_password=True, **sections):
-        """Open, fill and start a server.
+    async def open(
+        cls,
+        reactor: Any,
+        storage: Any = None,
+        bus: Any = None,
+        clock: Any = None,
+        real_time: bool = False,
+        hash_password: bool = True,
+        **sections: Any,
+    ) -> MemoryServer:
+        """Open a server, make its administrator, and start it.
 
         :param reactor: the real one, for the threads that hash passwords.
-        :param hash_password: false: nobody can log in by password, and nothing here waits, so that :func:`at_once` can open a server.
-        :param real_time: take the time from the reactor, as a server with real sockets must.
-        :param clock: the ``clock`` of another server, to use instead of one of its own.
-        :param storage: an opened storage to use instead of memory; it is not closed here. Several servers may share one.
-        :param bus: a bus to use instead of a local one, such as :mod:`dhtwisted.testing.bus.shared` has for several servers.
+        :param hash_password: if false, nobody can log in by password, and nothing waits, so that :func:`at_once` can open a server.
+        :param real_time: take the time from the reactor, which a server with real sockets needs.
+        :param clock: the ``clock`` of another server, instead of a new one.
+        :param storage: an opened storage instead of memory. It is not closed here. Several servers may share it.
+        :param bus: a bus instead of a local one; :mod:`dhtwisted.testing.bus.shared` has one for several servers.
         :param sections: settings to change, by section: ``limits={"list_size": 5}``.
         """
         self = cls()
@@ -65,7 +76,8 @@ class MemoryServer:
         if self._owns_storage:
             await self.storage.open()
         self.auth = JWTAuth(self.clock, self.settings, self.storage, KEY)
-        await bootstrap(self.storage, self.auth if hash_password else _NoPasswords(), self.settings)
+        makes_records: Any = self.auth if hash_password else _NoPasswords()
+        await bootstrap(self.storage, makes_records, self.settings)
         self.server = Server(self.clock, self.settings, self.storage, self.storage, bus or LocalBus(), self.auth)
         await self.server.start()
         self.sessions = SessionFactory(self.server)
@@ -73,8 +85,8 @@ class MemoryServer:
         self._clients = []
         return self
 
-    async def close(self):
-        """Close everything but a storage that was given."""
+    async def close(self) -> None:
+        """Close everything except a storage that was given."""
         for client in self._clients:
             client.close()
         await self.server.stop()
@@ -82,26 +94,30 @@ class MemoryServer:
         if self._owns_storage:
             await self.storage.close()
 
-    def connect(self):
-        """A client that has said nothing yet."""
+    def connect(self) -> MemoryClient:
+        """A client that has not sent anything yet."""
         client = MemoryClient(self)
         self._clients.append(client)
         return client
 
-    def token(self, user=None, refresh=False, lifetime=1800, **claims):
-        """A token for a user, with all permissions, networks and device types unless ``claims`` say otherwise."""
+    def token(self, user: User | None = None, refresh: bool = False, lifetime: float = 1800, **claims: Any) -> str:
+        """A token for a user, by default for the administrator, with all permissions, networks and device types.
+
+        :param lifetime: seconds.
+        :param claims: members of :class:`~dhtwisted.model.Claims` with other values.
+        """
         user = user or self.administrator
-        values = {"actions": frozenset({Permission.ANY}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING}
+        values: dict[str, Any] = {"actions": frozenset({Permission.ANY}), "network_ids": EVERYTHING, "device_type_ids": EVERYTHING}
         values |= {"valid_from": user.valid_from} | claims
         expires = self.server.now() + int(lifetime * 1000)
         return self.auth.issue(Claims(user_id=user.id, expires=expires, refresh=refresh, **values))
 
-    async def add_user(self, login, role=CLIENT, **fields):
-        """A user, a client by default, with :data:`PASSWORD`."""
+    async def add_user(self, login: str, role: int = CLIENT, **fields: Any) -> User:
+        """Add a user with :data:`PASSWORD`, by default with the client role."""
         record = self.administrator.password
         return await self.server.entities.insert(User(login=login, login_key=fold_login(login), password=record, role=role, **fields))
 
-    async def client(self, user=None, **claims):
+    async def client(self, user: User | None = None, **claims: Any) -> MemoryClient:
         """A client authenticated as a user, with a token as :meth:`token` makes it."""
         client = self.connect()
         await client.call("authenticate", token=self.token(user, **claims))
@@ -109,14 +125,14 @@ class MemoryServer:
 
 
 class _NoPasswords:
-    """Makes records that no password fits."""
+    """Makes records that match no password."""
 
-    async def hash_password(self, password):
+    async def hash_password(self, password: str) -> str:
         return ""
 
 
-def at_once(awaitable):
-    """The result of a coroutine, or another awaitable, that has nothing to wait for; for tests that make a server many times over.
+def at_once(awaitable: Awaitable[Any]) -> Any:
+    """The result of a coroutine or another awaitable that does not wait. For tests that make many servers.
 
     :raises AssertionError: it waits.
     """
@@ -129,28 +145,28 @@ def at_once(awaitable):
     return result
 
 
-async def _awaited(awaitable):
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
 class _SteppableReactor(Clock):
     """A clock that stands still, with the threads of the real reactor."""
 
-    def __init__(self, reactor):
+    def __init__(self, reactor: Any) -> None:
         super().__init__()
         self.callFromThread = reactor.callFromThread
         self.getThreadPool = reactor.getThreadPool
         self.callInThread = reactor.callInThread
 
 
-def _clock(reactor):
+def _clock(reactor: Any) -> Any:
     clock = _SteppableReactor(reactor)
     clock.advance(START)
     return clock
 
 
-def settings(**sections):
-    """The default settings with some changed, and passwords that cost little."""
+def settings(**sections: Any) -> Settings:
+    """The default settings with some changes, and with passwords that are cheap to hash."""
     sections["auth"] = {"password_cost": 10, "admin_password": PASSWORD} | sections.get("auth", {})
     whole = Settings()
     return replace(whole, **{name: replace(getattr(whole, name), **values) for name, values in sections.items()})
@@ -160,57 +176,57 @@ def settings(**sections):
 class MemoryClient:
     """A client without a transport.
 
-    :ivar messages: all that came, decoded, in order.
-    :ivar congested: set it to act as a client that does not read; call :meth:`drain` when it reads again.
+    :ivar messages: all received messages, decoded, in order.
+    :ivar congested: set it to act as a client that does not read. Call :meth:`drain` when it reads again.
     """
 
     rest_url = "http://localhost/rest"
     number = 1
 
-    def __init__(self, server, address="192.0.2.1"):
+    def __init__(self, server: Any, address: Any = "192.0.2.1") -> None:
         self.address = address
-        self.messages = []
+        self.messages: list[dict[str, Any]] = []
         self.congested = False
         self.paused = False
-        self.aborted = None
+        self.aborted: str | None = None
         self.account = server.server.budget.account(self.abort)
         self.session = server.sessions.build(self)
-        self._waiting = []
+        self._waiting: list[Callable[[dict[str, Any]], object]] = []
         self._serial = 0
 
     # What the session calls
 
-    def send(self, payload):
+    def send(self, payload: bytes) -> None:
         message = json.loads(payload, parse_constant=_not_json, parse_int=_integer)
         self.messages.append(message)
         for waiting in list(self._waiting):
             waiting(message)
 
-    def send_event(self, prefix, body):
+    def send_event(self, prefix: bytes, body: Any) -> None:
         self.send(prefix + body)
 
-    def abort(self, reason):
+    def abort(self, reason: Any) -> None:
         self.aborted = reason
 
-    def pause(self):
+    def pause(self) -> None:
         self.paused = True
 
-    def resume(self):
+    def resume(self) -> None:
         self.paused = False
 
     # What a test calls
 
-    def send_text(self, text):
-        """Send a message as it is."""
+    def send_text(self, text: str | bytes) -> None:
+        """Send a message unchanged."""
         self.session.receive(text if isinstance(text, bytes) else text.encode())
 
-    async def request(self, action, **members):
-        """Send a request and wait for its reply, whatever it is."""
+    async def request(self, action: str, **members: Any) -> dict[str, Any]:
+        """Send a request, and wait for its reply: a success or an error."""
         self._serial += 1
         request_id = f"{action}-{self._serial}"
-        arrived = Deferred()
+        arrived: Deferred[dict[str, Any]] = Deferred()
 
-        def look(message):
+        def look(message: Any) -> None:
             if message.get("requestId") == request_id:
                 self._waiting.remove(look)
                 arrived.callback(message)
@@ -219,52 +235,56 @@ class MemoryClient:
         self.send_text(json.dumps({"action": action, "requestId": request_id} | members))
         return await arrived
 
-    def arrival(self):
+    def arrival(self) -> Deferred[dict[str, Any]]:
         """A Deferred of the next message."""
-        arrived = Deferred()
+        arrived: Deferred[dict[str, Any]] = Deferred()
 
-        def take(message):
+        def take(message: Any) -> None:
             self._waiting.remove(take)
             arrived.callback(message)
 
         self._waiting.append(take)
         return arrived
 
-    async def call(self, action, **members):
-        """Send a request that must succeed; returns the reply.
+    async def call(self, action: str, **members: Any) -> dict[str, Any]:
+        """Send a request that must succeed.
 
+        :returns: the reply.
         :raises AssertionError: it was refused.
         """
         reply = await self.request(action, **members)
         assert reply["status"] == "success", f"{action} was refused: {reply}"
         return reply
 
-    async def refused(self, action, **members):
-        """Send a request that must be refused; returns ``(code, text)``."""
+    async def refused(self, action: str, **members: Any) -> tuple[int, str]:
+        """Send a request that must be refused.
+
+        :returns: ``code`` and ``error`` of the reply.
+        """
         reply = await self.request(action, **members)
         assert reply["status"] == "error", f"{action} should have been refused, and was answered {reply}"
         return reply["code"], reply["error"]
 
     @property
-    def events(self):
-        """The messages that the server sent by itself."""
+    def events(self) -> list[dict[str, Any]]:
+        """The received messages that are not replies."""
         return [message for message in self.messages if "status" not in message]
 
-    def drain(self):
+    def drain(self) -> None:
         """Read again."""
         self.congested = False
         self.session.writable()
 
-    def close(self):
-        """Go away."""
+    def close(self) -> None:
+        """Disconnect."""
         self.session.close()
         self.account.close()
 
 
-def _integer(text):
-    """A request id may be an integer of any length; Python reads none beyond 4,300 digits."""
+def _integer(text: str) -> int | str:
+    """A request id may be an integer of any length. Python does not read integers beyond 4,300 digits."""
     return int(text) if len(text) < 4000 else text
 
 
-def _not_json(name):
-    raise AssertionError(f"the server sent {name}, which is no JSON")
+def _not_json(name: str) -> None:
+    raise AssertionError(f"the server sent {name}, which is not JSON")

@@ -3,7 +3,10 @@
 Values are drawn from few, so that they meet: equal names, equal times, several messages of one device.
 """
 
+from __future__ import annotations
+
 import json
+from typing import Any
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -125,7 +128,7 @@ stored_messages = st.lists(stored_commands | stored_notifications, max_size=15, 
 _takes = st.none() | st.integers(0, 5)
 
 
-def _network_query(sort, value, key, **conditions):
+def _network_query(sort: str, value: Any, key: Any, **conditions: Any) -> Any:
     after = () if key is None else (key,) if sort in ("", "id") else (value or "" if sort == "name" else value, key)
     return EntityQuery(sort=sort, after=after, **conditions)
 
@@ -145,14 +148,14 @@ network_queries = st.builds(
 """Queries of networks; they have a key, a unique field, and one that may be absent."""
 
 
-def message_queries(kind):
+def message_queries(kind: type[Any]) -> Any:
     """Queries of one kind of message."""
     statuses = {"status": st.sampled_from([None, "", "DONE", "failed", "STRASSE"])} if kind is Command else {}
     # What is asked for in the order of updates is asked for among updated commands alone.
     of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
     times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
 
-    def build(times, sort, place, **conditions):
+    def build(times: Any, sort: str, place: Any, **conditions: Any) -> Any:
         behind = place and place[:2] if sort == "timestamp" else place and (place[2 if sort == "name" else 3], *place[:2])
         return MessageQuery(**times, sort=sort, behind=behind, **conditions)
 

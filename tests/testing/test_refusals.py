@@ -24,10 +24,14 @@ COPYING = ("EmptyCopy", "CopiesInSecret")
 COPIED = "test_a_copy_that_is_put_back_has_all_that_was_acknowledged"
 
 REFUSED = [
-    ("EmptyCopy", COPIED, "a copy has all that was acknowledged before it was asked for"),
-    ("CopiesInSecret", "test_says_that_it_copies_itself", "a storage that has back_up says so by implementer(IBackedUpStorage)"),
+    ("EmptyCopy", COPIED, "a copy must have all that was acknowledged before the call"),
+    ("CopiesInSecret", "test_says_that_it_copies_itself", "a storage that has back_up must declare it with implementer(IBackedUpStorage)"),
     ("UnboundedAnswers", SIZE, "IBoundedAnswers: an answer ends with what reaches size, this one goes on"),
-    ("UnprovedCopies", "test_copies_of_itself_are_proved", "a storage that provides IBackedUpStorage takes BackedUpStorageContract"),
+    (
+        "UnprovedCopies",
+        "test_copies_of_itself_are_proved",
+        "the tests of a storage that provides IBackedUpStorage must use BackedUpStorageContract",
+    ),
     *(
         (f"Late_{method}", f"test_what_is_acknowledged_is_written[{method}]", f"{method} was acknowledged before it was written")
         for method in CHANGING
@@ -44,10 +48,10 @@ REFUSED = [
     (
         "ForgetsByTimestamp",
         "test_how_long_a_message_is_kept_is_not_its_clients_to_say",
-        "a message that is dated long ago has just arrived: forget_messages goes by arrived, not by timestamp",
+        "forget_messages must use arrived, not timestamp: a message with an old timestamp has just arrived",
     ),
-    ("LosesArrivals", "test_messages_outlive_a_restart", "what was not is as it was, also when it arrived"),
-    ("RestoresAsNew", "test_restored_messages_are_as_they_were", "every field is kept: ids, times, and when it arrived"),
+    ("LosesArrivals", "test_messages_outlive_a_restart", "and the others unchanged, with their arrival"),
+    ("RestoresAsNew", "test_restored_messages_are_as_they_were", "restore must keep every field: ids, times and the arrival"),
     ("RestoresAsNew", "test_restored_messages_are_as_old_as_they_were", "a restored message has its arrival"),
     ("NeverUpdates", "test_update_command", "update_command did not complete within 0.2 s: every call must end by itself"),
     ("NeverUpdates", "test_finds_what_the_model_finds", "update_command did not complete within 0.2 s"),
@@ -60,7 +64,7 @@ REFUSED = [
     (
         "Unpicklable",
         "test_what_is_acknowledged_is_written[append]",
-        "what fixtures set on self goes along when it can be pickled; these could",
+        "the process gets what fixtures set on self if it can be pickled; these could",
     ),
     (
         "Hidden",
@@ -74,21 +78,25 @@ REFUSED = [
     ("RawErrors", "test_update_of_nothing_is_missing", "update of an entity that does not exist must raise Missing, not KeyError(1)"),
     ("RawErrors", "test_update_keeps_unique_values_unique", "update to a taken name must raise Duplicate, not KeyError(2)"),
     ("RawErrors", "test_a_taken_id_is_refused_with_all_that_came_along", "restore of a taken id must raise Duplicate, not KeyError('id')"),
-    ("RawErrors", "test_of_equal_inserts_at_once_one_succeeds", "insert raised KeyError(0): a storage raises kinds of StorageError alone"),
+    (
+        "RawErrors",
+        "test_of_equal_inserts_at_once_one_succeeds",
+        "insert raised KeyError(0): a storage must raise StorageError or a subclass",
+    ),
     (
         "RawErrors",
         "test_update_command",
-        "update_command raised ConnectionError('no connection'): a storage raises kinds of StorageError alone",
+        "update_command raised ConnectionError('no connection'): a storage must raise StorageError or a subclass",
     ),
     ("Silent", CLOSED, "after close get must raise StorageUnavailable; it raised nothing"),
     ("Silent", CLOSED_TOO, "after close append must raise StorageUnavailable; it raised nothing"),
     ("Silent", "test_update_of_nothing_is_missing", "update of an entity that does not exist must raise Missing; it raised nothing"),
     ("OwnTexts", "test_case_is_ignored_as_casefold_does[umlaut]", "ignoring case means that str.casefold() of both is equal"),
-    ("OwnTexts", "test_accents_are_not_ignored", "only case is ignored"),
+    ("OwnTexts", "test_accents_are_not_ignored", "only case may be ignored"),
     ("OwnTexts", "test_texts_sort_by_code_point", "name sorts by code point"),
     ("OwnTexts", "test_names_sort_by_code_point", "texts sort by code point"),
-    ("OwnTexts", "test_sorting_and_paging", "absent first, then by code point"),
-    ("OwnTexts", "test_sorting_by_an_absent_value", "absent first, then by code point"),
+    ("OwnTexts", "test_sorting_and_paging", "absent values must come first, then texts by code point"),
+    ("OwnTexts", "test_sorting_by_an_absent_value", "absent values must come first, then texts by code point"),
 ]
 """Contract class, test, and a part of what its author is told."""
 

@@ -4,7 +4,11 @@ Write a class ``TestMine(BusContract)`` with the method ``make_buses``, and run 
 takes ``SharedBusContract``, which asks for more. One whose store tells it of events or of changes overrides ``store`` or ``change`` too.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -18,11 +22,11 @@ from dhtwisted.testing.bus.base import PLACE, Receiver, event, has_change, some_
 
 
 class BusContract:
-    """What the server relies on. A bus of several nodes is tested as several buses, one that is alone as one."""
+    """The contract of every bus. A bus for several nodes is tested as several buses, a local bus as one."""
 
     _numbers = count(1)
 
-    async def make_buses(self, reactor):
+    async def make_buses(self, reactor: Any) -> list[Any]:
         """Build buses that carry each other's events, none of them started.
 
         :param reactor: the running reactor.
@@ -30,7 +34,7 @@ class BusContract:
         """
         raise NotImplementedError("a subclass of BusContract says which bus is meant")
 
-    async def store(self, events):
+    async def store(self, events: Sequence[Event]) -> list[Event]:
         """Store the messages of events that are about to be published. Override it where the bus reads them from the store.
 
         The message of an insert has neither id nor time; stamp it in place. That of a ``command/update`` was stored by an earlier call, and
@@ -40,7 +44,8 @@ class BusContract:
         """
         stored = []
         for each in events:
-            message, number = each.message, next(self._numbers)
+            message: Any = each.message
+            number = next(self._numbers)
             if each.action == "command/update":
                 message = replace(message, updated=True, last_updated=number, update_id=number)
             else:
@@ -49,7 +54,7 @@ class BusContract:
         return stored
 
     @pytest.fixture
-    def buses(self):
+    def buses(self) -> Iterator[Any]:
         """The buses under test, not started."""
         from twisted.internet import reactor
 
@@ -58,7 +63,7 @@ class BusContract:
         for bus in buses:
             pytest_twisted.blockon(maybeDeferred(bus.stop))
 
-    async def start(self, buses, failing=()):
+    async def start(self, buses: list[Any], failing: Any = ()) -> list[Receiver]:
         """Start every bus with a receiver of its own; those at the positions in ``failing`` raise.
 
         :returns: the receivers.
@@ -68,37 +73,37 @@ class BusContract:
             await bus.start(receiver.receive, receiver.changed)
         return receivers
 
-    async def publish(self, bus, *events):
+    async def publish(self, bus: Any, *events: Event) -> list[Any]:
         """Store and publish.
 
         :returns: the events as they were published.
         """
         stored = await self.store(events)
-        assert bus.publish(stored) is None, "publish answers nothing, and at once"
+        assert bus.publish(stored) is None, "publish must return None, and at once"
         return stored
 
-    def test_provides_the_interface(self, buses):
+    def test_provides_the_interface(self, buses: list[Any]) -> None:
         for bus in buses:
-            assert verifyObject(IMessageBus, bus), "every method of IMessageBus, with its arguments"
+            assert verifyObject(IMessageBus, bus), "a bus must have every method of IMessageBus, with its arguments"
 
     @pytest_twisted.ensureDeferred
-    async def test_everybody_receives_each_event_once(self, buses):
+    async def test_everybody_receives_each_event_once(self, buses: list[Any]) -> None:
         receivers = await self.start(buses)
         published = [each.message.id for bus in buses for each in await self.publish(bus, event(), event())]
         for receiver in receivers:
             received = await receiver.expect(len(published))
-            assert sorted(received) == sorted(published), "each event arrives at every bus, its own included, once"
+            assert sorted(received) == sorted(published), "each event must arrive once at every bus, also at the one that published it"
 
     @pytest_twisted.ensureDeferred
-    async def test_events_arrive_whole(self, buses):
+    async def test_events_arrive_whole(self, buses: list[Any]) -> None:
         receivers = await self.start(buses)
         sent = await self.publish(buses[0], event("device-ä"))
         for receiver in receivers:
             await receiver.expect(1)
-            assert receiver.events == sent, "an event arrives as it was published, with its whole message"
+            assert receiver.events == sent, "an event must arrive as it was published, with its whole message"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_command_comes_before_its_updates(self, buses):
+    async def test_a_command_comes_before_its_updates(self, buses: list[Any]) -> None:
         receivers = await self.start(buses)
         sent = await self.publish(buses[0], Event("command/insert", Command(**PLACE, name="c", device_id="a")))
         for number in range(4):
@@ -107,11 +112,13 @@ class BusContract:
         for receiver in receivers:
             await receiver.expect(len(sent))
             arrived = [(each.action, each.message.status) for each in receiver.events]
-            assert arrived == [(each.action, each.message.status) for each in sent], "a command, then each of its updates in order"
-            assert receiver.events == sent, "each event has the state of the command that it tells of"
+            assert arrived == [(each.action, each.message.status) for each in sent], (
+                "a command must arrive first, then its updates in order"
+            )
+            assert receiver.events == sent, "each event must have the state that the command had at that update"
 
     @pytest_twisted.ensureDeferred
-    async def test_the_order_of_a_device_is_kept(self, buses):
+    async def test_the_order_of_a_device_is_kept(self, buses: list[Any]) -> None:
         receivers = await self.start(buses)
         for number in range(100):
             await self.publish(buses[number % len(buses)], event("ab"[number % 2]), event("ab"[number % 3 % 2]))
@@ -119,17 +126,19 @@ class BusContract:
             await receiver.expect(200)
             for device_id in "ab":
                 ids = [e.message.id for e in receiver.events if e.message.device_id == device_id]
-                assert ids == sorted(ids), "events of a device arrive in the order of publication, whichever node published them"
+                assert ids == sorted(ids), "the events of a device must arrive in the order of publication, from whatever node"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_failing_receiver_stops_nothing(self, buses):
+    async def test_a_failing_receiver_stops_nothing(self, buses: list[Any]) -> None:
         receivers = await self.start(buses, failing=[0])
         published = [(await self.publish(buses[0], event()))[0].message.id for _ in range(3)]
         for receiver in receivers:
-            assert await receiver.expect(3) == published, "an error of a receiver stops neither its own later events nor those of others"
+            assert await receiver.expect(3) == published, (
+                "an error of a receiver must not stop its later events, or those of other receivers"
+            )
 
     @pytest_twisted.ensureDeferred
-    async def test_nothing_is_received_after_the_stop(self, buses):
+    async def test_nothing_is_received_after_the_stop(self, buses: list[Any]) -> None:
         receivers = await self.start(buses)
         await self.publish(buses[0], event())
         for receiver in receivers:
@@ -139,48 +148,48 @@ class BusContract:
             await self.publish(buses[0], event())
             await receivers[0].expect(2)
         await some_turns()
-        assert len(receivers[-1].events) == 1, "receive is not called after stop completes"
+        assert len(receivers[-1].events) == 1, "receive must not be called after stop completes"
 
     @pytest_twisted.ensureDeferred
-    async def test_publishing_never_raises(self, buses):
-        assert buses[0].publish([event(message_id=1)]) is None, "publish before the start is no error"
-        assert buses[0].publish_change(Device, "a") is None, "nor is publish_change"
+    async def test_publishing_never_raises(self, buses: list[Any]) -> None:
+        assert buses[0].publish([event(message_id=1)]) is None, "publish before the start must not be an error"
+        assert buses[0].publish_change(Device, "a") is None, "publish_change before the start must not be an error"
         receivers = await self.start(buses)
-        assert buses[0].publish([]) is None, "publish of nothing is no error"
+        assert buses[0].publish([]) is None, "publish of nothing must not be an error"
         for kind, key in ((User, 1), (Network, 2**31), (Device, "device-ä")):
-            assert buses[0].publish_change(kind, key) is None, "publish_change answers nothing, and at once"
+            assert buses[0].publish_change(kind, key) is None, "publish_change must return None, and at once"
         for bus in buses:
             await bus.stop()
         received = receivers[0].ids()
-        assert buses[0].publish([event(message_id=2)]) is None, "publish after the stop is no error: the messages are stored"
-        assert buses[0].publish_change(Device, "a") is None, "nor is publish_change"
+        assert buses[0].publish([event(message_id=2)]) is None, "publish after the stop must not be an error: the messages are stored"
+        assert buses[0].publish_change(Device, "a") is None, "publish_change after the stop must not be an error"
         await some_turns()
-        assert receivers[0].ids() == received, "and what is published then is not received"
+        assert receivers[0].ids() == received, "events that are published after the stop must not be received"
 
     @pytest_twisted.ensureDeferred
-    async def test_stopping_is_no_error_whatever_came_before(self, buses):
+    async def test_stopping_is_no_error_whatever_came_before(self, buses: list[Any]) -> None:
         for bus in buses:
             await bus.stop()
             await bus.stop()
 
 
 class SharedBusContract(BusContract):
-    """What the server relies on besides when it is one of several nodes."""
+    """The further contract of a bus for several nodes."""
 
-    async def change(self, bus, kind, key):
+    async def change(self, bus: Any, kind: type[Any], key: Any) -> None:
         """Have the node of a bus change an entity. Override it where the store tells of changes by itself: insert the entity with this key
         there, by the connection of that node if that matters, or change it when there is one.
         """
-        assert bus.publish_change(kind, key) is None, "publish_change answers nothing, and at once"
+        assert bus.publish_change(kind, key) is None, "publish_change must return None, and at once"
 
     @pytest.fixture
-    def nodes(self, buses):
+    def nodes(self, buses: list[Any]) -> Any:
         """The buses under test, of which there must be several."""
-        assert len(buses) > 1, "make_buses returns at least two buses for this"
+        assert len(buses) > 1, "make_buses must return at least two buses for this test"
         return buses
 
     @pytest_twisted.ensureDeferred
-    async def test_changes_reach_every_other_node(self, nodes):
+    async def test_changes_reach_every_other_node(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         for number, bus in enumerate(nodes):
             for kind, key in ((Device, f"device-{number}"), (User, 100 + number), (Network, 100 + number)):
@@ -190,7 +199,7 @@ class SharedBusContract(BusContract):
                         await receiver.expect_change(kind, key)
 
     @pytest_twisted.ensureDeferred
-    async def test_a_change_comes_before_later_events(self, nodes):
+    async def test_a_change_comes_before_later_events(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         for number in range(20):
             await self.change(nodes[0], Device, f"device-{number}")
@@ -199,39 +208,40 @@ class SharedBusContract(BusContract):
             await receiver.expect(20)
             for each in receiver.events:
                 before = receiver.history[: receiver.history.index(each)]
-                assert has_change(before, Device, each.message.device_id), "changed completes before later events are handed over"
+                assert has_change(before, Device, each.message.device_id), "changed must complete before later events are delivered"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_slow_account_of_a_change_holds_later_events_back(self, nodes):
+    async def test_a_slow_account_of_a_change_holds_later_events_back(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         slow = receivers[-1]
-        slow.hold = hold = Deferred()
+        hold: Deferred[None] = Deferred()
+        slow.hold = hold
         await self.change(nodes[0], Device, "a")
         await slow.until(lambda: slow.begun, "changed must be called when another node says so")
         published = [each.message.id for each in await self.publish(nodes[0], event(), event())]
         await receivers[0].expect(2)
         await some_turns()
-        assert slow.events == [], "no event is handed over while changed has not completed"
+        assert slow.events == [], "no event may be delivered before changed completes"
         slow.hold = None
         hold.callback(None)
-        assert await slow.expect(2) == published, "and then they come, each once and in order"
+        assert await slow.expect(2) == published, "after changed completes, the events must arrive, each once and in order"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_node_that_fails_to_take_account_is_told_again(self, nodes):
+    async def test_a_node_that_fails_to_take_account_is_told_again(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         failing = receivers[-1]
         failing.failures = 3
         await self.change(nodes[0], Device, "a")
         await failing.until(lambda: failing.begun, "changed must be called when another node says so")
         published = [each.message.id for each in await self.publish(nodes[0], event(), event())]
-        assert await failing.expect(2) == published, "events come when changed has succeeded"
-        assert failing.begun[1:4] == [None] * 3, "changed is called again, with None, until it succeeds"
-        assert failing.history[0] is None, "before anything more is handed over"
+        assert await failing.expect(2) == published, "events must arrive when changed has succeeded"
+        assert failing.begun[1:4] == [None] * 3, "changed must be called again, with None, until it succeeds"
+        assert failing.history[0] is None, "changed must succeed before anything else is delivered"
         for receiver in receivers[:-1]:
-            assert await receiver.expect(2) == published, "and others are not held up by it"
+            assert await receiver.expect(2) == published, "other nodes must not wait for a node whose changed fails"
 
     @pytest_twisted.ensureDeferred
-    async def test_nothing_is_changed_after_the_stop(self, nodes):
+    async def test_nothing_is_changed_after_the_stop(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         await nodes[-1].stop()
         begun = list(receivers[-1].begun)
@@ -239,10 +249,10 @@ class SharedBusContract(BusContract):
         await self.publish(nodes[0], event())
         await receivers[0].expect(1)
         await some_turns()
-        assert receivers[-1].begun == begun, "changed is not called after stop completes"
+        assert receivers[-1].begun == begun, "changed must not be called after stop completes"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_stop_ends_the_calling_again(self, nodes):
+    async def test_a_stop_ends_the_calling_again(self, nodes: list[Any]) -> None:
         receivers = await self.start(nodes)
         failing = receivers[-1]
         failing.failures = 10**9
@@ -251,4 +261,4 @@ class SharedBusContract(BusContract):
         await nodes[-1].stop()
         begun = len(failing.begun)
         await some_turns()
-        assert len(failing.begun) == begun, "changed is not called after stop completes, though it did not succeed"
+        assert len(failing.begun) == begun, "changed must not be called after stop completes, even if it did not succeed"

@@ -1,5 +1,10 @@
 """What the contract suites of buses have in common: what stands for a node, and events."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -13,7 +18,7 @@ PATIENCE = 30
 TURNS = 20
 """Turns of the reactor in which what must not arrive is looked out for."""
 
-PLACE = {"network_id": 1, "device_type_id": 1, "parameters": b"{}"}
+PLACE: dict[str, Any] = {"network_id": 1, "device_type_id": 1, "parameters": b"{}"}
 """What every message of the suites has."""
 
 
@@ -28,16 +33,16 @@ class Receiver:
     :ivar hold: a Deferred that calls of ``changed`` wait for; ``None`` for nothing.
     """
 
-    def __init__(self, error=None):
-        self.events = []
-        self.begun = []
-        self.history = []
+    def __init__(self, error: Exception | None = None) -> None:
+        self.events: list[Any] = []
+        self.begun: list[Any] = []
+        self.history: list[Any] = []
         self.failures = 0
-        self.hold = None
+        self.hold: Deferred[Any] | None = None
         self._error = error
-        self._waiting = []
+        self._waiting: list[tuple[Callable[[], Any], Deferred[None]]] = []
 
-    def receive(self, events):
+    def receive(self, events: Sequence[Event]) -> None:
         """The first callback of ``start``."""
         self.events.extend(events)
         self.history.extend(events)
@@ -45,7 +50,7 @@ class Receiver:
         if self._error is not None:
             raise self._error
 
-    async def changed(self, keys):
+    async def changed(self, keys: Any) -> None:
         """The second callback of ``start``."""
         self.begun.append(keys)
         self._look()
@@ -57,7 +62,7 @@ class Receiver:
         self.history.append(keys)
         self._look()
 
-    async def until(self, condition, words):
+    async def until(self, condition: Callable[[], Any], words: str) -> None:
         """Wait until something is so.
 
         :param condition: a function without arguments.
@@ -67,14 +72,14 @@ class Receiver:
 
         if condition():
             return
-        waiter = Deferred()
+        waiter: Deferred[None] = Deferred()
         self._waiting.append((condition, waiter))
         try:
             await waiter.addTimeout(PATIENCE, reactor)
         except DeferredTimeout:
             pytest.fail(f"after {PATIENCE} s: {words}; there came {self.history}")
 
-    async def expect(self, number):
+    async def expect(self, number: int) -> list[int]:
         """Wait for so many events in all.
 
         :returns: the ids of their messages.
@@ -82,34 +87,34 @@ class Receiver:
         await self.until(lambda: len(self.events) >= number, f"{number} events must arrive")
         return self.ids()
 
-    async def expect_change(self, kind, key):
+    async def expect_change(self, kind: type[Any], key: Any) -> None:
         """Wait until ``changed`` has been called with this key, or with ``None``, and has succeeded."""
         words = f"changed must be called with ({kind.__name__}, {key!r}) when another node says so"
         await self.until(lambda: has_change(self.history, kind, key), words)
 
-    def ids(self):
+    def ids(self) -> list[int]:
         """The ids of the messages of all events so far."""
         return [event.message.id for event in self.events]
 
-    def _look(self):
+    def _look(self) -> None:
         ready = [entry for entry in self._waiting if entry[0]()]
         self._waiting = [entry for entry in self._waiting if entry not in ready]
         for _, waiter in ready:
             waiter.callback(None)
 
 
-def has_change(history, kind, key):
+def has_change(history: Any, kind: type[Any], key: Any) -> bool:
     """Whether a change is among what came; ``None`` means any."""
     return any(entry is None or (kind, key) in entry for entry in history if not isinstance(entry, Event))
 
 
-def event(device_id="a", message_id=0):
+def event(device_id: str = "a", message_id: int = 0) -> Any:
     """An event of a notification that :meth:`BusContract.store` is still to stamp, unless an id is given."""
     timestamp = 5 if message_id else None
     return Event("notification/insert", Notification(**PLACE, name="n", device_id=device_id, timestamp=timestamp, id=message_id))
 
 
-async def some_turns():
+async def some_turns() -> None:
     """Let the reactor do what it has to do."""
     from twisted.internet import reactor
 

@@ -1,8 +1,12 @@
 """A bus for several servers in one process: what one node publishes comes to the others in later turns of the reactor."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -10,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.interfaces import IMessageBus
+from dhtwisted.model import Event
 
 PAUSE = 0.01
 """Seconds after which ``changed`` is called again when it has failed."""
@@ -22,12 +27,12 @@ class Hub:
     :param delay: seconds that everything is on its way to another node.
     """
 
-    def __init__(self, reactor, delay=0):
+    def __init__(self, reactor: Any, delay: float = 0) -> None:
         self._reactor = reactor
         self._delay = delay
-        self._started = []
+        self._started: list[SharedBus] = []
 
-    def bus(self):
+    def bus(self) -> SharedBus:
         """The bus of one more node."""
         return SharedBus(self._reactor, self._delay, self._started)
 
@@ -38,22 +43,23 @@ class SharedBus:
 
     _log = Logger()
 
-    def __init__(self, reactor, delay, started):
+    def __init__(self, reactor: Any, delay: float, started: list[SharedBus]) -> None:
         self._reactor = reactor
         self._delay = delay
         self._started = started
-        self._receive = self._changed = None
-        self._on_the_way = deque()
-        self._arrived = deque()
+        self._receive: Callable[[Sequence[Event]], object]
+        self._changed: Callable[[Any], Awaitable[object]]
+        self._on_the_way: deque[tuple[Callable[[], Any], Any]] = deque()
+        self._arrived: deque[Callable[[], Any]] = deque()
         self._busy = False
-        self._pause = None
+        self._pause: Deferred[None] | None = None
 
-    async def start(self, receive, changed):
+    async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Any], Awaitable[object]]) -> None:
         """Begin to take part."""
         self._receive, self._changed = receive, changed
         self._started.append(self)
 
-    def publish(self, events):
+    def publish(self, events: Sequence[Event]) -> None:
         """Send events: to this node at once, unless something that was published before is still on its way."""
         if self not in self._started:
             return
@@ -64,17 +70,17 @@ class SharedBus:
         if at_once:
             self._take(partial(self._hand_over, events))
 
-    def publish_change(self, kind, key):
+    def publish_change(self, kind: type[Any], key: Any) -> None:
         """Send a change."""
         if self in self._started:
             for bus in self._started:
                 bus._send(partial(bus._tell, ((kind, key),)))
 
-    def cut(self):
+    def cut(self) -> None:
         """Have this node believe that it was cut off from the others, with nothing lost."""
         self._take(partial(self._tell, None))
 
-    async def stop(self):
+    async def stop(self) -> None:
         """Take part no longer; what is on its way to this node is dropped."""
         if self in self._started:
             self._started.remove(self)
@@ -86,31 +92,31 @@ class SharedBus:
         if self._pause is not None:
             self._pause.cancel()
 
-    def _send(self, step):
+    def _send(self, step: Callable[[], Any]) -> None:
         self._on_the_way.append((step, self._reactor.callLater(self._delay, self._arrive)))
 
-    def _arrive(self):
+    def _arrive(self) -> None:
         # The oldest: calls of the same time come in any order.
         self._take(self._on_the_way.popleft()[0])
 
-    def _take(self, step):
+    def _take(self, step: Callable[[], Any]) -> None:
         self._arrived.append(step)
         if not self._busy:
             self._busy = True
             Deferred.fromCoroutine(self._work())
 
-    async def _work(self):
+    async def _work(self) -> None:
         while self._arrived:
             await self._arrived.popleft()()
         self._busy = False
 
-    async def _hand_over(self, events):
+    async def _hand_over(self, events: Sequence[Event]) -> None:
         try:
             self._receive(events)
         except Exception:
             self._log.failure("The receiver of a shared bus failed")
 
-    async def _tell(self, keys):
+    async def _tell(self, keys: Any) -> None:
         while self in self._started:
             try:
                 await self._changed(keys)

@@ -1,9 +1,13 @@
-"""What the contract suites of storages have in common: a clock that can be set, a storage per test, a few short words."""
+"""The common parts of the contract suites of storages: a clock that can be set, a storage for each test, short names."""
+
+from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -20,18 +24,18 @@ from dhtwisted.interfaces import IEntityStorage, IStorage
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Command, EntityQuery, MessageQuery, Notification
 from dhtwisted.testing.contract import BrokenContract, Watched, begin, must_raise, without_broken
 
-ERRORS = {name: (StorageError,) for name, what in IStorage.namesAndDescriptions(all=True) if isinstance(what, Method)} | {
-    "open": (StorageError, ConfigurationError)
-}
+ERRORS: dict[str, tuple[type[Exception], ...]] = {
+    name: (StorageError,) for name, what in IStorage.namesAndDescriptions(all=True) if isinstance(what, Method)
+} | {"open": (StorageError, ConfigurationError)}
 """Method of a storage -> what it may raise."""
 
 RULE = (
-    "a storage raises kinds of StorageError alone, StorageUnavailable where it cannot do it now (backend away, disk full, closed) and "
-    "Unstorable where it cannot keep a value"
+    "a storage must raise StorageError or a subclass: StorageUnavailable when the call is impossible now (backend away, disk full, "
+    "closed), Unstorable when it cannot keep a value"
 )
 
 START = 1_700_000_000
-"""What the clock of the suites says at first, in seconds."""
+"""The first time of the clock of the suites, in seconds."""
 
 YEAR = 31_536_000_000
 """Milliseconds."""
@@ -39,51 +43,53 @@ YEAR = 31_536_000_000
 EVERYTHING = MessageQuery()
 
 
-def notification(name="n", device_id="a", **values):
-    """A notification of network 1 and type 1, unless said otherwise."""
-    return Notification(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
+def notification(name: str = "n", device_id: str = "a", **values: Any) -> Any:
+    """A ``Notification``, by default of network 1 and device type 1."""
+    fields: dict[str, Any] = {"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1}
+    return Notification(**(fields | values))
 
 
-def command(name="c", device_id="a", **values):
-    """A command of network 1 and type 1, unless said otherwise."""
-    return Command(**({"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1} | values))
+def command(name: str = "c", device_id: str = "a", **values: Any) -> Any:
+    """A ``Command``, by default of network 1 and device type 1."""
+    fields: dict[str, Any] = {"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1}
+    return Command(**(fields | values))
 
 
 class SettableReactor:
     """The running reactor with a clock that only the test moves. Threads, sockets and delayed calls are real.
 
-    :ivar time: what ``seconds()`` says.
+    :ivar time: what ``seconds()`` returns.
     """
 
-    def __init__(self, reactor):
-        self.time = START
+    def __init__(self, reactor: Any) -> None:
+        self.time: float = START
         self._reactor = reactor
         directlyProvides(self, providedBy(reactor))
 
-    def seconds(self):
+    def seconds(self) -> float:
         """The time that the test set."""
         return self.time
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
 
-def now(reactor):
+def now(reactor: Any) -> int:
     """The time of a reactor in milliseconds."""
     return int(reactor.seconds() * 1000)
 
 
-async def outcomes(*awaitables):
-    """Run several at once.
+async def outcomes(*awaitables: Awaitable[Any]) -> Any:
+    """Await several at the same time.
 
-    :returns: a list of their results; an exception stands for itself.
+    :returns: a list of their results; an exception instead of a missing result.
     """
     done = DeferredList([begin(awaitable) for awaitable in awaitables], consumeErrors=True)
     return [without_broken(result) for _, result in await done]
 
 
-async def results(*awaitables):
-    """Run several at once, all of which must succeed.
+async def results(*awaitables: Awaitable[Any]) -> Any:
+    """Await several at the same time. All must succeed.
 
     :returns: a list of their results.
     """
@@ -95,62 +101,62 @@ async def results(*awaitables):
 
 
 class StorageContract:
-    """How a storage is made, for each of the suites.
+    """The base of the suites: it says how a storage is made.
 
-    What a fixture of the class sets on ``self`` is there in :meth:`make_storage` and :meth:`remove_storage`.
+    :meth:`make_storage` and :meth:`remove_storage` can use what a fixture of the class sets on ``self``.
 
-    :cvar call_seconds: that each call of the storage may take. Raise it for a backend that is slow by nature.
+    :cvar call_seconds: how long each call of the storage may take. Raise it for a slow backend.
     """
 
     call_seconds = 10.0
 
     _used_directories: frozenset[Path] = frozenset()
 
-    def make_storage(self, reactor, directory):
-        """Build the storage under test, not opened yet.
+    def make_storage(self, reactor: Any, directory: Path) -> Any:
+        """Build the storage under test, without opening it.
 
-        :param reactor: gives time, delayed calls and threads; hand it to the storage.
-        :param directory: a ``pathlib.Path``, empty and of this test alone. The same directory again, after ``close``, means the same
-            data, if the storage is durable; another directory means an empty storage.
+        :param reactor: the source of time, delayed calls and threads; give it to the storage.
+        :param directory: empty, and only for this test. The same directory again, after ``close``, means the same data, if the storage is
+            durable. Another directory means an empty storage.
         """
-        raise NotImplementedError("a subclass of the contract suite says which storage is meant")
+        raise NotImplementedError("a subclass of the contract suite must build its storage here")
 
-    def remove_storage(self, directory):
-        """Remove what :meth:`make_storage` made elsewhere for a directory, such as a schema. The directory itself goes by itself.
+    def remove_storage(self, directory: Path) -> None:
+        """Remove what :meth:`make_storage` made elsewhere for a directory, such as a schema. pytest removes the directory.
 
-        Called after each test, when the storage is closed; may be a coroutine function.
+        Called after each test, when the storage is closed. It may be a coroutine function.
         """
 
-    def watched(self, storage):
+    def watched(self, storage: Any) -> Watched:
         """The storage with the time limits and the rules of the contract."""
         return Watched(storage, ERRORS, RULE, self.call_seconds)
 
     @pytest.fixture
-    def clock(self):
-        """The reactor that the storage gets; its time is the test's to set."""
+    def clock(self) -> Any:
+        """The reactor that the storage gets. The test sets its time."""
         from twisted.internet import reactor
 
         return SettableReactor(reactor)
 
     @pytest.fixture
-    def directory(self, tmp_path):
+    def directory(self, tmp_path: Path) -> Iterator[Any]:
         """The directory of this test."""
         yield tmp_path
         for used in {tmp_path} | self._used_directories:
             pytest_twisted.blockon(maybeDeferred(self.remove_storage, used))
 
     @pytest.fixture
-    def storage(self, clock, directory):
+    def storage(self, clock: SettableReactor, directory: Path) -> Iterator[Any]:
         """The storage under test, opened and empty."""
         context = self.opened(clock, directory)
         yield pytest_twisted.blockon(begin(context.__aenter__()))
         pytest_twisted.blockon(begin(context.__aexit__(None, None, None)))
 
     @asynccontextmanager
-    async def opened(self, clock, directory, has_data=False):
-        """Have a storage open in a block of a coroutine; it must be empty when the directory is used for the first time.
+    async def opened(self, clock: SettableReactor, directory: Path, has_data: bool = False) -> AsyncIterator[Any]:
+        """Open a storage for a block of a coroutine. It must be empty when the directory is used for the first time.
 
-        :param has_data: something else has written into the directory, such as another process.
+        :param has_data: another process, for example, has written into the directory.
         """
         storage = self.watched(self.make_storage(clock, directory))
         await storage.open()
@@ -162,17 +168,18 @@ class StorageContract:
         finally:
             await storage.close()
 
-    async def for_all(self, example, **strategies):
-        """Run ``example(storage, ...)``, a coroutine function, with generated arguments and each time with an empty storage.
+    async def for_all(self, example: Callable[..., Any], **strategies: Any) -> None:
+        """Run ``example(storage, ...)``, a coroutine function, with generated arguments, each time with an empty storage.
 
-        Hypothesis calls it from a thread. Its decorator on a test method does not do: pytest-twisted wraps what it decorates, once more for
-        each class that inherits the method.
+        Hypothesis calls it from a thread. Its decorator does not work on a test method: pytest-twisted wraps the method again for each
+        class that inherits it.
         """
-        from twisted.internet import reactor
+        from twisted.internet import reactor as running
 
-        broken = []
+        reactor: Any = running
+        broken: list[BrokenContract] = []
 
-        async def run_example(arguments):
+        async def run_example(arguments: Any) -> None:
             with tempfile.TemporaryDirectory() as directory:
                 try:
                     async with self.opened(SettableReactor(reactor), Path(directory)) as storage:
@@ -183,12 +190,12 @@ class StorageContract:
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.fixed_dictionaries(strategies))
-        def run(arguments):
+        def run(arguments: Any) -> None:
             if broken:
                 # Each smaller example that Hypothesis looks for could take as long as the time limit.
                 raise broken[0]
             try:
-                blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(run_example(arguments)))
+                blockingCallFromThread(reactor, _started, run_example(arguments))
             except BrokenContract as error:
                 broken.append(error)
                 raise
@@ -196,50 +203,57 @@ class StorageContract:
         await _in_thread(reactor, run)
 
 
-async def check_empty(storage):
-    """Make sure that a storage that is opened for the first time has nothing.
+def _started(work: Any) -> Any:
+    return Deferred.fromCoroutine(work)
 
-    :raises BrokenContract: it has something.
+
+async def check_empty(storage: Any) -> None:
+    """Check that a storage is empty when it is opened for the first time.
+
+    :raises BrokenContract: it is not empty.
     """
-    queries = [(storage.find_messages, kind, MessageQuery(take=1)) for kind in MESSAGE_KINDS.values()]
+    queries: list[tuple[Any, Any, Any]] = [(storage.find_messages, kind, MessageQuery(take=1)) for kind in MESSAGE_KINDS.values()]
     if IEntityStorage.providedBy(storage):
         queries += [(storage.find, kind, EntityQuery(take=1)) for kind in ENTITY_KINDS.values()]
     for find, kind, query in queries:
         for found in await find(kind, query):
             raise BrokenContract(
-                f"the storage is not empty at the start of a test, it has {found!r}: make_storage must give every new directory data of "
-                "its own, in the directory or under a name made of it, and remove_storage may remove them"
+                f"the storage is not empty at the start of a test, it has {found!r}: make_storage must use separate data for each "
+                "directory, in it or under a name made of it, and remove_storage may remove them"
             )
 
 
-async def refuses_when_closed(storage, *calls):
-    """Check that a closed storage refuses calls, each a method with its arguments."""
+async def refuses_when_closed(storage: Any, *calls: tuple[Any, ...]) -> None:
+    """Check that a closed storage refuses calls.
+
+    :param calls: each a method and its arguments.
+    """
     for method, *arguments in calls:
         with must_raise(StorageUnavailable, f"after close {method}"):
             await getattr(storage, method)(*arguments)
 
 
-def need_entities(storage):
+def need_entities(storage: Any) -> None:
     """Skip the test of a storage that keeps no entities.
 
     :param storage: opened or not.
     """
     if not IEntityStorage.providedBy(storage):
-        pytest.skip("a provider of messages alone keeps no entities: it has nothing to show here")
+        pytest.skip("a provider of messages alone keeps no entities: this test does not apply")
 
 
-def _in_thread(reactor, function):
-    """Run a function in a thread that nobody waits for when the process is told to end in the middle of it.
+def _in_thread(reactor: Any, function: Callable[[], Any]) -> Any:
+    """Run a function in a daemon thread: the process can end while it runs.
 
     :returns: a Deferred of ``None``.
     """
-    done = Deferred()
+    done: Deferred[None] = Deferred()
 
-    def work():
+    def work() -> None:
         try:
             function()
         except BaseException:
-            # pytest's own outcomes are no Exceptions.
+            # The outcomes of pytest are not Exceptions.
             reactor.callFromThread(done.errback, Failure())
         else:
             reactor.callFromThread(done.callback, None)

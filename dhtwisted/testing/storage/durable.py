@@ -1,5 +1,10 @@
 """The contract of a storage that says ``durable``: what was acknowledged is there after a restart, and after kill -9."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 import pytest
 import pytest_twisted
 from msgspec.structs import replace
@@ -11,6 +16,7 @@ from dhtwisted.model import (
     Device,
     DeviceToken,
     DeviceType,
+    Entity,
     EntityQuery,
     Holding,
     MessageQuery,
@@ -21,7 +27,7 @@ from dhtwisted.model import (
     User,
 )
 from dhtwisted.testing.contract import must_raise
-from dhtwisted.testing.storage.base import EVERYTHING, command, need_entities, notification, now
+from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, command, need_entities, notification, now
 from dhtwisted.testing.storage.killed import KilledStorage
 
 ENTITIES = (
@@ -54,12 +60,12 @@ ENTITIES = (
 class DurableStorageContract(KilledStorage):
     """What ``durable`` promises."""
 
-    def test_says_durable(self, storage):
-        assert storage.durability == "durable", "a storage that promises this says so in its attribute durability"
+    def test_says_durable(self, storage: Any) -> None:
+        assert storage.durability == "durable", "a durable storage must have the durability 'durable'"
 
     @pytest_twisted.ensureDeferred
-    async def test_messages_outlive_a_restart(self, clock, directory):
-        values = {"network_id": 2**40, "device_type_id": 3, "parameters": b'{"a": 1.10}'}
+    async def test_messages_outlive_a_restart(self, clock: SettableReactor, directory: Path) -> None:
+        values: dict[str, Any] = {"network_id": 2**40, "device_type_id": 3, "parameters": b'{"a": 1.10}'}
         sent = [command(user_id=4, lifetime=9, **values), notification("first"), notification("second", timestamp=5, **values)]
         async with self.opened(clock, directory) as storage:
             await storage.append(sent[1:2])
@@ -69,15 +75,19 @@ class DurableStorageContract(KilledStorage):
             await storage.forget_messages(Notification, MessageQuery(before=now(clock)))
         arrived, clock.time = now(clock), clock.time + 1
         async with self.opened(clock, directory) as storage:
-            assert await storage.find_messages(Command, EVERYTHING) == [sent[0]], "a command is as it was, with its update"
+            assert await storage.find_messages(Command, EVERYTHING) == [sent[0]], (
+                "a command must be unchanged after a restart, with its update"
+            )
             found = await storage.find_messages(Notification, EVERYTHING)
-            assert found == [sent[2]], "what was deleted stays deleted, and what was not is as it was, also when it arrived"
+            assert found == [sent[2]], "after a restart deleted messages must be gone, and the others unchanged, with their arrival"
             for before, gone in ((arrived, 0), (arrived + 1, 1)):
                 query = MessageQuery(before=before, take=100)
-                assert await storage.forget_messages(Notification, query) == gone, "a message is as old after a restart as it was before"
+                assert await storage.forget_messages(Notification, query) == gone, (
+                    "forget_messages must use the same arrival after a restart"
+                )
 
     @pytest_twisted.ensureDeferred
-    async def test_ids_and_times_go_on_after_a_restart(self, clock, directory):
+    async def test_ids_and_times_go_on_after_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         before, after = notification(), notification()
         async with self.opened(clock, directory) as storage:
             await storage.append(())
@@ -86,11 +96,11 @@ class DurableStorageContract(KilledStorage):
         clock.time -= 3600
         async with self.opened(clock, directory) as storage:
             await storage.append([after])
-        assert after.id == before.id + 1, "ids go on over restarts, also when no message is left"
-        assert after.timestamp >= before.timestamp, "server times never step back over restarts, also when the clock did"
+        assert after.id == before.id + 1, "ids must continue after a restart, even if no message is left"
+        assert after.timestamp >= before.timestamp, "server times must not step back after a restart, even if the clock did"
 
     @pytest_twisted.ensureDeferred
-    async def test_numbers_of_updates_go_on_over_a_restart(self, clock, directory):
+    async def test_numbers_of_updates_go_on_over_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         async with self.opened(clock, directory) as storage:
             await storage.append([command(), command("gone", "b")])
             before = await storage.update_command("a", 1, {})
@@ -98,47 +108,51 @@ class DurableStorageContract(KilledStorage):
             await storage.forget_messages(Command, MessageQuery(device_ids=("b",), take=1))
         clock.time -= 3600
         async with self.opened(clock, directory) as storage:
-            assert await storage.get_message(Command, "a", 1) == before, "update_id is kept"
+            assert await storage.get_message(Command, "a", 1) == before, "update_id must be unchanged after a restart"
             after = await storage.update_command("a", 1, {})
-        assert after.update_id > gone.update_id > before.update_id, "numbers of updates go on, also when the command of the last is gone"
+        assert after.update_id > gone.update_id > before.update_id, (
+            "update_id must continue after a restart, even if the last updated command is gone"
+        )
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_outlive_a_restart(self, clock, directory):
+    async def test_restored_messages_outlive_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         kept = command(id=7, timestamp=5, arrived=8, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
         gone, later = notification(id=12, timestamp=5, arrived=5), [command(), notification()]
         async with self.opened(clock, directory) as storage:
             await storage.restore([kept, gone])
             await storage.forget_messages(Notification, EVERYTHING)
         async with self.opened(clock, directory) as storage:
-            assert await storage.find_messages(Command, EVERYTHING) == [kept], "a restored message is as it was after a restart"
+            assert await storage.find_messages(Command, EVERYTHING) == [kept], "a restored message must be unchanged after a restart"
             await storage.append(later)
-        assert [m.id for m in later] == [8, 13], "ids lie above all restored ones after a restart, also when none of them is left"
+        assert [m.id for m in later] == [8, 13], (
+            "new ids must be above all restored ids after a restart, even if no restored message is left"
+        )
 
     @pytest_twisted.ensureDeferred
-    async def test_entities_outlive_a_restart(self, clock, directory):
+    async def test_entities_outlive_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         async with self.opened(clock, directory) as storage:
             need_entities(storage)
             kept, removed = await storage.insert(Network(name="a")), await storage.insert(Network(name="b"))
             kept = await storage.update(Network, kept.id, {"description": "changed"})
             await storage.delete(Network, removed.id)
         async with self.opened(clock, directory) as storage:
-            assert await storage.find(Network, EntityQuery()) == [kept], "changes and removals are kept"
-            assert (await storage.insert(Network(name="c"))).id == removed.id + 1, "a key is not given again after a restart"
+            assert await storage.find(Network, EntityQuery()) == [kept], "changes and deletions of entities must survive a restart"
+            assert (await storage.insert(Network(name="c"))).id == removed.id + 1, "a key must not be used again after a restart"
 
     @pytest_twisted.ensureDeferred
-    async def test_holdings_outlive_a_restart(self, clock, directory):
+    async def test_holdings_outlive_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         async with self.opened(clock, directory) as storage:
             need_entities(storage)
             for entity in ENTITIES:
                 await storage.insert(entity)
             before = await storage.holdings(2**40)
-        assert before[Device] == Holding(1, 6), "holdings counts a device and its data for the user in owner_id"
+        assert before[Device] == Holding(1, 6), "holdings must count a device and its data for the user in owner_id"
         async with self.opened(clock, directory) as storage:
-            assert await storage.holdings(2**40) == before, "holdings are the same after a restart"
+            assert await storage.holdings(2**40) == before, "holdings must be the same after a restart"
 
     @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.KIND)
     @pytest_twisted.ensureDeferred
-    async def test_every_field_outlives_a_restart(self, clock, directory, entity):
+    async def test_every_field_outlives_a_restart(self, clock: SettableReactor, directory: Path, entity: Entity) -> None:
         kind = type(entity)
         async with self.opened(clock, directory) as storage:
             need_entities(storage)
@@ -152,7 +166,7 @@ class DurableStorageContract(KilledStorage):
 
     @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.KIND)
     @pytest_twisted.ensureDeferred
-    async def test_what_is_unique_stays_unique_over_a_restart(self, clock, directory, entity):
+    async def test_what_is_unique_stays_unique_over_a_restart(self, clock: SettableReactor, directory: Path, entity: Entity) -> None:
         kind, other_key = type(entity), "b-2" if isinstance(entity.key, str) else 9
         async with self.opened(clock, directory) as storage:
             need_entities(storage)
@@ -167,7 +181,7 @@ class DurableStorageContract(KilledStorage):
                 assert found == [entity], f"after a restart a {kind.__name__} must be found by its {field}"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_number_is_raised_above_what_it_was_before_a_restart(self, clock, directory):
+    async def test_a_number_is_raised_above_what_it_was_before_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         async with self.opened(clock, directory) as storage:
             need_entities(storage)
             user = await storage.insert(User(login="a"))

@@ -1,6 +1,10 @@
 """The part of a durable storage's contract that is about kill -9: what was acknowledged is there afterwards."""
 
+from __future__ import annotations
+
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -8,7 +12,7 @@ import pytest_twisted
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, EntityQuery, Network, Notification
 from dhtwisted.testing.killed_process import run_until_killed
-from dhtwisted.testing.storage.base import EVERYTHING, StorageContract, need_entities, notification
+from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, need_entities, notification
 from dhtwisted.testing.storage.last_calls import LAST_CALLS, OF_ENTITIES
 
 ENOUGH = 300
@@ -20,7 +24,7 @@ class KilledStorage(StorageContract):
 
     @pytest.mark.parametrize("method", LAST_CALLS)
     @pytest_twisted.ensureDeferred
-    async def test_what_is_acknowledged_is_written(self, clock, directory, method):
+    async def test_what_is_acknowledged_is_written(self, clock: SettableReactor, directory: Path, method: str) -> None:
         if method in OF_ENTITIES:
             need_entities(self.make_storage(clock, directory))
         acknowledged, last_words = await run_until_killed(self, directory, method)
@@ -32,7 +36,7 @@ class KilledStorage(StorageContract):
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_kill_9_loses_nothing_acknowledged(self, clock, directory):
+    async def test_kill_9_loses_nothing_acknowledged(self, clock: SettableReactor, directory: Path) -> None:
         acknowledged, last_words = await run_until_killed(self, directory, enough=ENOUGH)
         assert len(acknowledged) >= ENOUGH, f"the writing process ended before {ENOUGH} acknowledgements: {last_words}"
         async with self.opened(clock, directory, has_data=True) as storage:
@@ -41,11 +45,11 @@ class KilledStorage(StorageContract):
             later = notification()
             await storage.append([later])
         stored = {f"message {m.name} {m.id}" for m in found[Notification]} | {f"network {name}" for name in networks}
-        assert set(acknowledged) <= stored, "whatever was acknowledged before kill -9 is there afterwards"
+        assert set(acknowledged) <= stored, "all acknowledged data must be there after kill -9"
         names = {kind: Counter(m.name for m in found[kind]) for kind in found}
-        assert names[Command] == names[Notification], "messages of one append are there all together or not at all"
-        assert later.id > max(m.id for m in found[Notification]), "ids go on after kill -9"
+        assert names[Command] == names[Notification], "after kill -9, the messages of one append must be there completely or not at all"
+        assert later.id > max(m.id for m in found[Notification]), "ids must continue after kill -9"
 
 
-async def _network_names(storage):
+async def _network_names(storage: Any) -> Any:
     return [n.name for n in await storage.find(Network, EntityQuery())] if IEntityStorage.providedBy(storage) else []

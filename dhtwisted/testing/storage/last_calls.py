@@ -8,7 +8,7 @@ from dhtwisted.model import Command, Device, EntityQuery, MessageQuery, Network,
 from dhtwisted.testing.storage.base import EVERYTHING, command, notification
 
 
-async def _nothing(storage):
+async def _nothing(storage: Any) -> None:
     """Need nothing before the call."""
 
 
@@ -26,82 +26,82 @@ class LastCall:
     prepare: Callable[[Any], Awaitable] = _nothing
 
 
-async def _names(storage, kind):
+async def _names(storage: Any, kind: type[Any]) -> Any:
     return [message.name for message in await storage.find_messages(kind, EVERYTHING)]
 
 
-async def _append(storage):
+async def _append(storage: Any) -> None:
     await storage.append([notification("last"), command("last")])
 
 
-async def _is_appended(storage):
+async def _is_appended(storage: Any) -> Any:
     return [await _names(storage, kind) for kind in (Notification, Command)] == [["last"], ["last"]]
 
 
-async def _append_command(storage):
+async def _append_command(storage: Any) -> None:
     await storage.append([command()])
 
 
-async def _update_command(storage):
+async def _update_command(storage: Any) -> None:
     await storage.update_command("a", 1, {"status": "done", "result": b"[]"})
 
 
-async def _is_command_updated(storage):
+async def _is_command_updated(storage: Any) -> Any:
     found = await storage.get_message(Command, "a", 1)
     return found is not None and (found.status, found.result, found.updated) == ("done", b"[]", True)
 
 
-async def _append_two(storage):
+async def _append_two(storage: Any) -> None:
     await storage.append([notification("old"), notification("new")])
 
 
-async def _forget_messages(storage):
+async def _forget_messages(storage: Any) -> None:
     await storage.forget_messages(Notification, MessageQuery(take=1))
 
 
-async def _is_forgotten(storage):
+async def _is_forgotten(storage: Any) -> Any:
     return await _names(storage, Notification) == ["new"]
 
 
-async def _restore(storage):
+async def _restore(storage: Any) -> None:
     await storage.restore([notification(id=7, timestamp=5, arrived=5)])
 
 
-async def _is_restored(storage):
+async def _is_restored(storage: Any) -> Any:
     return await storage.get_message(Notification, "a", 7) is not None
 
 
-async def _insert(storage):
+async def _insert(storage: Any) -> None:
     await storage.insert(Device(id="last", name="last", network_id=1, device_type_id=1))
 
 
-async def _is_inserted(storage):
+async def _is_inserted(storage: Any) -> Any:
     return await storage.get(Device, "last") is not None
 
 
-async def _insert_user(storage):
+async def _insert_user(storage: Any) -> None:
     await storage.insert(User(login="a"))
 
 
-async def _update(storage):
+async def _update(storage: Any) -> None:
     await storage.update(User, 1, {"role": 0, "network_ids": With(frozenset({5})), "valid_from": Raised(7)})
 
 
-async def _is_updated(storage):
+async def _is_updated(storage: Any) -> Any:
     found = await storage.get(User, 1)
     return found is not None and (found.role, found.network_ids, found.valid_from) == (0, frozenset({5}), 7)
 
 
-async def _insert_two(storage):
+async def _insert_two(storage: Any) -> None:
     for name in ("kept", "gone"):
         await storage.insert(Network(name=name))
 
 
-async def _delete(storage):
+async def _delete(storage: Any) -> None:
     await storage.delete(Network, 2)
 
 
-async def _is_deleted(storage):
+async def _is_deleted(storage: Any) -> Any:
     return [network.name for network in await storage.find(Network, EntityQuery())] == ["kept"]
 
 

@@ -1,6 +1,9 @@
 """The plainest thing that does what a storage does, for comparison: lists that are searched from end to end."""
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,19 +17,19 @@ class EntityModel:
     :ivar entities: all of them.
     """
 
-    def __init__(self, kind):
+    def __init__(self, kind: type[Any]) -> None:
         self.kind = kind
-        self.entities = []
+        self.entities: list[Any] = []
         self._last_key = 0
 
-    def insert(self, entity):
+    def insert(self, entity: Any) -> Any:
         """Add an entity, giving it its key."""
         self._check_unique(entity)
         self._last_key += 1
         self.entities.append(replace(entity, id=self._last_key))
         return self.entities[-1]
 
-    def update(self, key, changes):
+    def update(self, key: Any, changes: dict[str, Any]) -> Any:
         """Change an entity that exists."""
         (old,) = (entity for entity in self.entities if entity.id == key)
         new = replace(old, **changes)
@@ -34,14 +37,14 @@ class EntityModel:
         self.entities[self.entities.index(old)] = new
         return new
 
-    def delete(self, key):
+    def delete(self, key: Any) -> bool:
         """Remove an entity, and say whether there was one."""
         kept = [entity for entity in self.entities if entity.id != key]
         gone = len(kept) < len(self.entities)
         self.entities = kept
         return gone
 
-    def matching(self, query):
+    def matching(self, query: Any) -> list[Any]:
         """What a query asks for, before sorting and paging."""
         return [
             entity
@@ -51,14 +54,14 @@ class EntityModel:
             and all(is_like(getattr(entity, field), pattern) for field, pattern in query.like.items())
         ]
 
-    def find(self, query):
+    def find(self, query: Any) -> list[Any]:
         """What a query asks for."""
         found = sorted(self.matching(query), key=lambda entity: entity.id)
         field = query.sort or self.kind.KEY
         found.sort(key=lambda entity: (getattr(entity, field) is not None, getattr(entity, field)), reverse=query.descending)
         return page([entity for entity in found if self._is_behind(entity, query)], query)
 
-    def _is_behind(self, entity, query):
+    def _is_behind(self, entity: Any, query: Any) -> bool:
         """Whether an entity comes behind ``query.after``."""
         *field, key = query.after or (None,)
         if key is None:
@@ -69,32 +72,32 @@ class EntityModel:
         comes_later = other is None or (own is not None and own > other)
         return comes_later != query.descending
 
-    def _check_unique(self, entity):
+    def _check_unique(self, entity: Any) -> None:
         for field in self.kind.UNIQUE:
             if any(other.id != entity.id and getattr(other, field) == getattr(entity, field) for other in self.entities):
                 raise Duplicate(self.kind, field, getattr(entity, field))
 
 
-def is_like(text, pattern):
+def is_like(text: str, pattern: str) -> Any:
     """Whether a text fits an SQL LIKE pattern."""
     expression = "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern)
     return text is not None and re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-def page(found, query):
+def page(found: Any, query: Any) -> Any:
     """Leave out what the query skips, and what it does not take."""
     found = found[query.skip :]
     return found if query.take is None else found[: query.take]
 
 
-def find_messages(messages, query):
+def find_messages(messages: Any, query: Any) -> Any:
     """What a query asks for, of messages of one kind."""
     found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query))
     found = found[::-1] if query.descending else found
     return page([message for message in found if _is_message_behind(message, query)], query)
 
 
-def _is_message_behind(message, query):
+def _is_message_behind(message: Any, query: Any) -> Any:
     """Whether a message comes behind ``query.behind``."""
     if query.behind is None:
         return True
@@ -104,7 +107,7 @@ def _is_message_behind(message, query):
     return sort_key(message, query) < place if query.descending else sort_key(message, query) > place
 
 
-def matches(message, query):
+def matches(message: Any, query: Any) -> Any:
     """Whether a message meets all conditions of a query."""
     return (
         (query.device_ids is None or message.device_id in query.device_ids)
@@ -116,19 +119,19 @@ def matches(message, query):
     )
 
 
-def time_of(message, query):
+def time_of(message: Any, query: Any) -> Any:
     """The time that counts for a query."""
     if query.by_arrival:
         return message.arrived
     return message.last_updated if query.by_update else message.timestamp
 
 
-def sort_key(message, query):
+def sort_key(message: Any, query: Any) -> Any:
     """The place of a message in the ascending order of a query."""
     value = time_of(message, query) if query.sort == "timestamp" else getattr(message, query.sort)
     return value is not None, value or type(value)(), time_of(message, query), message.id
 
 
-def _command_matches(command, query):
+def _command_matches(command: Any, query: Any) -> Any:
     status_fits = query.status is None or (command.status is not None and command.status.casefold() == query.status.casefold())
     return status_fits and (command.updated or not query.updated)

@@ -1,9 +1,13 @@
 """The part of a message storage's contract that is about order: in which appends complete, and what a barrier leaves behind it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest_twisted
 
 from dhtwisted.model import Command, Notification
-from dhtwisted.testing.storage.base import EVERYTHING, StorageContract, begin, command, notification, now, results
+from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, begin, command, notification, now, results
 
 MANY = 400
 """Calls that wait at the same time: more than one commit takes."""
@@ -13,10 +17,10 @@ class MessageOrdering(StorageContract):
     """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of order."""
 
     @pytest_twisted.ensureDeferred
-    async def test_appends_complete_in_the_order_of_their_ids(self, storage):
+    async def test_appends_complete_in_the_order_of_their_ids(self, storage: Any) -> None:
         completed = []
 
-        async def append(message):
+        async def append(message: Any) -> None:
             await storage.append([message])
             completed.append(message.id)
 
@@ -25,7 +29,7 @@ class MessageOrdering(StorageContract):
         assert not late, f"appends must complete in the order of their ids: that of {late[0][0]} completed before that of {late[0][1]}"
 
     @pytest_twisted.ensureDeferred
-    async def test_no_older_message_appears_after_a_barrier(self, storage, clock):
+    async def test_no_older_message_appears_after_a_barrier(self, storage: Any, clock: SettableReactor) -> None:
         appends = [begin(storage.append([notification(str(n))])) for n in range(MANY)]
         late = await self._late(storage, clock, Notification, appends)
         assert not late, (
@@ -34,7 +38,7 @@ class MessageOrdering(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_no_older_update_appears_after_a_barrier(self, storage, clock):
+    async def test_no_older_update_appears_after_a_barrier(self, storage: Any, clock: SettableReactor) -> None:
         sent = [command(str(n)) for n in range(MANY)]
         await storage.append(sent)
         clock.time += 1
@@ -45,17 +49,17 @@ class MessageOrdering(StorageContract):
             "after it completed. It must wait for each update_command whose time is taken"
         )
 
-    async def _late(self, storage, clock, kind, waiting):
+    async def _late(self, storage: Any, clock: SettableReactor, kind: type[Any], waiting: Any) -> Any:
         """Ask for a barrier, and then for the stamps that it should have waited for and has not."""
         clock.time += 1
         asked_at = now(clock)
-        assert await storage.append(()) is None, "an append of nothing answers nothing"
+        assert await storage.append(()) is None, "an append of nothing must return None"
         visible = await _stamps(storage, kind)
         await results(*waiting)
         return [stamp for stamp in await _stamps(storage, kind) - visible if stamp[1] < asked_at]
 
 
-async def _stamps(storage, kind):
+async def _stamps(storage: Any, kind: type[Any]) -> Any:
     """The id of each message, and its time or that of its last update."""
     field = "last_updated" if kind is Command else "timestamp"
     return {(message.id, getattr(message, field)) for message in await storage.find_messages(kind, EVERYTHING)}

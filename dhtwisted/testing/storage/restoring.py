@@ -1,5 +1,9 @@
 """The part of a message storage's contract that an import relies on: messages stored as they are."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest_twisted
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -7,24 +11,24 @@ from msgspec.structs import replace
 from dhtwisted.errors import Duplicate, StorageError
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.testing.contract import must_raise
-from dhtwisted.testing.storage.base import EVERYTHING, YEAR, StorageContract, command, notification, now, outcomes, results
+from dhtwisted.testing.storage.base import EVERYTHING, YEAR, SettableReactor, StorageContract, command, notification, now, outcomes, results
 from dhtwisted.testing.storage.model import find_messages
 from dhtwisted.testing.storage.queries import names_found
 from dhtwisted.testing.strategies import message_queries, stored_messages, timestamps
 
 
-def old_command(message_id, **values):
+def old_command(message_id: int, **values: Any) -> Any:
     """A command as another storage had it: updated 5 ms after its time, and arrived 2 ms after it."""
-    stamps = {"id": message_id, "timestamp": 1000, "arrived": 1002, "last_updated": 1005}
+    stamps: dict[str, Any] = {"id": message_id, "timestamp": 1000, "arrived": 1002, "last_updated": 1005}
     return command(**(stamps | {"updated": True, "status": "done"} | values))
 
 
-def old_notification(message_id, **values):
+def old_notification(message_id: int, **values: Any) -> Any:
     """A notification as another storage had it."""
     return notification(**({"id": message_id, "timestamp": 1000, "arrived": 1002} | values))
 
 
-async def stored(storage):
+async def stored(storage: Any) -> Any:
     """All commands and all notifications."""
     return [await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)]
 
@@ -33,7 +37,7 @@ class MessageRestoring(StorageContract):
     """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of ``restore``."""
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_are_as_they_were(self, storage):
+    async def test_restored_messages_are_as_they_were(self, storage: Any) -> None:
         given = [
             old_notification(3, parameters=b'{"a": 1.10}'),
             old_command(4, user_id=3, parameters=b" [] ", lifetime=9, result=b"1E5"),
@@ -41,37 +45,39 @@ class MessageRestoring(StorageContract):
             old_notification(8, network_id=2, device_type_id=3, arrived=7000),
         ]
         copies = [replace(m) for m in given]
-        assert await storage.restore(given) is None, "restore answers nothing"
-        assert given == copies, "restore changes none of the messages that it is given"
-        assert await stored(storage) == [copies[1:3], [copies[0], copies[3]]], "every field is kept: ids, times, and when it arrived"
+        assert await storage.restore(given) is None, "restore must return None"
+        assert given == copies, "restore must not change the given messages"
+        assert await stored(storage) == [copies[1:3], [copies[0], copies[3]]], "restore must keep every field: ids, times and the arrival"
         for m in copies:
-            assert await storage.get_message(type(m), "a", m.id) == m, "a restored message is found by its id"
+            assert await storage.get_message(type(m), "a", m.id) == m, "get_message must find a restored message by its id"
         updated = await storage.find_messages(Command, MessageQuery(updated=True, by_update=True, since=1001))
-        assert updated == [copies[1]], "and a command by the time of its last update, if it was updated"
+        assert updated == [copies[1]], "by_update must find a restored command by the time of its last update"
 
     @pytest_twisted.ensureDeferred
-    async def test_later_ids_lie_above_restored_ones(self, storage):
+    async def test_later_ids_lie_above_restored_ones(self, storage: Any) -> None:
         await storage.restore([old_notification(3), old_notification(70)])
         later = [notification(), command()]
         await storage.append(later)
-        assert [m.id for m in later] == [71, 1], "append goes on above the highest id that was restored, each kind on its own"
+        assert [m.id for m in later] == [71, 1], "append must give ids above the highest restored id, for each kind separately"
         await storage.restore([old_notification(5)])
         await storage.append(later := [notification()])
-        assert later[0].id == 72, "an id restored below others does not turn the count back"
+        assert later[0].id == 72, "a restored id below others must not lower the next id"
 
     @pytest_twisted.ensureDeferred
-    async def test_ids_may_lie_anywhere(self, storage):
+    async def test_ids_may_lie_anywhere(self, storage: Any) -> None:
         await storage.append([notification("c", timestamp=1000) for _ in range(3)])
         await storage.restore([old_notification(10, name="e"), old_notification(20, name="f")])
         await storage.restore([old_notification(7, name="d"), old_notification(15, name="x", timestamp=5, arrived=5)])
         await storage.forget_messages(Notification, MessageQuery(before=1000))
         found = [(m.id, m.name) for m in await storage.find_messages(Notification, EVERYTHING)]
-        assert found == [(1, "c"), (2, "c"), (3, "c"), (7, "d"), (10, "e"), (20, "f")], "above, below or between those that are there"
+        assert found == [(1, "c"), (2, "c"), (3, "c"), (7, "d"), (10, "e"), (20, "f")], (
+            "restore must accept ids above, below and between the stored ids"
+        )
         await storage.restore([old_notification(15, name="y")])
-        assert await storage.get_message(Notification, "a", 15) is not None, "an id is free when its message is gone"
+        assert await storage.get_message(Notification, "a", 15) is not None, "the id of a deleted message must be free for restore"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_taken_id_is_refused_with_all_that_came_along(self, storage):
+    async def test_a_taken_id_is_refused_with_all_that_came_along(self, storage: Any) -> None:
         await storage.append([notification(), command()])
         await storage.restore([old_command(5)])
         before = await stored(storage)
@@ -83,27 +89,29 @@ class MessageRestoring(StorageContract):
             with must_raise(Duplicate, "restore of a taken id") as caught:
                 await storage.restore(given)
             told = caught.value
-            assert (told.field, str(told)) == ("id", str(expected)), "Duplicate(kind, 'id', id) says which id is taken"
-            assert await stored(storage) == before, "a restore that is refused has stored none of its messages, and changed none"
+            assert (told.field, str(told)) == ("id", str(expected)), "restore must raise Duplicate(kind, 'id', id) with the taken id"
+            assert await stored(storage) == before, "a refused restore must not store or change any message"
         await storage.append(later := [notification(), command()])
-        assert later[0].id > 1, "a refused restore does not disturb what comes after it"
-        assert later[1].id > 5, "a refused restore does not disturb what comes after it"
+        assert later[0].id > 1, "a refused restore must not affect later calls"
+        assert later[1].id > 5, "a refused restore must not affect later calls"
 
     @pytest_twisted.ensureDeferred
-    async def test_what_cannot_be_kept_is_refused_with_all_that_came_along(self, storage):
+    async def test_what_cannot_be_kept_is_refused_with_all_that_came_along(self, storage: Any) -> None:
         """Text that is no Unicode and integers beyond 64 bits: a storage may keep them, or refuse them with all that came along."""
         for bad in (old_notification(5, name="\ud800"), old_notification(5, network_id=2**70), old_command(5, status="\udfff")):
             (outcome,) = await outcomes(storage.restore([old_command(2), old_notification(2), bad]))
             if outcome is None:
-                assert [len(found) for found in await stored(storage)] in ([1, 2], [2, 1]), "a restore that completes has stored all"
+                assert [len(found) for found in await stored(storage)] in ([1, 2], [2, 1]), (
+                    "a restore that completes must have stored all messages"
+                )
                 for kind in (Command, Notification):
                     await storage.forget_messages(kind, EVERYTHING)
             else:
                 assert isinstance(outcome, StorageError), f"a storage raises kinds of StorageError, not {outcome!r}"
-                assert await stored(storage) == [[], []], "a restore that fails has stored none of its messages"
+                assert await stored(storage) == [[], []], "a restore that fails must not have stored any message"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_are_as_old_as_they_were(self, storage, clock):
+    async def test_restored_messages_are_as_old_as_they_were(self, storage: Any, clock: SettableReactor) -> None:
         arrived = now(clock)
         await storage.append([notification("b")])
         await storage.restore([old_notification(2, name="a", timestamp=arrived, arrived=arrived - YEAR)])
@@ -115,41 +123,41 @@ class MessageRestoring(StorageContract):
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_times_do_not_move_that_of_the_server(self, storage, clock):
+    async def test_restored_times_do_not_move_that_of_the_server(self, storage: Any, clock: SettableReactor) -> None:
         future = now(clock) + YEAR
         times = {"timestamp": future, "arrived": future}
         await storage.restore([old_notification(1, **times), old_command(1, **times, last_updated=future + 5)])
         await storage.append(later := [notification(), command()])
         assert {m.timestamp for m in later} == {m.arrived for m in later} == {now(clock)}, (
-            "a restored time does not move the server's: a client may have given it"
+            "the times of restored messages must not affect the server's time: a client may have given them"
         )
         updated = await storage.update_command("a", later[1].id, {})
-        assert now(clock) < updated.last_updated < future, "nor that of later updates"
+        assert now(clock) < updated.last_updated < future, "the times of restored messages must not affect the times of later updates"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_commands_can_be_updated(self, storage, clock):
+    async def test_restored_commands_can_be_updated(self, storage: Any, clock: SettableReactor) -> None:
         given = old_command(5, result=b"1")
         await storage.restore([given])
         updated = await storage.update_command("a", 5, {"status": "again"})
         changes = {"status": "again", "last_updated": now(clock), "update_id": updated.update_id}
-        assert updated == replace(given, **changes), "a restored command is updated as any other"
-        assert given == old_command(5, result=b"1"), "and the object that was handed in stays as it was"
+        assert updated == replace(given, **changes), "update_command must work on a restored command"
+        assert given == old_command(5, result=b"1"), "update_command must not change the object that was given to restore"
 
     @pytest_twisted.ensureDeferred
-    async def test_restoring_while_others_append(self, storage):
+    async def test_restoring_while_others_append(self, storage: Any) -> None:
         appended = [notification(str(n)) for n in range(20)]
         appends = [storage.append([m]) for m in appended]
         restored = [old_notification(1000 + n) for n in range(10)]
         restores = [storage.restore(restored[:5]), storage.restore(restored[5:])]
         await results(*appends[:10], *restores, *appends[10:])
         ids = [m.id for m in await storage.find_messages(Notification, EVERYTHING)]
-        assert len(ids) == len(set(ids)) == 30, "no id is given twice, and nothing is lost"
+        assert len(ids) == len(set(ids)) == 30, "concurrent restore and append must not use an id twice or lose a message"
         for m in appended + restored:
-            assert await storage.get_message(Notification, "a", m.id) == m, "each is stored as it is stamped"
+            assert await storage.get_message(Notification, "a", m.id) == m, "each message must be stored with the stamps that it got"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_are_found_as_the_model_finds_them(self):
-        async def example(storage, given, parts, kind, queries, forgotten):
+    async def test_restored_messages_are_found_as_the_model_finds_them(self) -> None:
+        async def example(storage: Any, given: Any, parts: Any, kind: type[Any], queries: Any, forgotten: Any) -> None:
             for n in range(parts):
                 part = sorted(given[n::parts], key=lambda m: m.id)
                 if part:
