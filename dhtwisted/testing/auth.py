@@ -64,7 +64,7 @@ class AuthContract:
 
     call_seconds = 10.0
 
-    async def make_auth(self, storage: Any, reactor: Any) -> None:
+    async def make_auth(self, storage: Any, reactor: Any) -> Any:
         """Build the provider.
 
         :param storage: an opened storage without users.
@@ -73,14 +73,14 @@ class AuthContract:
         """
         raise NotImplementedError("a subclass of AuthContract says which provider is meant")
 
-    async def add_user(self, storage: Any, auth: Any, login: str, password: str, status: Any) -> Any:
+    async def add_user(self, storage: Any, auth: Any, login: str, password: str, status: int) -> User:
         """Make a user known. Override it where passwords are kept elsewhere than in the storage.
 
         :returns: the :class:`~dhtwisted.model.User` as the storage has them.
         """
         return await storage.insert(User(login=login, password=await auth.hash_password(password), status=status))
 
-    async def lose_directory(self, auth: Any) -> None:
+    async def lose_directory(self, auth: Any) -> Any:
         """Make what the provider asks at a login unreachable. Override it where it asks anything: a directory, a file, the storage.
 
         :param auth: what :meth:`make_auth` made.
@@ -88,7 +88,7 @@ class AuthContract:
         raise NotImplementedError("a subclass that asks nothing does not override lose_directory")
 
     @pytest.fixture
-    def contract_storage(self) -> Any:
+    def contract_storage(self) -> MemoryStorage:
         """An opened storage without users."""
         from twisted.internet import reactor
 
@@ -97,7 +97,7 @@ class AuthContract:
         return storage
 
     @pytest.fixture
-    def auth(self, contract_storage: Any) -> Iterator[Any]:
+    def auth(self, contract_storage: MemoryStorage) -> Iterator[Watched]:
         """The provider under test."""
         from twisted.internet import reactor
 
@@ -106,7 +106,7 @@ class AuthContract:
         yield auth
         pytest_twisted.blockon(begin(auth.close()))
 
-    def test_provides_the_interface(self, auth: Any) -> None:
+    def test_provides_the_interface(self, auth: Watched) -> None:
         assert verifyObject(IAuthProvider, auth.provider), "a provider must have every method of IAuthProvider, with its arguments"
 
     @pytest.mark.parametrize(
@@ -122,35 +122,35 @@ class AuthContract:
             sample_claims(device_id="pump-4", token_id=7),
         ],
     )
-    def test_a_token_says_what_was_issued(self, auth: Any, claims: Any) -> None:
+    def test_a_token_says_what_was_issued(self, auth: Watched, claims: Claims) -> None:
         assert auth.verify(auth.issue(claims)) == claims, (
             "verify must return equal claims: absent members must differ from empty ones, and numbers must be exact"
         )
 
-    def test_a_token_carries_the_number_by_which_it_is_revoked(self, auth: Any) -> None:
+    def test_a_token_carries_the_number_by_which_it_is_revoked(self, auth: Watched) -> None:
         claims = auth.verify(auth.issue(sample_claims(valid_from=1_767_323_045_678)))
         assert claims.valid_from, (
             "Claims.valid_from was lost: after a user's first change of password all new tokens of the user would be invalid"
         )
         assert auth.verify(auth.issue(sample_claims())).valid_from == 0, "a valid_from of 0 must come back as 0"
 
-    def test_a_token_carries_the_only_device_that_it_is_good_for(self, auth: Any) -> None:
+    def test_a_token_carries_the_only_device_that_it_is_good_for(self, auth: Watched) -> None:
         claims = auth.verify(auth.issue(sample_claims(device_id="pump-4", token_id=2**53 + 1)))
         assert (claims.device_id, claims.token_id) == ("pump-4", 2**53 + 1), (
             "Claims.device_id or token_id was dropped: it would open everything"
         )
 
-    def test_a_token_is_text_that_fits_into_a_header(self, auth: Any) -> None:
+    def test_a_token_is_text_that_fits_into_a_header(self, auth: Watched) -> None:
         token = auth.issue(sample_claims())
         assert isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token, (
             "a token must be printable ASCII text without spaces: it is sent as a Bearer token"
         )
 
-    def test_an_expired_token_is_still_read(self, auth: Any) -> None:
+    def test_an_expired_token_is_still_read(self, auth: Watched) -> None:
         claims = sample_claims(expires=1)
         assert auth.verify(auth.issue(claims)) == claims, "verify must accept an expired token: the server checks the expiry"
 
-    def test_a_changed_token_is_refused(self, auth: Any) -> None:
+    def test_a_changed_token_is_refused(self, auth: Watched) -> None:
         token = auth.issue(sample_claims())
         for place in range(0, len(token) - 1, 7):
             changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
@@ -158,31 +158,33 @@ class AuthContract:
                 auth.verify(changed)
 
     @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
-    def test_any_other_text_is_refused(self, auth: Any, text: str) -> None:
+    def test_any_other_text_is_refused(self, auth: Watched, text: str) -> None:
         with must_raise(InvalidCredentials, f"verify of {text[:12]!a}"):
             auth.verify(text)
 
     @pytest_twisted.ensureDeferred
-    async def test_the_right_password_gives_the_user(self, auth: Any, contract_storage: Any) -> None:
+    async def test_the_right_password_gives_the_user(self, auth: Watched, contract_storage: MemoryStorage) -> None:
         user = await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
         found = await auth.login(LOGIN, PASSWORD)
         assert found == await contract_storage.get(User, user.id), "login must return the user as the storage has them"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_wrong_password_is_refused(self, auth: Any, contract_storage: Any) -> None:
+    async def test_a_wrong_password_is_refused(self, auth: Watched, contract_storage: MemoryStorage) -> None:
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
         with must_raise(InvalidCredentials, "login with a wrong password"):
             await auth.login(LOGIN, PASSWORD + " ")
 
     @pytest_twisted.ensureDeferred
-    async def test_an_unknown_login_is_refused(self, auth: Any, contract_storage: Any) -> None:
+    async def test_an_unknown_login_is_refused(self, auth: Watched, contract_storage: MemoryStorage) -> None:
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
         with must_raise(UnknownLogin, "login with an unknown login"):
             await auth.login("berta", PASSWORD)
 
     @pytest.mark.parametrize("status", [LOCKED_OUT, DISABLED])
     @pytest_twisted.ensureDeferred
-    async def test_that_a_user_is_locked_is_told_only_with_the_right_password(self, auth: Any, contract_storage: Any, status: Any) -> None:
+    async def test_that_a_user_is_locked_is_told_only_with_the_right_password(
+        self, auth: Watched, contract_storage: MemoryStorage, status: int
+    ) -> None:
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, status)
         with must_raise(UserLocked, "login of a user who is not active"):
             await auth.login(LOGIN, PASSWORD)
@@ -191,20 +193,20 @@ class AuthContract:
 
     @pytest.mark.parametrize("text", ODD_TEXTS, ids=lambda text: ascii(text[:12]))
     @pytest_twisted.ensureDeferred
-    async def test_odd_texts_are_neither_login_nor_password(self, auth: Any, contract_storage: Any, text: str) -> None:
+    async def test_odd_texts_are_neither_login_nor_password(self, auth: Watched, contract_storage: MemoryStorage, text: str) -> None:
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)
         for login, password in ((text, PASSWORD), (LOGIN, text), (text, text)):
             with must_raise(Unauthorized, f"login with {login[:12]!a} and {password[:12]!a}"):
                 await auth.login(login, password)
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_kept_of_a_password_does_not_show_it(self, auth: Any) -> None:
+    async def test_what_is_kept_of_a_password_does_not_show_it(self, auth: Watched) -> None:
         first, second = await auth.hash_password(PASSWORD), await auth.hash_password(PASSWORD)
         assert isinstance(first, str) and PASSWORD not in first, "hash_password must return text that does not contain the password"
         assert first != second, "hash_password must return different texts for equal passwords"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_directory_that_is_away_says_nothing_of_the_password(self, auth: Any, contract_storage: Any) -> None:
+    async def test_a_directory_that_is_away_says_nothing_of_the_password(self, auth: Watched, contract_storage: MemoryStorage) -> None:
         if type(self).lose_directory is AuthContract.lose_directory:
             pytest.skip("lose_directory is not overridden: nothing shows what happens when the directory is away")
         await self.add_user(contract_storage, auth, LOGIN, PASSWORD, ACTIVE)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
+
+T = TypeVar("T")
 
 
 class BrokenContract(AssertionError):
     """A provider did what its interface does not allow. The text says what it did, and what it must do."""
 
 
-def begin(awaitable: Awaitable[Any]) -> Deferred[Any]:
+def begin(awaitable: Awaitable[T]) -> Deferred[T]:
     """Start something without waiting for it.
 
     :returns: a Deferred of the result.
@@ -24,11 +26,11 @@ def begin(awaitable: Awaitable[Any]) -> Deferred[Any]:
     return Deferred.fromCoroutine(_awaited(awaitable))
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def in_time(awaitable: Awaitable[Any], seconds: float, call: str) -> Deferred[Any]:
+def in_time(awaitable: Awaitable[T], seconds: float, call: str) -> Deferred[T]:
     """Start something with a time limit.
 
     :param call: what is done, in words.
@@ -36,14 +38,14 @@ def in_time(awaitable: Awaitable[Any], seconds: float, call: str) -> Deferred[An
     """
     from twisted.internet import reactor
 
-    done: Deferred[Any] = Deferred()
+    done: Deferred[T] = Deferred()
 
     def give_up() -> None:
         done.errback(
             BrokenContract(f"{call} did not complete within {seconds:g} s: every call must end by itself, with an error if it must")
         )
 
-    def finish(outcome: Any) -> None:
+    def finish(outcome: T | Failure) -> None:
         if timer.active():
             timer.cancel()
             done.callback(outcome)
@@ -63,7 +65,7 @@ class Caught:
 
 
 @contextmanager
-def must_raise(expected: Any, call: str) -> Iterator[Caught]:
+def must_raise(expected: type[Exception] | tuple[type[Exception], ...], call: str) -> Iterator[Caught]:
     """Check that the block raises an exception of a class.
 
     :param expected: a class, or a tuple of classes; the message names the first.
@@ -97,7 +99,7 @@ class Watched:
     :ivar provider: the provider itself.
     """
 
-    def __init__(self, provider: Any, errors: dict[str, tuple[type[Exception], ...]], rule: str, seconds: float) -> None:
+    def __init__(self, provider: Any, errors: Mapping[str, tuple[type[Exception], ...]], rule: str, seconds: float) -> None:
         self.provider = provider
         self._errors = errors
         self._rule = rule
@@ -109,7 +111,7 @@ class Watched:
         if name not in self._errors:
             return value
 
-        def call(*arguments: Any, **keywords: Any) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> Awaitable[Any]:
             with self._permitted(name):
                 awaitable = value(*arguments, **keywords)
             if not isawaitable(awaitable):
@@ -118,12 +120,12 @@ class Watched:
 
         return call
 
-    async def _finish(self, name: str, awaitable: Awaitable[Any]) -> Any:
+    async def _finish(self, name: str, awaitable: Awaitable[T]) -> Any:
         with self._permitted(name):
             return await in_time(awaitable, self._seconds, name)
 
     @contextmanager
-    def _permitted(self, name: str) -> Iterator[Any]:
+    def _permitted(self, name: str) -> Iterator[None]:
         permitted: tuple[type[Exception], ...] = (BrokenContract, *self._errors[name])
         try:
             yield

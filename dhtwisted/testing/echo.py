@@ -8,6 +8,7 @@ in front, so that no pings are sent, and nobody is dropped for silence or slow r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ MESSAGE_SIZE = 64 * 1024**2
 """Bytes; the largest message of the Autobahn test suite has a quarter of it."""
 
 
-def echo_factory(reactor: Any = None, message_size: int = MESSAGE_SIZE) -> Any:
+def echo_factory(reactor: Any = None, message_size: int = MESSAGE_SIZE) -> EchoFactory:
     """Make a factory to be listened with, ``reactor.listenTCP(port, echo_factory())``; it answers on every path.
 
     :param reactor: the global one unless given.
@@ -35,7 +36,7 @@ def echo_factory(reactor: Any = None, message_size: int = MESSAGE_SIZE) -> Any:
     return EchoFactory(sessions, rest_url=_no_rest)
 
 
-def _no_rest(path: str, client: Any, host: str, secure: bool) -> str:
+def _no_rest(path: str, client: str, host: str | None, secure: bool) -> str:
     return ""
 
 
@@ -44,7 +45,7 @@ class EchoSession:
 
     principal = None
 
-    def __init__(self, output: Any) -> None:
+    def __init__(self, output: EchoProtocol) -> None:
         self._output = output
 
     def receive(self, text: bytes) -> None:
@@ -65,7 +66,7 @@ class EchoSession:
         """The client has taken everything."""
         self._output.resume()
 
-    def finish(self, finished: Any) -> None:
+    def finish(self, finished: Callable[[], object]) -> None:
         """Call ``finished`` when all has been answered, which is at once."""
         finished()
 
@@ -79,7 +80,7 @@ class EchoSessions:
     def __init__(self, server: Any) -> None:
         self.server = server
 
-    def build(self, output: Any) -> EchoSession:
+    def build(self, output: EchoProtocol) -> EchoSession:
         return EchoSession(output)
 
 

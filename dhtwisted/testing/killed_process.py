@@ -6,14 +6,16 @@ import inspect
 import os
 import pickle
 import sys
-from functools import reduce
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
 
 from dhtwisted.testing.contract import BrokenContract
 
@@ -21,7 +23,7 @@ PATIENCE = 60
 """Seconds until a process must have done what it is to do."""
 
 
-def describe_contract(contract: Any) -> Any:
+def describe_contract(contract: Any) -> tuple[bytes, list[str]]:
     """Write down an instance of a contract class for another process: where the class is, and what fixtures have set on it.
 
     :returns: bytes, and the names of attributes that cannot go along.
@@ -44,13 +46,13 @@ def describe_contract(contract: Any) -> Any:
 def read_contract(described: bytes) -> Any:
     """Make the instance again from what :func:`describe_contract` wrote."""
     module, path, qualified_name, attributes = pickle.loads(described)
-    contract = reduce(getattr, qualified_name.split("."), _import(module, path))()
+    contract: Any = attrgetter(qualified_name)(_import(module, path))()
     for name, value in attributes.items():
         setattr(contract, name, pickle.loads(value))
     return contract
 
 
-def _import(name: str, path: Path) -> Any:
+def _import(name: str, path: str) -> ModuleType:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -90,7 +92,7 @@ class KilledProcess(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self.errors += data
 
-    def processEnded(self, reason: Any) -> None:
+    def processEnded(self, reason: Failure) -> None:
         self.ended.callback(None)
 
     def give_up(self) -> None:
@@ -125,7 +127,7 @@ async def run_until_killed(contract: Any, directory: Path, method: str | None = 
     return protocol.acknowledged(), _last_words(protocol, left_out)
 
 
-def _last_words(protocol: KilledProcess, left_out: Any) -> str:
+def _last_words(protocol: KilledProcess, left_out: list[str]) -> str:
     words = [protocol.errors.decode(errors="replace").strip()]
     if protocol.is_late:
         words.append(f"it was not done within {PATIENCE} s")

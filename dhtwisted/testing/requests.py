@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
 
 from hypothesis import strategies as st
 
@@ -19,6 +19,9 @@ def nested(depth: int) -> bytes:
     closing = "".join("}" if level % 2 else "]" for level in reversed(range(depth)))
     return f"{opening}1{closing}".encode()
 
+
+Pairs = Iterable[tuple[bytes, bytes]]
+Members = Iterable[tuple[str, bytes]]
 
 NESTED_TOO_DEEP = b'{"action":"server/info","requestId":1,"more":' + nested(5000) + b"}"
 
@@ -76,7 +79,7 @@ WEIRD_JSON = (
 """Texts in the place of a value: some are no JSON at all, the others are hard to keep or to send on."""
 
 
-def _dumped(value: Any) -> bytes:
+def _dumped(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
@@ -109,11 +112,11 @@ actions = st.sampled_from(sorted(ACTIONS))
 """Names of all actions."""
 
 
-def _object(pairs: Any) -> bytes:
+def _object(pairs: Pairs) -> bytes:
     return b"{" + b",".join(name + b":" + value for name, value in pairs) + b"}"
 
 
-def _request(action: str, members: Any) -> Any:
+def _request(action: str, members: Members) -> bytes:
     return _object([(b'"action"', _dumped(action)), *((_dumped(name), value) for name, value in members)])
 
 
@@ -121,7 +124,7 @@ requests = st.builds(_request, actions, st.lists(st.tuples(st.sampled_from(_memb
 """Requests of known actions with members that mean something, and any values in them; names may repeat. Bytes, always UTF-8."""
 
 
-def _shaped(action: str, device_id: str, body: Any, others: Any) -> Any:
+def _shaped(action: str, device_id: str, body: Members, others: Members) -> bytes:
     resource = action.partition("/")[0]
     inner = _object([(_dumped(name), value) for name, value in body])
     members = [("deviceId", _dumped(device_id)), (resource, inner), *others]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -25,6 +25,8 @@ from dhtwisted.service.bootstrap import bootstrap
 
 START = 1_767_323_045.678
 """The first time of the clock of a :class:`MemoryServer`, in seconds: 2026-01-02T03:04:05.678."""
+
+T = TypeVar("T")
 
 PASSWORD = "password-1"
 KEY = b"a key for tests, of thirty-two bytes or more"
@@ -56,7 +58,7 @@ class MemoryServer:
         clock: Any = None,
         real_time: bool = False,
         hash_password: bool = True,
-        **sections: Any,
+        **sections: dict[str, Any],
     ) -> MemoryServer:
         """Open a server, make its administrator, and start it.
 
@@ -131,7 +133,7 @@ class _NoPasswords:
         return ""
 
 
-def at_once(awaitable: Awaitable[Any]) -> Any:
+def at_once(awaitable: Awaitable[T]) -> T:
     """The result of a coroutine or another awaitable that does not wait. For tests that make many servers.
 
     :raises AssertionError: it waits.
@@ -145,7 +147,7 @@ def at_once(awaitable: Awaitable[Any]) -> Any:
     return result
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
@@ -159,13 +161,13 @@ class _SteppableReactor(Clock):
         self.callInThread = reactor.callInThread
 
 
-def _clock(reactor: Any) -> Any:
+def _clock(reactor: Any) -> Clock:
     clock = _SteppableReactor(reactor)
     clock.advance(START)
     return clock
 
 
-def settings(**sections: Any) -> Settings:
+def settings(**sections: dict[str, Any]) -> Settings:
     """The default settings with some changes, and with passwords that are cheap to hash."""
     sections["auth"] = {"password_cost": 10, "admin_password": PASSWORD} | sections.get("auth", {})
     whole = Settings()
@@ -183,7 +185,7 @@ class MemoryClient:
     rest_url = "http://localhost/rest"
     number = 1
 
-    def __init__(self, server: Any, address: Any = "192.0.2.1") -> None:
+    def __init__(self, server: MemoryServer, address: str = "192.0.2.1") -> None:
         self.address = address
         self.messages: list[dict[str, Any]] = []
         self.congested = False
@@ -202,10 +204,10 @@ class MemoryClient:
         for waiting in list(self._waiting):
             waiting(message)
 
-    def send_event(self, prefix: bytes, body: Any) -> None:
+    def send_event(self, prefix: bytes, body: bytes) -> None:
         self.send(prefix + body)
 
-    def abort(self, reason: Any) -> None:
+    def abort(self, reason: str) -> None:
         self.aborted = reason
 
     def pause(self) -> None:
@@ -226,7 +228,7 @@ class MemoryClient:
         request_id = f"{action}-{self._serial}"
         arrived: Deferred[dict[str, Any]] = Deferred()
 
-        def look(message: Any) -> None:
+        def look(message: dict[str, Any]) -> None:
             if message.get("requestId") == request_id:
                 self._waiting.remove(look)
                 arrived.callback(message)
@@ -239,7 +241,7 @@ class MemoryClient:
         """A Deferred of the next message."""
         arrived: Deferred[dict[str, Any]] = Deferred()
 
-        def take(message: Any) -> None:
+        def take(message: dict[str, Any]) -> None:
             self._waiting.remove(take)
             arrived.callback(message)
 
@@ -286,5 +288,5 @@ def _integer(text: str) -> int | str:
     return int(text) if len(text) < 4000 else text
 
 
-def _not_json(name: str) -> None:
+def _not_json(name: str) -> NoReturn:
     raise AssertionError(f"the server sent {name}, which is not JSON")

@@ -18,6 +18,7 @@ from dhtwisted.model import (
     DeviceToken,
     DeviceType,
     EntityQuery,
+    Message,
     MessageQuery,
     Network,
     Notification,
@@ -128,7 +129,7 @@ stored_messages = st.lists(stored_commands | stored_notifications, max_size=15, 
 _takes = st.none() | st.integers(0, 5)
 
 
-def _network_query(sort: str, value: Any, key: Any, **conditions: Any) -> Any:
+def _network_query(sort: str, value: str | None, key: int | None, **conditions: Any) -> EntityQuery:
     after = () if key is None else (key,) if sort in ("", "id") else (value or "" if sort == "name" else value, key)
     return EntityQuery(sort=sort, after=after, **conditions)
 
@@ -148,14 +149,14 @@ network_queries = st.builds(
 """Queries of networks; they have a key, a unique field, and one that may be absent."""
 
 
-def message_queries(kind: type[Any]) -> Any:
+def message_queries(kind: type[Message]) -> st.SearchStrategy[MessageQuery]:
     """Queries of one kind of message."""
     statuses = {"status": st.sampled_from([None, "", "DONE", "failed", "STRASSE"])} if kind is Command else {}
     # What is asked for in the order of updates is asked for among updated commands alone.
     of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
     times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
 
-    def build(times: Any, sort: str, place: Any, **conditions: Any) -> Any:
+    def build(times: dict[str, Any], sort: str, place: tuple[Any, ...] | None, **conditions: Any) -> MessageQuery:
         behind = place and place[:2] if sort == "timestamp" else place and (place[2 if sort == "name" else 3], *place[:2])
         return MessageQuery(**times, sort=sort, behind=behind, **conditions)
 

@@ -17,8 +17,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from dhtwisted.interfaces import IMessageBus
-from dhtwisted.model import Command, Device, Event, Network, User
+from dhtwisted.model import Command, Device, Entity, Event, Network, User
 from dhtwisted.testing.bus.base import PLACE, Receiver, event, has_change, some_turns
+
+
+def _state(event: Event) -> tuple[str, str | None]:
+    return event.action, getattr(event.message, "status", None)
 
 
 class BusContract:
@@ -26,7 +30,7 @@ class BusContract:
 
     _numbers = count(1)
 
-    async def make_buses(self, reactor: Any) -> list[Any]:
+    async def make_buses(self, reactor: Any) -> Sequence[Any]:
         """Build buses that carry each other's events, none of them started.
 
         :param reactor: the running reactor.
@@ -54,7 +58,7 @@ class BusContract:
         return stored
 
     @pytest.fixture
-    def buses(self) -> Iterator[Any]:
+    def buses(self) -> Iterator[Sequence[Any]]:
         """The buses under test, not started."""
         from twisted.internet import reactor
 
@@ -63,7 +67,7 @@ class BusContract:
         for bus in buses:
             pytest_twisted.blockon(maybeDeferred(bus.stop))
 
-    async def start(self, buses: list[Any], failing: Any = ()) -> list[Receiver]:
+    async def start(self, buses: Sequence[Any], failing: Sequence[int] = ()) -> list[Receiver]:
         """Start every bus with a receiver of its own; those at the positions in ``failing`` raise.
 
         :returns: the receivers.
@@ -73,7 +77,7 @@ class BusContract:
             await bus.start(receiver.receive, receiver.changed)
         return receivers
 
-    async def publish(self, bus: Any, *events: Event) -> list[Any]:
+    async def publish(self, bus: Any, *events: Event) -> list[Event]:
         """Store and publish.
 
         :returns: the events as they were published.
@@ -82,12 +86,12 @@ class BusContract:
         assert bus.publish(stored) is None, "publish must return None, and at once"
         return stored
 
-    def test_provides_the_interface(self, buses: list[Any]) -> None:
+    def test_provides_the_interface(self, buses: Sequence[Any]) -> None:
         for bus in buses:
             assert verifyObject(IMessageBus, bus), "a bus must have every method of IMessageBus, with its arguments"
 
     @pytest_twisted.ensureDeferred
-    async def test_everybody_receives_each_event_once(self, buses: list[Any]) -> None:
+    async def test_everybody_receives_each_event_once(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses)
         published = [each.message.id for bus in buses for each in await self.publish(bus, event(), event())]
         for receiver in receivers:
@@ -95,7 +99,7 @@ class BusContract:
             assert sorted(received) == sorted(published), "each event must arrive once at every bus, also at the one that published it"
 
     @pytest_twisted.ensureDeferred
-    async def test_events_arrive_whole(self, buses: list[Any]) -> None:
+    async def test_events_arrive_whole(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses)
         sent = await self.publish(buses[0], event("device-ä"))
         for receiver in receivers:
@@ -103,7 +107,7 @@ class BusContract:
             assert receiver.events == sent, "an event must arrive as it was published, with its whole message"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_command_comes_before_its_updates(self, buses: list[Any]) -> None:
+    async def test_a_command_comes_before_its_updates(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses)
         sent = await self.publish(buses[0], Event("command/insert", Command(**PLACE, name="c", device_id="a")))
         for number in range(4):
@@ -111,14 +115,13 @@ class BusContract:
             sent = sent + await self.publish(buses[number % len(buses)], update)
         for receiver in receivers:
             await receiver.expect(len(sent))
-            arrived = [(each.action, each.message.status) for each in receiver.events]
-            assert arrived == [(each.action, each.message.status) for each in sent], (
+            assert [_state(each) for each in receiver.events] == [_state(each) for each in sent], (
                 "a command must arrive first, then its updates in order"
             )
             assert receiver.events == sent, "each event must have the state that the command had at that update"
 
     @pytest_twisted.ensureDeferred
-    async def test_the_order_of_a_device_is_kept(self, buses: list[Any]) -> None:
+    async def test_the_order_of_a_device_is_kept(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses)
         for number in range(100):
             await self.publish(buses[number % len(buses)], event("ab"[number % 2]), event("ab"[number % 3 % 2]))
@@ -129,7 +132,7 @@ class BusContract:
                 assert ids == sorted(ids), "the events of a device must arrive in the order of publication, from whatever node"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_failing_receiver_stops_nothing(self, buses: list[Any]) -> None:
+    async def test_a_failing_receiver_stops_nothing(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses, failing=[0])
         published = [(await self.publish(buses[0], event()))[0].message.id for _ in range(3)]
         for receiver in receivers:
@@ -138,7 +141,7 @@ class BusContract:
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_nothing_is_received_after_the_stop(self, buses: list[Any]) -> None:
+    async def test_nothing_is_received_after_the_stop(self, buses: Sequence[Any]) -> None:
         receivers = await self.start(buses)
         await self.publish(buses[0], event())
         for receiver in receivers:
@@ -151,7 +154,7 @@ class BusContract:
         assert len(receivers[-1].events) == 1, "receive must not be called after stop completes"
 
     @pytest_twisted.ensureDeferred
-    async def test_publishing_never_raises(self, buses: list[Any]) -> None:
+    async def test_publishing_never_raises(self, buses: Sequence[Any]) -> None:
         assert buses[0].publish([event(message_id=1)]) is None, "publish before the start must not be an error"
         assert buses[0].publish_change(Device, "a") is None, "publish_change before the start must not be an error"
         receivers = await self.start(buses)
@@ -167,7 +170,7 @@ class BusContract:
         assert receivers[0].ids() == received, "events that are published after the stop must not be received"
 
     @pytest_twisted.ensureDeferred
-    async def test_stopping_is_no_error_whatever_came_before(self, buses: list[Any]) -> None:
+    async def test_stopping_is_no_error_whatever_came_before(self, buses: Sequence[Any]) -> None:
         for bus in buses:
             await bus.stop()
             await bus.stop()
@@ -176,20 +179,20 @@ class BusContract:
 class SharedBusContract(BusContract):
     """The further contract of a bus for several nodes."""
 
-    async def change(self, bus: Any, kind: type[Any], key: Any) -> None:
+    async def change(self, bus: Any, kind: type[Entity], key: int | str) -> None:
         """Have the node of a bus change an entity. Override it where the store tells of changes by itself: insert the entity with this key
         there, by the connection of that node if that matters, or change it when there is one.
         """
         assert bus.publish_change(kind, key) is None, "publish_change must return None, and at once"
 
     @pytest.fixture
-    def nodes(self, buses: list[Any]) -> Any:
+    def nodes(self, buses: Sequence[Any]) -> Sequence[Any]:
         """The buses under test, of which there must be several."""
         assert len(buses) > 1, "make_buses must return at least two buses for this test"
         return buses
 
     @pytest_twisted.ensureDeferred
-    async def test_changes_reach_every_other_node(self, nodes: list[Any]) -> None:
+    async def test_changes_reach_every_other_node(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         for number, bus in enumerate(nodes):
             for kind, key in ((Device, f"device-{number}"), (User, 100 + number), (Network, 100 + number)):
@@ -199,7 +202,7 @@ class SharedBusContract(BusContract):
                         await receiver.expect_change(kind, key)
 
     @pytest_twisted.ensureDeferred
-    async def test_a_change_comes_before_later_events(self, nodes: list[Any]) -> None:
+    async def test_a_change_comes_before_later_events(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         for number in range(20):
             await self.change(nodes[0], Device, f"device-{number}")
@@ -211,7 +214,7 @@ class SharedBusContract(BusContract):
                 assert has_change(before, Device, each.message.device_id), "changed must complete before later events are delivered"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_slow_account_of_a_change_holds_later_events_back(self, nodes: list[Any]) -> None:
+    async def test_a_slow_account_of_a_change_holds_later_events_back(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         slow = receivers[-1]
         hold: Deferred[None] = Deferred()
@@ -227,7 +230,7 @@ class SharedBusContract(BusContract):
         assert await slow.expect(2) == published, "after changed completes, the events must arrive, each once and in order"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_node_that_fails_to_take_account_is_told_again(self, nodes: list[Any]) -> None:
+    async def test_a_node_that_fails_to_take_account_is_told_again(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         failing = receivers[-1]
         failing.failures = 3
@@ -241,7 +244,7 @@ class SharedBusContract(BusContract):
             assert await receiver.expect(2) == published, "other nodes must not wait for a node whose changed fails"
 
     @pytest_twisted.ensureDeferred
-    async def test_nothing_is_changed_after_the_stop(self, nodes: list[Any]) -> None:
+    async def test_nothing_is_changed_after_the_stop(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         await nodes[-1].stop()
         begun = list(receivers[-1].begun)
@@ -252,7 +255,7 @@ class SharedBusContract(BusContract):
         assert receivers[-1].begun == begun, "changed must not be called after stop completes"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_stop_ends_the_calling_again(self, nodes: list[Any]) -> None:
+    async def test_a_stop_ends_the_calling_again(self, nodes: Sequence[Any]) -> None:
         receivers = await self.start(nodes)
         failing = receivers[-1]
         failing.failures = 10**9

@@ -10,7 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import deferLater
 
-from dhtwisted.model import Event, Notification
+from dhtwisted.model import Entity, Event, Notification
+
+Keys = Sequence[tuple[type[Entity], int | str]] | None
+"""What ``changed`` gets; see :meth:`~dhtwisted.interfaces.IMessageBus.start`."""
 
 PATIENCE = 30
 """Seconds until what was published must have arrived."""
@@ -34,13 +37,13 @@ class Receiver:
     """
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.events: list[Any] = []
-        self.begun: list[Any] = []
-        self.history: list[Any] = []
+        self.events: list[Event] = []
+        self.begun: list[Keys] = []
+        self.history: list[Event | Keys] = []
         self.failures = 0
-        self.hold: Deferred[Any] | None = None
+        self.hold: Deferred[None] | None = None
         self._error = error
-        self._waiting: list[tuple[Callable[[], Any], Deferred[None]]] = []
+        self._waiting: list[tuple[Callable[[], object], Deferred[None]]] = []
 
     def receive(self, events: Sequence[Event]) -> None:
         """The first callback of ``start``."""
@@ -50,7 +53,7 @@ class Receiver:
         if self._error is not None:
             raise self._error
 
-    async def changed(self, keys: Any) -> None:
+    async def changed(self, keys: Keys) -> None:
         """The second callback of ``start``."""
         self.begun.append(keys)
         self._look()
@@ -62,7 +65,7 @@ class Receiver:
         self.history.append(keys)
         self._look()
 
-    async def until(self, condition: Callable[[], Any], words: str) -> None:
+    async def until(self, condition: Callable[[], object], words: str) -> None:
         """Wait until something is so.
 
         :param condition: a function without arguments.
@@ -87,7 +90,7 @@ class Receiver:
         await self.until(lambda: len(self.events) >= number, f"{number} events must arrive")
         return self.ids()
 
-    async def expect_change(self, kind: type[Any], key: Any) -> None:
+    async def expect_change(self, kind: type[Entity], key: int | str) -> None:
         """Wait until ``changed`` has been called with this key, or with ``None``, and has succeeded."""
         words = f"changed must be called with ({kind.__name__}, {key!r}) when another node says so"
         await self.until(lambda: has_change(self.history, kind, key), words)
@@ -103,12 +106,12 @@ class Receiver:
             waiter.callback(None)
 
 
-def has_change(history: Any, kind: type[Any], key: Any) -> bool:
+def has_change(history: Sequence[Event | Keys], kind: type[Entity], key: int | str) -> bool:
     """Whether a change is among what came; ``None`` means any."""
     return any(entry is None or (kind, key) in entry for entry in history if not isinstance(entry, Event))
 
 
-def event(device_id: str = "a", message_id: int = 0) -> Any:
+def event(device_id: str = "a", message_id: int = 0) -> Event:
     """An event of a notification that :meth:`BusContract.store` is still to stamp, unless an id is given."""
     timestamp = 5 if message_id else None
     return Event("notification/insert", Notification(**PLACE, name="n", device_id=device_id, timestamp=timestamp, id=message_id))

@@ -9,12 +9,16 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.interfaces import IMessageBus
-from dhtwisted.model import Event
+from dhtwisted.model import Entity, Event
+from dhtwisted.testing.bus.base import Keys
+
+Step = Callable[[], Awaitable[None]]
 
 PAUSE = 0.01
 """Seconds after which ``changed`` is called again when it has failed."""
@@ -48,13 +52,13 @@ class SharedBus:
         self._delay = delay
         self._started = started
         self._receive: Callable[[Sequence[Event]], object]
-        self._changed: Callable[[Any], Awaitable[object]]
-        self._on_the_way: deque[tuple[Callable[[], Any], Any]] = deque()
-        self._arrived: deque[Callable[[], Any]] = deque()
+        self._changed: Callable[[Keys], Awaitable[object]]
+        self._on_the_way: deque[tuple[Step, IDelayedCall]] = deque()
+        self._arrived: deque[Step] = deque()
         self._busy = False
         self._pause: Deferred[None] | None = None
 
-    async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Any], Awaitable[object]]) -> None:
+    async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Keys], Awaitable[object]]) -> None:
         """Begin to take part."""
         self._receive, self._changed = receive, changed
         self._started.append(self)
@@ -70,7 +74,7 @@ class SharedBus:
         if at_once:
             self._take(partial(self._hand_over, events))
 
-    def publish_change(self, kind: type[Any], key: Any) -> None:
+    def publish_change(self, kind: type[Entity], key: int | str) -> None:
         """Send a change."""
         if self in self._started:
             for bus in self._started:
@@ -92,14 +96,14 @@ class SharedBus:
         if self._pause is not None:
             self._pause.cancel()
 
-    def _send(self, step: Callable[[], Any]) -> None:
+    def _send(self, step: Step) -> None:
         self._on_the_way.append((step, self._reactor.callLater(self._delay, self._arrive)))
 
     def _arrive(self) -> None:
         # The oldest: calls of the same time come in any order.
         self._take(self._on_the_way.popleft()[0])
 
-    def _take(self, step: Callable[[], Any]) -> None:
+    def _take(self, step: Step) -> None:
         self._arrived.append(step)
         if not self._busy:
             self._busy = True
@@ -116,7 +120,7 @@ class SharedBus:
         except Exception:
             self._log.failure("The receiver of a shared bus failed")
 
-    async def _tell(self, keys: Any) -> None:
+    async def _tell(self, keys: Keys) -> None:
         while self in self._started:
             try:
                 await self._changed(keys)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_twisted
@@ -11,6 +11,7 @@ import pytest_twisted
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import IBackedUpStorage, IEntityStorage
 from dhtwisted.model import Command, EntityQuery, Network, Notification
+from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, begin, command, notification
 
 MANY = 200
@@ -24,7 +25,7 @@ class Ended(Exception):
 class BackedUpStorageContract(StorageContract):
     """What ``IBackedUpStorage`` promises, of a storage that says that it provides it."""
 
-    def put_back(self, copy: bytes, directory: Path) -> None:
+    def put_back(self, copy: bytes, directory: Path) -> object:
         """Do as the documentation of the provider says with a copy, so that :meth:`make_storage` with this directory opens it.
 
         :param copy: its bytes.
@@ -32,12 +33,12 @@ class BackedUpStorageContract(StorageContract):
         """
         raise NotImplementedError("a subclass of the contract suite says how a copy is put back")
 
-    def test_says_that_it_copies_itself(self, storage: Any) -> None:
+    def test_says_that_it_copies_itself(self, storage: Watched) -> None:
         assert IBackedUpStorage.providedBy(storage), "a storage that has back_up must declare it with implementer(IBackedUpStorage)"
 
     @pytest_twisted.ensureDeferred
     async def test_a_copy_that_is_put_back_has_all_that_was_acknowledged(
-        self, storage: Any, clock: SettableReactor, directory: Path
+        self, storage: Watched, clock: SettableReactor, directory: Path
     ) -> None:
         sent = [command(parameters=b'{"a": 1.10}'), *(notification(str(n)) for n in range(MANY))]
         await storage.append(sent)
@@ -56,7 +57,7 @@ class BackedUpStorageContract(StorageContract):
         assert later.id == MANY + 1, "new ids must be above those of the copy"
 
     @pytest_twisted.ensureDeferred
-    async def test_others_write_meanwhile(self, storage: Any, clock: SettableReactor, directory: Path) -> None:
+    async def test_others_write_meanwhile(self, storage: Watched, clock: SettableReactor, directory: Path) -> None:
         before, meanwhile = [notification(str(n)) for n in range(MANY)], [notification("later") for _ in range(MANY)]
         await storage.append(before)
         copying = begin(_copied(storage))
@@ -73,7 +74,7 @@ class BackedUpStorageContract(StorageContract):
         assert len(found) >= MANY, ACKNOWLEDGED
 
     @pytest_twisted.ensureDeferred
-    async def test_one_that_is_ended_leaves_nothing_and_can_be_made_again(self, storage: Any) -> None:
+    async def test_one_that_is_ended_leaves_nothing_and_can_be_made_again(self, storage: Watched) -> None:
         await storage.append([notification()])
 
         async def end(data: bytes) -> None:
@@ -88,14 +89,14 @@ class BackedUpStorageContract(StorageContract):
         counts, _ = await _copied_at_last(storage)
         assert counts["notification"] == 1
 
-    def _put_back(self, copy: bytes, clock: SettableReactor, directory: Path) -> Any:
+    def _put_back(self, copy: bytes, clock: SettableReactor, directory: Path) -> AbstractAsyncContextManager[Watched]:
         other = directory / "put back"
         other.mkdir()
         self.put_back(copy, other)
         return self.opened(clock, other, has_data=True)
 
 
-async def _copied(storage: Any) -> Any:
+async def _copied(storage: Watched) -> tuple[dict[str, int], bytes]:
     copy = bytearray()
 
     async def write(data: bytes) -> None:
@@ -104,7 +105,7 @@ async def _copied(storage: Any) -> Any:
     return await storage.back_up(write), bytes(copy)
 
 
-async def _copied_at_last(storage: Any) -> Any:
+async def _copied_at_last(storage: Watched) -> tuple[dict[str, int], bytes]:
     """A copy, as soon as one that was cancelled has ended."""
     while True:
         try:

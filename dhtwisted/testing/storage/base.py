@@ -43,13 +43,13 @@ YEAR = 31_536_000_000
 EVERYTHING = MessageQuery()
 
 
-def notification(name: str = "n", device_id: str = "a", **values: Any) -> Any:
+def notification(name: str = "n", device_id: str = "a", **values: Any) -> Notification:
     """A ``Notification``, by default of network 1 and device type 1."""
     fields: dict[str, Any] = {"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1}
     return Notification(**(fields | values))
 
 
-def command(name: str = "c", device_id: str = "a", **values: Any) -> Any:
+def command(name: str = "c", device_id: str = "a", **values: Any) -> Command:
     """A ``Command``, by default of network 1 and device type 1."""
     fields: dict[str, Any] = {"name": name, "device_id": device_id, "network_id": 1, "device_type_id": 1}
     return Command(**(fields | values))
@@ -79,7 +79,7 @@ def now(reactor: Any) -> int:
     return int(reactor.seconds() * 1000)
 
 
-async def outcomes(*awaitables: Awaitable[Any]) -> Any:
+async def outcomes(*awaitables: Awaitable[Any]) -> list[Any]:
     """Await several at the same time.
 
     :returns: a list of their results; an exception instead of a missing result.
@@ -88,7 +88,7 @@ async def outcomes(*awaitables: Awaitable[Any]) -> Any:
     return [without_broken(result) for _, result in await done]
 
 
-async def results(*awaitables: Awaitable[Any]) -> Any:
+async def results(*awaitables: Awaitable[Any]) -> list[Any]:
     """Await several at the same time. All must succeed.
 
     :returns: a list of their results.
@@ -121,7 +121,7 @@ class StorageContract:
         """
         raise NotImplementedError("a subclass of the contract suite must build its storage here")
 
-    def remove_storage(self, directory: Path) -> None:
+    def remove_storage(self, directory: Path) -> object:
         """Remove what :meth:`make_storage` made elsewhere for a directory, such as a schema. pytest removes the directory.
 
         Called after each test, when the storage is closed. It may be a coroutine function.
@@ -132,28 +132,28 @@ class StorageContract:
         return Watched(storage, ERRORS, RULE, self.call_seconds)
 
     @pytest.fixture
-    def clock(self) -> Any:
+    def clock(self) -> SettableReactor:
         """The reactor that the storage gets. The test sets its time."""
         from twisted.internet import reactor
 
         return SettableReactor(reactor)
 
     @pytest.fixture
-    def directory(self, tmp_path: Path) -> Iterator[Any]:
+    def directory(self, tmp_path: Path) -> Iterator[Path]:
         """The directory of this test."""
         yield tmp_path
         for used in {tmp_path} | self._used_directories:
             pytest_twisted.blockon(maybeDeferred(self.remove_storage, used))
 
     @pytest.fixture
-    def storage(self, clock: SettableReactor, directory: Path) -> Iterator[Any]:
+    def storage(self, clock: SettableReactor, directory: Path) -> Iterator[Watched]:
         """The storage under test, opened and empty."""
         context = self.opened(clock, directory)
         yield pytest_twisted.blockon(begin(context.__aenter__()))
         pytest_twisted.blockon(begin(context.__aexit__(None, None, None)))
 
     @asynccontextmanager
-    async def opened(self, clock: SettableReactor, directory: Path, has_data: bool = False) -> AsyncIterator[Any]:
+    async def opened(self, clock: Any, directory: Path, has_data: bool = False) -> AsyncIterator[Watched]:
         """Open a storage for a block of a coroutine. It must be empty when the directory is used for the first time.
 
         :param has_data: another process, for example, has written into the directory.
@@ -168,7 +168,7 @@ class StorageContract:
         finally:
             await storage.close()
 
-    async def for_all(self, example: Callable[..., Any], **strategies: Any) -> None:
+    async def for_all(self, example: Callable[..., Awaitable[None]], **strategies: st.SearchStrategy[Any]) -> None:
         """Run ``example(storage, ...)``, a coroutine function, with generated arguments, each time with an empty storage.
 
         Hypothesis calls it from a thread. Its decorator does not work on a test method: pytest-twisted wraps the method again for each
@@ -179,7 +179,7 @@ class StorageContract:
         reactor: Any = running
         broken: list[BrokenContract] = []
 
-        async def run_example(arguments: Any) -> None:
+        async def run_example(arguments: dict[str, Any]) -> None:
             with tempfile.TemporaryDirectory() as directory:
                 try:
                     async with self.opened(SettableReactor(reactor), Path(directory)) as storage:
@@ -190,7 +190,7 @@ class StorageContract:
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.fixed_dictionaries(strategies))
-        def run(arguments: Any) -> None:
+        def run(arguments: dict[str, Any]) -> None:
             if broken:
                 # Each smaller example that Hypothesis looks for could take as long as the time limit.
                 raise broken[0]
@@ -242,7 +242,7 @@ def need_entities(storage: Any) -> None:
         pytest.skip("a provider of messages alone keeps no entities: this test does not apply")
 
 
-def _in_thread(reactor: Any, function: Callable[[], Any]) -> Any:
+def _in_thread(reactor: Any, function: Callable[[], object]) -> Deferred[None]:
     """Run a function in a daemon thread: the process can end while it runs.
 
     :returns: a Deferred of ``None``.

@@ -19,6 +19,7 @@ from dhtwisted.model import (
     Entity,
     EntityQuery,
     Holding,
+    Message,
     MessageQuery,
     Network,
     Notification,
@@ -26,7 +27,7 @@ from dhtwisted.model import (
     StoredBytes,
     User,
 )
-from dhtwisted.testing.contract import must_raise
+from dhtwisted.testing.contract import Watched, must_raise
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, command, need_entities, notification, now
 from dhtwisted.testing.storage.killed import KilledStorage
 
@@ -60,7 +61,7 @@ ENTITIES = (
 class DurableStorageContract(KilledStorage):
     """What ``durable`` promises."""
 
-    def test_says_durable(self, storage: Any) -> None:
+    def test_says_durable(self, storage: Watched) -> None:
         assert storage.durability == "durable", "a durable storage must have the durability 'durable'"
 
     @pytest_twisted.ensureDeferred
@@ -88,7 +89,8 @@ class DurableStorageContract(KilledStorage):
 
     @pytest_twisted.ensureDeferred
     async def test_ids_and_times_go_on_after_a_restart(self, clock: SettableReactor, directory: Path) -> None:
-        before, after = notification(), notification()
+        before: Any = notification()
+        after: Any = notification()
         async with self.opened(clock, directory) as storage:
             await storage.append(())
             await storage.append([before])
@@ -117,7 +119,8 @@ class DurableStorageContract(KilledStorage):
     @pytest_twisted.ensureDeferred
     async def test_restored_messages_outlive_a_restart(self, clock: SettableReactor, directory: Path) -> None:
         kept = command(id=7, timestamp=5, arrived=8, last_updated=9, updated=True, status="done", result=b"[ 1.0]")
-        gone, later = notification(id=12, timestamp=5, arrived=5), [command(), notification()]
+        gone = notification(id=12, timestamp=5, arrived=5)
+        later: list[Message] = [command(), notification()]
         async with self.opened(clock, directory) as storage:
             await storage.restore([kept, gone])
             await storage.forget_messages(Notification, EVERYTHING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -31,7 +32,7 @@ from dhtwisted.model import (
     Without,
     entity_size,
 )
-from dhtwisted.testing.contract import must_raise
+from dhtwisted.testing.contract import Watched, must_raise
 from dhtwisted.testing.storage.base import StorageContract, outcomes, refuses_when_closed, results
 from dhtwisted.testing.storage.model import EntityModel
 from dhtwisted.testing.strategies import (
@@ -63,7 +64,7 @@ def device(device_id: str, **values: Any) -> Device:
     return Device(**(fields | values))
 
 
-async def insert_all(storage: Any, *new: Any) -> Any:
+async def insert_all(storage: Watched, *new: Entity) -> list[Any]:
     """Insert one after the other."""
     return [await storage.insert(entity) for entity in new]
 
@@ -71,12 +72,12 @@ async def insert_all(storage: Any, *new: Any) -> Any:
 _OWNED = [kind for kind in ENTITY_KINDS.values() if kind.OWNER]
 
 
-def _holdings(entities: Any, owner: int) -> Any:
+def _holdings(entities: Iterable[Entity], owner: int) -> dict[type[Entity], Holding]:
     found = {kind: [entity for entity in entities if type(entity) is kind and entity.owner == owner] for kind in _OWNED}
     return {kind: Holding(len(owned), sum(entity_size(entity) for entity in owned)) for kind, owned in found.items() if owned}
 
 
-async def _insert_what_can_be(storage: Any, new: Any) -> Any:
+async def _insert_what_can_be(storage: Watched, new: Iterable[Entity]) -> list[Any]:
     stored = []
     for entity in new:
         with suppress(Duplicate):
@@ -87,18 +88,18 @@ async def _insert_what_can_be(storage: Any, new: Any) -> Any:
 class EntityStorageContract(StorageContract):
     """What the server relies on when it keeps users, networks, device types, devices and configuration."""
 
-    def test_provides_entity_storage(self, storage: Any) -> None:
+    def test_provides_entity_storage(self, storage: Watched) -> None:
         assert verifyObject(IEntityStorage, storage.provider), "a storage must have every method of IEntityStorage, with its arguments"
 
     @pytest_twisted.ensureDeferred
-    async def test_what_was_never_inserted_is_none(self, storage: Any) -> None:
+    async def test_what_was_never_inserted_is_none(self, storage: Watched) -> None:
         assert await storage.get(User, 1) is None, "get must return None for an unknown key"
         assert await storage.get(Device, "nobody") is None, "get must return None for an unknown key"
         assert await storage.find(User, EVERYTHING) == [], "find must return an empty list when there is nothing"
 
     @pytest_twisted.ensureDeferred
     async def test_an_entity_comes_back_as_it_went_in(self) -> None:
-        async def example(storage: Any, entity: Entity) -> None:
+        async def example(storage: Watched, entity: Entity) -> None:
             stored = await storage.insert(entity)
             assert stored.key, "insert must replace an integer key of 0 by the next key of the kind"
             assert await storage.get(type(entity), stored.key) == stored, "get must return what insert returned"
@@ -109,24 +110,24 @@ class EntityStorageContract(StorageContract):
         await self.for_all(example, entity=entities)
 
     @pytest_twisted.ensureDeferred
-    async def test_ids_ascend_from_one_for_each_kind(self, storage: Any) -> None:
+    async def test_ids_ascend_from_one_for_each_kind(self, storage: Watched) -> None:
         stored = await insert_all(storage, User(login="a"), User(login="b"), Network(name="a"), DeviceType(name="a"), User(login="c"))
         assert [entity.id for entity in stored] == [1, 2, 1, 1, 3], "integer keys must begin at 1, for each kind separately"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_key_of_ones_own_is_kept(self, storage: Any) -> None:
+    async def test_a_key_of_ones_own_is_kept(self, storage: Watched) -> None:
         first, second, third = await insert_all(storage, Network(id=40, name="a"), Network(id=3, name="b"), Network(name="c"))
         assert (first.id, second.id) == (40, 3), "insert must keep a key other than 0"
         assert third.id == 41, "a new key must be above all used keys"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_key_is_never_given_twice(self, storage: Any) -> None:
+    async def test_a_key_is_never_given_twice(self, storage: Watched) -> None:
         last = (await insert_all(storage, Network(name="a"), Network(name="b")))[-1]
         await storage.delete(Network, last.id)
         assert (await storage.insert(Network(name="c"))).id > last.id, "a key that was used before must not be used again"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_taken_key_is_refused(self, storage: Any) -> None:
+    async def test_a_taken_key_is_refused(self, storage: Watched) -> None:
         await insert_all(storage, device("a", name="first"), Configuration(id=7, name="a", value="first"))
         for entity in (device("a", name="second"), Configuration(id=7, name="b", value="second")):
             with must_raise(Duplicate, f"insert of a taken {entity.KEY}") as caught:
@@ -135,7 +136,7 @@ class EntityStorageContract(StorageContract):
         assert (await storage.get(Device, "a")).name == "first", "a refused insert must not change anything"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_taken_unique_value_is_refused(self, storage: Any) -> None:
+    async def test_a_taken_unique_value_is_refused(self, storage: Watched) -> None:
         await storage.insert(User(login="a"))
         with must_raise(Duplicate, "insert of a taken login") as caught:
             await storage.insert(User(login="a"))
@@ -144,7 +145,7 @@ class EntityStorageContract(StorageContract):
         assert (await storage.insert(User(login="A"))).login == "A", "unique values must be compared exactly: upper and lower case differ"
 
     @pytest_twisted.ensureDeferred
-    async def test_an_absent_unique_value_is_no_value(self, storage: Any) -> None:
+    async def test_an_absent_unique_value_is_no_value(self, storage: Watched) -> None:
         first, second, _ = await insert_all(storage, User(login="a"), User(login="b"), User(login="c", login_key="c"))
         await storage.update(User, first.id, {"login_key": "a"})
         for change in (storage.insert(User(login="A", login_key="a")), storage.update(User, second.id, {"login_key": "a"})):
@@ -156,7 +157,7 @@ class EntityStorageContract(StorageContract):
         assert [user.id for user in found] == [first.id], "find must find a user by login_key"
 
     @pytest_twisted.ensureDeferred
-    async def test_known_addresses_come_back(self, storage: Any) -> None:
+    async def test_known_addresses_come_back(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a"))
         assert (await storage.get(User, user.id)).known_addresses == (), "known_addresses must be empty at first"
         known = (("192.0.2.1", 1_700_000_000_000), ("2001:db8::/64", 1_700_000_000_001))
@@ -164,7 +165,7 @@ class EntityStorageContract(StorageContract):
         assert (await storage.get(User, user.id)).known_addresses == known, "known_addresses must come back in their order, as tuples"
 
     @pytest_twisted.ensureDeferred
-    async def test_of_equal_inserts_at_once_one_succeeds(self, storage: Any) -> None:
+    async def test_of_equal_inserts_at_once_one_succeeds(self, storage: Watched) -> None:
         found = await outcomes(*(storage.insert(User(login="a")) for _ in range(10)), *(storage.insert(device("a")) for _ in range(10)))
         for part in (found[:10], found[10:]):
             refused = [outcome for outcome in part if isinstance(outcome, Duplicate)]
@@ -172,7 +173,7 @@ class EntityStorageContract(StorageContract):
         assert await storage.count(User, EVERYTHING) == 1, "one of ten equal inserts must be stored"
 
     @pytest_twisted.ensureDeferred
-    async def test_concurrent_changes_of_one_set_all_take_effect(self, storage: Any) -> None:
+    async def test_concurrent_changes_of_one_set_all_take_effect(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a", network_ids=frozenset({100, 101})))
         changes = [With(frozenset({number})) for number in range(20)] + [Without(frozenset({100, 7777}))]
         await outcomes(*(storage.update(User, user.id, {"network_ids": change}) for change in changes))
@@ -187,7 +188,7 @@ class EntityStorageContract(StorageContract):
         assert await storage.get(User, user.id) == both, "update must return the stored value, not the change"
 
     @pytest_twisted.ensureDeferred
-    async def test_concurrent_raises_of_one_number_all_take_effect(self, storage: Any) -> None:
+    async def test_concurrent_raises_of_one_number_all_take_effect(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a"))
         raised = await results(*(storage.update(User, user.id, {"valid_from": Raised(to)}) for to in (5, 1000, 7, 3, 900)))
         numbers = [entity.valid_from for entity in raised]
@@ -198,7 +199,7 @@ class EntityStorageContract(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_all_that_is_added_to_a_number_at_once_counts(self, storage: Any) -> None:
+    async def test_all_that_is_added_to_a_number_at_once_counts(self, storage: Watched) -> None:
         await storage.insert(StoredBytes(id="a", size=100))
         found = await results(*(storage.update(StoredBytes, "a", {"size": Added(amount)}) for amount in (1, 20, -50, 2**40)))
         assert (await storage.get(StoredBytes, "a")).size == 71 + 2**40, "concurrent model.Added must all count"
@@ -206,7 +207,7 @@ class EntityStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_holdings_are_what_is_there(self) -> None:
-        async def example(storage: Any, new: Any, changes: dict[str, Any], removed: Any) -> None:
+        async def example(storage: Watched, new: list[Entity], changes: dict[str, Any], removed: int) -> None:
             stored = await _insert_what_can_be(storage, new)
             for entity in stored[removed:]:
                 await storage.delete(type(entity), entity.key)
@@ -223,7 +224,7 @@ class EntityStorageContract(StorageContract):
         await self.for_all(example, new=owned, changes=changes, removed=st.integers(0, 12))
 
     @pytest_twisted.ensureDeferred
-    async def test_concurrent_inserts_all_count_as_holdings(self, storage: Any) -> None:
+    async def test_concurrent_inserts_all_count_as_holdings(self, storage: Watched) -> None:
         new = [device(f"a-{number}", owner_id=1 + number % 2, data=b"12345") for number in range(20)]
         await outcomes(*(storage.insert(entity) for entity in new))
         assert await storage.holdings(1) == {Device: Holding(10, 50)}, "holdings must count all concurrent inserts"
@@ -232,7 +233,7 @@ class EntityStorageContract(StorageContract):
         assert await storage.holdings(2**60) == {}, "holdings of a user without entities must be an empty dict"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_number_is_raised_only_when_another_field_changes(self, storage: Any) -> None:
+    async def test_a_number_is_raised_only_when_another_field_changes(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a", role=1, valid_from=7))
         same = await storage.update(User, user.id, {"role": 1, "valid_from": Raised(1000, when="role")})
         assert (same.role, same.valid_from) == (1, 7), "Raised with when: the field had this value, so the number stays"
@@ -250,7 +251,7 @@ class EntityStorageContract(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_update_replaces_what_it_names(self, storage: Any) -> None:
+    async def test_update_replaces_what_it_names(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a", password="secret", data=b"{}"))
         changed = await storage.update(User, user.id, {"login": "b", "data": None, "network_ids": frozenset({1})})
         assert (changed.login, changed.data, changed.network_ids) == ("b", None, frozenset({1})), "update must set the given fields"
@@ -258,12 +259,12 @@ class EntityStorageContract(StorageContract):
         assert await storage.get(User, user.id) == changed, "update must return the changed entity"
 
     @pytest_twisted.ensureDeferred
-    async def test_update_of_nothing_is_missing(self, storage: Any) -> None:
+    async def test_update_of_nothing_is_missing(self, storage: Watched) -> None:
         with must_raise(Missing, "update of an entity that does not exist"):
             await storage.update(User, 1, {"login": "a"})
 
     @pytest_twisted.ensureDeferred
-    async def test_update_keeps_unique_values_unique(self, storage: Any) -> None:
+    async def test_update_keeps_unique_values_unique(self, storage: Watched) -> None:
         first, second = await insert_all(storage, Network(name="a"), Network(name="b"))
         with must_raise(Duplicate, "update to a taken name"):
             await storage.update(Network, second.id, {"name": "a", "description": "changed"})
@@ -272,7 +273,7 @@ class EntityStorageContract(StorageContract):
         assert same == first, "an update to the entity's own unique value must succeed"
 
     @pytest_twisted.ensureDeferred
-    async def test_updates_of_different_fields_at_once_all_count(self, storage: Any) -> None:
+    async def test_updates_of_different_fields_at_once_all_count(self, storage: Watched) -> None:
         user = await storage.insert(User(login="a"))
         changes = ({"data": b"1"}, {"status": 2}, {"role": 0}, {"last_login": 7}, {"intro_reviewed": True})
         await results(*(storage.update(User, user.id, change) for change in changes))
@@ -282,14 +283,14 @@ class EntityStorageContract(StorageContract):
                 assert getattr(found, field) == value, f"the change of {field} was lost: update replaces fields, not the whole entity"
 
     @pytest_twisted.ensureDeferred
-    async def test_delete_says_whether_there_was_one(self, storage: Any) -> None:
+    async def test_delete_says_whether_there_was_one(self, storage: Watched) -> None:
         await storage.insert(device("a"))
         assert await storage.delete(Device, "a") is True, "delete must return true when it removed something"
         assert await storage.delete(Device, "a") is False, "delete must return false when there was nothing"
         assert await storage.get(Device, "a") is None, "a deleted entity must be gone"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_unique_value_is_free_again(self, storage: Any) -> None:
+    async def test_a_unique_value_is_free_again(self, storage: Watched) -> None:
         first, second = await insert_all(storage, Network(name="a"), Network(name="b"))
         await storage.delete(Network, first.id)
         await storage.update(Network, second.id, {"name": "a"})
@@ -298,7 +299,7 @@ class EntityStorageContract(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_sorting_by_an_absent_value(self, storage: Any) -> None:
+    async def test_sorting_by_an_absent_value(self, storage: Watched) -> None:
         await insert_all(storage, *(Network(name=str(n), description=text) for n, text in enumerate(["b", None, "a", None, "B", ""])))
         ascending = await storage.find(Network, EntityQuery(sort="description"))
         assert [n.description for n in ascending] == [None, None, "", "B", "a", "b"], (
@@ -311,14 +312,14 @@ class EntityStorageContract(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_names_sort_by_code_point(self, storage: Any) -> None:
+    async def test_names_sort_by_code_point(self, storage: Watched) -> None:
         texts = ["\U0001f600", "ä", "a", "Z", "\uff5e", "z", "-", "", "a-b", "ab"]
         await insert_all(storage, *(Network(name=text) for text in texts))
         found = [network.name for network in await storage.find(Network, EntityQuery(sort="name"))]
         assert found == sorted(texts), 'texts sort by code point, as Python and COLLATE "C" do, not by the rules of a language'
 
     @pytest_twisted.ensureDeferred
-    async def test_names_are_told_apart_exactly(self, storage: Any) -> None:
+    async def test_names_are_told_apart_exactly(self, storage: Watched) -> None:
         names = ["Ärger", "ärger", "Arger", "A\u0308rger", "arger ", "arger"]
         await insert_all(storage, *(Network(name=name) for name in names))
         for name in names:
@@ -327,7 +328,7 @@ class EntityStorageContract(StorageContract):
                 assert found == [name], f"{query}: equal and like tell upper and lower case apart, accents too, also beyond ASCII"
 
     @pytest_twisted.ensureDeferred
-    async def test_paging_comes_after_sorting(self, storage: Any) -> None:
+    async def test_paging_comes_after_sorting(self, storage: Watched) -> None:
         await insert_all(storage, *(device(name) for name in "dacbe"))
         query = EntityQuery(within={"network_id": frozenset({1})}, sort="name", skip=1, take=2)
         assert [d.id for d in await storage.find(Device, query)] == ["b", "c"], "find must filter, then sort, then skip and take"
@@ -336,7 +337,7 @@ class EntityStorageContract(StorageContract):
     @pytest.mark.parametrize("sort", ["", "id", "description"])
     @pytest.mark.parametrize("descending", [False, True])
     @pytest_twisted.ensureDeferred
-    async def test_a_list_of_entities_goes_on_behind_a_place(self, storage: Any, sort: str, descending: bool) -> None:
+    async def test_a_list_of_entities_goes_on_behind_a_place(self, storage: Watched, sort: str, descending: bool) -> None:
         await insert_all(storage, *(Network(name=str(n), description=text) for n, text in enumerate(["b", None, "a", None, "b", ""])))
         query = EntityQuery(sort=sort, descending=descending)
         found = await storage.find(Network, query)
@@ -344,14 +345,14 @@ class EntityStorageContract(StorageContract):
             after = replace(query, after=query.place(network))
             assert await storage.find(Network, after) == found[index + 1 :], f"after: what comes behind {network}, in {query}"
             assert await storage.find(Network, replace(after, skip=1, take=2)) == found[index + 2 : index + 4], (
-                "skip and take must count from the place in `behind`"
+                "skip and take must count from the place in `after`"
             )
         await storage.delete(Network, found[2].id)
         after = replace(query, after=query.place(found[2]))
         assert await storage.find(Network, after) == found[3:], "`after` must work with the place of a deleted entity"
 
     @pytest_twisted.ensureDeferred
-    async def test_an_answer_of_entities_may_end_where_it_has_its_bytes(self, storage: Any) -> None:
+    async def test_an_answer_of_entities_may_end_where_it_has_its_bytes(self, storage: Watched) -> None:
         sizes = (10, 30, 0, 60, 5)
         await insert_all(storage, *(device(f"d{n}", data=b'"%b"' % (b"x" * (size - 2)) if size else None) for n, size in enumerate(sizes)))
         for size in (1, 10, 11, 40, 41, 100, 101, 1000):
@@ -371,7 +372,7 @@ class EntityStorageContract(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_an_empty_set_permits_nothing(self, storage: Any) -> None:
+    async def test_an_empty_set_permits_nothing(self, storage: Watched) -> None:
         await storage.insert(device("a"))
         for field in ("id", "network_id"):
             query = EntityQuery(within={field: frozenset()})
@@ -394,20 +395,20 @@ class EntityStorageContract(StorageContract):
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_patterns(self, storage: Any, pattern: str, expected: Any) -> None:
+    async def test_patterns(self, storage: Watched, pattern: str, expected: set[str]) -> None:
         await insert_all(storage, *(Network(name=name) for name in ("abc", "Abc", "a%c", "", "a\nc")))
         found = await storage.find(Network, EntityQuery(like={"name": pattern}))
         assert {n.name for n in found} == expected, "in `like`, % must match any text and _ one character; upper and lower case differ"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_pattern_does_not_match_what_is_absent(self, storage: Any) -> None:
+    async def test_a_pattern_does_not_match_what_is_absent(self, storage: Watched) -> None:
         await insert_all(storage, Network(name="a"), Network(name="b", description=""))
         found = await storage.find(Network, EntityQuery(like={"description": "%"}))
         assert [n.name for n in found] == ["b"], "an absent value must not match a `like` pattern"
 
     @pytest_twisted.ensureDeferred
     async def test_does_what_the_model_does(self) -> None:
-        async def example(storage: Any, steps: Any, queries: Any) -> None:
+        async def example(storage: Watched, steps: list[Any], queries: list[EntityQuery]) -> None:
             model = EntityModel(Network)
             for step, *arguments in steps:
                 expected = _attempt_model(model, step, *arguments)
@@ -420,7 +421,7 @@ class EntityStorageContract(StorageContract):
         await self.for_all(example, steps=_steps, queries=st.lists(network_queries, max_size=5))
 
     @pytest_twisted.ensureDeferred
-    async def test_a_closed_storage_refuses_entities(self, storage: Any) -> None:
+    async def test_a_closed_storage_refuses_entities(self, storage: Watched) -> None:
         await storage.insert(device("a"))
         await storage.close()
         await refuses_when_closed(
@@ -434,7 +435,7 @@ class EntityStorageContract(StorageContract):
         )
 
 
-def _attempt_model(model: Any, step: str, *arguments: Any) -> Any:
+def _attempt_model(model: EntityModel, step: str, *arguments: Any) -> Any:
     if step == "update" and arguments[0] not in {entity.id for entity in model.entities}:
         return Missing
     try:
@@ -443,5 +444,5 @@ def _attempt_model(model: Any, step: str, *arguments: Any) -> Any:
         return Duplicate
 
 
-def _described(outcome: Any) -> Any:
+def _described(outcome: object) -> object:
     return type(outcome) if isinstance(outcome, Exception) else outcome

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_twisted
 
 from dhtwisted.interfaces import IEntityStorage
 from dhtwisted.model import Command, EntityQuery, Network, Notification
+from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.killed_process import run_until_killed
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, need_entities, notification
 from dhtwisted.testing.storage.last_calls import LAST_CALLS, OF_ENTITIES
@@ -51,5 +51,5 @@ class KilledStorage(StorageContract):
         assert later.id > max(m.id for m in found[Notification]), "ids must continue after kill -9"
 
 
-async def _network_names(storage: Any) -> Any:
+async def _network_names(storage: Watched) -> list[str]:
     return [n.name for n in await storage.find(Network, EntityQuery())] if IEntityStorage.providedBy(storage) else []

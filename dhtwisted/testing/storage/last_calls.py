@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dhtwisted.model import Command, Device, EntityQuery, MessageQuery, Network, Notification, Raised, User, With
+from dhtwisted.model import Command, Device, EntityQuery, Message, MessageQuery, Network, Notification, Raised, User, With
 from dhtwisted.testing.storage.base import EVERYTHING, command, notification
 
 
@@ -26,7 +26,7 @@ class LastCall:
     prepare: Callable[[Any], Awaitable] = _nothing
 
 
-async def _names(storage: Any, kind: type[Any]) -> Any:
+async def _names(storage: Any, kind: type[Message]) -> list[str]:
     return [message.name for message in await storage.find_messages(kind, EVERYTHING)]
 
 
@@ -34,7 +34,7 @@ async def _append(storage: Any) -> None:
     await storage.append([notification("last"), command("last")])
 
 
-async def _is_appended(storage: Any) -> Any:
+async def _is_appended(storage: Any) -> bool:
     return [await _names(storage, kind) for kind in (Notification, Command)] == [["last"], ["last"]]
 
 
@@ -46,7 +46,7 @@ async def _update_command(storage: Any) -> None:
     await storage.update_command("a", 1, {"status": "done", "result": b"[]"})
 
 
-async def _is_command_updated(storage: Any) -> Any:
+async def _is_command_updated(storage: Any) -> bool:
     found = await storage.get_message(Command, "a", 1)
     return found is not None and (found.status, found.result, found.updated) == ("done", b"[]", True)
 
@@ -59,7 +59,7 @@ async def _forget_messages(storage: Any) -> None:
     await storage.forget_messages(Notification, MessageQuery(take=1))
 
 
-async def _is_forgotten(storage: Any) -> Any:
+async def _is_forgotten(storage: Any) -> bool:
     return await _names(storage, Notification) == ["new"]
 
 
@@ -67,7 +67,7 @@ async def _restore(storage: Any) -> None:
     await storage.restore([notification(id=7, timestamp=5, arrived=5)])
 
 
-async def _is_restored(storage: Any) -> Any:
+async def _is_restored(storage: Any) -> bool:
     return await storage.get_message(Notification, "a", 7) is not None
 
 
@@ -75,7 +75,7 @@ async def _insert(storage: Any) -> None:
     await storage.insert(Device(id="last", name="last", network_id=1, device_type_id=1))
 
 
-async def _is_inserted(storage: Any) -> Any:
+async def _is_inserted(storage: Any) -> bool:
     return await storage.get(Device, "last") is not None
 
 
@@ -87,7 +87,7 @@ async def _update(storage: Any) -> None:
     await storage.update(User, 1, {"role": 0, "network_ids": With(frozenset({5})), "valid_from": Raised(7)})
 
 
-async def _is_updated(storage: Any) -> Any:
+async def _is_updated(storage: Any) -> bool:
     found = await storage.get(User, 1)
     return found is not None and (found.role, found.network_ids, found.valid_from) == (0, frozenset({5}), 7)
 
@@ -101,7 +101,7 @@ async def _delete(storage: Any) -> None:
     await storage.delete(Network, 2)
 
 
-async def _is_deleted(storage: Any) -> Any:
+async def _is_deleted(storage: Any) -> bool:
     return [network.name for network in await storage.find(Network, EntityQuery())] == ["kept"]
 
 

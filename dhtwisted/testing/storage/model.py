@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate
-from dhtwisted.model import Command
+from dhtwisted.model import Command, Entity, EntityQuery, MessageQuery
+
+T = TypeVar("T")
 
 
 class EntityModel:
@@ -17,7 +20,7 @@ class EntityModel:
     :ivar entities: all of them.
     """
 
-    def __init__(self, kind: type[Any]) -> None:
+    def __init__(self, kind: type[Entity]) -> None:
         self.kind = kind
         self.entities: list[Any] = []
         self._last_key = 0
@@ -29,7 +32,7 @@ class EntityModel:
         self.entities.append(replace(entity, id=self._last_key))
         return self.entities[-1]
 
-    def update(self, key: Any, changes: dict[str, Any]) -> Any:
+    def update(self, key: int, changes: dict[str, Any]) -> Any:
         """Change an entity that exists."""
         (old,) = (entity for entity in self.entities if entity.id == key)
         new = replace(old, **changes)
@@ -37,14 +40,14 @@ class EntityModel:
         self.entities[self.entities.index(old)] = new
         return new
 
-    def delete(self, key: Any) -> bool:
+    def delete(self, key: int) -> bool:
         """Remove an entity, and say whether there was one."""
         kept = [entity for entity in self.entities if entity.id != key]
         gone = len(kept) < len(self.entities)
         self.entities = kept
         return gone
 
-    def matching(self, query: Any) -> list[Any]:
+    def matching(self, query: EntityQuery) -> list[Any]:
         """What a query asks for, before sorting and paging."""
         return [
             entity
@@ -54,14 +57,14 @@ class EntityModel:
             and all(is_like(getattr(entity, field), pattern) for field, pattern in query.like.items())
         ]
 
-    def find(self, query: Any) -> list[Any]:
+    def find(self, query: EntityQuery) -> list[Any]:
         """What a query asks for."""
         found = sorted(self.matching(query), key=lambda entity: entity.id)
         field = query.sort or self.kind.KEY
         found.sort(key=lambda entity: (getattr(entity, field) is not None, getattr(entity, field)), reverse=query.descending)
         return page([entity for entity in found if self._is_behind(entity, query)], query)
 
-    def _is_behind(self, entity: Any, query: Any) -> bool:
+    def _is_behind(self, entity: Any, query: EntityQuery) -> bool:
         """Whether an entity comes behind ``query.after``."""
         *field, key = query.after or (None,)
         if key is None:
@@ -78,26 +81,26 @@ class EntityModel:
                 raise Duplicate(self.kind, field, getattr(entity, field))
 
 
-def is_like(text: str, pattern: str) -> Any:
+def is_like(text: str | None, pattern: str) -> bool:
     """Whether a text fits an SQL LIKE pattern."""
     expression = "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern)
     return text is not None and re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-def page(found: Any, query: Any) -> Any:
+def page(found: list[T], query: EntityQuery | MessageQuery) -> list[T]:
     """Leave out what the query skips, and what it does not take."""
     found = found[query.skip :]
     return found if query.take is None else found[: query.take]
 
 
-def find_messages(messages: Any, query: Any) -> Any:
+def find_messages(messages: Iterable[Any], query: MessageQuery) -> list[Any]:
     """What a query asks for, of messages of one kind."""
     found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query))
     found = found[::-1] if query.descending else found
     return page([message for message in found if _is_message_behind(message, query)], query)
 
 
-def _is_message_behind(message: Any, query: Any) -> Any:
+def _is_message_behind(message: Any, query: MessageQuery) -> bool:
     """Whether a message comes behind ``query.behind``."""
     if query.behind is None:
         return True
@@ -107,7 +110,7 @@ def _is_message_behind(message: Any, query: Any) -> Any:
     return sort_key(message, query) < place if query.descending else sort_key(message, query) > place
 
 
-def matches(message: Any, query: Any) -> Any:
+def matches(message: Any, query: MessageQuery) -> bool:
     """Whether a message meets all conditions of a query."""
     return (
         (query.device_ids is None or message.device_id in query.device_ids)
@@ -119,19 +122,19 @@ def matches(message: Any, query: Any) -> Any:
     )
 
 
-def time_of(message: Any, query: Any) -> Any:
+def time_of(message: Any, query: MessageQuery) -> int:
     """The time that counts for a query."""
     if query.by_arrival:
         return message.arrived
     return message.last_updated if query.by_update else message.timestamp
 
 
-def sort_key(message: Any, query: Any) -> Any:
+def sort_key(message: Any, query: MessageQuery) -> tuple[bool, Any, int, int]:
     """The place of a message in the ascending order of a query."""
-    value = time_of(message, query) if query.sort == "timestamp" else getattr(message, query.sort)
+    value: Any = time_of(message, query) if query.sort == "timestamp" else getattr(message, query.sort)
     return value is not None, value or type(value)(), time_of(message, query), message.id
 
 
-def _command_matches(command: Any, query: Any) -> Any:
+def _command_matches(command: Command, query: MessageQuery) -> bool:
     status_fits = query.status is None or (command.status is not None and command.status.casefold() == query.status.casefold())
     return status_fits and (command.updated or not query.updated)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest_twisted
 
-from dhtwisted.model import Command, Notification
+from dhtwisted.model import Command, Message, Notification
+from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, begin, command, notification, now, results
 
 MANY = 400
@@ -17,10 +19,10 @@ class MessageOrdering(StorageContract):
     """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of order."""
 
     @pytest_twisted.ensureDeferred
-    async def test_appends_complete_in_the_order_of_their_ids(self, storage: Any) -> None:
+    async def test_appends_complete_in_the_order_of_their_ids(self, storage: Watched) -> None:
         completed = []
 
-        async def append(message: Any) -> None:
+        async def append(message: Notification) -> None:
             await storage.append([message])
             completed.append(message.id)
 
@@ -29,7 +31,7 @@ class MessageOrdering(StorageContract):
         assert not late, f"appends must complete in the order of their ids: that of {late[0][0]} completed before that of {late[0][1]}"
 
     @pytest_twisted.ensureDeferred
-    async def test_no_older_message_appears_after_a_barrier(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_no_older_message_appears_after_a_barrier(self, storage: Watched, clock: SettableReactor) -> None:
         appends = [begin(storage.append([notification(str(n))])) for n in range(MANY)]
         late = await self._late(storage, clock, Notification, appends)
         assert not late, (
@@ -38,7 +40,7 @@ class MessageOrdering(StorageContract):
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_no_older_update_appears_after_a_barrier(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_no_older_update_appears_after_a_barrier(self, storage: Watched, clock: SettableReactor) -> None:
         sent = [command(str(n)) for n in range(MANY)]
         await storage.append(sent)
         clock.time += 1
@@ -49,7 +51,9 @@ class MessageOrdering(StorageContract):
             "after it completed. It must wait for each update_command whose time is taken"
         )
 
-    async def _late(self, storage: Any, clock: SettableReactor, kind: type[Any], waiting: Any) -> Any:
+    async def _late(
+        self, storage: Watched, clock: SettableReactor, kind: type[Message], waiting: Sequence[Awaitable[Any]]
+    ) -> list[tuple[int, int]]:
         """Ask for a barrier, and then for the stamps that it should have waited for and has not."""
         clock.time += 1
         asked_at = now(clock)
@@ -59,7 +63,7 @@ class MessageOrdering(StorageContract):
         return [stamp for stamp in await _stamps(storage, kind) - visible if stamp[1] < asked_at]
 
 
-async def _stamps(storage: Any, kind: type[Any]) -> Any:
+async def _stamps(storage: Watched, kind: type[Message]) -> set[tuple[int, int]]:
     """The id of each message, and its time or that of its last update."""
     field = "last_updated" if kind is Command else "timestamp"
     return {(message.id, getattr(message, field)) for message in await storage.find_messages(kind, EVERYTHING)}

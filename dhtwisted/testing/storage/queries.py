@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dhtwisted.interfaces import IBoundedAnswers
-from dhtwisted.model import Command, MessageQuery, Notification, payload_size
+from dhtwisted.model import Command, Message, MessageQuery, Notification, payload_size
+from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.storage.base import EVERYTHING, START, YEAR, SettableReactor, StorageContract, command, notification, now
 from dhtwisted.testing.storage.model import find_messages
 from dhtwisted.testing.strategies import message_queries, messages
 
 
-async def names_found(storage: Any, **conditions: Any) -> Any:
+async def names_found(storage: Any, **conditions: Any) -> str:
     """The names of the notifications that a query finds, one after the other."""
     return "".join(message.name for message in await storage.find_messages(Notification, MessageQuery(**conditions)))
 
@@ -25,7 +26,7 @@ class MessageQueries(StorageContract):
     """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of queries."""
 
     @pytest_twisted.ensureDeferred
-    async def test_time_bounds(self, storage: Any) -> None:
+    async def test_time_bounds(self, storage: Watched) -> None:
         await storage.append([notification(name, timestamp=time) for name, time in zip("abcde", (10, 20, 20, 30, 5), strict=True)])
         assert await names_found(storage) == "eabcd", "messages must be sorted by time, and by id for equal times"
         assert await names_found(storage, since=20) == "bcd", "`since` must match times at or after it"
@@ -37,14 +38,14 @@ class MessageQueries(StorageContract):
         assert await names_found(storage, since=30, before=20) == "", "bounds that exclude everything must find nothing"
 
     @pytest_twisted.ensureDeferred
-    async def test_the_time_of_updates(self, storage: Any) -> None:
+    async def test_the_time_of_updates(self, storage: Watched) -> None:
         await storage.append(
             [command(name, device_id, timestamp=1000 + n) for n, (name, device_id) in enumerate(zip("abcd", "xyxy", strict=True))]
         )
         updated = [await storage.update_command(device_id, id, {}) for device_id, id in (("y", 4), ("x", 1), ("y", 2), ("x", 1))]
         first, last = updated[0].last_updated, updated[-1].last_updated
 
-        async def found(**conditions: Any) -> Any:
+        async def found(**conditions: Any) -> str:
             query = MessageQuery(updated=True, by_update=True, **conditions)
             return "".join(m.name for m in await storage.find_messages(Command, query))
 
@@ -63,7 +64,7 @@ class MessageQueries(StorageContract):
         assert sorted(await found()) == ["b", "d"], "deleted messages must not be found"
 
     @pytest_twisted.ensureDeferred
-    async def test_conditions(self, storage: Any) -> None:
+    async def test_conditions(self, storage: Watched) -> None:
         sent = [("a", "x", "Done"), ("b", "x", "failed"), ("a", "y", "DONE"), ("b", "z", None), ("A", "z", "")]
         await storage.append([command(name, device_id, status=status) for name, device_id, status in sent])
         await storage.update_command("y", 3, {})
@@ -86,7 +87,7 @@ class MessageQueries(StorageContract):
         ids=["ASCII", "umlaut", "sharp-s", "final-sigma", "Kelvin-sign"],
     )
     @pytest_twisted.ensureDeferred
-    async def test_case_is_ignored_as_casefold_does(self, storage: Any, stored: Any, asked: Any) -> None:
+    async def test_case_is_ignored_as_casefold_does(self, storage: Watched, stored: str, asked: str) -> None:
         await storage.append([command(status=stored), command(), command(status=f"{stored}."), command(status="")])
         await storage.update_command("a", 2, {"status": asked})
         for status in (stored, asked):
@@ -97,13 +98,13 @@ class MessageQueries(StorageContract):
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_accents_are_not_ignored(self, storage: Any) -> None:
+    async def test_accents_are_not_ignored(self, storage: Watched) -> None:
         await storage.append([command(status=status) for status in ("Ärger", "Arger", "ärger", "A\u0308rger")])
         found = [m.id for m in await storage.find_messages(Command, MessageQuery(status="ÄRGER"))]
         assert found == [1, 3], "only case may be ignored: letters with other accents, or accents in another Unicode form, differ"
 
     @pytest_twisted.ensureDeferred
-    async def test_texts_sort_by_code_point(self, storage: Any) -> None:
+    async def test_texts_sort_by_code_point(self, storage: Watched) -> None:
         texts = ["\U0001f600", "ä", "a", "Z", "\uff5e", "z", "-", "", "a-b", "ab"]
         await storage.append([command(text, status=text) for text in texts])
         for field in ("name", "status"):
@@ -111,7 +112,7 @@ class MessageQueries(StorageContract):
             assert found == sorted(texts), f'{field} sorts by code point, as Python and COLLATE "C" do, not by the rules of a language'
 
     @pytest_twisted.ensureDeferred
-    async def test_empty_conditions_permit_nothing(self, storage: Any) -> None:
+    async def test_empty_conditions_permit_nothing(self, storage: Watched) -> None:
         await storage.append([notification()])
         assert await names_found(storage, device_ids=()) == "", "an empty tuple of devices must match nothing"
         assert await names_found(storage, names=()) == "", "an empty tuple of names must match nothing"
@@ -121,7 +122,7 @@ class MessageQueries(StorageContract):
 
     @pytest.mark.parametrize("count", [1, 2, 20, 250, 3000])
     @pytest_twisted.ensureDeferred
-    async def test_any_number_of_devices(self, storage: Any, count: int) -> None:
+    async def test_any_number_of_devices(self, storage: Watched, count: int) -> None:
         await storage.append([notification("x", f"d{n}", timestamp=n) for n in range(0, count + 5)])
         wanted = tuple(f"d{n}" for n in range(count))
         assert len(await names_found(storage, device_ids=wanted)) == count, "thousands of device_ids must be possible"
@@ -129,7 +130,7 @@ class MessageQueries(StorageContract):
         assert [m.device_id for m in newest] == [f"d{count - 1}"], "messages of all devices must be sorted together"
 
     @pytest_twisted.ensureDeferred
-    async def test_sorting_and_paging(self, storage: Any) -> None:
+    async def test_sorting_and_paging(self, storage: Watched) -> None:
         texts = ["b", None, "a", "B", None, ""]
         await storage.append([command(str(n), status=status, timestamp=10 - n % 2) for n, status in enumerate(texts)])
         query = MessageQuery(sort="status")
@@ -143,7 +144,7 @@ class MessageQueries(StorageContract):
     @pytest.mark.parametrize("sort", ["timestamp", "name", "status"])
     @pytest.mark.parametrize("descending", [False, True])
     @pytest_twisted.ensureDeferred
-    async def test_a_list_goes_on_behind_a_place(self, storage: Any, sort: str, descending: bool) -> None:
+    async def test_a_list_goes_on_behind_a_place(self, storage: Watched, sort: str, descending: bool) -> None:
         texts = ["b", None, "a", "B", None, "", "b"]
         await storage.append([command("xy"[n % 2], status=status, timestamp=10 - n % 2) for n, status in enumerate(texts)])
         for device_ids in (None, ("x", "y")):
@@ -156,7 +157,7 @@ class MessageQueries(StorageContract):
                 assert page == found[index + 2 : index + 4], "skip and take must count from the place in `behind`"
 
     @pytest_twisted.ensureDeferred
-    async def test_an_answer_may_end_where_it_has_its_bytes(self, storage: Any) -> None:
+    async def test_an_answer_may_end_where_it_has_its_bytes(self, storage: Watched) -> None:
         sizes = (10, 30, 0, 60, 5)
         await storage.append(
             [command(str(n), "ab"[n % 2], parameters=b'"%b"' % (b"x" * (size - 2)) if size else None) for n, size in enumerate(sizes)]
@@ -174,7 +175,7 @@ class MessageQueries(StorageContract):
                     )
 
     @pytest_twisted.ensureDeferred
-    async def test_forgets_first_what_arrived_first(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_forgets_first_what_arrived_first(self, storage: Watched, clock: SettableReactor) -> None:
         begun = now(clock)
         for name, device_id, time in zip("abcdef", "xyxyxy", (50, 40, 30, 20, 10, 60), strict=True):
             await storage.append([notification(name, device_id, timestamp=time)])
@@ -198,7 +199,7 @@ class MessageQueries(StorageContract):
         assert await storage.get_message(Command, "a", 1) is not None, "forget_messages must not delete messages of the other kind"
 
     @pytest_twisted.ensureDeferred
-    async def test_how_long_a_message_is_kept_is_not_its_clients_to_say(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_how_long_a_message_is_kept_is_not_its_clients_to_say(self, storage: Watched, clock: SettableReactor) -> None:
         arrived = now(clock)
         sent = [notification("p", timestamp=0), notification("n"), notification("f", timestamp=arrived + YEAR)]
         await storage.append([*sent, command("p", timestamp=0)])
@@ -213,7 +214,7 @@ class MessageQueries(StorageContract):
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_the_time_of_arrival(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_the_time_of_arrival(self, storage: Watched, clock: SettableReactor) -> None:
         begun = now(clock)
         for name, device_id, time in zip("abcd", "xyxy", (4, 3, 2, 1), strict=True):
             await storage.append([notification(name, device_id, timestamp=time)])
@@ -232,7 +233,14 @@ class MessageQueries(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_finds_what_the_model_finds(self) -> None:
-        async def example(storage: Any, groups: Any, updates: Any, forgotten: Any, kind: type[Any], data: bytes) -> None:
+        async def example(
+            storage: Watched,
+            groups: list[list[Message]],
+            updates: list[tuple[int, str, str]],
+            forgotten: MessageQuery,
+            kind: type[Message],
+            data: list[MessageQuery],
+        ) -> None:
             for group in groups:
                 await storage.append([replace(m) for m in group])
             for command_id, device_id, status in updates:

@@ -9,26 +9,26 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dhtwisted.errors import Duplicate, StorageError
-from dhtwisted.model import Command, MessageQuery, Notification
-from dhtwisted.testing.contract import must_raise
+from dhtwisted.model import Command, Message, MessageQuery, Notification
+from dhtwisted.testing.contract import Watched, must_raise
 from dhtwisted.testing.storage.base import EVERYTHING, YEAR, SettableReactor, StorageContract, command, notification, now, outcomes, results
 from dhtwisted.testing.storage.model import find_messages
 from dhtwisted.testing.storage.queries import names_found
 from dhtwisted.testing.strategies import message_queries, stored_messages, timestamps
 
 
-def old_command(message_id: int, **values: Any) -> Any:
+def old_command(message_id: int, **values: Any) -> Command:
     """A command as another storage had it: updated 5 ms after its time, and arrived 2 ms after it."""
     stamps: dict[str, Any] = {"id": message_id, "timestamp": 1000, "arrived": 1002, "last_updated": 1005}
     return command(**(stamps | {"updated": True, "status": "done"} | values))
 
 
-def old_notification(message_id: int, **values: Any) -> Any:
+def old_notification(message_id: int, **values: Any) -> Notification:
     """A notification as another storage had it."""
     return notification(**({"id": message_id, "timestamp": 1000, "arrived": 1002} | values))
 
 
-async def stored(storage: Any) -> Any:
+async def stored(storage: Watched) -> list[list[Any]]:
     """All commands and all notifications."""
     return [await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)]
 
@@ -37,8 +37,8 @@ class MessageRestoring(StorageContract):
     """What :class:`~dhtwisted.testing.storage.MessageStorageContract` says of ``restore``."""
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_are_as_they_were(self, storage: Any) -> None:
-        given = [
+    async def test_restored_messages_are_as_they_were(self, storage: Watched) -> None:
+        given: list[Message] = [
             old_notification(3, parameters=b'{"a": 1.10}'),
             old_command(4, user_id=3, parameters=b" [] ", lifetime=9, result=b"1E5"),
             old_command(9, last_updated=1000, updated=False, status=None),
@@ -54,9 +54,9 @@ class MessageRestoring(StorageContract):
         assert updated == [copies[1]], "by_update must find a restored command by the time of its last update"
 
     @pytest_twisted.ensureDeferred
-    async def test_later_ids_lie_above_restored_ones(self, storage: Any) -> None:
+    async def test_later_ids_lie_above_restored_ones(self, storage: Watched) -> None:
         await storage.restore([old_notification(3), old_notification(70)])
-        later = [notification(), command()]
+        later: list[Message] = [notification(), command()]
         await storage.append(later)
         assert [m.id for m in later] == [71, 1], "append must give ids above the highest restored id, for each kind separately"
         await storage.restore([old_notification(5)])
@@ -64,7 +64,7 @@ class MessageRestoring(StorageContract):
         assert later[0].id == 72, "a restored id below others must not lower the next id"
 
     @pytest_twisted.ensureDeferred
-    async def test_ids_may_lie_anywhere(self, storage: Any) -> None:
+    async def test_ids_may_lie_anywhere(self, storage: Watched) -> None:
         await storage.append([notification("c", timestamp=1000) for _ in range(3)])
         await storage.restore([old_notification(10, name="e"), old_notification(20, name="f")])
         await storage.restore([old_notification(7, name="d"), old_notification(15, name="x", timestamp=5, arrived=5)])
@@ -77,7 +77,7 @@ class MessageRestoring(StorageContract):
         assert await storage.get_message(Notification, "a", 15) is not None, "the id of a deleted message must be free for restore"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_taken_id_is_refused_with_all_that_came_along(self, storage: Any) -> None:
+    async def test_a_taken_id_is_refused_with_all_that_came_along(self, storage: Watched) -> None:
         await storage.append([notification(), command()])
         await storage.restore([old_command(5)])
         before = await stored(storage)
@@ -91,12 +91,13 @@ class MessageRestoring(StorageContract):
             told = caught.value
             assert (told.field, str(told)) == ("id", str(expected)), "restore must raise Duplicate(kind, 'id', id) with the taken id"
             assert await stored(storage) == before, "a refused restore must not store or change any message"
-        await storage.append(later := [notification(), command()])
+        later: list[Message] = [notification(), command()]
+        await storage.append(later)
         assert later[0].id > 1, "a refused restore must not affect later calls"
         assert later[1].id > 5, "a refused restore must not affect later calls"
 
     @pytest_twisted.ensureDeferred
-    async def test_what_cannot_be_kept_is_refused_with_all_that_came_along(self, storage: Any) -> None:
+    async def test_what_cannot_be_kept_is_refused_with_all_that_came_along(self, storage: Watched) -> None:
         """Text that is no Unicode and integers beyond 64 bits: a storage may keep them, or refuse them with all that came along."""
         for bad in (old_notification(5, name="\ud800"), old_notification(5, network_id=2**70), old_command(5, status="\udfff")):
             (outcome,) = await outcomes(storage.restore([old_command(2), old_notification(2), bad]))
@@ -111,7 +112,7 @@ class MessageRestoring(StorageContract):
                 assert await stored(storage) == [[], []], "a restore that fails must not have stored any message"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_messages_are_as_old_as_they_were(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_restored_messages_are_as_old_as_they_were(self, storage: Watched, clock: SettableReactor) -> None:
         arrived = now(clock)
         await storage.append([notification("b")])
         await storage.restore([old_notification(2, name="a", timestamp=arrived, arrived=arrived - YEAR)])
@@ -123,11 +124,12 @@ class MessageRestoring(StorageContract):
             )
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_times_do_not_move_that_of_the_server(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_restored_times_do_not_move_that_of_the_server(self, storage: Watched, clock: SettableReactor) -> None:
         future = now(clock) + YEAR
         times = {"timestamp": future, "arrived": future}
         await storage.restore([old_notification(1, **times), old_command(1, **times, last_updated=future + 5)])
-        await storage.append(later := [notification(), command()])
+        later: list[Message] = [notification(), command()]
+        await storage.append(later)
         assert {m.timestamp for m in later} == {m.arrived for m in later} == {now(clock)}, (
             "the times of restored messages must not affect the server's time: a client may have given them"
         )
@@ -135,7 +137,7 @@ class MessageRestoring(StorageContract):
         assert now(clock) < updated.last_updated < future, "the times of restored messages must not affect the times of later updates"
 
     @pytest_twisted.ensureDeferred
-    async def test_restored_commands_can_be_updated(self, storage: Any, clock: SettableReactor) -> None:
+    async def test_restored_commands_can_be_updated(self, storage: Watched, clock: SettableReactor) -> None:
         given = old_command(5, result=b"1")
         await storage.restore([given])
         updated = await storage.update_command("a", 5, {"status": "again"})
@@ -144,7 +146,7 @@ class MessageRestoring(StorageContract):
         assert given == old_command(5, result=b"1"), "update_command must not change the object that was given to restore"
 
     @pytest_twisted.ensureDeferred
-    async def test_restoring_while_others_append(self, storage: Any) -> None:
+    async def test_restoring_while_others_append(self, storage: Watched) -> None:
         appended = [notification(str(n)) for n in range(20)]
         appends = [storage.append([m]) for m in appended]
         restored = [old_notification(1000 + n) for n in range(10)]
@@ -157,7 +159,9 @@ class MessageRestoring(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_restored_messages_are_found_as_the_model_finds_them(self) -> None:
-        async def example(storage: Any, given: Any, parts: Any, kind: type[Any], queries: Any, forgotten: Any) -> None:
+        async def example(
+            storage: Watched, given: list[Any], parts: int, kind: type[Message], queries: list[MessageQuery], forgotten: MessageQuery
+        ) -> None:
             for n in range(parts):
                 part = sorted(given[n::parts], key=lambda m: m.id)
                 if part:
