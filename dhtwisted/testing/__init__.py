@@ -1,4 +1,4 @@
-"""For tests, ours and strangers': contract suites for providers, a server in memory, a client of it, and a WebSocket echo."""
+"""For tests: contract suites for all providers, a server in memory, a client of it, and a WebSocket echo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["echo_factory"]
 
 
 def __getattr__(name: str) -> Any:
-    # Found when it is asked for: the suites for providers need no Autobahn, which takes a third of a second to import.
+    # Imported on first use: the suites do not need Autobahn, whose import takes a third of a second.
     if name != "echo_factory":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from dhtwisted.testing.echo import echo_factory

@@ -1,4 +1,4 @@
-"""Write into a storage until killed, telling what was acknowledged: ``python -m dhtwisted.testing.crash DIRECTORY [METHOD]``.
+"""Write into a storage until killed, and print what was acknowledged: ``python -m dhtwisted.testing.crash DIRECTORY [METHOD]``.
 
 The pickled description of the contract class comes on standard input; see :mod:`dhtwisted.testing.killed_process`.
 """
@@ -22,11 +22,11 @@ from dhtwisted.testing.storage.base import check_empty
 from dhtwisted.testing.storage.last_calls import LAST_CALLS
 
 WRITERS = 20
-"""So many write at the same time, so that they meet in commits."""
+"""Concurrent writers: enough to share commits."""
 
 
 def acknowledge(line: str) -> None:
-    """Tell the parent at once: what waits in a buffer would be lost with the process, and not be checked."""
+    """Print a line at once: a line in a buffer would be lost with the process, and the test could not check it."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -56,7 +56,7 @@ async def write_for_ever(storage: Any) -> None:
 
 
 async def call_and_die(storage: Any, method: str) -> None:
-    """Make one call, and be gone in the very moment in which it completes."""
+    """Make one call, and kill this process at the moment when it completes."""
     last = LAST_CALLS[method]
     await last.prepare(storage)
     await last.call(storage)
@@ -68,7 +68,7 @@ async def write(reactor: Any, contract: Any, directory: str, method: str | None 
     """Open the storage that a contract class makes, and write."""
     storage = contract.make_storage(reactor, Path(directory))
     await storage.open()
-    # What an earlier run left would pass for what is acknowledged now.
+    # Data of an earlier run would look like data that were acknowledged now.
     await check_empty(storage)
     await (write_for_ever(storage) if method is None else call_and_die(storage, method))
 

@@ -1,8 +1,8 @@
-"""A WebSocket server that sends every message back, made of the server's own protocol: for conformance tests and for clients' authors.
+"""A WebSocket server that sends every message back, with the protocol of the server: for conformance tests and for authors of clients.
 
-Frames are read, queued and written by the code that serves DeviceHive clients. What differs is what there is to be served: binary messages
-are welcome, a flood of small frames is not ended, since conformance tests are such floods, and nobody needs to log in. There is no timer
-in front, so that no pings are sent, and nobody is dropped for silence or slow reading.
+The code that serves DeviceHive clients reads, queues and writes the frames. There are four differences: binary messages are allowed; a
+flood of small frames is allowed, because conformance tests send one; clients need not authenticate; there are no timers, so there are no
+pings, and no client is disconnected for silence or slow reading.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from dhtwisted.core.counters import Metrics
 from dhtwisted.transports.websocket.protocol import DeviceHiveFactory, DeviceHiveProtocol
 
 MESSAGE_SIZE = 64 * 1024**2
-"""Bytes; the largest message of the Autobahn test suite has a quarter of it."""
+"""Bytes. The largest message of the Autobahn test suite has a quarter of that."""
 
 
 def echo_factory(reactor: Any = None, message_size: int = MESSAGE_SIZE) -> EchoFactory:
-    """Make a factory to be listened with, ``reactor.listenTCP(port, echo_factory())``; it answers on every path.
+    """Make a factory, for ``reactor.listenTCP(port, echo_factory())``. It answers on every path.
 
-    :param reactor: the global one unless given.
-    :param message_size: the largest message in bytes; a larger one closes its connection with 1009. 0 for any.
+    :param reactor: by default the global one.
+    :param message_size: the largest message in bytes; a larger one closes the connection with 1009. 0 for no limit.
     """
     if reactor is None:
         from twisted.internet import reactor
@@ -41,7 +41,7 @@ def _no_rest(path: str, client: str, host: str | None, secure: bool) -> str:
 
 
 class EchoSession:
-    """Sends back what it receives. While the client does not take it, no more is read: what waits is at most what one read brought."""
+    """Sends back what it receives. It reads no more while the client does not read: the queue has at most the messages of one read."""
 
     principal = None
 
@@ -67,11 +67,11 @@ class EchoSession:
         self._output.resume()
 
     def finish(self, finished: Callable[[], object]) -> None:
-        """Call ``finished`` when all has been answered, which is at once."""
+        """Call ``finished`` at once: there is nothing to wait for."""
         finished()
 
     def close(self) -> None:
-        """The client has gone."""
+        """The client has disconnected."""
 
 
 class EchoSessions:
@@ -90,7 +90,7 @@ class EchoProtocol(DeviceHiveProtocol):
     max_small_frames = math.inf
 
     def onConnect(self, request: Any) -> None:
-        # Nobody logs in here, so that an ``Authorization`` header means nothing.
+        # There is no authentication: an ``Authorization`` header is ignored.
         self.address = getattr(self.transport.getPeer(), "host", "")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
@@ -101,7 +101,7 @@ class EchoProtocol(DeviceHiveProtocol):
             self.session.receive_binary(payload)
 
     def send_binary(self, payload: bytes) -> None:
-        """Send one whole binary message; Autobahn frames it, and :meth:`sendData` has it queued with everything else."""
+        """Send one whole binary message. Autobahn makes the frame, and :meth:`sendData` queues it."""
         self.sendMessage(payload, isBinary=True)
 
 

@@ -1,4 +1,4 @@
-"""A process that writes into a storage and is killed, as the test that started it sees it."""
+"""Starts a process that writes into a storage and is killed, and reads what it acknowledged."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from twisted.python.failure import Failure
 from dhtwisted.testing.contract import BrokenContract
 
 PATIENCE = 60
-"""Seconds until a process must have done what it is to do."""
+"""Seconds that a process may take."""
 
 
 def describe_contract(contract: Any) -> tuple[bytes, list[str]]:
-    """Write down an instance of a contract class for another process: where the class is, and what fixtures have set on it.
+    """Serialize an instance of a contract class for another process: the place of the class, and the attributes that fixtures set.
 
-    :returns: bytes, and the names of attributes that cannot go along.
+    :returns: bytes, and the names of attributes that cannot be pickled.
     :raises BrokenContract: no other process can find the class.
     """
     kind, attributes, left_out = type(contract), {}, []
@@ -38,7 +38,7 @@ def describe_contract(contract: Any) -> tuple[bytes, list[str]]:
         try:
             attributes[name] = pickle.dumps(value)
         except Exception:
-            # Whatever a stranger's object raises: it stays here, and is named if it is missed.
+            # An attribute may raise anything. It is left out, and the failure of the process names it.
             left_out.append(name)
     return pickle.dumps((kind.__module__, inspect.getfile(kind), kind.__qualname__, attributes)), left_out
 
@@ -58,7 +58,7 @@ def _import(name: str, path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
-    # pytest imports test modules in ways of its own; by its --import-mode=importlib nobody else finds them by name.
+    # With --import-mode=importlib, only pytest finds test modules by name.
     spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # The path is that of a module in Python.
     sys.modules[name] = module = module_from_spec(spec)
@@ -67,9 +67,9 @@ def _import(name: str, path: str) -> ModuleType:
 
 
 class KilledProcess(ProcessProtocol):
-    """Reads acknowledgements from a process, and kills it when it has enough of them, if it has not killed itself.
+    """Reads the acknowledgements of a process, and kills it when there are enough.
 
-    :param enough: lines after which the process is killed; ``None`` for one that ends by itself.
+    :param enough: lines after which the process is killed; ``None`` if it kills itself.
     :ivar ended: a Deferred; fires when the process is gone.
     :ivar transport: of the process.
     :ivar is_late: whether it was killed because it took too long.
@@ -106,11 +106,11 @@ class KilledProcess(ProcessProtocol):
 
 
 async def run_until_killed(contract: Any, directory: Path, method: str | None = None, enough: int | None = None) -> tuple[list[str], str]:
-    """Have a process of its own write into the storage of a contract class.
+    """Start a process that writes into the storage of a contract class, and wait for its end.
 
     :param contract: an instance of a subclass of ``StorageContract``.
     :param method: the method that is called last; ``None`` to write until ``enough`` is acknowledged.
-    :returns: what was acknowledged, as a list of lines, and what the process said of its end, as text.
+    :returns: the acknowledged lines, and the error output of the process.
     """
     from twisted.internet import reactor
 

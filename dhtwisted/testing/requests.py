@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a client may send: requests of every action, well-formed and not, and JSON that breaks readers."""
+"""Hypothesis strategies for what a client may send: valid and invalid requests of every action, and JSON that breaks parsers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dhtwisted.actions import ACTIONS
 
 
 def nested(depth: int) -> bytes:
-    """JSON text of this depth, objects and arrays in turn.
+    """JSON text of this depth, with alternating objects and arrays.
 
     :returns: bytes.
     """
@@ -76,7 +76,7 @@ WEIRD_JSON = (
     b"[null]",
     b'[{"a":null}]',
 )
-"""Texts in the place of a value: some are no JSON at all, the others are hard to keep or to send on."""
+"""Texts in the place of a value. Some are not JSON, the others are hard to store or to send."""
 
 
 def _dumped(value: object) -> bytes:
@@ -121,7 +121,7 @@ def _request(action: str, members: Members) -> bytes:
 
 
 requests = st.builds(_request, actions, st.lists(st.tuples(st.sampled_from(_member_names()), _value_texts), max_size=6))
-"""Requests of known actions with members that mean something, and any values in them; names may repeat. Bytes, always UTF-8."""
+"""Requests of known actions, with known members and any values. Names may repeat. Bytes, always UTF-8."""
 
 
 def _shaped(action: str, device_id: str, body: Members, others: Members) -> bytes:
@@ -168,4 +168,4 @@ texts_of_any_kind = (
     | _value_texts
     | mutated_requests
 )
-"""Anything that is UTF-8. Bytes that are not never reach a session: the transport closes the connection with 1007."""
+"""Any UTF-8. Other bytes never reach a session: the transport closes the connection with 1007."""

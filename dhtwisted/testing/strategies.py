@@ -1,6 +1,6 @@
-"""Hypothesis strategies for what a server keeps: entities, messages, JSON texts, queries.
+"""Hypothesis strategies for what a server stores: entities, messages, JSON texts, queries.
 
-Values are drawn from few, so that they meet: equal names, equal times, several messages of one device.
+There are few different values, so that examples have equal names, equal times, and several messages of one device.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ ODD_JSON = (
     b'"text"',
     b"[[[]]]",
 )
-"""Texts that something between client and disk might take for its own and rewrite. They must come back byte for byte."""
+"""Texts that a JSON library or a database might rewrite. They must come back byte for byte."""
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-"""Any text that a storage is given; a lone surrogate is no text, and NUL characters are refused before."""
+"""Any text that a storage gets. The server refuses NUL characters and lone surrogates before."""
 
 json_texts = st.sampled_from(ODD_JSON) | st.builds(
     lambda value, indent: json.dumps(value, indent=indent, ensure_ascii=False).encode(),
@@ -95,7 +95,7 @@ device_tokens = st.builds(DeviceToken, device_id=device_ids, user_id=small_ids, 
 stored_bytes = st.builds(StoredBytes, id=st.sampled_from(["20260102 user 3", "20260102 device a"]), size=st.integers(0, 2**60))
 
 entities = st.one_of(users, networks, device_types, devices, configurations, device_tokens, stored_bytes)
-"""Any entity, without an integer key: the storage gives it."""
+"""Any entity, without an integer key: the storage sets it."""
 
 _ADDRESSED = {"name": names, "device_id": device_ids, "network_id": small_ids, "device_type_id": small_ids}
 
@@ -112,7 +112,7 @@ commands = st.builds(
 notifications = st.builds(Notification, **_ADDRESSED, parameters=st.none() | json_texts, timestamp=st.none() | timestamps)
 
 messages = commands | notifications
-"""Any message that was not stored yet."""
+"""Any message that is not stored yet."""
 
 _message_ids = st.integers(1, 30)
 
@@ -146,13 +146,13 @@ network_queries = st.builds(
     skip=st.integers(0, 3),
     take=_takes,
 )
-"""Queries of networks; they have a key, a unique field, and one that may be absent."""
+"""Queries of networks. Networks have a key, a unique field, and a field that may be absent."""
 
 
 def message_queries(kind: type[Message]) -> st.SearchStrategy[MessageQuery]:
     """Queries of one kind of message."""
     statuses = {"status": st.sampled_from([None, "", "DONE", "failed", "STRASSE"])} if kind is Command else {}
-    # What is asked for in the order of updates is asked for among updated commands alone.
+    # by_update is allowed only together with updated.
     of_updates = [{"updated": True}, {"updated": True, "by_update": True}] if kind is Command else []
     times = st.sampled_from([{}, {"by_arrival": True}, *of_updates])
 

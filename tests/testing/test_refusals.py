@@ -36,7 +36,7 @@ REFUSED = [
         (f"Late_{method}", f"test_what_is_acknowledged_is_written[{method}]", f"{method} was acknowledged before it was written")
         for method in CHANGING
     ),
-    ("BarrierBeforeAppends", MESSAGES_BARRIER, "400 messages that were stamped before it was asked for became visible after it completed"),
+    ("BarrierBeforeAppends", MESSAGES_BARRIER, "400 messages that were stamped before its call became visible after it completed"),
     ("BarrierBeforeUpdates", UPDATES_BARRIER, "append(()) is a barrier for updates of commands too: 400 that were stamped before"),
     ("OutOfOrder", ORDER, "appends must complete in the order of their ids: that of 400 completed before that of 1"),
     ("LosesField", f"{RESTARTED}[user]", "User.last_login was 5 and is None after a restart: every field must be kept"),

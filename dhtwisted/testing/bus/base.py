@@ -1,4 +1,4 @@
-"""What the contract suites of buses have in common: what stands for a node, and events."""
+"""The common parts of the contract suites of buses: a receiver in the place of a node, and events."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Keys = Sequence[tuple[type[Entity], int | str]] | None
 """What ``changed`` gets; see :meth:`~dhtwisted.interfaces.IMessageBus.start`."""
 
 PATIENCE = 30
-"""Seconds until what was published must have arrived."""
+"""Seconds within which published events must arrive."""
 
 TURNS = 20
-"""Turns of the reactor in which what must not arrive is looked out for."""
+"""Turns of the reactor after which an event that has not arrived never will."""
 
 PLACE: dict[str, Any] = {"network_id": 1, "device_type_id": 1, "parameters": b"{}"}
-"""What every message of the suites has."""
+"""The fields that all messages of the suites share."""
 
 
 class Receiver:
-    """Stands for a node: keeps what a bus hands over, and lets a test wait for it.
+    """Takes the place of a node: it keeps what a bus delivers, and a test can wait for it.
 
     :param error: raised by every call of ``receive``, after the events are kept.
     :ivar events: all events so far, in the order of arrival.
     :ivar begun: the ``keys`` of every call of ``changed``.
     :ivar history: the events, and the ``keys`` of each call of ``changed`` that succeeded, in the order in which that happened.
-    :ivar failures: so many of the next calls of ``changed`` fail.
+    :ivar failures: how many of the next calls of ``changed`` fail.
     :ivar hold: a Deferred that calls of ``changed`` wait for; ``None`` for nothing.
     """
 
@@ -59,17 +59,17 @@ class Receiver:
         self._look()
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("the node cannot take account of changes now")
+            raise RuntimeError("the node cannot process changes now")
         if self.hold is not None:
             await self.hold
         self.history.append(keys)
         self._look()
 
     async def until(self, condition: Callable[[], object], words: str) -> None:
-        """Wait until something is so.
+        """Wait until a condition is true.
 
         :param condition: a function without arguments.
-        :param words: what is missing when it does not become so.
+        :param words: the failure, if it does not become true in time.
         """
         from twisted.internet import reactor
 
@@ -80,10 +80,10 @@ class Receiver:
         try:
             await waiter.addTimeout(PATIENCE, reactor)
         except DeferredTimeout:
-            pytest.fail(f"after {PATIENCE} s: {words}; there came {self.history}")
+            pytest.fail(f"after {PATIENCE} s: {words}; received: {self.history}")
 
     async def expect(self, number: int) -> list[int]:
-        """Wait for so many events in all.
+        """Wait until this many events have arrived in total.
 
         :returns: the ids of their messages.
         """
@@ -92,7 +92,7 @@ class Receiver:
 
     async def expect_change(self, kind: type[Entity], key: int | str) -> None:
         """Wait until ``changed`` has been called with this key, or with ``None``, and has succeeded."""
-        words = f"changed must be called with ({kind.__name__}, {key!r}) when another node says so"
+        words = f"changed must be called with ({kind.__name__}, {key!r}) when another node publishes the change"
         await self.until(lambda: has_change(self.history, kind, key), words)
 
     def ids(self) -> list[int]:
@@ -107,18 +107,18 @@ class Receiver:
 
 
 def has_change(history: Sequence[Event | Keys], kind: type[Entity], key: int | str) -> bool:
-    """Whether a change is among what came; ``None`` means any."""
+    """Whether a change is in the history. ``None`` in the history means any change."""
     return any(entry is None or (kind, key) in entry for entry in history if not isinstance(entry, Event))
 
 
 def event(device_id: str = "a", message_id: int = 0) -> Event:
-    """An event of a notification that :meth:`BusContract.store` is still to stamp, unless an id is given."""
+    """An event of a notification. Without an id, :meth:`BusContract.store` stamps it later."""
     timestamp = 5 if message_id else None
     return Event("notification/insert", Notification(**PLACE, name="n", device_id=device_id, timestamp=timestamp, id=message_id))
 
 
 async def some_turns() -> None:
-    """Let the reactor do what it has to do."""
+    """Wait for some turns of the reactor."""
     from twisted.internet import reactor
 
     for _ in range(TURNS):

@@ -1,4 +1,4 @@
-"""A bus for several servers in one process: what one node publishes comes to the others in later turns of the reactor."""
+"""A bus for several servers in one process. The other nodes receive an event in a later turn of the reactor."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PAUSE = 0.01
 
 
 class Hub:
-    """Joins the buses of nodes. All of them receive everything in the one order in which it was published.
+    """Connects the buses of the nodes. All of them receive everything in the order of publication.
 
-    :param reactor: delayed calls: the running reactor, or a ``task.Clock`` with which a test says when something arrives.
-    :param delay: seconds that everything is on its way to another node.
+    :param reactor: for delayed calls: the running reactor, or a ``task.Clock`` with which a test controls when something arrives.
+    :param delay: seconds until something arrives at another node.
     """
 
     def __init__(self, reactor: Any, delay: float = 0) -> None:
@@ -37,13 +37,13 @@ class Hub:
         self._started: list[SharedBus] = []
 
     def bus(self) -> SharedBus:
-        """The bus of one more node."""
+        """Make the bus of another node."""
         return SharedBus(self._reactor, self._delay, self._started)
 
 
 @implementer(IMessageBus)
 class SharedBus:
-    """The bus of one node; :meth:`Hub.bus` makes it. Its own changes come back to it, as they may."""
+    """The bus of one node; :meth:`Hub.bus` makes it. It also receives its own changes, which the interface allows."""
 
     _log = Logger()
 
@@ -59,12 +59,12 @@ class SharedBus:
         self._pause: Deferred[None] | None = None
 
     async def start(self, receive: Callable[[Sequence[Event]], object], changed: Callable[[Keys], Awaitable[object]]) -> None:
-        """Begin to take part."""
+        """Begin to receive and publish."""
         self._receive, self._changed = receive, changed
         self._started.append(self)
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Send events: to this node at once, unless something that was published before is still on its way."""
+        """Send events. This node receives them at once, unless an earlier event has not arrived yet."""
         if self not in self._started:
             return
         at_once = not self._on_the_way
@@ -81,11 +81,11 @@ class SharedBus:
                 bus._send(partial(bus._tell, ((kind, key),)))
 
     def cut(self) -> None:
-        """Have this node believe that it was cut off from the others, with nothing lost."""
+        """Report an interruption to this node. No event is lost."""
         self._take(partial(self._tell, None))
 
     async def stop(self) -> None:
-        """Take part no longer; what is on its way to this node is dropped."""
+        """End. Events that have not arrived at this node are dropped."""
         if self in self._started:
             self._started.remove(self)
         for _, call in self._on_the_way:
@@ -100,7 +100,7 @@ class SharedBus:
         self._on_the_way.append((step, self._reactor.callLater(self._delay, self._arrive)))
 
     def _arrive(self) -> None:
-        # The oldest: calls of the same time come in any order.
+        # The oldest step: calls of the same time have no fixed order.
         self._take(self._on_the_way.popleft()[0])
 
     def _take(self, step: Step) -> None:
@@ -125,7 +125,7 @@ class SharedBus:
             try:
                 await self._changed(keys)
             except Exception:
-                self._log.failure("A node could not take account of changes; it is told again")
+                self._log.failure("A node could not process changes; it is called again")
             else:
                 return
             keys = None

@@ -1,4 +1,4 @@
-"""The contract suites of storages, for ours and for strangers'.
+"""The contract suites of storages, for all providers.
 
 Write a class in a test module, say which storage is meant, and run it with pytest and pytest-twisted::
 
@@ -6,10 +6,9 @@ Write a class in a test module, say which storage is meant, and run it with pyte
         def make_storage(self, reactor, directory):
             return MyStorage(directory / "messages", reactor)
 
-A provider of messages alone takes :class:`MessageStorageContract`, one of everything :class:`EntityStorageContract` as well. One that says
-``durable`` takes :class:`DurableStorageContract` too, and one that copies itself (``IBackedUpStorage``) :class:`BackedUpStorageContract`.
-A provider that can be examined (``IExaminableProvider``) takes :class:`ExaminableStorageContract`.
-Each failure says in words what the interface asks for.
+Every storage must pass :class:`MessageStorageContract`. A storage of entities must pass :class:`EntityStorageContract` too, a durable one
+:class:`DurableStorageContract`, and one that copies itself (``IBackedUpStorage``) :class:`BackedUpStorageContract`. A provider that can be
+examined (``IExaminableProvider``) must pass :class:`ExaminableStorageContract`. Each failure says what the interface demands.
 """
 
 from dhtwisted.testing.storage.backup import BackedUpStorageContract

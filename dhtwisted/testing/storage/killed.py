@@ -1,4 +1,4 @@
-"""The part of a durable storage's contract that is about kill -9: what was acknowledged is there afterwards."""
+"""The part of the contract of a durable storage about kill -9: acknowledged data are there afterwards."""
 
 from __future__ import annotations
 

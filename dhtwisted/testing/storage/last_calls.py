@@ -1,4 +1,4 @@
-"""What a process does last before it is killed: a call of each method of a storage that changes something, and how to see its effect."""
+"""The last call of a process before it is killed: one for each method of a storage that changes data, and a check of its effect."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

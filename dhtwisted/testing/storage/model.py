@@ -1,4 +1,4 @@
-"""The plainest thing that does what a storage does, for comparison: lists that are searched from end to end."""
+"""The simplest implementation of a storage, for comparison: lists that are searched completely."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EntityModel:
         self._last_key = 0
 
     def insert(self, entity: Any) -> Any:
-        """Add an entity, giving it its key."""
+        """Add an entity, and set its key."""
         self._check_unique(entity)
         self._last_key += 1
         self.entities.append(replace(entity, id=self._last_key))
@@ -41,14 +41,17 @@ class EntityModel:
         return new
 
     def delete(self, key: int) -> bool:
-        """Remove an entity, and say whether there was one."""
+        """Remove an entity.
+
+        :returns: whether there was one.
+        """
         kept = [entity for entity in self.entities if entity.id != key]
         gone = len(kept) < len(self.entities)
         self.entities = kept
         return gone
 
     def matching(self, query: EntityQuery) -> list[Any]:
-        """What a query asks for, before sorting and paging."""
+        """The entities that match a query, before sorting and paging."""
         return [
             entity
             for entity in self.entities
@@ -58,7 +61,7 @@ class EntityModel:
         ]
 
     def find(self, query: EntityQuery) -> list[Any]:
-        """What a query asks for."""
+        """The entities that a query finds, in its order."""
         found = sorted(self.matching(query), key=lambda entity: entity.id)
         field = query.sort or self.kind.KEY
         found.sort(key=lambda entity: (getattr(entity, field) is not None, getattr(entity, field)), reverse=query.descending)
@@ -82,19 +85,19 @@ class EntityModel:
 
 
 def is_like(text: str | None, pattern: str) -> bool:
-    """Whether a text fits an SQL LIKE pattern."""
+    """Whether a text matches an SQL LIKE pattern."""
     expression = "".join({"%": ".*", "_": "."}.get(character, re.escape(character)) for character in pattern)
     return text is not None and re.fullmatch(expression, text, re.DOTALL) is not None
 
 
 def page(found: list[T], query: EntityQuery | MessageQuery) -> list[T]:
-    """Leave out what the query skips, and what it does not take."""
+    """Apply ``skip`` and ``take`` of a query."""
     found = found[query.skip :]
     return found if query.take is None else found[: query.take]
 
 
 def find_messages(messages: Iterable[Any], query: MessageQuery) -> list[Any]:
-    """What a query asks for, of messages of one kind."""
+    """The messages of one kind that a query finds, in its order."""
     found = sorted((message for message in messages if matches(message, query)), key=lambda message: sort_key(message, query))
     found = found[::-1] if query.descending else found
     return page([message for message in found if _is_message_behind(message, query)], query)
@@ -123,7 +126,7 @@ def matches(message: Any, query: MessageQuery) -> bool:
 
 
 def time_of(message: Any, query: MessageQuery) -> int:
-    """The time that counts for a query."""
+    """The time of a message that a query uses."""
     if query.by_arrival:
         return message.arrived
     return message.last_updated if query.by_update else message.timestamp

@@ -1,4 +1,4 @@
-"""The part of a message storage's contract that is about order: in which appends complete, and what a barrier leaves behind it."""
+"""The part of the contract of a message storage about order: the order in which appends complete, and barriers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, begin, command, notification, now, results
 
 MANY = 400
-"""Calls that wait at the same time: more than one commit takes."""
+"""Concurrent calls: more than fit into one commit."""
 
 
 class MessageOrdering(StorageContract):
@@ -35,8 +35,8 @@ class MessageOrdering(StorageContract):
         appends = [begin(storage.append([notification(str(n))])) for n in range(MANY)]
         late = await self._late(storage, clock, Notification, appends)
         assert not late, (
-            f"append(()) is a barrier: {len(late)} messages that were stamped before it was asked for became visible after it completed. "
-            "It must wait for each append whose time is taken"
+            f"append(()) is a barrier: {len(late)} messages that were stamped before its call became visible after it completed. "
+            "It must wait for each append whose messages have a time already"
         )
 
     @pytest_twisted.ensureDeferred
@@ -47,14 +47,17 @@ class MessageOrdering(StorageContract):
         updates = [begin(storage.update_command("a", each.id, {"status": "done"})) for each in sent]
         late = await self._late(storage, clock, Command, updates)
         assert not late, (
-            f"append(()) is a barrier for updates of commands too: {len(late)} that were stamped before it was asked for became visible "
-            "after it completed. It must wait for each update_command whose time is taken"
+            f"append(()) is a barrier for updates of commands too: {len(late)} that were stamped before its call became visible after it "
+            "completed. It must wait for each update_command that has a time already"
         )
 
     async def _late(
         self, storage: Watched, clock: SettableReactor, kind: type[Message], waiting: Sequence[Awaitable[Any]]
     ) -> list[tuple[int, int]]:
-        """Ask for a barrier, and then for the stamps that it should have waited for and has not."""
+        """Append a barrier.
+
+        :returns: the stamps that became visible too late: the barrier did not wait for them.
+        """
         clock.time += 1
         asked_at = now(clock)
         assert await storage.append(()) is None, "an append of nothing must return None"

@@ -1,4 +1,4 @@
-"""The part of a message storage's contract that is about finding and deleting."""
+"""The part of the contract of a message storage about finding and deleting."""
 
 from __future__ import annotations
 

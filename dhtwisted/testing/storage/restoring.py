@@ -1,4 +1,4 @@
-"""The part of a message storage's contract that an import relies on: messages stored as they are."""
+"""The part of the contract of a message storage that an import needs: messages are stored unchanged."""
 
 from __future__ import annotations
 
