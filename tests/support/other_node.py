@@ -49,8 +49,8 @@ class OtherNode:
         self.delaying = DelayingStorage(self.storage)
         hub = Hub(self._carrier)
         self.bus, self._own_bus = hub.bus(), hub.bus()
-        options = {"storage": self.delaying, "clock": self.clock, "bus": self.bus, "hash_password": False}
-        self.server = at_once(MemoryServer.open(reactor, **options))
+        opening = MemoryServer.open(reactor, storage=self.delaying, clock=self.clock, bus=self.bus, hash_password=False)
+        self.server = at_once(opening)
         at_once(self._own_bus.start(lambda events: None, self._take_no_account))
 
     async def _take_no_account(self, keys: Iterable[Any] | None) -> None:
@@ -94,7 +94,9 @@ class OtherNode:
 
         :returns: the event, which is not published.
         """
-        return Event(COMMAND_UPDATE, at_once(self.storage.update_command(device_id, command_id, {"status": status})))
+        command = at_once(self.storage.update_command(device_id, command_id, {"status": status}))
+        assert command is not None, f"the device {device_id} has no command {command_id}"
+        return Event(COMMAND_UPDATE, command)
 
     def tell(self, *events: Event) -> None:
         """Publish events one by one, and let everything arrive that was published."""

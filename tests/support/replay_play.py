@@ -53,7 +53,8 @@ class Play:
         self.before: frozenset[int] | None = None
         self.in_flight: set[int] = set()
         self.room: int | None = None
-        self.client.send = self._fill_up(self.client.send)
+        client: Any = self.client
+        client.send = self._fill_up(client.send)
 
     def open_server(self, reactor: Any, bus: Any = None) -> MemoryServer:
         return at_once(MemoryServer.open(reactor, storage=self.storage, clock=self.clock, bus=bus, hash_password=False))

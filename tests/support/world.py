@@ -43,8 +43,13 @@ async def furnish(memory: MemoryServer) -> dict[str, Any]:
         actions: Iterable[Permission] = CLIENT_PERMISSIONS,
         **others: Any,
     ) -> str:
-        lists = {"network_ids": frozenset(networks), "device_type_ids": frozenset(types)}
-        return memory.token(user, actions=frozenset(actions), **lists, **others)
+        claims: dict[str, Any] = {
+            "actions": frozenset(actions),
+            "network_ids": frozenset(networks),
+            "device_type_ids": frozenset(types),
+            **others,
+        }
+        return memory.token(user, **claims)
 
     return {
         "admin": memory.token(),
