@@ -71,7 +71,7 @@ class AuthContract:
         :param reactor: the running reactor.
         :returns: an :class:`~dhtwisted.interfaces.IAuthProvider`; the suite closes it.
         """
-        raise NotImplementedError("a subclass of AuthContract says which provider is meant")
+        raise NotImplementedError("a subclass of AuthContract must build its provider in make_auth")
 
     async def add_user(self, storage: Any, auth: Any, login: str, password: str, status: int) -> User:
         """Make a user known. Override it where passwords are kept elsewhere than in the storage.
@@ -85,7 +85,7 @@ class AuthContract:
 
         :param auth: what :meth:`make_auth` made.
         """
-        raise NotImplementedError("a subclass that asks nothing does not override lose_directory")
+        raise NotImplementedError("a subclass whose provider uses a directory must override lose_directory")
 
     @pytest.fixture
     def contract_storage(self) -> MemoryStorage:

@@ -17,7 +17,7 @@ REFUSED = [
     ("AlwaysServed", BEFORE, "no server works on the data yet"),
     ("AlwaysServed", AFTER, "no server works on the data any more"),
     ("NeverServed", DURING, "is_served must be true, or None when the provider cannot know it"),
-    ("InSecret", "test_says_that_it_can_be_examined", "a provider that has examine says so by implementer(IExaminableProvider)"),
+    ("InSecret", "test_says_that_it_can_be_examined", "a provider that has examine must declare it with implementer(IExaminableProvider)"),
     ("Relative", "test_says_where_the_data_are", "data_file must return an absolute path without symbolic links"),
 ]
 

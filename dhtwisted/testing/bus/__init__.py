@@ -36,7 +36,7 @@ class BusContract:
         :param reactor: the running reactor.
         :returns: a list of :class:`~dhtwisted.interfaces.IMessageBus`; the suite starts and stops them.
         """
-        raise NotImplementedError("a subclass of BusContract says which bus is meant")
+        raise NotImplementedError("a subclass of BusContract must build its buses in make_buses")
 
     async def store(self, events: Sequence[Event]) -> list[Event]:
         """Store the messages of events that are about to be published. Override it where the bus reads them from the store.

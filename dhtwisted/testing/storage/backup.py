@@ -31,7 +31,7 @@ class BackedUpStorageContract(StorageContract):
         :param copy: its bytes.
         :param directory: a ``pathlib.Path``, empty.
         """
-        raise NotImplementedError("a subclass of the contract suite says how a copy is put back")
+        raise NotImplementedError("a subclass of the contract suite must put a copy back in put_back")
 
     def test_says_that_it_copies_itself(self, storage: Watched) -> None:
         assert IBackedUpStorage.providedBy(storage), "a storage that has back_up must declare it with implementer(IBackedUpStorage)"

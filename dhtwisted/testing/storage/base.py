@@ -119,7 +119,7 @@ class StorageContract:
         :param directory: empty, and only for this test. The same directory again, after ``close``, means the same data, if the storage is
             durable. Another directory means an empty storage.
         """
-        raise NotImplementedError("a subclass of the contract suite must build its storage here")
+        raise NotImplementedError("a subclass of the contract suite must build its storage in make_storage")
 
     def remove_storage(self, directory: Path) -> object:
         """Remove what :meth:`make_storage` made elsewhere for a directory, such as a schema. pytest removes the directory.

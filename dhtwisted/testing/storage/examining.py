@@ -36,7 +36,7 @@ class ExaminableStorageContract(StorageContract):
 
     def make_argument(self, directory: Path) -> str:
         """The argument of the provider, without ``name:``, for a directory as :meth:`make_storage` gets it."""
-        raise NotImplementedError("a subclass of the contract suite says which argument means the storage of a directory")
+        raise NotImplementedError("a subclass of the contract suite must return the argument for a directory in make_argument")
 
     def make_storage(self, reactor: Any, directory: Path) -> Any:
         """Build the storage as the server does."""
@@ -46,7 +46,7 @@ class ExaminableStorageContract(StorageContract):
         try:
             verifyObject(IExaminableProvider, self.provider)
         except Invalid as error:
-            raise BrokenContract(f"a provider that has examine says so by implementer(IExaminableProvider): {error}") from error
+            raise BrokenContract(f"a provider that has examine must declare it with implementer(IExaminableProvider): {error}") from error
 
     def test_says_where_the_data_are(self, directory: Path) -> None:
         if IFileProvider.providedBy(self.provider):
