@@ -91,7 +91,7 @@ def test_what_is_there_is_replaced_only_by_force_and_a_key_may_be_left_out(start
     assert (tmp_path / "copy.secret").read_text() == "of another"
     done(shell("backup", "--force", "copy"))
     assert (tmp_path / "copy.secret").read_bytes() == (tmp_path / "devicehive.secret").read_bytes()
-    assert "several files: give the name of the first" in failed(shell("backup", "-"))
+    assert "several files: name the first" in failed(shell("backup", "-"))
     assert "cannot be written" in failed(shell("backup", "missing/copy"))
     done(shell("backup", "copy.gz"))
     assert (tmp_path / "copy.gz").read_bytes()[:2] == b"\x1f\x8b"
