@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.packages import ROOT
 
-SECONDS = 170
+SECONDS = 80
 MODULE = "dhtwisted/__main__.py"
 """No module imports it. For mypy the module of the test takes its place."""
 

@@ -46,7 +46,7 @@ def _messages(first: int, count: int) -> Iterator[Command | Notification]:
         yield (
             Command(name=f"do-{n}", user_id=1, parameters=parameters, **where)
             if n % 4 == 0
-            else Notification(name=f"told-{n}", parameters=parameters, **where)
+            else Notification(name=f"event-{n}", parameters=parameters, **where)
         )
 
 
