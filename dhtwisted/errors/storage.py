@@ -1,7 +1,5 @@
 """Errors that a provider raises. The server converts them into answers."""
 
-from typing import Any
-
 
 class StorageError(Exception):
     """The base of all errors that a storage raises."""
@@ -55,7 +53,7 @@ class RowDamaged(StorageDamaged):
     :param key: its id, which may be damaged too.
     """
 
-    def __init__(self, kind: str, key: Any) -> None:
+    def __init__(self, kind: str, key: object) -> None:
         super().__init__(f"{kind} {key} is damaged (it was changed on the disk)", lasts=True)
 
 

@@ -100,13 +100,13 @@ def test_a_clock_that_is_days_ahead_deletes_nothing(server, start_server, set_cl
 
     def has_looked_twice():
         set_clock(next(days) * DAY)
-        return server.log.count("old messages are kept for another day") > 1
+        return server.log.count("old messages stay for another day") > 1
 
     wait_until(has_looked_twice, "that the clock is ahead is not seen")
     assert len(server.client.call("notification/list", deviceId="pump", notification="n")["notifications"]) == 3
     assert server.terminate() == 0
     again = start_server()
-    wait_until(lambda: "old messages are kept for another day" in again.log, "that the clock is ahead is not seen at the start")
+    wait_until(lambda: "old messages stay for another day" in again.log, "that the clock is ahead is not seen at the start")
     assert len(again.client.call("notification/list", deviceId="pump", notification="n")["notifications"]) == 3
 
 
