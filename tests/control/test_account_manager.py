@@ -5,8 +5,10 @@ import pytest_twisted
 
 from dhtwisted.control.account_manager import AccountManager
 from dhtwisted.errors import AccountError
+from dhtwisted.interfaces import ProviderContext
 from dhtwisted.model import ACTIVE, ADMINISTRATOR, CLIENT, DISABLED, DeviceType, Network, User
-from dhtwisted.testing.server import PASSWORD
+from dhtwisted.providers.lookup import open_provider
+from dhtwisted.testing.server import PASSWORD, settings
 
 NEW_PASSWORD = "another-one"
 
@@ -96,6 +98,20 @@ async def test_dead_tokens_are_not_listed(hive, method, arguments):
         await hive.accounts.token(login, expires, device_id="pump")
     await getattr(hive.accounts, method)("anna", *arguments)
     assert [record.user_id for record in await hive.accounts.device_tokens()] == [1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_end_in_a_data_file_without_a_server(reactor, open_server, tmp_path):
+    """The storage returns awaitables that are not coroutines."""
+    storage = open_provider("storage", f"file:{tmp_path}/data.sqlite", ProviderContext(reactor, settings()))
+    await storage.open()
+    hive = await open_server(storage=storage, hash_password=True)
+    accounts = AccountManager(storage, hive.auth, hive.server.now(), hive.settings)
+    for _ in range(2):
+        await accounts.token("dhadmin", hive.server.now() + 60_000, device_id="pump")
+    await accounts.revoke("dhadmin")
+    assert await accounts.device_tokens() == []
+    await storage.close()
 
 
 @pytest.mark.parametrize(

@@ -353,3 +353,14 @@ def test_errors_are_json_whatever_is_in_them(server):
 
     assert json.loads(error_answer(IllegalAction('"\ud800\\'))[1])["error"] == 400
     assert error_answer(UserNotFound(3)) == (404, b'{"error":404,"message":"User with id = 3 not found"}')
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [("start=soon&take=many", "Unparseable timestamp"), ("take=many&start=soon", "Invalid request parameters")],
+)
+@pytest_twisted.ensureDeferred
+async def test_of_two_wrong_parameters_the_first_is_reported(server, query, message):
+    """The answer must not depend on the process, which orders a set of names by chance."""
+    status, content = await client(server).send("GET", f"/device/pump/command?{query}")
+    assert (status, content["message"]) == (400, message)

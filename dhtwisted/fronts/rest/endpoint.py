@@ -74,8 +74,9 @@ class Endpoint:
         for wire_name, header in self.route.request_headers.items():
             values[self._readers[wire_name].name] = call.header(header)
         if self.route.body is None:
-            for wire_name in call.query.keys() & self._query:
-                self._read_query(self._readers[wire_name], wire_name, call.query[wire_name], values)
+            for wire_name, texts in call.query.items():
+                if wire_name in self._query:
+                    self._read_query(self._readers[wire_name], wire_name, texts, values)
         elif self._body is not None:
             values[self._body.name] = self._read_body(call, depth)
         else:
