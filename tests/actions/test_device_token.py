@@ -43,6 +43,8 @@ def test_every_action_is_in_one_of_the_lists():
         assert (ACTIONS.get(name) or REST_ONLY[name]).permissions <= DEVICE_PERMISSIONS
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("action", TABLE)
 @pytest_twisted.ensureDeferred
 async def test_what_it_opens_is_its_own_device_alone(open_server, action):

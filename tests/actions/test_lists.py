@@ -349,6 +349,8 @@ async def open_any(request, reactor, tmp_path):
         await storage.close()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("kind", ["memory", "file", "postgres"])
 @pytest_twisted.ensureDeferred
 async def test_no_storage_hands_out_a_whole_list(open_server, open_any, kind):

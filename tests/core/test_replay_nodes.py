@@ -72,6 +72,8 @@ on_two_nodes = st.one_of(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @settings(max_examples=250)
 @given(kinds, st.lists(on_two_nodes, max_size=40), filters, places, st.booleans(), st.sampled_from([1, 2, 500]))
 def test_no_hole_and_no_double_between_two_nodes(reactor, kind, steps, wanted, place, restricted, page):

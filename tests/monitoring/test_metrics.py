@@ -128,6 +128,8 @@ async def test_pauses_over_http(listen):
     assert (await refusals(server)).keys() == {"requests_per_second"}
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_connections_ended_for_a_flood_or_for_want_of_a_login(listen):
     server = await listen(limits={"authenticate_timeout": 0.1})
@@ -211,6 +213,8 @@ async def test_refusals_of_who_says_nothing_asks_too_much_or_guesses(listen):
     assert await refusals(server) == {"handshake_timeout": 1, "subscriptions_per_connection": 1, "logins_per_minute": 1}
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_polls_wait_and_are_refused(listen):
     server = await listen(limits={"polls": 1})

@@ -245,6 +245,8 @@ async def test_a_server_that_stops_is_not_ready(reactor, closing, service):
     assert (status, json.loads(body)["listening"]) == (503, "down")
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_a_storage_that_hangs_makes_the_server_not_ready(reactor, service, monkeypatch):
     hanging = Deferred()

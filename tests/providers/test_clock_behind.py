@@ -10,6 +10,8 @@ from dhtwisted.model import Notification
 from dhtwisted.testing.storage.base import SettableReactor
 from tests.support.rest_api import client
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 BACK = 120
 """Seconds."""
 

@@ -21,6 +21,8 @@ from dhtwisted.service import neighbours as module
 from dhtwisted.service.neighbours import NO_BUS, OTHER_HAS_NO_BUS, OTHER_KEY, Neighbours, conflicts
 from dhtwisted.service.service import DeviceHiveService
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 GOOD = Node(key=1, has_bus=True)
 ALONE = Node(key=1, has_bus=False)
 STRANGER = Node(key=2, has_bus=True)

@@ -196,6 +196,8 @@ def test_delayed_but_as_much_at_once(proxy, connect):
     assert call(connection) == b"hello"
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_a_database_through_it(own_postgres):
     database = own_postgres.dsn()
     with FaultProxy(own_postgres.port) as proxy:

@@ -32,5 +32,7 @@ def test_the_sound_one_passes_all_that_the_broken_ones_fail(outcomes):
     assert {test: outcome.failures for test, outcome in outcomes.items() if test.startswith("Sound") and outcome.failures} == {}
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_one_that_asks_nothing_is_skipped_with_a_reason(outcomes):
     assert "lose_directory is not overridden" in outcomes[f"SoundAuth::{AWAY}"].skipped

@@ -112,6 +112,8 @@ async def test_a_session(listen, nothing_logged, base, path):
     await tell_session(server, connect)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_a_session_after_its_ping(listen, nothing_logged):
     """Its answer is the two bytes 8A 00 and has no mask; the session goes on."""

@@ -64,6 +64,8 @@ async def test_too_many_connections_of_one_address(listen):
     assert (await refused.end()).startswith(b"HTTP/1.1 503 ")
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_anonymous_clients_are_closed_in_time_and_others_are_not(listen):
     server = await listen(limits={"authenticate_timeout": 0.1})
@@ -73,6 +75,8 @@ async def test_anonymous_clients_are_closed_in_time_and_others_are_not(listen):
     assert (await identified.call(action="device/count"))["count"] == 0
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_pings_are_empty_and_the_silent_are_dropped(listen):
     server = await listen(limits={"ping_interval": 1.0})
@@ -132,6 +136,8 @@ async def test_who_pipelines_and_does_not_read_is_not_read(listen):
 INFO = "GET /api/rest/info HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_a_websocket_on_a_connection_that_has_carried_requests(listen, nothing_logged, at_once):

@@ -107,6 +107,8 @@ async def test_who_sends_no_header_is_closed_and_the_log_says_so(listen, nothing
     assert any("PROXY header" in event.get("log_format", "") for event in events)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_who_says_nothing_is_dropped_in_time(listen):
     server = await listen(ENDPOINT, limits={"handshake_timeout": 0.1})

@@ -142,6 +142,8 @@ async def all_gone(server, names, seconds):
     assert not server.memory.server.budget.total
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_every_state_ends(listen, secured, nothing_logged):
     wrap, context = secured
@@ -151,6 +153,8 @@ async def test_every_state_ends(listen, secured, nothing_logged):
     await all_gone(server, list(STATES), 8)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_every_state_ends_when_the_server_stops(listen, secured, nothing_logged):
     wrap, context = secured
@@ -163,6 +167,8 @@ async def test_every_state_ends_when_the_server_stops(listen, secured, nothing_l
     await all_gone(server, list(STATES), 0.5)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_every_part_of_a_handshake_of_tls_ends(listen, tmp_path, nothing_logged):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -184,6 +190,8 @@ async def test_a_greeting_of_tls_without_end_is_not_gathered(listen, tmp_path, n
     await all_gone(server, ["a long greeting"], 3)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_every_part_of_a_proxy_header_ends(listen, secured, nothing_logged):
     wrap, _ = secured
@@ -194,6 +202,8 @@ async def test_every_part_of_a_proxy_header_ends(listen, secured, nothing_logged
     await all_gone(server, list(map(str, parts)), 4)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("beginning", [[], [INFO]], ids=["first", "second"])
 @pytest_twisted.ensureDeferred
 async def test_bytes_put_no_end_off(listen, secured, beginning, nothing_logged):

@@ -56,6 +56,8 @@ async def file_storage(reactor, tmp_path):
     await storage.close()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("transcript", transcripts(), ids=lambda transcript: transcript.name)
 @pytest_twisted.ensureDeferred
 async def test_over_websocket(transcript, listen, nothing_logged, reactor, file_storage):

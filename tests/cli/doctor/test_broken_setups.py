@@ -22,6 +22,8 @@ from dhtwisted.testing.storage.base import SettableReactor, notification
 from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 NOBODY = 65534
 KEY = "k" * 40
 AS_ANOTHER = """

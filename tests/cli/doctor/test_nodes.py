@@ -10,6 +10,8 @@ from dhtwisted.config.sources import Configuration
 from dhtwisted.model import Node
 from dhtwisted.providers.jwt.signing_key import fingerprint
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 KEY = "k" * 40
 SAME, OTHER = fingerprint(KEY.encode()), fingerprint(b"o" * 40)
 

@@ -280,6 +280,8 @@ async def test_a_login_is_good_although_its_record_cannot_be_made_anew(reactor):
     await other.close()
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 def test_verified_tokens_weigh_what_they_hold():
     auth = make_auth()
     claims = Claims(user_id=1, actions=None, network_ids=None, device_type_ids=None, expires=1)

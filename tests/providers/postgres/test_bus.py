@@ -88,6 +88,8 @@ async def until(condition, reactor):
         await deferLater(reactor, 0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("damage", ["cut", "refuse"])
 @pytest_twisted.ensureDeferred
 async def test_what_was_missed_during_a_cut_is_caught_up(cut_node, proxy, damage):
@@ -152,6 +154,8 @@ async def test_own_and_others_messages_at_once_come_in_order_and_once(cut_node):
     assert await receiver.expect(400) == list(range(1, 401))
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest_twisted.ensureDeferred
 async def test_a_large_result_is_logged_once_and_comes_with_each_update(cut_node, proxy, database):
     receiver, _, other = cut_node

@@ -12,6 +12,8 @@ from dhtwisted.providers.postgres.dsn import parse
 from dhtwisted.providers.postgres.outage import Outage
 from tests.support.postgres.scripted import READY, ScriptedServer, error
 
+pytestmark = [pytest.mark.slow, pytest.mark.lowest]
+
 PATIENCE = 10
 LIMIT = 0.2
 """Seconds of a statement here."""

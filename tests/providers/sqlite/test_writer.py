@@ -168,6 +168,8 @@ async def test_deletions_of_which_no_answer_came(storage, path, dying):
     assert await stored(storage) == [(5, "4")], "they are done again, which only deletes the next ones that were to go as well"
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize("way", [DIES_BEFORE_THE_COMMIT, DIES_BEFORE_THE_ANSWER])
 @pytest_twisted.ensureDeferred
 async def test_no_id_is_given_twice_however_many_die(storage, path, clock, dying, way):

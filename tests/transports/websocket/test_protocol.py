@@ -241,6 +241,8 @@ async def test_a_handshake_and_requests_in_one_packet(listen):
     assert (await connection.message())["requestId"] == 5
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.deferred(lambda: st.lists(st.one_of(UTF8_TEXTS, JSON.map(json.dumps), REQUESTS.map(json.dumps)), max_size=8)))
 @pytest_twisted.ensureDeferred
@@ -279,6 +281,8 @@ REQUESTS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
+@pytest.mark.lowest
 @pytest.mark.parametrize(
     "flood",
     [frame(b"x" * 125, PING), frame(b"", PONG), frame(b"", opcode=0, fin=False), frame(b"1", opcode=0, fin=False)],
