@@ -393,9 +393,21 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     take: int | None = None
     size: int | None = None
 
+    @property
+    def time_field(self) -> str:
+        """The field of a message to which :attr:`since`, :attr:`before` and :attr:`after` refer."""
+        if self.by_arrival:
+            return "arrived"
+        return "last_updated" if self.by_update else "timestamp"
+
+    @property
+    def order_fields(self) -> tuple[str, ...]:
+        """The fields of a message by which this query sorts: time and id, with the name or status before them if that is sorted."""
+        return (self.time_field, "id") if self.sort == "timestamp" else (self.sort, self.time_field, "id")
+
     def place(self, message: Message) -> tuple[Any, ...]:
-        """The place of a message in the order of this query: time and id, with the name or status before them if that is sorted."""
-        time = getattr(message, "arrived" if self.by_arrival else "last_updated" if self.by_update else "timestamp")
+        """The place of a message in the order of this query: its values of :attr:`order_fields`."""
+        time = getattr(message, self.time_field)
         return (time, message.id) if self.sort == "timestamp" else (getattr(message, self.sort), time, message.id)
 
 

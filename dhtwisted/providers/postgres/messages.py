@@ -93,8 +93,7 @@ class MessageTable:
         return f"DELETE FROM {self.name} WHERE id = ANY(ARRAY({first})) RETURNING 1", (*values, query.take)
 
     def _order_fields(self, query: MessageQuery) -> tuple[str, ...]:
-        time = _time_field(query)
-        fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
+        fields = query.order_fields
         if not set(fields) <= set(self._fields):
             raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
         return fields
@@ -125,14 +124,8 @@ class MessageTable:
 MESSAGE_TABLES = {kind: MessageTable(kind) for kind in MESSAGE_KINDS.values()}
 
 
-def _time_field(query: MessageQuery) -> str:
-    if query.by_arrival:
-        return "arrived"
-    return "last_updated" if query.by_update else "timestamp"
-
-
 def _time_terms(query: MessageQuery) -> Iterator[Term]:
-    time = _time_field(query)
+    time = query.time_field
     if query.since is not None:
         yield f"{time} >= %s", [within_range(query.since)]
     if query.before is not None:

@@ -169,8 +169,7 @@ class MessageTable:
 
         :returns: SQL and its parameters.
         """
-        time = _time_field(query)
-        fields = (time, "id") if query.sort == "timestamp" else (query.sort, time, "id")
+        fields = query.order_fields
         if not set(fields) <= set(self._fields):
             raise ValueError(f"a {self.kind.__name__} has no field {query.sort!r} to sort by")
         conditions, parameters = self._conditions(query, fields)
@@ -226,14 +225,8 @@ def is_integer_of_sqlite(value: int) -> bool:
     return -LARGEST <= value <= LARGEST
 
 
-def _time_field(query: MessageQuery) -> str:
-    if query.by_arrival:
-        return "arrived"
-    return "last_updated" if query.by_update else "timestamp"
-
-
 def _time_terms(query: MessageQuery) -> Iterator[Term]:
-    time = _time_field(query)
+    time = query.time_field
     if query.since is not None:
         yield f"{time} >= ?", [_within_range(query.since)]
     if query.before is not None:
