@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dhtwisted.model import Command, Notification
+from collections.abc import Sequence
+
+from dhtwisted.model import Command, Message, Notification
 from dhtwisted.wire.envelope import encode
+from dhtwisted.wire.message_texts import Frames, message_texts
 from dhtwisted.wire.resources import CommandResource, NotificationResource
 
 _notification, _command = NotificationResource.of, CommandResource.of
 """Looked up once: each use of a class method of a struct looks it up again."""
+
+_BODIES: Frames = {Command: b'"command":%b}', Notification: b'"notification":%b}'}
 
 
 def event_prefix(action: str, subscription_id: int | None) -> bytes:
@@ -20,3 +25,8 @@ def event_body(message: Command | Notification) -> bytes:
     if isinstance(message, Command):
         return b'"command":' + encode(_command(message)) + b"}"
     return b'"notification":' + encode(_notification(message)) + b"}"
+
+
+def event_bodies(messages: Sequence[Message]) -> list[bytes]:
+    """The same for several messages, of one kind or both, in their order. From two messages on it costs less than :func:`event_body`."""
+    return message_texts(messages, _BODIES)

@@ -49,21 +49,33 @@ def _parse_text(text: str) -> int:
     return milliseconds
 
 
-@lru_cache(maxsize=64)
-def _format_second(second: int) -> str:
-    return (EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
-
-
+_DAY = 86_400_000
+_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
+_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _FRACTIONS = tuple(f".{rest:03d}" for rest in range(1000))
+
+
+@lru_cache(maxsize=64)
+def _format_day(day: int) -> str:
+    return (EPOCH + timedelta(days=day)).strftime("%Y-%m-%dT")
+
+
+def format_one_of_many(milliseconds: int) -> str:
+    """The same as :func:`format_timestamp`, for the times of a page of messages, which are usually all different.
+
+    The parts come from tables, and it takes 0.3 us. To look in a cache first takes a third more if the time is not there.
+    """
+    day, rest = divmod(milliseconds if milliseconds < LATEST else LATEST, _DAY)
+    seconds, rest = divmod(rest, 1000)
+    minute, second = divmod(seconds, 60)
+    return f"{_format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}{_FRACTIONS[rest]}"
 
 
 @lru_cache(maxsize=64)
 def format_timestamp(milliseconds: int) -> str:
     """Write a timestamp as every client can read it: UTC, exactly three fraction digits, no zone.
 
-    Messages of one commit have the same time, and it takes 0.05 us to write it again. Another time in the same second takes 0.2 us, and one
-    in another second 2 us. A time later than :data:`LATEST` is written as :data:`LATEST`: each update of a command that its client dated
-    there moves it on.
+    Messages of one commit have the same time, and it takes 0.05 us to write it again. A time later than :data:`LATEST` is written as
+    :data:`LATEST`: each update of a command that its client dated there moves it on.
     """
-    second, rest = divmod(milliseconds if milliseconds < LATEST else LATEST, 1000)
-    return _format_second(second) + _FRACTIONS[rest]
+    return format_one_of_many(milliseconds)
