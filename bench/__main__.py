@@ -17,6 +17,7 @@ from bench.plan import FULL, QUICK, Bench, make_directory, run_rounds
 from bench.processes import raise_file_limit
 from bench.report import as_json, busy_generator, markdown, table
 from bench.rows import ROWS, choose, tasks_of
+from bench.rows.before import beside_before
 from bench.servers import mosquitto_version
 
 TITLE = "dhtwisted compared with others and with its targets"
@@ -43,6 +44,9 @@ def parser():
     )
     add("--only", type=_words, default=[], metavar="ROW,...", help="measure only these rows or groups of rows; see --list")
     add("--list", action="store_true", help="list the rows, and exit")
+    add("--against", type=_checkout, metavar="CHECKOUT", help="compare with another checkout of this project as well, in the same rounds")
+    add("--against-python", type=_program, metavar="FILE", help="the Python of that checkout (default: CHECKOUT/.venv/bin/python)")
+    add("--no-peers", action="store_true", help="with --against: compare with that checkout only")
     add("--directory", type=_directory, help="where servers keep their data while they run; must be on a disk (default: TMPDIR)")
     add("--json", type=_new_file, metavar="FILE", help="write all figures and the values of each run")
     add("--chart", type=_new_file, metavar="FILE.svg", help="draw the figures that have targets")
@@ -71,6 +75,35 @@ def _directory(text):
     return text
 
 
+def _checkout(text):
+    path = Path(text).resolve()
+    if not (path / "dhtwisted" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no checkout of this project: it has no directory dhtwisted")
+    return path
+
+
+def _program(text):
+    if not os.access(text, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text} is no program")
+    # Not resolved: the Python of a virtual environment is a link, and knows by its place what is installed.
+    return os.path.abspath(text)
+
+
+def other_checkout(options, arguments):
+    """The :class:`~bench.machine.Checkout` that was asked for; ``None`` without one.
+
+    :param arguments: the parser, for what makes no sense.
+    """
+    if options.against is None:
+        if options.against_python or options.no_peers:
+            arguments.error("--against-python and --no-peers need --against CHECKOUT")
+        return None
+    python = options.against_python or options.against / ".venv" / "bin" / "python"
+    if not os.access(python, os.X_OK):
+        arguments.error(f"there is no {python}: install the requirements of that checkout there, or name its Python with --against-python")
+    return machine.Checkout(options.against, str(python))
+
+
 def _new_file(text):
     path = Path(text)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
@@ -88,7 +121,9 @@ def _new_directory(text):
 
 def main(arguments=None):
     """Run the benchmark; returns the exit status: 1 when a run had a loss, or failed."""
-    options = parser().parse_args(arguments)
+    asked = parser()
+    options = asked.parse_args(arguments)
+    other = other_checkout(options, asked)
     if options.list:
         show([f"{row.key:18} {row.title}" for row in ROWS])
         return 0
@@ -96,7 +131,7 @@ def main(arguments=None):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     directory = make_directory(options.directory)
     try:
-        return measure(options, directory)
+        return measure(options, directory, other)
     except CannotBuild as error:
         sys.stderr.write(f"bench: {error}\n")
         return 2
@@ -117,19 +152,26 @@ def remove(directory):
     sys.stderr.write(f"bench: {directory} could not be removed\n")
 
 
-def measure(options, directory):
-    """Run what was asked for, and show it."""
+def measure(options, directory, other):
+    """Run what was asked for, and show it.
+
+    :param other: another checkout to compare with, or ``None``.
+    """
     begin = time.monotonic()
     cores = machine.choose_cores()
     described = machine.describe(directory) | {"Mosquitto": mosquitto_version() or "not installed"}
     notes = [*NOTES, *machine.warnings(cores, directory)]
     sizes = sizes_here(QUICK if options.quick else FULL, options.rounds)
     rows = choose(options.only)
+    tasks = tasks_of(rows)
+    if other:
+        rows, tasks = beside_before(rows, tasks, other, peers=not options.no_peers)
+        described["other checkout"] = other.version
     os.sched_setaffinity(0, cores.generator)
     bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes, progress(begin))
     results = Results()
     with bench.kept:
-        run_rounds(tasks_of(rows), sizes.rounds, bench, results)
+        run_rounds(tasks, sizes.rounds, bench, results)
         described |= bench.versions
     figures = [work_out(row, results) for row in rows]
     notes += busy_generator(figures, results)

@@ -105,6 +105,7 @@ PEERS = {
     "mosquitto": "Mosquitto QoS 1",
     "pgbench": "pgbench, 1 client",
     "empty": "empty server",
+    "before": "other checkout",
     "memory": "dhtwisted, memory",
 }
 """Last word of a task -> what it runs on, when something is compared with it."""
@@ -158,8 +159,8 @@ class Figure:
     :ivar other: the same of the other side.
     :ivar ratio: the median of the ratios of each round: both sides ran one after the other, and had the same disturbances.
     :ivar low: least of the ratios, or of the values without another side; ``high`` the greatest.
-    :ivar by_cpu: the same of rates for each second of processor time of the servers: it moves less on a busy machine. ``None`` where that
-        time is not known of both.
+    :ivar by_cpu: the same of rates for each second of processor time of the servers, and of what was timed in their processor time: it
+        moves less on a busy machine. ``None`` where that time is not known of both.
     :ivar verdict: :data:`BEYOND`, :data:`REACHED` or :data:`MISSED`; empty without target or figure.
     :ivar problem: why there is no figure; else empty.
     :ivar failed: whether that is a loss or a failure, and not only something that is not installed.
@@ -205,10 +206,13 @@ def _divide(values, others):
 
 
 def _by_cpu(row, results, values, others):
-    if row.less or not all(SERVER_CPU in outcome for task in row.tasks for outcome in results.measured(task)):
+    name = f"{row.measure} cpu" if row.less else SERVER_CPU
+    if not all(name in outcome for task in row.tasks for outcome in results.measured(task)):
         return None
-    rates = [_divide(side, results.series(task, SERVER_CPU)) for side, task in zip((values, others), row.tasks, strict=True)]
-    return median(_divide(*rates).values())
+    sides = [results.series(task, name) for task in row.tasks]
+    if not row.less:
+        sides = [_divide(values, sides[0]), _divide(others, sides[1])]
+    return median(_divide(*sides).values())
 
 
 def _figure(row, values, others, judged, by_cpu=None):

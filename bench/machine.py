@@ -17,6 +17,29 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
+class Checkout:
+    """A working copy of this project, and the Python that runs it.
+
+    :ivar path: its directory.
+    :ivar python: the path of a Python with its requirements.
+    """
+
+    path: Path = CHECKOUT
+    python: str = sys.executable
+
+    @property
+    def version(self):
+        """The version of its package, with the commit that is checked out."""
+        code = f"import sys; sys.path.insert(0, {str(self.path)!r}); import dhtwisted; print(dhtwisted.__version__)"
+        state = said_by("git", "-C", self.path, "describe", "--always", "--dirty", "--exclude=*")
+        return said_by(self.python, "-c", code) + (f" ({state})" if state else "")
+
+
+THIS = Checkout()
+"""The one that this benchmark belongs to."""
+
+
+@dataclass(frozen=True)
 class Cores:
     """Which core each side runs on.
 
@@ -88,7 +111,7 @@ def describe(directory):
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": file_system(directory) or "unknown",
         "load before": f"{os.getloadavg()[0]:.2f}",
-        "dhtwisted": _checkout_version(),
+        "dhtwisted": THIS.version,
         "Python": platform.python_version(),
         **{name: found for name in PACKAGES if (found := _package(name))},
         "SQLite": sqlite3.sqlite_version,
@@ -105,13 +128,6 @@ def _package(name):
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def _checkout_version():
-    from dhtwisted import __version__
-
-    state = said_by("git", "-C", CHECKOUT, "describe", "--always", "--dirty", "--exclude=*")
-    return f"{__version__} ({state})" if state else __version__
 
 
 def said_by(*command):

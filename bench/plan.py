@@ -1,5 +1,6 @@
 """Tasks, and the round robin of their runs."""
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from bench.figures import Failed, NoFigure
-from bench.machine import IN_MEMORY, file_system
+from bench.machine import IN_MEMORY, THIS, file_system
 from bench.servers import DeviceHive, Echo, Mosquitto
 
 
@@ -41,11 +42,13 @@ class Task:
 
     :ivar run: called with the :class:`Bench`; returns what it measured, numbers by name; raises :class:`~bench.figures.NoFigure`.
     :ivar seldom: run in every second round only: it takes long, or varies little.
+    :ivar ours: whether it runs this server, when it is the first of a row; another checkout can take its place.
     """
 
     name: str
     run: Callable
     seldom: bool = False
+    ours: bool = True
 
 
 class Bench:
@@ -60,6 +63,7 @@ class Bench:
     :ivar found: what tasks have left, by name.
     :ivar versions: of servers that had to be started to know them.
     :ivar kept_directories: those that hold it.
+    :ivar checkout: the :class:`~bench.machine.Checkout` of this server.
     """
 
     def __init__(self, directory, cores, generator, sizes, say=lambda text: None):
@@ -72,7 +76,14 @@ class Bench:
         self.found = {}
         self.versions = {}
         self.kept_directories = set()
+        self.checkout = THIS
         self._numbers = count(1)
+
+    def of(self, checkout):
+        """Make another of the same rounds, whose tasks run this server from another checkout and share nothing that tasks left."""
+        other = copy.copy(self)
+        other.checkout, other.found = checkout, {}
+        return other
 
     def new_directory(self):
         """Make a directory that no other run has."""
@@ -94,7 +105,7 @@ class Bench:
         :param storage: the provider; ``file:`` without a path is a new file.
         """
         storage = "file:devicehive.sqlite" if storage == "file:" else storage
-        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server)
+        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout)
 
     def echo(self):
         """Start Autobahn's echo."""

@@ -11,7 +11,7 @@ import time
 
 from bench.client import Client
 from bench.figures import Missing
-from bench.machine import CHECKOUT, said_by
+from bench.machine import CHECKOUT, THIS, said_by
 from bench.processes import Process
 from tests.support.ports import free_port
 
@@ -57,14 +57,15 @@ class DeviceHive(Server):
 
     :param directory: its working directory.
     :param storage: the provider.
+    :param checkout: the :class:`~bench.machine.Checkout` that is run.
     :ivar start_seconds: from the start of the process until it listened.
     :ivar token: of a client with one network; not of the administrator, whose rights would be cheaper to check.
     """
 
-    def __init__(self, directory, storage, cores):
+    def __init__(self, directory, storage, cores, checkout=THIS):
         directory.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
-        paths = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")]))
+        command = [checkout.python, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
+        paths = os.pathsep.join(filter(None, [str(checkout.path), os.environ.get("PYTHONPATH")]))
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DHTWISTED_")}
         given = {"DHTWISTED_AUTH_ADMIN_PASSWORD": _PASSWORD, "PYTHONPATH": paths}
         if storage.startswith("postgres:"):

@@ -93,7 +93,7 @@ TASKS = (
 )
 
 ROWS = (
-    Row("idle-memory", "memory per idle connection, 1 subscription", "kilobytes", "idle memory", "idle echo", 0.8, 0.6),
+    Row("idle-memory", "memory per idle connection, 1 subscription", "kilobytes", "idle memory", "idle echo", 0.72, 0.6),
     Row("idle-cpu", "CPU load with these connections idle", "cpu", "idle memory"),
     Row("opens", "connections opened on the shared port", "opens", "opens memory", "opens echo", 1.4, 2),
 )

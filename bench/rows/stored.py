@@ -5,7 +5,6 @@ The messages were sent over one day, each device's spread over all of it. One in
 
 import json
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from statistics import median
@@ -14,7 +13,6 @@ from bench.client import frame, texts
 from bench.figures import Failed, Lost, Row
 from bench.filling import ASKED, Filling
 from bench.generator import hive_load
-from bench.machine import CHECKOUT
 from bench.plan import Task
 from bench.processes import prepare
 from bench.rows.connections import crowd, other_devices, subscribers
@@ -78,8 +76,14 @@ def full_directory(bench):
             server.stop()
         filling = bench.found["filling"]
         numbers = [str(number) for number in (filling.now, filling.count, filling.devices)]
-        command = [sys.executable, "-m", "bench.filling", directory / "devicehive.sqlite", *numbers]
-        run = {"cwd": CHECKOUT, "preexec_fn": prepare(bench.cores.everything), "capture_output": True, "text": True, "check": False}
+        command = [bench.checkout.python, "-m", "bench.filling", directory / "devicehive.sqlite", *numbers]
+        run = {
+            "cwd": bench.checkout.path,
+            "preexec_fn": prepare(bench.cores.everything),
+            "capture_output": True,
+            "text": True,
+            "check": False,
+        }
         done = subprocess.run(command, **run)
         if done.returncode:
             raise Failed(f"the file could not be filled: {done.stderr[-300:]}")
@@ -127,11 +131,17 @@ def ask(storage):
             listing = frame(json.dumps(_list_request()).encode())
             # The server itself tells that a device was added: the newest message of the list, and the first that a full memory forgets.
             added = NEWEST - len(_numbers(client.take(listing, END_OF_LIST, 1)))
-            newest = [_timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)) for _ in range(MANY)]
-            replays = [_replay(client, filling) for _ in range(MANY)]
-            return {"list": median(newest) * 1000, "replay": median(replays) * 1000}
+            newest = _many(server, "list", lambda: _timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)))
+            return newest | _many(server, "replay", lambda: _replay(client, filling))
 
     return run
+
+
+def _many(server, name, ask_once):
+    """Ask again and again; returns the median of the milliseconds, and the server's processor time for one."""
+    used = server.cpu_seconds()
+    seconds = [ask_once() for _ in range(MANY)]
+    return {name: median(seconds) * 1000, f"{name} cpu": (server.cpu_seconds() - used) / MANY * 1000}
 
 
 def _list_request():

@@ -71,12 +71,12 @@ TASKS = (
 _ONE = "8 publishers x 16 in flight"
 
 ROWS = (
-    Row("one-echo", f"{_ONE}, memory", "inserts", "one memory", "one echo", 2.5, 4),
-    Row("one-mosquitto", f"{_ONE}, memory", "inserts", "one memory", "one mosquitto", 1.3, 2),
+    Row("one-echo", f"{_ONE}, memory", "inserts", "one memory", "one echo", 3.5, 5),
+    Row("one-mosquitto", f"{_ONE}, memory", "inserts", "one memory", "one mosquitto", 1.4, 2),
     Row("single", "8 publishers x 1 in flight, memory", "inserts", "single memory", "single echo", 1.8, 2.4),
-    Row("fan", "1 publisher, 100 subscribers, memory", "deliveries", "fan memory", "fan mosquitto", 2.5, 4),
-    Row("file-16", f"{_ONE}, file", "inserts", "file 16", "one echo", 1.1, 2),
-    Row("file-128", "8 x 128 in flight, file (echo 8 x 16)", "inserts", "file 128", "one echo", 1.5, 2.5),
+    Row("fan", "1 publisher, 100 subscribers, memory", "deliveries", "fan memory", "fan mosquitto", 3, 5),
+    Row("file-16", f"{_ONE}, file", "inserts", "file 16", "one echo", 1.4, 2),
+    Row("file-128", "8 x 128 in flight, file (echo 8 x 16)", "inserts", "file 128", "one echo", 1.7, 2.5),
     Row("latency-memory", "reply p99 at 2,000 inserts/s, memory", "p99", "latency memory", "latency mosquitto", 2, 1.2),
     Row("latency-file", "reply p99 at 2,000 inserts/s, file", "p99", "latency file", "latency mosquitto", 2, 1.2),
 )

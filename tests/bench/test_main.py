@@ -1,5 +1,7 @@
 import json
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +112,33 @@ def test_without_a_compiler_it_says_what_to_install(monkeypatch, run):
 def test_the_rows_can_be_listed(capsys):
     assert command.main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [row.key for row in ROWS]
+
+
+def test_another_checkout_is_a_side_of_the_same_rounds(measured, run):
+    measured |= {"one memory": {"inserts": 50_000.0}, "one memory before": {"inserts": 10_000.0}}
+    checkout = Path(command.__file__).parents[1]
+    arguments = ["--only", "one", "--rounds", "2", "--against", checkout, "--against-python", sys.executable, "--no-peers"]
+    _, written = run(*arguments)
+    order = [line.split("  ")[-1] for line in written.err.splitlines()]
+    assert order == [
+        f"round {text}" for text in ("1 of 2: one memory", "1 of 2: one memory before", "2 of 2: one memory before", "2 of 2: one memory")
+    ]
+    assert "other checkout: " in written.out
+    assert "one-before" in written.out
+
+
+def test_a_checkout_that_cannot_be_run_is_refused(tmp_path, capsys):
+    (tmp_path / "dhtwisted").mkdir()
+    (tmp_path / "dhtwisted" / "__init__.py").touch()
+    for arguments, said in (
+        (["--against", tmp_path / "nowhere"], "is no checkout of this project"),
+        (["--against", tmp_path], "--against-python"),
+        (["--no-peers"], "need --against CHECKOUT"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            command.main([*map(str, arguments)])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--only", "two"], ["--rounds", "0"], ["--rounds", "many"], ["--directory", "/nowhere/at/all"]])
