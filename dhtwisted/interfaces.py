@@ -511,6 +511,7 @@ class IOutput(IConnection):
     congested: bool = Attribute(
         "True while the client does not read what is sent: the session then accepts no requests and pauses replays."
     )
+    ended: bool = Attribute("True when the connection is closed or being closed: the session takes no further message.")
     rest_url: str = Attribute("Where the client finds the REST API of this server, for ``server/info``.")
     account: Any = Attribute("The client's ``core.budget.Account``. The transport closes it when the connection has ended.")
 

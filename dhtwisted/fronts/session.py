@@ -17,7 +17,7 @@ from dhtwisted.fronts.subscriber import Subscriber
 from dhtwisted.wire import envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dhtwisted.core.server import Server
     from dhtwisted.errors import ApiError
@@ -101,6 +101,17 @@ class Session(Subscriber):
             if self.order is None:
                 self.order = ReplyOrder(self, server)
             self.order.add(request)
+
+    def receive_many(self, texts: Sequence[bytes]) -> int:
+        """Take the messages that were read together, until the connection ends.
+
+        :returns: how many were taken.
+        """
+        taken = 0
+        while taken < len(texts) and not self.output.ended:
+            self.receive(texts[taken])
+            taken += 1
+        return taken
 
     def _put_into_inbox(self, text: bytes) -> None:
         if self.inbox is None:

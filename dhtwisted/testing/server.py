@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -198,6 +198,10 @@ class MemoryClient:
 
     # What the session calls
 
+    @property
+    def ended(self) -> bool:
+        return self.aborted is not None
+
     def send(self, payload: bytes) -> None:
         message = json.loads(payload, parse_constant=_not_json, parse_int=_integer)
         self.messages.append(message)
@@ -221,6 +225,10 @@ class MemoryClient:
     def send_text(self, text: str | bytes) -> None:
         """Send a message unchanged."""
         self.session.receive(text if isinstance(text, bytes) else text.encode())
+
+    def send_texts(self, texts: Sequence[bytes]) -> None:
+        """Send several messages that the server reads at once."""
+        self.session.receive_many(list(texts))
 
     async def request(self, action: str, **members: Any) -> dict[str, Any]:
         """Send a request, and wait for its reply: a success or an error."""

@@ -9,7 +9,7 @@ from bench.profiling import LAYERS, OTHER, layer_of, shares, table
     ("frame", "layer"),
     [
         ("doPoll (twisted/internet/epollreactor.py:215)", 0),
-        ("take_text_frames (dhtwisted/transports/websocket/frames.py:60)", 1),
+        ("split_text_frames (dhtwisted/transports/websocket/frames.py:60)", 1),
         ("FrameWriter.flush (dhtwisted/transports/websocket/writing.py:104)", 2),
         ("Session.receive (dhtwisted/fronts/session.py)", 3),
         ("reply (dhtwisted/wire/envelope.py:129)", 4),

@@ -20,6 +20,7 @@ class Recording:
     """A session that keeps what it receives.
 
     :ivar messages: the texts of all messages, in order.
+    :ivar output: the protocol, once it is open.
     :ivar drained: how often the protocol has called :meth:`writable`.
     """
 
@@ -27,9 +28,17 @@ class Recording:
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
+        self.output: Any = None
         self.receive = self.messages.append
         self.drained = 0
         self.closed = False
+
+    def receive_many(self, texts: list[bytes]) -> int:
+        taken = 0
+        while taken < len(texts) and not self.output.ended:
+            self.receive(texts[taken])
+            taken += 1
+        return taken
 
     def writable(self) -> None:
         self.drained += 1
@@ -67,7 +76,7 @@ class Side:
         settings = replace(Settings(), limits=replace(Settings().limits, **limits))
         sessions = SimpleNamespace(
             server=SimpleNamespace(reactor=self.clock, settings=settings, metrics=Metrics(), budget=Budget(self.clock)),
-            build=lambda output: self.session,
+            build=self._build_session,
         )
         self.factory = factory_class(cast(Any, sessions), rest_url=lambda path, client, host, secure: "")
         if accept is not None:
@@ -78,6 +87,10 @@ class Side:
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
         self.feed(HANDSHAKE.format(path="/client", port=1, headers=headers).encode())
+
+    def _build_session(self, output: Any) -> Recording:
+        self.session.output = output
+        return self.session
 
     @property
     def is_open(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Callable
-from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
@@ -33,45 +32,40 @@ INT_XOR_BELOW = 1500
 """Below this size (bytes), XOR of two long integers is cheaper than Autobahn's masker object, which costs 7 us at least."""
 
 
-def take_text_frames(
-    data: bytes, limit: int, receive: Callable[[bytes], object], connection: Any, most: int = ANY_COUNT
-) -> tuple[int, int, str]:
-    """Hand over the plain text frames at the start of ``data``, one after the other.
+def split_text_frames(data: bytes, limit: int, most: int = ANY_COUNT) -> tuple[list[bytes], int, str]:
+    """Take the plain text frames at the start of ``data``.
 
     It is one loop without helper functions: the calls would cost as much as the steps.
 
     :param data: bytes that begin at the start of a frame.
     :param limit: the largest payload in bytes, 0 for any.
-    :param receive: called with each payload, which is UTF-8.
-    :param connection: the loop ends when its ``state`` is not open any more.
     :param most: frames to take at most.
-    :returns: ``(position, count, rest)``: where the first frame begins that was not taken, the number of frames taken, and the kind of the
-        rest: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
+    :returns: ``(payloads, position, rest)``: the payloads of the frames, which are UTF-8; where the first frame begins that was not taken;
+        and the kind of the rest: :data:`FOR_AUTOBAHN`, :data:`UNFINISHED` or :data:`FOR_LATER`.
     """
-    position, count, available, limit = 0, 0, len(data), limit or ANY_LENGTH
+    payloads: list[bytes] = []
+    position, available, limit = 0, len(data), limit or ANY_LENGTH
     while (start := position + HEADER) <= available:
-        if count == most:
-            return position, count, FOR_LATER
+        if len(payloads) == most:
+            return payloads, position, FOR_LATER
         length = PLAIN_LENGTHS[data[position + 1]]
         if length == LENGTH_FOLLOWS:
             length = data[position + 2] << 8 | data[position + 3]
             start += 2
             if length < LENGTH_FOLLOWS:
-                return position, count, FOR_AUTOBAHN
+                return payloads, position, FOR_AUTOBAHN
         if length > limit or data[position] != PLAIN_TEXT:
-            return position, count, FOR_AUTOBAHN
+            return payloads, position, FOR_AUTOBAHN
         end = start + length
         if end > available:
             # A violation is reported when it is seen, not when the frame is whole.
-            return position, count, UNFINISHED if _may_become_utf8(data, start) else FOR_AUTOBAHN
+            return payloads, position, UNFINISHED if _may_become_utf8(data, start) else FOR_AUTOBAHN
         payload = unmask(data[start:end], data[start - 4 : start])
         if not (payload.isascii() or _is_utf8(payload)):
-            return position, count, FOR_AUTOBAHN
-        position, count = end, count + 1
-        receive(payload)
-        if connection.state != OPEN:
-            return position, count, FOR_AUTOBAHN
-    return position, count, UNFINISHED if _may_become_plain(data[position:], limit) else FOR_AUTOBAHN
+            return payloads, position, FOR_AUTOBAHN
+        payloads.append(payload)
+        position = end
+    return payloads, position, UNFINISHED if _may_become_plain(data[position:], limit) else FOR_AUTOBAHN
 
 
 def _may_become_plain(beginning: bytes, limit: int) -> bool:

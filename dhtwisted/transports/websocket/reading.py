@@ -17,7 +17,7 @@ from dhtwisted.transports.websocket.frames import (
     OPEN,
     UNFINISHED,
     end_of_frame,
-    take_text_frames,
+    split_text_frames,
 )
 
 if TYPE_CHECKING:
@@ -135,15 +135,35 @@ class FrameReader:
                 return
 
     def _take_text_frames(self, data: bytes, most: int) -> tuple[int, int, str]:
+        """Give the session the plain text frames at the start of ``data``.
+
+        :returns: where the rest begins, how many messages the session took, and the kind of the rest.
+        """
         if self.inside_message or self.state != OPEN:
             return 0, 0, FOR_AUTOBAHN
+        limit = self.maxMessagePayloadSize
+        payloads, position, rest = split_text_frames(data, limit, most)
+        count = len(payloads)
         try:
-            found = take_text_frames(data, self.maxMessagePayloadSize, self.session.receive, self, most)
+            if count == 1:
+                self.session.receive(payloads[0])
+            elif count:
+                count = self.session.receive_many(payloads)
         except Exception:
             self._session_broken()
             return len(data), 0, FOR_AUTOBAHN
-        self.factory.traffic.messages_received += found[1]
-        return found
+        self.factory.traffic.messages_received += count
+        if self.state == OPEN:
+            return position, count, rest
+        if count < len(payloads):
+            # The connection ends in the middle. Autobahn looks for the client's close frame in the rest.
+            _, position, _ = split_text_frames(data, limit, count)
+        return position, count, FOR_AUTOBAHN
+
+    @property
+    def ended(self) -> bool:
+        """See :class:`~dhtwisted.interfaces.IOutput`."""
+        return self.state != OPEN
 
     def _leave_to_autobahn(self, data: bytes) -> None:
         """Give data to Autobahn, unless the connection is closed or was ended because of a flood."""

@@ -1,13 +1,13 @@
 """The fast reader against Autobahn's parser: after each chunk the same messages, bytes back, state and counters, up to the first close."""
 
 import zlib
+from functools import partial
 from typing import ClassVar
 from unittest.mock import patch
 
 import pytest
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOfferAccept
-from autobahn.websocket.protocol import WebSocketProtocol
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from dhtwisted.transports.websocket.frames import (
     FOR_LATER,
     INT_XOR_BELOW,
     UNFINISHED,
-    take_text_frames,
+    split_text_frames,
     unmask,
     unmask_in_python,
 )
@@ -43,12 +43,6 @@ class Autobahns(DeviceHiveProtocol):
 
 class AutobahnsFactory(DeviceHiveFactory):
     protocol_base = Autobahns
-
-
-class OpenConnection:
-    """A connection that nothing ends."""
-
-    state = WebSocketProtocol.STATE_OPEN
 
 
 def opened(factory_class=DeviceHiveFactory, compressing=False, message_size=LIMIT):
@@ -147,6 +141,27 @@ def test_both_ways_agree_however_few_are_taken_in_a_turn(parts, places, most):
         check_agreement(cut(b"".join(parts), places))
 
 
+@given(st.lists(st.sampled_from([frame(b"more"), frame(b"end"), frame(b"p", PING), frame(b"\x03\xe8", CLOSE)]), max_size=12), places)
+@example([frame(b"more"), frame(b"end"), frame(b"more"), frame(b"\x03\xe8", CLOSE)], [])
+@example([frame(b"end"), frame(b"more"), frame(b"more")[:5]], [])
+def test_both_ways_agree_where_a_message_ends_the_connection(parts, places):
+    """Nothing is handled after the end, and the client's close frame is still found."""
+
+    def take(side, text):
+        side.session.messages.append(text)
+        if text == b"end":
+            side.protocol.abort("a test wants it so")
+
+    ours, autobahns = opened(DeviceHiveFactory), opened(AutobahnsFactory)
+    for side in (ours, autobahns):
+        side.session.receive = partial(take, side)
+    for chunk in cut(b"".join(parts), places):
+        for side in (ours, autobahns):
+            side.feed(chunk)
+        assert picture(ours) == picture(autobahns)
+        assert ours.protocol.state == autobahns.protocol.state
+
+
 def compressed(deflater, form, payload):
     """Frames of one message. The deflater goes on from message to message, as its counterpart does."""
     if form == "as it is":
@@ -218,27 +233,23 @@ def test_plain_frames_need_no_autobahn(texts, places, mask):
     taken, rest = [], b""
     for chunk in cut(stream, places):
         rest += chunk
-        before = len(taken)
-        position, count, what = take_text_frames(rest, LIMIT, taken.append, OpenConnection)
+        found, position, what = split_text_frames(rest, LIMIT)
+        taken += found
         rest = rest[position:]
         assert what == (UNFINISHED if rest else FOR_AUTOBAHN)
-        assert count == len(taken) - before
     assert (taken, rest) == (texts, b"")
 
 
 @pytest.mark.parametrize(("most", "taken", "what"), [(1, 1, FOR_LATER), (2, 2, FOR_LATER), (3, 3, FOR_LATER), (4, 3, UNFINISHED)])
 def test_no_more_are_taken_than_asked_for(most, taken, what):
-    data, messages = frame(b"abc") * 3 + frame(b"abc")[:7], []
-    assert take_text_frames(data, 0, messages.append, OpenConnection, most) == (9 * taken, taken, what)
-    assert len(messages) == taken
+    data = frame(b"abc") * 3 + frame(b"abc")[:7]
+    assert split_text_frames(data, 0, most) == ([b"abc"] * taken, 9 * taken, what)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1499, 1500, 65535])
 def test_every_length_form(size):
-    taken = []
     data = frame(b"x" * size)
-    assert take_text_frames(data, 0, taken.append, OpenConnection) == (len(data), 1, FOR_AUTOBAHN)
-    assert taken == [b"x" * size]
+    assert split_text_frames(data, 0) == ([b"x" * size], len(data), FOR_AUTOBAHN)
 
 
 BAD = b"good \xed\xa0\x80"
