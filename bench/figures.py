@@ -103,6 +103,7 @@ UNITS = {
 PEERS = {
     "echo": "Autobahn echo",
     "mosquitto": "Mosquitto QoS 1",
+    "clear": "dhtwisted, in clear",
     "pgbench": "pgbench, 1 client",
     "empty": "empty server",
     "before": "other checkout",

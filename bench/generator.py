@@ -7,12 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.figures import Failed, Lost
+from bench.figures import Failed, Lost, Missing
 from bench.processes import Process, prepare
 
 SOURCE = Path(__file__).parent / "loadgen"
 LOSS = 3
 """Its exit status when an answer or a delivery was missing, came twice, or was an error."""
+
+UNSUPPORTED = 4
+"""Its exit status when it was built without what a run needs."""
 
 LOSSES = (
     "unanswered",
@@ -81,6 +84,7 @@ class Generator:
         :param options: those of the program, with ``_`` for ``-``; a list gives one several times, ``True`` one without value.
         :returns: what it printed, a dict.
         :raises Lost: anything was lost, came twice or was refused.
+        :raises Missing: it was built without what this run needs.
         :raises Failed: the run could not be done.
         """
         command = self._command(server, options)
@@ -91,6 +95,8 @@ class Generator:
             raise Failed("the load generator did not end in time") from None
         if done.returncode == LOSS:
             raise Lost(describe_loss(done.stdout, done.stderr))
+        if done.returncode == UNSUPPORTED:
+            raise Missing(_one_line(done.stderr))
         if done.returncode:
             raise Failed(_one_line(done.stderr) or f"the load generator ended with status {done.returncode}")
         return json.loads(done.stdout)

@@ -99,21 +99,22 @@ class Bench:
         self.kept_directories.add(directory)
         return directory
 
-    def hive(self, storage="memory:", directory=None, cores=None):
+    def hive(self, storage="memory:", directory=None, cores=None, tls=False):
         """Start this server.
 
         :param storage: the provider; ``file:`` without a path is a new file.
+        :param tls: whether it also listens with TLS.
         """
         storage = "file:devicehive.sqlite" if storage == "file:" else storage
-        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout)
+        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout, tls)
 
-    def echo(self):
+    def echo(self, tls=False):
         """Start Autobahn's echo."""
-        return Echo(self.new_directory(), self.cores.server)
+        return Echo(self.new_directory(), self.cores.server, tls)
 
-    def mosquitto(self):
+    def mosquitto(self, tls=False):
         """Start Mosquitto."""
-        return Mosquitto(self.new_directory(), self.cores.server)
+        return Mosquitto(self.new_directory(), self.cores.server, tls)
 
     def load(self, server, **options):
         """Let the generator do a run of this benchmark's length; returns what it printed."""

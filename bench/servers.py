@@ -13,6 +13,7 @@ from bench.client import Client
 from bench.figures import Missing
 from bench.machine import CHECKOUT, THIS, said_by
 from bench.processes import Process
+from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
 
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
@@ -28,6 +29,10 @@ max_inflight_messages 0
 max_queued_messages 0
 # As the others have it.
 set_tcp_nodelay true
+"""
+MOSQUITTO_TLS_SETTINGS = """\
+certfile {certificate}
+keyfile {certificate}
 """
 
 
@@ -58,11 +63,13 @@ class DeviceHive(Server):
     :param directory: its working directory.
     :param storage: the provider.
     :param checkout: the :class:`~bench.machine.Checkout` that is run.
+    :param tls: whether it also listens with TLS, with a certificate of the usual kind (ECDSA, P-256).
     :ivar start_seconds: from the start of the process until it listened.
+    :ivar tls_port: the port with TLS.
     :ivar token: of a client with one network; not of the administrator, whose rights would be cheaper to check.
     """
 
-    def __init__(self, directory, storage, cores, checkout=THIS):
+    def __init__(self, directory, storage, cores, checkout=THIS, tls=False):
         directory.mkdir(exist_ok=True)
         command = [checkout.python, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
         paths = os.pathsep.join(filter(None, [str(checkout.path), os.environ.get("PYTHONPATH")]))
@@ -71,11 +78,14 @@ class DeviceHive(Server):
         if storage.startswith("postgres:"):
             # There is no directory in which the server could keep a key of its own.
             given["DHTWISTED_AUTH_SECRET"] = secrets.token_urlsafe(32)
+        if tls:
+            command += ["--listen", "tls:tcp:0:interface=127.0.0.1"]
+            given["DHTWISTED_TLS_CERTIFICATE"] = str(write_certificate(directory / "certificate.pem"))
         environment = kept | given
         super().__init__(command, directory / "server.log", cores, cwd=directory, env=environment)
-        found = self.wait_for(lambda: _LISTENING.search(self.log))
+        ports = self.wait_for(lambda: _ports(self.log, 2 if tls else 1))
         self.start_seconds = time.monotonic() - self.started_at
-        self.port = int(found[1])
+        self.port, self.tls_port = ports[0], ports[-1]
         self.token = ""
 
     def prepare(self, devices=("d1",)):
@@ -105,6 +115,12 @@ class DeviceHive(Server):
         return client
 
 
+def _ports(log, count):
+    """The ports that a server says it listens at; ``None`` while there are fewer."""
+    found = [int(port) for port in _LISTENING.findall(log)]
+    return found if len(found) == count else None
+
+
 def _user_id(administrator):
     """The id of a client, made if it is not there yet."""
     found = administrator.call("user/list", login=_LOGIN)["users"]
@@ -122,14 +138,18 @@ def _save_device(device_id):
 
 
 class Echo(Server):
-    """Bare Autobahn: :mod:`bench.echo`."""
+    """Bare Autobahn: :mod:`bench.echo`.
+
+    :param tls: whether it speaks TLS.
+    """
 
     module = "bench.echo"
 
-    def __init__(self, directory, cores):
+    def __init__(self, directory, cores, tls=False):
         directory.mkdir(exist_ok=True)
         self.port = free_port()
-        super().__init__([sys.executable, "-m", self.module, self.port], directory / "echo.log", cores, cwd=CHECKOUT)
+        certificate = [write_certificate(directory / "certificate.pem")] if tls else []
+        super().__init__([sys.executable, "-m", self.module, self.port, *certificate], directory / "echo.log", cores, cwd=CHECKOUT)
         self._wait_until_answering()
 
 
@@ -142,17 +162,21 @@ class RawEcho(Echo):
 class Mosquitto(Server):
     """The MQTT broker of that name, without persistence, and with no limit at which it would drop messages.
 
+    :param tls: whether it speaks TLS.
     :raises Missing: it is not installed.
     """
 
-    def __init__(self, directory, cores):
+    def __init__(self, directory, cores, tls=False):
         program = find_mosquitto()
         directory.mkdir(exist_ok=True)
         self.port = free_port()
         settings = directory / "mosquitto.conf"
         # As root it would become another user, and forget to end with the benchmark.
         user = "user root\n" if os.geteuid() == 0 else ""
-        settings.write_text(user + MOSQUITTO_SETTINGS.format(port=self.port))
+        text = user + MOSQUITTO_SETTINGS.format(port=self.port)
+        if tls:
+            text += MOSQUITTO_TLS_SETTINGS.format(certificate=write_certificate(directory / "certificate.pem"))
+        settings.write_text(text)
         super().__init__([program, "-c", settings], directory / "mosquitto.log", cores)
         self._wait_until_answering()
 

@@ -14,6 +14,11 @@ void die(const char *format, ...) {
     exit(EXIT_NOT_DONE);
 }
 
+void unsupported(const char *reason) {
+    fprintf(stderr, "loadgen: %s\n", reason);
+    exit(EXIT_UNSUPPORTED);
+}
+
 void *need(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
     if (!memory) die("no memory for %zu times %zu bytes", count, size);

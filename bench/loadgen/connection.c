@@ -16,6 +16,7 @@
 #include "common.h"
 #include "options.h"
 #include "protocol.h"
+#include "tls.h"
 
 enum { CHUNK = 1 << 18, EVENTS = 512 };
 
@@ -46,6 +47,7 @@ void connections_prepare(void) {
     const int counts[ROLE_COUNT] = {options.publishers, options.subscribers, options.slow, options.readers};
     for (int role = 0; role < ROLE_COUNT; role++) connection_count += connections_of[role] = (unsigned)counts[role];
     raise_descriptor_limit();
+    if (options.tls) tls_prepare();
     protocol = PROTOCOLS[options.protocol];
     connections = need(connection_count, sizeof *connections);
     touched = need(connection_count, sizeof *touched);
@@ -88,8 +90,21 @@ void connection_lost(struct connection *c, const char *reason) {
     if (c->role != ROLE_SLOW && !lost_count[c->role]) fprintf(stderr, "loadgen: connection %u was lost: %s\n", c->number, reason);
     connection_state(c, STATE_LOST);
     lost_count[c->role]++;
+    if (c->tls) tls_end(c);
     close(c->fd);
     c->fd = -1;
+}
+
+static void greet(struct connection *c) {
+    protocol->hello(c);
+    connection_touch(c);
+}
+
+static void shake_hands(struct connection *c) {
+    ssize_t done = tls_handshake(c);
+    if (done > 0) greet(c);
+    else if (done == BROKEN || done == ENDED) connection_lost(c, tls_reason());
+    else want_write(c, done == WAITS_TO_WRITE);
 }
 
 static void connected(struct connection *c) {
@@ -100,8 +115,10 @@ static void connected(struct connection *c) {
         connection_lost(c, strerror(error));
         return;
     }
-    protocol->hello(c);
-    connection_touch(c);
+    if (options.tls) {
+        tls_begin(c);
+        shake_hands(c);
+    } else greet(c);
 }
 
 static int new_socket(void) {
@@ -136,15 +153,30 @@ void connection_touch(struct connection *c) {
     touched[touched_count++] = c;
 }
 
+/* Both return a number of bytes, or what tls.h says. */
+static ssize_t get(struct connection *c, uint8_t *bytes, size_t length) {
+    if (c->tls) return tls_read(c, bytes, length);
+    ssize_t got = recv(c->fd, bytes, length, 0);
+    return got >= 0 ? got : errno == EAGAIN ? WAITS_TO_READ : BROKEN;
+}
+
+static ssize_t put(struct connection *c, const uint8_t *bytes, size_t length) {
+    if (c->tls) return tls_write(c, bytes, length);
+    ssize_t sent = send(c->fd, bytes, length, MSG_NOSIGNAL);
+    return sent >= 0 ? sent : errno == EAGAIN ? WAITS_TO_WRITE : BROKEN;
+}
+
+static const char *reason_of(const struct connection *c) { return c->tls ? tls_reason() : strerror(errno); }
+
 void connection_flush(struct connection *c) {
     while (buffer_length(&c->out)) {
-        ssize_t sent = send(c->fd, buffer_data(&c->out), buffer_length(&c->out), MSG_NOSIGNAL);
-        if (sent < 0 && errno == EAGAIN) {
-            want_write(c, true);
+        ssize_t sent = put(c, buffer_data(&c->out), buffer_length(&c->out));
+        if (sent == WAITS_TO_WRITE || sent == WAITS_TO_READ) {
+            want_write(c, sent == WAITS_TO_WRITE);
             return;
         }
         if (sent < 0) {
-            connection_lost(c, strerror(errno));
+            connection_lost(c, reason_of(c));
             return;
         }
         buffer_take(&c->out, (size_t)sent);
@@ -162,25 +194,35 @@ static void parse(struct connection *c, const uint8_t *bytes, size_t length, uin
     buffer_take(&c->in, protocol->parse(c, buffer_data(&c->in), buffer_length(&c->in), now));
 }
 
+/* Read what there is, as far as it fits; returns how much. TLS gives a record at a time, and may hold more of which epoll knows nothing. */
+static size_t read_some(struct connection *c, uint8_t *bytes, size_t room, ssize_t *last) {
+    size_t length = 0;
+    do {
+        *last = get(c, bytes + length, room - length);
+        if (*last > 0) length += (size_t)*last;
+    } while (c->tls && *last > 0 && length < room);
+    return length;
+}
+
 static void readable(struct connection *c) {
     static uint8_t chunk[CHUNK];
     int one = 1;
-    ssize_t got = recv(c->fd, chunk, sizeof chunk, 0);
-    if (got < 0 && errno == EAGAIN) return;
-    if (got <= 0) {
-        connection_lost(c, got ? strerror(errno) : "the server closed it");
-        return;
-    }
-    /* One who only reads delays its ACKs, and a kernel that paces by them (BBR) then stalls small writes for 40 ms; that would be
-       charged to the server. The kernel forgets the wish, so it is repeated. */
-    if (c->role == ROLE_SUBSCRIBER && run_started) setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
-    parse(c, chunk, (size_t)got, now_ns());
+    ssize_t last;
+    do {
+        size_t length = read_some(c, chunk, sizeof chunk, &last);
+        /* One who only reads delays its ACKs, and a kernel that paces by them (BBR) then stalls small writes for 40 ms; that would be
+           charged to the server. The kernel forgets the wish, so it is repeated. */
+        if (c->role == ROLE_SUBSCRIBER && run_started) setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
+        if (length) parse(c, chunk, length, now_ns());
+    } while (c->tls && last > 0);
+    if (last == ENDED || last == BROKEN) connection_lost(c, last == ENDED ? "the server closed it" : reason_of(c));
 }
 
 static void on_event(struct connection *c, uint32_t events) {
     if (c->state == STATE_LOST) return;
     if (c->state == STATE_CONNECTING) {
-        connected(c);
+        if (c->tls) shake_hands(c);
+        else connected(c);
         return;
     }
     if (events & EPOLLOUT) connection_touch(c);
@@ -207,8 +249,8 @@ void connections_turn(int milliseconds, void (*pump)(struct connection *c)) {
 static bool swallow(struct connection *c, size_t bytes) {
     static uint8_t chunk[CHUNK];
     while (bytes) {
-        ssize_t got = recv(c->fd, chunk, bytes < CHUNK ? bytes : CHUNK, 0);
-        if (got < 0 && errno == EAGAIN) return true;
+        ssize_t got = get(c, chunk, bytes < CHUNK ? bytes : CHUNK);
+        if (got == WAITS_TO_READ || got == WAITS_TO_WRITE) return true;
         if (got <= 0) return false;
         bytes -= (size_t)got;
     }

@@ -25,6 +25,7 @@ struct connection {
     struct template request;
     struct ledger *ledger;     /* of a publisher or reader its own, of a subscriber that of the publishers */
     void *extra;               /* the protocol's */
+    void *tls;                 /* of the TLS library; NULL in clear */
 };
 
 extern struct connection *connections;

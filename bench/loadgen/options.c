@@ -50,6 +50,7 @@ static const struct option TABLE[] = {
      "WebSocket, MQTT 3.1.1, or a stream of frames of one length that is echoed", 0, 0, protocol_names},
     {TEXT, "host", O(host), "A", "a loopback address, nothing else is accepted (127.0.0.1)", 0, 0, 0},
     {NUMBER, "port", O(port), "N", "must be given, but for mode self", 1, 65535, 0},
+    {FLAG, "tls", O(tls), "", "over TLS; the certificate is not checked", 0, 0, 0},
     {TEXT, "path", O(path), "S", "of the WebSocket (/)", 0, 0, 0},
     {TEXT, "sub-path", O(sub_path), "S", "the same for subscribers, if it differs", 0, 0, 0},
     {TEXTS, "header", O(headers), "'K: v'", "further line of the WebSocket handshake; repeatable", 0, 0, 0},
@@ -168,6 +169,7 @@ static void check_sense(void) {
     const struct options *o = &options;
     bool self = o->mode == MODE_SELF, idle = o->mode == MODE_IDLE, raw = o->protocol == PROTOCOL_RAW, mqtt = o->protocol == PROTOCOL_MQTT;
     if (!o->port && !self) die("--port is missing");
+    if (self && o->tls) die("--mode self has no TLS");
     if (self && mqtt) die("--mode self has no broker: use ws or raw");
     if (o->publishers + o->subscribers + o->slow + o->readers == 0) die("no connections are asked for");
     if (!idle && !o->publishers) die("--pubs 0 makes sense in mode idle alone");

@@ -23,7 +23,7 @@ struct options {
     struct texts headers;
 
     int publishers, subscribers, window, devices;
-    bool to_all, any_order;
+    bool to_all, any_order, tls;
     double rate, warm, secs, hold, patience, linger;
     int opening, requests;
 

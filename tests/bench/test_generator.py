@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.figures import Failed, Lost
+from bench.figures import Failed, Lost, Missing
 from bench.generator import SOURCE, CannotBuild, Generator, arguments, build, describe_loss, echo_load, hive_load, mqtt_load
 
 SERVER = SimpleNamespace(port=8080, pids=[1], token="t")
@@ -45,6 +45,11 @@ def test_a_run_that_could_not_be_done_is_a_failure_with_its_reason(program):
         program("sys.stderr.write('cannot connect\\n'); sys.exit(2)").run(SERVER)
     with pytest.raises(Failed, match="status 1"):
         program("sys.exit(1)").run(SERVER)
+
+
+def test_a_run_that_this_build_cannot_do_is_missing_with_what_to_install(program):
+    with pytest.raises(Missing, match="apt install libssl-dev"):
+        program("sys.stderr.write('built without TLS (apt install libssl-dev)\\n'); sys.exit(4)").run(SERVER)
 
 
 def test_a_loss_that_is_not_counted_is_one_all_the_same():

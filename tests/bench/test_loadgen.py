@@ -14,8 +14,11 @@ import pytest
 import pytest_twisted
 from twisted.internet import threads
 from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from tests.support import faulty_servers as faulty
+from tests.support.certificates import write_certificate
 from tests.support.servers.process import PASSWORD, Client, ServerProcess
 
 SOURCE = Path(__file__).parents[2] / "bench" / "loadgen"
@@ -273,6 +276,73 @@ async def test_a_run_that_cannot_begin_is_not_done(load):
     assert "setup message 1" in refused.said
 
 
+def has_openssl():
+    """Whether the generator can be built with TLS."""
+    command = [*COMPILER, "-E", "-x", "c", "-"]
+    source = b"#include <openssl/ssl.h>\n"
+    return bool(shutil.which(COMPILER[0])) and not subprocess.run(command, input=source, capture_output=True, check=False).returncode
+
+
+needs_openssl = pytest.mark.skipif(
+    not has_openssl(),
+    reason="the headers of OpenSSL are missing (apt install libssl-dev)",
+)
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """Puts TLS in front of a server."""
+    certificate = str(write_certificate(tmp_path / "server.pem"))
+    return lambda factory: TLSMemoryBIOFactory(DefaultOpenSSLContextFactory(certificate, certificate), False, factory)
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_a_good_server_with_tls_is_clean(load, secured):
+    factory = hive()
+    factory.wrap = '{{"filler":"' + "x" * 40_000 + '","notification":{request}}}'
+    outcome = await load(secured(factory), **HIVE, tls=True, pubs=3, subs=2, slow=1, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["delivered"] == 2 * outcome.figures["sent"]
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_one_wrong_message_over_tls_is_found(load, secured):
+    outcome = await load(secured(hive(faulty.drop("answer"))), **HIVE, tls=True, patience=LOST_AFTER)
+    assert (outcome.status, outcome.faults) == (LOSS, {"unanswered": 1})
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_a_server_with_tls_that_closes_is_a_loss(load, secured):
+    factory = hive()
+    factory.close_after = 20
+    outcome = await load(secured(factory), **HIVE, tls=True, pubs=2, patience=LOST_AFTER)
+    assert (outcome.status, outcome.faults["connections_lost"]) == (LOSS, 1)
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_mqtt_over_tls(load, secured):
+    outcome = await load(secured(faulty.Broker()), proto="mqtt", tls=True, subs=1, flow="both", payload=PAYLOAD)
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+
+
+@needs_openssl
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_tls_is_not_done(load):
+    outcome = await load(faulty.Echo(), **HIVE, tls=True)
+    assert (outcome.status, outcome.figures) == (NOT_DONE, None)
+
+
+def test_without_the_headers_of_openssl_it_is_built_without_tls(tmp_path):
+    subprocess.run(["make", "-s", "-C", SOURCE, f"OUT={tmp_path}", "WITH_TLS=no"], capture_output=True, check=True)
+    outcome = start(tmp_path / "loadgen", port=1, tls=True)
+    assert (outcome.status, outcome.figures) == (4, None)
+    assert "apt install libssl-dev" in outcome.said
+
+
 BROKEN_BROKERS = [
     (faulty.none, {}),
     (faulty.drop("answer"), {"unanswered": 1}),
@@ -374,6 +444,7 @@ def test_it_measures_itself(program, options):
         ({"port": 1, "mode": "rate"}, "needs --rate"),
         ({"port": 1, "proto": "mqtt", "qos": 0}, "nothing is answered"),
         ({"port": 1, "readers": 1}, "--reader-payload"),
+        ({"mode": "self", "tls": True}, "has no TLS"),
     ],
 )
 def test_what_makes_no_sense_is_refused(program, options, said):

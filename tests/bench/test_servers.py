@@ -1,10 +1,12 @@
 import os
+import socket
+import ssl
 
 import pytest
 
 from bench.client import Client, frame
 from bench.figures import Failed, Missing
-from bench.servers import MOSQUITTO_SETTINGS, DeviceHive, Echo, find_mosquitto, mosquitto_version
+from bench.servers import MOSQUITTO_SETTINGS, DeviceHive, Echo, Mosquitto, find_mosquitto, mosquitto_version
 
 CORES = os.sched_getaffinity(0)
 
@@ -42,6 +44,30 @@ def test_the_echo_sends_back_what_it_gets(tmp_path):
     with Echo(tmp_path / "echo", CORES) as server, Client(server.port, "/") as client:
         client.send(frame(b"hello") + frame(b"x" * 200))
         assert [client.receive(), client.receive()] == [b"hello", b"x" * 200]
+
+
+def speaks_tls(port):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain, context.wrap_socket(plain) as secure:
+        return secure.version() == "TLSv1.3"
+
+
+def test_this_server_listens_with_tls_as_well(tmp_path):
+    with DeviceHive(tmp_path / "hive", "memory:", CORES, tls=True) as server, server.prepare().connect():
+        assert server.tls_port != server.port
+        assert speaks_tls(server.tls_port)
+
+
+def test_the_echo_with_tls(tmp_path):
+    with Echo(tmp_path / "echo", CORES, tls=True) as server:
+        assert speaks_tls(server.port)
+
+
+@pytest.mark.skipif(not mosquitto_version(), reason="Mosquitto is not installed")
+def test_mosquitto_with_tls(tmp_path):
+    with Mosquitto(tmp_path / "mosquitto", CORES, tls=True) as server:
+        assert speaks_tls(server.port)
 
 
 def test_without_mosquitto_it_says_what_to_install(monkeypatch):
