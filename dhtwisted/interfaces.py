@@ -521,6 +521,15 @@ class IOutput(IConnection):
     def send_event(prefix: bytes, body: bytes) -> None:
         """Send one whole message in two parts of bytes. If the client reads too slowly, the connection ends."""
 
+    def send_many(payloads: Sequence[bytes]) -> None:
+        """Send several whole messages, in order, as :meth:`send` for each."""
+
+    def send_events(events: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send several messages, in order, as :meth:`send_event` for each.
+
+        :param events: prefix and body of each. If the client reads too slowly, the connection ends there, and the rest is not sent.
+        """
+
     def abort(reason: str) -> None:
         """End the connection, because the server cannot keep its promises on it; the client connects again.
 

@@ -211,6 +211,14 @@ class MemoryClient:
     def send_event(self, prefix: bytes, body: bytes) -> None:
         self.send(prefix + body)
 
+    def send_many(self, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            self.send(payload)
+
+    def send_events(self, events: Sequence[tuple[bytes, bytes]]) -> None:
+        for prefix, body in events:
+            self.send_event(prefix, body)
+
     def abort(self, reason: str) -> None:
         self.aborted = reason
 

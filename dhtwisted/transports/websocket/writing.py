@@ -14,7 +14,7 @@ everything has been sent. TLS and other transports lack this and use ``write``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
@@ -45,6 +45,11 @@ def frame_header(length: int) -> bytes:
     if length < 65536:
         return struct.pack("!BBH", 0x81, 126, length)
     return struct.pack("!BBQ", 0x81, 127, length)
+
+
+def _pieces(payload: bytes) -> list[bytes]:
+    """A large message in pieces. In one piece it would stay in memory until its last byte is sent."""
+    return [payload[at : at + PIECE] for at in range(0, len(payload), PIECE)]
 
 
 HEADERS = tuple(map(frame_header, range(2048)))
@@ -98,11 +103,7 @@ class FrameWriter:
         if not queue:
             self.factory.flush_later(self)
         header = HEADERS[length] if length < PREPARED else frame_header(length)
-        if length > PORTION:
-            # In one piece it would stay in memory until its last byte is sent.
-            queue += (header, *[payload[at : at + PIECE] for at in range(0, length, PIECE)])
-        else:
-            queue += (header, payload)
+        queue += (header, payload) if length <= PORTION else (header, *_pieces(payload))
         self.queued = queued = self.queued + len(header) + length
         if self.congested:
             self._excused += length
@@ -124,6 +125,55 @@ class FrameWriter:
         self.queued = queued = self.queued + len(header) + length
         if queued > FLUSH_AT:
             self.flush()
+
+    def send_many(self, payloads: Sequence[bytes]) -> None:
+        """Send several whole messages, as :meth:`send` for each."""
+        rest = iter(payloads)
+        while self.state == OPEN and not self.congested and self._queue_messages(rest):
+            self.flush()
+        for payload in rest:
+            self.send(payload)
+
+    def _queue_messages(self, payloads: Iterator[bytes]) -> bool:
+        """Queue messages until the queue is to be written.
+
+        :returns: whether it is; if not, all have been queued.
+        """
+        queue, queued = self._queue, self.queued
+        if not queue:
+            self.factory.flush_later(self)
+        for payload in payloads:
+            length = len(payload)
+            header = HEADERS[length] if length < PREPARED else frame_header(length)
+            queue += (header, payload) if length <= PORTION else (header, *_pieces(payload))
+            queued += len(header) + length
+            if queued > FLUSH_AT:
+                break
+        self.queued = queued
+        return queued > FLUSH_AT
+
+    def send_events(self, events: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send several messages given in two parts, as :meth:`send_event` for each."""
+        rest = iter(events)
+        while self.state == OPEN and not self.congested and self._queue_events(rest):
+            self.flush()
+        for prefix, body in rest:
+            self.send_event(prefix, body)
+
+    def _queue_events(self, events: Iterator[tuple[bytes, bytes]]) -> bool:
+        """The same as :meth:`_queue_messages`, for messages given in two parts."""
+        queue, queued = self._queue, self.queued
+        if not queue:
+            self.factory.flush_later(self)
+        for prefix, body in events:
+            length = len(prefix) + len(body)
+            header = HEADERS[length] if length < PREPARED else frame_header(length)
+            queue += (header, prefix, body)
+            queued += len(header) + length
+            if queued > FLUSH_AT:
+                break
+        self.queued = queued
+        return queued > FLUSH_AT
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Send bytes of Autobahn. They use the same queue; otherwise they could get into the middle of a frame."""
