@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
@@ -18,11 +18,13 @@ from dhtwisted.actions.lookups import (
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
+from dhtwisted.core.batches import Batch, Insertion
 from dhtwisted.core.event_kinds import COMMAND_INSERTED
 from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.core.server import Request
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Device
+from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
 from dhtwisted.wire.members import (
     LIFETIME,
@@ -85,25 +87,14 @@ class InsertedCommand(Resource):
     command: Annotated[InsertedCommandResource, Meta(description="the command")]
 
 
-@action(
-    CommandInsert,
-    Permission.CREATE_DEVICE_COMMAND,
-    rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
-    overlaps=True,
-)
-def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
-    """Send a command to a device. The reply is sent when the command is stored, and so is the event to subscribers."""
-    device = cached_device(request, request.fields.device_id)
-    return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
-
-
-def _insert(request: Request, device: Device) -> InsertedCommand | Awaitable[InsertedCommand]:
-    new = request.fields.command
+def _new_command(request: Request | Batch, fields: Any, device: Device) -> Command:
+    """The command that is to be inserted, from a request that is checked here."""
+    new = fields.command
     if new is None:
         raise MissingCommand()
     check_name(new.command, MissingCommand, "command.command")
     check_text(new.status, "command.status")
-    command = Command(
+    return Command(
         name=new.command,
         device_id=device.id,
         network_id=device.network_id,
@@ -115,7 +106,28 @@ def _insert(request: Request, device: Device) -> InsertedCommand | Awaitable[Ins
         result=payload(new.result, "command.result"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
-    return messages.insert(request, COMMAND_INSERTED, command, _reply_insert)
+
+
+def _inserted_members(command: Command) -> bytes:
+    """The members of the reply as JSON, without the opening brace."""
+    return encode(_reply_insert(command))[1:]
+
+
+@action(
+    CommandInsert,
+    Permission.CREATE_DEVICE_COMMAND,
+    rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
+    overlaps=True,
+    insertion=Insertion(COMMAND_INSERTED, _new_command, _inserted_members),
+)
+def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
+    """Send a command to a device. The reply is sent when the command is stored, and so is the event to subscribers."""
+    device = cached_device(request, request.fields.device_id)
+    return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
+
+
+def _insert(request: Request, device: Device) -> InsertedCommand | Awaitable[InsertedCommand]:
+    return messages.insert(request, COMMAND_INSERTED, _new_command(request, request.fields, device), _reply_insert)
 
 
 def _reply_insert(command: Command) -> InsertedCommand:

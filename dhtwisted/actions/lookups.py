@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, TypeVar
 
+from dhtwisted.core.batches import Batch
 from dhtwisted.core.rules import DEVICE_ID_DETAIL
 from dhtwisted.core.server import Request
 from dhtwisted.errors import AccessDenied, BadRequest, DeviceBlocked, DeviceNotFound, InvalidDeviceId, InvalidSortOrder, MissingDeviceId
@@ -33,7 +34,7 @@ def check_device_id(device_id: str | None) -> None:
         raise InvalidDeviceId(detail=DEVICE_ID_DETAIL)
 
 
-def cached_device(request: Request, device_id: str | None) -> Device | None:
+def cached_device(request: Request | Batch, device_id: str | None) -> Device | None:
     """Find a device that the caller may use in the cache, without waiting. Nearly every message needs this.
 
     :returns: ``None`` if the device is not in the cache, is blocked or not permitted, or if earlier requests read from the storage. Then
@@ -45,7 +46,7 @@ def cached_device(request: Request, device_id: str | None) -> Device | None:
         device is None
         or entities.reading
         or device.is_blocked
-        or not request.principal.sees(device.network_id, device.device_type_id, device_id)
+        or not request.principal.sees(device.network_id, device.device_type_id, device.id)
     ):
         return None
     return device

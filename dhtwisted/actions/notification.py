@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
@@ -19,6 +19,7 @@ from dhtwisted.actions.lookups import (
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
+from dhtwisted.core.batches import Batch, Insertion
 from dhtwisted.core.event_kinds import NOTIFICATION_INSERTED, SERVER_MADE
 from dhtwisted.core.rules import check_name
 from dhtwisted.core.server import Request
@@ -84,28 +85,12 @@ class InsertedNotification(Resource):
     notification: Annotated[InsertedNotificationResource, Meta(description="the notification")]
 
 
-@action(
-    NotificationInsert,
-    Permission.CREATE_DEVICE_NOTIFICATION,
-    rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
-    overlaps=True,
-)
-def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
-    """Send a notification on behalf of a device. The reply is sent when it is stored, and so is the event to subscribers."""
-    fields = request.fields
-    new = fields.notification
-    if new is None:
-        raise MissingNotification()
-    check_name(new.notification, MissingNotification, "notification.notification")
-    device = cached_device(request, fields.device_id)
-    return when_found(writable_device, request, _insert) if device is None else _insert(request, device)
-
-
-def _insert(request: Request, device: Device) -> InsertedNotification | Awaitable[InsertedNotification]:
-    new = request.fields.notification
+def _new_notification(request: Request | Batch, fields: Any, device: Device) -> Notification:
+    """The notification that is to be inserted, from a request that is checked here."""
+    new = _checked(fields)
     if new.notification in SERVER_MADE:
         raise ReservedNotification()
-    notification = Notification(
+    return Notification(
         name=new.notification,
         device_id=device.id,
         network_id=device.network_id,
@@ -113,7 +98,39 @@ def _insert(request: Request, device: Device) -> InsertedNotification | Awaitabl
         parameters=payload(new.parameters, "notification.parameters"),
         timestamp=request.server.time_of_new(new.timestamp),
     )
-    return messages.insert(request, NOTIFICATION_INSERTED, notification, _reply_insert)
+
+
+def _checked(fields: NotificationInsert) -> Any:
+    new = fields.notification
+    if new is None:
+        raise MissingNotification()
+    check_name(new.notification, MissingNotification, "notification.notification")
+    return new
+
+
+def _inserted_members(notification: Notification) -> bytes:
+    """The members of the reply, which :func:`_reply_insert` makes too, as JSON without the opening brace."""
+    return b'"notification":{"id":%d,"timestamp":"%b"}}' % (notification.id, format_timestamp(notification.timestamp).encode())
+
+
+@action(
+    NotificationInsert,
+    Permission.CREATE_DEVICE_NOTIFICATION,
+    rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
+    overlaps=True,
+    insertion=Insertion(NOTIFICATION_INSERTED, _new_notification, _inserted_members),
+)
+def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
+    """Send a notification on behalf of a device. The reply is sent when it is stored, and so is the event to subscribers."""
+    device = cached_device(request, request.fields.device_id)
+    if device is not None:
+        return _insert(request, device)
+    _checked(request.fields)
+    return when_found(writable_device, request, _insert)
+
+
+def _insert(request: Request, device: Device) -> InsertedNotification | Awaitable[InsertedNotification]:
+    return messages.insert(request, NOTIFICATION_INSERTED, _new_notification(request, request.fields, device), _reply_insert)
 
 
 def _reply_insert(notification: Notification) -> InsertedNotification:

@@ -8,7 +8,7 @@ This is the hot path: where the storage does not wait, nothing here makes a coro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from dhtwisted.core.coroutines import after
@@ -55,6 +55,22 @@ async def announce(request: Request, notification: Notification) -> None:
     """Store and publish a notification that the server makes itself. What it stores has been counted for the quotas before."""
     await request.server.messages.append((notification,))
     _publish((request, NOTIFICATION_INSERTED, notification, None), None)
+
+
+def publish_together(request: Any, kinds: Iterable[EventKind], stored: Iterable[Message]) -> None:
+    """Publish the events of several messages of one client.
+
+    :param request: has the ``server`` and the ``session``.
+    :param kinds: of each event.
+    :param stored: the messages, which are stored.
+    """
+    events = []
+    for kind, message in zip(kinds, stored, strict=True):
+        if kind.remembers_inserter:
+            # First, since the event may lead to an update at once.
+            request.session.remember_command(message.id)
+        events.append(Event(kind.name, message))
+    request.server.publish(events)
 
 
 def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any] | None], _: None) -> Any:

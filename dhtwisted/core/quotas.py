@@ -283,7 +283,7 @@ class Quotas:
         :param size: bytes of its payload.
         :raises QuotaExceededForNow: the user or the device has stored enough today.
         """
-        request.charge = size = size + BYTES_OF_A_MESSAGE
+        request.charge = size = self.charge(size)
         stored, account = self._stored, request.principal.account
         of_user, of_device = account.today, stored.devices.get(device_id) or stored.of_device(device_id)
         of_user.stored += size
@@ -292,6 +292,42 @@ class Quotas:
             self._check_today("stored_per_day", of_user, size, account.user_id)
         if of_device.stored > of_device.check_above:
             self._check_today("device_stored_per_day", of_device, size)
+
+    @staticmethod
+    def charge(size: int) -> int:
+        """What a message counts.
+
+        :param size: bytes of its payload.
+        """
+        return size + BYTES_OF_A_MESSAGE
+
+    def store_together(self, account: UserAccount, charges: dict[str, int]) -> bool:
+        """Count messages that are about to be stored, if there is room for all of them.
+
+        :param charges: device id -> what its messages count, see :meth:`charge`.
+        :returns: whether they were counted. If not, :meth:`store` must decide about each.
+        """
+        total = sum(charges.values())
+        counted = []
+        if self._add("stored_per_day", account.today, total, account.user_id):
+            counted.append((account.today, total))
+            for device_id, charge in charges.items():
+                use = self._stored.of_device(device_id)
+                if not self._add("device_stored_per_day", use, charge):
+                    break
+                counted.append((use, charge))
+            else:
+                return True
+        for use, charge in counted:
+            use.stored -= charge
+        return False
+
+    def _add(self, name: str, use: DailyUse, size: int, user_id: int | None = None) -> bool:
+        use.stored += size
+        if use.stored <= use.check_above or self._stored.check(use, self.limit(name, user_id), size):
+            return True
+        use.stored -= size
+        return False
 
     def _check_today(self, name: str, use: DailyUse, size: int, user_id: int | None = None) -> None:
         if not self._stored.check(use, self.limit(name, user_id), size):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -69,6 +69,9 @@ class Request(Struct, Generic[AnyFields], eq=False, gc=False):
     :ivar account: of the user for whom it counts as a request that waits; ``None`` for nobody.
     :ivar charge: bytes that count for the daily quotas if it succeeds.
     """
+
+    count: ClassVar[int] = 1
+    """How many requests it is, for whatever also counts batches."""
 
     server: Server
     session: IClient
@@ -246,7 +249,7 @@ class Server:
                         self.quotas.check_request(account)
                 outcome = action.handler(request)
         except Exception as error:
-            done(request, None, self._failed(error, request))
+            done(request, None, self.failed(error, request))
             return False
         kind = type(outcome)
         if kind is CoroutineType:
@@ -275,7 +278,7 @@ class Server:
         except StopIteration as stop:
             done(request, stop.value, None)
         except Exception as error:
-            done(request, None, self._failed(error, request))
+            done(request, None, self.failed(error, request))
         else:
             self._under_way += 1
             if account is not None:
@@ -290,12 +293,17 @@ class Server:
             request.account.requests -= 1
         done, request.done = request.done, None
         if done is None:
-            self._finished_late(request, error)
+            self.finished_late(request, error)
             return
-        self._end_one()
-        done(request, members, None if error is None else self._failed(error, request))
+        self.end_one()
+        done(request, members, None if error is None else self.failed(error, request))
 
-    def _end_one(self) -> None:
+    def begin_one(self) -> None:
+        """Have :meth:`stop` wait for one request more, until :meth:`end_one`."""
+        self._under_way += 1
+
+    def end_one(self) -> None:
+        """Undo :meth:`begin_one`."""
         self._under_way -= 1
         if self._idle is not None and not self._under_way:
             self._idle.callback(None)
@@ -309,17 +317,21 @@ class Server:
         if request.done is not None:
             done, request.done = request.done, None
             request.is_late = True
-            self._end_one()
-        done(request, None, self._failed(DeadlinePassed(PATIENCE), request))
+            self.end_one()
+        done(request, None, self.failed(DeadlinePassed(PATIENCE), request))
 
-    def _finished_late(self, request: Request, error: Exception | None) -> None:
+    def finished_late(self, request: Request, error: Exception | None) -> None:
         """Take the outcome of a request after its client got an error."""
         if error is not None and request.charge:
             self.quotas.take_back(request)
         if error is not None and not isinstance(error, StorageUnavailable):
             self.client_error(error, request.action.name, request.session.output, request)
 
-    def _failed(self, error: Exception, request: Request) -> ApiError:
+    def failed(self, error: Exception, request: Request) -> ApiError:
+        """Record that a request failed.
+
+        :returns: what its client gets.
+        """
         action, session = request.action, request.session
         if request.charge and not request.is_late:
             self.quotas.take_back(request)

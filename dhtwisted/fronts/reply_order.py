@@ -10,15 +10,16 @@ A session has no such object until a request has to wait. It goes away at the fi
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from msgspec import Struct
 
+from dhtwisted.core.batches import Batch
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.fronts.queues import EMPTY, append
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dhtwisted.core.access import Principal
     from dhtwisted.core.server import Request, Server
@@ -41,6 +42,7 @@ class _Refusal(Struct, gc=False):
 
     reply: bytes
     size: int
+    count: ClassVar[int] = 1
     then: None = None
     is_queued: bool = True
     due: int = 0
@@ -58,8 +60,8 @@ class Ordered(Protocol):
     def done(self, request: Request, members: Any, error: Any) -> None:
         """Take the outcome of a request; see ``Server.execute``."""
 
-    def send(self, request: Request, reply: bytes) -> None:
-        """Send a reply now."""
+    def send(self, request: Request | Batch, reply: bytes | list[bytes]) -> None:
+        """Send a reply, or those of a batch, now."""
 
     def has_room(self) -> bool:
         """Whether there is room for one more reply."""
@@ -71,19 +73,30 @@ class Ordered(Protocol):
 class ReplyOrder:
     """The requests of one client that wait for something, or whose replies wait for the reply to an older request.
 
-    :ivar started: requests under way, in the order of their arrival. Those with a ``reply`` wait for an older one.
+    :ivar started: requests and batches under way, in the order of their arrival. Those with a ``reply`` wait for an older one.
     :ivar waiting: requests that have not begun.
     :ivar is_exclusive: whether the latest of ``started`` does not overlap, so that nothing begins before it is done.
     """
 
-    __slots__ = ("_advancing", "_counted", "_is_closed", "_server", "_session", "_size", "is_exclusive", "started", "waiting")
+    __slots__ = (
+        "_advancing",
+        "_counted",
+        "_in_batches",
+        "_is_closed",
+        "_server",
+        "_session",
+        "_size",
+        "is_exclusive",
+        "started",
+        "waiting",
+    )
 
     def __init__(self, session: Ordered, server: Server) -> None:
         self.started: deque[Any] = deque()
         self.waiting: deque[Any] = EMPTY
         self._session = session
         self._server = server
-        self._size = self._counted = 0
+        self._size = self._counted = self._in_batches = 0
         self._advancing = self.is_exclusive = self._is_closed = False
         server.deadlines.watch(self)
 
@@ -94,11 +107,21 @@ class ReplyOrder:
 
     def is_full(self) -> bool:
         """Whether no more requests may be under way."""
-        return len(self.started) + len(self.waiting) >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY
+        return self._count() >= MAX_UNDER_WAY or self._size >= MAX_SIZE_UNDER_WAY
 
-    def add(self, request: Request) -> None:
-        """Give a request that has begun its place."""
+    def has_room_for(self, texts: Sequence[bytes]) -> bool:
+        """Whether so many requests may begin together, all of which overlap with others."""
+        if self.waiting or (self.started and self.is_exclusive):
+            return False
+        return self._count() + len(texts) <= MAX_UNDER_WAY and self._size + sum(map(len, texts)) <= MAX_SIZE_UNDER_WAY
+
+    def _count(self) -> int:
+        return len(self.started) + len(self.waiting) + self._in_batches
+
+    def add(self, request: Request | Batch) -> None:
+        """Give a request or a batch that has begun its place."""
         request.is_queued = True
+        self._in_batches += request.count - 1
         self._size = size = self._size + request.size
         if size - self._counted >= COUNTED:
             self._resize(0)
@@ -130,8 +153,8 @@ class ReplyOrder:
             self.add_waiting(request)
         self._server.expire(request, self._session.done)
 
-    def answer(self, request: Request, reply: bytes) -> None:
-        """Take the reply to a request. It leaves now if the request is the oldest."""
+    def answer(self, request: Any, reply: bytes | list[bytes]) -> None:
+        """Take the reply to a request, or those of a batch. It leaves now if the request is the oldest."""
         request.reply = reply
         started, session = self.started, self._session
         if not request.is_queued:
@@ -147,6 +170,7 @@ class ReplyOrder:
             else:
                 # The usual case, without calls: nothing else can be sent or begun.
                 started.popleft()
+                self._in_batches -= request.count - 1
                 self._size = size = self._size - request.size
                 if size < self._counted:
                     self._resize(0)
@@ -205,11 +229,17 @@ class ReplyOrder:
         try:
             for request in (*self.started, *self.waiting):
                 if request.reply is None and request.due <= sweep:
-                    request.is_queued = True
-                    self._server.expire(request, self._session.done)
+                    self._expire(request)
         finally:
             self._advancing = False
         self._advance()
+
+    def _expire(self, request: Any) -> None:
+        if isinstance(request, Batch):
+            request.expire()
+        else:
+            request.is_queued = True
+            self._server.expire(request, self._session.done)
 
     def _advance(self) -> None:
         """Send the replies whose turn it is, then begin what may begin now."""
@@ -232,6 +262,7 @@ class ReplyOrder:
         started = self.started
         while started and started[0].reply is not None:
             request = started.popleft()
+            self._in_batches -= request.count - 1
             self._resize(-request.size)
             self._session.send(request, request.reply)
 

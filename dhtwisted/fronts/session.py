@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dhtwisted.actions import ACTIONS
+from dhtwisted.core.batches import Batch
 from dhtwisted.core.server import Request
+from dhtwisted.fronts.batches import ACTIONS_BY_FIELDS, LARGEST_BATCH, gather
 from dhtwisted.fronts.inbox import Inbox
 from dhtwisted.fronts.reply_order import ReplyOrder
 from dhtwisted.fronts.subscriber import Subscriber
@@ -19,12 +20,11 @@ from dhtwisted.wire import envelope
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dhtwisted.actions import Action
     from dhtwisted.core.server import Server
     from dhtwisted.errors import ApiError
     from dhtwisted.interfaces import IOutput
     from dhtwisted.wire.fields import Fields
-
-ACTIONS_BY_FIELDS = {action.fields: action for action in ACTIONS.values()}
 
 
 class SessionFactory:
@@ -66,11 +66,12 @@ class Session(Subscriber):
 
     # Requests
 
-    def receive(self, text: bytes, is_held: bool = False) -> None:
+    def receive(self, text: bytes, is_held: bool = False, decoded: Fields | envelope.Refused | None = None) -> None:
         """Take one message from the client.
 
         :param text: UTF-8.
         :param is_held: the message comes from the inbox: it has waited already.
+        :param decoded: the message, if it is decoded already.
         """
         if self._is_over:
             return
@@ -83,11 +84,13 @@ class Session(Subscriber):
             self._put_into_inbox(text)
             return
         try:
-            fields = self._decode(text)
+            fields: Any = decoded or self._decode(text)
         except envelope.Refused as refused:
-            self._refuse(refused)
+            fields = refused
+        server, action = self._server, ACTIONS_BY_FIELDS.get(type(fields))
+        if action is None:
+            self._refuse(fields)
             return
-        server, action = self._server, ACTIONS_BY_FIELDS[type(fields)]
         request = Request(server, self, action, fields, self.principal, len(text))
         if inbox is not None and inbox.due:
             request.due = inbox.due
@@ -98,18 +101,65 @@ class Session(Subscriber):
             # It must wait for those before it.
             order.add_waiting(request)
         elif server.execute(request, self.done):
-            if self.order is None:
-                self.order = ReplyOrder(self, server)
-            self.order.add(request)
+            self._put_in_order(request)
+
+    def _put_in_order(self, request: Request | Batch) -> None:
+        if self.order is None:
+            self.order = ReplyOrder(self, self._server)
+        self.order.add(request)
 
     def receive_many(self, texts: Sequence[bytes]) -> int:
-        """Take the messages that were read together, until the connection ends.
+        """Take the messages that were read together, until the connection ends. Inserts that follow each other are done together.
 
         :returns: how many were taken.
         """
         taken = 0
         while taken < len(texts) and not self.output.ended:
-            self.receive(texts[taken])
+            some = texts[taken : taken + LARGEST_BATCH]
+            if self._takes_together(some):
+                taken += self._receive_together(some)
+            else:
+                self.receive(texts[taken])
+                taken += 1
+        return taken
+
+    def _takes_together(self, texts: Sequence[bytes]) -> bool:
+        """Whether nothing is in the way of a batch: no limit, nothing that waits for its turn, and no trace of single requests."""
+        order = self.order
+        return (
+            len(texts) > 1
+            and self.principal is not None
+            and self.inbox is None
+            and self._server.trace is None
+            and not (self._is_over or self.output.congested or self._budget.is_used_up)
+            and (order is None or order.has_room_for(texts))
+        )
+
+    def _receive_together(self, texts: Sequence[bytes]) -> int:
+        """Do the inserts at the start of some messages together, and the message behind them alone.
+
+        :returns: how many messages were taken.
+        """
+        assert self.principal is not None  # See _takes_together.
+        batch = Batch(self._server, self, self.principal)
+        alone = gather(batch, self._decode, texts)
+        taken = batch.count
+        if taken > 1 and batch.reserve():
+            if batch.execute(self.batch_done):
+                self._put_in_order(batch)
+        else:
+            taken = self._receive_each(texts, batch.fields)
+        if alone is not None and taken == batch.count and not self.output.ended:
+            self.receive(texts[taken], decoded=alone)
+            taken += 1
+        return taken
+
+    def _receive_each(self, texts: Sequence[bytes], decoded: Sequence[Fields]) -> int:
+        taken = 0
+        for text, fields in zip(texts, decoded, strict=False):
+            if self.output.ended:
+                break
+            self.receive(text, decoded=fields)
             taken += 1
         return taken
 
@@ -143,15 +193,37 @@ class Session(Subscriber):
             reply = envelope.reply(request.action.reply_head, request.fields.request_id, members)
         else:
             request.then = None
-            reply = envelope.error_reply(error, envelope.encode_text(request.action.name), bytes(request.fields.request_id))
+            reply = _error_reply(request.action, request.fields, error)
         order = self.order
         if order is None or not (order.started or request.is_queued):
             self.send(request, reply)
         else:
             order.answer(request, reply)
 
-    def send(self, request: Request, reply: bytes) -> None:
-        """Send a reply now."""
+    def batch_done(self, batch: Batch, errors: list[ApiError | None] | None) -> None:
+        """Take the outcome of a batch; as :meth:`done`."""
+        replies = self._replies(batch, errors)
+        order = self.order
+        if order is None or not (order.started or batch.is_queued):
+            self.output.send_many(replies)
+        else:
+            order.answer(batch, replies)
+
+    @staticmethod
+    def _replies(batch: Batch, errors: list[ApiError | None] | None) -> list[bytes]:
+        requests = zip(batch.actions, batch.fields, batch.messages, errors or [None] * batch.count, strict=True)
+        return [
+            envelope.reply_with(action.reply_head, fields.request_id, action.insertion.members(message))
+            if error is None
+            else _error_reply(action, fields, error)
+            for action, fields, message, error in requests
+        ]
+
+    def send(self, request: Request | Batch, reply: bytes | list[bytes]) -> None:
+        """Send a reply, or those of a batch, now."""
+        if isinstance(reply, list):
+            self.output.send_many(reply)
+            return
         self.output.send(reply)
         if request.then is not None:
             request.then()
@@ -225,3 +297,7 @@ class Session(Subscriber):
             self.inbox.close()
             self.inbox = None
         super().close()
+
+
+def _error_reply(action: Action, fields: Fields, error: ApiError) -> bytes:
+    return envelope.error_reply(error, envelope.encode_text(action.name), bytes(fields.request_id))

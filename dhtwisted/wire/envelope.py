@@ -147,7 +147,12 @@ def reply(head: bytes, request_id: Raw, members: Struct | None) -> bytes:
     """
     if members is None:
         return b"".join((head, request_id, b',"status":"success"}'))
-    return b"".join((head, request_id, b',"status":"success",', encode(members)[1:]))
+    return reply_with(head, request_id, encode(members)[1:])
+
+
+def reply_with(head: bytes, request_id: Raw, members: bytes) -> bytes:
+    """The same, with members that are encoded already, without the opening brace."""
+    return b"".join((head, request_id, b',"status":"success",', members))
 
 
 def error_reply(error: ApiError, action: bytes | None = None, request_id: bytes | Raw = NOTHING) -> bytes:
