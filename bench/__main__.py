@@ -15,7 +15,7 @@ from bench.figures import Results, work_out
 from bench.generator import CannotBuild, Generator, build
 from bench.plan import FULL, QUICK, Bench, make_directory, run_rounds
 from bench.processes import raise_file_limit
-from bench.report import as_json, busy_generator, markdown, table
+from bench.report import as_json, busy_generator, left_behind, markdown, table
 from bench.rows import ROWS, choose, tasks_of
 from bench.rows.before import beside_before
 from bench.servers import mosquitto_version
@@ -174,7 +174,7 @@ def measure(options, directory, other):
         run_rounds(tasks, sizes.rounds, bench, results)
         described |= bench.versions
     figures = [work_out(row, results) for row in rows]
-    notes += busy_generator(figures, results)
+    notes += [*busy_generator(figures, results), *left_behind(figures, results)]
     notes.append(_extent(bench, begin))
     show(["", *(f"{name}: {text}" for name, text in described.items()), "", *notes, "", *table(figures)])
     save(options, figures, described, notes, sizes, results)

@@ -88,6 +88,7 @@ def _as_data(number, outcome):
 UNITS = {
     "inserts": "inserts/s",
     "deliveries": "deliveries/s",
+    "requests": "requests/s",
     "opens": "opens/s",
     "p50": "ms",
     "p99": "ms",
@@ -96,6 +97,7 @@ UNITS = {
     "seconds": "s",
     "kilobytes": "KB",
     "microseconds": "us",
+    "replayed": "us",
     "cpu": "% of a core",
 }
 """What tasks measure -> its unit. Of rates more is better, of all else less."""
@@ -104,12 +106,17 @@ PEERS = {
     "echo": "Autobahn echo",
     "mosquitto": "Mosquitto QoS 1",
     "clear": "dhtwisted, in clear",
+    "web": "bare twisted.web",
+    "postgres": "PostgreSQL, prepared INSERT",
+    "jetstream": "NATS JetStream, synchronous",
     "pgbench": "pgbench, 1 client",
     "empty": "empty server",
+    "ask memory": "one replay of 1,000",
+    "ask file": "one replay of 1,000",
     "before": "other checkout",
     "memory": "dhtwisted, memory",
 }
-"""Last word of a task -> what it runs on, when something is compared with it."""
+"""Last word of a task, or all of it -> what it runs on, when something is compared with it."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class Row:
     @property
     def peer(self):
         """What it is compared with; empty without another side."""
-        return PEERS[self.against.split()[-1]] if self.against else ""
+        return (PEERS.get(self.against) or PEERS[self.against.split()[-1]]) if self.against else ""
 
 
 @dataclass(frozen=True)

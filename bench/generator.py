@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from bench.figures import Failed, Lost, Missing
+from bench.nats import SUBJECT
 from bench.processes import Process, prepare
 
 SOURCE = Path(__file__).parent / "loadgen"
@@ -168,3 +169,15 @@ def echo_load(**options):
 def mqtt_load(**options):
     """Options for load on an MQTT broker: each message acknowledged, and delivered with acknowledgement."""
     return {"proto": "mqtt", "qos": 1, "payload": PAYLOAD.replace("DEVICE", "d1"), "flow": "both"} | options
+
+
+def rest_load(server, **options):
+    """Options for requests over HTTP, with the token of a server."""
+    headers = [f"Authorization: Bearer {server.token}", "Content-Type: application/json", "Accept: application/json"]
+    return {"proto": "http", "header": headers, "flow": "ack"} | options
+
+
+def nats_load(**options):
+    """Options for publishing to JetStream, each message acknowledged."""
+    payload = PAYLOAD.replace("DEVICE", "d1")
+    return {"proto": "nats", "topic": SUBJECT, "payload": payload, "ack": '"seq":', "error": '"error"', "flow": "ack"} | options

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench.figures import Failed, NoFigure
 from bench.machine import IN_MEMORY, THIS, file_system
-from bench.servers import DeviceHive, Echo, Mosquitto
+from bench.nats import Nats
+from bench.servers import DeviceHive, Echo, Mosquitto, Web
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,17 @@ class Bench:
     def mosquitto(self, tls=False):
         """Start Mosquitto."""
         return Mosquitto(self.new_directory(), self.cores.server, tls)
+
+    def nats(self):
+        """Start NATS with JetStream; like PostgreSQL it may use all cores."""
+        return Nats(self.new_directory(), self.cores.everything)
+
+    def web(self, listed):
+        """Start bare twisted.web.
+
+        :param listed: the bytes that a GET gives.
+        """
+        return Web(self.new_directory(), self.cores.server, listed)
 
     def load(self, server, **options):
         """Let the generator do a run of this benchmark's length; returns what it printed."""

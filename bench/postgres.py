@@ -6,9 +6,9 @@ import secrets
 import subprocess
 from contextlib import contextmanager
 
-from bench.figures import Failed, Missing
+from bench.figures import Failed, Lost, Missing
 
-_TABLE = "CREATE TABLE reading (id bigserial PRIMARY KEY, device_id text, at bigint, name text, parameters text)"
+TABLE = "CREATE TABLE reading (id bigserial PRIMARY KEY, device_id text, at bigint, name text, parameters text)"
 _INSERT = """\
 INSERT INTO reading (device_id, at, name, parameters)
 VALUES ('d1', 1790000000000, 'temperature', '{"t":20.5,"p":29.92,"n":1000000000}');
@@ -54,9 +54,30 @@ class Postgres:
         """Let it go on."""
         self._server.resume()
 
-    def new_database(self):
-        """Create a database; returns its connection string."""
-        return self._server.create_database()
+    def new_database(self, name=None):
+        """Create a database; returns its connection string.
+
+        :param name: its name; ``None``: any.
+        """
+        return self._server.create_database(name)
+
+    @property
+    def socket(self):
+        """The path of its Unix socket."""
+        return self._server.socket_directory / f".s.PGSQL.{self._server.port}"
+
+    def execute(self, statement, database):
+        """Run a statement in a database; returns its rows."""
+        return self._server.execute(statement, database=database)
+
+    def must_have(self, table, count, database):
+        """See that a table has so many rows.
+
+        :raises Lost: it has more or fewer.
+        """
+        ((found,),) = self.execute(f"SELECT count(*) FROM {table}", database)
+        if found != count:
+            raise Lost(f"{count} inserts were acknowledged, {found} are stored")
 
     @property
     def version(self):
@@ -73,7 +94,7 @@ class Postgres:
         """
         name = f"pgbench_{secrets.token_hex(4)}"
         self._server.create_database(name)
-        self._server.execute(_TABLE, database=name)
+        self._server.execute(TABLE, database=name)
         script = self._server.socket_directory / f"{name}.sql"
         script.write_text(_INSERT)
         script.chmod(0o644)

@@ -1,6 +1,7 @@
 """The table, for a terminal and as Markdown, and everything as JSON."""
 
 import json
+from statistics import median
 
 from bench.figures import BEYOND, MISSED, REACHED
 
@@ -8,6 +9,9 @@ HEADINGS = ("row", "this server", "compared with", "ratio", "min - max", "by CPU
 MARKS = {BEYOND: "aim", REACHED: "yes", MISSED: "NO", "": ""}
 BUSY = 0.95
 """Share of a core above which the generator may have been the limit."""
+
+KEPT_UP = 0.95
+"""Share of what was asked for above which a side kept up with a steady rate."""
 
 _LESS = "<= "
 
@@ -108,6 +112,17 @@ def as_json(figures, machine, notes, sizes, results):
     ]
     data = {"machine": machine, "notes": notes, "sizes": sizes, "rows": rows, "runs": results.as_data()}
     return json.dumps(data, indent=1) + "\n"
+
+
+def left_behind(figures, results):
+    """Name the sides that did not keep up with a steady rate, a line each: their delays are as long as the run."""
+    seen = set()
+    for figure in figures:
+        for task in figure.row.tasks:
+            shares = [outcome["inserts"] / outcome["asked"] for outcome in results.measured(task) if "asked" in outcome]
+            if shares and median(shares) < KEPT_UP and task not in seen:
+                seen.add(task)
+                yield f"{task}: did {median(shares):.0%} of the requests in time, so its delays grow with the length of the run."
 
 
 def busy_generator(figures, results):

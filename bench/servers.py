@@ -159,6 +159,22 @@ class RawEcho(Echo):
     module = "bench.raw_echo"
 
 
+class Web(Server):
+    """Bare twisted.web: :mod:`bench.web`.
+
+    :param listed: the bytes that a GET gives.
+    """
+
+    def __init__(self, directory, cores, listed):
+        directory.mkdir(exist_ok=True)
+        self.port = free_port()
+        self.token = "of nobody, but as long as that of this server" + 150 * "."
+        path = directory / "list.json"
+        path.write_bytes(listed)
+        super().__init__([sys.executable, "-m", "bench.web", self.port, path], directory / "web.log", cores, cwd=CHECKOUT)
+        self._wait_until_answering()
+
+
 class Mosquitto(Server):
     """The MQTT broker of that name, without persistence, and with no limit at which it would drop messages.
 

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -25,7 +26,8 @@ unsigned connection_count, connections_of[ROLE_COUNT];
 unsigned lost_count[ROLE_COUNT], state_count[STATE_LOST + 1];
 bool run_started;
 
-static const struct protocol *const PROTOCOLS[] = {&websocket_protocol, &mqtt_protocol, &raw_protocol};
+static const struct protocol *const PROTOCOLS[] = {&websocket_protocol, &mqtt_protocol, &raw_protocol,
+                                                 &http_protocol, &nats_protocol, &postgres_protocol};
 const struct protocol *protocol;
 
 static int epoll;
@@ -132,7 +134,15 @@ static int new_socket(void) {
     return fd;
 }
 
-void connection_start(struct connection *c) {
+static void start_local(struct connection *c) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (strlen(options.socket) >= sizeof to.sun_path) die("--socket %s: the path is too long", options.socket);
+    strcpy(to.sun_path, options.socket);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof to)) die("connect to %s: %s", options.socket, strerror(errno));
+}
+
+static void start_tcp(struct connection *c) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
     inet_pton(AF_INET, options.host, &to.sin_addr);
     for (;;) {
@@ -142,6 +152,11 @@ void connection_start(struct connection *c) {
         close(c->fd);
         source++;
     }
+}
+
+void connection_start(struct connection *c) {
+    if (options.socket) start_local(c);
+    else start_tcp(c);
     connection_state(c, STATE_CONNECTING);
     c->wants_write = true;
     watch(c, EPOLL_CTL_ADD);

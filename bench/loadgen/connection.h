@@ -20,6 +20,7 @@ struct connection {
     unsigned index;            /* among those of its role */
     unsigned setup_done;
     unsigned in_flight;        /* requests that are not closed */
+    unsigned replayed;         /* stored messages that came, in mode replay */
     bool wants_write, dirty;
     struct buffer in, out;
     struct template request;

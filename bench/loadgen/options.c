@@ -8,12 +8,12 @@
 
 #include "common.h"
 
-const char *const mode_names[] = {"throughput", "rate", "idle", "self", NULL};
-const char *const protocol_names[] = {"ws", "mqtt", "raw", NULL};
+const char *const mode_names[] = {"throughput", "rate", "idle", "self", "replay", NULL};
+const char *const protocol_names[] = {"ws", "mqtt", "raw", "http", "nats", "postgres", NULL};
 const char *const flow_names[] = {"ack", "deliver", "both", NULL};
 
 struct options options = {
-    .host = "127.0.0.1", .path = "/", .publishers = 1, .window = 16, .devices = 1, .warm = 1, .secs = 3, .hold = 2, .patience = 10,
+    .host = "127.0.0.1", .path = "/", .method = "POST", .user = "postgres", .database = "postgres", .publishers = 1, .window = 16, .devices = 1, .warm = 1, .secs = 3, .hold = 2, .patience = 10,
     .linger = 0.1, .opening = 64, .topic = "t/{d}", .qos = 1, .answer_id = "\"requestId\":", .delivery_id = "\"n\":", .reader_window = 16,
     .echo_cpu = -1,
     .payload = "{\"action\":\"notification/insert\",\"requestId\":\"{n}\",\"deviceId\":\"device-{d}\",\"notification\":"
@@ -34,26 +34,32 @@ struct option {
 #define O(member) &options.member
 static const struct option TABLE[] = {
     {HEADING, "What is done", 0, 0, 0, 0, 0, 0},
-    {CHOICE, "mode", O(mode), "throughput|rate|idle|self",
-     "closed loop; open loop; open and hold; this generator against its own echo server", 0, 0, mode_names},
+    {CHOICE, "mode", O(mode), "throughput|rate|idle|self|replay",
+     "closed loop; open loop; open and hold; this generator against its own echo server; subscribers that get stored messages", 0, 0,
+     mode_names},
     {REAL, "warm", O(warm), "S", "seconds of load that are not measured (1)", 0, 3600, 0},
     {REAL, "secs", O(secs), "S", "seconds that are measured (3)", 0.001, 86400, 0},
     {NUMBER, "requests", O(requests), "N", "stop sooner, after so many requests of publishers in all, warm-up included", 1, 2e9, 0},
     {REAL, "rate", O(rate), "R", "mode rate: requests per second in all; latency counts from when a request was due", 0.001, 1e7, 0},
     {REAL, "hold", O(hold), "S", "mode idle: seconds for which the connections are held (2)", 0, 86400, 0},
+    {NUMBER, "replayed", O(replayed), "N", "mode replay: stored messages that each subscriber gets after its setup", 1, 1e6, 0},
     {REAL, "patience", O(patience), "S", "seconds without any progress after which the run is given up (10)", 0.1, 3600, 0},
     {REAL, "linger", O(linger), "S", "seconds in which doubles may still show when all has come (0.1)", 0, 60, 0},
     {TEXT, "pid", O(pid), "P[,P...]", "the server's processes, for server_cpu and memory", 0, 0, 0},
     {NUMBER, "echo-cpu", O(echo_cpu), "N", "mode self: the core on which the echo server runs", 0, 1023, 0},
     {HEADING, "Where", 0, 0, 0, 0, 0, 0},
-    {CHOICE, "proto", O(protocol), "ws|mqtt|raw",
-     "WebSocket, MQTT 3.1.1, or a stream of frames of one length that is echoed", 0, 0, protocol_names},
+    {CHOICE, "proto", O(protocol), "ws|mqtt|raw|http|nats|postgres",
+     "WebSocket, MQTT 3.1.1, a stream of frames of one length that is echoed, HTTP/1.1, JetStream, PostgreSQL", 0, 0, protocol_names},
     {TEXT, "host", O(host), "A", "a loopback address, nothing else is accepted (127.0.0.1)", 0, 0, 0},
     {NUMBER, "port", O(port), "N", "must be given, but for mode self", 1, 65535, 0},
     {FLAG, "tls", O(tls), "", "over TLS; the certificate is not checked", 0, 0, 0},
-    {TEXT, "path", O(path), "S", "of the WebSocket (/)", 0, 0, 0},
+    {TEXT, "socket", O(socket), "FILE", "the Unix socket of the server, instead of a port", 0, 0, 0},
+    {TEXT, "path", O(path), "S", "of the WebSocket or HTTP request (/)", 0, 0, 0},
+    {TEXT, "method", O(method), "S", "http: method (POST); without --payload there is no body", 0, 0, 0},
+    {TEXT, "user", O(user), "S", "postgres: who connects (postgres); it must need no password", 0, 0, 0},
+    {TEXT, "database", O(database), "S", "postgres: name of the database (postgres)", 0, 0, 0},
     {TEXT, "sub-path", O(sub_path), "S", "the same for subscribers, if it differs", 0, 0, 0},
-    {TEXTS, "header", O(headers), "'K: v'", "further line of the WebSocket handshake; repeatable", 0, 0, 0},
+    {TEXTS, "header", O(headers), "'K: v'", "further line of the WebSocket handshake or HTTP request; repeatable", 0, 0, 0},
     {TEXT, "subprotocol", O(subprotocol), "S", "WebSocket subprotocol to ask for", 0, 0, 0},
     {HEADING, "Who", 0, 0, 0, 0, 0, 0},
     {NUMBER, "pubs", O(publishers), "N", "publishers (1)", 0, 100000, 0},
@@ -73,15 +79,15 @@ static const struct option TABLE[] = {
     {HEADING, "What is sent. {n}: serial, ten digits; {d}: device, six digits; {t}: time, sixteen digits; {c}: number of the connection",
      0, 0, 0, 0, 0, 0},
     {TEXT, "payload", O(payload), "S|@file",
-     "a request; {n} where the server copies it into the answer, and in what it delivers", 0, 0, 0},
-    {TEXTS, "setup", O(setup), "S|@file", "message of a publisher before the run, answered before the next; repeatable", 0, 0, 0},
+     "a request; {n} where the server copies it into the answer, and in what it delivers; postgres: the parameter of the statement", 0, 0, 0},
+    {TEXTS, "setup", O(setup), "S|@file", "message of a publisher before the run, answered before the next; repeatable; postgres: the statement to prepare", 0, 0, 0},
     {TEXTS, "sub-setup", O(sub_setup), "S|@file", "the same of a subscriber, also a slow one; {d} is the device that it follows", 0, 0, 0},
     {TEXTS, "reader-setup", O(reader_setup), "S|@file", "the same of a reader (that of publishers)", 0, 0, 0},
-    {TEXT, "topic", O(topic), "S", "mqtt: topic of publishers and subscribers (t/{d})", 0, 0, 0},
+    {TEXT, "topic", O(topic), "S", "mqtt: topic of publishers and subscribers (t/{d}); nats: subject of publishers", 0, 0, 0},
     {TEXT, "sub-topic", O(sub_topic), "S", "mqtt: topic filter of subscribers, if it differs", 0, 0, 0},
     {NUMBER, "qos", O(qos), "0|1", "mqtt: quality of service (1); with 0 nothing is answered", 0, 1, 0},
     {HEADING, "How messages are told apart. Marks are text; blanks around their last colon do not matter", 0, 0, 0, 0, 0, 0},
-    {TEXT, "id", O(answer_id), "S", "text before the serial in an answer (\"requestId\":); mqtt has packet ids", 0, 0, 0},
+    {TEXT, "id", O(answer_id), "S", "text before the serial in an answer (\"requestId\":); mqtt has packet ids, nats the subject, http and postgres the order", 0, 0, 0},
     {TEXT, "serial", O(delivery_id), "S", "text before the serial in a delivery (\"n\":)", 0, 0, 0},
     {TEXT, "ack", O(ack), "S", "text that every answer must hold", 0, 0, 0},
     {TEXT, "deliver", O(deliver), "S", "text that every delivery must hold", 0, 0, 0},
@@ -168,16 +174,23 @@ static bool has(const char *text, const char *what) { return text && strstr(text
 static void check_sense(void) {
     const struct options *o = &options;
     bool self = o->mode == MODE_SELF, idle = o->mode == MODE_IDLE, raw = o->protocol == PROTOCOL_RAW, mqtt = o->protocol == PROTOCOL_MQTT;
-    if (!o->port && !self) die("--port is missing");
+    bool ordered = o->protocol == PROTOCOL_HTTP || o->protocol == PROTOCOL_POSTGRES, nats = o->protocol == PROTOCOL_NATS;
+    if (!o->port && !self && !o->socket) die("--port is missing");
     if (self && o->tls) die("--mode self has no TLS");
     if (self && mqtt) die("--mode self has no broker: use ws or raw");
     if (o->publishers + o->subscribers + o->slow + o->readers == 0) die("no connections are asked for");
-    if (!idle && !o->publishers) die("--pubs 0 makes sense in mode idle alone");
+    bool replay = o->mode == MODE_REPLAY;
+    if (!idle && !replay && !o->publishers) die("--pubs 0 makes sense in the modes idle and replay alone");
+    if (replay && (!o->replayed || !o->subscribers || o->publishers + o->slow + o->readers || o->protocol != PROTOCOL_WS))
+        die("mode replay needs --replayed, and is for WebSocket subscribers alone");
     if (o->mode == MODE_RATE && o->rate <= 0) die("mode rate needs --rate");
     if (raw && o->subscribers + o->slow) die("raw has no subscribers: what is sent comes back to its sender");
+    if ((ordered || nats) && o->subscribers + o->slow + o->readers) die("%s has publishers only", protocol_names[o->protocol]);
+    if ((ordered || nats) && (self || idle)) die("--proto %s is for the modes throughput and rate", protocol_names[o->protocol]);
+    if (o->protocol == PROTOCOL_POSTGRES && o->setup.count != 1) die("postgres needs one --setup, the statement to prepare");
     if (o->readers && !has(o->reader_payload, "{n}")) die("--readers need a --reader-payload with {n} in it");
     if (o->readers && mqtt) die("--readers are not for mqtt, which has no requests of another sort");
-    if (!has(o->payload, "{n}")) die("there is no {n} in the payload: nothing could be proved");
+    if (!ordered && !has(o->payload, "{n}")) die("there is no {n} in the payload: nothing could be proved");
     if (mqtt && !o->qos && o->mode != MODE_RATE && !idle && (o->flow != FLOW_DELIVER || (!o->to_all && o->subscribers < o->devices)))
         die("with --qos 0 nothing is answered: use --flow deliver and a subscriber for each device, or --mode rate");
 }

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum mode { MODE_THROUGHPUT, MODE_RATE, MODE_IDLE, MODE_SELF };
+enum mode { MODE_THROUGHPUT, MODE_RATE, MODE_IDLE, MODE_SELF, MODE_REPLAY };
 enum flow { FLOW_ACK, FLOW_DELIVER, FLOW_BOTH };
-enum protocol_kind { PROTOCOL_WS, PROTOCOL_MQTT, PROTOCOL_RAW };
+enum protocol_kind { PROTOCOL_WS, PROTOCOL_MQTT, PROTOCOL_RAW, PROTOCOL_HTTP, PROTOCOL_NATS, PROTOCOL_POSTGRES };
 
 enum { MOST_TEXTS = 16 };
 
@@ -18,14 +18,14 @@ struct texts {
 
 struct options {
     int mode, protocol, flow;
-    const char *host, *path, *sub_path, *subprotocol, *pid;
+    const char *host, *socket, *path, *sub_path, *subprotocol, *method, *user, *database, *pid;
     int port;
     struct texts headers;
 
     int publishers, subscribers, window, devices;
     bool to_all, any_order, tls;
     double rate, warm, secs, hold, patience, linger;
-    int opening, requests;
+    int opening, requests, replayed;
 
     const char *payload, *topic, *sub_topic;
     int qos;

@@ -24,7 +24,7 @@ struct protocol {
     void (*request)(struct connection *c, uint64_t serial, uint64_t now);
 };
 
-extern const struct protocol websocket_protocol, mqtt_protocol, raw_protocol;
+extern const struct protocol websocket_protocol, mqtt_protocol, raw_protocol, http_protocol, nats_protocol, postgres_protocol;
 extern const struct protocol *protocol;
 
 const char *payload_of(const struct connection *c);

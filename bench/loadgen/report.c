@@ -103,6 +103,18 @@ static void proof(const struct results *r) {
     count("slow_closed", r->slow_closed);
 }
 
+void report_replay(const struct results *r) {
+    const struct span *s = &r->span;
+    begin(r);
+    count("conns", connection_count);
+    figure("secs", s->seconds, 4);
+    figure("deliveries_per_s", (double)s->delivered / s->seconds, 1);
+    figure("gen_cpu", s->own_cpu / s->seconds, 3);
+    figure("server_cpu", options.pid ? s->server_cpu / s->seconds : NAN, 4);
+    proof(r);
+    puts("}");
+}
+
 void report_load(const struct results *r) {
     const struct span *s = &r->span;
     begin(r);

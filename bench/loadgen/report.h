@@ -20,6 +20,7 @@ struct results {
 };
 
 void report_idle(const struct results *r);
+void report_replay(const struct results *r);
 void report_load(const struct results *r);
 
 #endif

@@ -5,6 +5,7 @@
 #include "load.h"
 #include "options.h"
 #include "process.h"
+#include "replay.h"
 #include "report.h"
 #include "session.h"
 
@@ -156,6 +157,7 @@ static int run_idle(void) {
 }
 
 int run(void) {
+    if (options.mode == MODE_REPLAY) return replay_run(&results);
     open_all();
     return options.mode == MODE_IDLE ? run_idle() : run_load();
 }

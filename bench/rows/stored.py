@@ -132,7 +132,8 @@ def ask(storage):
             # The server itself tells that a device was added: the newest message of the list, and the first that a full memory forgets.
             added = NEWEST - len(_numbers(client.take(listing, END_OF_LIST, 1)))
             newest = _many(server, "list", lambda: _timed(client, listing, END_OF_LIST, 1, filling.newest(NEWEST - added)))
-            return newest | _many(server, "replay", lambda: _replay(client, filling))
+            replays = _many(server, "replay", lambda: _replay(client, filling))
+            return newest | replays | {"replayed": replays["replay cpu"] * 1000 / REPLAYED}
 
     return run
 

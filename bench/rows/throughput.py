@@ -1,4 +1,4 @@
-"""How much goes through, and how soon a reply is there: memory and file beside the echo of Autobahn, and Mosquitto."""
+"""How much goes through: memory and file beside the echo of Autobahn, and Mosquitto."""
 
 from bench.figures import SERVER_CPU, Row
 from bench.generator import echo_load, hive_load, mqtt_load
@@ -8,13 +8,13 @@ ONE = {"pubs": 8, "subs": 1, "window": 16}
 SINGLE = {"pubs": 8, "subs": 1, "window": 1}
 DEEP = {"pubs": 8, "subs": 1, "window": 128}
 FAN = {"pubs": 1, "subs": 100, "window": 4}
-STEADY = {"mode": "rate", "rate": 2000, "pubs": 8, "subs": 1}
 
 
 def figures(result):
     """What rows need of a run's result."""
     return {
         "inserts": result["acks_per_s"],
+        "requests": result["acks_per_s"],
         "deliveries": result["deliveries_per_s"],
         "p50": result["ack_us"]["p50"] / 1000,
         "p99": result["ack_us"]["p99"] / 1000,
@@ -63,9 +63,6 @@ TASKS = (
     Task("single echo", on_echo(SINGLE)),
     Task("fan memory", on_hive("memory:", FAN)),
     Task("fan mosquitto", on_mosquitto(FAN)),
-    Task("latency memory", on_hive("memory:", STEADY)),
-    Task("latency mosquitto", on_mosquitto(STEADY)),
-    Task("latency file", on_hive("file:", STEADY)),
 )
 
 _ONE = "8 publishers x 16 in flight"
@@ -77,6 +74,4 @@ ROWS = (
     Row("fan", "1 publisher, 100 subscribers, memory", "deliveries", "fan memory", "fan mosquitto", 3, 5),
     Row("file-16", f"{_ONE}, file", "inserts", "file 16", "one echo", 1.4, 2),
     Row("file-128", "8 x 128 in flight, file (echo 8 x 16)", "inserts", "file 128", "one echo", 1.7, 2.5),
-    Row("latency-memory", "reply p99 at 2,000 inserts/s, memory", "p99", "latency memory", "latency mosquitto", 2, 1.2),
-    Row("latency-file", "reply p99 at 2,000 inserts/s, file", "p99", "latency file", "latency mosquitto", 2, 1.2),
 )

@@ -5,87 +5,25 @@ No figure is asserted, only that there are some.
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import pytest_twisted
-from twisted.internet import threads
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from tests.support import faulty_servers as faulty
 from tests.support.certificates import write_certificate
+from tests.support.loadgen import CLEAN, COMPILER, LOSS, LOST_AFTER, NOT_DONE, SECONDS, SOURCE, needs_compiler, start
 from tests.support.servers.process import PASSWORD, Client, ServerProcess
 
-SOURCE = Path(__file__).parents[2] / "bench" / "loadgen"
-COMPILER = shlex.split(os.environ.get("CC", "cc"))
-SECONDS = 60
-"""No run takes that long, unless it hangs."""
-
-pytestmark = pytest.mark.skipif(
-    not (shutil.which(COMPILER[0]) and shutil.which("make")),
-    reason=f"the load generator is written in C, and {COMPILER[0]} or make is missing",
-)
+pytestmark = needs_compiler
 
 PAYLOAD = '{"action":"insert","requestId":"{n}","n":{n}}'
 DEVICE_PAYLOAD = '{"action":"insert","requestId":"{n}","device":"{d}","n":{n}}'
 HIVE = {"sub-path": "/subscribe", "error": '"status":"error"', "ack": '"status":"success"', "payload": PAYLOAD}
-CLEAN, NOT_DONE, LOSS = 0, 2, 3
-LOST_AFTER = 0.7
-"""Seconds for which the generator waits where something is lost on purpose; the servers are in this process, and quick."""
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory):
-    """The generator, compiled for these tests; warnings are errors."""
-    directory = tmp_path_factory.mktemp("loadgen")
-    flags = os.environ.get("CFLAGS", "-O1 -g") + " -Werror"
-    done = subprocess.run(["make", "-s", "-C", SOURCE, f"OUT={directory}", f"CFLAGS={flags}"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return directory / "loadgen"
-
-
-class Outcome:
-    """What a run came to: ``status``, ``figures`` (what it printed, or ``None``), ``said``."""
-
-    def __init__(self, done):
-        self.status, self.said = done.returncode, done.stderr
-        self.figures = json.loads(done.stdout) if done.stdout else None
-
-    @property
-    def faults(self):
-        """The counts of what must not be, without those that are nought."""
-        names = "unanswered answered_twice undelivered delivered_twice unknown errors out_of_order answers_out_of_order connections_lost"
-        return {name: self.figures[name] for name in names.split() if self.figures[name]}
-
-
-def start(program, **options):
-    """Run it to its end; options as on the command line, a list gives one several times."""
-    command = [str(program)]
-    for name, value in options.items():
-        for one in value if isinstance(value, list) else [value]:
-            command += [f"--{name}"] if one is True else [f"--{name}={one}"]
-    return Outcome(subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False))
-
-
-@pytest_twisted.async_yield_fixture
-async def load(program, reactor):
-    """Runs load on a server: ``await load(factory, **options)``."""
-    ports = []
-
-    async def run(factory, **options):
-        ports.append(reactor.listenTCP(0, factory, interface="127.0.0.1"))
-        port = ports[-1].getHost().port
-        defaults = {"warm": 0, "secs": SECONDS / 2, "requests": 200, "patience": 1.5, "window": 4, "port": port}
-        return await threads.deferToThread(start, program, **defaults | options)
-
-    yield run
-    for port in ports:
-        await port.stopListening()
 
 
 def hive(fault=faulty.none):

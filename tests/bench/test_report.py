@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bench.figures import Lost, Missing, Results, Row, work_out
-from bench.report import HEADINGS, as_json, busy_generator, cells, markdown, number, table
+from bench.report import HEADINGS, as_json, busy_generator, cells, left_behind, markdown, number, table
 
 RATE = Row("one", "eight publishers", "inserts", "mine", "one echo", 2.5, 4)
 TIME = Row("start", "time to start", "seconds", "starting", None, 2, 1)
@@ -64,6 +64,14 @@ def test_json_has_figures_and_runs(results):
 
 def test_a_generator_at_its_limit_is_named(results):
     assert [line.partition(":")[0] for line in busy_generator([work_out(RATE, results), work_out(TIME, results)], results)] == ["one"]
+
+
+def test_a_side_that_did_not_keep_up_with_a_steady_rate_is_named_once(results):
+    rows = [Row(key, "t", "p99", "steady", "late jetstream") for key in ("a", "b")]
+    results.add("steady", 0, {"p99": 1, "inserts": 1990, "asked": 2000})
+    results.add("late jetstream", 0, {"p99": 900, "inserts": 1000, "asked": 2000})
+    (line,) = left_behind([work_out(row, results) for row in rows], results)
+    assert line.startswith("late jetstream: did 50% of the requests in time")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ def test_rows_have_names_of_their_own_and_tasks_that_exist():
     assert len({row.key for row in ROWS}) == len(ROWS)
     assert {name for row in ROWS for name in row.tasks} == TASKS.keys()
     assert {row.measure for row in ROWS} <= UNITS.keys()
-    assert {row.against.split()[-1] for row in ROWS if row.against} <= PEERS.keys()
+    assert {row.peer for row in ROWS if row.against} <= set(PEERS.values())
 
 
 def test_an_aim_lies_beyond_what_must_at_least_be_reached():

@@ -25,7 +25,7 @@ def bench(tmp_path, monkeypatch):
 @pytest.mark.parametrize("storage", ["memory:", "file:"])
 def test_a_full_server_is_asked_again_and_again(bench, storage):
     first, again = stored.ask(storage)(bench), stored.ask(storage)(bench)
-    assert first.keys() == again.keys() == {"list", "list cpu", "replay", "replay cpu"}
+    assert first.keys() == again.keys() == {"list", "list cpu", "replay", "replay cpu", "replayed"}
     assert all(value > 0 for value in first.values())
 
 
