@@ -28,7 +28,7 @@ where a query says "ignoring case", they are equal when their ``str.casefold()``
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from zope.interface import Attribute, Interface
@@ -521,13 +521,14 @@ class IOutput(IConnection):
     def send_event(prefix: bytes, body: bytes) -> None:
         """Send one whole message in two parts of bytes. If the client reads too slowly, the connection ends."""
 
-    def send_many(payloads: Sequence[bytes]) -> None:
+    def send_many(payloads: Iterable[bytes]) -> None:
         """Send several whole messages, in order, as :meth:`send` for each."""
 
-    def send_events(events: Sequence[tuple[bytes, bytes]]) -> None:
-        """Send several messages, in order, as :meth:`send_event` for each.
+    def send_events(events: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send several messages, in order, as :meth:`send_event` for each. If the client reads too slowly, the connection ends there, and
+        the rest is not sent.
 
-        :param events: prefix and body of each. If the client reads too slowly, the connection ends there, and the rest is not sent.
+        :param events: prefix and body of each. They are taken one by one: after an error the caller goes on with those that are left.
         """
 
     def abort(reason: str) -> None:

@@ -124,18 +124,20 @@ class BusReceiver:
 
     def receive(self, events: Sequence[Event]) -> None:
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        if self._is_delivering:
-            self._deliver_later(events)
+        if self._is_delivering or len(events) != 1:
+            self._deliver_in_turn(events)
             return
-        for position, event in enumerate(events):
-            device = self._device(event.message.device_id)
-            if device is None and self._broker.may_want(event):
-                self._deliver_later(events[position:])
-                return
+        event = events[0]
+        device = self._device(event.message.device_id)
+        if device is None and self._broker.may_want(event):
+            self._deliver_in_turn(events)
+        else:
             self._deliver(event, device)
 
-    def _deliver_later(self, events: Iterable[Event]) -> None:
-        """Deliver events when their devices, and those of all events before them, have been read."""
+    def _deliver_in_turn(self, events: Iterable[Event]) -> None:
+        """Deliver events together when their devices have been read, and all events before them are delivered. Events that are published
+        because of a delivery come after those that are being delivered.
+        """
         self._waiting.extend(events)
         if not self._is_delivering:
             self._is_delivering = True
@@ -198,17 +200,43 @@ class BusReceiver:
     async def _deliver_waiting(self) -> None:
         missing: Collection[int | str] = ()
         while self._waiting:
-            event = self._waiting[0]
-            if event.message.device_id not in missing and self._is_unknown(event):
-                missing = await self._read_devices()
+            events, devices = self._take_known(missing)
+            if events:
+                self._broker.deliver_many(events, devices, self._not_delivered)
+                self._count(events)
             else:
-                self._waiting.popleft()
-                self._deliver(event, self._entities.device(event.message.device_id))
+                missing = await self._read_devices()
+
+    def _take_known(self, missing: Collection[int | str]) -> tuple[list[Event], list[Device | None]]:
+        """Take the events that wait out of the queue, up to the first whose device must be read.
+
+        :param missing: the ids of devices that do not exist.
+        """
+        waiting, find, events, devices = self._waiting, self._device, [], []
+        while waiting:
+            event = waiting[0]
+            device_id = event.message.device_id
+            device = find(device_id)
+            if device is None and device_id not in missing and self._broker.may_want(event):
+                break
+            events.append(waiting.popleft())
+            devices.append(device)
+        return events, devices
 
     def _delivered(self, _: None, error: BaseException | None) -> None:
         self._is_delivering = self._is_failing = False
         if error is not None:
             self._log.failure("Events could not be delivered", failure=Failure(error))
+
+    def _count(self, events: Iterable[Event]) -> None:
+        """Record that events have been received. A replay that begins before remembers more than it must."""
+        for event in events:
+            received = self._received[event.action]
+            number = getattr(event.message, received.number)
+            if number == received.highest + 1:
+                received.highest = number
+            else:
+                received.add(number, self._seconds())
 
     def _deliver(self, event: Event, device: Device | None) -> None:
         """Give an event to the broker. Without a device nobody here wants it, or the device was deleted."""
@@ -222,7 +250,10 @@ class BusReceiver:
             try:
                 self._broker.deliver(event, device)
             except Exception:
-                self._log.failure("{action} {id} could not be delivered", action=event.action, id=event.message.id)
+                self._not_delivered(event)
+
+    def _not_delivered(self, event: Event) -> None:
+        self._log.failure("{action} {id} could not be delivered", action=event.action, id=event.message.id)
 
     def _is_unknown(self, event: Event) -> bool:
         return self._entities.device(event.message.device_id) is None and self._broker.may_want(event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
@@ -211,11 +211,11 @@ class MemoryClient:
     def send_event(self, prefix: bytes, body: bytes) -> None:
         self.send(prefix + body)
 
-    def send_many(self, payloads: Sequence[bytes]) -> None:
+    def send_many(self, payloads: Iterable[bytes]) -> None:
         for payload in payloads:
             self.send(payload)
 
-    def send_events(self, events: Sequence[tuple[bytes, bytes]]) -> None:
+    def send_events(self, events: Iterable[tuple[bytes, bytes]]) -> None:
         for prefix, body in events:
             self.send_event(prefix, body)
 

@@ -14,7 +14,7 @@ everything has been sent. TLS and other transports lack this and use ``write``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
@@ -126,7 +126,7 @@ class FrameWriter:
         if queued > FLUSH_AT:
             self.flush()
 
-    def send_many(self, payloads: Sequence[bytes]) -> None:
+    def send_many(self, payloads: Iterable[bytes]) -> None:
         """Send several whole messages, as :meth:`send` for each."""
         rest = iter(payloads)
         while self.state == OPEN and not self.congested and self._queue_messages(rest):
@@ -152,7 +152,7 @@ class FrameWriter:
         self.queued = queued
         return queued > FLUSH_AT
 
-    def send_events(self, events: Sequence[tuple[bytes, bytes]]) -> None:
+    def send_events(self, events: Iterable[tuple[bytes, bytes]]) -> None:
         """Send several messages given in two parts, as :meth:`send_event` for each."""
         rest = iter(events)
         while self.state == OPEN and not self.congested and self._queue_events(rest):
