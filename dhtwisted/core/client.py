@@ -16,6 +16,9 @@ from zope.interface import Attribute, Interface
 from dhtwisted.core.access import Principal
 from dhtwisted.interfaces import IConnection, IOutput
 
+FLUSH_SIZE = 32768
+"""Bytes that are sent to a client at once. A connection with so much to send writes it, and shows then whether the client reads."""
+
 
 class Conventions(Struct, frozen=True, kw_only=True):
     """How a front reads lists and updates (REST reference, sections 6 and 13a). The errors themselves say what else differs.

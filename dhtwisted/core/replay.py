@@ -5,6 +5,10 @@ A message is stored before its event is published. So an event that sorts behind
 message. An event that sorts within the page is inserted there. Events that arrive *while a page is being read* wait for the page. So a
 replay of any length keeps two pages and a few events in memory, and the order is right also for a client that reads slowly.
 
+A page is sent in portions of about :data:`~dhtwisted.core.client.FLUSH_SIZE`. Within a portion nothing waits: so rights and devices are
+looked up once for all its messages of a device, and no event can arrive. Between portions the client may be found congested, and anything
+may change while the replay waits for it.
+
 A message may be read before its event arrives, since events of other nodes take time. So the messages of a page are remembered until their
 events have arrived or cannot arrive any more.
 
@@ -23,13 +27,17 @@ from msgspec.structs import replace
 
 from dhtwisted.core.access import intersect
 from dhtwisted.core.bus_receiver import LONGEST_DELAY
+from dhtwisted.core.client import FLUSH_SIZE
 from dhtwisted.core.stored_pages import PAGE, PAGE_SIZE, MessagePages
 from dhtwisted.core.subscription import Subscription
 from dhtwisted.model import Command, Device, EntityQuery, Message, MessageQuery, payload_size
-from dhtwisted.wire.events import event_body
+from dhtwisted.wire.events import event_bodies, event_body
 
 MAX_DEVICES_IN_QUERY = 200
 """A query names up to so many devices. With more, it is faster to read the messages of all devices in order of time and to filter them."""
+
+ENVELOPE_SIZE = 256
+"""Bytes of an event besides its payload, roughly."""
 
 Place = tuple[int, int]
 """Time and id of a message, by which messages are ordered."""
@@ -218,18 +226,65 @@ class Replay:
         self._devices = self._query.device_ids
 
     async def _send_page(self) -> None:
-        subscription, entities, page = self._subscription, self._server.entities, self._page
-        session = subscription.session
+        session, entities, page = self._subscription.session, self._server.entities, self._page
         while page and not self._cancelled:
             if session.congested:
                 await session.drained()
-                continue
-            message = page.pop(0)
-            self._count(-payload_size(message))
-            self._position = _place(message)
-            device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
-            if self._is_wanted(message, device) and not self._cancelled:
-                self._send(message, event_body(message))
+            elif entities.device(page[0].device_id) is not None:
+                self._send_portion()
+            else:
+                await self._send_first()
+
+    def _send_portion(self) -> None:
+        """Send the first messages of the page, whose devices are cached."""
+        wanted = self._take_portion()
+        if not wanted:
+            return
+        subscription, trace = self._subscription, self._server.trace
+        bodies = event_bodies(wanted)
+        if trace is not None:
+            for message, body in zip(wanted, bodies, strict=True):
+                trace.event(subscription.session, subscription.principal, message, body, subscription.id)
+        prefix = subscription.prefix
+        subscription.session.output.send_events([(prefix, body) for body in bodies])
+
+    def _take_portion(self) -> list[Message]:
+        """Take the first messages off the page, up to the size of a portion, or to one whose device is not cached.
+
+        :returns: those that the client may have now.
+        """
+        device_of, matches, page = self._server.entities.device, self._subscription.matches, self._page
+        # Device and name of a message decide; what else a subscription asks for does not change within a portion.
+        answers: dict[tuple[str, str], bool] = {}
+        wanted: list[Message] = []
+        count = size = 0
+        for message in page:
+            key = message.device_id, message.name
+            matching = answers.get(key)
+            if matching is None:
+                device = device_of(message.device_id)
+                if device is None:
+                    break
+                matching = answers[key] = matches(message, device.network_id, device.device_type_id)
+            count += 1
+            size += payload_size(message)
+            if matching and self._is_due(message):
+                wanted.append(message)
+            if size + count * ENVELOPE_SIZE >= FLUSH_SIZE:
+                break
+        self._position = _place(page[count - 1])
+        del page[:count]
+        self._count(-size)
+        return wanted
+
+    async def _send_first(self) -> None:
+        """Send the first message of the page, whose device must be read."""
+        message = self._page.pop(0)
+        self._count(-payload_size(message))
+        self._position = _place(message)
+        device = await self._server.entities.get(Device, message.device_id)
+        if self._is_wanted(message, device) and not self._cancelled:
+            self._send(message, event_body(message))
 
     def _count(self, size: int) -> None:
         """Count what waits here in the client's account: the page, and the events that arrived while it was being read."""
@@ -271,12 +326,19 @@ class Replay:
         return self._cursor is not None and _place(message) > self._cursor
 
     async def _wanted(self, message: Message) -> bool:
-        return self._is_wanted(message, await self._server.entities.get(Device, message.device_id))
+        entities = self._server.entities
+        return self._is_wanted(message, entities.device(message.device_id) or await entities.get(Device, message.device_id))
 
     def _is_wanted(self, message: Message, device: Device | None) -> bool:
-        if isinstance(message, Command) and message.lifetime is not None and (message.arrived or 0) + message.lifetime * 1000 < self._now:
+        if device is None or not self._is_due(message):
             return False
-        return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
+        return self._subscription.matches(message, device.network_id, device.device_type_id)
+
+    def _is_due(self, message: Message) -> bool:
+        """Whether it is no command whose lifetime was over when the client subscribed."""
+        if type(message) is not Command or message.lifetime is None:
+            return True
+        return (message.arrived or 0) + message.lifetime * 1000 >= self._now
 
     def _send(self, message: Message, body: bytes) -> None:
         subscription, trace = self._subscription, self._server.trace

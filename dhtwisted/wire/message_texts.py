@@ -6,7 +6,7 @@ single message, so both have the same members in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from dhtwisted.model import Command, Message, Notification
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.resources import CommandResource, NotificationResource
-from dhtwisted.wire.timestamps import format_one_of_many
+from dhtwisted.wire.timestamps import format_many
 
 MAX_TEMPLATES = 1024
 """Templates of each kind that are kept, about 700 bytes each."""
@@ -36,31 +36,29 @@ def message_texts(messages: Iterable[Message], frames: Frames = _NO_FRAMES) -> l
     """The JSON objects of messages of any kinds, the same as those of their resources."""
     texts: list[bytes] = []
     for kind, run in groupby(messages, type):
-        texts += (_command_texts if kind is Command else _notification_texts)(run, frames[kind])
+        texts += (_command_texts if kind is Command else _notification_texts)(list(run), frames[kind])
     return texts
 
 
-def _notification_texts(notifications: Iterator[Any], frame: bytes) -> list[bytes]:
+def _notification_texts(notifications: list[Any], frame: bytes) -> list[bytes]:
     texts = []
-    time, time_text = None, b""
-    for message in notifications:
-        if message.timestamp != time:
-            time = message.timestamp
-            time_text = format_one_of_many(time).encode()
+    last = None
+    times = format_many([message.timestamp for message in notifications])
+    for message, time in zip(notifications, times, strict=True):
+        place = message.name, message.device_id, message.network_id, message.device_type_id
+        if place != last:
+            last = place
+            template = _notification_template(frame, *place)
         parameters = message.parameters
-        template = _notification_template(frame, message.name, message.device_id, message.network_id, message.device_type_id)
-        texts.append(template % (message.id, time_text, b"null" if parameters is None else parameters))
+        texts.append(template % (message.id, time, b"null" if parameters is None else parameters))
     return texts
 
 
-def _command_texts(commands: Iterator[Any], frame: bytes) -> list[bytes]:
+def _command_texts(commands: list[Any], frame: bytes) -> list[bytes]:
     texts = []
-    time, time_text = None, b""
-    for message in commands:
-        if message.timestamp != time:
-            time = message.timestamp
-            time_text = format_one_of_many(time).encode()
-        updated, parameters, result = message.last_updated, message.parameters, message.result
+    times = format_many([message.timestamp for message in commands])
+    updates = format_many([message.last_updated for message in commands])
+    for message, time, update in zip(commands, times, updates, strict=True):
         template = _command_template(
             frame,
             message.name,
@@ -71,14 +69,9 @@ def _command_texts(commands: Iterator[Any], frame: bytes) -> list[bytes]:
             message.lifetime,
             message.status,
         )
-        values = (
-            message.id,
-            time_text,
-            time_text if updated == time else format_one_of_many(updated).encode(),
-            b"null" if parameters is None else parameters,
-            b"null" if result is None else result,
-        )
-        texts.append(template % values)
+        parameters, result = message.parameters, message.result
+        payloads = b"null" if parameters is None else parameters, b"null" if result is None else result
+        texts.append(template % (message.id, time, update, *payloads))
     return texts
 
 

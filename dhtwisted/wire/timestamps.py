@@ -1,6 +1,7 @@
 """Times of the API to and from integer milliseconds since 1970 UTC (WebSocket reference, section 5.1)."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -49,31 +50,37 @@ def _parse_text(text: str) -> int:
     return milliseconds
 
 
-_DAY = 86_400_000
-_MINUTES = tuple(f"{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60))
-_SECONDS = tuple(f"{second:02d}" for second in range(60))
 _FRACTIONS = tuple(f".{rest:03d}" for rest in range(1000))
+_FRACTIONS_IN_BYTES = tuple(map(str.encode, _FRACTIONS))
+_SECONDS = tuple(b"%02d" % second for second in range(60))
+_MINUTES = tuple(b"%02d:%02d:" % divmod(minute, 60) for minute in range(24 * 60))
 
 
 @lru_cache(maxsize=64)
-def _format_day(day: int) -> str:
-    return (EPOCH + timedelta(days=day)).strftime("%Y-%m-%dT")
+def _format_day(day: int) -> bytes:
+    return (EPOCH + timedelta(days=day)).strftime("%Y-%m-%dT").encode()
 
 
-def format_one_of_many(milliseconds: int) -> str:
-    """The same as :func:`format_timestamp`, for the times of a page of messages, which are usually all different.
+def format_many(times: Iterable[int]) -> list[bytes]:
+    """Write the times of many messages, each as :func:`format_timestamp` and in ASCII.
 
-    The parts come from tables, and it takes 0.3 us. A look into a cache would take a third of that, and find nothing.
+    All but the day comes from tables: it takes 0.2 us for each, whether they are equal or not.
     """
-    day, rest = divmod(milliseconds if milliseconds < LATEST else LATEST, _DAY)
-    seconds, rest = divmod(rest, 1000)
-    minute, second = divmod(seconds, 60)
-    return f"{_format_day(day)}{_MINUTES[minute]}{_SECONDS[second]}{_FRACTIONS[rest]}"
+    texts = []
+    last = None
+    for time in times:
+        minute, rest = divmod(time if time < LATEST else LATEST, 60_000)
+        if minute != last:
+            last = minute
+            text = _format_day(minute // 1440) + _MINUTES[minute % 1440]
+        texts.append(text + _SECONDS[rest // 1000] + _FRACTIONS_IN_BYTES[rest % 1000])
+    return texts
 
 
 @lru_cache(maxsize=64)
 def _format_second(second: int) -> str:
-    return format_one_of_many(second * 1000).removesuffix(_FRACTIONS[0])
+    [text] = format_many([second * 1000])
+    return text.decode().removesuffix(_FRACTIONS[0])
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtwisted.wire.timestamps import LATEST, format_one_of_many, format_timestamp, parse_timestamp
+from dhtwisted.wire.timestamps import LATEST, format_many, format_timestamp, parse_timestamp
 
 MOMENT = 1_767_323_045_678
 SECOND = 1_767_323_045_000
@@ -105,23 +105,25 @@ def test_no_text_does_worse_than_a_value_error(text):
         assert 0 <= parse_timestamp(text) <= LATEST
 
 
-@given(st.integers(0, LATEST))
-def test_the_tables_give_what_datetime_gives(milliseconds):
-    second, rest = divmod(milliseconds, 1000)
-    text = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}"
-    assert format_timestamp(milliseconds) == text
-    assert format_one_of_many(milliseconds) == text
-
-
-@given(st.integers(0, LATEST // 86_400_000), st.sampled_from([0, 1, 999, 59_999, 60_000, 3_599_999, 86_399_000, 86_399_999]))
-def test_the_ends_of_minutes_hours_and_days_are_right_too(day, rest):
-    milliseconds = day * 86_400_000 + rest
+def of_datetime(milliseconds):
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    assert format_one_of_many(milliseconds) == moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def test_every_second_of_a_day_is_what_datetime_gives():
-    start = datetime(1970, 1, 1, tzinfo=UTC)
-    for second in range(86_400):
-        moment = start + timedelta(seconds=second)
-        assert format_one_of_many(second * 1000 + second % 1000) == f"{moment:%Y-%m-%dT%H:%M:%S}.{second % 1000:03d}"
+@given(st.integers(0, LATEST))
+def test_any_time_is_written_as_datetime_writes_it(milliseconds):
+    assert format_timestamp(milliseconds) == of_datetime(milliseconds)
+
+
+near = st.builds(lambda minute, rest: minute * 60_000 + rest, st.integers(0, 3), st.sampled_from([0, 1, 999, 1000, 59_000, 59_999]))
+ends_of_days = st.builds(lambda day, rest: day * 86_400_000 - rest, st.integers(1, LATEST // 86_400_000), st.integers(0, 1) | st.just(1000))
+
+
+@given(st.lists(st.integers(0, LATEST) | near | ends_of_days | st.integers(LATEST - 2, LATEST + 2)))
+def test_many_times_are_written_like_each_alone(times):
+    assert format_many(times) == [of_datetime(min(time, LATEST)).encode() for time in times]
+
+
+def test_every_second_of_a_day_is_written_as_datetime_writes_it():
+    times = [second * 1000 + second % 1000 for second in range(86_400)]
+    assert format_many(times) == [of_datetime(time).encode() for time in times]

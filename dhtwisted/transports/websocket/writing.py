@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
 
+from dhtwisted.core.client import FLUSH_SIZE
 from dhtwisted.transports.websocket.frames import CLOSED, OPEN
 
 if TYPE_CHECKING:
     from dhtwisted.core.budget import Account
 
-FLUSH_AT = 32768
+FLUSH_AT = FLUSH_SIZE
 """A queue of this size (bytes) is written at once: with more, the kernel's buffer would fill and the queue grow."""
 
 PORTION = 131_072
