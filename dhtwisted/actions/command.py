@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
-from dhtwisted.actions.lists import answer_list, message_pages
+from dhtwisted.actions.lists import answer_messages, message_pages
 from dhtwisted.actions.lookups import (
     accessible_device,
     cached_device,
@@ -204,7 +204,7 @@ async def command_list(request: Request[CommandList]) -> Commands:
     names = (fields.command,) if fields.command else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None, status=fields.status or None, updated=fields.return_updated or False)
     pages = message_pages(request, Command, query, accessible_device)
-    return await answer_list(request, pages, CommandResource.of, lambda found, more: Commands(commands=found, more=more))
+    return await answer_messages(request, pages, lambda found, more: Commands(commands=found, more=more))
 
 
 class CommandChange(Members):

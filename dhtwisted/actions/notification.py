@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta
 
-from dhtwisted.actions.lists import answer_list, message_pages
+from dhtwisted.actions.lists import answer_messages, message_pages
 from dhtwisted.actions.lookups import (
     accessible_device,
     cached_device,
@@ -209,4 +209,4 @@ async def notification_list(request: Request[NotificationList]) -> Notifications
     names = (fields.notification,) if fields.notification else tuple(fields.names or ())
     query = message_query(request, SORT_FIELDS, names=names or None)
     pages = message_pages(request, Notification, query, readable_device)
-    return await answer_list(request, pages, NotificationResource.of, lambda found, more: Notifications(notifications=found, more=more))
+    return await answer_messages(request, pages, lambda found, more: Notifications(notifications=found, more=more))

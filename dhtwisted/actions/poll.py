@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from twisted.internet.task import deferLater
 
 from dhtwisted.actions.command import Commands, OneCommand
-from dhtwisted.actions.lists import PAGE_SIZE, Given, answer_list
+from dhtwisted.actions.lists import PAGE_SIZE, GivenMessages, answer_messages
 from dhtwisted.actions.lookups import accessible_device
 from dhtwisted.actions.notification import Notifications
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters, filters
@@ -29,7 +29,7 @@ from dhtwisted.errors import InvalidLimit, InvalidTimeout
 from dhtwisted.model import Command, Device, Message, MessageQuery, payload_size
 from dhtwisted.wire.fields import Fields, Timestamp
 from dhtwisted.wire.members import REQUIRED, CommandId, DeviceId, PollLimit, WaitTimeout
-from dhtwisted.wire.resources import CommandResource, NotificationResource
+from dhtwisted.wire.resources import CommandResource
 
 DEFAULT_TIMEOUT, LONGEST_TIMEOUT = 30, 60
 DEFAULT_LIMIT = 100
@@ -95,7 +95,7 @@ async def command_poll(request: Request[CommandPoll]) -> Commands:
     next poll by ``timestamp`` misses these. A client that must not miss any omits ``limit``, or sends 0 for all.
     """
     found = await _poll(request, COMMAND_UPDATED if request.fields.return_updated_commands else COMMAND_INSERTED)
-    return await answer_list(request, found, CommandResource.of, lambda commands, more: Commands(commands=commands, more=more))
+    return await answer_messages(request, found, lambda commands, more: Commands(commands=commands, more=more))
 
 
 @endpoint(
@@ -112,7 +112,7 @@ async def notification_poll(request: Request[NotificationPoll]) -> Notifications
     them. A client that must not miss any omits ``limit``, or sends 0 for all.
     """
     found = await _poll(request, NOTIFICATION_INSERTED)
-    return await answer_list(request, found, NotificationResource.of, lambda found, more: Notifications(notifications=found, more=more))
+    return await answer_messages(request, found, lambda found, more: Notifications(notifications=found, more=more))
 
 
 class CommandWait(Fields, tag="command/wait"):
@@ -175,7 +175,7 @@ def _waiting(request: Request[Any], kind: EventKind, poll: Poll, **conditions: A
         poll.close()
 
 
-async def _poll(request: Request[Any], kind: EventKind) -> Given:
+async def _poll(request: Request[Any], kind: EventKind) -> GivenMessages:
     """The messages of one poll, in ascending order: the stored ones, or if there are none, those that come in time.
 
     The subscription begins before the storage is read, so that no message falls between the two. The next poll asks for messages later than
@@ -206,7 +206,7 @@ async def _poll(request: Request[Any], kind: EventKind) -> Given:
         found = await history.read()
         due = await _due(server, poll, kind, found, seconds)
         if poll.ended or not due:
-            return Given(())
+            return GivenMessages(())
         last = max(map(kind.time_of, due))
         if await _millisecond_ended(server, last) or poll.has_dropped or not found:
             found = await history.read(until=last)
@@ -340,7 +340,7 @@ class _History:
             await deferLater(self._server.reactor, 0)
         return []
 
-    def answer(self, messages: list[Message], last: int) -> Given:
+    def answer(self, messages: list[Message], last: int) -> GivenMessages:
         """The messages of an answer, followed by the rest of its last millisecond. A client may date any number of messages into it, so the
         rest is read page by page as the answer is sent.
 
@@ -348,7 +348,7 @@ class _History:
         """
         cut = self._cut
         if cut is None or cast(int, cut.before) > last + 1:
-            return Given(messages)
+            return GivenMessages(messages)
         behind = cast(tuple, cut.behind)
         first = [message for message in messages if cut.place(message) <= behind]
         self._left = self._named_limit - len(first) if self._named_limit else sys.maxsize
@@ -372,11 +372,12 @@ class _History:
     async def _wanted(self, message: Message) -> bool:
         if self._time_of(message) <= self._position and self._poll.is_known(message):
             return False
-        device = await self._server.entities.get(Device, message.device_id)
+        entities = self._server.entities
+        device = entities.device(message.device_id) or await entities.get(Device, message.device_id)
         return device is not None and self._subscription.matches(message, device.network_id, device.device_type_id)
 
 
-class _Answer(Given):
+class _Answer(GivenMessages):
     """Gives messages from memory first, then the rest from the storage."""
 
     def __init__(self, messages: list[Message], history: _History) -> None:

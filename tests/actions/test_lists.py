@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.actions import ACTIONS, REST_ONLY, lists
-from dhtwisted.actions.lists import Elements, Given
+from dhtwisted.actions.lists import Elements, Given, each
 from dhtwisted.errors import AccessDenied, ServiceUnavailable, Unauthorized
 from dhtwisted.fronts.rest.api import RestApi
 from dhtwisted.fronts.rest.caller import Call, Caller
@@ -447,7 +447,7 @@ async def test_elements_are_read_no_earlier_than_they_are_asked_for():
             asked.append(1)
             return await super().read()
 
-    elements = Elements(Counted(range(100)), str)
+    elements = Elements(Counted(range(100)), each(str))
     found, more = await elements.read(12)
     assert (list(map(bytes, found)), more, len(asked)) == ([b'"0"', b'"1"', b'"2"'], True, 4)
     found, more = await elements.read(10**9, 2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import astuple, replace
 
 from dhtwisted.errors import RowDamaged
 from dhtwisted.model import MESSAGE_KINDS, Command, Message, MessageQuery, Notification
-from dhtwisted.providers.sqlite.row_checksum import is_whole
+from dhtwisted.providers.sqlite.row_checksum import first_damaged
 
 if TYPE_CHECKING:
     from dhtwisted.providers.sqlite.steps import Statement
@@ -98,6 +98,7 @@ class MessageTable:
     :param kind: ``Command`` or ``Notification``.
     :ivar into: the statement that stores rows, up to its ``VALUES``.
     :ivar width: how many values a row has, without its checksum.
+    :ivar payloads: where in a row the payloads are.
     :ivar select_all: the statement that reads all rows.
     :ivar select_range: the statement that reads the rows from one id up to, but without, another.
     :ivar put_checksum: the statement that stores the checksum of the row with an id.
@@ -116,6 +117,7 @@ class MessageTable:
         self.select_range = f"{self.select_all} WHERE id >= ? AND id < ? ORDER BY id"
         self.put_checksum = f"UPDATE {kind.KIND} SET checksum = ? WHERE id = ?"
         self.width = len(self._fields)
+        self.payloads = [self._fields.index(field) for field in ("parameters", "result") if field in self._fields]
         self.update = (
             "UPDATE command SET {assignments}updated = 1, update_id = ?, last_updated = max(?, last_updated + 1)"
             f" WHERE id = ? AND device_id = ? RETURNING {self._columns}"
@@ -140,14 +142,15 @@ class MessageTable:
             values[place :: self.width] = stamps[field]
         return values
 
-    def message(self, row: tuple[Any, ...]) -> Any:
-        """Make the message of a row.
+    def messages(self, rows: list[tuple[Any, ...]]) -> list[Any]:
+        """Make the messages of rows.
 
-        :raises RowDamaged: the row is damaged.
+        :raises RowDamaged: a row is damaged.
         """
-        if not is_whole(row):
-            raise RowDamaged(self.kind.KIND, row[self.width - 1])
-        return _OF_ROW[self.kind](*row)
+        damaged = first_damaged(rows)
+        if damaged is not None:
+            raise RowDamaged(self.kind.KIND, damaged[self.width - 1])
+        return list(starmap(_OF_ROW[self.kind], rows))
 
     def get(self, device_id: str, message_id: int) -> Statement:
         """Make the statement that reads one message.

@@ -210,7 +210,7 @@ class UpdateCommand:
     def take(self, count: int, rows: list[Any]) -> None:
         """Keep the updated command."""
         try:
-            self._outcome = MESSAGE_TABLES[Command].message(rows[0]) if rows else None
+            self._outcome = next(iter(MESSAGE_TABLES[Command].messages(rows)), None)
         except StorageDamaged as error:
             self._outcome = Failure()
             self._report_damage(error)

@@ -13,9 +13,8 @@ from twisted.internet.interfaces import IDelayedCall
 from dhtwisted.kit.fair_queue import FairQueue
 from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.worker import Worker
-from dhtwisted.model import head_of, payload_size
 from dhtwisted.providers.sqlite.messages import MessageTable
-from dhtwisted.providers.sqlite.transaction import translated_errors
+from dhtwisted.providers.sqlite.transaction import decode, translated_errors
 
 T = TypeVar("T")
 
@@ -106,9 +105,44 @@ class Readers:
 
 
 def _select(connection: sqlite3.Connection, table: MessageTable, sql: str, parameters: Sequence[Any], size: int | None) -> list[Any]:
-    with translated_errors(), closing(connection.execute(sql, parameters)) as rows:
-        found = map(table.message, rows)
-        return list(found if size is None else head_of(found, size, payload_size))
+    with translated_errors():
+        try:
+            rows = _rows(connection, str, table, sql, parameters, size)
+        except sqlite3.OperationalError as error:
+            # The driver gives no code if a text cannot be decoded. Its row is damaged, and must be read to be named.
+            if hasattr(error, "sqlite_errorcode"):
+                raise
+            rows = _rows(connection, decode, table, sql, parameters, size)
+    return table.messages(rows)
+
+
+def _rows(
+    connection: sqlite3.Connection,
+    text_factory: Callable[[bytes], str],
+    table: MessageTable,
+    sql: str,
+    parameters: Sequence[Any],
+    size: int | None,
+) -> list[tuple[Any, ...]]:
+    """Read rows, up to the one with which their payloads have so many bytes.
+
+    :param text_factory: ``str`` saves a call for each text.
+    """
+    connection.text_factory = text_factory
+    with closing(connection.execute(sql, parameters)) as cursor:
+        if size is None:
+            return cursor.fetchall()
+        rows = []
+        for row in cursor:
+            rows.append(row)
+            for place in table.payloads:
+                payload = row[place]
+                # In a damaged row it may be anything.
+                if isinstance(payload, bytes):
+                    size -= len(payload)
+            if size <= 0:
+                break
+        return rows
 
 
 def _stop(result: T, timer: IDelayedCall) -> T:

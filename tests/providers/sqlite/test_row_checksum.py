@@ -12,7 +12,7 @@ from twisted.logger import globalLogPublisher
 
 from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged
 from dhtwisted.model import Command, EntityQuery, MessageQuery, Network, Notification, User
-from dhtwisted.providers.sqlite.row_checksum import checksum_of, is_whole
+from dhtwisted.providers.sqlite.row_checksum import checksum_of, first_damaged, is_whole
 from dhtwisted.testing.storage.base import command, notification, outcomes
 
 VALUES = st.none() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(exclude_categories=["Cs"])) | st.binary()
@@ -30,6 +30,22 @@ def test_a_bit_that_is_flipped_is_told(payload, place):
     row = bytearray(payload)
     row[place // 8 % len(row)] ^= 1 << place % 8
     assert not is_whole((1, "a", bytes(row), checksum_of((1, "a", payload))))
+
+
+damaged_or_not = st.sampled_from(["whole", "damaged", "from before there were checksums"])
+
+
+@given(st.lists(st.tuples(st.tuples(VALUES, VALUES), damaged_or_not)))
+def test_of_many_rows_the_first_damaged_one_is_found(kinds):
+    checksums = {
+        "whole": checksum_of,
+        "damaged": lambda values: checksum_of((*values, 1)),
+        "from before there were checksums": lambda _: None,
+    }
+    rows = [(*values, checksums[kind](values)) for values, kind in kinds]
+    damaged = [row for row, (_, kind) in zip(rows, kinds, strict=True) if kind == "damaged"]
+    assert [row for row in rows if not is_whole(row)] == damaged
+    assert first_damaged(rows) == (damaged[0] if damaged else None)
 
 
 def test_the_checksum_is_the_same_for_all_time():
@@ -72,6 +88,17 @@ async def test_a_name_that_is_no_text_any_more(opened, path):
     (read,) = await outcomes(storage.find_messages(Notification, MessageQuery()))
     assert isinstance(read, RowDamaged)
     assert "notification 1" in str(read)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_text_that_cannot_be_decoded_does_not_hide_an_earlier_damage(opened, path):
+    storage = await opened()
+    await storage.append([notification("a"), notification("b"), notification("c")])
+    damage(path, "UPDATE notification SET name = CAST(x'ff61' AS TEXT) WHERE id = 3")
+    damage(path, "UPDATE notification SET parameters = 7 WHERE id = 2")
+    (read,) = await outcomes(storage.find_messages(Notification, MessageQuery(size=1000)))
+    assert "notification 2" in str(read)
+    assert [message.id for message in await storage.find_messages(Notification, MessageQuery(take=1))] == [1], "others are read as before"
 
 
 @pytest_twisted.ensureDeferred
