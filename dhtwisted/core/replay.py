@@ -18,7 +18,7 @@ The replays of one connection take turns, a page each: a thousand of them keep o
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, cast
@@ -249,33 +249,42 @@ class Replay:
         subscription.session.output.send_events([(prefix, body) for body in bodies])
 
     def _take_portion(self) -> list[Message]:
-        """Take the first messages off the page, up to the size of a portion, or to one whose device is not cached.
+        """Take the messages of a portion off the page, up to the last one that the client may have now.
 
-        :returns: those that the client may have now.
+        What follows stays in the page: the client may get other rights while the replay waits.
+
+        :returns: those that the client may have now. If there are none, all were taken up to one whose device is not cached.
         """
-        device_of, matches, page = self._server.entities.device, self._subscription.matches, self._page
-        # Device and name of a message decide; what else a subscription asks for does not change within a portion.
-        answers: dict[tuple[str, str], bool] = {}
+        page = self._page
         wanted: list[Message] = []
         count = size = 0
-        for message in page:
+        for number, (message, is_wanted) in enumerate(self._cached_answers(), 1):
+            if is_wanted:
+                size += payload_size(message) + ENVELOPE_SIZE
+                if wanted and size > FLUSH_SIZE:
+                    break
+                wanted.append(message)
+            if is_wanted or not wanted:
+                count = number
+        self._position = _place(page[count - 1])
+        self._count(-sum(map(payload_size, page[:count])))
+        del page[:count]
+        return wanted
+
+    def _cached_answers(self) -> Iterator[tuple[Message, bool]]:
+        """The messages of the page, each with whether the client may have it now, up to one whose device is not cached."""
+        device_of, matches = self._server.entities.device, self._subscription.matches
+        # Device and name of a message decide. All else does not change while nothing waits.
+        answers: dict[tuple[str, str], bool] = {}
+        for message in self._page:
             key = message.device_id, message.name
-            matching = answers.get(key)
-            if matching is None:
+            answer = answers.get(key)
+            if answer is None:
                 device = device_of(message.device_id)
                 if device is None:
-                    break
-                matching = answers[key] = matches(message, device.network_id, device.device_type_id)
-            count += 1
-            size += payload_size(message)
-            if matching and self._is_due(message):
-                wanted.append(message)
-            if size + count * ENVELOPE_SIZE >= FLUSH_SIZE:
-                break
-        self._position = _place(page[count - 1])
-        del page[:count]
-        self._count(-size)
-        return wanted
+                    return
+                answer = answers[key] = matches(message, device.network_id, device.device_type_id)
+            yield message, answer and self._is_due(message)
 
     async def _send_first(self) -> None:
         """Send the first message of the page, whose device must be read."""

@@ -12,13 +12,22 @@ from dhtwisted.core import replay
 from dhtwisted.model import Device, MessageQuery, Network, Notification, User
 from dhtwisted.testing.server import MemoryServer, at_once
 from dhtwisted.wire.timestamps import format_timestamp
-from tests.support.replay_play import NOW, Play, filters, ids, inserts, kinds, places, steps
+from tests.support.replay_play import NOW, Play, filters, ids, inserts, kinds, places, portions, steps
 
 
 @settings(max_examples=250)
-@given(kinds, st.lists(inserts, max_size=8), st.lists(steps, max_size=40), filters, places, st.booleans(), st.sampled_from([1, 2, 500]))
-def test_no_hole_and_no_double(reactor, kind, before, during, wanted, place, restricted, page):
-    with patch.object(replay, "PAGE", page), patch.object(replay, "MAX_DEVICES_IN_QUERY", 2):
+@given(
+    kinds,
+    st.lists(inserts, max_size=8),
+    st.lists(steps, max_size=40),
+    filters,
+    places,
+    st.booleans(),
+    st.sampled_from([1, 2, 500]),
+    portions,
+)
+def test_no_hole_and_no_double(reactor, kind, before, during, wanted, place, restricted, page, portion):
+    with patch.multiple(replay, PAGE=page, FLUSH_SIZE=portion, MAX_DEVICES_IN_QUERY=2):
         play = Play(reactor, kind, wanted | place, restricted)
         for step in (*before, *during):
             play.step(*step)
@@ -27,6 +36,12 @@ def test_no_hole_and_no_double(reactor, kind, before, during, wanted, place, res
 
 
 # Examples
+
+
+@pytest.fixture
+def portions_of_one(monkeypatch):
+    """Replays send one message at a time."""
+    monkeypatch.setattr(replay, "FLUSH_SIZE", 1)
 
 
 async def device(server, device_id="d", network=1):
@@ -187,7 +202,7 @@ async def test_more_devices_than_a_query_names(server):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_replay_waits_for_a_slow_client(server):
+async def test_a_replay_waits_for_a_slow_client(server, portions_of_one):
     await device(server)
     client, sender = await server.client(), await server.client()
     sent = await insert(sender, *[{}] * 5)
@@ -210,7 +225,7 @@ async def test_a_replay_waits_for_a_slow_client(server):
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_unsubscribe_ends_a_replay(server):
+async def test_an_unsubscribe_ends_a_replay(server, portions_of_one):
     await device(server)
     client, sender = await server.client(), await server.client()
     await insert(sender, *[{}] * 5)
@@ -230,7 +245,7 @@ async def test_an_unsubscribe_ends_a_replay(server):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_replay_ends_with_the_rights(server):
+async def test_a_replay_ends_with_the_rights(server, portions_of_one):
     await device(server)
     user = await server.add_user("anna", network_ids=frozenset({1}))
     client, sender = await server.client(user), await server.client()

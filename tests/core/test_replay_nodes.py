@@ -13,7 +13,7 @@ from dhtwisted.model import Command, Notification
 from dhtwisted.testing.bus.shared import Hub
 from dhtwisted.testing.server import at_once
 from tests.support.other_node import OtherNode
-from tests.support.replay_play import NOW, Play, filters, ids, inserts, kinds, places, steps
+from tests.support.replay_play import NOW, Play, filters, ids, inserts, kinds, places, portions, steps
 
 
 class TwoNodes(Play):
@@ -75,9 +75,9 @@ on_two_nodes = st.one_of(
 @pytest.mark.slow
 @pytest.mark.lowest
 @settings(max_examples=250)
-@given(kinds, st.lists(on_two_nodes, max_size=40), filters, places, st.booleans(), st.sampled_from([1, 2, 500]))
-def test_no_hole_and_no_double_between_two_nodes(reactor, kind, steps, wanted, place, restricted, page):
-    with patch.object(replay, "PAGE", page), patch.object(replay, "MAX_DEVICES_IN_QUERY", 2):
+@given(kinds, st.lists(on_two_nodes, max_size=40), filters, places, st.booleans(), st.sampled_from([1, 2, 500]), portions)
+def test_no_hole_and_no_double_between_two_nodes(reactor, kind, steps, wanted, place, restricted, page, portion):
+    with patch.multiple(replay, PAGE=page, FLUSH_SIZE=portion, MAX_DEVICES_IN_QUERY=2):
         play = TwoNodes(reactor, kind, wanted | place, restricted)
         for step in steps:
             play.step(*step)

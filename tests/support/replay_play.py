@@ -8,6 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from dhtwisted.core.client import FLUSH_SIZE
+from dhtwisted.core.replay import ENVELOPE_SIZE
 from dhtwisted.model import MESSAGE_KINDS, Device, Message, MessageQuery, Network
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.server import START, MemoryClient, MemoryServer, at_once
@@ -246,3 +248,6 @@ filters = st.fixed_dictionaries(
 )
 kinds = st.sampled_from(["notification", "command"])
 places = st.sampled_from([{}, {}, {"networkIds": [1]}, {"deviceId": "a"}])
+
+portions = st.sampled_from([1, 3 * ENVELOPE_SIZE, FLUSH_SIZE])
+"""Sizes of a portion: one message, three, all."""
