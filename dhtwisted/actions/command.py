@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, Raw
 
 from dhtwisted.actions.lists import answer_messages, message_pages
 from dhtwisted.actions.lookups import (
@@ -18,13 +18,13 @@ from dhtwisted.actions.lookups import (
 from dhtwisted.actions.table import Route, action
 from dhtwisted.core import messages
 from dhtwisted.core.access import Permission
-from dhtwisted.core.batches import Batch, Insertion
-from dhtwisted.core.event_kinds import COMMAND_INSERTED
+from dhtwisted.core.batches import Batch, Batching
+from dhtwisted.core.event_kinds import COMMAND_INSERTED, COMMAND_UPDATED
 from dhtwisted.core.rules import check_name, check_text
 from dhtwisted.core.server import Request
 from dhtwisted.errors import CommandNotFound, MissingCommand, MissingCommandChange, MissingCommandId
 from dhtwisted.model import Command, Device
-from dhtwisted.wire.envelope import encode
+from dhtwisted.wire.envelope import reply_form
 from dhtwisted.wire.fields import ABSENT, Fields, Integer, Members, Timestamp
 from dhtwisted.wire.members import (
     LIFETIME,
@@ -104,13 +104,17 @@ def _new_command(request: Request | Batch, fields: Any, device: Device) -> Comma
         lifetime=new.lifetime,
         status=new.status,
         result=payload(new.result, "command.result"),
-        timestamp=request.server.time_of_new(new.timestamp),
+        timestamp=None if new.timestamp is None else request.server.time_of_new(new.timestamp),
     )
 
 
-def _inserted_members(command: Command) -> bytes:
-    """The members of the reply as JSON, without the opening brace."""
-    return encode(_reply_insert(command))[1:]
+_INSERTED = reply_form("command/insert", b'"command":{"id":%d,"timestamp":"%b","lastUpdated":"%b","userId":%d}')
+
+
+def _encoded_reply(request_id: Raw, command: Any) -> bytes:
+    """The whole reply whose members :func:`_reply_insert` makes, at half the price."""
+    times = format_timestamp(command.timestamp).encode(), format_timestamp(command.last_updated).encode()
+    return _INSERTED % (request_id, command.id, *times, command.user_id)
 
 
 @action(
@@ -118,7 +122,7 @@ def _inserted_members(command: Command) -> bytes:
     Permission.CREATE_DEVICE_COMMAND,
     rest=Route("POST", "/device/{deviceId}/command", body="command", status=201),
     overlaps=True,
-    insertion=Insertion(COMMAND_INSERTED, _new_command, _inserted_members),
+    batching=Batching(COMMAND_INSERTED, _new_command, _encoded_reply),
 )
 def command_insert(request: Request[CommandInsert]) -> InsertedCommand | Awaitable[InsertedCommand]:
     """Send a command to a device. The reply is sent when the command is stored, and so is the event to subscribers."""
@@ -222,11 +226,33 @@ class CommandUpdate(Fields, tag="command/update"):
     command: Annotated[CommandChange | None, Meta(description="the change of the command"), REQUIRED] = None
 
 
+def _change(_: Request | Batch, fields: Any, device: Device) -> messages.Change:
+    """The change that is to be made, from a request that is checked here."""
+    if fields.command_id is None:
+        raise MissingCommandId()
+    if fields.command is None:
+        raise MissingCommandChange()
+    check_text(fields.command.status, "command.status")
+    status, result = fields.command.status, payload(fields.command.result, "command.result")
+    changes: dict[str, str | bytes] = {} if status is None else {"status": status}
+    if result is not None:
+        changes["result"] = result
+    return messages.Change(device.id, fields.command_id, changes)
+
+
+_UPDATED = reply_form("command/update")
+
+
+def _encoded_success(request_id: Raw, _: Command) -> bytes:
+    return _UPDATED % request_id
+
+
 @action(
     CommandUpdate,
     Permission.UPDATE_DEVICE_COMMAND,
     rest=Route("PUT", "/device/{deviceId}/command/{commandId}", body="command", bad_id=400, object_first=True),
     overlaps=True,
+    batching=Batching(COMMAND_UPDATED, _change, _encoded_success),
 )
 def command_update(request: Request[CommandUpdate]) -> Awaitable[None] | None:
     """Report what became of a command. One ``command/update`` event follows, also if nothing changed (section 4.4)."""
@@ -236,16 +262,9 @@ def command_update(request: Request[CommandUpdate]) -> Awaitable[None] | None:
 
 def _update(request: Request[CommandUpdate], device: Device) -> Awaitable[None] | None:
     fields = request.fields
-    if fields.command_id is None:
-        raise MissingCommandId()
-    if fields.command is None:
+    if fields.command is None and fields.command_id is not None:
         return _refuse(request, device, fields.command_id)
-    check_text(fields.command.status, "command.status")
-    status, result = fields.command.status, payload(fields.command.result, "command.result")
-    changes: dict[str, str | bytes] = {} if status is None else {"status": status}
-    if result is not None:
-        changes["result"] = result
-    return messages.update_command(request, device.id, fields.command_id, changes)
+    return messages.update_command(request, _change(request, fields, device))
 
 
 async def _refuse(request: Request[CommandUpdate], device: Device, command_id: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 
 from dhtwisted.core.access import Permission
-from dhtwisted.core.batches import Insertion
+from dhtwisted.core.batches import Batching
 from dhtwisted.wire.declared import plain_type
 from dhtwisted.wire.fields import Fields
 
@@ -79,7 +79,7 @@ class Action:
     :ivar reply: the struct that the handler returns, from its annotation; ``None`` when there is none.
     :ivar answer: the one member of ``reply`` that REST answers alone; ``None`` when it answers the struct as it is.
     :ivar routes: the :class:`Route` objects by which REST offers it.
-    :ivar insertion: how its requests are done in a batch, an :class:`~dhtwisted.core.batches.Insertion`; ``None`` where each is done alone.
+    :ivar batching: how its requests are done in a batch, a :class:`~dhtwisted.core.batches.Batching`; ``None`` where each is done alone.
     :ivar overlaps: may be begun while others of this sort from the same connection are under way.
     :ivar own_token: its ``token`` member is its own, and not an authorization of this one request.
     :ivar waits: it is a long poll: it may take a minute, and errors are held back from clients that repeat at once.
@@ -91,10 +91,10 @@ class Action:
     __slots__ = (
         "answer",
         "audit",
+        "batching",
         "documentation",
         "fields",
         "handler",
-        "insertion",
         "name",
         "overlaps",
         "own_token",
@@ -115,7 +115,7 @@ class Action:
         own_token: bool,
         waits: bool,
         audit: Any,
-        insertion: Insertion | None = None,
+        batching: Batching | None = None,
     ) -> None:
         self.name = str(fields.__struct_config__.tag)
         self.fields = fields
@@ -126,7 +126,7 @@ class Action:
         self.own_token = own_token
         self.waits = waits
         self.audit = audit
-        self.insertion = insertion
+        self.batching = batching
         self.documentation = inspect.getdoc(handler) or ""
         self.reply_head = b'{"action":%b,"requestId":' % msgspec.json.encode(self.name)
         self.reply = _returned(handler)
@@ -155,7 +155,7 @@ def action(
     overlaps: bool = False,
     own_token: bool = False,
     audit: Any = None,
-    insertion: Insertion | None = None,
+    batching: Batching | None = None,
 ) -> Callable[[H], H]:
     """Declare the decorated function as the handler of the action that ``fields`` is tagged with.
 
@@ -163,10 +163,10 @@ def action(
 
     :param rest: a :class:`Route`, or several.
     :param audit: what the audit log records of it. Whatever writes entities or makes tokens has to say; tests/actions/test_table.py asks.
-    :param insertion: for what inserts messages: how several requests are done together.
+    :param batching: how several requests that come together are done together.
     :raises ValueError: the action is declared already.
     """
-    properties = {"overlaps": overlaps, "own_token": own_token, "waits": False, "audit": audit, "insertion": insertion}
+    properties = {"overlaps": overlaps, "own_token": own_token, "waits": False, "audit": audit, "batching": batching}
     return _declare(ACTIONS, fields, permissions, rest, **properties)
 
 

@@ -1,27 +1,31 @@
-"""Inserts of one client that one read has brought and that are done together: one call of the storage, one of the bus, one place in the
-order of replies.
+"""Inserts and updates of one client that one read has brought and that are done together: one call of the bus, one of the connection, and
+one of the storage for the inserts that follow each other.
 
 All that a request is checked for is checked while the batch is gathered, which changes nothing. A request with anything unusual is not
-taken in, and is done alone in its turn. So a request in a batch fails only if the storage fails.
+taken in, and is done alone in its turn. So a request in a batch fails only if the storage fails, or has no such command.
+
+The storage is called in the order of the requests. What it has done at once is published and answered together. What it has to wait for
+gets its own place in the order of replies: inserts that follow each other one place, an update that of a single request. Each is published
+as soon as it is stored: events of several clients must not leave the order of their commits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from twisted.internet.defer import fail
 
-from dhtwisted.core.coroutines import run
+from dhtwisted.core.coroutines import after, run
 from dhtwisted.core.event_kinds import EventKind
-from dhtwisted.core.messages import publish_together
+from dhtwisted.core.messages import Change, publish_together, publish_update, start_update
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.server import Request, Server
-from dhtwisted.errors import ApiError, DeadlinePassed, StorageUnavailable
+from dhtwisted.errors import ApiError, CommandNotFound, DeadlinePassed, StorageUnavailable
 from dhtwisted.kit.current_client import run_for_client
-from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import Device, Message, payload_size
+from dhtwisted.kit.waiter import DONE, Ready
+from dhtwisted.model import Command, Device, Message, payload_size
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
@@ -29,51 +33,67 @@ if TYPE_CHECKING:
     from dhtwisted.wire.fields import Fields
 
 
-class Insertion(Struct, frozen=True):
-    """How an action inserts its message in a batch.
+class Batching(Struct, frozen=True):
+    """How requests of an action are done in a batch.
 
-    :ivar kind: of its event.
-    :ivar message: called as ``message(request, fields, device)``, where the request may be the whole batch: it has ``server`` and
-        ``principal``. Makes the message and changes nothing. Raises what the handler of the action raises.
-    :ivar members: makes the members of the reply from the stored message, as JSON without the opening brace.
+    :ivar kind: of the event. If it is an update, so is the request; else it is an insert.
+    :ivar prepare: called as ``prepare(request, fields, device)``, where the request may be the whole batch: it has ``server`` and
+        ``principal``. Makes the message, or the :class:`~dhtwisted.core.messages.Change`, and changes nothing. Raises what the handler of
+        the action raises.
+    :ivar reply: makes the reply from the id of the request and the stored message.
     """
 
     kind: EventKind
-    message: Callable[[Any, Any, Device], Message]
-    members: Callable[[Any], bytes]
+    prepare: Callable[[Any, Any, Device], Message | Change]
+    reply: Callable[[Raw, Any], bytes]
 
 
 Errors = list[Exception | None]
 """The error of each request; ``None`` for a success."""
 
-BatchDone = Callable[["Batch", list[ApiError | None] | None], object]
-"""Called with the batch and what each client's request gets instead of a success; with ``None`` if all have succeeded."""
+
+class Client(Protocol):
+    """What a batch needs of its session."""
+
+    def batch_done(self, batch: Batch, errors: list[ApiError | None] | None) -> object:
+        """Take the outcome of a batch: the error of each request, or ``None`` if there is none."""
+
+    def done(self, request: Request, members: Any, error: ApiError | None) -> object:
+        """Take the outcome of a request."""
+
+    def put_in_order(self, request: Request | Batch) -> object:
+        """Give a request or a batch that waits its place in the order of replies."""
 
 
 class Batch(Struct, eq=False, gc=False):
-    """Inserts under way. It has what the order of replies needs of a :class:`~dhtwisted.core.server.Request`.
+    """Requests under way. It has what the order of replies needs of a :class:`~dhtwisted.core.server.Request`.
 
+    :ivar client: the session, for its answers.
     :ivar actions: of each request, its :class:`~dhtwisted.actions.table.Action`.
     :ivar fields: of each request, its members.
-    :ivar messages: of each request, its message.
-    :ivar size: bytes of all requests.
+    :ivar messages: of each request, its message. Of an update, its change; and the command when it is updated.
+    :ivar texts: of each request, what the client sent.
+    :ivar has_updates: whether there are updates among them.
     :ivar reply: the encoded replies, once they are known.
-    :ivar is_queued: as in a request, like ``due``, ``is_late`` and ``done``.
+    :ivar is_queued: as in a request, like ``due`` and ``is_late``.
+    :ivar waits: whether it has to be answered yet after it had to wait.
     """
 
     server: Server
     session: IClient
+    client: Client
     principal: Principal
     actions: list[Any] = []
     fields: list[Fields] = []
-    messages: list[Message] = []
-    size: int = 0
+    messages: list[Any] = []
+    texts: Sequence[bytes] = ()
+    has_updates: bool = False
     reply: list[bytes] | None = None
     then: None = None
     is_queued: bool = False
     due: int = 0
     is_late: bool = False
-    done: BatchDone | None = None
+    waits: bool = False
 
     @property
     def action(self) -> Any:
@@ -85,6 +105,11 @@ class Batch(Struct, eq=False, gc=False):
         """How many requests there are."""
         return len(self.messages)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all requests."""
+        return sum(map(len, self.texts[: self.count]))
+
     def reserve(self) -> bool:
         """Count the messages for the quotas of their user and devices.
 
@@ -95,85 +120,151 @@ class Batch(Struct, eq=False, gc=False):
             return False
         charges: dict[str, int] = {}
         for message in self.messages:
-            charges[message.device_id] = charges.get(message.device_id, 0) + quotas.charge(payload_size(message))
+            charges[message.device_id] = charges.get(message.device_id, 0) + quotas.charge(_size_of(message))
         return quotas.store_together(account, charges)
 
-    def execute(self, done: BatchDone) -> bool:
-        """Store the messages and publish their events. They must be counted for the quotas.
-
-        :param done: called once; before this returns if the storage does not wait.
-        :returns: whether the storage waits, and ``done`` will be called later.
-        """
+    def execute(self) -> None:
+        """Store the messages, publish their events, and answer. They must be counted for the quotas."""
         requests = self.server.metrics.requests
         for action in self.actions:
             requests[action.name] = requests.get(action.name, 0) + 1
-        stored: Any
+        errors: Errors = [None] * len(self.messages)
+        start = 0
+        for part in self._parts():
+            answer = self._store(part)
+            if type(answer) is Ready:
+                self._take_update(part.start, answer.result, errors)
+            elif answer is not DONE:
+                self._finish(slice(start, part.start), errors)
+                self._wait(part, answer)
+                start = part.stop
+        self._finish(slice(start, len(self.messages)), errors)
+
+    def _parts(self) -> Iterator[slice]:
+        """What one call of the storage does each: inserts that follow each other, or one update."""
+        start = 0
+        if self.has_updates:
+            for index, message in enumerate(self.messages):
+                if type(message) is Change:
+                    if start < index:
+                        yield slice(start, index)
+                    start = index + 1
+                    yield slice(index, start)
+        if start < len(self.messages):
+            yield slice(start, len(self.messages))
+
+    def _store(self, part: slice) -> Any:
+        """Call the storage, and return its answer."""
+        messages = self.messages[part]
         try:
-            stored = self.server.messages.append(self.messages)
+            return start_update(self, messages[0]) if type(messages[0]) is Change else self.server.messages.append(messages)
         except Exception as error:
-            stored = fail(error)
-        if stored is DONE:
-            self._publish()
-            done(self, None)
-            return False
+            return fail(error)
+
+    def _take_update(self, index: int, command: Command | None, errors: Errors) -> None:
+        if command is None:
+            errors[index] = CommandNotFound(self.messages[index].command_id)
+        else:
+            self.messages[index] = command
+
+    def _finish(self, part: slice, errors: Errors) -> None:
+        """Publish and answer a part that is done."""
+        if part.start < part.stop:
+            self._cut(part)._answer(errors[part])
+
+    def _cut(self, part: slice) -> Batch:
+        if part.stop - part.start == len(self.messages):
+            return self
+        lists = self.actions[part], self.fields[part], self.messages[part], self.texts[part]
+        return Batch(self.server, self.session, self.client, self.principal, *lists)
+
+    def _answer(self, errors: Errors) -> None:
+        pairs: Iterable[tuple[EventKind, Message]] = zip([action.batching.kind for action in self.actions], self.messages, strict=True)
+        if any(errors):
+            pairs = [pair for pair, error in zip(pairs, errors, strict=True) if error is None]
+        publish_together(self, pairs)
+        self.client.batch_done(self, self._failed(errors))
+
+    def _failed(self, errors: Errors) -> list[ApiError | None] | None:
+        """Record that requests failed.
+
+        :returns: what their client gets.
+        """
+        if not any(errors):
+            return None
+        return [None if error is None else self.server.failed(error, self._request(index)) for index, error in enumerate(errors)]
+
+    def _request(self, index: int) -> Request:
+        """A request as if it had been done alone."""
+        charge, size = self.server.quotas.charge(_size_of(self.messages[index])), len(self.texts[index])
+        request = Request(self.server, self.session, self.actions[index], self.fields[index], self.principal, size)
+        request.charge, request.is_late = charge, self.is_late
+        return request
+
+    # What waits
+
+    def _wait(self, part: slice, answer: Any) -> None:
+        """Go on when the storage answers."""
+        change = self.messages[part.start]
+        if type(change) is not Change:
+            self._cut(part)._begin(answer)
+            return
+        request = self._request(part.start)
+        outcome = after(answer, publish_update, (request, change))
+        if self.server.go_on(request, outcome, self.client.done, self.principal.account):
+            self.client.put_in_order(request)
+
+    def _begin(self, answer: Awaitable[None]) -> None:
         self.server.begin_one()
         self.principal.account.requests += self.count
-        self.done = done
-        run_for_client(self.principal.user_id, run, self._finish(stored), self._finished)
-        return self.done is not None
+        self.waits = True
+        run_for_client(self.principal.user_id, run, self._publish_when_stored(answer), self._stored)
+        if self.waits:
+            self.client.put_in_order(self)
 
-    async def _finish(self, stored: Awaitable[None]) -> Errors | None:
-        """Publish the events when the messages are stored. If the storage cannot keep one of them, each is stored alone.
+    async def _publish_when_stored(self, answer: Awaitable[None]) -> Errors:
+        """Publish the events of inserts when they are stored. If the storage cannot keep one of them, each is stored alone.
 
         :raises StorageUnavailable: nothing is known to be stored.
         """
         try:
-            await stored
+            await answer
         except StorageUnavailable:
             raise
         except Exception:
             return [await self._store_alone(index) for index in range(self.count)]
-        self._publish()
-        return None
+        publish_together(self, zip([action.batching.kind for action in self.actions], self.messages, strict=True))
+        return []
 
     async def _store_alone(self, index: int) -> Exception | None:
-        alone = slice(index, index + 1)
+        message = self.messages[index]
         try:
-            await self.server.messages.append(self.messages[alone])
+            await self.server.messages.append((message,))
         except Exception as error:
             return error
-        self._publish(alone)
+        publish_together(self, ((self.actions[index].batching.kind, message),))
         return None
 
-    def _publish(self, part: slice = slice(None)) -> None:
-        publish_together(self, [action.insertion.kind for action in self.actions[part]], self.messages[part])
-
-    def _finished(self, errors: Errors | None, error: BaseException | None) -> None:
+    def _stored(self, errors: Errors | None, error: BaseException | None) -> None:
         self.principal.account.requests -= self.count
         if isinstance(error, Exception):
             errors = [error] * self.count
-        done, self.done = self.done, None
-        if done is not None:
-            self.server.end_one()
-            done(self, None if errors is None else self._failed(errors))
-        elif errors is not None:
-            for request, found in zip(self._requests(), errors, strict=True):
-                self.server.finished_late(request, found)
+        if self.waits:
+            self._end_wait(errors or [])
+            return
+        for index, found in enumerate(errors or ()):
+            self.server.finished_late(self._request(index), found)
 
     def expire(self) -> None:
         """Answer each request that its deadline has passed. The storage goes on, and its outcome goes only to the log."""
-        done, self.done = self.done, None
-        assert done is not None  # A batch in the order of replies has begun, and one with replies does not expire.
         self.is_late = True
+        self._end_wait([DeadlinePassed(PATIENCE)] * self.count)
+
+    def _end_wait(self, errors: Errors) -> None:
+        self.waits = False
         self.server.end_one()
-        done(self, self._failed([DeadlinePassed(PATIENCE)] * self.count))
+        self.client.batch_done(self, self._failed(errors))
 
-    def _failed(self, errors: Errors) -> list[ApiError | None]:
-        requests = zip(self._requests(), errors, strict=True)
-        return [None if error is None else self.server.failed(error, request) for request, error in requests]
 
-    def _requests(self) -> Iterator[Request]:
-        """The requests, as if each had been done alone."""
-        for action, fields, message in zip(self.actions, self.fields, self.messages, strict=True):
-            charge = self.server.quotas.charge(payload_size(message))
-            yield Request(self.server, self.session, action, fields, self.principal, is_late=self.is_late, charge=charge)
+def _size_of(message: Message | Change) -> int:
+    return message.size if isinstance(message, Change) else payload_size(message)

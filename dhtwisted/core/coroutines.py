@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from dhtwisted.kit.current_client import CURRENT, run_for_client
-from dhtwisted.kit.waiter import DONE, Waiter
+from dhtwisted.kit.waiter import DONE, Ready, Waiter
 
 Done = Callable[[Any, BaseException | None], None]
 
@@ -65,6 +65,8 @@ def after(waiting: Any, go_on: Callable[[Any, Any], Any], subject: Any) -> Any:
     """
     if waiting is DONE:
         return go_on(subject, None)
+    if type(waiting) is Ready:
+        return go_on(subject, waiting.result)
     if type(waiting) is Waiter and waiting.resume is None and not waiting.called:
         return Later(waiting, go_on, subject)
     return _after(waiting, go_on, subject)

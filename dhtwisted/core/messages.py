@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from dhtwisted.core.coroutines import after
 from dhtwisted.core.event_kinds import COMMAND_UPDATED, NOTIFICATION_INSERTED, EventKind
 from dhtwisted.core.server import Request
@@ -20,6 +22,22 @@ from dhtwisted.model import Command, Event, Message, Notification, json_size, pa
 
 M = TypeVar("M", Command, Notification)
 Reply = TypeVar("Reply")
+
+
+class Change(Struct, gc=False):
+    """A change of a command that is to be made.
+
+    :ivar changes: ``status`` and ``result``, or one of them, or neither.
+    """
+
+    device_id: str
+    command_id: int
+    changes: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes that count as its payload."""
+        return json_size(self.changes.get("result"))
 
 
 def insert(request: Request, kind: EventKind, message: M, reply: Callable[[M], Reply]) -> Reply | Awaitable[Reply]:
@@ -38,17 +56,20 @@ def insert(request: Request, kind: EventKind, message: M, reply: Callable[[M], R
     return _publish(subject, None) if stored is DONE else after(stored, _publish, subject)
 
 
-def update_command(request: Request, device_id: str, command_id: int, changes: dict[str, Any]) -> Awaitable[None] | None:
+def update_command(request: Request, change: Change) -> Awaitable[None] | None:
     """Change a command and publish its event, also when nothing changed.
 
-    :param changes: ``status`` and ``result``, or one of them.
     :returns: ``None``; an awaitable of it when the storage has to wait.
     :raises CommandNotFound: the device has no such command.
     :raises QuotaExceededForNow: the user or the device has stored enough today.
     """
-    server = request.server
-    server.quotas.store(request, device_id, json_size(changes.get("result")))
-    return after(server.messages.update_command(device_id, command_id, changes), _publish_update, (request, command_id))
+    request.server.quotas.store(request, change.device_id, change.size)
+    return after(start_update(request, change), publish_update, (request, change))
+
+
+def start_update(request: Any, change: Change) -> Awaitable[Command | None]:
+    """Have the storage change a command."""
+    return request.server.messages.update_command(change.device_id, change.command_id, change.changes)
 
 
 async def announce(request: Request, notification: Notification) -> None:
@@ -57,15 +78,14 @@ async def announce(request: Request, notification: Notification) -> None:
     _publish((request, NOTIFICATION_INSERTED, notification, None), None)
 
 
-def publish_together(request: Any, kinds: Iterable[EventKind], stored: Iterable[Message]) -> None:
+def publish_together(request: Any, stored: Iterable[tuple[EventKind, Message]]) -> None:
     """Publish the events of several messages of one client.
 
     :param request: has the ``server`` and the ``session``.
-    :param kinds: of each event.
-    :param stored: the messages, which are stored.
+    :param stored: the kind of each event, and its message.
     """
     events = []
-    for kind, message in zip(kinds, stored, strict=True):
+    for kind, message in stored:
         if kind.remembers_inserter:
             # First, since the event may lead to an update at once.
             request.session.remember_command(message.id)
@@ -82,8 +102,14 @@ def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any] | 
     return None if reply is None else reply(message)
 
 
-def _publish_update(subject: tuple[Request, int], command: Command | None) -> None:
-    request, command_id = subject
+def publish_update(subject: tuple[Request, Change], command: Command | None) -> None:
+    """Publish the event of an update.
+
+    :param subject: the request and its change.
+    :param command: what the storage has answered.
+    :raises CommandNotFound: the device has no such command.
+    """
+    request, change = subject
     if command is None:
-        raise CommandNotFound(command_id)
+        raise CommandNotFound(change.command_id)
     _publish((request, COMMAND_UPDATED, command, None), None)

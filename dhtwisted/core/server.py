@@ -252,18 +252,27 @@ class Server:
             done(request, None, self.failed(error, request))
             return False
         kind = type(outcome)
-        if kind is CoroutineType:
-            return self._drive(outcome, request, done, account)
-        if kind is Later:
-            self._under_way += 1
-            if account is not None:
-                account.requests += 1
-                request.account = account
-            request.done = done
-            outcome.run(self._finished, request)
-            return True
+        if kind is CoroutineType or kind is Later:
+            return self.go_on(request, outcome, done, account)
         done(request, outcome, None)
         return False
+
+    def go_on(self, request: Request, outcome: Any, done: Done, account: UserAccount | None) -> bool:
+        """Run a request to its end.
+
+        :param outcome: a coroutine, or a :class:`~dhtwisted.core.coroutines.Later` that has not run.
+        :param account: of the user for whom it counts while it waits.
+        :returns: as :attr:`execute`.
+        """
+        if type(outcome) is CoroutineType:
+            return self._drive(outcome, request, done, account)
+        self._under_way += 1
+        if account is not None:
+            account.requests += 1
+            request.account = account
+        request.done = done
+        outcome.run(self._finished, request)
+        return True
 
     def _drive(self, coroutine: Coroutine[Any, Any, Any], request: Request, done: Done, account: UserAccount | None) -> bool:
         before, CURRENT.client = CURRENT.client, _client_of(request)

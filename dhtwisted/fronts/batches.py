@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.actions import ACTIONS
@@ -19,22 +19,23 @@ LARGEST_BATCH = 64
 """Requests in a batch. A read has up to sixteen; what was read when a connection has ended is taken without a limit."""
 
 
-def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Iterable[bytes]) -> Fields | Refused | None:
-    """Decode messages and take them into a batch, up to the first one that must be done alone: it is no insert or has anything unusual.
+def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Sequence[bytes]) -> Fields | Refused | None:
+    """Decode messages and take them into a batch, up to the first one that must be done alone.
 
     :param batch: empty.
     :returns: the message that must be done alone; ``None`` if there is none.
     """
     actions, requests, messages, principal = batch.actions, batch.fields, batch.messages, batch.principal
     device = device_id = permitted = None
+    batch.texts = texts
     for text in texts:
         try:
             fields: Any = decode(text)
         except Refused as refused:
             return refused
         action = ACTIONS_BY_FIELDS[type(fields)]
-        insertion = action.insertion
-        if insertion is None or fields.token is not None:
+        batching = action.batching
+        if batching is None or fields.token is not None:
             return fields
         if device is None or fields.device_id != device_id:
             device_id = fields.device_id
@@ -45,12 +46,12 @@ def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Iterable[byte
             if action is not permitted:
                 principal.require(action.permissions)
                 permitted = action
-            message = insertion.message(batch, fields, device)
+                batch.has_updates = batch.has_updates or batching.kind.is_update
+            message = batching.prepare(batch, fields, device)
         except Exception:
             # It raises the same again when it is done alone, and is answered there.
             return fields
         actions.append(action)
         requests.append(fields)
         messages.append(message)
-        batch.size += len(text)
     return None

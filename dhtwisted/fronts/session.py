@@ -101,9 +101,10 @@ class Session(Subscriber):
             # It must wait for those before it.
             order.add_waiting(request)
         elif server.execute(request, self.done):
-            self._put_in_order(request)
+            self.put_in_order(request)
 
-    def _put_in_order(self, request: Request | Batch) -> None:
+    def put_in_order(self, request: Request | Batch) -> None:
+        """Give a request or a batch that waits its place in the order of replies."""
         if self.order is None:
             self.order = ReplyOrder(self, self._server)
         self.order.add(request)
@@ -141,12 +142,11 @@ class Session(Subscriber):
         :returns: how many messages were taken.
         """
         assert self.principal is not None  # See _takes_together.
-        batch = Batch(self._server, self, self.principal)
+        batch = Batch(self._server, self, self, self.principal)
         alone = gather(batch, self._decode, texts)
         taken = batch.count
         if taken > 1 and batch.reserve():
-            if batch.execute(self.batch_done):
-                self._put_in_order(batch)
+            batch.execute()
         else:
             taken = self._receive_each(texts, batch.fields)
         if alone is not None and taken == batch.count and not self.output.ended:
@@ -202,22 +202,12 @@ class Session(Subscriber):
 
     def batch_done(self, batch: Batch, errors: list[ApiError | None] | None) -> None:
         """Take the outcome of a batch; as :meth:`done`."""
-        replies = self._replies(batch, errors)
+        replies = _replies(batch, errors)
         order = self.order
         if order is None or not (order.started or batch.is_queued):
             self.output.send_many(replies)
         else:
             order.answer(batch, replies)
-
-    @staticmethod
-    def _replies(batch: Batch, errors: list[ApiError | None] | None) -> list[bytes]:
-        requests = zip(batch.actions, batch.fields, batch.messages, errors or [None] * batch.count, strict=True)
-        return [
-            envelope.reply_with(action.reply_head, fields.request_id, action.insertion.members(message))
-            if error is None
-            else _error_reply(action, fields, error)
-            for action, fields, message, error in requests
-        ]
 
     def send(self, request: Request | Batch, reply: bytes | list[bytes]) -> None:
         """Send a reply, or those of a batch, now."""
@@ -301,3 +291,13 @@ class Session(Subscriber):
 
 def _error_reply(action: Action, fields: Fields, error: ApiError) -> bytes:
     return envelope.error_reply(error, envelope.encode_text(action.name), bytes(fields.request_id))
+
+
+def _replies(batch: Batch, errors: list[ApiError | None] | None) -> list[bytes]:
+    requests: Any = zip(batch.actions, batch.fields, batch.messages, strict=True)
+    if errors is None:
+        return [action.batching.reply(fields.request_id, message) for action, fields, message in requests]
+    return [
+        action.batching.reply(fields.request_id, message) if error is None else _error_reply(action, fields, error)
+        for (action, fields, message), error in zip(requests, errors, strict=True)
+    ]

@@ -1,9 +1,11 @@
-"""Awaitables that cost less than a coroutine or a plain Deferred, for thousands of calls a second: :data:`DONE` and :class:`Waiter`."""
+"""Awaitables that cost less than a coroutine or a plain Deferred, for thousands of calls a second: :data:`DONE`, :class:`Ready` and
+:class:`Waiter`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -23,6 +25,22 @@ class Done:
 
 DONE = Done()
 """Return this instead of a coroutine that does nothing more. The server sees that there is nothing to wait for."""
+
+
+class Ready(Generic[T]):
+    """The same with a result. Return it where the answer is known.
+
+    :ivar result: what whoever awaits it gets.
+    """
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: T) -> None:
+        self.result = result
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self.result
+        yield  # This makes it a generator, as an awaitable needs.
 
 
 class Waiter(Deferred[T]):

@@ -5,7 +5,7 @@ It is the reference of what a storage does. Every answer is ready at once, unles
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,7 +18,7 @@ from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.kit.message_log import MessageLog
 from dhtwisted.kit.server_time import ForwardTime
 from dhtwisted.kit.slices import Slices
-from dhtwisted.kit.waiter import DONE, Done
+from dhtwisted.kit.waiter import DONE, Done, Ready
 from dhtwisted.model import MESSAGE_KINDS, Command, Entity, EntityQuery, Holding, Message, MessageQuery
 
 
@@ -99,9 +99,9 @@ class MemoryStorage:
             self._forget_surplus()
         return DONE
 
-    async def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Command | None:
+    def update_command(self, device_id: str, command_id: int, changes: dict[str, Any]) -> Awaitable[Command | None]:
         """Update a command. The update is a new object; the one that was returned before does not change."""
-        return self._log(Command).update_command(device_id, command_id, self._now(), changes)
+        return Ready(self._log(Command).update_command(device_id, command_id, self._now(), changes))
 
     async def get_message(self, kind: type[Message], device_id: str, message_id: int) -> Any:
         """Find one message, or ``None``."""

@@ -147,12 +147,15 @@ def reply(head: bytes, request_id: Raw, members: Struct | None) -> bytes:
     """
     if members is None:
         return b"".join((head, request_id, b',"status":"success"}'))
-    return reply_with(head, request_id, encode(members)[1:])
+    return b"".join((head, request_id, b',"status":"success",', encode(members)[1:]))
 
 
-def reply_with(head: bytes, request_id: Raw, members: bytes) -> bytes:
-    """The same, with members that are encoded already, without the opening brace."""
-    return b"".join((head, request_id, b',"status":"success",', members))
+def reply_form(action: str, members: bytes = b"") -> bytes:
+    """Make a form of the same replies, to be filled in with ``%``: first the request's id, then what ``members`` has places for.
+
+    :param members: a form of the members as JSON, without braces; empty for none.
+    """
+    return b'{"action":%b,"requestId":%%b,"status":"success"%b}' % (encode(action), members and b"," + members)
 
 
 def error_reply(error: ApiError, action: bytes | None = None, request_id: bytes | Raw = NOTHING) -> bytes:

@@ -1,4 +1,4 @@
-"""Inserts that one read has brought: done together, and for the client nothing is different from one after the other."""
+"""Inserts and updates that one read has brought: done together, and for the client nothing is different from one after the other."""
 
 import json
 
@@ -185,6 +185,31 @@ def test_the_replies_are_byte_for_byte_those_of_single_requests(reactor):
         assert place.memory.appended == ([5] if together else [1] * 5)
         sent.append(payloads)
     assert sent[0] == sent[1]
+
+
+def test_updates_are_published_and_answered_with_the_inserts_around_them(place):
+    place.client.send_texts([command(1), command(2)])
+    sent = []
+    place.client.send_many = lambda payloads: sent.append([json.loads(payload)["requestId"] for payload in payloads])
+    texts = [update(3, 1, status="a"), command(4), update(5, 3, status="b"), update(6, 1, result=[1]), notification(7), update(8, 99)]
+    place.client.send_texts([*texts, notification(9)])
+    assert place.memory.appended == [2, 1, 1, 1]
+    assert place.published == [["c1", "c2"], ["c1", "c4", "c4", "c1", "n7", "n9"]]
+    assert sent == [[3, 4, 5, 6, 7, 8, 9]]
+    commands = [message for message in stored(place.memory) if type(message) is Command]
+    assert [(found.id, found.update_id, found.status, found.result) for found in commands] == [
+        (1, 3, "a", b"[1]"),
+        (2, 0, None, None),
+        (3, 2, "b", None),
+    ]
+
+
+def test_of_updates_only_that_of_a_missing_command_is_refused(place):
+    place.client.send_texts([command(1), update(2, 1, status="a"), update(3, 9, status="b"), update(4, 1), update(5, 1, device="valve")])
+    assert place.replies == [(1, None), (2, None), (3, 404), (4, None), (5, 404)]
+    assert place.server.metrics.errors["command/update", 404] == 2
+    assert place.stored_today == 3 * 100
+    assert [message["action"] for message in place.other.events] == ["command/insert", "command/update", "command/update"]
 
 
 def test_one_insert_alone_is_no_batch(place):
@@ -376,6 +401,25 @@ def test_a_batch_that_waits_has_one_place_in_the_order(place):
     place.release()
     assert place.replies[4:] == [(4, None), (5, None)]
     assert place.published == [["n0"], ["n1", "c2"], ["n4", "n5"]]
+
+
+def test_updates_that_wait_have_a_place_each_and_their_events_keep_the_order_of_the_storage(place):
+    place.client.send_texts([command(1), command(2)])
+    place.delay()
+    place.client.send_texts(
+        [notification(3), command(4), update(5, 1, status="a"), update(6, 9), command(7), update(8, 2), notification(9)]
+    )
+    assert place.storage.waiting == ["append", "update_command", "update_command", "append", "update_command", "append"]
+    assert [request.count for request in place.client.session.order.started] == [2, 1, 1, 1, 1, 1]
+    assert place.server.quotas.account(1).requests == 7
+    place.storage.release("update_command")
+    # It is in the storage, so its event may leave. Its reply waits for those before it.
+    assert (place.events, place.replies) == (["c1", "c2", "c1"], [(1, None), (2, None)])
+    place.release()
+    assert place.events == ["c1", "c2", "c1", "n3", "c4", "c7", "c2", "n9"]
+    assert place.replies[2:] == [(3, None), (4, None), (5, None), (6, 404), (7, None), (8, None), (9, None)]
+    assert place.server.quotas.account(1).requests == 0
+    assert place.stored_today == 8 * 100
 
 
 def test_a_batch_that_does_not_wait_is_answered_behind_older_requests(place):

@@ -5,8 +5,8 @@ from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, su
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from dhtwisted.core.coroutines import resume_after, run
-from dhtwisted.kit.waiter import DONE, Waiter
+from dhtwisted.core.coroutines import after, resume_after, run
+from dhtwisted.kit.waiter import DONE, Ready, Waiter
 
 
 class Ways:
@@ -133,10 +133,12 @@ def test_a_coroutine_that_has_been_begun_is_taken_over():
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_done_may_be_awaited_by_anybody_at_any_time(times):
+@pytest.mark.parametrize(("answer", "result"), [(DONE, None), (Ready("it"), "it"), (Ready(None), None)])
+def test_what_is_done_may_be_awaited_by_anybody_at_any_time(times, answer, result):
     async def work():
-        return [await DONE for _ in range(times)]
+        return [await answer for _ in range(times)]
 
     outcomes = []
     run(work(), lambda *outcome: outcomes.append(outcome))
-    assert outcomes == [([None] * times, None)]
+    assert outcomes == [([result] * times, None)]
+    assert after(answer, lambda subject, found: (subject, found), "subject") == ("subject", result)
