@@ -48,7 +48,7 @@ class Results:
 
         :param task: its name.
         :param number: of the round.
-        :param outcome: measured values by name, or a :class:`NoFigure`.
+        :param outcome: measured values by name, or a :class:`NoFigure`. A value that this machine cannot give is a :class:`Missing`.
         """
         self._outcomes.setdefault(task, {})[number] = outcome
 
@@ -70,7 +70,10 @@ class Results:
             worst = min(failures, key=_order)
             runs = "" if isinstance(worst, Missing) else f"{worst.kind} in {len(failures)} of {len(outcomes)} runs: "
             raise type(worst)(f"{runs}{worst}")
-        return {number: outcome[name] for number, outcome in outcomes.items()}
+        values = {number: outcome[name] for number, outcome in outcomes.items()}
+        if absent := next((value for value in values.values() if isinstance(value, NoFigure)), None):
+            raise absent
+        return values
 
     def measured(self, task):
         """What its runs measured; nothing of those without a figure."""
@@ -82,13 +85,18 @@ class Results:
 
 
 def _as_data(number, outcome):
-    return {"round": number} | ({outcome.kind: str(outcome)} if isinstance(outcome, NoFigure) else outcome)
+    if isinstance(outcome, NoFigure):
+        return {"round": number, outcome.kind: str(outcome)}
+    return {"round": number} | {name: str(value) if isinstance(value, NoFigure) else value for name, value in outcome.items()}
 
 
 UNITS = {
     "inserts": "inserts/s",
     "deliveries": "deliveries/s",
     "requests": "requests/s",
+    "requests per core": "requests/CPU-s",
+    "inserts per core": "inserts/CPU-s",
+    "deliveries per core": "deliveries/CPU-s",
     "opens": "opens/s",
     "p50": "ms",
     "p99": "ms",
@@ -96,6 +104,7 @@ UNITS = {
     "replay": "ms",
     "seconds": "s",
     "kilobytes": "KB",
+    "megabytes": "MB",
     "microseconds": "us",
     "replayed": "us",
     "cpu": "% of a core",
@@ -111,6 +120,8 @@ PEERS = {
     "jetstream": "NATS JetStream, synchronous",
     "pgbench": "pgbench, 1 client",
     "empty": "empty server",
+    "one-node": "one node",
+    "mix readings": "dhtwisted, readings alone",
     "ask memory": "one replay of 1,000",
     "ask file": "one replay of 1,000",
     "before": "other checkout",
@@ -151,7 +162,7 @@ class Row:
     @property
     def less(self):
         """Whether less is better."""
-        return not self.unit.endswith("s/s")
+        return not self.unit.endswith(("s/s", "s/CPU-s"))
 
     @property
     def peer(self):
@@ -214,6 +225,8 @@ def _divide(values, others):
 
 
 def _by_cpu(row, results, values, others):
+    if row.unit.endswith("CPU-s"):
+        return None
     name = f"{row.measure} cpu" if row.less else SERVER_CPU
     if not all(name in outcome for task in row.tasks for outcome in results.measured(task)):
         return None

@@ -59,6 +59,11 @@ class Cores:
         return self.server | {others[0]}
 
     @property
+    def second(self):
+        """For the second of two servers; also the generator's where there are but two."""
+        return self.two - self.server or self.server
+
+    @property
     def shared(self):
         """Whether there is but one."""
         return self.server == self.generator

@@ -100,14 +100,15 @@ class Bench:
         self.kept_directories.add(directory)
         return directory
 
-    def hive(self, storage="memory:", directory=None, cores=None, tls=False):
+    def hive(self, storage="memory:", directory=None, cores=None, tls=False, environment=None):
         """Start this server.
 
         :param storage: the provider; ``file:`` without a path is a new file.
         :param tls: whether it also listens with TLS.
+        :param environment: further settings, as variables of its environment.
         """
         storage = "file:devicehive.sqlite" if storage == "file:" else storage
-        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout, tls)
+        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout, tls, environment)
 
     def echo(self, tls=False):
         """Start Autobahn's echo."""

@@ -64,12 +64,13 @@ class DeviceHive(Server):
     :param storage: the provider.
     :param checkout: the :class:`~bench.machine.Checkout` that is run.
     :param tls: whether it also listens with TLS, with a certificate of the usual kind (ECDSA, P-256).
+    :param environment: further variables of its environment.
     :ivar start_seconds: from the start of the process until it listened.
     :ivar tls_port: the port with TLS.
     :ivar token: of a client with one network; not of the administrator, whose rights would be cheaper to check.
     """
 
-    def __init__(self, directory, storage, cores, checkout=THIS, tls=False):
+    def __init__(self, directory, storage, cores, checkout=THIS, tls=False, environment=None):
         directory.mkdir(exist_ok=True)
         command = [checkout.python, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
         paths = os.pathsep.join(filter(None, [str(checkout.path), os.environ.get("PYTHONPATH")]))
@@ -81,7 +82,7 @@ class DeviceHive(Server):
         if tls:
             command += ["--listen", "tls:tcp:0:interface=127.0.0.1"]
             given["DHTWISTED_TLS_CERTIFICATE"] = str(write_certificate(directory / "certificate.pem"))
-        environment = kept | given
+        environment = kept | given | (environment or {})
         super().__init__(command, directory / "server.log", cores, cwd=directory, env=environment)
         ports = self.wait_for(lambda: _ports(self.log, 2 if tls else 1))
         self.start_seconds = time.monotonic() - self.started_at

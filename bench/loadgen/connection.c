@@ -143,12 +143,13 @@ static void start_local(struct connection *c) {
 }
 
 static void start_tcp(struct connection *c) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
+    int port = options.second_port && c->index % 2 ? options.second_port : options.port;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, options.host, &to.sin_addr);
     for (;;) {
         c->fd = new_socket();
         if (!connect(c->fd, (struct sockaddr *)&to, sizeof to) || errno == EINPROGRESS) break;
-        if (errno != EADDRNOTAVAIL || source == 64) die("connect to %s port %d: %s", options.host, options.port, strerror(errno));
+        if (errno != EADDRNOTAVAIL || source == 64) die("connect to %s port %d: %s", options.host, port, strerror(errno));
         close(c->fd);
         source++;
     }

@@ -23,7 +23,7 @@ struct connection {
     unsigned replayed;         /* stored messages that came, in mode replay */
     bool wants_write, dirty;
     struct buffer in, out;
-    struct template request;
+    struct template request, *others; /* `others`: of the other kinds of requests in a mix; NULL without one */
     struct ledger *ledger;     /* of a publisher or reader its own, of a subscriber that of the publishers */
     void *extra;               /* the protocol's */
     void *tls;                 /* of the TLS library; NULL in clear */

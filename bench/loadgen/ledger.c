@@ -23,6 +23,7 @@ static void allocate(struct ledger *l, uint64_t slots) {
 void ledger_prepare(struct ledger *l, uint64_t in_flight) {
     unsigned sharing = l->to_all ? l->subscribers : (l->subscribers + l->devices - 1) / l->devices;
     uint64_t slots = 1024;
+    if (l->kind_of && sharing < EVENT_COUNT) sharing = EVENT_COUNT;
     l->words = (sharing + 63) / 64;
     l->next = FIRST_SERIAL;
     while (slots < 4 * in_flight && slots < MOST_SLOTS) slots *= 2;
@@ -52,7 +53,11 @@ static bool grow(struct ledger *l) {
     return true;
 }
 
-static uint32_t receivers(const struct ledger *l, unsigned device) {
+static enum request_kind kind_of(const struct ledger *l, uint64_t serial) { return l->kind_of ? l->kind_of(serial) : KIND_PLAIN; }
+
+static uint32_t receivers(const struct ledger *l, uint64_t serial, unsigned device) {
+    enum request_kind kind = kind_of(l, serial);
+    if (kind != KIND_PLAIN) return kind == KIND_COMMAND ? EVENT_COUNT : 0;
     if (l->to_all) return l->subscribers;
     return l->subscribers / l->devices + (device < l->subscribers % l->devices);
 }
@@ -63,7 +68,7 @@ uint64_t ledger_send(struct ledger *l, unsigned owner, uint64_t due, bool measur
     uint64_t serial = l->next++;
     struct request *r = slot_of(l, serial);
     unsigned device = ledger_device(l, serial);
-    *r = (struct request){.serial = serial, .due = due, .owner = owner, .device = device, .missing = receivers(l, device),
+    *r = (struct request){.serial = serial, .due = due, .owner = owner, .device = device, .missing = receivers(l, serial, device),
                           .answered = !l->answers_expected, .measured = measured};
     memset(received_by(l, serial), 0, l->words * sizeof(uint64_t));
     l->tally.sent++;
@@ -101,21 +106,44 @@ void ledger_answer(struct ledger *l, unsigned owner, uint64_t serial, uint64_t n
     }
 }
 
-void ledger_delivery(struct ledger *l, unsigned subscriber, uint64_t serial, uint64_t now) {
+/* The request, if that place had not received it yet; NULL after counting what is wrong. */
+static struct request *received(struct ledger *l, unsigned place, uint64_t serial, uint64_t now) {
     struct request *r = slot_of(l, serial);
-    unsigned place = l->to_all ? subscriber : subscriber / l->devices;
     uint64_t bit = (uint64_t)1 << (place & 63), *word = received_by(l, serial) + place / 64;
-    if (!ever_sent(l, serial) || (!l->to_all && ledger_device(l, serial) != subscriber % l->devices)) l->tally.unknown++;
-    else if (r->serial != serial || (*word & bit)) l->tally.delivered_twice++;
-    else {
-        *word |= bit;
-        r->missing--;
-        l->tally.delivered++;
-        l->tally.undelivered--;
-        count_order(&l->last_delivery[(size_t)subscriber * l->owners + r->owner], serial, &l->tally.deliveries_out_of_order);
-        if (r->measured) histogram_add(&l->delivery_latency, now - r->due);
-        if (!r->missing) close_if_due(l, r);
+    if (r->serial != serial || (*word & bit)) {
+        l->tally.delivered_twice++;
+        return NULL;
     }
+    *word |= bit;
+    r->missing--;
+    l->tally.delivered++;
+    l->tally.undelivered--;
+    if (r->measured) histogram_add(&l->delivery_latency, now - r->due);
+    return r;
+}
+
+void ledger_delivery(struct ledger *l, unsigned subscriber, uint64_t serial, uint64_t now) {
+    unsigned place = l->to_all ? subscriber : subscriber / l->devices;
+    bool meant = ever_sent(l, serial) && kind_of(l, serial) == KIND_PLAIN;
+    if (!meant || (!l->to_all && ledger_device(l, serial) != subscriber % l->devices)) {
+        l->tally.unknown++;
+        return;
+    }
+    struct request *r = received(l, place, serial, now);
+    if (!r) return;
+    count_order(&l->last_delivery[(size_t)subscriber * l->owners + r->owner], serial, &l->tally.deliveries_out_of_order);
+    if (!r->missing) close_if_due(l, r);
+}
+
+void ledger_event(struct ledger *l, unsigned event, bool right, unsigned owner, uint64_t serial, uint64_t now) {
+    struct request *r = slot_of(l, serial);
+    if (event == EVENT_UPDATE) right = r->serial != serial || r->owner == owner;
+    if (!ever_sent(l, serial) || kind_of(l, serial) != KIND_COMMAND || !right) {
+        l->tally.unknown++;
+        return;
+    }
+    r = received(l, event, serial, now);
+    if (r && !r->missing) close_if_due(l, r);
 }
 
 bool ledger_complete(const struct ledger *l) { return !l->tally.unanswered && !l->tally.undelivered; }

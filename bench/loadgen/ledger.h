@@ -10,6 +10,9 @@
 
 #include "histogram.h"
 
+enum request_kind { KIND_PLAIN, KIND_COMMAND, KIND_ASK, KIND_COUNT };
+enum { EVENT_COMMAND, EVENT_UPDATE, EVENT_COUNT }; /* the deliveries of a command */
+
 struct request {
     uint64_t serial, due;
     uint32_t owner, device;
@@ -28,6 +31,7 @@ struct ledger {
     bool to_all;                     /* each subscriber gets everything, else what its device sends */
     bool close_by_answer, close_by_delivery;
     bool answers_expected;
+    enum request_kind (*kind_of)(uint64_t serial); /* NULL: all are plain */
     void (*closed)(unsigned owner);  /* its request no longer counts as in flight */
 
     uint64_t next, slot_count, words;
@@ -48,6 +52,9 @@ static inline unsigned ledger_device(const struct ledger *l, uint64_t serial) { 
 
 void ledger_answer(struct ledger *l, unsigned owner, uint64_t serial, uint64_t now, bool error);
 void ledger_delivery(struct ledger *l, unsigned subscriber, uint64_t serial, uint64_t now);
+
+/* A delivery of a command to somebody who publishes; `right` when it is their device. An update goes to the owner of the command. */
+void ledger_event(struct ledger *l, unsigned event, bool right, unsigned owner, uint64_t serial, uint64_t now);
 
 bool ledger_complete(const struct ledger *l);
 

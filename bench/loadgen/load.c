@@ -1,6 +1,7 @@
 #include "load.h"
 
 #include "common.h"
+#include "mix.h"
 #include "options.h"
 #include "protocol.h"
 
@@ -28,7 +29,8 @@ static void prepare_ledgers(void) {
     publisher_ledger = (struct ledger){
         .owners = (unsigned)options.publishers, .subscribers = (unsigned)options.subscribers, .devices = (unsigned)options.devices,
         .to_all = options.to_all, .close_by_answer = options.flow != FLOW_DELIVER, .close_by_delivery = options.flow != FLOW_ACK,
-        .answers_expected = options.protocol != PROTOCOL_MQTT || options.qos, .closed = publisher_closed};
+        .answers_expected = options.protocol != PROTOCOL_MQTT || options.qos, .kind_of = options.command ? mix_kind : NULL,
+        .closed = publisher_closed};
     ledger_prepare(&publisher_ledger, (uint64_t)in_flight);
     reader_ledger = (struct ledger){.owners = (unsigned)options.readers, .devices = 1, .close_by_answer = true, .answers_expected = true,
                                     .closed = reader_closed};
@@ -41,6 +43,7 @@ unsigned device_of(const struct connection *c) { return c->index % (unsigned)opt
 
 void load_prepare(void) {
     prepare_ledgers();
+    mix_prepare();
     for (unsigned i = 0; i < connection_count; i++) {
         struct connection *c = &connections[i];
         c->ledger = c->role == ROLE_READER ? &reader_ledger : &publisher_ledger;
@@ -110,7 +113,7 @@ void load_turn(void) {
 }
 
 uint64_t load_progress(void) {
-    return publisher_ledger.tally.answered + publisher_ledger.tally.delivered + reader_ledger.tally.answered;
+    return publisher_ledger.tally.answered + publisher_ledger.tally.delivered + reader_ledger.tally.answered + update_ledger.tally.answered;
 }
 
 bool may_always_send(struct connection *c) {
@@ -119,6 +122,8 @@ bool may_always_send(struct connection *c) {
 }
 
 void send_template(struct connection *c, uint64_t serial, uint64_t now) {
-    template_fill(&c->request, serial, ledger_device(c->ledger, serial), now);
-    buffer_put(&c->out, c->request.frame.bytes, c->request.frame.end);
+    enum request_kind kind = c->others ? mix_kind(serial) : KIND_PLAIN;
+    struct template *request = kind == KIND_PLAIN ? &c->request : &c->others[kind];
+    template_fill(request, serial, c->others ? mix_device(c->ledger, serial) : ledger_device(c->ledger, serial), now);
+    buffer_put(&c->out, request->frame.bytes, request->frame.end);
 }

@@ -76,7 +76,7 @@ static void hello(struct connection *c) {
 
 static bool setup(struct connection *c, unsigned step) {
     if (step || (c->role != ROLE_SUBSCRIBER && c->role != ROLE_SLOW)) return false;
-    struct buffer topic = template_once(options.sub_topic ? options.sub_topic : options.topic, c->number, device_of(c));
+    struct buffer topic = template_once(options.sub_topic ? options.sub_topic : options.topic, c->number, device_of(c), FIRST_SERIAL);
     put_head(&c->out, SUBSCRIBE, 2 + 2 + topic.end + 1);
     put_u16(&c->out, 1);
     put_u16(&c->out, topic.end);

@@ -15,7 +15,7 @@ const char *const flow_names[] = {"ack", "deliver", "both", NULL};
 struct options options = {
     .host = "127.0.0.1", .path = "/", .method = "POST", .user = "postgres", .database = "postgres", .publishers = 1, .window = 16, .devices = 1, .warm = 1, .secs = 3, .hold = 2, .patience = 10,
     .linger = 0.1, .opening = 64, .topic = "t/{d}", .qos = 1, .answer_id = "\"requestId\":", .delivery_id = "\"n\":", .reader_window = 16,
-    .echo_cpu = -1,
+    .echo_cpu = -1, .command_share = 5, .ask_share = 5, .command_id = "\"id\":", .update_id = "\"requestId\":\"u",
     .payload = "{\"action\":\"notification/insert\",\"requestId\":\"{n}\",\"deviceId\":\"device-{d}\",\"notification\":"
                "{\"notification\":\"temperature\",\"parameters\":{\"t\":20.5,\"p\":29.92,\"n\":{n}}}}",
 };
@@ -46,12 +46,14 @@ static const struct option TABLE[] = {
     {REAL, "patience", O(patience), "S", "seconds without any progress after which the run is given up (10)", 0.1, 3600, 0},
     {REAL, "linger", O(linger), "S", "seconds in which doubles may still show when all has come (0.1)", 0, 60, 0},
     {TEXT, "pid", O(pid), "P[,P...]", "the server's processes, for server_cpu and memory", 0, 0, 0},
+    {TEXT, "second-pid", O(second_pid), "P[,P...]", "the processes of the server at --second-port, for second_cpu", 0, 0, 0},
     {NUMBER, "echo-cpu", O(echo_cpu), "N", "mode self: the core on which the echo server runs", 0, 1023, 0},
     {HEADING, "Where", 0, 0, 0, 0, 0, 0},
     {CHOICE, "proto", O(protocol), "ws|mqtt|raw|http|nats|postgres",
      "WebSocket, MQTT 3.1.1, a stream of frames of one length that is echoed, HTTP/1.1, JetStream, PostgreSQL", 0, 0, protocol_names},
     {TEXT, "host", O(host), "A", "a loopback address, nothing else is accepted (127.0.0.1)", 0, 0, 0},
     {NUMBER, "port", O(port), "N", "must be given, but for mode self", 1, 65535, 0},
+    {NUMBER, "second-port", O(second_port), "N", "of a second server: every other connection of each role goes there", 1, 65535, 0},
     {FLAG, "tls", O(tls), "", "over TLS; the certificate is not checked", 0, 0, 0},
     {TEXT, "socket", O(socket), "FILE", "the Unix socket of the server, instead of a port", 0, 0, 0},
     {TEXT, "path", O(path), "S", "of the WebSocket or HTTP request (/)", 0, 0, 0},
@@ -86,6 +88,17 @@ static const struct option TABLE[] = {
     {TEXT, "topic", O(topic), "S", "mqtt: topic of publishers and subscribers (t/{d}); nats: subject of publishers", 0, 0, 0},
     {TEXT, "sub-topic", O(sub_topic), "S", "mqtt: topic filter of subscribers, if it differs", 0, 0, 0},
     {NUMBER, "qos", O(qos), "0|1", "mqtt: quality of service (1); with 0 nothing is answered", 0, 1, 0},
+    {HEADING, "A mix: some of the publishers' requests are commands, which devices answer with an update, and some ask for something", 0, 0, 0,
+     0, 0, 0},
+    {TEXT, "command", O(command), "S|@file", "a command for a device of another publisher; its event and its update's must hold --serial", 0, 0, 0},
+    {NUMBER, "command-share", O(command_share), "P", "so many of 100 requests are commands (5)", 1, 50, 0},
+    {TEXT, "update", O(update), "S|@file", "the update of a command by the publisher that has its device; {i} is the id of the command", 0, 0, 0},
+    {TEXT, "ask", O(ask), "S|@file", "the other request", 0, 0, 0},
+    {NUMBER, "ask-share", O(ask_share), "P", "so many of 100 requests (5)", 1, 50, 0},
+    {FLAG, "own-devices", O(own_devices), "", "publisher k has the devices k, k + --pubs and so on: a --setup with {d} is sent for each", 0, 0, 0},
+    {TEXT, "command-event", O(command_event), "S", "text that the event of a command must hold, and that of an update must not", 0, 0, 0},
+    {TEXT, "command-id", O(command_id), "S", "text before the id of the command in its event (\"id\":)", 0, 0, 0},
+    {TEXT, "update-id", O(update_id), "S", "text before the serial in the answer to an update (\"requestId\":\"u)", 0, 0, 0},
     {HEADING, "How messages are told apart. Marks are text; blanks around their last colon do not matter", 0, 0, 0, 0, 0, 0},
     {TEXT, "id", O(answer_id), "S", "text before the serial in an answer (\"requestId\":); mqtt has packet ids, nats the subject, http and postgres the order", 0, 0, 0},
     {TEXT, "serial", O(delivery_id), "S", "text before the serial in a delivery (\"n\":)", 0, 0, 0},
@@ -189,6 +202,11 @@ static void check_sense(void) {
     if ((ordered || nats) && (self || idle)) die("--proto %s is for the modes throughput and rate", protocol_names[o->protocol]);
     if (o->protocol == PROTOCOL_POSTGRES && o->setup.count != 1) die("postgres needs one --setup, the statement to prepare");
     if (o->readers && !has(o->reader_payload, "{n}")) die("--readers need a --reader-payload with {n} in it");
+    if (o->command && (!o->update || !o->ask || !o->deliver || !o->command_event || o->protocol != PROTOCOL_WS))
+        die("--command needs --update, --ask, --deliver and --command-event, and is for WebSocket");
+    if (o->command && (!has(o->command, "{n}") || !has(o->update, "{n}") || !has(o->update, "{i}") || !has(o->ask, "{n}")))
+        die("there must be {n} in --command, --update and --ask, and {i} in --update: nothing could be proved");
+    if (o->own_devices && (!o->publishers || o->devices % o->publishers)) die("--own-devices: --devices must be a multiple of --pubs");
     if (o->readers && mqtt) die("--readers are not for mqtt, which has no requests of another sort");
     if (!ordered && !has(o->payload, "{n}")) die("there is no {n} in the payload: nothing could be proved");
     if (mqtt && !o->qos && o->mode != MODE_RATE && !idle && (o->flow != FLOW_DELIVER || (!o->to_all && o->subscribers < o->devices)))

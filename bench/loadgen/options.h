@@ -18,14 +18,17 @@ struct texts {
 
 struct options {
     int mode, protocol, flow;
-    const char *host, *socket, *path, *sub_path, *subprotocol, *method, *user, *database, *pid;
-    int port;
+    const char *host, *socket, *path, *sub_path, *subprotocol, *method, *user, *database, *pid, *second_pid;
+    int port, second_port;
     struct texts headers;
 
     int publishers, subscribers, window, devices;
     bool to_all, any_order, tls;
     double rate, warm, secs, hold, patience, linger;
     int opening, requests, replayed;
+    int command_share, ask_share;
+    bool own_devices;
+    const char *command, *command_event, *command_id, *update, *update_id, *ask;
 
     const char *payload, *topic, *sub_topic;
     int qos;

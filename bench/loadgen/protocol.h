@@ -27,6 +27,9 @@ struct protocol {
 extern const struct protocol websocket_protocol, mqtt_protocol, raw_protocol, http_protocol, nats_protocol, postgres_protocol;
 extern const struct protocol *protocol;
 
+/* Write a message beyond those of the load. */
+void websocket_send(struct connection *c, const uint8_t *bytes, size_t length);
+
 const char *payload_of(const struct connection *c);
 unsigned device_of(const struct connection *c);
 

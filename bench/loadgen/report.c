@@ -5,6 +5,7 @@
 
 #include "connection.h"
 #include "load.h"
+#include "mix.h"
 #include "options.h"
 
 static bool clean;
@@ -87,18 +88,18 @@ void report_idle(const struct results *r) {
 }
 
 static void proof(const struct results *r) {
-    const struct tally *p = &publisher_ledger.tally, *q = &reader_ledger.tally;
-    count("sent", p->sent + q->sent);
-    count("answered", p->answered + q->answered);
+    const struct tally *p = &publisher_ledger.tally, *q = &reader_ledger.tally, *u = &update_ledger.tally;
+    count("sent", p->sent + q->sent + u->sent);
+    count("answered", p->answered + q->answered + u->answered);
     count("delivered", p->delivered);
-    count("unanswered", p->unanswered + q->unanswered);
-    count("answered_twice", p->answered_twice + q->answered_twice);
+    count("unanswered", p->unanswered + q->unanswered + u->unanswered);
+    count("answered_twice", p->answered_twice + q->answered_twice + u->answered_twice);
     count("undelivered", p->undelivered);
     count("delivered_twice", p->delivered_twice);
-    count("unknown", p->unknown + q->unknown);
-    count("errors", p->errors + q->errors);
+    count("unknown", p->unknown + q->unknown + u->unknown);
+    count("errors", p->errors + q->errors + u->errors);
     count("out_of_order", p->deliveries_out_of_order);
-    count("answers_out_of_order", p->answers_out_of_order + q->answers_out_of_order);
+    count("answers_out_of_order", p->answers_out_of_order + q->answers_out_of_order + u->answers_out_of_order);
     count("connections_lost", r->lost);
     count("slow_closed", r->slow_closed);
 }
@@ -128,8 +129,11 @@ void report_load(const struct results *r) {
     quantiles("deliver_us", &publisher_ledger.delivery_latency);
     figure("reader_acks_per_s", (double)s->reader_answered / s->seconds, 1);
     quantiles("reader_us", &reader_ledger.answer_latency);
+    figure("updates_per_s", (double)s->updated / s->seconds, 1);
+    quantiles("update_us", &update_ledger.answer_latency);
     figure("gen_cpu", s->own_cpu / s->seconds, 3);
     figure("server_cpu", options.pid ? s->server_cpu / s->seconds : NAN, 3);
+    figure("second_cpu", options.second_pid ? s->second_cpu / s->seconds : NAN, 3);
     figure("server_rss_kb", r->memory_after < 0 ? NAN : (double)r->memory_after, 0);
     figure("messages_per_gen_cpu_s", (double)(s->answered + s->delivered + s->reader_answered) / s->own_cpu, 0);
     figure("late_us", options.mode == MODE_RATE ? (double)load.late / 1e3 : NAN, 1);

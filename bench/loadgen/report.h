@@ -7,8 +7,8 @@
 #include "ledger.h"
 
 struct span {
-    double seconds, own_cpu, server_cpu;
-    uint64_t sent, answered, delivered, reader_answered;
+    double seconds, own_cpu, server_cpu, second_cpu;
+    uint64_t sent, answered, delivered, reader_answered, updated;
 };
 
 struct results {

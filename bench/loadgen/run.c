@@ -3,6 +3,7 @@
 #include "common.h"
 #include "connection.h"
 #include "load.h"
+#include "mix.h"
 #include "options.h"
 #include "process.h"
 #include "replay.h"
@@ -76,7 +77,7 @@ static void read_slowly(void) {
     next = now_ns() + ns(1.0 / PARTS);
 }
 
-static bool nothing_outstanding(void) { return ledger_complete(&publisher_ledger) && ledger_complete(&reader_ledger); }
+static bool nothing_outstanding(void) { return ledger_complete(&publisher_ledger) && ledger_complete(&reader_ledger) && ledger_complete(&update_ledger); }
 
 /* Load until then; false when the server lost a connection or answers nothing any more. */
 static bool load_until(uint64_t end) {
@@ -91,13 +92,15 @@ static bool load_until(uint64_t end) {
 }
 
 static struct span snapshot(void) {
-    return (struct span){(double)now_ns() / 1e9, own_cpu(), process_cpu(options.pid), publisher_ledger.tally.sent,
-                         publisher_ledger.tally.answered, publisher_ledger.tally.delivered, reader_ledger.tally.answered};
+    return (struct span){(double)now_ns() / 1e9, own_cpu(), process_cpu(options.pid), process_cpu(options.second_pid),
+                         publisher_ledger.tally.sent, publisher_ledger.tally.answered, publisher_ledger.tally.delivered, reader_ledger.tally.answered,
+                         update_ledger.tally.answered};
 }
 
 static struct span difference(struct span from, struct span to) {
-    return (struct span){to.seconds - from.seconds, to.own_cpu - from.own_cpu, to.server_cpu - from.server_cpu, to.sent - from.sent,
-                         to.answered - from.answered, to.delivered - from.delivered, to.reader_answered - from.reader_answered};
+    return (struct span){to.seconds - from.seconds, to.own_cpu - from.own_cpu, to.server_cpu - from.server_cpu,
+                         to.second_cpu - from.second_cpu, to.sent - from.sent,
+                         to.answered - from.answered, to.delivered - from.delivered, to.reader_answered - from.reader_answered, to.updated - from.updated};
 }
 
 static bool measure(void) {
@@ -140,7 +143,7 @@ static int run_load(void) {
     results.slow_closed = slow_closed();
     results.lost = lost();
     results.clean = alive && !results.lost && ledger_clean(&publisher_ledger, options.any_order)
-                    && ledger_clean(&reader_ledger, options.any_order);
+                    && ledger_clean(&reader_ledger, options.any_order) && ledger_clean(&update_ledger, options.any_order);
     report_load(&results);
     return results.clean ? EXIT_CLEAN : EXIT_LOSS;
 }

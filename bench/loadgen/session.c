@@ -4,6 +4,7 @@
 
 #include "common.h"
 #include "mark.h"
+#include "mix.h"
 #include "options.h"
 #include "protocol.h"
 #include "replay.h"
@@ -83,5 +84,6 @@ void session_message(struct connection *c, const uint8_t *bytes, size_t length, 
     bool replayed = options.mode == MODE_REPLAY && mark_in(&deliver, bytes, length) && !mark_in(&setup_ok, bytes, length);
     if (c->state == STATE_SETUP && !replayed) setup_answer(c, bytes, length);
     else if (c->role == ROLE_SUBSCRIBER) session_delivery(c, bytes, length, now);
+    else if (c->role == ROLE_PUBLISHER && options.command && mix_message(c, bytes, length, now)) return;
     else if (c->role != ROLE_SLOW) answer(c, bytes, length, now);
 }

@@ -90,9 +90,9 @@ bool template_matches(const struct template *t, const uint8_t *bytes) {
     return true;
 }
 
-struct buffer template_once(const char *text, unsigned connection, unsigned device) {
+struct buffer template_once(const char *text, unsigned connection, unsigned device, uint64_t serial) {
     struct template t = {0};
     template_text(&t, text, connection);
-    template_fill(&t, FIRST_SERIAL, device, now_ns());
+    template_fill(&t, serial, device, now_ns());
     return t.frame;
 }

@@ -37,6 +37,6 @@ void template_fill(struct template *t, uint64_t serial, unsigned device, uint64_
 bool template_matches(const struct template *t, const uint8_t *bytes);
 
 /* Expand a text that is used once; the bytes are the caller's. */
-struct buffer template_once(const char *text, unsigned connection, unsigned device);
+struct buffer template_once(const char *text, unsigned connection, unsigned device, uint64_t serial);
 
 #endif

@@ -26,16 +26,26 @@ static void put_frame(struct connection *c, unsigned opcode, const uint8_t *byte
     for (size_t i = 0; i < length; i++) c->out.bytes[c->out.end - length + i] ^= mask[i & 3];
 }
 
-static void prepare(struct connection *c) {
+void websocket_send(struct connection *c, const uint8_t *bytes, size_t length) { put_frame(c, OPCODE_TEXT, bytes, length); }
+
+static void build(struct connection *c, struct template *request, const char *payload) {
     struct template body = {0};
     uint8_t head[FRAME_HEAD_SPACE], mask[4];
-    template_text(&body, payload_of(c), c->number);
+    template_text(&body, payload, c->number);
     choose_mask(c, mask);
     size_t length = frame_head(head, OPCODE_TEXT, body.frame.end, mask);
-    buffer_put(&c->request.frame, head, length);
-    template_join(&c->request, &body);
-    template_mask(&c->request, length, mask);
+    buffer_put(&request->frame, head, length);
+    template_join(request, &body);
+    template_mask(request, length, mask);
     buffer_free(&body.frame);
+}
+
+static void prepare(struct connection *c) {
+    build(c, &c->request, payload_of(c));
+    if (c->role != ROLE_PUBLISHER || !options.command) return;
+    c->others = need(KIND_COUNT, sizeof *c->others);
+    build(c, &c->others[KIND_COMMAND], options.command);
+    build(c, &c->others[KIND_ASK], options.ask);
 }
 
 static void hello(struct connection *c) {
@@ -69,10 +79,20 @@ static const struct texts *setup_of(enum role role) {
     return role == ROLE_READER ? &options.reader_setup : &options.sub_setup;
 }
 
+/* With --own-devices a text that names a device is sent once for each of the connection's. */
+static unsigned repetitions(const struct connection *c, const char *text) {
+    bool each = options.own_devices && c->role == ROLE_PUBLISHER && strstr(text, "{d}");
+    return each ? (unsigned)(options.devices / options.publishers) : 1;
+}
+
 static bool setup(struct connection *c, unsigned step) {
     const struct texts *texts = setup_of(c->role);
-    if (step >= (unsigned)texts->count) return false;
-    struct buffer text = template_once(texts->items[step], c->number, device_of(c));
+    unsigned place = 0;
+    for (; place < (unsigned)texts->count && step >= repetitions(c, texts->items[place]); place++)
+        step -= repetitions(c, texts->items[place]);
+    if (place == (unsigned)texts->count) return false;
+    unsigned device = device_of(c) + step * (unsigned)options.publishers;
+    struct buffer text = template_once(texts->items[place], c->number, device, FIRST_SERIAL);
     put_frame(c, OPCODE_TEXT, text.bytes, text.end);
     buffer_free(&text);
     return true;

@@ -100,6 +100,23 @@ def test_rates_are_compared_by_processor_time_as_well():
     assert figure.by_cpu == 3
 
 
+def test_what_is_counted_by_processor_time_is_not_divided_by_it_again():
+    results = Results()
+    for task in ("mine", "one echo"):
+        results.add(task, 0, {"inserts per core": 5, "server cpu": 0.5})
+    row = Row("r", "t", "inserts per core", "mine", "one echo")
+    assert (work_out(row, results).by_cpu, row.less) == (None, False)
+
+
+def test_a_value_that_this_machine_cannot_give_leaves_the_others():
+    results = Results()
+    results.add("mine", 0, {"inserts": Missing("six cores are needed"), "seconds": 1})
+    figure = work_out(Row("rate", "t", "inserts", "mine"), results)
+    assert (figure.value, figure.problem, figure.failed) == (None, "six cores are needed", False)
+    assert work_out(TIME, results).value == 1
+    assert results.as_data() == {"mine": [{"round": 0, "inserts": "six cores are needed", "seconds": 1}]}
+
+
 def test_without_the_processor_time_of_both_there_is_no_such_comparison():
     results = Results()
     results.add("mine", 0, {"inserts": 3, "server cpu": 1})

@@ -1,6 +1,7 @@
 """The load generator in the protocols of the peers, and with devices that come back: one wrong message is found out."""
 
 import json
+import os
 
 import pytest
 import pytest_twisted
@@ -116,6 +117,122 @@ async def test_devices_that_come_back_get_each_stored_message_once_and_in_order(
         assert outcome.figures["secs"] is None
 
 
+class MixHive(faulty.Hive):
+    """Passes commands on to the connection of their device, and updates to the connection that sent the command."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts |= {"command": 0, "update": 0}
+        self.commands = {}
+        self.owner = {}
+
+    def treat(self, sender, text):
+        request = json.loads(text)
+        if request["action"] == "follow":
+            self.owner[request["device"]] = sender
+        elif request["action"] == "command":
+            number = len(self.commands) + 1
+            self.commands[number] = (sender, request["n"])
+            event = f'{{"subscriptionId":1,"event":"command","id":{number},"n":{request["n"]}}}'
+            self.pass_on("command", self.owner[request["device"]], event)
+        elif request["action"] == "update":
+            sent_by, serial = self.commands[request["id"]]
+            assert self.owner[request["device"]] is sender
+            self.pass_on("update", sent_by, f'{{"subscriptionId":null,"event":"update","n":{serial}}}')
+        if request["action"] == "insert":
+            super().treat(sender, text)
+        else:
+            self.pass_on("answer", sender, self.reply.format(id=request["requestId"]))
+
+
+MIX = {
+    "sub-path": "/subscribe",
+    "setup": '{"action":"follow","requestId":"1","device":"{d}"}',
+    "own-devices": True,
+    "pubs": 3,
+    "subs": 1,
+    "devices": 6,
+    "to-all": True,
+    "flow": "both",
+    "deliver": '"subscriptionId"',
+    "ack": '"status":"success"',
+    "error": '"status":"error"',
+    "payload": '{"action":"insert","requestId":"{n}","n":{n}}',
+    "command": '{"action":"command","requestId":"{n}","device":"{d}","n":{n}}',
+    "command-event": '"event":"command"',
+    "update": '{"action":"update","requestId":"u{n}","device":"{d}","id":{i}}',
+    "ask": '{"action":"ask","requestId":"{n}"}',
+    "command-share": 30,
+    "ask-share": 10,
+    "patience": LOST_AFTER,
+}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mix_has_all_its_kinds_of_requests(load):
+    factory = MixHive()
+    outcome = await load(factory, **MIX)
+    assert (outcome.status, outcome.faults) == (CLEAN, {}), outcome.said
+    commands = len(factory.commands)
+    assert 40 < commands < 80
+    # 200 requests and the updates are answered; readings are delivered once, commands and their updates too.
+    assert outcome.figures["answered"] == 200 + commands
+    readings = outcome.figures["delivered"] - 2 * commands
+    assert 100 < readings < 200 - commands
+    assert outcome.figures["updates_per_s"] > 0 and 0 < outcome.figures["update_us"]["n"] <= commands
+    # Commands are for devices of others as well.
+    assert len(factory.owner) == 6
+
+
+MIXED = [
+    (faulty.drop("command"), {"undelivered", "unanswered"}),
+    (faulty.drop("update"), {"undelivered"}),
+    (faulty.double("update"), {"delivered_twice"}),
+    (faulty.replace("update", '"n":1', '"n":7'), {"undelivered", "unknown"}),
+    (faulty.replace("command", '"id":', '"no":'), {"undelivered", "unknown"}),
+]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("fault", "faults"), MIXED, ids=range(len(MIXED)))
+async def test_one_wrong_event_of_a_command_is_found(load, fault, faults):
+    factory = MixHive()
+    factory.fault = fault
+    outcome = await load(factory, **MIX)
+    assert outcome.status == LOSS
+    assert set(outcome.faults) <= faults and outcome.faults, outcome.said
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_for_somebody_else_is_found(load):
+    factory = MixHive()
+
+    def misdirect(kind, connection, message, count):
+        others = [other for other in factory.publishers if other is not connection]
+        # The update to the wrong one, since a wrong device could not send one.
+        return [(others[0] if (kind, count) == ("update", faulty.AT) else connection, message)]
+
+    factory.fault = misdirect
+    outcome = await load(factory, **MIX)
+    assert (outcome.status, outcome.faults) == (LOSS, {"undelivered": 1, "unknown": 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_other_connection_is_at_the_second_server(load, reactor):
+    first, second = faulty.Hive(), faulty.Hive()
+    # They pass messages on to each other, as nodes do.
+    second.subscribers = first.subscribers
+    port = reactor.listenTCP(0, second, interface="127.0.0.1")
+    options = {"pubs": 4, "subs": 3, "flow": "both", "sub-path": "/subscribe", "payload": '{"action":"insert","requestId":"{n}","n":{n}}'}
+    processes = {"pid": os.getpid(), "second-pid": os.getpid()}
+    outcome = await load(first, **options, **processes, **{"second-port": port.getHost().port})
+    await port.stopListening()
+    assert (outcome.status, outcome.faults) == (CLEAN, {}), outcome.said
+    assert (len(first.publishers), len(second.publishers)) == (2, 2)
+    assert outcome.figures["delivered"] == 3 * outcome.figures["sent"]
+    assert outcome.figures["second_cpu"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -123,6 +240,8 @@ async def test_devices_that_come_back_get_each_stored_message_once_and_in_order(
         ({"port": 1, "proto": "nats", "mode": "idle"}, "modes throughput and rate"),
         ({"port": 1, "proto": "postgres"}, "one --setup"),
         ({"port": 1, "mode": "replay", "pubs": 0, "subs": 1}, "--replayed"),
+        ({"port": 1, "command": "{n}"}, "--command needs --update"),
+        ({"port": 1, "own-devices": True, "devices": 5, "pubs": 2}, "a multiple of --pubs"),
         ({"socket": "/no/such/socket", "payload": "{n}"}, "/no/such/socket"),
     ],
 )
