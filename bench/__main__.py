@@ -13,6 +13,7 @@ from bench import machine
 from bench.chart import chart
 from bench.figures import Results, work_out
 from bench.generator import CannotBuild, Generator, build
+from bench.pages import save_pages
 from bench.plan import FULL, QUICK, Bench, make_directory, run_rounds
 from bench.processes import raise_file_limit
 from bench.report import as_json, busy_generator, left_behind, markdown, table
@@ -50,7 +51,12 @@ def parser():
     add("--directory", type=_directory, help="where servers keep their data while they run; must be on a disk (default: TMPDIR)")
     add("--json", type=_new_file, metavar="FILE", help="write all figures and the values of each run")
     add("--chart", type=_new_file, metavar="FILE.svg", help="draw the figures that have targets")
-    add("--save", type=_new_directory, metavar="DIRECTORY", help="write benchmark.json, benchmark.svg and README.md there")
+    add(
+        "--save",
+        type=_new_directory,
+        metavar="DIRECTORY",
+        help="write the results into a directory of this processor there, and a page that lists all",
+    )
     return found
 
 
@@ -213,9 +219,8 @@ def save(options, figures, described, notes, sizes, results):
     picture = chart(figures, TITLE)
     files = [(options.json, data), (options.chart, picture)]
     if options.save:
-        options.save.mkdir(parents=True, exist_ok=True)
         page = "\n".join(markdown(figures, described, notes)) + "\n"
-        files += [(options.save / "benchmark.json", data), (options.save / "benchmark.svg", picture), (options.save / "README.md", page)]
+        save_pages(options.save, described["processor"], data, picture, page)
     for path, text in files:
         if path:
             path.write_text(text)

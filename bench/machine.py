@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,6 +116,7 @@ def describe(directory):
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": file_system(directory) or "unknown",
+        "date": time.strftime("%Y-%m-%d"),
         "load before": f"{os.getloadavg()[0]:.2f}",
         "dhtwisted": THIS.version,
         "Python": platform.python_version(),

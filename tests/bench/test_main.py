@@ -83,13 +83,15 @@ def test_a_loss_is_the_exit_status_and_no_figure(measured, run):
 def test_it_saves_everything_in_one_go(measured, run, tmp_path):
     place = tmp_path / "made" / "here"
     run("--only", "start-memory,one", "--rounds", "1", "--save", place, "--json", tmp_path / "a.json", "--chart", tmp_path / "a.svg")
-    assert sorted(path.name for path in place.iterdir()) == ["README.md", "benchmark.json", "benchmark.svg"]
-    data = json.loads((place / "benchmark.json").read_text())
+    (kind,) = (path for path in place.iterdir() if path.is_dir())
+    assert sorted(path.name for path in kind.iterdir()) == ["README.md", "benchmark.json", "benchmark.svg"]
+    assert f"({kind.name}/README.md)" in (place / "README.md").read_text()
+    data = json.loads((kind / "benchmark.json").read_text())
     assert [row["key"] for row in data["rows"]] == ["one-echo", "one-mosquitto", "start-memory"]
     # There are 1024 files in these tests.
     assert (data["sizes"]["rounds"], data["sizes"]["connections"]) == (1, 824)
-    assert (tmp_path / "a.json").read_text() == (place / "benchmark.json").read_text()
-    assert (tmp_path / "a.svg").read_text() == (place / "benchmark.svg").read_text()
+    assert (tmp_path / "a.json").read_text() == (kind / "benchmark.json").read_text()
+    assert (tmp_path / "a.svg").read_text() == (kind / "benchmark.svg").read_text()
 
 
 def test_what_is_interrupted_leaves_nothing(measured, run):
