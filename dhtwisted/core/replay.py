@@ -18,7 +18,7 @@ The replays of one connection take turns, a page each: a thousand of them keep o
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, cast
@@ -255,36 +255,35 @@ class Replay:
 
         :returns: those that the client may have now. If there are none, all were taken up to one whose device is not cached.
         """
-        page = self._page
+        page, is_command = self._page, self._subscription.kind.message_kind is Command
+        # Device and name of a message decide. All else does not change while nothing waits.
+        answers: dict[tuple[str, str], bool | None] = {}
         wanted: list[Message] = []
         count = size = 0
-        for number, (message, is_wanted) in enumerate(self._cached_answers(), 1):
-            if is_wanted:
+        for number, message in enumerate(page, 1):
+            key = message.device_id, message.name
+            answer = answers.get(key)
+            if answer is None:
+                answer = answers[key] = self._cached_answer(message)
+                if answer is None:
+                    break
+            if answer and (not is_command or self._is_due(message)):
                 size += payload_size(message) + ENVELOPE_SIZE
                 if wanted and size > FLUSH_SIZE:
                     break
                 wanted.append(message)
-            if is_wanted or not wanted:
+                count = number
+            elif not wanted:
                 count = number
         self._position = _place(page[count - 1])
         self._count(-sum(map(payload_size, page[:count])))
         del page[:count]
         return wanted
 
-    def _cached_answers(self) -> Iterator[tuple[Message, bool]]:
-        """The messages of the page, each with whether the client may have it now, up to one whose device is not cached."""
-        device_of, matches = self._server.entities.device, self._subscription.matches
-        # Device and name of a message decide. All else does not change while nothing waits.
-        answers: dict[tuple[str, str], bool] = {}
-        for message in self._page:
-            key = message.device_id, message.name
-            answer = answers.get(key)
-            if answer is None:
-                device = device_of(message.device_id)
-                if device is None:
-                    return
-                answer = answers[key] = matches(message, device.network_id, device.device_type_id)
-            yield message, answer and self._is_due(message)
+    def _cached_answer(self, message: Message) -> bool | None:
+        """Whether the client may have a message; ``None`` if its device is not cached."""
+        device = self._server.entities.device(message.device_id)
+        return None if device is None else self._subscription.matches(message, device.network_id, device.device_type_id)
 
     async def _send_first(self) -> None:
         """Send the first message of the page, whose device must be read."""

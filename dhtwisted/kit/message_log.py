@@ -127,7 +127,8 @@ class MessageLog:
         walk, order = (self._arrived(query), by_arrival) if query.by_arrival else (index.walk(query), index.order)
         matches = self._condition(query)
         if query.behind is not None:
-            matches = _both(matches, _is_behind(query, query.behind))
+            is_behind = _is_behind(query, query.behind)
+            matches = is_behind if matches is None else _both(matches, is_behind)
         limit = None if query.take is None else query.skip + query.take
         if query.sort == "timestamp":
             found = yield from select(walk, matches, limit)
@@ -176,11 +177,14 @@ class MessageLog:
         if isinstance(message, Command) and message.updated:
             self._updates.remove(message)
 
-    def _condition(self, query: MessageQuery) -> Callable[[Any], bool]:
+    def _condition(self, query: MessageQuery) -> Callable[[Any], bool] | None:
+        """What a query asks for besides time and device; ``None`` for nothing."""
         names = None if query.names is None else frozenset(query.names)
         commands = self.kind is Command
         status = query.status.casefold() if commands and query.status is not None else None
         updated = commands and query.updated
+        if names is None and status is None and not updated:
+            return None
 
         def matches(message: Any) -> bool:
             return (

@@ -84,9 +84,10 @@ def run_to_end(walk: Walk[T]) -> T:
         return stop.value
 
 
-def select(items: Iterable[T], matches: Callable[[T], Any], limit: int | None = None) -> Walk[list[T]]:
+def select(items: Iterable[T], matches: Callable[[T], Any] | None, limit: int | None = None) -> Walk[list[T]]:
     """List the items that match, in their order.
 
+    :param matches: ``None`` for all items; then none may be false.
     :param limit: stop after so many; ``None`` for all.
     """
     iterator = iter(items)
@@ -102,13 +103,14 @@ def select(items: Iterable[T], matches: Callable[[T], Any], limit: int | None = 
 
 def select_sorted(
     items: Iterable[T],
-    matches: Callable[[T], Any],
+    matches: Callable[[T], Any] | None,
     key: Callable[[T], Any],
     descending: bool = False,
     limit: int | None = None,
 ) -> Walk[list[T]]:
     """List the items that match, sorted. Equal ones stay in their order.
 
+    :param matches: as for :func:`select`.
     :param limit: only the first so many; ``None`` for all.
     """
     iterator = iter(items)
