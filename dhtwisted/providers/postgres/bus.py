@@ -349,7 +349,7 @@ class PostgresBus:
                 take = self._page
                 rows = await self._connection.run(_READ[stream], (self._delivered[stream], getattr(heads, stream), take))
                 self._delivered[stream] = rows[-1][0] if len(rows) == take else getattr(heads, stream)
-                messages = [MESSAGE_TABLES[kind].message(row[1:]) for row in rows]
+                messages = MESSAGE_TABLES[kind].messages(row[1:] for row in rows)
                 self._page = _next_page(take, messages)
                 self._deliver([Event(action, message) for message in messages])
         self._forget_own(heads)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import starmap
 from typing import Any
 
 from msgspec.structs import replace
 
-from dhtwisted.model import MESSAGE_KINDS, Command, Message, MessageQuery
+from dhtwisted.model import MESSAGE_KINDS, Command, Message, MessageQuery, Notification
 from dhtwisted.providers.postgres.statements import Statement, Term
 from dhtwisted.providers.postgres.values import LARGEST, has_nul, up_to_size, within_range
 
@@ -15,6 +16,68 @@ FEW = 200
 """Up to so many devices, each is looked up by the index of devices; above it, reading along the index of times is quicker."""
 
 PAYLOADS = ("parameters", "result")
+
+
+def _command(
+    name: str,
+    device_id: str,
+    network_id: int,
+    device_type_id: int,
+    user_id: int | None,
+    parameters: str | None,
+    lifetime: int | None,
+    status: str | None,
+    result: str | None,
+    timestamp: int,
+    arrived: int,
+    last_updated: int,
+    updated: bool,
+    update_id: int,
+    message_id: int,
+) -> Command:
+    return Command(
+        name=name,
+        device_id=device_id,
+        network_id=network_id,
+        device_type_id=device_type_id,
+        user_id=user_id,
+        parameters=None if parameters is None else parameters.encode(),
+        lifetime=lifetime,
+        status=status,
+        result=None if result is None else result.encode(),
+        timestamp=timestamp,
+        arrived=arrived,
+        last_updated=last_updated,
+        updated=updated,
+        update_id=update_id,
+        id=message_id,
+    )
+
+
+def _notification(
+    name: str,
+    device_id: str,
+    network_id: int,
+    device_type_id: int,
+    parameters: str | None,
+    timestamp: int,
+    arrived: int,
+    message_id: int,
+) -> Notification:
+    return Notification(
+        name=name,
+        device_id=device_id,
+        network_id=network_id,
+        device_type_id=device_type_id,
+        parameters=None if parameters is None else parameters.encode(),
+        timestamp=timestamp,
+        arrived=arrived,
+        id=message_id,
+    )
+
+
+_OF_ROW: dict[type[Message], Callable[..., Message]] = {Command: _command, Notification: _notification}
+"""Written out in the order of the columns. With a dict for each row it would take eight times as long."""
 
 
 class MessageTable:
@@ -33,13 +96,13 @@ class MessageTable:
         # The driver would make objects of json.
         self.columns = ", ".join(f"{field}::text" if field in PAYLOADS else field for field in self._fields)
 
+    def messages(self, rows: Iterable[Sequence[Any]]) -> list[Any]:
+        """The messages that rows stand for."""
+        return list(starmap(_OF_ROW[self.kind], rows))
+
     def message(self, row: Sequence[Any]) -> Any:
         """The message that a row stands for."""
-        values = dict(zip(self._fields, row, strict=True))
-        for field in PAYLOADS:
-            if values.get(field) is not None:
-                values[field] = values[field].encode()
-        return self.kind(**values)
+        return _OF_ROW[self.kind](*row)
 
     def get(self, device_id: str, message_id: int) -> Statement:
         """The statement for one message.

@@ -306,7 +306,7 @@ class PostgresStorage:
         return await self.statistics.measure_read(Deferred.fromCoroutine(self._pool.run(sql, values)))
 
     async def _find(self, kind: type[Message], sql: str, values: Values) -> list[Any]:
-        return list(map(MESSAGE_TABLES[kind].message, await self._run(sql, values)))
+        return MESSAGE_TABLES[kind].messages(await self._run(sql, values))
 
     async def _change(self, table: EntityTable, sql: str, values: dict[str, Any]) -> Any:
         """Run a statement that inserts or updates one entity.
