@@ -32,7 +32,7 @@ LAYERS = (
     ("the action itself", r"dhtwisted/(actions/|core/entity_cache)"),
     ("storage", r"dhtwisted/(providers/(memory|sqlite|postgres)|kit/(batching|message_log))"),
     ("bus, and subscribers found", r"dhtwisted/(providers/local_bus|core/(bus_receiver|broker|polls))"),
-    ("event out", r"dhtwisted/wire/(events|resources|timestamps)\b"),
+    ("event out", r"dhtwisted/wire/(events|message_texts|resources|timestamps)\b"),
 )
 """What a layer is called -> the files of its functions; the first that fits counts."""
 
