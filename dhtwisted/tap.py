@@ -8,6 +8,7 @@ import sys
 from twisted.logger import Logger
 
 from dhtwisted.cli.server_options import ServerOptions as Options
+from dhtwisted.kit.reactor import install_reactor
 from dhtwisted.logs.destinations import is_kept
 from dhtwisted.logs.observer import ProcessLog
 from dhtwisted.service.process import Process
@@ -26,6 +27,7 @@ def makeService(options: Options) -> DeviceHiveService:
     """
     if options.subCommand is not None:
         raise SystemExit(f"devicehive: {options.subCommand} is no service: run it as devicehive {options.subCommand}, without twistd")
+    install_reactor()
     from twisted.internet import reactor
 
     for line in options.unknown_variables:

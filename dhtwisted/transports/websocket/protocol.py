@@ -35,6 +35,7 @@ from dhtwisted.core.addresses import peer_address
 from dhtwisted.core.budget import NOT_READING, SLOW_SECONDS, USED_UP
 from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
+from dhtwisted.kit.reactor import end_of_turn
 from dhtwisted.transports.connection_deadlines import ClosingConnection
 from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.http.answers import refusal
@@ -375,6 +376,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.sessions = sessions
         self.rest_url = rest_url
         self.clock = server.reactor
+        self._at_end_of_turn = end_of_turn(server.reactor)
         self.metrics = server.metrics
         self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
@@ -417,7 +419,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     def flush_later(self, protocol: DeviceHiveProtocol) -> None:
         """Flush a protocol's queue at the end of this reactor turn, with one write for the whole turn."""
         if not self._dirty:
-            self.clock.callLater(0, self._flush)
+            self._at_end_of_turn(self._flush)
         self._dirty.append(protocol)
 
     def _flush(self) -> None:
@@ -431,7 +433,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
     def go_on_later(self, protocol: DeviceHiveProtocol) -> None:
         """Let a protocol read on in the next reactor turn."""
         if not self._interrupted:
-            self.clock.callLater(0, self._go_on)
+            self._at_end_of_turn(self._go_on)
         self._interrupted[protocol] = None
 
     def _go_on(self) -> None:

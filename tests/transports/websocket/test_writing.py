@@ -1,5 +1,6 @@
 """Frames leave in order, whole and once, whatever the transport takes of them."""
 
+import socket
 import sys
 
 import pytest
@@ -295,13 +296,12 @@ def test_a_transport_tells_its_producer_that_it_is_gone():
     assert producer.stopped
 
 
-def test_some_data_is_written_at_once_and_without_a_buffer():
-    transport = wire([3, 0])
-    assert transport.writeSomeData(b"01234") == 3
-    assert transport.writeSomeData(b"34") == 0
-    transport.socket.broken = True
-    assert isinstance(transport.writeSomeData(b"34"), Exception)
-    assert transport not in transport.reactor.writers
+def test_the_handle_of_a_transport_is_its_socket_which_does_not_block():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = tcp.Connection(ours, None, Reactor())
+        assert transport.getHandle() is ours
+        assert not ours.getblocking()
 
 
 @pytest.mark.parametrize("transport", [tcp.Server, tcp.Client, unix.Server])
