@@ -7,11 +7,14 @@ codes. Both parsers must agree on any stream, however it is cut; a property test
 
 from __future__ import annotations
 
+import sys
 from codecs import utf_8_decode
 from collections.abc import Callable
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
+
+from dhtwisted.kit.speedups import SPEEDUPS
 
 OPEN, CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
 PLAIN_TEXT = 0x81
@@ -21,18 +24,18 @@ HEADER = 6
 LONGEST_HEADER = 14
 MASKED, CONTROL_BIT = 0x80, 0x08
 LENGTH_FOLLOWS, LONG_LENGTH_FOLLOWS = 126, 127
-ANY_LENGTH = ANY_COUNT = 2**64
+ANY_LENGTH = ANY_COUNT = sys.maxsize
 PLAIN_LENGTHS = (2 * ANY_LENGTH,) * MASKED + tuple(range(LONG_LENGTH_FOLLOWS)) + (2 * ANY_LENGTH,)
 """The second byte of a frame -> its length; beyond every limit if the frame has no mask or a long length."""
 
-FOR_AUTOBAHN, UNFINISHED, FOR_LATER = "for Autobahn", "unfinished", "for later"
-"""The rest of a chunk: other frames than plain text, or nothing; the beginning of a plain text frame; frames beyond the limit."""
+FOR_AUTOBAHN, UNFINISHED, FOR_LATER = range(3)
+"""Kinds of the rest of a chunk: other frames than plain text, or nothing; the beginning of a plain text frame; frames beyond the limit."""
 
 INT_XOR_BELOW = 1500
 """Below this size (bytes), XOR of two long integers is cheaper than Autobahn's masker object, which costs 7 us at least."""
 
 
-def split_text_frames(data: bytes, limit: int, most: int = ANY_COUNT) -> tuple[list[bytes], int, str]:
+def split_in_python(data: bytes, limit: int, most: int = ANY_COUNT) -> tuple[list[bytes], int, int]:
     """Take the plain text frames at the start of ``data``.
 
     It is one loop without helper functions: the calls would cost as much as the steps.
@@ -139,3 +142,7 @@ def _is_utf8(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+split_text_frames = split_in_python if SPEEDUPS is None else SPEEDUPS.split_text_frames
+"""The same in C, where it is built: 0.03 us instead of 0.5 for a frame of 200 bytes."""

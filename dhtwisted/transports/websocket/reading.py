@@ -115,12 +115,12 @@ class FrameReader:
         while True:
             position, count, rest = self._take_text_frames(data, most)
             most -= count
-            if rest is UNFINISHED and (count or len(data) >= 2 * len(held)):
+            if rest == UNFINISHED and (count or len(data) >= 2 * len(held)):
                 self.data = data[position:]
                 return
             if position == len(data):
                 return
-            if self.state == OPEN and (rest is FOR_LATER or most <= 0):
+            if self.state == OPEN and (rest == FOR_LATER or most <= 0):
                 self.data = data[position:]
                 self._go_on_later()
                 return
@@ -134,7 +134,7 @@ class FrameReader:
             if not data:
                 return
 
-    def _take_text_frames(self, data: bytes, most: int) -> tuple[int, int, str]:
+    def _take_text_frames(self, data: bytes, most: int) -> tuple[int, int, int]:
         """Give the session the plain text frames at the start of ``data``.
 
         :returns: where the rest begins, how many messages the session took, and the kind of the rest.

@@ -1,0 +1,317 @@
+/* WebSocket text frames in and out, as dhtwisted/transports/websocket/frames.py does it in Python.
+ *
+ * This module is optional: where it is not built, Python does the work. Both must give the same results for all input;
+ * tests/transports/websocket/test_speedups.py checks that. It uses only the stable part of Python's C interface, so one build works
+ * with all versions of Python from 3.11 on. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030b0000
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The kind of the rest; the same numbers as in frames.py. */
+enum { FOR_AUTOBAHN = 0, UNFINISHED = 1, FOR_LATER = 2 };
+
+enum {
+    PLAIN_TEXT = 0x81,   /* whole, not fragmented, not compressed */
+    MASKED = 0x80,
+    LENGTH_FOLLOWS = 126,
+    LONG_LENGTH_FOLLOWS = 127,
+    HEADER = 6,          /* bytes before the payload of a frame of less than 126: two, and four of the mask */
+    MASK = 4,
+};
+
+/* Undo a mask (RFC 6455, section 5.3). Returns whether the payload is ASCII. */
+static int
+unmask(uint8_t *payload, const uint8_t *masked, Py_ssize_t length, const uint8_t *mask)
+{
+    uint32_t word;
+    uint64_t key, chunk, seen = 0;
+    Py_ssize_t at = 0;
+
+    memcpy(&word, mask, MASK);
+    key = (uint64_t)word << 32 | word;
+    for (; at + 8 <= length; at += 8) {
+        memcpy(&chunk, masked + at, 8);
+        chunk ^= key;
+        seen |= chunk;
+        memcpy(payload + at, &chunk, 8);
+    }
+    for (; at < length; at++) {
+        payload[at] = masked[at] ^ mask[at & 3];
+        seen |= payload[at];
+    }
+    return !(seen & UINT64_C(0x8080808080808080));
+}
+
+/* Returns 1 for UTF-8, 0 for other bytes, -1 with an exception if memory is used up. With may_be_cut, a character may be cut at the end. */
+static int
+is_utf8(const uint8_t *payload, Py_ssize_t length, int may_be_cut)
+{
+    Py_ssize_t whole = length;
+    PyObject *text = PyUnicode_DecodeUTF8Stateful((const char *)payload, length, NULL, may_be_cut ? &whole : NULL);
+
+    if (text == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+            return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    Py_DECREF(text);
+    /* The decoder waits for the third byte of a surrogate, since some error handlers permit surrogates. */
+    return !(whole + 1 < length && payload[whole] == 0xed && payload[whole + 1] >= 0xa0);
+}
+
+/* The kind of an unfinished frame whose header is there: UNFINISHED while its bytes may be UTF-8. -1 with an exception. */
+static int
+kind_of_unfinished(const uint8_t *masked, Py_ssize_t length, const uint8_t *mask)
+{
+    uint8_t *payload;
+    int is_valid = 1;
+
+    if (length <= 0)
+        return UNFINISHED; /* Even the mask may be incomplete. */
+    payload = PyMem_Malloc(length);
+    if (payload == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (!unmask(payload, masked, length, mask))
+        is_valid = is_utf8(payload, length, 1);
+    PyMem_Free(payload);
+    return is_valid < 0 ? -1 : is_valid ? UNFINISHED : FOR_AUTOBAHN;
+}
+
+/* The kind of less than HEADER bytes: UNFINISHED if they may be the beginning of a plain text frame. */
+static int
+kind_of_beginning(const uint8_t *rest, Py_ssize_t available, Py_ssize_t limit)
+{
+    Py_ssize_t length;
+
+    if (available == 0 || rest[0] != PLAIN_TEXT)
+        return FOR_AUTOBAHN;
+    if (available == 1)
+        return UNFINISHED;
+    length = rest[1] - MASKED;
+    if (length < 0 || length == LONG_LENGTH_FOLLOWS)
+        return FOR_AUTOBAHN;
+    if (length == LENGTH_FOLLOWS) {
+        if (available < 4)
+            return UNFINISHED;
+        length = rest[2] << 8 | rest[3];
+        if (length < LENGTH_FOLLOWS)
+            return FOR_AUTOBAHN;
+    }
+    return length <= limit ? UNFINISHED : FOR_AUTOBAHN;
+}
+
+/* The payload of a whole frame as bytes. NULL without an exception if it is not UTF-8. */
+static PyObject *
+payload_of(const uint8_t *masked, Py_ssize_t length, const uint8_t *mask)
+{
+    PyObject *payload = PyBytes_FromStringAndSize(NULL, length);
+    uint8_t *start;
+    int is_valid = 1;
+
+    if (payload == NULL)
+        return NULL;
+    start = (uint8_t *)PyBytes_AsString(payload);
+    if (!unmask(start, masked, length, mask))
+        is_valid = is_utf8(start, length, 0);
+    if (is_valid <= 0) {
+        Py_DECREF(payload);
+        return NULL;
+    }
+    return payload;
+}
+
+/* Append the payloads of whole frames to a list. Sets the position of the first frame that was not taken; returns the kind of the rest, or -1
+ * with an exception. */
+static int
+split(const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, Py_ssize_t most, PyObject *payloads, Py_ssize_t *position)
+{
+    Py_ssize_t at = 0, count = 0;
+
+    for (; *position = at, at + HEADER <= available; count++) {
+        const uint8_t *frame = data + at;
+        Py_ssize_t start = HEADER, length = frame[1] - MASKED;
+        PyObject *payload;
+
+        if (count == most)
+            return FOR_LATER;
+        if (frame[0] != PLAIN_TEXT || length < 0 || length == LONG_LENGTH_FOLLOWS)
+            return FOR_AUTOBAHN;
+        if (length == LENGTH_FOLLOWS) {
+            length = frame[2] << 8 | frame[3];
+            start += 2;
+            if (length < LENGTH_FOLLOWS)
+                return FOR_AUTOBAHN;
+        }
+        if (length > limit)
+            return FOR_AUTOBAHN;
+        if (at + start + length > available)
+            /* A violation is reported when it is seen, not when the frame is whole. */
+            return kind_of_unfinished(frame + start, available - at - start, frame + start - MASK);
+        payload = payload_of(frame + start, length, frame + start - MASK);
+        if (payload == NULL)
+            return PyErr_Occurred() ? -1 : FOR_AUTOBAHN;
+        if (PyList_Append(payloads, payload) < 0) {
+            Py_DECREF(payload);
+            return -1;
+        }
+        Py_DECREF(payload);
+        at += start + length;
+    }
+    return kind_of_beginning(data + at, available - at, limit);
+}
+
+PyDoc_STRVAR(split_doc, "split_text_frames(data, limit, most=ANY_COUNT, /)\n--\n\nThe same as split_in_python in frames.py.");
+
+static PyObject *
+split_text_frames(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    char *data;
+    Py_ssize_t available, limit, most, position = 0;
+    PyObject *payloads;
+    int kind;
+
+    if (count != 2 && count != 3) {
+        PyErr_SetString(PyExc_TypeError, "split_text_frames takes data, limit and most");
+        return NULL;
+    }
+    if (PyBytes_AsStringAndSize(arguments[0], &data, &available) < 0)
+        return NULL;
+    limit = PyLong_AsSsize_t(arguments[1]);
+    if (limit == -1 && PyErr_Occurred())
+        return NULL;
+    most = count == 3 ? PyLong_AsSsize_t(arguments[2]) : PY_SSIZE_T_MAX;
+    if (most == -1 && PyErr_Occurred())
+        return NULL;
+    payloads = PyList_New(0);
+    if (payloads == NULL)
+        return NULL;
+    kind = split((const uint8_t *)data, available, limit ? limit : PY_SSIZE_T_MAX, most, payloads, &position);
+    if (kind < 0) {
+        Py_DECREF(payloads);
+        return NULL;
+    }
+    return Py_BuildValue("(Nni)", payloads, position, kind);
+}
+
+static Py_ssize_t
+header_size(Py_ssize_t length)
+{
+    return length < LENGTH_FOLLOWS ? 2 : length < 0x10000 ? 4 : 10;
+}
+
+/* Write the header of a text frame of a server; returns the place behind it. */
+static char *
+put_header(char *to, Py_ssize_t length)
+{
+    int shift;
+
+    *to++ = (char)PLAIN_TEXT;
+    if (length < LENGTH_FOLLOWS) {
+        *to++ = (char)length;
+        return to;
+    }
+    *to++ = length < 0x10000 ? LENGTH_FOLLOWS : LONG_LENGTH_FOLLOWS;
+    for (shift = length < 0x10000 ? 8 : 56; shift >= 0; shift -= 8)
+        *to++ = (char)((uint64_t)length >> shift);
+    return to;
+}
+
+/* The two parts of element number at: of a list of bytes one part, of a list of pairs both. Returns -1 with an exception. */
+static int
+parts_of(PyObject *list, Py_ssize_t at, int are_pairs, char *parts[2], Py_ssize_t sizes[2])
+{
+    PyObject *element = PyList_GetItem(list, at), *first;
+
+    if (element == NULL)
+        return -1;
+    if (!are_pairs) {
+        sizes[1] = 0;
+        return PyBytes_AsStringAndSize(element, &parts[0], &sizes[0]);
+    }
+    if (!PyTuple_Check(element) || PyTuple_Size(element) != 2) {
+        PyErr_SetString(PyExc_TypeError, "an event is a tuple of two bytes objects");
+        return -1;
+    }
+    first = PyTuple_GetItem(element, 0);
+    if (PyBytes_AsStringAndSize(first, &parts[0], &sizes[0]) < 0)
+        return -1;
+    return PyBytes_AsStringAndSize(PyTuple_GetItem(element, 1), &parts[1], &sizes[1]);
+}
+
+/* One frame for each element, all in one bytes object. */
+static PyObject *
+frames_of(PyObject *list, int are_pairs)
+{
+    Py_ssize_t at, count, length, total = 0, sizes[2];
+    char *parts[2] = {NULL, NULL}, *to;
+    PyObject *frames;
+
+    if (!PyList_Check(list)) {
+        PyErr_SetString(PyExc_TypeError, "a list is needed");
+        return NULL;
+    }
+    count = PyList_Size(list);
+    for (at = 0; at < count; at++) {
+        if (parts_of(list, at, are_pairs, parts, sizes) < 0)
+            return NULL;
+        length = sizes[0] + sizes[1];
+        total += header_size(length) + length;
+    }
+    frames = PyBytes_FromStringAndSize(NULL, total);
+    if (frames == NULL)
+        return NULL;
+    to = PyBytes_AsString(frames);
+    for (at = 0; at < count; at++) {
+        if (parts_of(list, at, are_pairs, parts, sizes) < 0) {
+            Py_DECREF(frames);
+            return NULL;
+        }
+        to = put_header(to, sizes[0] + sizes[1]);
+        memcpy(to, parts[0], sizes[0]);
+        to += sizes[0];
+        if (are_pairs) {
+            memcpy(to, parts[1], sizes[1]);
+            to += sizes[1];
+        }
+    }
+    return frames;
+}
+
+PyDoc_STRVAR(text_frames_doc, "text_frames(payloads, /)\n--\n\nSee dhtwisted.transports.websocket.framing.text_frames.");
+
+static PyObject *
+text_frames(PyObject *Py_UNUSED(module), PyObject *payloads)
+{
+    return frames_of(payloads, 0);
+}
+
+PyDoc_STRVAR(event_frames_doc, "event_frames(events, /)\n--\n\nSee dhtwisted.transports.websocket.framing.event_frames.");
+
+static PyObject *
+event_frames(PyObject *Py_UNUSED(module), PyObject *events)
+{
+    return frames_of(events, 1);
+}
+
+static PyMethodDef methods[] = {
+    {"split_text_frames", (PyCFunction)(void (*)(void))split_text_frames, METH_FASTCALL, split_doc},
+    {"text_frames", text_frames, METH_O, text_frames_doc},
+    {"event_frames", event_frames, METH_O, event_frames_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "dhtwisted.speedups", "WebSocket text frames in and out, in C.", 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit_speedups(void)
+{
+    return PyModuleDef_Init(&module);
+}

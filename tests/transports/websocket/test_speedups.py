@@ -1,0 +1,53 @@
+"""The optional C module gives the same results as the Python functions, for all input."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dhtwisted.transports.websocket.frames import split_in_python
+from tests.support.raw import BINARY, CLOSE, PING, PONG, frame
+from tests.support.speedups import speedups
+
+TEXTS = st.one_of(
+    st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")),
+    st.integers(0, 70_000).map(lambda size: b"x" * size),
+    st.integers(0, 1000).map(lambda size: "\u20ac".encode() * size),
+    st.binary(max_size=20),
+)
+MASKS = st.binary(min_size=4, max_size=4)
+FRAMES = st.one_of(
+    st.builds(frame, TEXTS, mask=MASKS),
+    st.builds(frame, TEXTS, mask=MASKS, fin=st.booleans(), rsv=st.integers(0, 7)),
+    st.builds(frame, TEXTS, masked=st.just(False)),
+    st.builds(frame, st.binary(max_size=125), st.sampled_from([PING, PONG, CLOSE, BINARY, 0, 3, 11]), mask=MASKS),
+    st.just(b"\x81\xfe\x00\x05\x01\x02\x03\x04hello"),
+    st.binary(max_size=20),
+)
+BAD = b"good \xed\xa0\x80"
+
+
+@given(st.lists(FRAMES, max_size=8), st.integers(0, 10**6), st.sampled_from([0, 1, 100, 3000, 10**6]), st.integers(0, 9))
+@example([frame(BAD)], 0, 0, 9)
+@example([frame(BAD + b"x")], 2, 0, 9)
+@example([frame(b"\xf4\x90" + b"x" * 9)], 8, 0, 9)
+@example([frame("\u20ac".encode())], 1, 0, 9)
+@example([frame(b"x" * 126), b"\x81\xfe\x01"], 0, 0, 9)
+@example([frame(b"x" * 126)], 126, 0, 9)
+@example([b"\x81"], 0, 0, 9)
+def test_frames_are_split_in_the_same_way(frames, missing, limit, most):
+    stream = b"".join(frames)
+    data = stream[: len(stream) - missing % (len(stream) + 1)]
+    assert speedups().split_text_frames(data, limit, most) == split_in_python(data, limit, most)
+
+
+@given(st.binary(max_size=40), st.integers(0, 40))
+def test_any_bytes_are_split_in_the_same_way(data, limit):
+    assert speedups().split_text_frames(data, limit) == split_in_python(data, limit)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), (b"",), (b"", 0, 1, 2), ("", 0), (bytearray(b"abc"), 0), (b"", None), (b"", 0, "x"), (b"", 2**80)]
+)
+def test_wrong_arguments_are_refused(arguments):
+    with pytest.raises((TypeError, OverflowError)):
+        speedups().split_text_frames(*arguments)
