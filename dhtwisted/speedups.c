@@ -222,87 +222,88 @@ put_header(char *to, Py_ssize_t length)
     return to;
 }
 
-/* The two parts of element number at: of a list of bytes one part, of a list of pairs both. Returns -1 with an exception. */
+/* The parts of a message: bytes have one, a tuple two. Returns -1 with an exception. */
 static int
-parts_of(PyObject *list, Py_ssize_t at, int are_pairs, char *parts[2], Py_ssize_t sizes[2])
+parts_of(PyObject *message, char *parts[2], Py_ssize_t sizes[2])
 {
-    PyObject *element = PyList_GetItem(list, at), *first;
-
-    if (element == NULL)
-        return -1;
-    if (!are_pairs) {
-        sizes[1] = 0;
-        return PyBytes_AsStringAndSize(element, &parts[0], &sizes[0]);
-    }
-    if (!PyTuple_Check(element) || PyTuple_Size(element) != 2) {
-        PyErr_SetString(PyExc_TypeError, "an event is a tuple of two bytes objects");
+    sizes[1] = 0;
+    if (!PyTuple_Check(message))
+        return PyBytes_AsStringAndSize(message, &parts[0], &sizes[0]);
+    if (PyTuple_Size(message) != 2) {
+        PyErr_SetString(PyExc_TypeError, "a message is bytes, or a tuple of two bytes objects");
         return -1;
     }
-    first = PyTuple_GetItem(element, 0);
-    if (PyBytes_AsStringAndSize(first, &parts[0], &sizes[0]) < 0)
+    if (PyBytes_AsStringAndSize(PyTuple_GetItem(message, 0), &parts[0], &sizes[0]) < 0)
         return -1;
-    return PyBytes_AsStringAndSize(PyTuple_GetItem(element, 1), &parts[1], &sizes[1]);
+    return PyBytes_AsStringAndSize(PyTuple_GetItem(message, 1), &parts[1], &sizes[1]);
 }
 
-/* One frame for each element, all in one bytes object. */
-static PyObject *
-frames_of(PyObject *list, int are_pairs)
+/* How many bytes the frames of messages have, from number start on. Sets the number of the first message that is left out, because a frame
+ * before it reaches the room or it is larger than largest. Returns -1 with an exception. */
+static Py_ssize_t
+size_of_frames(PyObject *messages, Py_ssize_t start, Py_ssize_t room, Py_ssize_t largest, Py_ssize_t *end)
 {
-    Py_ssize_t at, count, length, total = 0, sizes[2];
-    char *parts[2] = {NULL, NULL}, *to;
-    PyObject *frames;
+    Py_ssize_t at, count = PyList_Size(messages), total = 0, length, sizes[2];
+    char *parts[2];
 
-    if (!PyList_Check(list)) {
-        PyErr_SetString(PyExc_TypeError, "a list is needed");
-        return NULL;
-    }
-    count = PyList_Size(list);
-    for (at = 0; at < count; at++) {
-        if (parts_of(list, at, are_pairs, parts, sizes) < 0)
-            return NULL;
+    for (at = start; at < count && (at == start || total <= room); at++) {
+        if (parts_of(PyList_GetItem(messages, at), parts, sizes) < 0)
+            return -1;
         length = sizes[0] + sizes[1];
+        if (length > largest)
+            break;
         total += header_size(length) + length;
     }
+    *end = at;
+    return total;
+}
+
+PyDoc_STRVAR(frames_of_doc, "frames_of(messages, start, room, largest, /)\n--\n\nThe same as frames_in_python in frames.py.");
+
+static PyObject *
+frames_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *messages, *frames;
+    Py_ssize_t numbers[3], at, end, total, sizes[2];
+    char *parts[2], *to;
+
+    if (count != 4 || !PyList_Check(arguments[0])) {
+        PyErr_SetString(PyExc_TypeError, "frames_of takes a list of messages, start, room and largest");
+        return NULL;
+    }
+    messages = arguments[0];
+    for (at = 0; at < 3; at++) {
+        numbers[at] = PyLong_AsSsize_t(arguments[at + 1]);
+        if (numbers[at] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    if (numbers[0] < 0) {
+        PyErr_SetString(PyExc_ValueError, "start is below 0");
+        return NULL;
+    }
+    total = size_of_frames(messages, numbers[0], numbers[1], numbers[2], &end);
+    if (total < 0)
+        return NULL;
     frames = PyBytes_FromStringAndSize(NULL, total);
     if (frames == NULL)
         return NULL;
     to = PyBytes_AsString(frames);
-    for (at = 0; at < count; at++) {
-        if (parts_of(list, at, are_pairs, parts, sizes) < 0) {
-            Py_DECREF(frames);
-            return NULL;
-        }
+    for (at = numbers[0]; at < end; at++) {
+        /* It cannot fail: the same messages have been looked at before. */
+        parts_of(PyList_GetItem(messages, at), parts, sizes);
         to = put_header(to, sizes[0] + sizes[1]);
         memcpy(to, parts[0], sizes[0]);
         to += sizes[0];
-        if (are_pairs) {
+        if (sizes[1] > 0)
             memcpy(to, parts[1], sizes[1]);
-            to += sizes[1];
-        }
+        to += sizes[1];
     }
-    return frames;
-}
-
-PyDoc_STRVAR(text_frames_doc, "text_frames(payloads, /)\n--\n\nSee dhtwisted.transports.websocket.framing.text_frames.");
-
-static PyObject *
-text_frames(PyObject *Py_UNUSED(module), PyObject *payloads)
-{
-    return frames_of(payloads, 0);
-}
-
-PyDoc_STRVAR(event_frames_doc, "event_frames(events, /)\n--\n\nSee dhtwisted.transports.websocket.framing.event_frames.");
-
-static PyObject *
-event_frames(PyObject *Py_UNUSED(module), PyObject *events)
-{
-    return frames_of(events, 1);
+    return Py_BuildValue("(Nn)", frames, end);
 }
 
 static PyMethodDef methods[] = {
     {"split_text_frames", (PyCFunction)(void (*)(void))split_text_frames, METH_FASTCALL, split_doc},
-    {"text_frames", text_frames, METH_O, text_frames_doc},
-    {"event_frames", event_frames, METH_O, event_frames_doc},
+    {"frames_of", (PyCFunction)(void (*)(void))frames_of, METH_FASTCALL, frames_of_doc},
     {NULL, NULL, 0, NULL},
 };
 

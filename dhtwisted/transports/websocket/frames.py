@@ -7,9 +7,11 @@ codes. Both parsers must agree on any stream, however it is cut; a property test
 
 from __future__ import annotations
 
+import struct
 import sys
 from codecs import utf_8_decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
@@ -144,5 +146,59 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
+def frame_header(length: int) -> bytes:
+    """Header of an unmasked, unfragmented text frame."""
+    if length < LENGTH_FOLLOWS:
+        return bytes((PLAIN_TEXT, length))
+    if length < 65536:
+        return struct.pack("!BBH", PLAIN_TEXT, LENGTH_FOLLOWS, length)
+    return struct.pack("!BBQ", PLAIN_TEXT, LONG_LENGTH_FOLLOWS, length)
+
+
+HEADERS = tuple(map(frame_header, range(2048)))
+"""Headers of the usual lengths, made once."""
+
+PREPARED = len(HEADERS)
+
+
+def frames_in_python(messages: Sequence[Any], start: int, room: int, largest: int) -> tuple[bytes, int]:
+    """Make the frames of several messages.
+
+    :param messages: a list of bytes, or of messages in two parts of bytes each.
+    :param start: the number of the first message.
+    :param room: the last frame is the one that goes beyond this size (bytes).
+    :param largest: a message above this size (bytes) is left out, and all after it.
+    :returns: the frames, and the number of the first message that was left out.
+    """
+    parts: list[bytes] = []
+    size, end = 0, start
+    # Two loops: one for both would take half as long again.
+    if messages and type(messages[0]) is tuple:
+        for prefix, body in messages[start:] if start else messages:
+            length = len(prefix) + len(body)
+            if length > largest:
+                break
+            header = HEADERS[length] if length < PREPARED else frame_header(length)
+            parts += (header, prefix, body)
+            size += len(header) + length
+            end += 1
+            if size > room:
+                break
+    else:
+        for payload in messages[start:] if start else messages:
+            length = len(payload)
+            if length > largest:
+                break
+            header = HEADERS[length] if length < PREPARED else frame_header(length)
+            parts += (header, payload)
+            size += len(header) + length
+            end += 1
+            if size > room:
+                break
+    return b"".join(parts), end
+
+
 split_text_frames = split_in_python if SPEEDUPS is None else SPEEDUPS.split_text_frames
 """The same in C, where it is built: 0.03 us instead of 0.5 for a frame of 200 bytes."""
+
+frames_of = frames_in_python if SPEEDUPS is None else SPEEDUPS.frames_of

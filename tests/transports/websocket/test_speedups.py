@@ -1,10 +1,14 @@
 """The optional C module gives the same results as the Python functions, for all input."""
 
+import sys
+import tracemalloc
+from contextlib import suppress
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dhtwisted.transports.websocket.frames import split_in_python
+from dhtwisted.transports.websocket.frames import frames_in_python, split_in_python
 from tests.support.raw import BINARY, CLOSE, PING, PONG, frame
 from tests.support.speedups import speedups
 
@@ -51,3 +55,58 @@ def test_any_bytes_are_split_in_the_same_way(data, limit):
 def test_wrong_arguments_are_refused(arguments):
     with pytest.raises((TypeError, OverflowError)):
         speedups().split_text_frames(*arguments)
+
+
+MESSAGES = st.one_of(st.lists(TEXTS, max_size=8), st.lists(st.tuples(TEXTS, TEXTS), max_size=8))
+
+
+@given(MESSAGES, st.integers(0, 9), st.integers(-10, 100_000), st.sampled_from([0, 125, 3000, 65_536, 10**6]))
+@example([b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536], 0, 10**6, 10**6)
+@example([(b"x", b""), (b"", b"")], 0, 10**6, 10**6)
+@example([b"x" * 98, b"y", b"z"], 0, 100, 98)
+@example([b"x" * 97, b"y", b"z"], 0, 100, 98)
+def test_frames_are_made_in_the_same_way(messages, start, room, largest):
+    assert speedups().frames_of(messages, start, room, largest) == frames_in_python(messages, start, room, largest)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ([],),
+        ([], 0, 0),
+        ((b"a",), 0, 0, 9),
+        ([], -1, 0, 9),
+        (["a"], 0, 0, 9),
+        ([(b"a",)], 0, 0, 9),
+        ([(b"a", "b")], 0, 0, 9),
+        ([], 0, 0, None),
+    ],
+)
+def test_wrong_messages_are_refused(arguments):
+    with pytest.raises((TypeError, ValueError)):
+        speedups().frames_of(*arguments)
+
+
+def test_nothing_stays_in_memory():
+    """Each object that is made goes away again; a counting mistake in C would keep it, or crash."""
+    split, frames_of = speedups().split_text_frames, speedups().frames_of
+    data, payload = frame(b"x" * 1000) + frame("\u20ac".encode() * 400) + frame(BAD), b"y" * 1000
+    before = sys.getrefcount(payload)
+
+    def use():
+        for _ in range(100):
+            split(data, 0)
+            frames_of([payload, (payload, payload)], 0, 0, 10_000)
+            with suppress(TypeError):
+                frames_of([payload, None], 0, 10_000, 10_000)
+
+    use()
+    tracemalloc.start()
+    try:
+        use()
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 10_000
+    assert sys.getrefcount(payload) == before

@@ -96,7 +96,7 @@ def state(wired):
         "received": wired.received,
         "portions": wired.socket.sends,
         "state": protocol.state,
-        "queue": [bytes(part) for part in protocol._queue],
+        "queue": b"".join(protocol._queue),
         "queued": protocol.queued,
         "excused": protocol._excused,
         "congested": (protocol.congested, protocol.congested_since),
