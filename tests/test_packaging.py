@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import dhtwisted
+from dhtwisted.kit.speedups import IN_USE
 from tests.support.packages import ROOT, copy_source, pip
 
 pytestmark = pytest.mark.slow
@@ -62,7 +63,11 @@ def test_the_wheel_has_all_of_the_package_and_only_that(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     source = {str(path.relative_to(ROOT)) for path in (ROOT / "dhtwisted").rglob("*") if path.suffix in (".py", ".sql")}
     assert any(name.endswith(".sql") for name in source)
-    assert {name for name in names if ".dist-info/" not in name} == source | {"dhtwisted/py.typed", "twisted/plugins/dhtwisted_plugin.py"}
+    assert {name for name in names if ".dist-info/" not in name} == source | {
+        "dhtwisted/py.typed",
+        "dhtwisted/speedups.abi3.so",
+        "twisted/plugins/dhtwisted_plugin.py",
+    }
 
 
 def test_the_wheel_says_which_version_it_is(wheel):
@@ -93,7 +98,7 @@ def test_the_source_distribution_has_all_of_the_checkout(tmp_path):
 
 
 def test_an_installed_server_runs_from_any_directory(unpacked, tmp_path):
-    assert run(tmp_path, "-m", "dhtwisted", "--version", path=unpacked) == f"dhtwisted {dhtwisted.__version__}\n"
+    assert run(tmp_path, "-m", "dhtwisted", "--version", path=unpacked) == f"dhtwisted {dhtwisted.__version__} ({IN_USE})\n"
     assert "devicehive" in run(tmp_path, "-c", RUN_TWISTD, "--help", path=unpacked)
     assert "good" in run(tmp_path, "-c", RUN_TWISTD, "devicehive", "--check-config", path=unpacked)
     assert "file:PATH" in run(tmp_path, str(unpacked / "bin" / "devicehive"), "--help-providers", path=unpacked)

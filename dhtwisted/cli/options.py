@@ -12,6 +12,7 @@ from dhtwisted import __version__
 from dhtwisted.config.settings import Settings
 from dhtwisted.config.sources import Configuration
 from dhtwisted.core.rules import is_id
+from dhtwisted.kit.speedups import IN_USE
 
 
 def print_and_exit(text: str) -> NoReturn:
@@ -21,8 +22,8 @@ def print_and_exit(text: str) -> NoReturn:
 
 
 def print_version() -> NoReturn:
-    """Write the version, and end with status 0."""
-    print_and_exit(f"dhtwisted {__version__}")
+    """Write the version and whether the optional C module is in use, and end with status 0."""
+    print_and_exit(f"dhtwisted {__version__} ({IN_USE})")
 
 
 SERVER_OPTIONS = frozenset({"--config", "--storage", "--messages", "--listen"})

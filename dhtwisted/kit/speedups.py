@@ -13,5 +13,5 @@ try:
 except ImportError:
     SPEEDUPS = None
 
-FRAMES_IN = "Python" if SPEEDUPS is None else "C"
-"""The language of the code that reads and writes WebSocket frames."""
+IN_USE = "frames in Python" if SPEEDUPS is None else "frames in C"
+"""Which of the two is in use, for people."""

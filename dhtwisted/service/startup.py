@@ -16,6 +16,7 @@ from dhtwisted.config.reloading import Reloading
 from dhtwisted.config.settings import Settings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.interfaces import IAuthProvider, IKeyedAuth, ILocalBus, IMessageBus, ISelfCheck, IStorage, ProviderContext
+from dhtwisted.kit.speedups import IN_USE
 from dhtwisted.logs.audit import Audit, open_audit
 from dhtwisted.logs.observer import ProcessLog
 from dhtwisted.model import Node
@@ -85,7 +86,7 @@ class Startup:
         :raises Exception: a part cannot be opened; those before it are open.
         """
         self._open_logs()
-        self.log.info("dhtwisted {version} starts", version=__version__)
+        self.log.info("dhtwisted {version} starts ({speedups})", version=__version__, speedups=IN_USE)
         monitor = await self._open_monitor()
         self._start_self_checks()
         storage, messages = await self._open_storages(monitor)

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
 _LEFT_BEHIND = shutil.ignore_patterns(
-    *(".git", ".venv", ".tox", "build", "dist", "*.egg-info", "__pycache__", "dropin.cache", "*.sqlite*"),
+    *(".git", ".venv", ".tox", "build", "dist", "*.egg-info", "__pycache__", "dropin.cache", "*.sqlite*", "*.so"),
     *(".coverage", ".hypothesis", ".*_cache"),
 )
 
