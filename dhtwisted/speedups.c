@@ -222,15 +222,16 @@ put_header(char *to, Py_ssize_t length)
     return to;
 }
 
-/* The parts of a message: bytes have one, a tuple two. Returns -1 with an exception. */
+/* The parts of a message: of bytes one, of a pair two. Returns -1 with an exception. */
 static int
-parts_of(PyObject *message, char *parts[2], Py_ssize_t sizes[2])
+parts_of(PyObject *message, int is_pair, char *parts[2], Py_ssize_t sizes[2])
 {
+    parts[1] = "";
     sizes[1] = 0;
-    if (!PyTuple_Check(message))
+    if (!is_pair)
         return PyBytes_AsStringAndSize(message, &parts[0], &sizes[0]);
-    if (PyTuple_Size(message) != 2) {
-        PyErr_SetString(PyExc_TypeError, "a message is bytes, or a tuple of two bytes objects");
+    if (!PyTuple_Check(message) || PyTuple_Size(message) != 2) {
+        PyErr_SetString(PyExc_TypeError, "an event is a tuple of prefix and body");
         return -1;
     }
     if (PyBytes_AsStringAndSize(PyTuple_GetItem(message, 0), &parts[0], &sizes[0]) < 0)
@@ -238,72 +239,110 @@ parts_of(PyObject *message, char *parts[2], Py_ssize_t sizes[2])
     return PyBytes_AsStringAndSize(PyTuple_GetItem(message, 1), &parts[1], &sizes[1]);
 }
 
-/* How many bytes the frames of messages have, from number start on. Sets the number of the first message that is left out, because a frame
- * before it reaches the room or it is larger than largest. Returns -1 with an exception. */
+/* Take messages from an iterator to a list, until their frames are larger than the room, or a message is larger than largest: it is given back
+ * apart. Returns the size of the frames, or -1 with an exception. */
 static Py_ssize_t
-size_of_frames(PyObject *messages, Py_ssize_t start, Py_ssize_t room, Py_ssize_t largest, Py_ssize_t *end)
+take_messages(PyObject *iterator, int are_pairs, Py_ssize_t room, Py_ssize_t largest, PyObject *taken, PyObject **large)
 {
-    Py_ssize_t at, count = PyList_Size(messages), total = 0, length, sizes[2];
+    Py_ssize_t total = 0, length, sizes[2];
     char *parts[2];
+    PyObject *message;
 
-    for (at = start; at < count && (at == start || total <= room); at++) {
-        if (parts_of(PyList_GetItem(messages, at), parts, sizes) < 0)
+    do {
+        message = PyIter_Next(iterator);
+        if (message == NULL)
+            return PyErr_Occurred() ? -1 : total;
+        if (parts_of(message, are_pairs, parts, sizes) < 0) {
+            Py_DECREF(message);
             return -1;
+        }
         length = sizes[0] + sizes[1];
-        if (length > largest)
-            break;
+        if (length > largest) {
+            *large = message;
+            return total;
+        }
+        if (PyList_Append(taken, message) < 0) {
+            Py_DECREF(message);
+            return -1;
+        }
+        Py_DECREF(message);
         total += header_size(length) + length;
-    }
-    *end = at;
+    } while (total <= room);
     return total;
 }
 
-PyDoc_STRVAR(frames_of_doc, "frames_of(messages, start, room, largest, /)\n--\n\nThe same as frames_in_python in frames.py.");
-
+/* The frames of messages in one bytes object. Their size is known. */
 static PyObject *
-frames_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+join_frames(PyObject *messages, int are_pairs, Py_ssize_t total)
 {
-    PyObject *messages, *frames;
-    Py_ssize_t numbers[3], at, end, total, sizes[2];
+    PyObject *frames = PyBytes_FromStringAndSize(NULL, total);
+    Py_ssize_t at, count = PyList_Size(messages), sizes[2];
     char *parts[2], *to;
 
-    if (count != 4 || !PyList_Check(arguments[0])) {
-        PyErr_SetString(PyExc_TypeError, "frames_of takes a list of messages, start, room and largest");
-        return NULL;
-    }
-    messages = arguments[0];
-    for (at = 0; at < 3; at++) {
-        numbers[at] = PyLong_AsSsize_t(arguments[at + 1]);
-        if (numbers[at] == -1 && PyErr_Occurred())
-            return NULL;
-    }
-    if (numbers[0] < 0) {
-        PyErr_SetString(PyExc_ValueError, "start is below 0");
-        return NULL;
-    }
-    total = size_of_frames(messages, numbers[0], numbers[1], numbers[2], &end);
-    if (total < 0)
-        return NULL;
-    frames = PyBytes_FromStringAndSize(NULL, total);
     if (frames == NULL)
         return NULL;
     to = PyBytes_AsString(frames);
-    for (at = numbers[0]; at < end; at++) {
-        /* It cannot fail: the same messages have been looked at before. */
-        parts_of(PyList_GetItem(messages, at), parts, sizes);
+    for (at = 0; at < count; at++) {
+        /* It cannot fail: take_messages has looked at the same messages. */
+        parts_of(PyList_GetItem(messages, at), are_pairs, parts, sizes);
         to = put_header(to, sizes[0] + sizes[1]);
         memcpy(to, parts[0], sizes[0]);
-        to += sizes[0];
-        if (sizes[1] > 0)
-            memcpy(to, parts[1], sizes[1]);
-        to += sizes[1];
+        memcpy(to + sizes[0], parts[1], sizes[1]);
+        to += sizes[0] + sizes[1];
     }
-    return Py_BuildValue("(Nn)", frames, end);
+    return frames;
+}
+
+static PyObject *
+make_frames(PyObject *const *arguments, Py_ssize_t count, int are_pairs)
+{
+    PyObject *taken, *frames = NULL, *large = NULL;
+    Py_ssize_t room, largest, total;
+
+    if (count != 3 || !PyIter_Check(arguments[0])) {
+        PyErr_SetString(PyExc_TypeError, "an iterator of messages, room and largest are needed");
+        return NULL;
+    }
+    room = PyLong_AsSsize_t(arguments[1]);
+    if (room == -1 && PyErr_Occurred())
+        return NULL;
+    largest = PyLong_AsSsize_t(arguments[2]);
+    if (largest == -1 && PyErr_Occurred())
+        return NULL;
+    taken = PyList_New(0);
+    if (taken == NULL)
+        return NULL;
+    total = take_messages(arguments[0], are_pairs, room, largest, taken, &large);
+    if (total >= 0)
+        frames = join_frames(taken, are_pairs, total);
+    Py_DECREF(taken);
+    if (frames == NULL) {
+        Py_XDECREF(large);
+        return NULL;
+    }
+    return large == NULL ? Py_BuildValue("(NO)", frames, Py_None) : Py_BuildValue("(NN)", frames, large);
+}
+
+PyDoc_STRVAR(text_frames_doc, "text_frames(payloads, room, largest, /)\n--\n\nThe same as text_frames_in_python in frames.py.");
+
+static PyObject *
+text_frames(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    return make_frames(arguments, count, 0);
+}
+
+PyDoc_STRVAR(event_frames_doc, "event_frames(events, room, largest, /)\n--\n\nThe same as event_frames_in_python in frames.py.");
+
+static PyObject *
+event_frames(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    return make_frames(arguments, count, 1);
 }
 
 static PyMethodDef methods[] = {
     {"split_text_frames", (PyCFunction)(void (*)(void))split_text_frames, METH_FASTCALL, split_doc},
-    {"frames_of", (PyCFunction)(void (*)(void))frames_of, METH_FASTCALL, frames_of_doc},
+    {"text_frames", (PyCFunction)(void (*)(void))text_frames, METH_FASTCALL, text_frames_doc},
+    {"event_frames", (PyCFunction)(void (*)(void))event_frames, METH_FASTCALL, event_frames_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from codecs import utf_8_decode
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from autobahn.websocket.protocol import WebSocketProtocol
 from autobahn.websocket.xormasker import create_xor_masker
@@ -161,44 +160,48 @@ HEADERS = tuple(map(frame_header, range(2048)))
 PREPARED = len(HEADERS)
 
 
-def frames_in_python(messages: Sequence[Any], start: int, room: int, largest: int) -> tuple[bytes, int]:
-    """Make the frames of several messages.
+def text_frames_in_python(payloads: Iterator[bytes], room: int, largest: int) -> tuple[bytes, bytes | None]:
+    """Take messages from an iterator, and make their frames.
 
-    :param messages: a list of bytes, or of messages in two parts of bytes each.
-    :param start: the number of the first message.
-    :param room: the last frame is the one that goes beyond this size (bytes).
-    :param largest: a message above this size (bytes) is left out, and all after it.
-    :returns: the frames, and the number of the first message that was left out.
+    :param room: the last message is the one with which the frames are larger than this (bytes).
+    :param largest: a message above this size (bytes) is the last that is taken. It is returned without a frame.
+    :returns: the frames, and the message that is too large, if any.
     """
     parts: list[bytes] = []
-    size, end = 0, start
-    # Two loops: one for both would take half as long again.
-    if messages and type(messages[0]) is tuple:
-        for prefix, body in messages[start:] if start else messages:
-            length = len(prefix) + len(body)
-            if length > largest:
-                break
-            header = HEADERS[length] if length < PREPARED else frame_header(length)
-            parts += (header, prefix, body)
-            size += len(header) + length
-            end += 1
-            if size > room:
-                break
-    else:
-        for payload in messages[start:] if start else messages:
-            length = len(payload)
-            if length > largest:
-                break
-            header = HEADERS[length] if length < PREPARED else frame_header(length)
-            parts += (header, payload)
-            size += len(header) + length
-            end += 1
-            if size > room:
-                break
-    return b"".join(parts), end
+    size = 0
+    for payload in payloads:
+        length = len(payload)
+        if length > largest:
+            return b"".join(parts), payload
+        header = HEADERS[length] if length < PREPARED else frame_header(length)
+        parts += (header, payload)
+        size += len(header) + length
+        if size > room:
+            break
+    return b"".join(parts), None
 
 
-split_text_frames = split_in_python if SPEEDUPS is None else SPEEDUPS.split_text_frames
-"""The same in C, where it is built: 0.03 us instead of 0.5 for a frame of 200 bytes."""
+def event_frames_in_python(events: Iterator[tuple[bytes, bytes]], room: int, largest: int) -> tuple[bytes, tuple[bytes, bytes] | None]:
+    """The same as :func:`text_frames_in_python`, for messages in two parts."""
+    parts: list[bytes] = []
+    size = 0
+    for event in events:
+        prefix, body = event
+        length = len(prefix) + len(body)
+        if length > largest:
+            return b"".join(parts), event
+        header = HEADERS[length] if length < PREPARED else frame_header(length)
+        parts += (header, prefix, body)
+        size += len(header) + length
+        if size > room:
+            break
+    return b"".join(parts), None
 
-frames_of = frames_in_python if SPEEDUPS is None else SPEEDUPS.frames_of
+
+if SPEEDUPS is None:
+    split_text_frames = split_in_python
+    text_frames, event_frames = text_frames_in_python, event_frames_in_python
+else:
+    # For messages of 200 bytes, 0.03 us instead of 0.5 to read one, and 0.05 instead of 0.2 to write one of several.
+    split_text_frames = SPEEDUPS.split_text_frames
+    text_frames, event_frames = SPEEDUPS.text_frames, SPEEDUPS.event_frames

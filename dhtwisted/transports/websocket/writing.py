@@ -13,14 +13,13 @@ producer: it is asked for more only when everything has been sent. TLS and other
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
 
 from dhtwisted.core.client import FLUSH_SIZE
-from dhtwisted.transports.websocket.frames import CLOSED, OPEN
+from dhtwisted.transports.websocket.frames import CLOSED, HEADERS, OPEN, PREPARED, event_frames, frame_header, text_frames
 
 if TYPE_CHECKING:
     from dhtwisted.core.budget import Account
@@ -39,24 +38,9 @@ BURST_FACTOR = 16
 """A queue up to this many times the limit is permitted as a burst, for so many seconds: what one turn queues is written only at its end."""
 
 
-def frame_header(length: int) -> bytes:
-    """Header of an unmasked, unfragmented text frame."""
-    if length < 126:
-        return bytes((0x81, length))
-    if length < 65536:
-        return struct.pack("!BBH", 0x81, 126, length)
-    return struct.pack("!BBQ", 0x81, 127, length)
-
-
 def _pieces(payload: bytes) -> list[bytes]:
     """A large message in pieces. In one piece it would stay in memory until its last byte is sent."""
     return [payload[at : at + PIECE] for at in range(0, len(payload), PIECE)]
-
-
-HEADERS = tuple(map(frame_header, range(2048)))
-"""Headers of the usual lengths, made once."""
-
-PREPARED = len(HEADERS)
 
 
 class FrameWriter:
@@ -130,51 +114,45 @@ class FrameWriter:
     def send_many(self, payloads: Iterable[bytes]) -> None:
         """Send several whole messages, as :meth:`send` for each."""
         rest = iter(payloads)
-        while self.state == OPEN and not self.congested and self._queue_messages(rest):
-            self.flush()
+        while self._may_queue():
+            room = FLUSH_AT - self.queued
+            frames, large = text_frames(rest, room, FLUSH_AT)
+            self._put(frames)
+            if large is not None:
+                self.send(large)
+            elif len(frames) <= room:
+                return
         for payload in rest:
             self.send(payload)
-
-    def _queue_messages(self, payloads: Iterator[bytes]) -> bool:
-        """Queue messages until the queue is to be written.
-
-        :returns: whether it is; if not, all have been queued.
-        """
-        queue, queued = self._queue, self.queued
-        if not queue:
-            self.factory.flush_later(self)
-        for payload in payloads:
-            length = len(payload)
-            header = HEADERS[length] if length < PREPARED else frame_header(length)
-            queue += (header, payload) if length <= PORTION else (header, *_pieces(payload))
-            queued += len(header) + length
-            if queued > FLUSH_AT:
-                break
-        self.queued = queued
-        return queued > FLUSH_AT
 
     def send_events(self, events: Iterable[tuple[bytes, bytes]]) -> None:
         """Send several messages given in two parts, as :meth:`send_event` for each."""
         rest = iter(events)
-        while self.state == OPEN and not self.congested and self._queue_events(rest):
-            self.flush()
+        while self._may_queue():
+            room = FLUSH_AT - self.queued
+            frames, large = event_frames(rest, room, FLUSH_AT)
+            self._put(frames)
+            if large is not None:
+                self.send_event(*large)
+            elif len(frames) <= room:
+                return
         for prefix, body in rest:
             self.send_event(prefix, body)
 
-    def _queue_events(self, events: Iterator[tuple[bytes, bytes]]) -> bool:
-        """The same as :meth:`_queue_messages`, for messages given in two parts."""
-        queue, queued = self._queue, self.queued
-        if not queue:
+    def _may_queue(self) -> bool:
+        """Whether messages may be put in the queue without a check of each."""
+        return self.state == OPEN and not self.congested
+
+    def _put(self, frames: bytes) -> None:
+        """Put frames in the queue, and write it if it is large enough."""
+        if not frames:
+            return
+        if not self._queue:
             self.factory.flush_later(self)
-        for prefix, body in events:
-            length = len(prefix) + len(body)
-            header = HEADERS[length] if length < PREPARED else frame_header(length)
-            queue += (header, prefix, body)
-            queued += len(header) + length
-            if queued > FLUSH_AT:
-                break
-        self.queued = queued
-        return queued > FLUSH_AT
+        self._queue.append(frames)
+        self.queued += len(frames)
+        if self.queued > FLUSH_AT:
+            self.flush()
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Send bytes of Autobahn. They use the same queue; otherwise they could get into the middle of a frame."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dhtwisted.transports.websocket.frames import frames_in_python, split_in_python
+from dhtwisted.transports.websocket.frames import event_frames_in_python, split_in_python, text_frames_in_python
 from tests.support.raw import BINARY, CLOSE, PING, PONG, frame
 from tests.support.speedups import speedups
 
@@ -57,49 +57,64 @@ def test_wrong_arguments_are_refused(arguments):
         speedups().split_text_frames(*arguments)
 
 
-MESSAGES = st.one_of(st.lists(TEXTS, max_size=8), st.lists(st.tuples(TEXTS, TEXTS), max_size=8))
+ROOMS = st.integers(-10, 100_000)
+LARGEST = st.sampled_from([0, 125, 3000, 65_536, 10**6])
 
 
-@given(MESSAGES, st.integers(0, 9), st.integers(-10, 100_000), st.sampled_from([0, 125, 3000, 65_536, 10**6]))
-@example([b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536], 0, 10**6, 10**6)
-@example([(b"x", b""), (b"", b"")], 0, 10**6, 10**6)
-@example([b"x" * 98, b"y", b"z"], 0, 100, 98)
-@example([b"x" * 97, b"y", b"z"], 0, 100, 98)
-def test_frames_are_made_in_the_same_way(messages, start, room, largest):
-    assert speedups().frames_of(messages, start, room, largest) == frames_in_python(messages, start, room, largest)
+def taken(function, messages, room, largest):
+    """What a function makes of messages, and which it leaves."""
+    rest = iter(messages)
+    return function(rest, room, largest), list(rest)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ([],),
-        ([], 0, 0),
-        ((b"a",), 0, 0, 9),
-        ([], -1, 0, 9),
-        (["a"], 0, 0, 9),
-        ([(b"a",)], 0, 0, 9),
-        ([(b"a", "b")], 0, 0, 9),
-        ([], 0, 0, None),
-    ],
-)
-def test_wrong_messages_are_refused(arguments):
-    with pytest.raises((TypeError, ValueError)):
-        speedups().frames_of(*arguments)
+@given(st.lists(TEXTS, max_size=8), ROOMS, LARGEST)
+@example([b"x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536], 10**6, 10**6)
+@example([b"x" * 98, b"y", b"z"], 100, 98)
+@example([b"x" * 97, b"y", b"z"], 100, 98)
+def test_frames_are_made_in_the_same_way(payloads, room, largest):
+    assert taken(speedups().text_frames, payloads, room, largest) == taken(text_frames_in_python, payloads, room, largest)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=8), ROOMS, LARGEST)
+@example([(b"x", b""), (b"", b""), (b"", b"x")], 10**6, 10**6)
+def test_frames_of_events_are_made_in_the_same_way(events, room, largest):
+    assert taken(speedups().event_frames, events, room, largest) == taken(event_frames_in_python, events, room, largest)
+
+
+@pytest.mark.parametrize("arguments", [(), ([],), (iter(()), 0), ([], 0, 9), (iter(()), 0, None), (iter(()), "", 0)])
+@pytest.mark.parametrize("name", ["text_frames", "event_frames"])
+def test_other_arguments_are_refused(name, arguments):
+    with pytest.raises(TypeError):
+        getattr(speedups(), name)(*arguments)
+
+
+@pytest.mark.parametrize("message", ["a", None, (b"a",), (b"a", "b"), (b"a", b"b", b"c"), [b"a", b"b"]])
+@pytest.mark.parametrize("name", ["text_frames", "event_frames"])
+def test_other_messages_are_refused(name, message):
+    with pytest.raises(TypeError):
+        getattr(speedups(), name)(iter([message]), 9, 9)
+
+
+def test_an_error_of_the_iterator_comes_through():
+    for function in (speedups().text_frames, speedups().event_frames):
+        with pytest.raises(ZeroDivisionError):
+            function((1 // number for number in (0,)), 9, 9)
 
 
 def test_nothing_stays_in_memory():
     """Each object that is made goes away again; a counting mistake in C would keep it, or crash."""
-    split, frames_of = speedups().split_text_frames, speedups().frames_of
+    c = speedups()
     data, payload = frame(b"x" * 1000) + frame("\u20ac".encode() * 400) + frame(BAD), b"y" * 1000
     before = sys.getrefcount(payload)
 
     def use():
         for _ in range(100):
-            split(data, 0)
-            frames_of([payload, (payload, payload)], 0, 0, 10_000)
+            c.split_text_frames(data, 0)
+            c.text_frames(iter([payload, payload]), 10_000, 10_000)
+            c.text_frames(iter([payload]), 0, 10)
+            c.event_frames(iter([(payload, payload)]), 0, 10)
             with suppress(TypeError):
-                frames_of([payload, None], 0, 10_000, 10_000)
+                c.event_frames(iter([(payload, payload), None]), 10_000, 10_000)
 
     use()
     tracemalloc.start()
