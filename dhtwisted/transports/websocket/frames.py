@@ -198,10 +198,7 @@ def event_frames_in_python(events: Iterator[tuple[bytes, bytes]], room: int, lar
     return b"".join(parts), None
 
 
-if SPEEDUPS is None:
-    split_text_frames = split_in_python
-    text_frames, event_frames = text_frames_in_python, event_frames_in_python
-else:
-    # For messages of 200 bytes, 0.03 us instead of 0.5 to read one, and 0.05 instead of 0.2 to write one of several.
-    split_text_frames = SPEEDUPS.split_text_frames
-    text_frames, event_frames = SPEEDUPS.text_frames, SPEEDUPS.event_frames
+# In C, with messages of 200 bytes, reading one takes 0.03 us instead of 0.5, and writing one of several 0.05 instead of 0.2.
+split_text_frames = split_in_python if SPEEDUPS is None else SPEEDUPS.split_text_frames
+text_frames = text_frames_in_python if SPEEDUPS is None else SPEEDUPS.text_frames
+event_frames = event_frames_in_python if SPEEDUPS is None else SPEEDUPS.event_frames
