@@ -96,7 +96,7 @@ class MessageTable:
     """The table of one kind of message. Column names are the field names of the kind.
 
     :param kind: ``Command`` or ``Notification``.
-    :ivar into: the statement that stores rows, up to its ``VALUES``.
+    :ivar into: the statement that stores rows, without its ``INSERT``, up to its ``VALUES``.
     :ivar width: how many values a row has, without its checksum.
     :ivar payloads: where in a row the payloads are.
     :ivar select_all: the statement that reads all rows.
@@ -112,7 +112,7 @@ class MessageTable:
             (field, self._fields.index(field)) for field in ("timestamp", "arrived", "last_updated", "id") if field in self._fields
         ]
         self._columns = ", ".join((*self._fields, "checksum"))
-        self.into = f"INSERT INTO {kind.KIND} ({self._columns})"
+        self.into = f"INTO {kind.KIND} ({self._columns})"
         self.select_all = f"SELECT {self._columns} FROM {kind.KIND}"
         self.select_range = f"{self.select_all} WHERE id >= ? AND id < ? ORDER BY id"
         self.put_checksum = f"UPDATE {kind.KIND} SET checksum = ? WHERE id = ?"

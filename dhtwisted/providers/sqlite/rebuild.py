@@ -97,7 +97,7 @@ def _read_on(source: sqlite3.Connection, sql: str) -> tuple[list[Any], bool]:
 
 def _copy_messages(source: sqlite3.Connection, target: sqlite3.Connection, table: MessageTable, last: int) -> list[str]:
     kind, lost = table.kind.KIND, []
-    insert = f"{table.into} VALUES ({', '.join('?' * (table.width + 1))})"
+    insert = f"INSERT {table.into} VALUES ({', '.join('?' * (table.width + 1))})"
     for start in range(_first_of(source, f"SELECT min(id) FROM {kind}", 1), last + 1, PORTION):
         for number, row in _rows(source, table, start, min(start + PORTION, last + 1)):
             try:

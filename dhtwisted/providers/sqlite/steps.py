@@ -46,7 +46,7 @@ END = bytes(LENGTH)
 def insert(into: str, width: int, values: list[Any]) -> Step:
     """Insert many rows. The process adds the checksum of each row behind its values.
 
-    :param into: the statement up to its ``VALUES``.
+    :param into: the statement without its ``INSERT``, up to its ``VALUES``.
     :param width: how many values a row has, without the checksum.
     :param values: the values of all rows in one list, row after row.
     """
