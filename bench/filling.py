@@ -49,8 +49,11 @@ class Filling:
                 f'"temperature","timestamp":{self.timestamp(number)},"parameters":{{"t":20.5,"p":29.92,"n":{number}}}}}}}'
             ).encode()
 
-    def messages(self, first):
-        """A batch of them, for a storage."""
+    def messages(self, first, size=BATCH):
+        """A batch of them, for a storage.
+
+        :param size: how many; the last batch may have fewer.
+        """
         from dhtwisted.model import Notification
 
         return [
@@ -62,7 +65,7 @@ class Filling:
                 parameters=b'{"t":20.5,"p":29.92,"n":%d}' % number,
                 timestamp=self.timestamp(number),
             )
-            for number in range(first, min(first + BATCH, self.count))
+            for number in range(first, min(first + size, self.count))
         ]
 
 

@@ -80,6 +80,11 @@ class Postgres:
             raise Lost(f"{count} inserts were acknowledged, {found} are stored")
 
     @property
+    def pid(self):
+        """The id of its process, whose children do the work."""
+        return self._server.pid
+
+    @property
     def version(self):
         """What it says of itself."""
         ((text,),) = self._server.execute("SHOW server_version")

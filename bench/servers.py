@@ -18,7 +18,6 @@ from tests.support.ports import free_port
 
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 _PASSWORD = "administrator-1"
-_LOGIN = "benchmark"
 _MOSQUITTO_PLACES = "/usr/sbin:/usr/local/sbin"
 MOSQUITTO_SETTINGS = """\
 listener {port} 127.0.0.1
@@ -89,14 +88,15 @@ class DeviceHive(Server):
         self.port, self.tls_port = ports[0], ports[-1]
         self.token = ""
 
-    def prepare(self, devices=("d1",)):
+    def prepare(self, devices=("d1",), login="benchmark"):
         """Make a client, and devices that it may use; sets :attr:`token`.
 
         :param devices: their ids.
+        :param login: of the client.
         :returns: the server.
         """
         with self.connect_as_administrator() as administrator:
-            user_id = _user_id(administrator)
+            user_id = _user_id(administrator, login)
             payload = {"userId": user_id, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
             self.token = administrator.call("token/create", payload=payload)["accessToken"]
             administrator.call_many(map(_save_device, devices))
@@ -122,12 +122,12 @@ def _ports(log, count):
     return found if len(found) == count else None
 
 
-def _user_id(administrator):
+def _user_id(administrator, login):
     """The id of a client, made if it is not there yet."""
-    found = administrator.call("user/list", login=_LOGIN)["users"]
+    found = administrator.call("user/list", login=login)["users"]
     if found:
         return found[0]["id"]
-    user = {"login": _LOGIN, "password": "benchmark-1", "role": 1, "allDeviceTypesAvailable": True}
+    user = {"login": login, "password": "benchmark-1", "role": 1, "allDeviceTypesAvailable": True}
     user_id = administrator.call("user/insert", user=user)["user"]["id"]
     administrator.call("user/assignNetwork", userId=user_id, networkId=1)
     return user_id

@@ -28,6 +28,7 @@ struct tally {
 
 struct ledger {
     unsigned owners, subscribers, devices;
+    bool scatter;                    /* devices do not come in the order of their numbers */
     bool to_all;                     /* each subscriber gets everything, else what its device sends */
     bool close_by_answer, close_by_delivery;
     bool answers_expected;
@@ -48,7 +49,12 @@ void ledger_prepare(struct ledger *l, uint64_t in_flight);
 /* The serial of a new request, or 0 when too many are unfinished to remember another. */
 uint64_t ledger_send(struct ledger *l, unsigned owner, uint64_t due, bool measured);
 
-static inline unsigned ledger_device(const struct ledger *l, uint64_t serial) { return (unsigned)(serial % l->devices); }
+/* A prime: unless it divides the number of devices, each of them still has its turn. */
+enum { STRIDE = 7919 };
+
+static inline unsigned ledger_device(const struct ledger *l, uint64_t serial) {
+    return (unsigned)((l->scatter ? serial * STRIDE : serial) % l->devices);
+}
 
 void ledger_answer(struct ledger *l, unsigned owner, uint64_t serial, uint64_t now, bool error);
 void ledger_delivery(struct ledger *l, unsigned subscriber, uint64_t serial, uint64_t now);

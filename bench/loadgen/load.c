@@ -28,9 +28,9 @@ static void prepare_ledgers(void) {
     double in_flight = options.mode == MODE_RATE ? options.rate / 4 : (double)options.publishers * options.window;
     publisher_ledger = (struct ledger){
         .owners = (unsigned)options.publishers, .subscribers = (unsigned)options.subscribers, .devices = (unsigned)options.devices,
-        .to_all = options.to_all, .close_by_answer = options.flow != FLOW_DELIVER, .close_by_delivery = options.flow != FLOW_ACK,
-        .answers_expected = options.protocol != PROTOCOL_MQTT || options.qos, .kind_of = options.command ? mix_kind : NULL,
-        .closed = publisher_closed};
+        .scatter = options.scatter, .to_all = options.to_all, .close_by_answer = options.flow != FLOW_DELIVER,
+        .close_by_delivery = options.flow != FLOW_ACK, .answers_expected = options.protocol != PROTOCOL_MQTT || options.qos,
+        .kind_of = options.command ? mix_kind : NULL, .closed = publisher_closed};
     ledger_prepare(&publisher_ledger, (uint64_t)in_flight);
     reader_ledger = (struct ledger){.owners = (unsigned)options.readers, .devices = 1, .close_by_answer = true, .answers_expected = true,
                                     .closed = reader_closed};

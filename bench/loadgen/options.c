@@ -68,6 +68,7 @@ static const struct option TABLE[] = {
     {NUMBER, "subs", O(subscribers), "N", "subscribers, each of which must receive everything that is meant for it (0)", 0, 100000, 0},
     {NUMBER, "devices", O(devices), "N",
      "requests go to so many devices in turn; subscriber k follows device k modulo N alone (1)", 1, 999999, 0},
+    {FLAG, "scatter", O(scatter), "", "the turn of devices is not in the order of their numbers: the next is far from the last", 0, 0, 0},
     {FLAG, "to-all", O(to_all), "", "each subscriber receives the requests of all devices", 0, 0, 0},
     {NUMBER, "slow", O(slow), "N", "further subscribers that read nothing; they are no part of the proof", 0, 100000, 0},
     {NUMBER, "slow-bytes", O(slow_bytes), "B", "let each of those read so many bytes per second", 0, 1 << 30, 0},

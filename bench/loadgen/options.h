@@ -23,7 +23,7 @@ struct options {
     struct texts headers;
 
     int publishers, subscribers, window, devices;
-    bool to_all, any_order, tls;
+    bool scatter, to_all, any_order, tls;
     double rate, warm, secs, hold, patience, linger;
     int opening, requests, replayed;
     int command_share, ask_share;

@@ -19,15 +19,16 @@ def other_devices(count):
 
 
 @contextmanager
-def crowd(bench, server, count, **options):
+def crowd(bench, server, count, others=0, **options):
     """Many connections that do nothing, from the moment when all are ready until the end of the block.
 
+    :param others: how many there are already.
     :param options: what they send first, for the generator.
     :raises Lost: not all came, or not all were still there at the end.
     """
     options = {"mode": "idle", "pubs": 0, "subs": count, "devices": count, "hold": 3600} | options
     with bench.generator.start(server, bench.new_directory(), **options) as generator:
-        files = _wait_until_quiet(server, generator, count)
+        files = _wait_until_quiet(server, generator, others + count)
         yield
         if not generator.running or _open_files(server) < files:
             raise Lost(f"{files - _open_files(server)} idle connections; {generator.log}")
@@ -48,9 +49,9 @@ def _wait_until_quiet(server, generator, count):
     raise Failed(f"not all of {count} connections were opened: {generator.log}")
 
 
-def subscribers(server):
+def subscribers(server, device="o-{d}"):
     """What connections send first: each has a device of its own to listen to."""
-    load = hive_load(server, device="o-{d}")
+    load = hive_load(server, device=device)
     return {name: load[name] for name in ("path", "sub_setup", "setup_ok")}
 
 

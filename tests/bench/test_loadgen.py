@@ -143,6 +143,14 @@ async def test_subscribers_of_everything_have_all_devices(load):
 
 
 @pytest_twisted.ensureDeferred
+async def test_devices_may_come_in_another_order(load):
+    options = HIVE | {"payload": DEVICE_PAYLOAD, "scatter": True}
+    outcome = await load(hive(), **options, devices=5, subs=5, flow="both")
+    assert (outcome.status, outcome.faults) == (CLEAN, {})
+    assert outcome.figures["delivered"] == outcome.figures["sent"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_slow_readers_are_counted_and_not_missed(load):
     factory = hive()
 

@@ -64,6 +64,11 @@ class PostgresServer(DatabaseServer):
         return make_dsn(host="127.0.0.1", port=self.port, user="postgres", password=self._workplace.password, dbname="postgres")
 
     @property
+    def pid(self) -> int:
+        """The id of its process, whose children do the work."""
+        return self._started().pid
+
+    @property
     def log(self) -> str:
         """Its output since its first start."""
         return self._log_path.read_text(errors="replace")
