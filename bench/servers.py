@@ -99,7 +99,8 @@ class DeviceHive(Server):
             user_id = _user_id(administrator, login)
             payload = {"userId": user_id, "actions": ["*"], "networkIds": ["*"], "deviceTypeIds": ["*"]}
             self.token = administrator.call("token/create", payload=payload)["accessToken"]
-            administrator.call_many(map(_save_device, devices))
+            # The last of too many would wait longer than a request may, on a disk that is busy.
+            administrator.call_many(map(_save_device, devices), batch=100)
         return self
 
     def connect_as_administrator(self):

@@ -144,7 +144,7 @@ async def test_subscribers_of_everything_have_all_devices(load):
 
 @pytest_twisted.ensureDeferred
 async def test_devices_may_come_in_another_order(load):
-    options = HIVE | {"payload": DEVICE_PAYLOAD, "scatter": True}
+    options = HIVE | {"payload": DEVICE_PAYLOAD, "sub-setup": "follow {d}", "scatter": True}
     outcome = await load(hive(), **options, devices=5, subs=5, flow="both")
     assert (outcome.status, outcome.faults) == (CLEAN, {})
     assert outcome.figures["delivered"] == outcome.figures["sent"]
