@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 from twisted.logger import Logger
 
 from dhtwisted.errors import ApiError
@@ -164,5 +164,5 @@ def _shown(action: str, value: Any) -> Any:
 
 
 def _is_there(value: Any) -> bool:
-    """Whether a client sent it. JSON that was not sent is an empty ``Raw``, which does not equal empty bytes."""
-    return value is not None and not (isinstance(value, Raw) and not bytes(value))
+    """Whether it is sent. JSON that a client did not send is an empty ``Raw``, which does not equal empty bytes."""
+    return value is not None and value is not UNSET and not (isinstance(value, Raw) and not bytes(value))

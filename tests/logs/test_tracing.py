@@ -83,6 +83,21 @@ async def test_a_users_requests_answers_and_events_are_lines(follow, lines):
     assert not with_text(told, "notification/insert", "request: ")
 
 
+@pytest.mark.parametrize("front", ["websocket", "rest"])
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_leaves_members_out_is_a_line_too(follow, lines, front):
+    """A list that was not cut has no ``more``. An error while it is logged would end the connection."""
+    server, anna = await follow("user:2")
+    if front == "websocket":
+        found = (await (await server.client(anna)).call("device/list"))["devices"]
+    else:
+        _, found = await rest_client(server, anna).send("GET", "/device")
+    assert [device["id"] for device in found] == ["pump"]
+    (answer,) = with_text(lines(), "action=device/list", "answer: ")
+    assert '"id":"pump"' in answer
+    assert "more" not in answer
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_device_is_followed_whoever_speaks_for_it_or_hears_of_it(follow, lines):
     server, anna = await follow("device:pump")
