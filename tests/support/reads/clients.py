@@ -101,9 +101,8 @@ class Client:
 def _is_idle(session: Any) -> bool:
     """Whether no request of a session waits for anything, and no stored messages are still to be sent."""
     order, inbox = session.order, session.inbox
-    if (order is not None and not order.is_empty) or (inbox is not None and inbox.texts):
-        return False
-    return all(subscription.replay is None for subscription in session.subscriptions.values())
+    is_under_way = (order is not None and not order.is_empty) or (inbox is not None and inbox.texts)
+    return not is_under_way and not session._replays
 
 
 def segments(received: list[Any], mixed: frozenset[str]) -> list[tuple[list[Any], list[Any]]]:
