@@ -29,6 +29,7 @@ SPARE_FILES = 200
 NOTES = (
     "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; no limit was raised.",
     "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, no limit that drops messages, TCP_NODELAY.",
+    "Bare twisted.web: one resource, no access log. NATS: a stream in files, sync_interval always, all cores.",
     "PostgreSQL: fsync and synchronous_commit on, 128 MB of shared buffers, 1 GB of log before a checkpoint, all cores.",
 )
 
@@ -37,7 +38,7 @@ def parser():
     """Make the parser of the command line."""
     found = argparse.ArgumentParser(prog="python -m bench", description="Measure this server, and others for comparison, on this machine.")
     add = found.add_argument
-    add("--quick", action="store_true", help="shorter and fewer runs, fewer connections and messages: about 3 minutes")
+    add("--quick", action="store_true", help="shorter and fewer runs, fewer connections and messages: about 5 minutes")
     add(
         "--rounds",
         type=_positive,

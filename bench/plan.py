@@ -33,7 +33,7 @@ class Sizes:
     hold: float
 
 
-FULL = Sizes(rounds=5, warm=0.5, secs=2.0, connections=10_000, stored=1_000_000, hold=31)
+FULL = Sizes(rounds=3, warm=0.5, secs=2.0, connections=10_000, stored=1_000_000, hold=31)
 QUICK = Sizes(rounds=2, warm=0.3, secs=1.0, connections=2_000, stored=100_000, hold=3)
 
 

@@ -44,8 +44,8 @@ TASKS = (
     Task("latency memory", steady(on_hive("memory:", STEADY))),
     Task("latency mosquitto", steady(on_mosquitto(STEADY))),
     Task("latency file", steady(on_hive("file:", STEADY))),
-    Task("latency postgres", steady(on_postgres)),
-    Task("latency jetstream", steady(on_jetstream)),
+    Task("latency postgres", steady(on_postgres), seldom=True),
+    Task("latency jetstream", steady(on_jetstream), seldom=True),
 )
 
 ROWS = (
