@@ -8,7 +8,7 @@ pings, and no client is disconnected for silence or slow reading.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +52,17 @@ class EchoSession:
         """Take a text message."""
         self._output.send(text)
         self._keep_pace()
+
+    def receive_many(self, texts: Sequence[bytes]) -> int:
+        """Take the text messages that were read together, until the connection ends.
+
+        :returns: how many were taken.
+        """
+        for taken, text in enumerate(texts):
+            if self._output.ended:
+                return taken
+            self.receive(text)
+        return len(texts)
 
     def receive_binary(self, payload: bytes) -> None:
         """Take a binary message."""

@@ -1,6 +1,12 @@
 """Certificates from files: what is refused, and in which words; files that change by themselves."""
 
+import os
+import ssl
+from contextlib import suppress
+
 import pytest
+from OpenSSL import SSL
+from twisted.internet.ssl import CertificateOptions
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.config.settings import Settings, TlsSettings
@@ -51,16 +57,73 @@ def test_files_that_an_editor_on_windows_has_saved(tmp_path, certificate):
     assert complaint(certificate=certificate, key=tmp_path / "wide.pem").startswith(f"tls.key: {tmp_path}/wide.pem: is in UTF-16")
 
 
+def test_a_key_that_is_too_weak_is_refused_with_the_reason(tmp_path):
+    certificate = write_certificate(tmp_path / "weak.pem", rsa_bits=1024)
+    assert complaint(certificate=certificate) == f"tls.certificate: {certificate}: OpenSSL refuses it: ee key too small"
+
+
+def shake_hands(server_context, client_context, session=None):
+    """Do a handshake, if the client likes with the session of an earlier one; returns both sides."""
+    buffers = [ssl.MemoryBIO() for _ in range(2)]
+    server = server_context.wrap_bio(*buffers, server_side=True)
+    client = client_context.wrap_bio(*reversed(buffers), session=session)
+    for side in (client, server, client, server, client):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    server.write(b"x")
+    assert client.read() == b"x"
+    return server, client
+
+
+@pytest.fixture
+def client():
+    """The context of a client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def test_no_client_gets_a_ticket_and_sessions_end_with_the_certificate(certificate, client):
+    first = make_context(TlsSettings(certificate=str(certificate)))
+    _, peer = shake_hands(first, client)
+    assert peer.version() == "TLSv1.3"
+    assert not peer.session.has_ticket
+    assert not shake_hands(first, client, peer.session)[0].session_reused
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    _, peer = shake_hands(first, client)
+    assert not peer.session.has_ticket
+    # It is found by its number, for five minutes.
+    assert shake_hands(first, client, peer.session)[0].session_reused
+    renewed = make_context(TlsSettings(certificate=str(certificate)))
+    assert not shake_hands(renewed, client, peer.session)[0].session_reused
+
+
+def test_versions_and_ciphers(certificate):
+    context = make_context(TlsSettings(certificate=str(certificate)))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION and context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
+    ciphers = {cipher["name"] for cipher in context.get_ciphers()}
+    assert not [name for name in ciphers if any(bad in name for bad in ("NULL", "ADH", "AECDH", "RC4", "3DES", "MD5", "EXP", "DSS", "PSK"))]
+    recommended = SSL.Connection(CertificateOptions().getContext(), None).get_cipher_list()
+    assert {"TLS_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"} <= ciphers & set(recommended)
+
+
+def test_the_key_is_on_no_disk_and_no_file_stays_open(certificate):
+    before = os.listdir("/proc/self/fd")
+    make_context(TlsSettings(certificate=str(certificate)))
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certificate):
     certificates = Certificates(TlsSettings(certificate=str(certificate)))
     with capturedLogs() as logs:
         certificates.reload_if_changed()
         assert logs == []
-        first = certificates.serverConnectionForTLS(None).get_context()
+        first = certificates.context
         certificate.write_bytes(certificate.read_bytes()[:300])
         for _ in range(3):
             certificates.reload_if_changed()
-        assert certificates.serverConnectionForTLS(None).get_context() is first
+        assert certificates.context is first
         certificate.unlink()
         for _ in range(3):
             certificates.reload_if_changed()
@@ -68,16 +131,16 @@ def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certi
         write_certificate(certificate)
         for _ in range(3):
             certificates.reload_if_changed()
-        assert certificates.serverConnectionForTLS(None).get_context() is not first
+        assert certificates.context is not first
         assert [event["log_level"] for event in logs] == [LogLevel.error] * 2 + [LogLevel.info]
 
 
 def test_a_reload_takes_effect_only_when_it_is_told_to(tmp_path, certificate):
     certificates = Certificates(TlsSettings(certificate=str(certificate)))
-    first = certificates.serverConnectionForTLS(None).get_context()
+    first = certificates.context
     with pytest.raises(ConfigurationError):
         certificates.reloadable(Settings(tls=TlsSettings(certificate="/nowhere")))
     take = certificates.reloadable(Settings(tls=TlsSettings(certificate=str(write_certificate(tmp_path / "other.pem")))))
-    assert certificates.serverConnectionForTLS(None).get_context() is first
+    assert certificates.context is first
     take()
-    assert certificates.serverConnectionForTLS(None).get_context() is not first
+    assert certificates.context is not first

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 PEM = serialization.Encoding.PEM
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Authority:
@@ -32,9 +33,12 @@ class Authority:
         return _build(_named(name), self._name, key.public_key(), days, self._key), _private(key)
 
 
-def write_certificate(path: Path, days: int = 1) -> Path:
-    """Write a self-signed certificate and its key into one file, mode 0600."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def write_certificate(path: Path, days: int = 1, rsa_bits: int = 0) -> Path:
+    """Write a self-signed certificate and its key into one file, mode 0600.
+
+    :param rsa_bits: the length of an RSA key; 0 for an ECDSA key.
+    """
+    key = rsa.generate_private_key(65537, rsa_bits) if rsa_bits else ec.generate_private_key(ec.SECP256R1())
     path.touch(0o600)
     path.write_bytes(_build(_named("localhost"), _named("localhost"), key.public_key(), days, key) + _private(key))
     return path
@@ -47,9 +51,9 @@ def _named(name: str) -> x509.Name:
 def _build(
     subject: x509.Name,
     issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
     days: int,
-    signing_key: ec.EllipticCurvePrivateKey,
+    signing_key: PrivateKey,
     is_authority: bool = False,
 ) -> bytes:
     now = datetime.now(UTC)
@@ -60,5 +64,5 @@ def _build(
     return builder.sign(signing_key, hashes.SHA256()).public_bytes(PEM)
 
 
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _private(key: PrivateKey) -> bytes:
     return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -9,6 +9,8 @@ from twisted.internet.endpoints import SSL4ClientEndpoint, UNIXClientEndpoint, s
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 
+from dhtwisted.config.settings import TlsSettings
+from dhtwisted.service.tls import Certificates
 from dhtwisted.testing import echo_factory
 from dhtwisted.transports.websocket.protocol import MAX_SMALL_FRAMES
 from tests.support import raw
@@ -19,6 +21,7 @@ NO_MASK = bytes(4)
 """Quick to make, where much is sent."""
 
 MEBIBYTE = 1024**2
+TCP = "tcp:0:interface=127.0.0.1"
 
 
 class Listening:
@@ -50,26 +53,32 @@ class Listening:
 
 
 def endpoints(reactor, kind, directory):
-    """Where to listen, and a function that makes the endpoint of a client of it; ``None`` where TCP will do."""
+    """Where to listen, a function that puts TLS in front, and one that makes the endpoint of a client; ``None`` where TCP will do."""
     if kind == "unix":
         path = f"{directory}/socket"
-        return f"unix:{path}", lambda host: UNIXClientEndpoint(reactor, path)
-    if kind == "ssl":
-        certificate = write_certificate(directory / "server.pem")
-        description = f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}"
-        return description, lambda host: SSL4ClientEndpoint(reactor, "127.0.0.1", host.port, CertificateOptions())
-    return "tcp:0:interface=127.0.0.1", None
+        return f"unix:{path}", None, lambda host: UNIXClientEndpoint(reactor, path)
+    if kind == "tcp":
+        return TCP, None, None
+    certificate = write_certificate(directory / "server.pem")
+
+    def client(host):
+        return SSL4ClientEndpoint(reactor, "127.0.0.1", host.port, CertificateOptions())
+
+    if kind == "tls":
+        return TCP, Certificates(TlsSettings(certificate=str(certificate))).wrap, client
+    return f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}", None, client
 
 
 @pytest_twisted.async_yield_fixture
 async def listen(reactor, tmp_path):
-    """A function that starts an echo server with the given options, on a socket of a kind: tcp, unix or ssl."""
+    """A function that starts an echo server with the given options, on a socket of a kind: tcp, unix, ssl (Twisted's) or tls (ours)."""
     servers = []
 
     async def start(kind="tcp", **options):
-        description, client = endpoints(reactor, kind, tmp_path)
+        description, wrap, client = endpoints(reactor, kind, tmp_path)
         factory = echo_factory(reactor, **options)
-        servers.append(Listening(reactor, factory, await serverFromString(reactor, description).listen(factory), client))
+        listener = await serverFromString(reactor, description).listen(wrap(factory) if wrap else factory)
+        servers.append(Listening(reactor, factory, listener, client))
         return servers[-1]
 
     yield start
@@ -77,7 +86,7 @@ async def listen(reactor, tmp_path):
         await server.stop()
 
 
-KINDS = pytest.mark.parametrize("kind", ["tcp", "unix", "ssl"])
+KINDS = pytest.mark.parametrize("kind", ["tcp", "unix", "ssl", "tls"])
 
 
 def close_frame(code, reason=b""):
