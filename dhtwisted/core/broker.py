@@ -103,7 +103,7 @@ class Broker:
         """Deliver an event, and log who gets it. This is found out a second time, so that it costs nothing where nobody is traced."""
         message, body, trace = event.message, event_body(event.message), self.trace
         for subscription in self._indexes[event.action].candidates(device):
-            is_live = subscription.replay is None  # A replay logs what it sends.
+            is_live = subscription.send is not None  # A replay logs what it sends, and the answer of a poll is logged.
             if trace is not None and is_live and subscription.matches(message, device.network_id, device.device_type_id):
                 trace.event(subscription.session, subscription.principal, message, body, subscription.id)
         self.deliver_now(event, device)
