@@ -85,7 +85,7 @@ class Broker:
         :param devices: the device of each message, as it is now; ``None``: nobody wants the event.
         :param failed: called with an event that some receiver did not get, within the handler of the exception.
         """
-        if self.trace is None:
+        if self.trace is None and not self._share_nothing(devices):
             batch = EventBatch(self._indexes, failed)
             try:
                 batch.deliver(events, devices)
@@ -98,6 +98,10 @@ class Broker:
                     self.deliver(event, device)
             except Exception:
                 failed(event)
+
+    def _share_nothing(self, devices: Sequence[Device | None]) -> bool:
+        """Whether events are of one device each and all subscriptions name their devices: a batch would then cost more than it saves."""
+        return len(set(map(id, devices))) == len(devices) and not any(index.wide for index in self._indexes.values())
 
     def deliver_traced(self, event: Event, device: Device) -> None:
         """Deliver an event, and log who gets it. This is found out a second time, so that it costs nothing where nobody is traced."""

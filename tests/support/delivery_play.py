@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from twisted.python.failure import Failure
 
-from dhtwisted.core.event_kinds import EVENT_KINDS
+from dhtwisted.core.event_kinds import EVENT_KINDS, NOTIFICATION_INSERTED
+from dhtwisted.core.subscription import Subscription
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import (
     COMMAND_INSERT,
@@ -44,8 +45,8 @@ class Connection:
         self._hive = hive
         self.socket = Socket()
         self.transport: Any = Wire(self.socket, hive.clock)
-        self.protocol: Any = hive.factory.buildProtocol(cast(Any, None))
-        self.transport.protocol = self.protocol
+        protocol: Any = hive.factory.buildProtocol(cast(Any, None))
+        self.protocol = self.transport.protocol = protocol
         self.protocol.makeConnection(self.transport)
         self.protocol.dataReceived(HANDSHAKE.format(path="/client", port=1, headers="").encode())
         self.request("authenticate", token=hive.token(user))
@@ -89,6 +90,7 @@ class Hive:
         self.connections: list[Connection] = []
         self.polls: list[Any] = []
         self.commands: list[Command] = []
+        self._unpublished: list[Event] = []
 
     async def _furnish(self) -> None:
         entities = self.server.entities
@@ -102,6 +104,12 @@ class Hive:
 
     def token(self, user: str) -> str:
         return self.memory.token(self.users[user])
+
+    def subscribe_directly(self, session: Any, device_id: str) -> None:
+        """Have something else than a WebSocket get the notifications of a device, by its method ``deliver``."""
+        principal = self.connections[0].protocol.session.principal
+        number = self.server.next_subscription_id()
+        self.server.broker.add(Subscription(session, principal, number, NOTIFICATION_INSERTED, frozenset({device_id}), None, None, None))
 
     # Steps
 
@@ -118,12 +126,17 @@ class Hive:
         api.send("GET", path).addBoth(answers.append)
         self.polls.append(answers)
 
-    def do_publish(self, wanted: list[tuple[str, str, str, int]]) -> None:
-        """Store messages, and publish them.
+    def do_store(self, wanted: list[tuple[str, str, str, int]]) -> None:
+        """Store messages, whose events are published later.
 
         :param wanted: kind of event, device, name and size of each.
         """
-        events = [event for each in wanted for event in self._stored(*each)]
+        self._unpublished += [event for each in wanted for event in self._stored(*each)]
+
+    def do_publish(self, wanted: list[tuple[str, str, str, int]]) -> None:
+        """Store messages, and publish them and those before."""
+        self.do_store(wanted)
+        events, self._unpublished = self._unpublished, []
         receive = self.server.bus_receiver.receive
         if self._together:
             receive(events)
@@ -137,6 +150,7 @@ class Hive:
                 return []
             command = self.commands[size % len(self.commands)]
             updated = at_once(self.truth.update_command(command.device_id, command.id, {"status": name}))
+            assert updated is not None
             return [Event(action, updated)]
         network_id, type_id = DEVICES[device_id]
         kind = Command if action == COMMAND_INSERT else Notification
