@@ -141,16 +141,6 @@ async def test_a_poll_that_waits_keeps_no_event_from_others(follow, lines):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_list_is_answered(follow, lines):
-    server, _ = await follow("device:pump")
-    client = await server.client()
-    await client.call("notification/insert", deviceId="pump", notification={"notification": "on"})
-    listed = await client.call("notification/list", deviceId="pump")
-    assert [one["notification"] for one in listed["notifications"]] == ["$device-add", "on"]
-    assert len(with_text(lines(), "answer: ", "action=notification/list")) == 1
-
-
-@pytest_twisted.ensureDeferred
 async def test_an_address_is_followed_before_anybody_knows_who_it_is(follow, lines):
     server, _ = await follow(f"address:{ADDRESS}")
     await server.connect().call("token", login="dhadmin", password=PASSWORD)
