@@ -94,6 +94,7 @@ class Principal:
     """
 
     __slots__ = (
+        "__weakref__",
         "_clock",
         "_entities",
         "_epoch",
@@ -120,8 +121,13 @@ class Principal:
         self._token_networks = _ids(claims.network_ids or ())
         self._token_types = _ids(claims.device_type_ids or ())
         self._seen: dict[tuple[int, ...], bool] = {}
-        self._sufficient: set[frozenset[Permission]] = set()
+        # A set would take four times the memory.
+        self._sufficient: tuple[frozenset[Permission], ...] = ()
         self._epoch = -1
+
+    def is_made_of(self, claims: Claims, clock: Any, has_loose_lists: bool) -> bool:
+        """Whether one that is made of these would be the same."""
+        return self._clock is clock and self._has_loose_lists == has_loose_lists and self.claims == claims
 
     @property
     def user(self) -> User | None:
@@ -155,7 +161,7 @@ class Principal:
             raise Unauthorized()
         if self._permissions.isdisjoint(permissions):
             raise MissingPermission(permission.wire_name for permission in sorted(permissions))
-        self._sufficient.add(permissions)
+        self._sufficient += (permissions,)
 
     def permits(self, permission: Permission) -> bool:
         """Whether the token has the permission and is still accepted; for deliveries, where no error can be sent."""
@@ -180,7 +186,7 @@ class Principal:
 
     def _forget_answers(self) -> None:
         self._seen.clear()
-        self._sufficient.clear()
+        self._sufficient = ()
         self._epoch = self._entities.users_epoch
 
     @property

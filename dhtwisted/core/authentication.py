@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from dhtwisted.core.access import DevicePrincipal, Principal, is_record_of
 from dhtwisted.errors import InvalidCredentials, TokenExpired, TokenTooLarge, Unauthorized
@@ -50,9 +51,19 @@ class Authentication:
         if claims.expires <= int(self._clock.seconds() * 1000):
             raise TokenExpired()
         await self.check_claims(claims)
-        kind = Principal if claims.device_id is None else DevicePrincipal
         clock = self._clock if self.settings.auth.strict_expiry else None
-        return kind(claims, self._entities, clock, self.settings.compatibility.loose_token_lists, self._quotas.account(claims.user_id))
+        return self._principal(claims, clock, self.settings.compatibility.loose_token_lists)
+
+    def _principal(self, claims: Claims, clock: IReactorTime | None, has_loose_lists: bool) -> Principal:
+        """The principal of a token. Connections of a user with the same token share one, if no other token was used in between."""
+        account = self._quotas.account(claims.user_id)
+        latest = account.latest_principal()
+        if latest is not None and latest.is_made_of(claims, clock, has_loose_lists):
+            return latest
+        kind = Principal if claims.device_id is None else DevicePrincipal
+        principal = kind(claims, self._entities, clock, has_loose_lists, account)
+        account.latest_principal = ref(principal)
+        return principal
 
     async def by_header(self, authorization: str) -> Principal:
         """Find out whose request this is by its header ``Authorization``: a REST request, or the handshake of a WebSocket.

@@ -72,6 +72,10 @@ QUOTAS = {
 _COUNTED: dict[str, type[Entity]] = {"devices": Device, "networks": Network, "device_types": DeviceType, "device_tokens": DeviceToken}
 
 
+def _nobody() -> None:
+    """A weak reference to nothing."""
+
+
 class UserAccount:
     """What one user has running, and what is being stored for them now.
 
@@ -79,9 +83,21 @@ class UserAccount:
     :ivar today: how much they have stored today.
     :ivar pending: name of a quota -> what is being stored; the storage may count it already or not yet.
     :ivar settled: the same for all that is no longer pending, since the start.
+    :ivar latest_principal: a weak reference to the principal of the token that was used last.
     """
 
-    __slots__ = ("_waiting", "connections", "pending", "requests", "settled", "subscription_ids", "subscriptions", "today", "user_id")
+    __slots__ = (
+        "_waiting",
+        "connections",
+        "latest_principal",
+        "pending",
+        "requests",
+        "settled",
+        "subscription_ids",
+        "subscriptions",
+        "today",
+        "user_id",
+    )
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
@@ -90,6 +106,7 @@ class UserAccount:
         self.pending: Counter[str] = Counter()
         self.settled: Counter[str] = Counter()
         self._waiting: list[Deferred] = []
+        self.latest_principal: Callable[[], Any] = _nobody
 
     @property
     def is_idle(self) -> bool:

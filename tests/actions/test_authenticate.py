@@ -1,5 +1,7 @@
 """``authenticate`` (WebSocket reference, section 3.2)."""
 
+import gc
+
 import pytest
 import pytest_twisted
 
@@ -33,3 +35,28 @@ async def test_a_second_one_replaces_the_rights(server, network):
     client = await server.client()
     await client.call("authenticate", token=server.token(network_ids=frozenset({str(network)})))
     assert (await client.call("device/count"))["count"] == (1 if network == 1 else 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_with_the_same_token_share_what_is_known_of_it(server):
+    token, other = server.token(), server.token(network_ids=frozenset({"2"}))
+    first, second, third, fourth = [server.connect() for _ in range(4)]
+    for client, used in ((first, token), (second, token), (third, other), (fourth, token)):
+        await client.call("authenticate", token=used)
+    assert first.session.principal is second.session.principal
+    assert third.session.principal is not first.session.principal
+    assert third.session.principal.networks() == {2}
+    assert fourth.session.principal.networks() is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_kept_of_a_token_that_nobody_uses_any_more(server):
+    client = server.connect()
+    await client.call("authenticate", token=server.token())
+    account = client.session.principal.account
+    assert account.latest_principal() is client.session.principal
+    await client.call("authenticate", token=server.token(network_ids=frozenset({"2"})))
+    client.close()
+    client.session.principal = None
+    gc.collect()
+    assert account.latest_principal() is None

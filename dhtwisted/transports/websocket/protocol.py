@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from operator import attrgetter
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
@@ -41,6 +42,7 @@ from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.http.answers import refusal
 from dhtwisted.transports.websocket.frames import CONTROL_BIT
 from dhtwisted.transports.websocket.reading import FrameReader
+from dhtwisted.transports.websocket.shedding import SHARED, shed
 from dhtwisted.transports.websocket.upkeep import Upkeep
 from dhtwisted.transports.websocket.writing import FrameWriter
 
@@ -118,7 +120,8 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Read the handshake. An ``Authorization`` header authenticates the connection, or is refused with 401 (section 1.2)."""
         is_secure = ISSLTransport.providedBy(self.transport)
-        self.rest_url = self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure)
+        # Most connections have the same.
+        self.rest_url = intern(self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure))
         authorization = request.headers.get("authorization")
         return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
@@ -165,12 +168,8 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self.dropConnection(abort=True)
 
     def onOpen(self) -> None:
-        # Only the handshake and chopped writes need these: 3 KB per connection. All connections can share one set of counters.
-        autobahn: Any = self
-        autobahn.http_headers = autobahn.http_request_data = autobahn.http_response_data = autobahn.http_request_params = (
-            autobahn.http_status_line
-        ) = None
-        autobahn._transport_details = autobahn.send_queue = self.client = None
+        shed(self)
+        # All connections can share one set of counters.
         self.trafficStats = self.factory.autobahn_traffic
         self.session = self.factory.sessions.build(self)
         if self._principal is not None:
@@ -414,7 +413,7 @@ class DeviceHiveFactory(WebSocketServerFactory):
         names = [name for name in self.protocol_base.CONFIG_ATTRS if name not in OWN_OPTIONS]
         options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
-        self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | {"CONFIG_ATTRS": ()})
+        self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | SHARED | {"CONFIG_ATTRS": ()})
 
     def flush_later(self, protocol: DeviceHiveProtocol) -> None:
         """Flush a protocol's queue at the end of this reactor turn, with one write for the whole turn."""
