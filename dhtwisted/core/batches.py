@@ -232,17 +232,18 @@ class Batch(Struct, eq=False, gc=False):
         except StorageUnavailable:
             raise
         except Exception:
-            return [await self._store_alone(index) for index in range(self.count)]
+            # All before the first answer, as single requests: they share a commit, and none begins after their deadline.
+            answers = [self._store(slice(index, index + 1)) for index in range(self.count)]
+            return [await self._publish_one_when_stored(index, answer) for index, answer in enumerate(answers)]
         publish_together(self, zip([action.batching.kind for action in self.actions], self.messages, strict=True))
         return []
 
-    async def _store_alone(self, index: int) -> Exception | None:
-        message = self.messages[index]
+    async def _publish_one_when_stored(self, index: int, answer: Awaitable[None]) -> Exception | None:
         try:
-            await self.server.messages.append((message,))
+            await answer
         except Exception as error:
             return error
-        publish_together(self, ((self.actions[index].batching.kind, message),))
+        publish_together(self, ((self.actions[index].batching.kind, self.messages[index]),))
         return None
 
     def _stored(self, errors: Errors | None, error: BaseException | None) -> None:

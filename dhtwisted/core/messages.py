@@ -90,7 +90,8 @@ def publish_together(request: Any, stored: Iterable[tuple[EventKind, Message]]) 
             # First, since the event may lead to an update at once.
             request.session.remember_command(message.id)
         events.append(Event(kind.name, message))
-    request.server.publish(events)
+    if events:
+        request.server.publish(events)
 
 
 def _publish(subject: tuple[Request, EventKind, Message, Callable[[Any], Any] | None], _: None) -> Any:

@@ -336,7 +336,8 @@ class Quotas:
             else:
                 return True
         for use, charge in counted:
-            use.stored -= charge
+            # A day may have begun since.
+            use.stored = max(0, use.stored - charge)
         return False
 
     def _add(self, name: str, use: DailyUse, size: int, user_id: int | None = None) -> bool:

@@ -479,6 +479,18 @@ async def test_rows_of_other_days_are_forgotten(open_server):
     assert await storage.find(StoredBytes, _all()) == []
 
 
+@pytest_twisted.ensureDeferred
+async def test_several_messages_that_are_too_many_for_a_device_at_midnight_give_their_user_nothing(open_server):
+    server = await open_server(quotas={"stored_per_day": 10**9, "device_stored_per_day": 2000})
+    client = await server.client()
+    await client.call("device/save", deviceId="a", device={})
+    await client.call("notification/insert", **insert(500))
+    server.clock.advance(86_400)
+    client.send_texts([json.dumps({"action": "notification/insert", "requestId": number} | insert(1500)).encode() for number in range(2)])
+    assert [reply.get("code") for reply in client.messages[-2:]] == [None, 429]
+    assert await used(server, 1, "stored_per_day") == 1500
+
+
 # What is told
 
 

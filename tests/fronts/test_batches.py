@@ -19,6 +19,9 @@ from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.server import START, MemoryServer, at_once
 from tests.support.delaying import DelayingStorage
+from tests.support.reads.committing import UNSTORABLE, CommittingStorage
+from tests.support.reads.hive import Hive
+from tests.support.reads.steps import opening
 
 DEVICES = ("pump", "valve")
 BAD = "bad"
@@ -451,6 +454,37 @@ def test_of_a_batch_with_a_message_that_cannot_be_stored_the_others_are(place, w
     assert [message.name for message in stored(place.memory)] == ["c3", "n1"]
     assert place.stored_today - before == 200
     assert place.server.metrics.errors["notification/insert", 400] == 1
+
+
+def test_what_is_stored_again_is_in_the_storage_at_once(reactor):
+    """One after the other each would wait for a commit of its own, and the last would begin after its deadline."""
+    hive = at_once(Hive.open(reactor, True, CommittingStorage))
+    for step in opening():
+        hive.step(*step)
+    hive.do_hold(True)
+    hive.do_send(0, [insert("on", UNSTORABLE.decode() if number == 3 else number) for number in range(16)], [])
+    commits = 0
+    while hive.memory.storage.commit():
+        commits += 1
+    # One that fails, and one for all messages.
+    assert commits == 2
+    hive.settle()
+    replies = [message.get("code") for message in hive.clients[0].received if isinstance(message, dict) and message["requestId"] == "r"]
+    assert replies == [400 if number == 3 else None for number in range(16)]
+
+
+def insert(name, parameters):
+    return {
+        "action": "notification/insert",
+        "requestId": "r",
+        "deviceId": "d1",
+        "notification": {"notification": name, "parameters": parameters},
+    }
+
+
+def test_nothing_is_published_where_nothing_was_changed(place):
+    place.client.send_texts([update(1, 8, status="done"), update(2, 9, status="done")])
+    assert (place.replies, place.published) == ([(1, 404), (2, 404)], [])
 
 
 @pytest.mark.parametrize("waits", [False, True])
