@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
+from autobahn.websocket.protocol import WebSocketProtocol
 from msgspec import Struct, structs
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
@@ -116,9 +117,17 @@ class Hive:
 
     def do_lose(self, client: int) -> None:
         """Break a connection."""
-        transport = self.clients[client].transport
-        if transport.connected:
-            transport.connectionLost(Failure(ConnectionResetError()))
+        self._lose(self.clients[client])
+
+    @staticmethod
+    def _lose(client: Client) -> None:
+        if client.transport.connected:
+            client.transport.connectionLost(Failure(ConnectionResetError()))
+
+    def do_stop(self, client: int) -> None:
+        """Close a connection as at the end of the server: when what it has begun is answered."""
+        if self.clients[client].transport.connected:
+            self.clients[client].protocol.finish()
 
     def do_seconds(self, seconds: float) -> None:
         """Let time pass; ends with whatever is due."""
@@ -138,9 +147,14 @@ class Hive:
         getattr(self, f"do_{name}")(*arguments)
 
     def settle(self) -> None:
-        """Run turns of the reactor until nothing happens in one."""
+        """Run turns of the reactor until nothing happens in one. Clients go when the server closes: how far a closing has come depends on
+        what came after the violation.
+        """
         while self.turn():
             pass
+        for client in self.clients:
+            if client.protocol.state == WebSocketProtocol.STATE_CLOSING:
+                self._lose(client)
         if self.is_quiet:
             for client in self.clients:
                 client.mark()
@@ -189,13 +203,11 @@ class Hive:
             assert waited < LONGEST_WAIT, "there is something that was never answered"
             waited += 1
             self.do_seconds(1)
-        # How far a closing has come depends on what came after the violation.
-        self.do_seconds(3)
 
     def lose_all(self) -> None:
         """Break all connections."""
-        for number in range(len(self.clients)):
-            self.do_lose(number)
+        for client in self.clients:
+            self._lose(client)
 
     @contextmanager
     def logged(self) -> Iterator[None]:

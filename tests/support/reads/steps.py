@@ -137,7 +137,7 @@ reads = st.one_of(
     request("subscription/list"),
     request("server/info"),
     request("device/list"),
-    request("user/getCurrent"),
+    request("device/get", deviceId=devices),
 )
 subscriptions = st.one_of(
     request("notification/subscribe", deviceId=devices, names=st.lists(good_names, max_size=2)),
@@ -232,7 +232,7 @@ unread = st.builds(
 )
 alone = st.builds(lambda run: [run, ("turn",), ("seconds", 20)], runs)
 time = st.sampled_from([1, 9, 12]).map(lambda seconds: [("seconds", seconds)])
-losses = numbers.map(lambda client: [("lose", client)])
+losses = st.tuples(st.sampled_from(["lose", "lose", "stop"]), numbers).map(lambda step: [step])
 held = st.builds(lambda turns: [("hold", True), *turns, ("hold", False), ("turn",)], several | time | losses)
 failing = st.builds(lambda turns: [("fail", True), *turns, ("fail", False)], several)
 
