@@ -52,7 +52,7 @@ class Hive:
         self._is_held = False
 
     @classmethod
-    async def open(cls, reactor: Any, is_cut: bool, storage: Any = None, **sections: Any) -> "Hive":
+    async def open(cls, reactor: Any, is_cut: bool, storage: Any = None, **options: Any) -> "Hive":
         """Start a server.
 
         :param reactor: the real one.
@@ -62,7 +62,7 @@ class Hive:
         clock.advance(START)
         if isinstance(storage, type):
             storage = storage(clock)
-        pending = MemoryServer.open(reactor, storage=storage or MemoryStorage(clock), clock=clock, hash_password=False, **sections)
+        pending = MemoryServer.open(reactor, storage=storage or MemoryStorage(clock), clock=clock, hash_password=False, **options)
         memory = await pending
         tokens = await world.furnish(memory)
         for name, network, device_type, is_blocked in (("d1", 1, 1, False), ("d2", 2, 2, False), ("d3", 1, 2, False), ("shut", 1, 1, True)):
@@ -158,6 +158,15 @@ class Hive:
         if self.is_quiet:
             for client in self.clients:
                 client.mark()
+
+    async def answered(self) -> None:
+        """Run turns until nothing is under way, also where a storage needs the real reactor for its answer."""
+        from twisted.internet import reactor
+
+        self.settle()
+        while not self.is_quiet:
+            await deferLater(reactor, 0)  # type: ignore[arg-type]  # which has no type of its own
+            self.settle()
 
     @property
     def is_quiet(self) -> bool:
@@ -288,22 +297,21 @@ async def play_on(reactor: Any, steps: list[tuple[Any, ...]], is_cut: bool, stor
     with hive.logged():
         for step in steps:
             hive.step(*step)
-            while not hive.is_quiet:
-                await deferLater(reactor, 0)
-                hive.settle()
+            await hive.answered()
         hive.finish()
     outcome = await hive.outcome()
     hive.lose_all()
     await hive.memory.close()
-    return _without_times(outcome)
+    return without_times(outcome)
 
 
 TIMES = frozenset({"timestamp", "lastUpdated", "arrived", "last_updated", "serverTimestamp", "lastLogin", "last_login"})
 
 
-def _without_times(value: Any) -> Any:
+def without_times(value: Any) -> Any:
+    """A value without the times in it."""
     if isinstance(value, Struct):
         value = structs.asdict(value)
     if isinstance(value, dict):
-        return {name: _without_times(part) for name, part in value.items() if name not in TIMES}
-    return [_without_times(part) for part in value] if isinstance(value, (list, tuple)) else value
+        return {name: without_times(part) for name, part in value.items() if name not in TIMES}
+    return [without_times(part) for part in value] if isinstance(value, (list, tuple)) else value
