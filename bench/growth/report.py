@@ -53,7 +53,7 @@ SIDES = (
         "connections",
         (
             Measure("message", _INSERT.title, "us", 1.2, 1.05),
-            Measure("memory", "memory per connection", "KB", 1.05, 1.0),
+            Measure("memory", "memory per connection", "KB", 1.1, 1.05),
             Measure("open", "opening one, with authentication and subscription", "us", 1.2, 1.05),
             Measure("idle", "a second of one that does nothing", "us", 1.2, 1.05),
         ),
