@@ -31,7 +31,7 @@ LAYERS = (
     ("JSON in and reply out", r"dhtwisted/wire/(envelope|fields|payloads)\b"),
     ("the action itself", r"dhtwisted/(actions/|core/entity_cache)"),
     ("storage", r"dhtwisted/(providers/(memory|sqlite|postgres)|kit/(batching|message_log))"),
-    ("bus, and subscribers found", r"dhtwisted/(providers/local_bus|core/(bus_receiver|broker|polls))"),
+    ("bus, and subscribers found", r"dhtwisted/(providers/local_bus|core/(bus_receiver|broker|event_batch|subscription_index|polls))"),
     ("event out", r"dhtwisted/wire/(events|message_texts|resources|timestamps)\b"),
 )
 """What a layer is called -> the files of its functions; the first that fits counts."""

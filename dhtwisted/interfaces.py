@@ -299,7 +299,7 @@ class IMessageBus(Interface):
 
         :param receive: the bus calls it in the reactor thread with each event that is published here or elsewhere: once, or at least once
             after an interruption. The order for each device is that of publication, or of commit. If it raises an error, the bus logs
-            it and continues.
+            it and continues. Events that are there together should be given in one call: they are then delivered together, for less.
         :param changed: an async callable. The bus calls ``await changed(keys)`` when entities were changed on another node; it may also
             call it for changes on its own node. ``keys`` is a sequence of ``(kind, key)``, or ``None`` after an interruption, when any
             entity may have changed. Later events are not delivered before it completes. If it fails, the bus logs that and calls it with

@@ -85,7 +85,7 @@ class Broker:
         :param devices: the device of each message, as it is now; ``None``: nobody wants the event.
         :param failed: called with an event that some receiver did not get, within the handler of the exception.
         """
-        if self.trace is None:
+        if self.trace is None and not self._share_nothing(devices):
             batch = EventBatch(self._indexes, failed)
             try:
                 batch.deliver(events, devices)
@@ -99,11 +99,15 @@ class Broker:
             except Exception:
                 failed(event)
 
+    def _share_nothing(self, devices: Sequence[Device | None]) -> bool:
+        """Whether events are of one device each and all subscriptions name their devices: a batch would then cost more than it saves."""
+        return len(set(map(id, devices))) == len(devices) and not any(index.wide for index in self._indexes.values())
+
     def deliver_traced(self, event: Event, device: Device) -> None:
         """Deliver an event, and log who gets it. This is found out a second time, so that it costs nothing where nobody is traced."""
         message, body, trace = event.message, event_body(event.message), self.trace
         for subscription in self._indexes[event.action].candidates(device):
-            is_live = subscription.replay is None  # A replay logs what it sends.
+            is_live = subscription.send is not None  # A replay logs what it sends, and the answer of a poll is logged.
             if trace is not None and is_live and subscription.matches(message, device.network_id, device.device_type_id):
                 trace.event(subscription.session, subscription.principal, message, body, subscription.id)
         self.deliver_now(event, device)

@@ -124,20 +124,35 @@ class BusReceiver:
 
     def receive(self, events: Sequence[Event]) -> None:
         """Deliver events from the bus; the first callback of ``IMessageBus.start``."""
-        if self._is_delivering or len(events) != 1:
+        if self._is_delivering:
             self._deliver_in_turn(events)
-            return
-        event = events[0]
-        device = self._device(event.message.device_id)
-        if device is None and self._broker.may_want(event):
-            self._deliver_in_turn(events)
+        elif len(events) == 1:
+            event = events[0]
+            device = self._device(event.message.device_id)
+            if device is None and self._broker.may_want(event):
+                self._deliver_in_turn(events)
+            else:
+                self._deliver(event, device)
         else:
-            self._deliver(event, device)
+            devices = [self._device(event.message.device_id) for event in events]
+            if all(devices):
+                self._deliver_together(events, devices)
+            else:
+                self._deliver_in_turn(events)
+
+    def _deliver_together(self, events: Sequence[Event], devices: Sequence[Device | None]) -> None:
+        """Give events to the broker. Those that are published because of a delivery come after them."""
+        self._is_delivering = True
+        try:
+            self._broker.deliver_many(events, devices, self._not_delivered)
+        finally:
+            self._is_delivering = False
+        self._count(events)
+        if self._waiting:
+            self._deliver_in_turn(())
 
     def _deliver_in_turn(self, events: Iterable[Event]) -> None:
-        """Deliver events together when their devices have been read, and all events before them are delivered. Events that are published
-        because of a delivery come after those that are being delivered.
-        """
+        """Deliver events when their devices have been read, and all events before them are delivered."""
         self._waiting.extend(events)
         if not self._is_delivering:
             self._is_delivering = True

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import length_hint
-from typing import Any, NamedTuple
+from typing import Any
 
 from dhtwisted.core.event_kinds import SERVER_MADE
 from dhtwisted.core.subscription import Subscription
@@ -29,23 +29,94 @@ MAX_DELIVERIES = 32_768
 Outgoing = list[tuple[bytes, bytes]]
 """Prefix and body of each event of a connection."""
 
+Entry = tuple[Any, bytes, Subscription]
+"""The :data:`Outgoing` of a subscription, and its prefix. A replay or poll takes its events itself: then the first is ``None``."""
 
-class Receivers(NamedTuple):
-    """Who gets the events of one kind, device and name.
 
-    :ivar entries: for each subscription what takes prefix and body, the prefix, and the subscription. A replay or poll takes an event
-        itself: then the first is ``None``.
-    :ivar has_own_order: whether there is such a one.
-    :ivar inserters: those of the :class:`~dhtwisted.core.subscription_index.Index`.
+Receivers = tuple[list[Entry], bool, bool]
+"""Subscriptions that get the same events; whether each has a connection of its own and none takes its events itself; whether one does. A
+tuple, since one is made for each device.
+"""
+
+NOBODY: Receivers = ([], True, False)
+
+
+class Audience:
+    """Who gets the events of one kind whose messages have the same name, by their device. Filters and rights ask for nothing else.
+
+    :param message: one of the messages.
+    :param outgoing: session -> where its events gather.
     """
 
-    entries: list[tuple[Callable[[tuple[bytes, bytes]], None] | None, bytes, Subscription]]
-    has_own_order: bool
-    inserters: dict[int, Any]
+    __slots__ = ("_by_device", "_by_place", "_by_subscription", "_is_server_made", "_message", "_outgoing", "index")
+
+    def __init__(self, index: Index, message: Message, outgoing: dict[Any, Outgoing]) -> None:
+        self.index = index
+        self._message = message
+        self._is_server_made = message.name in SERVER_MADE
+        self._outgoing = outgoing
+        self._by_device: dict[str, Receivers] = {}
+        self._by_place: dict[tuple[int, int], Receivers] = {}
+        self._by_subscription: dict[Subscription, Receivers] = {}
+
+    def receivers(self, device: Device) -> Receivers:
+        """Find who gets the events of a device. The same object for two devices, if the same subscription or wide ones get both."""
+        device_id = device.id
+        found = self._by_device.get(device_id)
+        if found is None:
+            index = self.index
+            named = index.by_device.get(device_id)
+            if not index.wide:
+                found = NOBODY if named is None else self._together(self._entries(named.values(), device))
+            else:
+                found = self._wide_receivers(device)
+                if named is not None:
+                    found = self._together(self._entries(named.values(), device) + found[0])
+            self._by_device[device_id] = found
+        return found
+
+    def _wide_receivers(self, device: Device) -> Receivers:
+        """Those of them that do not name their devices: the same for all devices of a network and type."""
+        place = device.network_id, device.device_type_id
+        found = self._by_place.get(place)
+        if found is None:
+            found = self._by_place[place] = self._together(self._entries(self.index.wide_candidates(device), device))
+        return found
+
+    def _together(self, entries: list[Entry]) -> Receivers:
+        if len(entries) == 1:
+            outgoing, _, subscription = entries[0]
+            found = self._by_subscription.get(subscription)
+            if found is None:
+                found = self._by_subscription[subscription] = (entries, outgoing is not None, outgoing is None)
+            return found
+        places = {id(outgoing) for outgoing, _, _ in entries}
+        has_own_order = id(None) in places
+        return entries, len(places) == len(entries) and not has_own_order, has_own_order
+
+    def _entries(self, candidates: Iterable[Subscription], device: Device) -> list[Entry]:
+        """Choose subscriptions whose filters and rights admit the messages of a device."""
+        message, network_id, device_type_id = self._message, device.network_id, device.device_type_id
+        place = self.index.permission, network_id, device_type_id
+        entries: list[Entry] = []
+        for subscription in candidates:
+            is_filtered = subscription.is_filtered or self._is_server_made
+            if is_filtered and not subscription.passes_filters(message, network_id, device_type_id):
+                continue
+            if subscription.principal.receives(place):
+                outgoing = None
+                if subscription.send is not None:
+                    session = subscription.session
+                    outgoing = self._outgoing.get(session)
+                    if outgoing is None:
+                        outgoing = self._outgoing[session] = []
+                entries.append((outgoing, subscription.prefix, subscription))
+        return entries
 
 
-Wanted = tuple[Event, Device, Receivers, Any]
-"""An event that somebody gets; the last is the session that inserted its command and gets the event without a subscription, or ``None``."""
+Part = tuple[Receivers, list[Event], Any, Any]
+"""Successive events with the same receivers; the session that inserted the command of the only event, and gets its update without a
+subscription, or ``None``; the :class:`~dhtwisted.model.Device` of the first event."""
 
 
 class EventBatch:
@@ -56,15 +127,14 @@ class EventBatch:
     :ivar deliveries: how many there were: events, each times the sessions that got it.
     """
 
-    __slots__ = ("_failed", "_gathered", "_indexes", "_outgoing", "_receivers", "_wide", "deliveries")
+    __slots__ = ("_audiences", "_failed", "_gathered", "_indexes", "_outgoing", "deliveries")
 
     def __init__(self, indexes: Mapping[str, Index], failed: Callable[[Event], None]) -> None:
         self._indexes = indexes
         self._failed = failed
-        self._receivers: dict[tuple[str, str, str], Receivers] = {}
-        self._wide: dict[tuple[str, int, int, str], list[Subscription]] = {}
+        self._audiences: dict[tuple[str, str], Audience] = {}
         self._outgoing: dict[Any, Outgoing] = {}
-        self._gathered: list[tuple[list[Wanted], list[bytes]]] = []
+        self._gathered: list[tuple[list[Part], list[bytes]]] = []
         self.deliveries = 0
 
     def deliver(self, events: Sequence[Event], devices: Sequence[Device | None]) -> None:
@@ -74,105 +144,123 @@ class EventBatch:
         """
         position = size = sent = 0
         while position < len(events):
-            position, wanted = self._choose(events, devices, position)
-            bodies = self._encode(wanted)
-            self._gathered.append((wanted, bodies))
-            self._hand_over(wanted, bodies)
-            size += sum(map(len, bodies))
-            if size > MAX_BYTES or self.deliveries - sent > MAX_DELIVERIES:
-                self._send_all()
-                size, sent = 0, self.deliveries
+            position, parts = self._choose(events, devices, position)
+            if parts:
+                bodies = self._encode(parts)
+                self._gathered.append((parts, bodies))
+                self._hand_over(parts, bodies)
+                size += sum(map(len, bodies))
+                if size > MAX_BYTES or self.deliveries - sent > MAX_DELIVERIES:
+                    self._send_all()
+                    size, sent = 0, self.deliveries
         self._send_all()
 
-    def _choose(self, events: Sequence[Event], devices: Sequence[Device | None], position: int) -> tuple[int, list[Wanted]]:
+    def _choose(self, events: Sequence[Event], devices: Sequence[Device | None], position: int) -> tuple[int, list[Part]]:
         """Find out who gets the next events: so many as can be handed over without finding it out anew.
 
         :returns: the position after them, and those that somebody gets.
         """
-        wanted: list[Wanted] = []
-        found, room, end = self._receivers, MAX_DELIVERIES, position + RUN
+        parts: list[Part] = []
+        together: list[Event] = []
+        action = name = last = before = None
+        room, end = MAX_DELIVERIES, position + RUN
         for event, device in zip(events[position:end], devices[position:end], strict=True):
             position += 1
-            if device is None:
-                continue
             message = event.message
-            key = event.action, device.id, message.name
-            receivers = found.get(key)
-            if receivers is None:
+            if device is not last or event.action != action or message.name != name:
+                if event.action != action or message.name != name:
+                    action, name = event.action, message.name
+                    audience = self._audience(event)
+                    inserters = audience.index.inserters
+                last = device
                 try:
-                    receivers = found[key] = self._find(event, device)
+                    receivers = NOBODY if device is None else audience.receivers(device)
                 except Exception:
                     self._failed(event)
-                    continue
-            inserter = receivers.inserters.get(message.id) if receivers.inserters else None
-            if receivers.entries or inserter is not None:
-                wanted.append((event, device, receivers, inserter))
-                room -= len(receivers.entries)
-                if receivers.has_own_order or room <= 0:
-                    break
-        return position, wanted
+                    receivers, last = NOBODY, None
+                entries, _, has_own_order = receivers
+            inserter = inserters.get(message.id) if inserters and device is not None else None
+            if inserter is not None:
+                parts.append((receivers, [event], inserter, device))
+                before = None
+            elif receivers is before:
+                together.append(event)
+            elif entries:
+                together = [event]
+                parts.append((receivers, together, None, device))
+                before = receivers
+            else:
+                before = None
+            room -= len(entries)
+            if has_own_order or room <= 0:
+                break
+        return position, parts
 
-    def _find(self, event: Event, device: Device) -> Receivers:
-        """Find the receivers of events like this one. Filters and rights ask for nothing but their kind, device and name."""
-        index, message = self._indexes[event.action], event.message
-        named = index.by_device.get(device.id)
-        subscriptions = [] if named is None else list(_admitted(named.values(), index, message, device))
-        if index.wide:
-            key = event.action, device.network_id, device.device_type_id, message.name
-            wide = self._wide.get(key)
-            if wide is None:
-                wide = self._wide[key] = list(_admitted(index.wide_candidates(device), index, message, device))
-            subscriptions += wide
-        entries = [
-            (None if subscription.send is None else self._outgoing_of(subscription.session).append, subscription.prefix, subscription)
-            for subscription in subscriptions
-        ]
-        return Receivers(entries, any(take is None for take, _, _ in entries), index.inserters)
+    def _audience(self, event: Event) -> Audience:
+        key = event.action, event.message.name
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = Audience(self._indexes[event.action], event.message, self._outgoing)
+        return audience
 
-    def _outgoing_of(self, session: Any) -> Outgoing:
-        outgoing = self._outgoing.get(session)
-        if outgoing is None:
-            outgoing = self._outgoing[session] = []
-        return outgoing
-
-    def _encode(self, wanted: list[Wanted]) -> list[bytes]:
-        """Make the JSON of events. One that cannot be made is taken out of the list."""
+    def _encode(self, parts: list[Part]) -> list[bytes]:
+        """Make the JSON of events. One that cannot be made is taken out of its part."""
         try:
-            return event_bodies([event.message for event, _, _, _ in wanted])
+            return event_bodies([event.message for _, events, _, _ in parts for event in events])
         except Exception:
-            bodies, made = [], []
-            for one in wanted:
-                try:
-                    bodies.append(event_body(one[0].message))
-                    made.append(one)
-                except Exception:
-                    self._failed(one[0])
-            wanted[:] = made
-            return bodies
+            return [body for _, events, _, _ in parts for body in self._encode_singly(events)]
 
-    def _hand_over(self, wanted: list[Wanted], bodies: list[bytes]) -> None:
-        deliveries = 0
-        for (event, device, receivers, inserter), body in zip(wanted, bodies, strict=True):
-            deliveries += len(receivers.entries)
-            for take, prefix, subscription in receivers.entries:
-                if take is not None:
-                    take((prefix, body))
-                else:
-                    self._deliver_in_its_place(event, subscription, body)
-            if inserter is not None and all(subscription.session is not inserter for _, _, subscription in receivers.entries):
-                self._add_for_inserter(inserter, event, device, body)
-        self.deliveries += deliveries
+    def _encode_singly(self, events: list[Event]) -> list[bytes]:
+        bodies, encoded = [], []
+        for event in events:
+            try:
+                bodies.append(event_body(event.message))
+                encoded.append(event)
+            except Exception:
+                self._failed(event)
+        events[:] = encoded
+        return bodies
+
+    def _hand_over(self, parts: list[Part], bodies: list[bytes]) -> None:
+        start = 0
+        for (entries, is_simple, _), events, inserter, device in parts:
+            count = len(events)
+            self.deliveries += count * len(entries)
+            if not is_simple:
+                for event, body in zip(events, bodies[start : start + count], strict=True):
+                    self._hand_over_one(entries, event, body)
+            elif count == 1:
+                body = bodies[start]
+                for outgoing, prefix, _ in entries:
+                    outgoing.append((prefix, body))
+            else:
+                own = bodies[start : start + count]
+                for outgoing, prefix, _ in entries:
+                    outgoing += [(prefix, body) for body in own]
+            if inserter is not None and count and all(subscription.session is not inserter for _, _, subscription in entries):
+                self._add_for_inserter(inserter, events[0], device, bodies[start])
+            start += count
+
+    def _hand_over_one(self, entries: list[Entry], event: Event, body: bytes) -> None:
+        for outgoing, prefix, subscription in entries:
+            if outgoing is not None:
+                outgoing.append((prefix, body))
+            else:
+                self._deliver_in_its_place(event, subscription, body)
 
     def _deliver_in_its_place(self, event: Event, subscription: Subscription, body: bytes) -> None:
         """Give an event to a replay or poll, after all events of its connection before it."""
         session = subscription.session
-        self._send(session)
+        outgoing = self._outgoing.get(session)
+        if outgoing:
+            events = outgoing.copy()
+            outgoing.clear()
+            self._send(session, events)
         try:
             session.deliver(subscription, event.message, body)
         except Exception:
             self._failed(event)
-        self._receivers.clear()
-        self._wide.clear()
+        self._audiences.clear()
 
     def _add_for_inserter(self, session: Any, event: Event, device: Device, body: bytes) -> None:
         """Send the update of a command to the session that inserted it, if it may still read it."""
@@ -181,41 +269,39 @@ class EventBatch:
         # A command may have been inserted with another token than that of the connection.
         if principal is not None and principal.device_id in (None, message.device_id) and principal.receives(place):
             self.deliveries += 1
-            self._outgoing_of(session).append((event_prefix(event.action, None), body))
+            self._outgoing.setdefault(session, []).append((event_prefix(event.action, None), body))
 
     def _send_all(self) -> None:
-        for session in self._outgoing:
-            self._send(session)
+        for session, events in self._outgoing.items():
+            if events:
+                self._send(session, events)
+        # The audiences refer to the lists that were sent.
+        self._outgoing.clear()
+        self._audiences.clear()
         self._gathered.clear()
 
-    def _send(self, session: Any) -> None:
+    def _send(self, session: Any, events: Outgoing) -> None:
         """Send what has gathered for a session. After an error it goes on with the event behind the one that caused it."""
-        outgoing = self._outgoing.get(session)
-        if not outgoing:
-            return
-        events = outgoing.copy()
-        outgoing.clear()
         rest = iter(events)
-        while left := length_hint(rest):
+        left = len(events)
+        while left:
             try:
-                session.output.send_events(rest)
+                if left == 1:
+                    session.output.send_event(*next(rest))
+                else:
+                    session.output.send_events(rest)
+                return
             except Exception:
                 if length_hint(rest) == left:
                     next(rest)
-                self._failed(self._event_of(events[-length_hint(rest) - 1][1]))
+                left = length_hint(rest)
+                self._failed(self._event_of(events[-left - 1][1]))
 
     def _event_of(self, body: bytes) -> Event:
         """The event with this body, the same object."""
-        found = (event for wanted, bodies in self._gathered for (event, *_), one in zip(wanted, bodies, strict=True) if one is body)
-        return next(found)
-
-
-def _admitted(candidates: Iterable[Subscription], index: Index, message: Message, device: Device) -> Iterable[Subscription]:
-    """The subscriptions whose filters and rights admit a message."""
-    network_id, device_type_id, server_made = device.network_id, device.device_type_id, message.name in SERVER_MADE
-    place = index.permission, network_id, device_type_id
-    for subscription in candidates:
-        if (subscription.is_filtered or server_made) and not subscription.passes_filters(message, network_id, device_type_id):
-            continue
-        if subscription.principal.receives(place):
-            yield subscription
+        return next(
+            event
+            for parts, bodies in self._gathered
+            for event, one in zip((event for _, events, _, _ in parts for event in events), bodies, strict=True)
+            if one is body
+        )

@@ -125,6 +125,22 @@ async def test_replays_and_updates_to_the_inserter_are_told_once(follow, lines):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_poll_that_waits_keeps_no_event_from_others(follow, lines):
+    server, _ = await follow("device:pump")
+    subscriber, sender = await server.client(), await server.client()
+    await subscriber.call("notification/subscribe", deviceId="pump")
+    answered = rest_client(server).send("GET", "/device/pump/notification/poll")
+    await sender.call("notification/insert", deviceId="pump", notification={"notification": "on"})
+    assert [event["notification"]["notification"] for event in subscriber.events] == ["on"]
+    server.clock.advance(0.01)
+    assert answered.called
+    status, found = await answered
+    assert (status, [one["notification"] for one in found]) == (200, ["on"])
+    assert len(with_text(lines(), "event:")) == 1
+    assert len(with_text(lines(), "answer: ", '"notification":"on"')) == 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_address_is_followed_before_anybody_knows_who_it_is(follow, lines):
     server, _ = await follow(f"address:{ADDRESS}")
     await server.connect().call("token", login="dhadmin", password=PASSWORD)
