@@ -7,7 +7,7 @@ from twisted.logger import capturedLogs
 
 from dhtwisted.core import event_batch
 from dhtwisted.core.event_kinds import DEVICE_UPDATE, EVENT_KINDS
-from dhtwisted.model import NOTIFICATION_INSERT
+from dhtwisted.model import COMMAND_INSERT, COMMAND_UPDATE, NOTIFICATION_INSERT
 from dhtwisted.testing.server import START
 from dhtwisted.wire.events import event_bodies
 from dhtwisted.wire.timestamps import format_timestamp
@@ -100,14 +100,12 @@ def test_a_replay_that_watches_for_late_events_keeps_its_place(reactor):
     compare(reactor, steps)
 
 
-def test_a_poll_that_is_answered_gets_nothing_more(reactor):
-    steps = [
-        ("connect", "administrator"),
-        ("subscribe", 0, "notification/subscribe", {"deviceId": "d11"}),
-        ("poll", "administrator", "/device/d11/notification/poll?limit=1"),
-        ("publish", [notification(size=size) for size in range(5)]),
-    ]
-    compare(reactor, steps)
+def test_updates_keep_their_order_beside_one_that_goes_to_its_inserter(reactor):
+    """The second of three commands was inserted by a connection without a subscription."""
+    subscribe = ("subscribe", 0, "command/subscribe", {"deviceId": "d11", "returnUpdatedCommands": True})
+    commands = [(COMMAND_INSERT, "d11", "on", size) for size in (0, 1, 2)]
+    updates = [(COMMAND_UPDATE, "d11", "done", number) for number in (0, 1, 2)]
+    compare(reactor, [("connect", "administrator"), ("connect", "administrator"), subscribe, ("publish", commands), ("publish", updates)])
 
 
 def hive_with(reactor, *subscriptions):
@@ -143,6 +141,24 @@ def test_what_a_delivery_publishes_comes_after_the_events_that_are_being_deliver
     hive.turn()
     for connection in hive.connections:
         assert [text.split(b'"')[0] for text in texts(connection).split(b'"notification":"')[1:]] == [b"first", b"second", b"later"]
+
+
+def test_a_subscription_that_a_delivery_ends_gets_nothing_more(reactor):
+    """A poll ends its subscription when it has its event."""
+    hive = hive_with(reactor, ("notification/subscribe", {"deviceId": "d11"}))
+    got = []
+
+    class Ending:
+        """Subscribes in the place of a poll."""
+
+        def deliver(self, subscription, message, body):
+            got.append(message.name)
+            hive.server.broker.remove(subscription)
+
+    hive.subscribe_directly(Ending(), "d11")
+    hive.step("publish", [notification(name=name) for name in ("first", "second", "second", "third")])
+    assert got == ["first"]
+    assert hive.server.broker.deliveries == 5
 
 
 @pytest.mark.parametrize("broken", ["send_event", "deliver", "body"])
