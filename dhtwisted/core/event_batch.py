@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import length_hint
 from typing import Any
 
-from dhtwisted.core.event_kinds import SERVER_MADE
+from dhtwisted.core.event_kinds import EVENT_KINDS, SERVER_MADE
 from dhtwisted.core.subscription import Subscription
 from dhtwisted.core.subscription_index import Index
 from dhtwisted.model import Device, Event, Message
@@ -26,12 +26,14 @@ MAX_BYTES = 256 * 1024
 MAX_DELIVERIES = 32_768
 """Bytes of JSON and number of deliveries, 56 bytes each, after which the events that have gathered are sent."""
 
+_PREFIXES = {name: event_prefix(name, None) for name in EVENT_KINDS}
+"""Action -> prefix of an event that belongs to no subscription."""
+
 Outgoing = list[tuple[bytes, bytes]]
 """Prefix and body of each event of a connection."""
 
 Entry = tuple[Any, bytes, Subscription]
 """The :data:`Outgoing` of a subscription, and its prefix. A replay or poll takes its events itself: then the first is ``None``."""
-
 
 Receivers = tuple[list[Entry], bool, bool]
 """Subscriptions that get the same events; whether each has a connection of its own and none takes its events itself; whether one does. A
@@ -237,8 +239,8 @@ class EventBatch:
                 own = bodies[start : start + count]
                 for outgoing, prefix, _ in entries:
                     outgoing += [(prefix, body) for body in own]
-            if inserter is not None and count and all(subscription.session is not inserter for _, _, subscription in entries):
-                self._add_for_inserter(inserter, events[0], device, bodies[start])
+            if inserter is not None and count:
+                self._add_for_inserter(inserter, entries, events[0], device, bodies[start])
             start += count
 
     def _hand_over_one(self, entries: list[Entry], event: Event, body: bytes) -> None:
@@ -262,14 +264,17 @@ class EventBatch:
             self._failed(event)
         self._audiences.clear()
 
-    def _add_for_inserter(self, session: Any, event: Event, device: Device, body: bytes) -> None:
-        """Send the update of a command to the session that inserted it, if it may still read it."""
-        principal, message = session.principal, event.message
-        place = self._indexes[event.action].permission, device.network_id, device.device_type_id
+    def _add_for_inserter(self, session: Any, entries: list[Entry], event: Event, device: Device, body: bytes) -> None:
+        """Send the update of a command to the session that inserted it, if it has no copy yet, and may still read it."""
+        for _, _, subscription in entries:
+            if subscription.session is session:
+                return
+        principal, action = session.principal, event.action
+        place = self._indexes[action].permission, device.network_id, device.device_type_id
         # A command may have been inserted with another token than that of the connection.
-        if principal is not None and principal.device_id in (None, message.device_id) and principal.receives(place):
+        if principal is not None and principal.device_id in (None, device.id) and principal.receives(place):
             self.deliveries += 1
-            self._outgoing.setdefault(session, []).append((event_prefix(event.action, None), body))
+            self._outgoing.setdefault(session, []).append((_PREFIXES[action], body))
 
     def _send_all(self) -> None:
         for session, events in self._outgoing.items():
