@@ -20,6 +20,7 @@ from twisted.internet.defer import fail
 from dhtwisted.core.coroutines import after, run
 from dhtwisted.core.event_kinds import EventKind
 from dhtwisted.core.messages import Change, publish_together, publish_update, start_update
+from dhtwisted.core.quotas import BYTES_OF_A_MESSAGE
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.server import Request, Server
 from dhtwisted.errors import ApiError, CommandNotFound, DeadlinePassed, StorageUnavailable
@@ -118,16 +119,17 @@ class Batch(Struct, eq=False, gc=False):
         account, quotas = self.principal.account, self.server.quotas
         if account.requests + len(self.messages) > quotas.most_requests:
             return False
+        size_of: Callable[[Any], int] = _size_of if self.has_updates else payload_size
         charges: dict[str, int] = {}
         for message in self.messages:
-            charges[message.device_id] = charges.get(message.device_id, 0) + quotas.charge(_size_of(message))
+            charges[message.device_id] = charges.get(message.device_id, 0) + size_of(message) + BYTES_OF_A_MESSAGE
         return quotas.store_together(account, charges)
 
     def execute(self) -> None:
         """Store the messages, publish their events, and answer. They must be counted for the quotas."""
         requests = self.server.metrics.requests
-        for action in self.actions:
-            requests[action.name] = requests.get(action.name, 0) + 1
+        for action in set(self.actions):
+            requests[action.name] = requests.get(action.name, 0) + self.actions.count(action)
         errors: Errors = [None] * len(self.messages)
         start = 0
         for part in self._parts():
@@ -196,9 +198,9 @@ class Batch(Struct, eq=False, gc=False):
 
     def _request(self, index: int) -> Request:
         """A request as if it had been done alone."""
-        charge, size = self.server.quotas.charge(_size_of(self.messages[index])), len(self.texts[index])
-        request = Request(self.server, self.session, self.actions[index], self.fields[index], self.principal, size)
-        request.charge, request.is_late = charge, self.is_late
+        request = Request(self.server, self.session, self.actions[index], self.fields[index], self.principal, len(self.texts[index]))
+        request.charge = _size_of(self.messages[index]) + BYTES_OF_A_MESSAGE
+        request.is_late = self.is_late
         return request
 
     # What waits

@@ -300,7 +300,7 @@ class Quotas:
         :param size: bytes of its payload.
         :raises QuotaExceededForNow: the user or the device has stored enough today.
         """
-        request.charge = size = self.charge(size)
+        request.charge = size = size + BYTES_OF_A_MESSAGE
         stored, account = self._stored, request.principal.account
         of_user, of_device = account.today, stored.devices.get(device_id) or stored.of_device(device_id)
         of_user.stored += size
@@ -310,18 +310,10 @@ class Quotas:
         if of_device.stored > of_device.check_above:
             self._check_today("device_stored_per_day", of_device, size)
 
-    @staticmethod
-    def charge(size: int) -> int:
-        """What a message counts.
-
-        :param size: bytes of its payload.
-        """
-        return size + BYTES_OF_A_MESSAGE
-
     def store_together(self, account: UserAccount, charges: dict[str, int]) -> bool:
         """Count messages that are about to be stored, if there is room for all of them.
 
-        :param charges: device id -> what its messages count, see :meth:`charge`.
+        :param charges: device id -> bytes of the payloads of its messages, and :data:`BYTES_OF_A_MESSAGE` for each.
         :returns: whether they were counted. If not, :meth:`store` must decide about each.
         """
         total = sum(charges.values())
