@@ -225,8 +225,10 @@ class Batch(Struct, eq=False, gc=False):
             self.client.put_in_order(self)
 
     async def _publish_when_stored(self, answer: Awaitable[None]) -> Errors:
-        """Publish the events of inserts when they are stored. If the storage cannot keep one of them, each is stored alone.
+        """Publish the events of inserts when they are stored. If the storage cannot keep one of them, it has kept none, and each is stored
+        alone.
 
+        :returns: the error of each; empty if there is none.
         :raises StorageUnavailable: nothing is known to be stored.
         """
         try:

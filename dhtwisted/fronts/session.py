@@ -110,7 +110,7 @@ class Session(Subscriber):
         self.order.add(request)
 
     def receive_many(self, texts: Sequence[bytes]) -> int:
-        """Take the messages that were read together, until the connection ends. Inserts that follow each other are done together.
+        """Take the messages that were read together, until the connection ends. Inserts and updates are done together.
 
         :returns: how many were taken.
         """
@@ -137,7 +137,7 @@ class Session(Subscriber):
         )
 
     def _receive_together(self, texts: Sequence[bytes]) -> int:
-        """Do the inserts at the start of some messages together, and the message behind them alone.
+        """Do inserts and updates at the start of some messages together, and the message behind them alone.
 
         :returns: how many messages were taken.
         """
