@@ -8,7 +8,7 @@ buffers. So this uses ``ssl.SSLObject``, and only its public parts:
   takes all that came, and keeps the beginning of a record itself. What it left after a failure is dropped at once.
 * The records of one read are decrypted together, and the protocol gets them as one piece.
 * What is written goes to the socket in the same turn. Only what the kernel does not take waits in the transport. For this it looks at
-  ``dataBuffer`` and ``_tempDataLen`` of Twisted's ``FileDescriptor``, and calls its ``writeSomeData``, as ``writing.py`` does.
+  ``dataBuffer`` and ``_tempDataLen`` of Twisted's ``FileDescriptor``; the socket itself is that of ``getHandle``, as in ``writing.py``.
 
 The end is as with Twisted's TLS: the server says that it closes, and waits until the client says so too; deadlines abort a client that does
 not.
@@ -178,6 +178,8 @@ class TlsConnection(ProtocolWrapper):
         if self._held or not self._is_open:
             self._held += data
             self._send_held()
+        elif len(data) <= PORTION:
+            self._encrypt(data)
         else:
             self._send_in_portions(data)
 
@@ -198,9 +200,6 @@ class TlsConnection(ProtocolWrapper):
             self._send_in_portions(data)
 
     def _send_in_portions(self, data: bytes) -> None:
-        if len(data) <= PORTION:
-            self._encrypt(data)
-            return
         view = memoryview(data)
         for position in range(0, len(data), PORTION):
             self._encrypt(view[position : position + PORTION])
@@ -227,12 +226,14 @@ class TlsConnection(ProtocolWrapper):
             return
         socket = self._socket
         if socket is not None and socket.connected and not (socket.dataBuffer or socket._tempDataLen):
-            sent = socket.writeSomeData(data)
+            try:
+                sent = socket.getHandle().send(data)
+            except OSError:
+                # The socket is full; or the connection is broken, which the transport finds out itself.
+                sent = 0
             if sent == len(data):
                 return
-            if not isinstance(sent, BaseException):
-                data = data[sent:]
-        # It also handles a broken connection.
+            data = data[sent:]
         self.transport.write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:

@@ -5,6 +5,7 @@ import ssl
 import weakref
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
@@ -18,7 +19,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import Server
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
@@ -428,8 +428,8 @@ class Answer(Kept):
     def dataReceived(self, data):
         super().dataReceived(data)
         socket = self.transport.transport
-        self.sent = []
-        socket.writeSomeData = lambda data: self.sent.append(data) or Server.writeSomeData(socket, data)
+        self.sent, handle = [], socket.getHandle()
+        socket.getHandle = lambda: SimpleNamespace(send=lambda data: self.sent.append(data) or handle.send(data))
         self.transport.writeSequence([b"head", b"\r\n"])
         if data == b"with body":
             self.transport.write(b"body")
