@@ -39,6 +39,28 @@ def raise_file_limit():
     return hard
 
 
+def family(*pids):
+    """The ids of processes and of their children, which work for them."""
+    found = []
+    for pid in pids:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        found += [pid, *map(int, children.read_text().split() if children.exists() else ())]
+    return found
+
+
+def cpu_seconds(*pids):
+    """Processor time that the threads of processes and of their children have used so far."""
+    return sum(_nanoseconds(path) for pid in family(*pids) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def _nanoseconds(path):
+    try:
+        return int(path.read_text().split()[0])
+    except OSError:
+        # The thread has ended meanwhile.
+        return 0
+
+
 class Process:
     """A program that runs in the background until the end of a ``with`` block.
 
@@ -64,8 +86,7 @@ class Process:
     @property
     def pids(self):
         """Its process id and those of its children, which work for it."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        return [self.pid, *map(int, children.read_text().split())] if children.exists() else [self.pid]
+        return family(self.pid)
 
     @property
     def running(self):
@@ -130,8 +151,7 @@ class Process:
 
     def cpu_seconds(self):
         """Processor time that its threads and its children have used so far."""
-        threads = (path for pid in self.pids for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
-        return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
+        return cpu_seconds(self.pid)
 
     def memory(self):
         """Bytes of memory that it has now."""

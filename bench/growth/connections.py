@@ -4,8 +4,8 @@ import time
 from contextlib import ExitStack
 
 from bench.generator import hive_load
-from bench.growth.cpu import cpu_seconds
 from bench.plan import Task
+from bench.processes import cpu_seconds
 from bench.rows.connections import crowd, other_devices, subscribers
 from bench.rows.throughput import ONE
 

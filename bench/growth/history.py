@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.filling import SHARE, Filling
-from bench.growth.cpu import cpu_seconds
+from bench.processes import cpu_seconds
 
 SILENT = "silent"
 """A device that sent :data:`SILENT_COUNT` messages long ago, and none since."""

@@ -14,11 +14,10 @@ from bench.client import frame, texts
 from bench.figures import Failed, Lost
 from bench.filling import ASKED
 from bench.generator import hive_load
-from bench.growth.cpu import cpu_seconds, family
 from bench.growth.history import SILENT, SLICE, History
 from bench.machine import CHECKOUT
 from bench.plan import Task
-from bench.processes import prepare
+from bench.processes import cpu_seconds, family, prepare
 from bench.rows.connections import other_devices
 from bench.rows.durable import postgres
 
