@@ -240,7 +240,10 @@ class EventBatch:
                 for outgoing, prefix, _ in entries:
                     outgoing += [(prefix, body) for body in own]
             if inserter is not None and count:
-                self._add_for_inserter(inserter, entries, events[0], device, bodies[start])
+                try:
+                    self._add_for_inserter(inserter, entries, events[0], device, bodies[start])
+                except Exception:
+                    self._failed(events[0])
             start += count
 
     def _hand_over_one(self, entries: list[Entry], event: Event, body: bytes) -> None:

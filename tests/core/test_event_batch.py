@@ -186,6 +186,17 @@ def test_an_error_with_one_event_or_receiver_does_not_affect_others(reactor, bro
         assert (failures, names) == ([2], [[b"first", b"third"]] * 3)
 
 
+def test_an_inserter_whose_rights_cannot_be_read_keeps_no_update_from_others(reactor, monkeypatch):
+    hive = hive_with(reactor, ("command/subscribe", {"deviceId": "d11", "returnUpdatedCommands": True}), ("command/list", {}))
+    hive.step("publish", [(COMMAND_INSERT, "d11", "on", size) for size in (0, 1, 2)])
+    monkeypatch.setattr(hive.connections[1].protocol.session, "principal", object())
+    with capturedLogs() as logs:
+        hive.step("publish", [(COMMAND_UPDATE, "d11", "done", number) for number in (0, 1, 2)])
+    hive.turn()
+    assert [event["id"] for event in logs if "log_failure" in event] == [2]
+    assert bytes(hive.connections[0].socket.received).count(b'{"action":"command/update"') == 3
+
+
 class Breaking:
     """Makes the second event of an output an error."""
 
