@@ -47,6 +47,7 @@ class Hive:
         self.audit = Lines()
         self.server.audit = Audit(cast(Any, self.audit), reactor.seconds)
         self.lines: list[str] = []
+        self.begun: list[dict[str, int]] = []
         self._tokens = tokens
         self._is_cut = is_cut
         self._is_held = False
@@ -137,6 +138,10 @@ class Hive:
             self.server.budget.tick(now)
             self.factory.upkeep.tick(now)
             self.settle()
+
+    def do_look(self) -> None:
+        """Remember how many requests have begun by now."""
+        self.begun.append(dict(self.server.metrics.requests))
 
     def do_turn(self) -> None:
         """Let the turn of the reactor end, and all turns that follow while anything happens."""
@@ -245,6 +250,7 @@ class Hive:
         seen |= {
             "deliveries": server.broker.deliveries,
             "requests": server.metrics.requests,
+            "requests meanwhile": self.begun,
             "errors": server.metrics.errors,
             "unread": server.metrics.unread,
             "refusals": server.metrics.refusals,

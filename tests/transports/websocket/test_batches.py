@@ -188,6 +188,13 @@ def test_what_happens_meanwhile(reactor, sender, moves):
     check(reactor, [*moves, ("turn",)], CommittingStorage)
 
 
+@pytest.mark.parametrize(("client", "limits"), [(ITSELF, {}), (SENDER, {"output_total": 20_000})])
+def test_nothing_begins_for_who_does_not_read_or_while_memory_is_used_up(reactor, client, limits):
+    stuck = [("room", ITSELF, 0), ("send", ITSELF, inserts(5, "y" * 5000), []), ("turn",)]
+    behind = [("send", client, with_updates(8), []), ("turn",), ("look",)]
+    check(reactor, [*stuck, *behind, ("room", ITSELF, None), ("turn",)], limits=limits)
+
+
 @pytest.mark.parametrize("change", [SHUT, GONE, MOVED])
 @pytest.mark.parametrize("storage", [None, CommittingStorage])
 def test_rights_that_end_meanwhile(reactor, change, storage):
