@@ -106,6 +106,10 @@ class Hive:
         """Let no commit of the storage end until this is called with false."""
         self._is_held = is_held
 
+    def do_commit(self) -> None:
+        """Let one commit of the storage end, even if they are held."""
+        self.memory.storage.commit()
+
     def do_fail(self, fails: bool) -> None:
         """Let each commit fail until this is called with false."""
         storage = self.memory.storage

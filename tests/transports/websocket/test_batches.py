@@ -188,6 +188,14 @@ def test_what_happens_meanwhile(reactor, sender, moves):
     check(reactor, [*moves, ("turn",)], CommittingStorage)
 
 
+@pytest.mark.parametrize(("last", "commits"), [([], 1), ([{"action": "server/info", "requestId": "i"}], 2)])
+def test_what_is_answered_makes_room_for_what_comes(reactor, last, commits):
+    """Also where something is always under way, or waits for it: after many reads as many requests begin as at first."""
+    read = ("send", SENDER, [*inserts(15), *last], [])
+    moves = [read, *[("commit",)] * commits] * 50
+    check(reactor, [HELD, *moves, read, ("look",), RELEASED, ("turn",)], CommittingStorage)
+
+
 @pytest.mark.parametrize(("client", "limits"), [(ITSELF, {}), (SENDER, {"output_total": 20_000})])
 def test_nothing_begins_for_who_does_not_read_or_while_memory_is_used_up(reactor, client, limits):
     stuck = [("room", ITSELF, 0), ("send", ITSELF, inserts(5, "y" * 5000), []), ("turn",)]
