@@ -5,7 +5,8 @@ several Python calls and ends in an exception, what is written waits for two mor
 buffers. So this uses ``ssl.SSLObject``, and only its public parts:
 
 * All connections of an endpoint share one buffer for each direction (``ssl.MemoryBIO``). It has bytes only within one call here: OpenSSL
-  takes all that came, and keeps the beginning of a record itself. What it left after a failure is dropped at once.
+  takes all that came, and keeps the beginning of a record itself. What it left after a failure is dropped at once. Each call also looks
+  whether a call that failed unexpectedly, as without memory, has left bytes: they never reach another connection.
 * The records of one read are decrypted together, and the protocol gets them as one piece.
 * What is written goes to the socket in the same turn. Only what the kernel does not take waits in the transport. For this it looks at
   ``dataBuffer`` and ``_tempDataLen`` of Twisted's ``FileDescriptor``; the socket itself is that of ``getHandle``, as in ``writing.py``.
@@ -91,7 +92,9 @@ class TlsConnection(ProtocolWrapper):
 
         :returns: see :meth:`_decrypt`.
         """
-        incoming = self.factory.incoming
+        incoming, outgoing = self.factory.incoming, self.factory.outgoing
+        if incoming.pending or outgoing.pending:
+            self.factory.empty_buffers()
         incoming.write(data)
         try:
             if not (self._is_open or self._shake_hands()):
@@ -100,7 +103,7 @@ class TlsConnection(ProtocolWrapper):
         finally:
             if incoming.pending:
                 incoming.read()
-            if self.factory.outgoing.pending:
+            if outgoing.pending:
                 self._send()
 
     def _may_go_on(self, data: bytes) -> bool:
@@ -161,14 +164,22 @@ class TlsConnection(ProtocolWrapper):
         self._reason = self._reason or Failure(error)
         self._is_over = True
         self._send()
-        self.transport.loseConnection()
+        self._close()
 
     def _follow_end(self) -> None:
         """End the connection, since the client does."""
         if not self._is_over:
             self._say_end()
             self._is_over = True
-            self.transport.loseConnection()
+            self._close()
+
+    def _close(self) -> None:
+        """Close the socket when it has sent everything. It would wait for a producer that it had told to pause."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self.transport.unregisterProducer()
+            producer.stopProducing()
+        self.transport.loseConnection()
 
     # What the server sends
 
@@ -208,6 +219,8 @@ class TlsConnection(ProtocolWrapper):
         if self._is_over or not data:
             return
         assert self._tls is not None
+        if self.factory.outgoing.pending:
+            self.factory.empty_buffers()
         try:
             sent = self._tls.write(data)
             while sent < len(data):
@@ -216,12 +229,19 @@ class TlsConnection(ProtocolWrapper):
                 sent = self._tls.write(data)
         except OSError as error:
             self._fail(error)
+        except BaseException:
+            self._break_off()
+            raise
         else:
             self._send()
 
     def _send(self) -> None:
         """Send what OpenSSL has written."""
-        data = self.factory.outgoing.read()
+        try:
+            data = self.factory.outgoing.read()
+        except BaseException:
+            self._break_off()
+            raise
         if not data:
             return
         socket = self._socket
@@ -259,6 +279,8 @@ class TlsConnection(ProtocolWrapper):
         """Tell the client that nothing follows. The socket is closed when the client has said the same."""
         self._send_held()
         assert self._tls is not None
+        if self.factory.outgoing.pending:
+            self.factory.empty_buffers()
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
@@ -266,6 +288,9 @@ class TlsConnection(ProtocolWrapper):
         except OSError:
             # TLS has failed before; there is nothing to agree upon.
             is_agreed = True
+        except BaseException:
+            self._break_off()
+            raise
         else:
             is_agreed = True
         self._send()
@@ -288,6 +313,11 @@ class TlsConnection(ProtocolWrapper):
         self._is_over = True
         self.disconnecting = True
         self.transport.abortConnection()
+
+    def _break_off(self) -> None:
+        """Abort after an unexpected failure: part of what the client should get may be missing."""
+        self.abortConnection()
+        self.factory.empty_buffers()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
@@ -320,3 +350,9 @@ class TlsFactory(WrappingFactory):
     def new_connection(self) -> ssl.SSLObject:
         """Make the TLS side of a connection."""
         return self._context().wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    def empty_buffers(self) -> None:
+        """Drop what an unexpected failure has left in the common buffers."""
+        for buffer in (self.incoming, self.outgoing):
+            while buffer.pending:
+                buffer.read(LONGEST_RECORD)

@@ -149,6 +149,116 @@ def test_connections_that_are_cut_anywhere_do_not_disturb_each_other(certificate
         assert client.read() == (client.heard, False)
 
 
+class Faults:
+    """Lets one call of OpenSSL or of the common buffers fail, as without memory.
+
+    :ivar left: calls until it fails; less than 0: none does.
+    :ivar is_late: whether the call has done its work when it fails.
+    """
+
+    left, is_late = -1, False
+
+    def __init__(self, certificates):
+        self.factory = factory = certificates.wrap(Factory.forProtocol(Kept))
+        buffers = factory.incoming, factory.outgoing
+        factory.new_connection = lambda: Faulty(self, certificates.context.wrap_bio(*buffers, server_side=True))
+        factory.incoming, factory.outgoing = (Faulty(self, buffer) for buffer in buffers)
+
+    def call(self, what, *arguments):
+        self.left -= 1
+        if self.left != -1:
+            return what(*arguments)
+        if self.is_late:
+            what(*arguments)
+        raise MemoryError
+
+
+class Faulty:
+    """Passes everything on, if :class:`Faults` lets it."""
+
+    def __init__(self, faults, target):
+        self._faults, self._target = faults, target
+
+    def __getattr__(self, name):
+        value = getattr(self._target, name)
+        return partial(self._faults.call, value) if callable(value) else value
+
+
+def survives(client, what, *arguments):
+    """Let the server do something as the reactor does; returns whether the connection is still there after it."""
+    try:
+        what(*arguments)
+    except MemoryError:
+        if what == client.server.dataReceived:
+            client.wire.abortConnection()
+        assert client.wire.is_aborted, "the client waits for what is lost"
+    if client.wire.is_aborted and client.server.connected:
+        client.server.connectionLost(Failure(ConnectionDone()))
+    return bool(client.server.connected)
+
+
+def live(client):
+    """The whole life of a connection, as far as the server survives it; returns whether it was whole."""
+    for _ in range(3):
+        if not survives(client, client.server.dataReceived, client.sent(client.tls.do_handshake)):
+            return False
+        client.take()
+    return (
+        survives(client, client.server.dataReceived, client.sent(partial(client.tls.write, b"ask")))
+        and survives(client, client.server.write, b"x" * 2 * PORTION)
+        and survives(client, client.server.loseConnection)
+        and client.read() == (b"x" * 2 * PORTION, True)
+        and survives(client, client.server.dataReceived, client.sent(client.tls.unwrap))
+    )
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_connection_that_fails_anywhere_leaves_nothing_to_others(certificates, is_late):
+    number, is_whole = 0, False
+    while not is_whole:
+        faults = Faults(certificates)
+        faults.is_late = is_late
+        one, other = (Client(faults.factory).shake_hands() for _ in range(2))
+        bad = Client(faults.factory)
+        faults.left, number = number, number + 1
+        is_whole = live(bad) and faults.left >= 0
+        faults.left = -1
+        one.server.dataReceived(one.sent(partial(one.tls.write, b"question")))
+        other.server.write(b"event")
+        one.server.write(b"answer")
+        assert one.kept.pieces == [b"question"]
+        assert (one.read(), other.read()) == ((b"answer", False), (b"event", False))
+        assert not faults.factory.incoming.pending and not faults.factory.outgoing.pending
+    assert number > 20, "calls of a whole life"
+
+
+@given(data=st.data(), version=st.sampled_from(VERSIONS))
+def test_who_is_there_gets_exactly_their_own_bytes_while_others_fail(certificates, data, version):
+    faults = Faults(certificates)
+    clients = [Client(faults.factory, version).shake_hands() for _ in range(3)]
+    for number, client in enumerate(clients):
+        client.said, client.heard, client.is_there, client.waiting = b"", b"", True, []
+        for length in data.draw(st.lists(st.sampled_from([1, 300, LONGEST_RECORD, 40_000]), max_size=4)):
+            text = bytes([65 + number]) * length
+            client.said += text
+            stream = client.sent(partial(client.tls.write, text))
+            client.waiting += cut(stream, data.draw(st.lists(st.integers(0, 100_000), max_size=3)))
+    while speaking := [client for client in clients if client.is_there and client.waiting]:
+        client = data.draw(st.sampled_from(speaking))
+        faults.left, faults.is_late = data.draw(st.integers(-10, 4)), data.draw(st.booleans())
+        text = bytes([97 + clients.index(client)]) * data.draw(st.sampled_from([1, 300, 150_000]))
+        client.heard += text
+        client.is_there = survives(client, client.server.dataReceived, client.waiting.pop(0)) and survives(
+            client, client.server.write, text
+        )
+    for client in clients:
+        kept, (heard, is_end) = b"".join(client.kept.pieces), client.read()
+        if client.is_there:
+            assert (kept, heard, is_end) == (client.said, client.heard, False)
+        else:
+            assert client.said.startswith(kept) and client.heard.startswith(heard)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_handshake_that_comes_byte_by_byte(factory, version):
     client = Client(factory, version)
@@ -351,11 +461,26 @@ class Sender(Kept):
             self.left -= 1
             self.transport.write(bytes([self.left]) * 50_000)
         if not self.left:
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+            self.finish()
+
+    def finish(self):
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def stopProducing(self):
         self.left = 0
+
+
+class Lasting(Sender):
+    """The same, but may send more later, as a WebSocket."""
+
+    is_stopped = False
+
+    def finish(self):
+        pass
+
+    def stopProducing(self):
+        self.is_stopped = True
 
 
 MUCH = b"".join(bytes([left]) * 50_000 for left in reversed(range(200)))
@@ -396,6 +521,29 @@ async def test_who_does_not_read_gets_all_of_it_later_in_order(connect, reactor)
     client.transport.resumeProducing()
     assert await client.end() == MUCH
     assert server.pauses
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_ends_the_connection_before_they_read_is_gone_when_they_have_read(connect, reactor):
+    client, server = await connect(Lasting)
+    client.write(b"much")
+    while not server.pieces:
+        await deferLater(reactor, 0)
+    client.transport.pauseProducing()
+    for _ in range(20):
+        await deferLater(reactor, 0)
+    assert server.is_full and server.left, "it waits for room"
+    client.transport.loseConnection()
+    for _ in range(20):
+        await deferLater(reactor, 0)
+    client.transport.resumeProducing()
+    assert MUCH.startswith(await client.end())
+    for _ in range(1000):
+        if server.reason is not None:
+            break
+        await deferLater(reactor, 0.001)
+    assert server.reason is not None, "nobody notices that the client has gone"
+    assert server.is_stopped
 
 
 class Pull(Sender):
