@@ -5,18 +5,20 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from dhtwisted.config.settings import Settings, TlsSettings
 from dhtwisted.errors import ConfigurationError
-from dhtwisted.kit.text_files import without_byte_order_mark
+from dhtwisted.kit.text_files import BYTE_ORDER_MARK, without_byte_order_mark
 from dhtwisted.transports.tls import TlsFactory
 
-CIPHERS = "ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS"
-"""The ciphers of TLS 1.2 that Twisted recommends; those of TLS 1.3 are all good."""
+CIPHERS = (
+    "ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS:!AESCCM8"
+)
+"""The ciphers of TLS 1.2 that Twisted recommends, without those whose check has 8 bytes, which OpenSSL before 3.2 takes; those of TLS 1.3
+are all good."""
 
 PROTOCOLS = ["http/1.1"]
 """What clients may ask for by ALPN."""
@@ -102,7 +104,7 @@ def make_context(settings: TlsSettings, certificate_option: str = "tls.certifica
     _load_certificate(context, settings, certificate_option, key_option)
     if settings.client_authority:
         authorities = read_certificates("tls.client_authority", settings.client_authority)
-        context.load_verify_locations(cadata=b"".join(one.to_cryptography().public_bytes(Encoding.DER) for one in authorities))
+        context.load_verify_locations(cadata=b"".join(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in authorities))
         context.verify_mode = ssl.CERT_REQUIRED if settings.client_certificate == "required" else ssl.CERT_OPTIONAL
     return context
 
@@ -112,25 +114,34 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings, certificat
     read_certificates(certificate_option, settings.certificate)
     key = settings.key or settings.certificate
     _check_key(key_option, key)
-    with (
-        _file_in_memory(_read(certificate_option, settings.certificate)) as certificate_file,
-        _file_in_memory(_read(key_option, key)) as key_file,
-    ):
+    with _readable_by_ssl(certificate_option, settings.certificate) as certificate_file, _readable_by_ssl(key_option, key) as key_file:
         try:
-            context.load_cert_chain(certificate_file, key_file)
+            # The passphrase of a key that needs none, but of one that has the empty one. Without it, OpenSSL would ask at the terminal.
+            context.load_cert_chain(certificate_file, key_file, password="")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":
                 raise ConfigurationError(f"{key_option}: {key}: is not the key of {settings.certificate}") from error
             reason = (error.reason or str(error)).replace("_", " ").lower()
             raise ConfigurationError(f"{certificate_option}: {settings.certificate}: OpenSSL refuses it: {reason}") from error
+        except OSError as error:
+            raise ConfigurationError(f"{certificate_option}: {settings.certificate}: cannot be read with its key ({error})") from error
 
 
 @contextmanager
-def _file_in_memory(content: bytes) -> Iterator[str]:
-    """A file that is on no disk: ``ssl`` reads only files, and the text of the given one may begin with a byte order mark."""
-    with open(os.memfd_create("tls"), "wb", buffering=0) as file:
-        file.write(content)
-        yield f"/proc/self/fd/{file.fileno()}"
+def _readable_by_ssl(option: str, path: str) -> Iterator[str]:
+    """The path of a file that OpenSSL can read: the given one, or if that begins with a byte order mark, one on no disk without it."""
+    content = _bytes_of(option, path)
+    if not content.startswith(BYTE_ORDER_MARK):
+        yield path
+        return
+    try:
+        number = os.memfd_create("tls")
+    except OSError as error:
+        reason = f"it begins with a byte order mark, which the server cannot take away here ({error.strerror}); save it without one"
+        raise ConfigurationError(f"{option}: {path}: {reason}") from error
+    with open(number, "wb", buffering=0) as file:
+        file.write(content.removeprefix(BYTE_ORDER_MARK))
+        yield f"/proc/self/fd/{number}"
 
 
 def read_certificates(option: str, path: str) -> list[crypto.X509]:
@@ -161,11 +172,14 @@ def _check_key(option: str, path: str) -> None:
 
 def _read(option: str, path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ConfigurationError(f"{option}: {path}: cannot be read ({error.strerror})") from error
-    try:
-        return without_byte_order_mark(data)
+        return without_byte_order_mark(_bytes_of(option, path))
     except ValueError as error:
         raise ConfigurationError(f"{option}: {path}: {error}") from error
+
+
+def _bytes_of(option: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {path}: cannot be read ({error.strerror})") from error

@@ -1,11 +1,12 @@
 """Certificates from files: what is refused, and in which words; files that change by themselves."""
 
+import errno
 import os
 import ssl
 from contextlib import suppress
 
 import pytest
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import LogLevel, capturedLogs
 
@@ -103,15 +104,51 @@ def test_versions_and_ciphers(certificate):
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION and context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
     ciphers = {cipher["name"] for cipher in context.get_ciphers()}
-    assert not [name for name in ciphers if any(bad in name for bad in ("NULL", "ADH", "AECDH", "RC4", "3DES", "MD5", "EXP", "DSS", "PSK"))]
+    assert not [
+        name for name in ciphers if any(bad in name for bad in ("NULL", "ADH", "AECDH", "RC4", "3DES", "MD5", "EXP", "DSS", "PSK", "CCM8"))
+    ]
     recommended = SSL.Connection(CertificateOptions().getContext(), None).get_cipher_list()
     assert {"TLS_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"} <= ciphers & set(recommended)
 
 
-def test_the_key_is_on_no_disk_and_no_file_stays_open(certificate):
+def test_no_file_stays_open(certificate):
     before = os.listdir("/proc/self/fd")
+    for mark in (b"", b"\xef\xbb\xbf"):
+        certificate.write_bytes(mark + certificate.read_bytes())
+        make_context(TlsSettings(certificate=str(certificate)))
+        assert os.listdir("/proc/self/fd") == before
+
+
+def test_only_a_byte_order_mark_needs_a_file_in_memory(certificate, monkeypatch):
+    def fail(name):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "memfd_create", fail)
     make_context(TlsSettings(certificate=str(certificate)))
-    assert os.listdir("/proc/self/fd") == before
+    certificate.write_bytes(b"\xef\xbb\xbf" + certificate.read_bytes())
+    assert complaint(certificate=certificate) == (
+        f"tls.certificate: {certificate}: it begins with a byte order mark, which the server cannot take away here (Permission denied); "
+        "save it without one"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:dump_privatekey")
+def test_openssl_never_asks_for_a_passphrase(tmp_path):
+    certificate, key = Authority().issue()
+    (tmp_path / "chain.pem").write_bytes(certificate)
+    empty = crypto.dump_privatekey(crypto.FILETYPE_PEM, crypto.load_privatekey(crypto.FILETYPE_PEM, key), "aes-256-cbc", b"")
+    assert b"ENCRYPTED" in empty
+    (tmp_path / "key.pem").write_bytes(empty)
+    # The passphrase is empty, so it is known.
+    make_context(TlsSettings(certificate=str(tmp_path / "chain.pem"), key=str(tmp_path / "key.pem")))
+
+
+def test_a_file_that_vanishes_between_two_reads(certificate, monkeypatch):
+    def vanish(self, *files, password):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", vanish)
+    assert complaint(certificate=certificate).startswith(f"tls.certificate: {certificate}: cannot be read with its key (")
 
 
 def test_a_changed_file_is_noticed_and_a_broken_one_is_told_once(tmp_path, certificate):
