@@ -100,7 +100,10 @@ class Generator:
             raise Missing(_one_line(done.stderr))
         if done.returncode:
             raise Failed(_one_line(done.stderr) or f"the load generator ended with status {done.returncode}")
-        return json.loads(done.stdout)
+        result = json.loads(done.stdout)
+        if options.get("pubs") and result.get("acks_per_s") == 0:
+            raise Failed("nothing was acknowledged while it was measured")
+        return result
 
     def start(self, server, directory, **options):
         """Begin a run that only ends when it is told to.
