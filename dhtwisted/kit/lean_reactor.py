@@ -58,7 +58,8 @@ class LeanReactor(EPollReactor):
             for call in calls:
                 try:
                     call()
-                except Exception:
+                except BaseException:
+                    # As for a delayed call of Twisted. The others must come, since who has asked for one asks for no second.
                     self.log.failure("a call at the end of a turn failed")
 
     def timeout(self) -> float | None:

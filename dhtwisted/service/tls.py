@@ -116,7 +116,7 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings, certificat
     _check_key(key_option, key)
     with _readable_by_ssl(certificate_option, settings.certificate) as certificate_file, _readable_by_ssl(key_option, key) as key_file:
         try:
-            # The passphrase of a key that needs none, but of one that has the empty one. Without it, OpenSSL would ask at the terminal.
+            # A key may have the empty passphrase. Without this argument OpenSSL would ask for it at the terminal.
             context.load_cert_chain(certificate_file, key_file, password="")
         except ssl.SSLError as error:
             if error.reason == "KEY_VALUES_MISMATCH":

@@ -162,6 +162,9 @@ def test_calls_at_the_end_of_a_turn_come_in_order_before_the_reactor_waits(start
     def fail():
         raise RuntimeError("a call fails")
 
+    def leave():
+        raise SystemExit("a call ends the program")
+
     def again():
         happened.append("again")
         # Nothing else wakes the reactor: it must not wait now.
@@ -169,7 +172,7 @@ def test_calls_at_the_end_of_a_turn_come_in_order_before_the_reactor_waits(start
         reactor.call_at_end_of_turn(reactor.stop)
 
     def begin():
-        for call in (lambda: happened.append("first"), fail, again, lambda: happened.append("last")):
+        for call in (lambda: happened.append("first"), fail, leave, again, lambda: happened.append("last")):
             reactor.call_at_end_of_turn(call)
         happened.append("begun")
 
@@ -178,7 +181,7 @@ def test_calls_at_the_end_of_a_turn_come_in_order_before_the_reactor_waits(start
     reactor.run(installSignalHandlers=False)
     assert happened == ["begun", "first", "again", "last", "one turn later"]
     assert reactor.seconds() - started_at < SECONDS / 2
-    assert texts_of(nothing_logged) == ["a call fails"]
+    assert texts_of(nothing_logged) == ["a call fails", "a call ends the program"]
 
 
 def test_the_system_clock_does_not_delay_the_end_of_a_turn(start):
