@@ -161,7 +161,8 @@ class TlsConnection(ProtocolWrapper):
 
     def _fail(self, error: OSError) -> None:
         """End the connection: TLS has found a fault, and tells the client by an alert."""
-        self._reason = self._reason or Failure(error)
+        # Its frames have this object, so they would be a reference cycle.
+        self._reason = self._reason or Failure(error.with_traceback(None))
         self._is_over = True
         self._send()
         self._close()

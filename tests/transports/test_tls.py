@@ -394,12 +394,23 @@ def test_nothing_comes_from_an_aborted_connection(factory):
     assert producer.pieces == ["stopped"]
 
 
-def test_nothing_is_left_of_a_connection(factory):
-    client = Client(factory).shake_hands()
+def speak_no_tls(client):
+    client.server.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+
+
+def send_a_damaged_record(client):
+    stream = client.shake_hands().sent(lambda: client.tls.write(b"hello"))
+    client.server.dataReceived(stream[:-1] + bytes([stream[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("use", [Client.shake_hands, speak_no_tls, send_a_damaged_record])
+def test_nothing_is_left_of_a_connection(factory, use):
+    client = Client(factory)
     left = weakref.ref(client.server), weakref.ref(client.kept)
-    client.server.connectionLost(Failure(ConnectionDone()))
     gc.disable()
     try:
+        use(client)
+        client.server.connectionLost(Failure(ConnectionDone()))
         del client
         assert [one() for one in left] == [None, None]
     finally:
