@@ -42,6 +42,14 @@ PORTION = 64 * 1024
 """Bytes that are encrypted at once. The common buffer keeps the size that it once had."""
 
 
+def is_of_others(error: OSError) -> bool:
+    """Whether OpenSSL tells of an error of other code, such as a database's driver, instead of that bytes are missing.
+
+    OpenSSL has one list of errors for a thread, and such code may leave one there. Python has emptied it then, so the call can be repeated.
+    """
+    return getattr(error, "library", None) not in (None, "SSL")
+
+
 class TlsConnection(ProtocolWrapper):
     """One connection: the protocol of a socket, and the transport of another protocol.
 
@@ -125,6 +133,8 @@ class TlsConnection(ProtocolWrapper):
         except ssl.SSLWantReadError:
             return False
         except OSError as error:
+            if is_of_others(error):
+                return self._shake_hands()
             self._fail(error)
             return False
         self._is_open = True
@@ -156,6 +166,9 @@ class TlsConnection(ProtocolWrapper):
         except ssl.SSLZeroReturnError:
             return parts, True
         except OSError as error:
+            if is_of_others(error):
+                more, is_end = self._decrypt()
+                return parts + more, is_end
             self._fail(error)
         return parts, False
 

@@ -1,5 +1,6 @@
 """TLS in front of another protocol: any cut of the stream, one buffer for all connections, clients that stop, fail, or do not read."""
 
+import ctypes
 import gc
 import ssl
 import weakref
@@ -316,6 +317,28 @@ def test_a_damaged_record_ends_one_connection_with_an_alert(factory):
     assert isinstance(bad.kept.reason, ssl.SSLError)
     good.server.dataReceived(good.sent(lambda: good.tls.write(b"well")))
     assert good.kept.pieces == [b"well"]
+
+
+def test_an_error_of_other_code_ends_no_connection(factory):
+    client, openssl = Client(factory), ctypes.CDLL(ssl._ssl.__file__)
+
+    def receive(data):
+        """Let the server receive bytes after a database's driver, say, has left an error of the PEM reader in OpenSSL's list."""
+        openssl.ERR_new()
+        openssl.ERR_set_error(9, 108, None)
+        client.server.dataReceived(data)
+        # The client has the same list.
+        openssl.ERR_clear_error()
+
+    for _ in range(3):
+        for part in cut(client.sent(client.tls.do_handshake), [7]):
+            receive(part)
+        client.take()
+    first, second = (client.sent(partial(client.tls.write, text)) for text in (b"first", b"second"))
+    receive(first + second[:9])
+    receive(second[9:])
+    client.server.write(b"answer")
+    assert (client.kept.pieces, client.read()) == ([b"first", b"second"], (b"answer", False))
 
 
 def test_who_speaks_no_tls_gets_an_alert_and_is_closed(factory):
