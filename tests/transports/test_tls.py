@@ -6,6 +6,8 @@ import ssl
 import weakref
 from contextlib import suppress
 from functools import partial
+from socket import IPPROTO_TCP, TCP_QUICKACK
+from socket import socket as Socket
 from types import SimpleNamespace
 
 import pytest
@@ -633,6 +635,21 @@ async def test_head_and_body_of_an_answer_leave_together(connect, asked, answere
         await client.more()
     assert client.received == answered
     assert len(server.sent) == (2 if asked == b"closed" else 1), "and the end of the connection"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_last_word_of_the_handshake_is_acknowledged_at_once(connect, reactor, monkeypatch):
+    def keep(self, *option):
+        options.append(option)
+        return set_option(self, *option)
+
+    options, set_option = [], Socket.setsockopt
+    monkeypatch.setattr(Socket, "setsockopt", keep)
+    client, server = await connect(Kept)
+    client.write(b"hello")
+    while not server.pieces:
+        await deferLater(reactor, 0)
+    assert options.count((IPPROTO_TCP, TCP_QUICKACK, 1)) == 1
 
 
 @pytest_twisted.ensureDeferred
