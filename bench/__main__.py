@@ -26,12 +26,15 @@ REMOVALS = 20
 SPARE_FILES = 200
 """So many files a server may need besides its connections."""
 
-NOTES = (
-    "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; no limit was raised.",
-    "Autobahn echo: WebSocketServerFactory with its defaults. Mosquitto: persistence off, no limit that drops messages, TCP_NODELAY.",
-    "Bare twisted.web: one resource, no access log. NATS: a stream in files, sync_interval always, all cores.",
-    "PostgreSQL: fsync and synchronous_commit on, 128 MB of shared buffers, 1 GB of log before a checkpoint, all cores.",
-)
+NOTE = "This server: python -m dhtwisted with its default settings. All checks, limits, statistics and rights are on; no limit was raised."
+NOTES_ON_PEERS = {
+    "echo": "Autobahn echo: WebSocketServerFactory with its defaults.",
+    "Mosquitto": "Mosquitto: persistence off, no limit that drops messages, TCP_NODELAY.",
+    "twisted.web": "Bare twisted.web: one resource, no access log.",
+    "JetStream": "NATS: a stream in files, sync_interval always, all cores.",
+    "PostgreSQL": "PostgreSQL: fsync and synchronous_commit on, 128 MB of shared buffers, 1 GB of log before a checkpoint, all cores.",
+}
+"""A word of the name of a side -> how it is set up."""
 
 
 def parser():
@@ -167,13 +170,15 @@ def measure(options, directory, other):
     begin = time.monotonic()
     cores = machine.choose_cores()
     described = machine.describe(directory) | {"Mosquitto": mosquitto_version() or "not installed"}
-    notes = [*NOTES, *machine.warnings(cores, directory)]
     sizes = sizes_here(QUICK if options.quick else FULL, options.rounds)
     rows = choose(options.only)
     tasks = tasks_of(rows)
     if other:
         rows, tasks = beside_before(rows, tasks, other, peers=not options.no_peers)
         described["other checkout"] = other.version
+    # pgbench and the rows of nodes have a PostgreSQL too.
+    peers = " ".join(row.peer.replace("pgbench", "PostgreSQL").replace("one node", "PostgreSQL") for row in rows)
+    notes = [NOTE, *(note for word, note in NOTES_ON_PEERS.items() if word in peers), *machine.warnings(cores, directory)]
     os.sched_setaffinity(0, cores.generator)
     bench = Bench(directory, cores, Generator(build(directory), cores.generator), sizes, progress(begin))
     results = Results()

@@ -100,10 +100,7 @@ class Generator:
             raise Missing(_one_line(done.stderr))
         if done.returncode:
             raise Failed(_one_line(done.stderr) or f"the load generator ended with status {done.returncode}")
-        result = json.loads(done.stdout)
-        if options.get("pubs") and result.get("acks_per_s") == 0:
-            raise Failed("nothing was acknowledged while it was measured")
-        return result
+        return json.loads(done.stdout)
 
     def start(self, server, directory, **options):
         """Begin a run that only ends when it is told to.

@@ -114,7 +114,7 @@ def describe(directory):
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "file system": file_system(directory) or "unknown",
         "date": time.strftime("%Y-%m-%d"),
         "load before": f"{os.getloadavg()[0]:.2f}",

@@ -167,6 +167,9 @@ def run_one(task, bench):
         return task.run(bench)
     except NoFigure as problem:
         return problem
+    except ZeroDivisionError:
+        # A rate by which a cost is divided.
+        return Failed("nothing was acknowledged while it was measured")
     except OSError as error:
         # A server that went away in the middle.
         return Failed(f"{type(error).__name__}: {error}")

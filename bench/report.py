@@ -58,7 +58,7 @@ def markdown(figures, machine, notes):
     """The same as a page."""
     yield "# Results of the benchmark"
     yield ""
-    yield "`python -m bench --save DIRECTORY` wrote this page. [The benchmark](../../benchmark.md) explains each row and column."
+    yield "`python -m bench` wrote this page. [The benchmark](../../benchmark.md) explains each row and column."
     yield ""
     yield f"| {' | '.join(['', *HEADINGS[1:]])} |"
     yield f"|{' --- |' * len(HEADINGS)}"

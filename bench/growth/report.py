@@ -131,7 +131,7 @@ def page(tables, described, notes):
     """
     yield "# What grows with connections and stored messages"
     yield ""
-    yield "`python -m bench.growth --save DIRECTORY` wrote this page. [The benchmark](../benchmark.md#growth) explains it."
+    yield "`python -m bench.growth` wrote this page. [The benchmark](../benchmark.md#growth) explains it."
     for side, lines in tables:
         yield ""
         yield from lines

@@ -24,6 +24,10 @@ PROTOCOLS = ["http/1.1"]
 """What clients may ask for by ALPN."""
 
 
+OF_ANOTHER_CERTIFICATE = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+"""What OpenSSL says of a key that does not belong to the certificate; the last two of one of another kind, such as RSA and ECDSA."""
+
+
 class Certificates:
     """The certificate that the server shows to its clients, and the authority that signs theirs.
 
@@ -119,7 +123,7 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings, certificat
             # A key may have the empty passphrase. Without this argument OpenSSL would ask for it at the terminal.
             context.load_cert_chain(certificate_file, key_file, password="")
         except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
+            if error.reason in OF_ANOTHER_CERTIFICATE:
                 raise ConfigurationError(f"{key_option}: {key}: is not the key of {settings.certificate}") from error
             reason = (error.reason or str(error)).replace("_", " ").lower()
             raise ConfigurationError(f"{certificate_option}: {settings.certificate}: OpenSSL refuses it: {reason}") from error

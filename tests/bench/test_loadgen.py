@@ -289,6 +289,18 @@ def test_without_the_headers_of_openssl_it_is_built_without_tls(tmp_path):
     assert "apt install libssl-dev" in outcome.said
 
 
+def test_the_headers_of_openssl_are_looked_for(tmp_path):
+    """The compiler here is one that finds no headers; make says what it would build."""
+    nothing = tmp_path / "cc"
+    nothing.write_text('#!/bin/sh\ncase "$*" in *openssl*) exit 1 ;; esac\n')
+    nothing.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-n", "-B", "-C", SOURCE, f"OUT={tmp_path}", f"CC={nothing}"], capture_output=True, text=True, check=True
+    )
+    assert " no_tls.c" in done.stdout
+    assert " tls.c" not in done.stdout
+
+
 BROKEN_BROKERS = [
     (faulty.none, {}),
     (faulty.drop("answer"), {"unanswered": 1}),

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.figures import Lost, Missing, Results
+from bench.figures import Failed, Lost, Missing, Results
 from bench.plan import QUICK, Bench, Task, make_directory, run_rounds
 
 
@@ -55,6 +55,12 @@ def test_a_loss_ends_neither_the_task_nor_the_others(bench):
 def test_a_connection_that_breaks_is_a_failure(bench):
     _, results = run(bench, [Task("a", giving(ConnectionResetError("gone")))], 1)
     assert results.as_data() == {"a": [{"round": 0, "failure": "ConnectionResetError: gone"}]}
+
+
+def test_a_run_in_which_nothing_was_done_is_a_failure(bench):
+    _, results = run(bench, [Task("a", lambda bench: {"p50": 1 / 0.0})], 1)
+    with pytest.raises(Failed, match="nothing was acknowledged"):
+        results.series("a", "p50")
 
 
 def test_a_defect_is_not_taken_for_a_failure(bench):

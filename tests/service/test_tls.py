@@ -41,6 +41,9 @@ def test_certificate_and_key_may_have_a_file_each_and_a_chain(tmp_path):
 def test_what_is_wrong_is_said_with_option_and_file(tmp_path, certificate):
     other = write_certificate(tmp_path / "other.pem")
     assert "is not the key of" in complaint(certificate=certificate, key=other)
+    of_rsa = write_certificate(tmp_path / "rsa.pem", rsa_bits=2048)
+    assert f"tls.key: {of_rsa}: is not the key of" in complaint(certificate=certificate, key=of_rsa)
+    assert f"tls.key: {other}: is not the key of" in complaint(certificate=of_rsa, key=other)
     assert "tls.certificate: /nowhere: cannot be read (No such file or directory)" in complaint(certificate="/nowhere")
     assert "tls.client_authority" in complaint(certificate=certificate, client_authority=tmp_path / "none")
     whole = certificate.read_bytes()
@@ -93,7 +96,7 @@ def test_no_client_gets_a_ticket_and_sessions_end_with_the_certificate(certifica
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     _, peer = shake_hands(first, client)
     assert not peer.session.has_ticket
-    # It is found by its number, for five minutes.
+    # It is found by its number, for two hours.
     assert shake_hands(first, client, peer.session)[0].session_reused
     renewed = make_context(TlsSettings(certificate=str(certificate)))
     assert not shake_hands(renewed, client, peer.session)[0].session_reused
