@@ -60,7 +60,7 @@ class LeanReactor(EPollReactor):
                     call()
                 except BaseException:
                     # As for a delayed call of Twisted. The others must come, since who has asked for one asks for no second.
-                    self.log.failure("a call at the end of a turn failed")
+                    self.log.failure("A call at the end of a turn failed")
 
     def timeout(self) -> float | None:
         return 0 if self._at_end else super().timeout()
