@@ -255,6 +255,7 @@ class BusReceiver:
 
     def _deliver(self, event: Event, device: Device | None) -> None:
         """Give an event to the broker. Without a device nobody here wants it, or the device was deleted."""
+        # As in _count, without the call: this is the way of a lone insert.
         received = self._received[event.action]
         number = getattr(event.message, received.number)
         if number == received.highest + 1:

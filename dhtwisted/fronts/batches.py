@@ -19,20 +19,25 @@ LARGEST_BATCH = 64
 """Requests in a batch. A read has up to sixteen; what was read when a connection has ended is taken without a limit."""
 
 
-def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Sequence[bytes]) -> Fields | Refused | None:
+def has_batch_form(message: Any) -> bool:
+    """Whether a message that was decoded, or refused, can be done together with others."""
+    action = ACTIONS_BY_FIELDS.get(type(message))
+    return action is not None and action.batching is not None
+
+
+def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Sequence[bytes], first: Fields) -> Fields | Refused | None:
     """Decode messages and take them into a batch, up to the first one that must be done alone.
 
     :param batch: empty.
+    :param first: the first of the messages, which is decoded already.
     :returns: the message that must be done alone; ``None`` if there is none.
     """
     actions, requests, messages, principal = batch.actions, batch.fields, batch.messages, batch.principal
     device = device_id = permitted = None
     batch.texts = texts
-    for text in texts:
-        try:
-            fields: Any = decode(text)
-        except Refused as refused:
-            return refused
+    fields: Any = first
+    rest = iter(texts[1:])
+    while True:
         action = ACTIONS_BY_FIELDS[type(fields)]
         batching = action.batching
         if batching is None or fields.token is not None:
@@ -54,4 +59,10 @@ def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Sequence[byte
         actions.append(action)
         requests.append(fields)
         messages.append(message)
-    return None
+        text = next(rest, None)
+        if text is None:
+            return None
+        try:
+            fields = decode(text)
+        except Refused as refused:
+            return refused

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhtwisted.core.batches import Batch
 from dhtwisted.core.server import Request
-from dhtwisted.fronts.batches import ACTIONS_BY_FIELDS, LARGEST_BATCH, gather
+from dhtwisted.fronts.batches import ACTIONS_BY_FIELDS, LARGEST_BATCH, gather, has_batch_form
 from dhtwisted.fronts.inbox import Inbox
 from dhtwisted.fronts.reply_order import ReplyOrder
 from dhtwisted.fronts.subscriber import Subscriber
@@ -116,34 +116,40 @@ class Session(Subscriber):
         """
         taken = 0
         while taken < len(texts) and not self.output.ended:
-            some = texts[taken : taken + LARGEST_BATCH]
-            if self._takes_together(some):
-                taken += self._receive_together(some)
-            else:
+            if not self._may_take_together():
                 self.receive(texts[taken])
+                taken += 1
+                continue
+            try:
+                first: Any = self._decode(texts[taken])
+            except envelope.Refused as refused:
+                first = refused
+            some = texts[taken : taken + LARGEST_BATCH] if has_batch_form(first) else ()
+            if len(some) > 1 and (self.order is None or self.order.has_room_for(some)):
+                taken += self._receive_together(some, first)
+            else:
+                self.receive(texts[taken], decoded=first)
                 taken += 1
         return taken
 
-    def _takes_together(self, texts: Sequence[bytes]) -> bool:
-        """Whether nothing is in the way of a batch: no limit, nothing that waits for its turn, and no trace of single requests."""
-        order = self.order
+    def _may_take_together(self) -> bool:
+        """Whether nothing is in the way of a batch: no limit, no lack of room, and no trace of single requests."""
         return (
-            len(texts) > 1
-            and self.principal is not None
+            self.principal is not None
             and self.inbox is None
             and self._server.trace is None
             and not (self._is_over or self.output.congested or self._budget.is_used_up)
-            and (order is None or order.has_room_for(texts))
         )
 
-    def _receive_together(self, texts: Sequence[bytes]) -> int:
+    def _receive_together(self, texts: Sequence[bytes], first: Fields) -> int:
         """Do inserts and updates at the start of some messages together, and the message behind them alone.
 
+        :param first: the first of the messages, decoded.
         :returns: how many messages were taken.
         """
-        assert self.principal is not None  # See _takes_together.
+        assert self.principal is not None  # See _may_take_together.
         batch = Batch(self._server, self, self, self.principal)
-        alone = gather(batch, self._decode, texts)
+        alone = gather(batch, self._decode, texts, first)
         taken = batch.count
         if taken > 1 and batch.reserve():
             batch.execute()

@@ -544,9 +544,8 @@ async def connect(reactor, certificates):
         await listener.stopListening()
 
 
-@pytest_twisted.ensureDeferred
-async def test_who_does_not_read_gets_all_of_it_later_in_order(connect, reactor):
-    client, server = await connect(Sender)
+async def fill(client, server, reactor):
+    """Let a client ask for much and not read it, until the server waits for room."""
     client.write(b"much")
     while not server.pieces:
         await deferLater(reactor, 0)
@@ -554,6 +553,12 @@ async def test_who_does_not_read_gets_all_of_it_later_in_order(connect, reactor)
     for _ in range(20):
         await deferLater(reactor, 0)
     assert server.is_full and server.left, "all of it is in memory"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_read_gets_all_of_it_later_in_order(connect, reactor):
+    client, server = await connect(Sender)
+    await fill(client, server, reactor)
     client.transport.resumeProducing()
     assert await client.end() == MUCH
     assert server.pauses
@@ -562,13 +567,7 @@ async def test_who_does_not_read_gets_all_of_it_later_in_order(connect, reactor)
 @pytest_twisted.ensureDeferred
 async def test_who_ends_the_connection_before_they_read_is_gone_when_they_have_read(connect, reactor):
     client, server = await connect(Lasting)
-    client.write(b"much")
-    while not server.pieces:
-        await deferLater(reactor, 0)
-    client.transport.pauseProducing()
-    for _ in range(20):
-        await deferLater(reactor, 0)
-    assert server.is_full and server.left, "it waits for room"
+    await fill(client, server, reactor)
     client.transport.loseConnection()
     for _ in range(20):
         await deferLater(reactor, 0)
