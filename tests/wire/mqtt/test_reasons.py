@@ -1,0 +1,33 @@
+"""Reason codes of MQTT 5.0, and the return codes that MQTT 3.x gets for them."""
+
+import pytest
+
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, return_code
+
+
+@pytest.mark.parametrize(
+    "reason, expected",
+    [
+        (ReasonCode.SUCCESS, 0),
+        (ReasonCode.UNSUPPORTED_PROTOCOL_VERSION, 1),
+        (ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 2),
+        (ReasonCode.SERVER_BUSY, 3),
+        (ReasonCode.BAD_USER_NAME_OR_PASSWORD, 4),
+        (ReasonCode.NOT_AUTHORIZED, 5),
+        (ReasonCode.QUOTA_EXCEEDED, 5),
+    ],
+)
+def test_a_connack_has_a_return_code_in_3_x(reason, expected):
+    """[MQTT-3.2.2-5] of 3.1.1, [MQTT-3.2.2-7] of 5.0"""
+    assert return_code(reason) == expected
+
+
+@pytest.mark.parametrize("reason", [ReasonCode.MALFORMED_PACKET, ReasonCode.PROTOCOL_ERROR])
+def test_a_connect_that_breaks_the_protocol_gets_no_connack_in_3_x(reason):
+    """[MQTT-3.1.4-1] of 3.1.1"""
+    assert return_code(reason) is None
+
+
+@pytest.mark.parametrize("reason", [reason for reason in ReasonCode if reason >= FAILURE])
+def test_no_failure_becomes_a_success(reason):
+    assert return_code(reason) != ReturnCode.ACCEPTED
