@@ -1,0 +1,1 @@
+"""MQTT without its sockets: sessions, topics, access rules, and the topics of DeviceHive."""
