@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dhtwisted.config.endpoints import check_endpoint, is_tls, uses_proxy_protocol
-from dhtwisted.config.kinds import Checked, Choice, Duration, Flag, Hidden, Integer, Kind, List, Size, Specification, Text
+from dhtwisted.config.kinds import Checked, Choice, Duration, Flag, Hidden, Integer, List, Size, Specification, Text
+from dhtwisted.config.mqtt import MqttSettings
+from dhtwisted.config.options import option
 from dhtwisted.core.addresses import UNIX, parse_network
 from dhtwisted.core.quotas import QUOTAS
 from dhtwisted.core.rules import LOGIN, LOGIN_RULE, LONGEST_PASSWORD, PASSWORD_RULE, SHORTEST_PASSWORD
@@ -75,17 +77,6 @@ def _check_password(password: str) -> None:
 def _check_login(login: str) -> None:
     if LOGIN.fullmatch(login) is None:
         raise ValueError("has another length or other characters")
-
-
-def option(default: Any, kind: Kind, reason: str, environment_only: bool = False, reloads: bool = False) -> Any:
-    """Declare one option of a section.
-
-    :param reason: one line for the example file.
-    :param environment_only: the configuration file must not contain it, because files are copied and shown.
-    :param reloads: a running server can change it, see :mod:`dhtwisted.config.reloading`.
-    """
-    metadata = {"kind": kind, "reason": reason, "environment_only": environment_only, "reloads": reloads}
-    return field(default=default, repr=not isinstance(kind, Hidden), metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,6 +325,7 @@ class Settings:
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     quotas: QuotaSettings = QuotaSettings()
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     compatibility: CompatibilitySettings = CompatibilitySettings()

@@ -9,12 +9,13 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from dhtwisted.config.endpoints import is_tls
 from dhtwisted.config.environment import PREFIX, Variables
 from dhtwisted.config.settings import Settings
+from dhtwisted.config.suggestions import printable, suggestion
+from dhtwisted.config.tables import Tables
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.text_files import BYTE_ORDER_MARK, decode_text
 
@@ -105,9 +106,23 @@ def load_configuration(
     for option, section, key, value in overrides:
         values.add(Source(COMMAND_LINE, option), option, section, key, value, as_text=isinstance(value, str))
     settings = Settings(**{name: replace(section, **values.given[name]) for name, section in _SECTIONS.items()})
-    if any(map(is_tls, settings.server.listen)) and not settings.tls.certificate:
-        raise ConfigurationError("tls.certificate: an endpoint of server.listen begins with tls:, so it must name a file")
+    _check_together(settings)
     return Configuration(settings, values.sources, _VARIABLES.unknown(environment))
+
+
+def _check_together(settings: Settings) -> None:
+    """Check what options of several sections must have in common.
+
+    :raises ConfigurationError: they do not fit each other.
+    """
+    for option, listen in (("server.listen", settings.server.listen), ("mqtt.listen", settings.mqtt.listen)):
+        if any(map(is_tls, listen)) and not settings.tls.certificate:
+            raise ConfigurationError(f"tls.certificate: an endpoint of {option} begins with tls:, so it must name a file")
+    if settings.mqtt.plain_topics and settings.bus.provider.partition(":")[0] != "local":
+        raise ConfigurationError(
+            "mqtt.plain_topics: must be false where bus.provider is for several nodes, because no bus carries plain topics yet; topics "
+            "below dh/ and those of mqtt.map work with several nodes"
+        )
 
 
 def example_file() -> str:
@@ -121,9 +136,18 @@ def example_file() -> str:
         lines += ["", f"# {section.__doc__.splitlines()[0]}", f"[{name}]"]
         for option in _OPTIONS[name].values():
             if not option.metadata["environment_only"]:
-                value = option.metadata["kind"].to_toml(getattr(section, option.name))
-                lines += [f"# {option.metadata['reason']}", f"{option.name} = {value}"]
+                lines += [
+                    f"# {option.metadata['reason']}",
+                    *_example(name, option.name, option.metadata["kind"], getattr(section, option.name)),
+                ]
     return "\n".join(lines) + "\n"
+
+
+def _example(section: str, key: str, kind: Any, value: Any) -> list[str]:
+    """The lines of an option in the example file."""
+    if isinstance(kind, Tables):
+        return [f"# [[{section}.{key}]]", *(f"# {line}" for line in kind.example)]
+    return [f"{key} = {kind.to_toml(value)}"]
 
 
 class _Values:
@@ -154,12 +178,12 @@ class _Values:
 def _read_file(values: _Values, path: str) -> None:
     for section, table in _read_document(path).items():
         if section not in _SECTIONS:
-            raise ConfigurationError(f"{path}: {_printable(section)}: is no section; {_suggestion(section, _SECTIONS)}")
+            raise ConfigurationError(f"{path}: {printable(section)}: is no section; {suggestion(section, _SECTIONS)}")
         if not isinstance(table, dict):
             raise ConfigurationError(f"{path}: {section}: is a section, which contains options; write [{section}] on a line of its own")
         for key, value in table.items():
             if key not in _OPTIONS[section]:
-                raise ConfigurationError(f"{path}: {section}.{_printable(key)}: is no option; {_suggestion(key, _OPTIONS[section])}")
+                raise ConfigurationError(f"{path}: {section}.{printable(key)}: is no option; {suggestion(key, _OPTIONS[section])}")
             if _OPTIONS[section][key].metadata["environment_only"]:
                 variable = f"{PREFIX}{section}_{key}".upper()
                 raise ConfigurationError(f"{path}: {section}.{key}: must not be in this file: use {section}.{key}_file or {variable}")
@@ -203,12 +227,3 @@ def _read_credentials(values: _Values, directory: str | None) -> None:
             # The mark would be part of the key, or not. Only the user knows with which key tokens were signed.
             raise ConfigurationError(f"{place}: the credential begins with a byte order mark; save it without the mark")
         values.add(Source(CREDENTIAL, place), place, section, key, text.removesuffix("\n").removesuffix("\r"), as_text=True)
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() and name else ascii(name)
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -189,7 +189,7 @@ def test_a_mark_before_a_key_is_no_part_of_it_and_is_not_dropped(tmp_path):
     [
         ("[storage]\nretension = '7d'", "storage.retension", "did you mean retention?"),
         ("[strage]\n", "strage", "did you mean storage?"),
-        ("[zzz]\n", "zzz", "known are server, tls, storage, bus, auth, limits, quotas, metrics, log, compatibility"),
+        ("[zzz]\n", "zzz", "known are server, tls, storage, bus, auth, limits, quotas, mqtt, metrics, log, compatibility"),
         ("storage = 1", "storage", "[storage]"),
         ("[storage]\nretention = '7x'", "storage.retention", "'7x' is no duration"),
         ("[storage]\nretention = 7", "storage.retention", "7 is no duration"),
