@@ -1,7 +1,11 @@
 """Group commit: operations that arrive during one commit share the next one.
 
 A commit waits for the disk. It costs about the same for one row as for a hundred. So there is one commit at a time and no timer: a single
-caller is served at once, many callers share a commit, and nobody waits for others to come.
+caller is served at once, and many callers share a commit.
+
+Many callers wait for an answer before they ask again. If the next commit started when the last one ends, half of them would be in the one
+and half in the other for ever. So after a large commit its callers get their answers first, and a few turns of the reactor to come again,
+some microseconds each. With 128 requests in flight a commit then has 120 and not 64 of them, and an insert takes 0.8 of the processor time.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import Overloaded, StorageUnavailable
@@ -19,6 +24,12 @@ from dhtwisted.kit.waiter import Waiter
 
 HANG_SECONDS = 7
 """After so many seconds a commit counts as hanging. Callers that wait for the next one then get an error before their clients give up."""
+
+GATHERING_TURNS = 4
+"""The most turns of the reactor between a large commit and the next one. With two, clients on the same machine are too late."""
+
+LARGE = 16
+"""A commit with so many rows is large. After a smaller one there are too few callers to wait for."""
 
 Operation = TypeVar("Operation")
 
@@ -34,6 +45,7 @@ class Batcher(Generic[Operation]):
     :param patient: if false, a commit that fails with ``StorageUnavailable`` also fails all operations that wait. Use this where commits
         fail by a time limit: otherwise the waiting operations would wait for several time limits.
     :param deadline: its ``expired`` function should call :meth:`reject_waiting`. ``None`` where commits have a time limit of their own.
+    :param reactor: gives its turns to gather callers after a large commit. ``None``: the next commit starts at once.
     """
 
     def __init__(
@@ -43,12 +55,16 @@ class Batcher(Generic[Operation]):
         max_waiting: int = 100_000,
         patient: bool = True,
         deadline: Deadline | None = None,
+        reactor: IReactorTime | None = None,
     ) -> None:
         self._commit = commit
         self._max_rows = max_rows
         self._max_waiting = max_waiting
         self._patient = patient
         self._deadline = deadline
+        self._reactor = reactor
+        self._gathering: IDelayedCall | None = None
+        self._enough = 0
         self._hang: str | None = None
         self._waiting: deque[_Entry[Operation]] = deque()
         self._waiting_rows = 0
@@ -74,7 +90,7 @@ class Batcher(Generic[Operation]):
         waiter: Waiter[Any] = Waiter()
         self._waiting.append((operation, rows, waiter))
         self._waiting_rows += rows
-        if not self._in_flight:
+        if not (self._in_flight or self._gathering):
             self._pump()
         return waiter
 
@@ -99,6 +115,9 @@ class Batcher(Generic[Operation]):
         if self._hang is not None:
             self._report_drained()
         else:
+            if self._gathering:
+                self._gathering.cancel()
+                self._gathering = None
             self._pump()
         return waiter
 
@@ -112,7 +131,8 @@ class Batcher(Generic[Operation]):
             waiter.callback(None)
 
     def _pump(self) -> None:
-        """Do what can be done now. The next batch starts before the last one is answered, so the disk works while the callers do.
+        """Do what can be done now. Unless callers are gathered, the next batch starts before the last one is answered, so the disk works
+        while the callers do.
 
         This is a loop, because thousands of commits that fail at once must not nest.
         """
@@ -123,12 +143,12 @@ class Batcher(Generic[Operation]):
             self._work()
         finally:
             self._pumping = False
-        if not self._in_flight:
+        if not (self._in_flight or self._gathering):
             self._report_drained()
 
     def _work(self) -> None:
         while True:
-            if self._waiting and not self._in_flight:
+            if self._waiting and not (self._in_flight or self._gathering):
                 self._start(self._take())
             elif self._finished:
                 self._answer(*self._finished.popleft())
@@ -170,7 +190,19 @@ class Batcher(Generic[Operation]):
     def _succeeded(self, outcomes: list[Any], batch: _Batch[Operation]) -> None:
         self._ended()
         self._finished.append((batch, outcomes))
+        rows = sum(rows for _, rows, _ in batch)
+        if self._reactor is not None and rows >= LARGE:
+            self._enough = self._waiting_rows + rows
+            self._gather(self._reactor, GATHERING_TURNS)
         self._pump()
+
+    def _gather(self, reactor: IReactorTime, turns: int) -> None:
+        """Let no batch start for some turns of the reactor, or until as many rows have come as were answered."""
+        if turns and self._waiting_rows < self._enough:
+            self._gathering = reactor.callLater(0, self._gather, reactor, turns - 1)
+        else:
+            self._gathering = None
+            self._pump()
 
     def _failed(self, failure: Failure, batch: _Batch[Operation]) -> None:
         self._ended()

@@ -110,7 +110,7 @@ class FileStorage:
             yield self._release()
             raise
         self._deadline = Deadline(self._reactor, self._hangs)
-        self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline)
+        self._batcher = Batcher(self._commit, max_rows=MOST_WORK, deadline=self._deadline, reactor=self._reactor)
         self._open = True
         if proof.crashed and size_of(self._path) >= LARGE_FILE:
             self._search_damage()
