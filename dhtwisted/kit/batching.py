@@ -192,12 +192,12 @@ class Batcher(Generic[Operation]):
         self._finished.append((batch, outcomes))
         rows = sum(rows for _, rows, _ in batch)
         if self._reactor is not None and rows >= LARGE:
-            self._enough = self._waiting_rows + rows
+            self._enough = min(self._waiting_rows + rows, self._max_rows)
             self._gather(self._reactor, GATHERING_TURNS)
         self._pump()
 
     def _gather(self, reactor: IReactorTime, turns: int) -> None:
-        """Let no batch start for some turns of the reactor, or until as many rows have come as were answered."""
+        """Let no batch start for some turns of the reactor, unless as many rows come as were answered, or fill a batch."""
         if turns and self._waiting_rows < self._enough:
             self._gathering = reactor.callLater(0, self._gather, reactor, turns - 1)
         else:

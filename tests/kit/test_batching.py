@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageUnavailable, Unstorable
-from dhtwisted.kit.batching import HANG_SECONDS, Batcher
+from dhtwisted.kit.batching import GATHERING_TURNS, HANG_SECONDS, LARGE, Batcher
 from dhtwisted.kit.deadline import Deadline
 
 
@@ -233,3 +233,81 @@ def test_draining_does_not_wait_for_a_commit_that_hangs(commits, is_early):
     drained = batcher.drain() if is_early else None
     clock.advance(HANG_SECONDS)
     assert (drained or batcher.drain()).called
+
+
+class Turns(Clock):
+    """A clock that, like a reactor, runs a call made in one turn in the next one."""
+
+    def turn(self):
+        for call in self.getDelayedCalls():
+            self.calls.remove(call)
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
+@pytest.fixture
+def clock():
+    return Turns()
+
+
+def test_after_a_large_commit_the_answered_share_the_next_with_who_waits(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    answers = []
+    record(answers, batcher.submit("large", LARGE), "large")
+    record(answers, batcher.submit("waits"), "waits")
+    commits.end()
+    assert answers == [("large", "large")], "the answer leaves before the next commit"
+    assert len(commits.batches) == 1
+    clock.turn()
+    batcher.submit("again")
+    for _ in range(GATHERING_TURNS - 1):
+        clock.turn()
+    assert commits.batches == [["large"], ["waits", "again"]]
+
+
+def test_nobody_is_awaited_when_all_have_come_again(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    batcher.submit("large", LARGE)
+    commits.end()
+    batcher.submit("again", LARGE)
+    clock.turn()
+    assert commits.batches == [["large"], ["again"]]
+
+
+def test_nobody_is_awaited_when_a_whole_batch_waits(commits, clock):
+    batcher = Batcher(commits, max_rows=LARGE, reactor=clock)
+    for name in "ab":
+        batcher.submit(name, LARGE)
+    commits.end()
+    assert commits.batches == [["a"], ["b"]]
+
+
+def test_nobody_is_awaited_after_a_small_commit(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    batcher.submit("small", LARGE - 1)
+    batcher.submit("waits")
+    commits.end()
+    assert commits.batches == [["small"], ["waits"]]
+
+
+def test_when_nobody_comes_again_the_next_is_handed_over_at_once(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    batcher.submit("large", LARGE)
+    commits.end()
+    for _ in range(GATHERING_TURNS):
+        clock.turn()
+    assert not clock.getDelayedCalls()
+    batcher.submit("late")
+    assert commits.batches == [["large"], ["late"]]
+
+
+def test_draining_awaits_nobody(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    batcher.submit("large", LARGE)
+    batcher.submit("waits")
+    commits.end()
+    drained = batcher.drain()
+    assert commits.batches == [["large"], ["waits"]]
+    assert not clock.getDelayedCalls()
+    commits.end()
+    assert drained.called
