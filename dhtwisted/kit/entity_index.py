@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from dhtwisted.model import Device, DeviceToken, Entity, EntityQuery
+from dhtwisted.model import Device, DeviceToken, Entity, EntityQuery, MqttQueued, MqttReceived, MqttSession
 
 INDEXED: dict[type[Entity], list[tuple[str, ...]]] = {
     Device: [("network_id", "device_type_id"), ("name",)],
     DeviceToken: [("device_id",), ("user_id",)],
+    MqttSession: [("user_id",)],
+    MqttQueued: [("session",)],
+    MqttReceived: [("session",)],
 }
 """Kind -> the fields of each of its indexes. An index of two fields must have few pairs of values."""
 

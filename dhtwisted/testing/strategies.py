@@ -20,12 +20,17 @@ from dhtwisted.model import (
     EntityQuery,
     Message,
     MessageQuery,
+    MqttQueued,
+    MqttReceived,
+    MqttRetained,
+    MqttSession,
     Network,
     Notification,
     StoredBytes,
     User,
     fold_login,
 )
+from dhtwisted.model.mqtt import NEVER, MqttSubscription, MqttWill, session_key
 
 ODD_JSON = (
     b"{}",
@@ -62,6 +67,9 @@ small_ids = st.integers(1, 9)
 id_sets = st.frozensets(small_ids, max_size=3)
 descriptions = st.none() | texts
 owners = st.none() | small_ids
+binaries = st.binary(max_size=20)
+qos = st.integers(0, 2)
+packet_ids = st.integers(0, 65_535)
 
 users = st.builds(
     lambda login, **fields: User(login=login, login_key=fold_login(login), **fields),
@@ -93,8 +101,64 @@ devices = st.builds(
 configurations = st.builds(Configuration, name=names, value=texts, entity_version=st.integers(1, 2**31))
 device_tokens = st.builds(DeviceToken, device_id=device_ids, user_id=small_ids, created=timestamps, expires=timestamps, label=descriptions)
 stored_bytes = st.builds(StoredBytes, id=st.sampled_from(["20260102 user 3", "20260102 device a"]), size=st.integers(0, 2**60))
+mqtt_sessions = st.builds(
+    lambda user_id, client_id, **fields: MqttSession(id=session_key(user_id, client_id), user_id=user_id, client_id=client_id, **fields),
+    user_id=st.integers(0, 3),
+    client_id=texts,
+    created=timestamps,
+    version=st.sampled_from([3, 4, 5]),
+    expiry=st.integers(0, NEVER),
+    ended=st.none() | timestamps,
+    subscriptions=st.lists(
+        st.builds(MqttSubscription, texts, qos, st.booleans(), acknowledged=st.none() | st.tuples(*[st.integers(0, 2**53 - 1)] * 3)),
+        max_size=3,
+    ).map(tuple),
+    will=st.none() | st.builds(MqttWill, texts, binaries, qos, delay=st.integers(0, 2**32 - 1)),
+    last_packet_id=packet_ids,
+)
+mqtt_retained = st.builds(
+    MqttRetained,
+    topic=texts.filter(bool),
+    payload=binaries,
+    qos=qos,
+    published=timestamps,
+    user_id=st.integers(0, 3),
+    client_id=texts,
+    properties=binaries,
+    expires=st.none() | timestamps,
+)
+mqtt_queued = st.builds(
+    MqttQueued.of,
+    st.builds(session_key, st.integers(0, 3), texts),
+    st.integers(0, 2**53 - 1),
+    topic=texts,
+    qos=st.integers(1, 2),
+    packet_id=packet_ids,
+    state=st.integers(0, 2),
+    retain=st.booleans(),
+    payload=binaries,
+    properties=binaries,
+    identifiers=st.lists(st.integers(1, 2**28 - 1), max_size=3).map(tuple),
+    expires=st.none() | timestamps,
+    message=st.sampled_from(["", "notification", "command_update"]),
+    device_id=texts,
+    message_id=st.integers(0, 2**53 - 1),
+)
+mqtt_received = st.builds(MqttReceived.of, st.builds(session_key, st.integers(0, 3), texts), packet_ids, st.integers(0, 255))
 
-entities = st.one_of(users, networks, device_types, devices, configurations, device_tokens, stored_bytes)
+entities = st.one_of(
+    users,
+    networks,
+    device_types,
+    devices,
+    configurations,
+    device_tokens,
+    stored_bytes,
+    mqtt_sessions,
+    mqtt_retained,
+    mqtt_queued,
+    mqtt_received,
+)
 """Any entity, without an integer key: the storage sets it."""
 
 _ADDRESSED = {"name": names, "device_id": device_ids, "network_id": small_ids, "device_type_id": small_ids}

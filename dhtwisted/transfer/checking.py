@@ -21,7 +21,22 @@ from dhtwisted.core.rules import (
 )
 from dhtwisted.errors import ApiError, MissingCommand, MissingNotification
 from dhtwisted.kit.password_records import parse_record
-from dhtwisted.model import Command, Configuration, Device, DeviceToken, DeviceType, Network, Notification, User
+from dhtwisted.model import (
+    Command,
+    Configuration,
+    Device,
+    DeviceToken,
+    DeviceType,
+    MqttQueued,
+    MqttReceived,
+    MqttRetained,
+    MqttSession,
+    Network,
+    Notification,
+    User,
+)
+from dhtwisted.model.entity import member_key
+from dhtwisted.model.mqtt import LONGEST_NAME, session_key
 from dhtwisted.transfer.stream import Entry
 
 MOST_ADDRESSES = 16
@@ -109,6 +124,40 @@ def _check_device_token(token: DeviceToken) -> None:
     check_label(token.label)
 
 
+def _check_session(session: MqttSession) -> None:
+    _check_key(session.id, session_key(session.user_id, session.client_id))
+    _check_size(session.client_id, "client_id")
+
+
+def _check_retained(retained: MqttRetained) -> None:
+    _check_size(retained.topic, "topic")
+    _check_qos(retained.qos)
+
+
+def _check_queued(queued: MqttQueued) -> None:
+    _check_key(queued.id, member_key(queued.session, queued.number))
+    _check_qos(queued.qos)
+
+
+def _check_received(received: MqttReceived) -> None:
+    _check_key(received.id, member_key(received.session, received.packet_id))
+
+
+def _check_key(key: str, expected: str) -> None:
+    if key != expected:
+        raise ValueError(f"id must be {expected!r}")
+
+
+def _check_size(text: str, field: str) -> None:
+    if not 1 <= len(text.encode()) <= LONGEST_NAME:
+        raise ValueError(f"{field} must have 1 to {LONGEST_NAME} bytes")
+
+
+def _check_qos(qos: int) -> None:
+    if qos not in (0, 1, 2):
+        raise ValueError("qos must be 0, 1 or 2")
+
+
 def _check_command(command: Command) -> None:
     check_new_device_id(command.device_id)
     check_name(command.name, MissingCommand, "name")
@@ -127,6 +176,10 @@ _CHECKS: dict[type, Check] = {
     Device: _check_device,
     Configuration: _check_configuration,
     DeviceToken: _check_device_token,
+    MqttSession: _check_session,
+    MqttRetained: _check_retained,
+    MqttQueued: _check_queued,
+    MqttReceived: _check_received,
     Command: _check_command,
     Notification: _check_notification,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from dhtwisted.core.stored_pages import MessagePages
+from dhtwisted.core.stored_pages import EntityPages, MessagePages
 from dhtwisted.interfaces import IEntityStorage, IMessageStorage
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Entity, EntityQuery, MessageQuery
 from dhtwisted.transfer.records import KINDS
@@ -22,7 +22,7 @@ Report = Callable[[], Awaitable[None]]
 
 
 async def export_all(storage: IEntityStorage, messages: IMessageStorage, writer: Writer, now: int, report: Report) -> None:
-    """Write all objects of a storage. Messages are read in pages; the entities, which are few, all at once.
+    """Write all objects of a storage. Messages, and entities of kinds with ``MANY``, are read in pages; all others at once.
 
     :param storage: the opened storage of entities.
     :param messages: the opened storage of messages; often the same object.
@@ -34,10 +34,13 @@ async def export_all(storage: IEntityStorage, messages: IMessageStorage, writer:
     await refuse_unfinished(storage)
     # First the ids, then the entities: a device is registered before its messages come, so the entities have it.
     last_ids = {kind: await _last_id_after(messages, kind, now) for kind in MESSAGE_KINDS.values()}
-    entities = {kind: await storage.find(kind, EntityQuery()) for kind in KINDS if kind in ENTITY_KINDS.values()}
+    entities = {kind: await storage.find(kind, EntityQuery()) for kind in KINDS if kind in ENTITY_KINDS.values() and not kind.MANY}
     for kind in KINDS:
         if kind in entities:
             await _export_entities(entities.pop(kind), writer, report)
+        elif kind in ENTITY_KINDS.values():
+            async for page in EntityPages(storage, kind).walk(EntityQuery()):
+                await _export_entities(page, writer, report)
         else:
             await _export_messages(kind, messages, writer, now, last_ids[kind], report)
     writer.finish()

@@ -10,6 +10,7 @@ The records are made from the classes of the model, so that no field can be forg
 A new kind or field of the model needs a new :data:`~dhtwisted.transfer.stream.VERSION`: older programs refuse unknown members.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +18,16 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import FieldInfo, fields
 
 from dhtwisted.errors import UNREADABLE, MalformedJson, TransferError
-from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, StoredBytes, User, fold_login
+from dhtwisted.model import (
+    ENTITY_KINDS,
+    MESSAGE_KINDS,
+    MqttQueued,
+    MqttRetained,
+    MqttSession,
+    StoredBytes,
+    User,
+    fold_login,
+)
 from dhtwisted.wire.payloads import check_json
 
 LARGEST_ID = 2**53 - 1
@@ -52,15 +62,23 @@ _TYPES: dict[str, dict[Any, Any]] = {
     "lifetime": {int | None: _Int64 | None},
     "known_addresses": {tuple[tuple[str, int], ...]: tuple[tuple[str, _Time], ...]},
 }
+_PerhapsNobody = Annotated[int, Meta(ge=0, le=LARGEST_ID)]
+_TYPES_OF: dict[type, dict[str, Any]] = {
+    MqttSession: {"user_id": _PerhapsNobody, "ended": _Time | None},
+    MqttRetained: {"user_id": _PerhapsNobody, "published": _Time, "expires": _Time | None},
+    MqttQueued: {"number": _Raisable, "message_id": _PerhapsNobody, "expires": _Time | None},
+}
+"""Kind -> the types of fields that differ from those above."""
 _REQUIRED = ("id", "timestamp", "last_updated")
 _JSON, _TEXT = bytes | None, str | None
 _LEFT_OUT = ("login_key", "update_id")
 """Fields that follow from others, or have a meaning only within their storage."""
 
 
-def _member(field: FieldInfo) -> tuple[Any, ...]:
-    kind = _TEXT if field.type == _JSON else _TYPES.get(field.name, {}).get(field.type, field.type)
-    return (field.name, kind) if field.required or field.name in _REQUIRED else (field.name, kind, field.default)
+def _member(kind: Any, field: FieldInfo) -> tuple[Any, ...]:
+    found = _TEXT if field.type == _JSON else _TYPES.get(field.name, {}).get(field.type, field.type)
+    found = _TYPES_OF.get(kind, {}).get(field.name, found)
+    return (field.name, found) if field.required or field.name in _REQUIRED else (field.name, found, field.default)
 
 
 def _fields(kind: Any) -> list[FieldInfo]:
@@ -68,7 +86,7 @@ def _fields(kind: Any) -> list[FieldInfo]:
 
 
 def _record(kind: Any) -> type[msgspec.Struct]:
-    return msgspec.defstruct(kind.KIND, map(_member, _fields(kind)), kw_only=True, forbid_unknown_fields=True)
+    return msgspec.defstruct(kind.KIND, map(partial(_member, kind), _fields(kind)), kw_only=True, forbid_unknown_fields=True)
 
 
 _RECORDS = {kind: _record(kind) for kind in KINDS}

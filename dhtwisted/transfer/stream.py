@@ -12,7 +12,7 @@ from dhtwisted.model import MESSAGE_KINDS
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 
 FORMAT = "dhtwisted export"
-VERSION = 4
+VERSION = 5
 LONGEST_LINE = 256 * 1024**2
 """The most bytes of a line: another kind of file may have no line ends at all, and must not fill the memory."""
 

@@ -15,7 +15,10 @@ from dhtwisted.testing.storage.base import notification
 from tests.support.command import COMMAND, SECONDS, environment, run
 from tests.support.moving import contents, fill
 
-TOLD = "2 networks, 1 devicetype, 2 devices, 1 configuration, 1 devicetoken, 2 commands, 3 notifications, 2 users"
+TOLD = (
+    "2 networks, 1 devicetype, 2 devices, 1 configuration, 1 devicetoken, 1 mqttsession, 1 retainedmessage, 2 queuedmessages, "
+    "1 receivedpacket, 2 commands, 3 notifications, 2 users"
+)
 MANY = 1500
 
 
@@ -95,7 +98,7 @@ def test_through_a_file(source, tmp_path, reactor, file):
 def test_through_the_standard_streams(source, tmp_path, reactor):
     exported = devicehive(tmp_path, "one", "export", "-")
     assert (exported.returncode, exported.stderr.decode()) == (0, f"Exported to -: {TOLD}.\n")
-    assert exported.stdout.startswith(b'{"format":"dhtwisted export","version":4,')
+    assert exported.stdout.startswith(b'{"format":"dhtwisted export","version":5,')
     done = devicehive(tmp_path, "two", "import", "-", input=exported.stdout)
     assert (done.returncode, done.stderr.decode()) == (0, f"Imported from -: {TOLD}.\n")
     one, two = (yield contents_of(tmp_path / "one.sqlite", reactor)), (yield contents_of(tmp_path / "two.sqlite", reactor))
@@ -227,7 +230,7 @@ def test_killed_in_the_middle_it_goes_on_when_done_again(importing, tmp_path, re
     importing.process.wait()
     done = devicehive(tmp_path, "two", "import", "a.jsonl")
     assert done.returncode == 0, done.stderr
-    assert b"; 509 of them were there already" in done.stderr
+    assert b"; 514 of them were there already" in done.stderr
     one, two = (yield contents_of(tmp_path / "one.sqlite", reactor)), (yield contents_of(tmp_path / "two.sqlite", reactor))
     assert one == two
 

@@ -15,9 +15,14 @@ from dhtwisted.model import (
     EntityQuery,
     Message,
     MessageQuery,
+    MqttQueued,
+    MqttReceived,
+    MqttRetained,
+    MqttSession,
     Network,
     User,
 )
+from dhtwisted.model.mqtt import MqttSubscription, MqttWill
 from dhtwisted.testing.storage.base import command, notification
 from dhtwisted.transfer.exporting import export_all
 from dhtwisted.transfer.importing import Import
@@ -57,6 +62,19 @@ ENTITIES: list[Entity] = [
         all_device_types_available=False,
         device_type_ids=frozenset({4}),
     ),
+    MqttSession(
+        id="5 shed",
+        user_id=5,
+        client_id="shed",
+        created=1234,
+        ended=2345,
+        subscriptions=(MqttSubscription("tele/+/ä", 1), MqttSubscription("dh/#", 2, acknowledged=(31, 7, 0))),
+        will=MqttWill("gone", b"\x00\xff"),
+    ),
+    MqttRetained(topic="tele/shed/ä", payload=b"\x00\xff", qos=1, published=1234, user_id=5),
+    MqttQueued.of("5 shed", 7, topic="tele/shed/ä", qos=1, payload=b"21.50"),
+    MqttQueued.of("5 shed", 12, topic="dh/notification/3/4/gone/t", qos=2, message="notification", device_id="gone", message_id=31),
+    MqttReceived.of("5 shed", 3),
 ]
 MESSAGES: list[Message] = [
     command("on", "d-1", id=2, timestamp=5, arrived=6, last_updated=5),

@@ -11,7 +11,7 @@ from dhtwisted.transfer.checking import Checker
 from dhtwisted.transfer.stream import Reader
 from tests.support.moving import RECORD, TIME
 
-HEADER = {"format": "dhtwisted export", "version": 4, "program": "1", "time": TIME}
+HEADER = {"format": "dhtwisted export", "version": 5, "program": "1", "time": TIME}
 HASH = "A" * 43 + "="
 ADDRESSED = {"device_id": "pump", "network_id": 1, "device_type_id": 1, "timestamp": 1}
 
@@ -21,6 +21,10 @@ GOOD = {
     "device": {"id": "pump", "name": "pump", "network_id": 1, "device_type_id": 1},
     "configuration": {"name": "colour", "value": "red", "id": 1},
     "devicetoken": {"device_id": "pump", "user_id": 1, "created": 1, "expires": 2, "id": 1},
+    "mqttsession": {"id": "0 pump", "user_id": 0, "client_id": "pump", "created": 1},
+    "retainedmessage": {"topic": "a/b", "payload": "AP8=", "qos": 1, "published": 1},
+    "queuedmessage": {"id": "0 pump 0000000000000001", "session": "0 pump", "number": 1, "topic": "a/b", "qos": 1},
+    "receivedpacket": {"id": "0 pump 0000000000000001", "session": "0 pump", "packet_id": 1},
     "command": {"name": "on", "id": 1, "last_updated": 1} | ADDRESSED,
     "notification": {"name": "wet", "id": 1} | ADDRESSED,
     "user": {"login": "anna", "password": RECORD, "id": 1},
@@ -82,6 +86,13 @@ def test_what_is_good_passes():
         ("configuration", {"name": "jwt.secret"}, "Access is denied"),
         ("configuration", {"name": "x" * 33}, "name must have 1 to 32 characters"),
         ("configuration", {"value": ""}, "value must have 1 to 128 characters"),
+        ("mqttsession", {"id": "1 pump"}, "id must be '0 pump'"),
+        ("mqttsession", {"id": "0 " + 1025 * "a", "client_id": 1025 * "a"}, "client_id must have 1 to 1024 bytes"),
+        ("retainedmessage", {"topic": ""}, "topic must have 1 to 1024 bytes"),
+        ("retainedmessage", {"qos": 3}, "qos must be 0, 1 or 2"),
+        ("queuedmessage", {"number": 2}, "id must be '0 pump 0000000000000002'"),
+        ("queuedmessage", {"qos": 3}, "qos must be 0, 1 or 2"),
+        ("receivedpacket", {"session": "1 pump"}, "id must be '1 pump 0000000000000001'"),
         ("devicetoken", {"label": ""}, "payload.label must have 1 to 128 characters"),
         ("devicetoken", {"device_id": ""}, "deviceId must be"),
         ("command", {"name": ""}, "name is missing or empty"),

@@ -161,7 +161,7 @@ def test_cut_short_anywhere_it_goes_on(monkeypatch, data):
 
 def older(data):
     """The same export as programs wrote it that knew nothing of arrivals."""
-    return re.sub(rb'"arrived":[0-9]+,', b"", changed(data, b'"version":4', b'"version":2'))
+    return re.sub(rb'"arrived":[0-9]+,', b"", changed(data, b'"version":5', b'"version":2'))
 
 
 EXPORTED = parse_timestamp(TIME)
@@ -248,7 +248,7 @@ def test_another_export_does_not_go_on(data, storage):
             b'"description":"B"',
             "line 2: network 3: there is a Network with id = 3 already, and it is different",
         ),
-        (b'"lifetime":60', b'"lifetime":61', "line 9: command 7: there is a Command with id = 7 already, and it is different"),
+        (b'"lifetime":60', b'"lifetime":61', "line 14: command 7: there is a Command with id = 7 already, and it is different"),
     ],
 )
 def test_what_is_there_and_different_is_named(data, storage, old, new, words):
@@ -302,7 +302,7 @@ def test_a_message_that_comes_twice_is_named(monkeypatch, data, storage, again, 
         at_once(imported_until(data, storage, "command"))
     monkeypatch.setattr(importing, "MESSAGES_AT_ONCE", messages_at_once)
     twice = changed(data, b'"updated":false,"id":2}', b'"updated":false,"id":7}')
-    assert "line 10: command 7: " in refusal(twice, storage)
+    assert "line 15: command 7: " in refusal(twice, storage)
 
 
 def test_a_message_that_cannot_be_kept_is_named(data):
@@ -313,7 +313,7 @@ def test_a_message_that_cannot_be_kept_is_named(data):
             await super().restore(messages)
 
     storage = ParticularStorage(Clock())
-    assert refusal(data, storage) == "line 13: notification 30: not this one"
+    assert refusal(data, storage) == "line 18: notification 30: not this one"
     assert [m.id for m in at_once(storage.find_messages(Notification, MessageQuery()))] == [1], "those of lower ids are kept"
 
 
@@ -325,7 +325,7 @@ def test_an_entity_that_cannot_be_kept_is_named(data):
             return await super().insert(entity)
 
     storage = ParticularStorage(Clock())
-    assert refusal(data, storage) == "line 14: user 5: not this one"
+    assert refusal(data, storage) == "line 19: user 5: not this one"
     assert [user.login for user in at_once(contents(storage))[User]] == ["Bob"], "its neighbours are kept"
 
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dhtwisted.errors import TransferError
-from dhtwisted.model import Device, Network, Notification
+from dhtwisted.model import Network, Notification
 from dhtwisted.testing.storage.base import notification
 from dhtwisted.testing.strategies import ODD_JSON, entities, stored_commands, stored_notifications
 from dhtwisted.transfer.records import KINDS, decode_line, encode_counts, encode_item, identity
 from tests.support.moving import ENTITIES, MESSAGES
 
 keyed_entities = st.builds(
-    lambda entity, key: entity if isinstance(entity, Device) else replace(entity, id=key),
+    lambda entity, key: entity if isinstance(entity.key, str) else replace(entity, id=key),
     entities.filter(lambda entity: type(entity) in KINDS),
     st.integers(1, 2**53 - 1),
 )

@@ -18,18 +18,32 @@ from dhtwisted.transfer.stream import Header, Reader, Writer
 from tests.support.moving import ENTITIES, MESSAGES, TIME, changed
 from tests.support.packages import ROOT
 
-HEADER = b'{"format":"dhtwisted export","version":4,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
+HEADER = b'{"format":"dhtwisted export","version":5,"program":"1.2.3","time":"2026-01-02T03:04:05.678"}\n'
 ITEMS = [
     *sorted(ENTITIES[:2], key=lambda e: e.key),
     ENTITIES[2],
     *sorted(ENTITIES[3:5], key=lambda e: e.key),
     *ENTITIES[5:7],
+    *ENTITIES[9:],
     *sorted(MESSAGES[:2], key=lambda m: (m.timestamp, m.id)),
     *sorted(MESSAGES[2:], key=lambda m: (m.timestamp, m.id)),
-    *ENTITIES[7:],
+    *ENTITIES[7:9],
 ]
 
-COUNTS = {"network": 2, "devicetype": 1, "device": 2, "configuration": 1, "devicetoken": 1, "command": 2, "notification": 3, "user": 2}
+COUNTS = {
+    "network": 2,
+    "devicetype": 1,
+    "device": 2,
+    "configuration": 1,
+    "devicetoken": 1,
+    "mqttsession": 1,
+    "retainedmessage": 1,
+    "queuedmessage": 2,
+    "receivedpacket": 1,
+    "command": 2,
+    "notification": 3,
+    "user": 2,
+}
 
 
 def written(items=ITEMS):
@@ -62,7 +76,7 @@ def test_an_export_that_an_editor_on_windows_has_saved():
 
 def test_what_was_written_is_read():
     reader = Reader(io.BytesIO(GOOD))
-    assert reader.header == Header(format="dhtwisted export", version=4, program="1.2.3", time=TIME)
+    assert reader.header == Header(format="dhtwisted export", version=5, program="1.2.3", time=TIME)
     entries = list(reader)
     assert [entry.item for entry in entries] == ITEMS
     assert [entry.number for entry in entries] == list(range(2, len(ITEMS) + 2))
@@ -92,7 +106,7 @@ def test_the_document_shows_an_export():
 def test_an_export_of_the_first_form_is_read():
     kinds = (b"command", b"configuration", b"device", b"devicetype", b"network", b"notification")
     end = b'{"end":{%b,"user":1}}\n' % b",".join(b'"%b":0' % kind for kind in kinds)
-    old = HEADER.replace(b'"version":4', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
+    old = HEADER.replace(b'"version":5', b'"version":1') + b'{"user":{"login":"anna","id":1}}\n' + end
     (item,) = [entry.item for entry in Reader(io.BytesIO(old))]
     assert (item.login, item.valid_from) == ("anna", 0)
 
@@ -132,7 +146,7 @@ def test_whatever_is_changed_is_read_or_refused(place, new):
         (b'{"network":{"id":1,"name":"a"}}\n', "line 1 is not the header of an export"),
         (b'{"format":"something","version":1}\n', "'something'"),
         (b'{"format":"dhtwisted export","version":0}\n', "version 0"),
-        (b'{"format":"dhtwisted export","version":5,"program":"9.0","new":[]}\n', "version '9.0' in form 5; this program reads form 4"),
+        (b'{"format":"dhtwisted export","version":6,"program":"9.0","new":[]}\n', "version '9.0' in form 6; this program reads form 5"),
         (b'{"format":"dhtwisted export","version":1}\n', "line 1 is not the header of an export"),
         (HEADER.replace(b"2026", b"\\u001b[2J"), "line 1 is not the header of an export"),
         (HEADER.replace(b".678", b".678\\n"), "line 1 is not the header of an export"),

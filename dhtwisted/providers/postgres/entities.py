@@ -3,11 +3,12 @@ transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import json
 from msgspec.structs import asdict
+from psycopg2 import Binary
 
 from dhtwisted.kit.entity_tables import Key
 from dhtwisted.model import (
@@ -21,6 +22,10 @@ from dhtwisted.model import (
     Entity,
     EntityQuery,
     Holding,
+    MqttQueued,
+    MqttReceived,
+    MqttRetained,
+    MqttSession,
     Network,
     Raised,
     StoredBytes,
@@ -28,6 +33,8 @@ from dhtwisted.model import (
     With,
     Without,
 )
+from dhtwisted.model.entity import group_range
+from dhtwisted.model.mqtt import MqttSubscription, MqttWill
 from dhtwisted.providers.postgres.statements import NamedStatement, Statement, Term
 from dhtwisted.providers.postgres.values import LARGEST, has_nul, is_bigint, up_to_size
 
@@ -39,16 +46,22 @@ _NAMES = {
     Configuration: "configurations",
     DeviceToken: "device_tokens",
     StoredBytes: "stored_bytes",
+    MqttSession: "mqtt_sessions",
+    MqttRetained: "mqtt_retained",
+    MqttQueued: "mqtt_queued",
+    MqttReceived: "mqtt_received",
 }
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
-_UNNOTIFIED = (StoredBytes,)
-"""Kinds of which no node keeps anything in memory that others may change."""
+_BYTES = ("payload", "properties")
+_PARSED: dict[str, Callable[[str], Any]] = {
+    "known_addresses": json.Decoder(tuple[tuple[str, int], ...]).decode,
+    "subscriptions": json.Decoder(tuple[MqttSubscription, ...]).decode,
+    "will": json.Decoder(MqttWill).decode,
+    "identifiers": json.Decoder(tuple[int, ...]).decode,
+}
+"""Fields with tuples or structs, as JSON, and what reads them."""
 
-_PAIRS = ("known_addresses",)
-"""Tuples of tuples, as JSON."""
-
-_decode_pairs = json.Decoder(tuple[tuple[str, int], ...]).decode
 LONGEST_KEY = 4000
 """Bytes of a key that a notification carries; PostgreSQL takes 7,999 in all. Of a longer one it only says that something changed."""
 
@@ -64,10 +77,12 @@ class EntityTable:
         self.kind = kind
         self.name = _NAMES[kind]
         self._fields = kind.__struct_fields__
-        self._columns = ", ".join(f"{field}::text" if field in _JSON + _PAIRS else field for field in self._fields)
+        self._columns = ", ".join(f"{field}::text" if field in _JSON or field in _PARSED else field for field in self._fields)
         self._size = " + ".join(map(_size_of, kind.LARGE))
         notified_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
-        notify = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {notified_key}))" if kind not in _UNNOTIFIED else "NULL"
+        # Of the others no node keeps anything in memory that another may change.
+        is_cached = kind is not StoredBytes and not kind.BULK
+        notify = f"pg_notify(%(_channel)s, concat_ws(' ', 'entity', '{kind.KIND}', {notified_key}))" if is_cached else "NULL"
         self._answer = f"SELECT {self._columns}, {notify} FROM done"
 
     def entity(self, row: Sequence[Any]) -> Any:
@@ -79,9 +94,12 @@ class EntityTable:
         for field in _SETS:
             if field in values:
                 values[field] = frozenset(values[field])
-        for field in _PAIRS:
+        for field in _BYTES:
             if field in values:
-                values[field] = _decode_pairs(values[field])
+                values[field] = bytes(values[field])
+        for field, decode in _PARSED.items():
+            if values.get(field) is not None:
+                values[field] = decode(values[field])
         return self.kind(**values)
 
     def get(self, key: Key) -> Statement:
@@ -106,7 +124,7 @@ class EntityTable:
 
     def insert(self, entity: Entity, channel: str) -> NamedStatement:
         """The statement that inserts an entity and answers with its row. It gives a key where there is none, or keeps to a given one."""
-        values = {field: _parameter(value) for field, value in asdict(entity).items()}
+        values = {field: _parameter(field, value) for field, value in asdict(entity).items()}
         places = {field: f"%({field})s" for field in values}
         counted = source = ""
         if isinstance(entity.key, int):
@@ -124,7 +142,7 @@ class EntityTable:
         if self.kind.KEY in changes:
             raise TypeError(f"the key {self.kind.KEY} of a {self.kind.__name__} cannot be changed")
         assignments = ", ".join(self._assignment(field, value) for field, value in changes.items()) or f"{self.kind.KEY} = {self.kind.KEY}"
-        values = {field: _parameter(value) for field, value in changes.items()}
+        values = {field: _parameter(field, value) for field, value in changes.items()}
         sql = f"WITH done AS (UPDATE {self.name} SET {assignments} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
         return sql + self._answer, values | {"_key": key, "_channel": channel}
 
@@ -157,6 +175,8 @@ class EntityTable:
             self._check(field)
             if has_nul(value):
                 return [("false", [])]
+            if field == self.kind.MANY:
+                terms.append((f"{self.kind.KEY} > %s AND {self.kind.KEY} < %s", group_range(value)))
             terms.append((f"{field} IS NULL", []) if value is None else (f"{field} = %s", [value]))
         for field, values in query.within.items():
             self._check(field)
@@ -206,8 +226,12 @@ def _size_of(field: str) -> str:
     return f"{ELEMENT_SIZE} * cardinality({field})" if field in _SETS else f"coalesce(octet_length({field}), 0)"
 
 
-def _parameter(value: Any) -> Any:
+def _parameter(field: str, value: Any) -> Any:
     """What stands for the value of a field."""
+    if field in _BYTES:
+        return Binary(value)
+    if field in _PARSED:
+        return None if value is None else json.encode(value).decode()
     if isinstance(value, (With, Without)):
         value = value.elements
     if isinstance(value, Raised):
@@ -216,8 +240,6 @@ def _parameter(value: Any) -> Any:
         return value.amount
     if isinstance(value, frozenset):
         return f"{{{','.join(map(str, value))}}}"
-    if isinstance(value, tuple):
-        return json.encode(value).decode()
     return value.decode() if isinstance(value, bytes) else value
 
 

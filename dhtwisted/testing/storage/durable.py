@@ -21,12 +21,17 @@ from dhtwisted.model import (
     Holding,
     Message,
     MessageQuery,
+    MqttQueued,
+    MqttReceived,
+    MqttRetained,
+    MqttSession,
     Network,
     Notification,
     Raised,
     StoredBytes,
     User,
 )
+from dhtwisted.model.mqtt import SENT, MqttSubscription, MqttWill
 from dhtwisted.testing.contract import Watched, must_raise
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, command, need_entities, notification, now
 from dhtwisted.testing.storage.killed import KilledStorage
@@ -54,6 +59,48 @@ ENTITIES = (
     Configuration(id=8, name="key", value="välue", entity_version=3),
     DeviceToken(id=8, device_id="a-1", user_id=2**40, created=2**45, expires=2**45 + 1, label="lābel"),
     StoredBytes(id="20260102 user 3", size=2**40),
+    MqttSession(
+        id="3 länna",
+        user_id=3,
+        client_id="länna",
+        created=2**45,
+        version=5,
+        expiry=2**31,
+        ended=2**45 + 1,
+        subscriptions=(
+            MqttSubscription("tele/+/ä", 2, True, True, 2, 268_435_455),
+            MqttSubscription("dh/notification/#", 1, acknowledged=(2**40, 2, 3)),
+        ),
+        will=MqttWill("gone/ä", b"\x00\xff", 2, True, b"\x01\x00", 30, 60),
+        last_packet_id=65_535,
+    ),
+    MqttRetained(
+        topic="tele/ä/\U0001f321",
+        payload=b"\x00\xff",
+        qos=2,
+        published=2**45,
+        user_id=2**40,
+        client_id="länna",
+        properties=b"\x01\x00",
+        expires=2**45 + 1,
+    ),
+    MqttQueued.of(
+        "3 länna",
+        2**40,
+        topic="tele/ä",
+        qos=2,
+        packet_id=65_535,
+        state=SENT,
+        retain=True,
+        payload=b"\x00\xff",
+        properties=b"\x01\x00",
+        identifiers=(1, 268_435_455),
+        expires=2**45,
+        message="command_update",
+        device_id="ä",
+        message_id=2**40,
+    ),
+    MqttReceived.of("3 länna", 65_535, 0x10),
 )
 """One of each kind, with no field as it is by default."""
 

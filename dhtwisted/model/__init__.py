@@ -1,10 +1,7 @@
 """What the server stores: entities (few, with unique keys, changed) and messages (many, appended, expired).
 
-An entity is a frozen struct. Its class attributes let a storage treat all kinds in the same way: ``KIND`` is the name in records; ``KEY``
-is the field that identifies an entity; ``UNIQUE`` has further fields whose values must be unique; ``LARGE`` has the fields that clients may
-make as large as they like; ``OWNER`` is the field with the id of the user for whom the entity counts. Times are integer milliseconds since
-1970 UTC. A field with "any JSON" is ``bytes``: the text exactly as the client sent it, never parsed by the server. ``None`` means both the
-absent value and JSON null.
+Times are integer milliseconds since 1970 UTC. A field with "any JSON" is ``bytes | None``: the text exactly as the client sent it, never
+parsed by the server. ``None`` means both the absent value and JSON null. What MQTT keeps is in :mod:`dhtwisted.model.mqtt`.
 """
 
 from __future__ import annotations
@@ -16,39 +13,15 @@ from unicodedata import normalize
 from msgspec import Struct
 from msgspec.structs import replace
 
+from dhtwisted.model.entity import Entity as Entity
+from dhtwisted.model.entity import Holding as Holding
+from dhtwisted.model.mqtt import MqttQueued as MqttQueued
+from dhtwisted.model.mqtt import MqttReceived as MqttReceived
+from dhtwisted.model.mqtt import MqttRetained as MqttRetained
+from dhtwisted.model.mqtt import MqttSession as MqttSession
+
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
-
-
-class Entity(Struct, frozen=True, kw_only=True):
-    """Base of the entities. An integer key of 0 means that the storage gives one at insert."""
-
-    KIND: ClassVar[str]
-    KEY: ClassVar[str] = "id"
-    UNIQUE: ClassVar[tuple[str, ...]] = ()
-    LARGE: ClassVar[tuple[str, ...]] = ()
-    OWNER: ClassVar[str] = ""
-
-    @property
-    def key(self) -> int | str:
-        """The value that identifies this entity within its kind."""
-        return getattr(self, self.KEY)
-
-    @property
-    def owner(self) -> int | None:
-        """The id of the user for whom this entity counts; ``None`` for nobody."""
-        return getattr(self, self.OWNER) if self.OWNER else None
-
-
-class Holding(Struct, frozen=True):
-    """The entities of one kind that count for one user.
-
-    :ivar count: how many entities.
-    :ivar size: the sum of their :func:`entity_size`.
-    """
-
-    count: int = 0
-    size: int = 0
 
 
 ADMINISTRATOR, CLIENT = 0, 1
@@ -244,7 +217,20 @@ def _value(entity: Any, name: str, changes: dict[str, Any]) -> Any:
 
 
 ENTITY_KINDS: dict[str, type[Entity]] = {
-    kind.KIND: kind for kind in (User, Network, DeviceType, Device, Configuration, DeviceToken, StoredBytes)
+    kind.KIND: kind
+    for kind in (
+        User,
+        Network,
+        DeviceType,
+        Device,
+        Configuration,
+        DeviceToken,
+        StoredBytes,
+        MqttSession,
+        MqttRetained,
+        MqttQueued,
+        MqttReceived,
+    )
 }
 
 

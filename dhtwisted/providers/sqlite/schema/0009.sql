@@ -1,0 +1,2 @@
+-- There are entities of MQTT: mqttsession, retainedmessage, queuedmessage, receivedpacket. They need no column. A program that does not know them
+-- would not start, and one that left them out would lose what was acknowledged: so this is a schema that such a program refuses.
