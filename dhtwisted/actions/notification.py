@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Raw
+from msgspec import UNSET, Meta
 
 from dhtwisted.actions.lists import answer_messages, message_pages
 from dhtwisted.actions.lookups import (
@@ -49,7 +49,7 @@ from dhtwisted.wire.members import (
 )
 from dhtwisted.wire.payloads import payload
 from dhtwisted.wire.resources import NotificationResource, Resource
-from dhtwisted.wire.timestamps import format_timestamp
+from dhtwisted.wire.timestamps import format_in_ascii, format_timestamp
 
 
 class NewNotification(Members):
@@ -112,9 +112,12 @@ def _checked(fields: NotificationInsert) -> Any:
 _INSERTED = reply_form("notification/insert", b'"notification":{"id":%d,"timestamp":"%b"}')
 
 
-def _encoded_reply(request_id: Raw, notification: Notification) -> bytes:
-    """The whole reply whose members :func:`_reply_insert` makes, at half the price."""
-    return _INSERTED % (request_id, notification.id, format_timestamp(notification.timestamp).encode())
+def _encoded_replies(requests: Sequence[Fields], notifications: Sequence[Any]) -> list[bytes]:
+    """The whole replies whose members :func:`_reply_insert` makes, at a third of the price."""
+    return [
+        _INSERTED % (fields.request_id, notification.id, format_in_ascii(notification.timestamp))
+        for fields, notification in zip(requests, notifications, strict=True)
+    ]
 
 
 @action(
@@ -122,7 +125,7 @@ def _encoded_reply(request_id: Raw, notification: Notification) -> bytes:
     Permission.CREATE_DEVICE_NOTIFICATION,
     rest=Route("POST", "/device/{deviceId}/notification", body="notification", status=201),
     overlaps=True,
-    batching=Batching(NOTIFICATION_INSERTED, _new_notification, _encoded_reply),
+    batching=Batching(NOTIFICATION_INSERTED, _new_notification, _encoded_replies),
 )
 def notification_insert(request: Request[NotificationInsert]) -> InsertedNotification | Awaitable[InsertedNotification]:
     """Send a notification on behalf of a device. The reply is sent when it is stored, and so is the event to subscribers."""

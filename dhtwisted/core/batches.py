@@ -12,9 +12,10 @@ as soon as it is stored: events of several clients must not leave the order of t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 from twisted.internet.defer import fail
 
 from dhtwisted.core.coroutines import after, run
@@ -41,12 +42,12 @@ class Batching(Struct, frozen=True):
     :ivar prepare: called as ``prepare(request, fields, device)``, where the request may be the whole batch: it has ``server`` and
         ``principal``. Makes the message, or the :class:`~dhtwisted.core.messages.Change`, and changes nothing. Raises what the handler of
         the action raises.
-    :ivar reply: makes the reply from the id of the request and the stored message.
+    :ivar replies: makes the replies of several requests from their members and the stored messages.
     """
 
     kind: EventKind
     prepare: Callable[[Any, Any, Device], Message | Change]
-    reply: Callable[[Raw, Any], bytes]
+    replies: Callable[[Sequence[Any], Sequence[Any]], list[bytes]]
 
 
 Errors = list[Exception | None]
@@ -109,7 +110,19 @@ class Batch(Struct, eq=False, gc=False):
     @property
     def size(self) -> int:
         """Bytes of all requests."""
-        return sum(map(len, self.texts[: self.count]))
+        return sum(map(len, self.texts))
+
+    def runs(self) -> Iterable[tuple[Any, Sequence[Any], Sequence[Any]]]:
+        """Requests of one action that follow each other: the action, their members and their messages."""
+        actions = self.actions
+        if actions.count(actions[0]) == len(actions):
+            return ((actions[0], self.fields, self.messages),)
+        runs = []
+        for action, found in groupby(range(len(actions)), actions.__getitem__):
+            places = list(found)
+            part = slice(places[0], places[-1] + 1)
+            runs.append((action, self.fields[part], self.messages[part]))
+        return runs
 
     def reserve(self) -> bool:
         """Count the messages for the quotas of their user and devices.
@@ -120,16 +133,20 @@ class Batch(Struct, eq=False, gc=False):
         if account.requests + len(self.messages) > quotas.most_requests:
             return False
         size_of: Callable[[Any], int] = _size_of if self.has_updates else payload_size
-        charges: dict[str, int] = {}
-        for message in self.messages:
-            charges[message.device_id] = charges.get(message.device_id, 0) + size_of(message) + BYTES_OF_A_MESSAGE
+        messages, device_id = self.messages, self.messages[0].device_id
+        if [message.device_id for message in messages].count(device_id) == len(messages):
+            charges = {device_id: sum(map(size_of, messages)) + BYTES_OF_A_MESSAGE * len(messages)}
+        else:
+            charges = {}
+            for message in messages:
+                charges[message.device_id] = charges.get(message.device_id, 0) + size_of(message) + BYTES_OF_A_MESSAGE
         return quotas.store_together(account, charges)
 
     def execute(self) -> None:
         """Store the messages, publish their events, and answer. They must be counted for the quotas."""
         requests = self.server.metrics.requests
-        for action in set(self.actions):
-            requests[action.name] = requests.get(action.name, 0) + self.actions.count(action)
+        for action, _, messages in self.runs():
+            requests[action.name] = requests.get(action.name, 0) + len(messages)
         errors: Errors = [None] * len(self.messages)
         start = 0
         for part in self._parts():
@@ -181,11 +198,17 @@ class Batch(Struct, eq=False, gc=False):
         return Batch(self.server, self.session, self.client, self.principal, *lists)
 
     def _answer(self, errors: Errors) -> None:
-        pairs: Iterable[tuple[EventKind, Message]] = zip([action.batching.kind for action in self.actions], self.messages, strict=True)
         if any(errors):
-            pairs = [pair for pair, error in zip(pairs, errors, strict=True) if error is None]
-        publish_together(self, pairs)
+            stored = [
+                (action, message) for action, message, error in zip(self.actions, self.messages, errors, strict=True) if error is None
+            ]
+            publish_together(self, [(action.batching.kind, (message,)) for action, message in stored])
+        else:
+            self._publish()
         self.client.batch_done(self, self._failed(errors))
+
+    def _publish(self) -> None:
+        publish_together(self, [(action.batching.kind, messages) for action, _, messages in self.runs()])
 
     def _failed(self, errors: Errors) -> list[ApiError | None] | None:
         """Record that requests failed.
@@ -239,7 +262,7 @@ class Batch(Struct, eq=False, gc=False):
             # All before the first answer, as single requests: they share a commit, and none begins after their deadline.
             answers = [self._store(slice(index, index + 1)) for index in range(self.count)]
             return [await self._publish_one_when_stored(index, answer) for index, answer in enumerate(answers)]
-        publish_together(self, zip([action.batching.kind for action in self.actions], self.messages, strict=True))
+        self._publish()
         return []
 
     async def _publish_one_when_stored(self, index: int, answer: Awaitable[None]) -> Exception | None:
@@ -247,7 +270,7 @@ class Batch(Struct, eq=False, gc=False):
             await answer
         except Exception as error:
             return error
-        publish_together(self, ((self.actions[index].batching.kind, self.messages[index]),))
+        publish_together(self, ((self.actions[index].batching.kind, (self.messages[index],)),))
         return None
 
     def _stored(self, errors: Errors | None, error: BaseException | None) -> None:

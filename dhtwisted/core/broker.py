@@ -101,6 +101,9 @@ class Broker:
 
     def _share_nothing(self, devices: Sequence[Device | None]) -> bool:
         """Whether events are of one device each and all subscriptions name their devices: a batch would then cost more than it saves."""
+        if len(devices) > 1 and devices[0] is devices[-1]:
+            # The usual case is that all are of one device.
+            return False
         return len(set(map(id, devices))) == len(devices) and not any(index.wide for index in self._indexes.values())
 
     def deliver_traced(self, event: Event, device: Device) -> None:

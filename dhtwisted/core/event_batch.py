@@ -41,6 +41,8 @@ tuple, since one is made for each device.
 """
 
 NOBODY: Receivers = ([], True, False)
+FAILED: Receivers = ([], True, False)
+"""Could not be found out; it is tried again for the next event."""
 
 
 class Audience:
@@ -170,17 +172,11 @@ class EventBatch:
             position += 1
             message = event.message
             if device is not last or event.action != action or message.name != name:
-                if event.action != action or message.name != name:
-                    action, name = event.action, message.name
-                    audience = self._audience(event)
-                    inserters = audience.index.inserters
-                last = device
-                try:
-                    receivers = NOBODY if device is None else audience.receivers(device)
-                except Exception:
-                    self._failed(event)
-                    receivers, last = NOBODY, None
+                action, name = event.action, message.name
+                receivers = self._receivers(event, device)
+                last = None if receivers is FAILED else device
                 entries, _, has_own_order = receivers
+                inserters = self._indexes[action].inserters
             inserter = inserters.get(message.id) if inserters and device is not None else None
             if inserter is not None:
                 parts.append((receivers, [event], inserter, device))
@@ -198,12 +194,18 @@ class EventBatch:
                 break
         return position, parts
 
-    def _audience(self, event: Event) -> Audience:
+    def _receivers(self, event: Event, device: Device | None) -> Receivers:
+        if device is None:
+            return NOBODY
         key = event.action, event.message.name
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(self._indexes[event.action], event.message, self._outgoing)
-        return audience
+        try:
+            return audience.receivers(device)
+        except Exception:
+            self._failed(event)
+            return FAILED
 
     def _encode(self, parts: list[Part]) -> list[bytes]:
         """Make the JSON of events. One that cannot be made is taken out of its part."""

@@ -8,7 +8,7 @@ This is the hot path: where the storage does not wait, nothing here makes a coro
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -78,18 +78,20 @@ async def announce(request: Request, notification: Notification) -> None:
     _publish((request, NOTIFICATION_INSERTED, notification, None), None)
 
 
-def publish_together(request: Any, stored: Iterable[tuple[EventKind, Message]]) -> None:
+def publish_together(request: Any, stored: Iterable[tuple[EventKind, Sequence[Message]]]) -> None:
     """Publish the events of several messages of one client.
 
     :param request: has the ``server`` and the ``session``.
-    :param stored: the kind of each event, and its message.
+    :param stored: a kind of events, and the messages of successive events of that kind.
     """
-    events = []
-    for kind, message in stored:
+    events: list[Event] = []
+    for kind, messages in stored:
         if kind.remembers_inserter:
             # First, since the event may lead to an update at once.
-            request.session.remember_command(message.id)
-        events.append(Event(kind.name, message))
+            for message in messages:
+                request.session.remember_command(message.id)
+        name = kind.name
+        events += [Event(name, message) for message in messages]
     if events:
         request.server.publish(events)
 

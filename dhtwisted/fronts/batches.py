@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.actions import ACTIONS
 from dhtwisted.actions.lookups import cached_device
-from dhtwisted.wire.envelope import Refused
 
 if TYPE_CHECKING:
     from dhtwisted.core.batches import Batch
-    from dhtwisted.wire.fields import Fields
 
 ACTIONS_BY_FIELDS = {action.fields: action for action in ACTIONS.values()}
 
@@ -25,44 +23,34 @@ def has_batch_form(message: Any) -> bool:
     return action is not None and action.batching is not None
 
 
-def gather(batch: Batch, decode: Callable[[bytes], Fields], texts: Sequence[bytes], first: Fields) -> Fields | Refused | None:
-    """Decode messages and take them into a batch, up to the first one that must be done alone.
+def gather(batch: Batch, requests: Iterable[Any]) -> None:
+    """Take requests into a batch, up to the first one that must be done alone.
 
     :param batch: empty.
-    :param first: the first of the messages, which is decoded already.
-    :returns: the message that must be done alone; ``None`` if there is none.
+    :param requests: each decoded, or the :class:`~dhtwisted.wire.envelope.Refused` about it.
     """
-    actions, requests, messages, principal = batch.actions, batch.fields, batch.messages, batch.principal
-    device = device_id = permitted = None
-    batch.texts = texts
-    fields: Any = first
-    rest = iter(texts[1:])
-    while True:
-        action = ACTIONS_BY_FIELDS[type(fields)]
-        batching = action.batching
-        if batching is None or fields.token is not None:
-            return fields
-        if device is None or fields.device_id != device_id:
-            device_id = fields.device_id
-            device = cached_device(batch, device_id)
-            if device is None:
-                return fields
+    actions, messages, principal = batch.actions, batch.messages, batch.principal
+    kind = action = device = device_id = None
+    prepare: Any = None
+    for fields in requests:
         try:
-            if action is not permitted:
+            if type(fields) is not kind:
+                kind = type(fields)
+                action = ACTIONS_BY_FIELDS.get(kind)
+                if action is None or action.batching is None:
+                    return
                 principal.require(action.permissions)
-                permitted = action
-                batch.has_updates = batch.has_updates or batching.kind.is_update
-            message = batching.prepare(batch, fields, device)
+                batch.has_updates = batch.has_updates or action.batching.kind.is_update
+                prepare = action.batching.prepare
+            if fields.token is not None:
+                return
+            if device is None or fields.device_id != device_id:
+                device_id = fields.device_id
+                device = cached_device(batch, device_id)
+                if device is None:
+                    return
+            messages.append(prepare(batch, fields, device))
         except Exception:
             # It raises the same again when it is done alone, and is answered there.
-            return fields
+            return
         actions.append(action)
-        requests.append(fields)
-        messages.append(message)
-        text = next(rest, None)
-        if text is None:
-            return None
-        try:
-            fields = decode(text)
-        except Refused as refused:
-            return refused

@@ -32,30 +32,30 @@ class SessionFactory:
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._decode = envelope.RequestDecoder(list(ACTIONS_BY_FIELDS), server.settings.limits.json_depth).decode
+        self._decoder = envelope.RequestDecoder(list(ACTIONS_BY_FIELDS), server.settings.limits.json_depth)
 
     def build(self, output: IOutput) -> Session:
         """Make a session.
 
         :param output: the way to its client.
         """
-        return Session(self.server, self._decode, output)
+        return Session(self.server, self._decoder, output)
 
 
 class Session(Subscriber):
     """One client.
 
-    :param decode: reads a message; see :class:`~dhtwisted.wire.envelope.RequestDecoder`.
+    :param decoder: reads messages.
     :ivar inbox: the messages that wait to be read; ``None`` if there are none and no rate limit.
     :ivar order: the requests that wait; ``None`` if none does, or did in the last second.
     :ivar finishing: the function to call when everything is answered; see :meth:`finish`.
     """
 
-    __slots__ = ("_awaits_room", "_budget", "_decode", "_is_over", "finishing", "inbox", "order")
+    __slots__ = ("_awaits_room", "_budget", "_decoder", "_is_over", "finishing", "inbox", "order")
 
-    def __init__(self, server: Server, decode: Callable[[bytes], Fields], output: IOutput) -> None:
+    def __init__(self, server: Server, decoder: envelope.RequestDecoder, output: IOutput) -> None:
         super().__init__(server, output)
-        self._decode = decode
+        self._decoder = decoder
         self._budget = server.budget
         self._awaits_room = False
         self._is_over = False
@@ -84,7 +84,7 @@ class Session(Subscriber):
             self._put_into_inbox(text)
             return
         try:
-            fields: Any = decoded or self._decode(text)
+            fields: Any = decoded or self._decoder.decode(text)
         except envelope.Refused as refused:
             fields = refused
         server, action = self._server, ACTIONS_BY_FIELDS.get(type(fields))
@@ -116,19 +116,10 @@ class Session(Subscriber):
         """
         taken = 0
         while taken < len(texts) and not self.output.ended:
-            if not self._may_take_together():
-                self.receive(texts[taken])
-                taken += 1
-                continue
-            try:
-                first: Any = self._decode(texts[taken])
-            except envelope.Refused as refused:
-                first = refused
-            some = texts[taken : taken + LARGEST_BATCH] if has_batch_form(first) else ()
-            if len(some) > 1 and (self.order is None or self.order.has_room_for(some)):
-                taken += self._receive_together(some, first)
+            if self._may_take_together():
+                taken += self._receive_together(texts[taken : taken + LARGEST_BATCH])
             else:
-                self.receive(texts[taken], decoded=first)
+                self.receive(texts[taken])
                 taken += 1
         return taken
 
@@ -141,28 +132,44 @@ class Session(Subscriber):
             and not (self._is_over or self.output.congested or self._budget.is_used_up)
         )
 
-    def _receive_together(self, texts: Sequence[bytes], first: Fields) -> int:
-        """Do inserts and updates at the start of some messages together, and the message behind them alone.
+    def _receive_together(self, texts: Sequence[bytes]) -> int:
+        """Take messages, with inserts and updates that follow each other together, until something is in the way of that.
 
-        :param first: the first of the messages, decoded.
         :returns: how many messages were taken.
         """
+        requests = self._decoder.decode_many(texts)
+        taken = 0
+        while True:
+            if has_batch_form(requests[taken]):
+                taken += self._do_together(texts[taken:], requests[taken:])
+            if taken < len(texts) and not self.output.ended:
+                # It has no batch form, or the batch has ended before it.
+                self.receive(texts[taken], decoded=requests[taken])
+                taken += 1
+            if taken == len(texts) or self.output.ended or not self._may_take_together():
+                return taken
+
+    def _do_together(self, texts: Sequence[bytes], requests: list[Any]) -> int:
+        """Do inserts and updates at the start of some messages together.
+
+        :param requests: the messages, decoded.
+        :returns: how many messages were taken; the next one must be done alone.
+        """
         assert self.principal is not None  # See _may_take_together.
+        if len(texts) == 1 or not (self.order is None or self.order.has_room_for(texts)):
+            return 0
         batch = Batch(self._server, self, self, self.principal)
-        alone = gather(batch, self._decode, texts, first)
-        taken = batch.count
-        if taken > 1 and batch.reserve():
+        gather(batch, requests)
+        count = batch.count
+        batch.texts, batch.fields = texts[:count], requests[:count]
+        if count > 1 and batch.reserve():
             batch.execute()
-        else:
-            taken = self._receive_each(texts, batch.fields)
-        if alone is not None and taken == batch.count and not self.output.ended:
-            self.receive(texts[taken], decoded=alone)
-            taken += 1
-        return taken
+            return count
+        return self._receive_each(batch.texts, batch.fields)
 
     def _receive_each(self, texts: Sequence[bytes], decoded: Sequence[Fields]) -> int:
         taken = 0
-        for text, fields in zip(texts, decoded, strict=False):
+        for text, fields in zip(texts, decoded, strict=True):
             if self.output.ended:
                 break
             self.receive(text, decoded=fields)
@@ -300,10 +307,14 @@ def _error_reply(action: Action, fields: Fields, error: ApiError) -> bytes:
 
 
 def _replies(batch: Batch, errors: list[ApiError | None] | None) -> list[bytes]:
-    requests: Any = zip(batch.actions, batch.fields, batch.messages, strict=True)
+    replies: list[bytes] = []
     if errors is None:
-        return [action.batching.reply(fields.request_id, message) for action, fields, message in requests]
-    return [
-        action.batching.reply(fields.request_id, message) if error is None else _error_reply(action, fields, error)
-        for (action, fields, message), error in zip(requests, errors, strict=True)
-    ]
+        for action, requests, messages in batch.runs():
+            replies += action.batching.replies(requests, messages)
+        return replies
+    for action, fields, message, error in zip(batch.actions, batch.fields, batch.messages, errors, strict=True):
+        if error is None:
+            replies += action.batching.replies((fields,), (message,))
+        else:
+            replies.append(_error_reply(action, fields, error))
+    return replies

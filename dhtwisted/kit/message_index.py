@@ -114,10 +114,14 @@ class TimeIndex:
         assert message.timestamp is not None
         self.latest = max(self.latest, message.timestamp)
         self.all.add(message)
-        device = self.by_device.get(message.device_id)
+        self.of_device(message.device_id).add(message)
+
+    def of_device(self, device_id: str) -> OrderedMessages:
+        """The messages of a device. A message must be added if there is none."""
+        device = self.by_device.get(device_id)
         if device is None:
-            device = self.by_device[message.device_id] = OrderedMessages(self.order)
-        device.add(message)
+            device = self.by_device[device_id] = OrderedMessages(self.order)
+        return device
 
     def remove(self, message: Message) -> None:
         """Remove a message, which must be there."""

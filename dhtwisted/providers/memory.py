@@ -93,8 +93,11 @@ class MemoryStorage:
         now = int(self._seconds() * 1000)
         if now != self._server_time:
             self._server_time = self._forward_time.next_after(self._server_time, now)
-        for message in messages:
-            self._logs[type(message)].add(message, self._server_time)
+        if len(messages) > 1 and len(kinds := set(map(type, messages))) == 1:
+            self._logs[kinds.pop()].add_many(messages, self._server_time)
+        else:
+            for message in messages:
+                self._logs[type(message)].add(message, self._server_time)
         if len(self._commands) + len(self._notifications) > self._forget_above:
             self._forget_surplus()
         return DONE

@@ -6,7 +6,7 @@ single message, so both have the same members in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -34,27 +34,41 @@ _PAYLOAD = Raw(b"\0b")
 
 def message_texts(messages: Iterable[Message], frames: Frames = _NO_FRAMES) -> list[bytes]:
     """The JSON objects of messages of any kinds, the same as those of their resources."""
+    messages = list(messages)
+    kinds = set(map(type, messages))
+    if len(kinds) == 1:
+        return _texts_of_kind(kinds.pop(), messages, frames)
     texts: list[bytes] = []
     for kind, run in groupby(messages, type):
-        texts += (_command_texts if kind is Command else _notification_texts)(list(run), frames[kind])
+        texts += _texts_of_kind(kind, list(run), frames)
     return texts
 
 
-def _notification_texts(notifications: list[Any], frame: bytes) -> list[bytes]:
+def _texts_of_kind(kind: type[Message], messages: Sequence[Any], frames: Frames) -> list[bytes]:
+    return (_command_texts if kind is Command else _notification_texts)(messages, frames[kind])
+
+
+def _notification_texts(notifications: Sequence[Any], frame: bytes) -> list[bytes]:
     texts = []
-    last = None
+    name = device_id = network_id = device_type_id = None
     times = format_many([message.timestamp for message in notifications])
     for message, time in zip(notifications, times, strict=True):
-        place = message.name, message.device_id, message.network_id, message.device_type_id
-        if place != last:
-            last = place
-            template = _notification_template(frame, *place)
+        # One by one, they take half as long to compare as in tuples.
+        if (
+            message.name != name
+            or message.device_id != device_id
+            or message.network_id != network_id
+            or message.device_type_id != device_type_id
+        ):
+            name, device_id = message.name, message.device_id
+            network_id, device_type_id = message.network_id, message.device_type_id
+            template = _notification_template(frame, name, device_id, network_id, device_type_id)
         parameters = message.parameters
         texts.append(template % (message.id, time, b"null" if parameters is None else parameters))
     return texts
 
 
-def _command_texts(commands: list[Any], frame: bytes) -> list[bytes]:
+def _command_texts(commands: Sequence[Any], frame: bytes) -> list[bytes]:
     texts = []
     times = format_many([message.timestamp for message in commands])
     updates = format_many([message.last_updated for message in commands])

@@ -64,16 +64,19 @@ def _format_day(day: int) -> bytes:
 def format_many(times: Iterable[int]) -> list[bytes]:
     """Write the times of many messages, each as :func:`format_timestamp` and in ASCII.
 
-    All but the day comes from tables: it takes 0.2 us for each, whether they are equal or not.
+    All but the day comes from tables: it takes 0.2 us for each, and 0.02 us for one that is equal to that before it.
     """
     texts = []
-    last = None
+    last = last_minute = None
     for time in times:
-        minute, rest = divmod(time if time < LATEST else LATEST, 60_000)
-        if minute != last:
-            last = minute
-            text = _format_day(minute // 1440) + _MINUTES[minute % 1440]
-        texts.append(text + _SECONDS[rest // 1000] + _FRACTIONS_IN_BYTES[rest % 1000])
+        if time != last:
+            last = time
+            minute, rest = divmod(time if time < LATEST else LATEST, 60_000)
+            if minute != last_minute:
+                last_minute = minute
+                beginning = _format_day(minute // 1440) + _MINUTES[minute % 1440]
+            text = beginning + _SECONDS[rest // 1000] + _FRACTIONS_IN_BYTES[rest % 1000]
+        texts.append(text)
     return texts
 
 
@@ -92,3 +95,9 @@ def format_timestamp(milliseconds: int) -> str:
     """
     second, rest = divmod(milliseconds if milliseconds < LATEST else LATEST, 1000)
     return _format_second(second) + _FRACTIONS[rest]
+
+
+@lru_cache(maxsize=64)
+def format_in_ascii(milliseconds: int) -> bytes:
+    """The same in bytes. Unlike :func:`format_many` it is for times that are nearly always equal to one of the last few."""
+    return format_timestamp(milliseconds).encode()

@@ -1,11 +1,14 @@
 """The memory storage: the contract, and its bound."""
 
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from dhtwisted.model import Command, MessageQuery, Notification
 from dhtwisted.providers.builtin import memory
 from dhtwisted.providers.memory import MemoryStorage
+from dhtwisted.testing.server import at_once
 from dhtwisted.testing.storage import EntityStorageContract, ExaminableStorageContract, MessageStorageContract
 from dhtwisted.testing.storage.base import command, notification
 
@@ -27,6 +30,34 @@ class TestMemoryStorage(EntityStorageContract, MessageStorageContract):
 async def kept(storage):
     """The names of what is left, notifications before commands."""
     return "".join([m.name for kind in (Notification, Command) for m in await storage.find_messages(kind, EVERYTHING)])
+
+
+new_messages = st.builds(
+    lambda make, device_id, timestamp: lambda: make(device_id=device_id, timestamp=timestamp),
+    st.sampled_from([command, notification]),
+    st.sampled_from("abc"),
+    st.none() | st.integers(0, 4000),
+)
+appends = st.lists(st.tuples(st.lists(new_messages, max_size=5), st.integers(-1, 2)))
+
+
+@given(appends, st.none() | st.integers(0, 4000))
+def test_messages_that_come_together_are_stored_like_those_that_come_alone(appends, restored):
+    found = []
+    for is_together in (True, False):
+        clock = Clock()
+        storage = MemoryStorage(clock, max_messages=8)
+        storage._forward_time._monotonic = lambda: 0.0
+        if restored is not None:
+            at_once(storage.restore([notification(id=1, timestamp=restored, arrived=restored)]))
+        for makers, seconds in appends:
+            clock.rightNow = max(0, clock.rightNow + seconds)
+            messages = [make() for make in makers]
+            for some in [messages] if is_together else [[message] for message in messages]:
+                at_once(storage.append(some))
+        queries = [EVERYTHING, MessageQuery(by_arrival=True), *(MessageQuery(device_ids=(device_id,)) for device_id in "abc")]
+        found.append([at_once(storage.find_messages(kind, query)) for kind in (Notification, Command) for query in queries])
+    assert found[0] == found[1]
 
 
 @pytest_twisted.ensureDeferred

@@ -195,6 +195,22 @@ def test_any_text_is_a_request_or_refused_with_strict_json(text):
         strict_json.read(reply(HEAD, fields.request_id, None))
 
 
+def outcome(read):
+    """A request, or all that its client gets to know of a refusal."""
+    return (read.action, read.request_id, read.error.code, read.error.text, read.error.detail) if isinstance(read, Refused) else read
+
+
+@given(st.lists(texts_of_any_kind | requests | st.just(b'{"action":"server/info","requestId":1e999999}')))
+def test_many_requests_are_read_like_each_alone(texts):
+    expected = []
+    for text in texts:
+        try:
+            expected.append(outcome(DECODER.decode(text)))
+        except Refused as refused:
+            expected.append(outcome(refused))
+    assert list(map(outcome, DECODER.decode_many(texts))) == expected
+
+
 @given(st.text(), st.text())
 def test_action_and_request_id_come_back_whatever_they_are(action, request_id):
     text = json.dumps({"action": "?" + action, "requestId": request_id})

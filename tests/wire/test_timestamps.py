@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dhtwisted.wire.timestamps import LATEST, format_many, format_timestamp, parse_timestamp
+from dhtwisted.wire.timestamps import LATEST, format_in_ascii, format_many, format_timestamp, parse_timestamp
 
 MOMENT = 1_767_323_045_678
 SECOND = 1_767_323_045_000
@@ -122,6 +122,7 @@ ends_of_days = st.builds(lambda day, rest: day * 86_400_000 - rest, st.integers(
 @given(st.lists(st.integers(0, LATEST) | near | ends_of_days | st.integers(LATEST - 2, LATEST + 2)))
 def test_many_times_are_written_like_each_alone(times):
     assert format_many(times) == [of_datetime(min(time, LATEST)).encode() for time in times]
+    assert list(map(format_in_ascii, times)) == format_many(times)
 
 
 def test_every_second_of_a_day_is_written_as_datetime_writes_it():
