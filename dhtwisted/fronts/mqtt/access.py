@@ -36,24 +36,26 @@ class ClientAccess:
     :param is_administrator: whether it may hear ``$SYS/``.
     """
 
-    __slots__ = ("_answers", "_is_administrator", "_publish", "_subscribe")
+    __slots__ = ("_heard", "_is_administrator", "_publish", "_published", "_subscribe")
 
     def __init__(self, publish: Sequence[Levels], subscribe: Sequence[Levels], is_administrator: bool) -> None:
         self._publish = publish
         self._subscribe = subscribe
         self._is_administrator = is_administrator
-        self._answers: dict[str, bool] | None = None
+        self._published: dict[str, bool] | None = None
+        self._heard: dict[str, bool] | None = None
 
     def may_publish(self, topic: str) -> bool:
         """Whether the client may publish to a topic, also as its will.
 
         :param topic: a valid topic name.
         """
-        if self._answers is None or len(self._answers) >= CACHED_ANSWERS:
-            self._answers = {}
-        answer = self._answers.get(topic)
+        answers = self._published
+        if answers is None or len(answers) >= CACHED_ANSWERS:
+            answers = self._published = {}
+        answer = answers.get(topic)
         if answer is None:
-            answer = self._answers[topic] = not topic.startswith((DEVICEHIVE, SYSTEM, SHARE)) and _match_any(self._publish, topic)
+            answer = answers[topic] = not topic.startswith((DEVICEHIVE, SYSTEM, SHARE)) and _match_any(self._publish, topic)
         return answer
 
     def may_subscribe(self, levels: Levels) -> bool:
@@ -71,6 +73,15 @@ class ClientAccess:
 
     def may_read(self, topic: str) -> bool:
         """Whether the client may hear a topic. It need not be asked for what a filter matches that :meth:`may_subscribe` has permitted."""
+        answers = self._heard
+        if answers is None or len(answers) >= CACHED_ANSWERS:
+            answers = self._heard = {}
+        answer = answers.get(topic)
+        if answer is None:
+            answer = answers[topic] = self._hears(topic)
+        return answer
+
+    def _hears(self, topic: str) -> bool:
         if topic.startswith(SYSTEM) or topic == _SYSTEM_LEVEL:
             return self._is_administrator
         return not topic.startswith(DEVICEHIVE) and _match_any(self._subscribe, topic)

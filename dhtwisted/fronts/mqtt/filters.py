@@ -17,12 +17,14 @@ def matches(levels: Sequence[str], topic: str) -> bool:
     if topic.startswith("$") and levels[0] in (ONE, REST):
         return False
     names = topic.split("/")
-    if levels[-1] == REST:
-        if len(names) < len(levels) - 1:
-            return False
-    elif len(names) != len(levels):
+    if len(names) != len(levels) and (levels[-1] != REST or len(names) < len(levels) - 1):
         return False
-    return all(level in (name, ONE, REST) for level, name in zip(levels, names, strict=False))
+    for level, name in zip(levels, names, strict=False):
+        if level == REST:
+            return True
+        if level not in (name, ONE):
+            return False
+    return True
 
 
 def covers(outer: Sequence[str], inner: Sequence[str]) -> bool:
