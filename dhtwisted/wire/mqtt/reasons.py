@@ -68,7 +68,7 @@ class ReturnCode(IntEnum):
     NOT_AUTHORIZED = 5
 
 
-_RETURN_CODES = {
+_RETURN_CODES: dict[int, ReturnCode] = {
     ReasonCode.SUCCESS: ReturnCode.ACCEPTED,
     ReasonCode.UNSUPPORTED_PROTOCOL_VERSION: ReturnCode.UNACCEPTABLE_PROTOCOL_VERSION,
     ReasonCode.CLIENT_IDENTIFIER_NOT_VALID: ReturnCode.IDENTIFIER_REJECTED,
@@ -91,4 +91,4 @@ def return_code(reason_code: int) -> ReturnCode | None:
 
     :returns: ``None`` if the connection must be closed without a CONNACK (3.1.1, [MQTT-3.1.4-1]).
     """
-    return None if reason_code in _WITHOUT_ANSWER else _RETURN_CODES.get(ReasonCode(reason_code), ReturnCode.SERVER_UNAVAILABLE)
+    return None if reason_code in _WITHOUT_ANSWER else _RETURN_CODES.get(reason_code, ReturnCode.SERVER_UNAVAILABLE)
