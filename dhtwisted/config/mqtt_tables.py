@@ -141,6 +141,8 @@ def _check_command(topic: Template, device_id: Template, name: Template) -> None
         if len(template.placeholders) > 1:
             raise ValueError(f"{key} = {quoted(template.text)} has two placeholders; for commands the topic must follow from it")
     for placeholder in topic.placeholders:
+        if placeholder in device_id.placeholders and placeholder in name.placeholders:
+            raise ValueError(f"{{{placeholder}}} is in both deviceId and name; for commands it can be in one of them")
         if placeholder not in (*device_id.placeholders, *name.placeholders):
             raise ValueError(
                 f"topic has {{{placeholder}}}, which is in neither deviceId nor name; for commands the topic must follow from them"

@@ -182,6 +182,7 @@ MAP = "[[mqtt.map]]\nas = 'notification'\n"
         ("[[mqtt.map]]\nas = 'command'\ntopic = 'a/{deviceId}/{name}'\ncreate_devices = true", "mqtt.map", 'is for as = "notification"'),
         ("[[mqtt.map]]\nas = 'command'\ntopic = 'a/{1}/{deviceId}/{name}'", "mqtt.map", "topic has {1}, which is in neither"),
         ("[[mqtt.map]]\nas = 'command'\ntopic = 'a/{1}/{2}/{name}'\ndeviceId = '{1}-{2}'", "mqtt.map", "has two placeholders"),
+        ("[[mqtt.map]]\nas = 'command'\ntopic = 'a/{1}'\ndeviceId = '{1}'\nname = 'x{1}'", "mqtt.map", "{1} is in both"),
     ],
 )
 def test_a_mistake_is_one_line_with_place_and_reason(complaint, tmp_path, document, place, words):

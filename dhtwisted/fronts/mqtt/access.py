@@ -12,7 +12,7 @@ from typing import Any
 from dhtwisted.config.mqtt_tables import ADMINISTRATORS, ANONYMOUS, ANYBODY, CLIENTS, AccessRule
 from dhtwisted.config.topic_templates import Template
 from dhtwisted.core.access import ADMINISTRATOR_ONLY, Principal
-from dhtwisted.fronts.mqtt.filters import covers, matches
+from dhtwisted.fronts.mqtt.filters import covers, fits_level, matches
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, SHARE, SYSTEM
 
 CACHED_ANSWERS = 64
@@ -23,7 +23,6 @@ CACHED_CLIENTS = 20_000
 
 _SYSTEM_LEVEL = SYSTEM.rstrip("/")
 _DEVICEHIVE_LEVEL = DEVICEHIVE.rstrip("/")
-_NOT_IN_LEVEL = frozenset("/+#\0")
 
 Levels = tuple[str, ...]
 
@@ -183,16 +182,11 @@ def _filled(filters: Iterable[_Filter], values: Mapping[str, str]) -> Iterable[L
     for levels, templates in filters:
         if not templates:
             yield levels
-        elif all(_fits(values[name]) for template in templates for name in template.placeholders):
+        elif all(fits_level(values[name]) for template in templates for name in template.placeholders):
             filled = tuple(template.fill(values) for template in templates)
             # A login or client id must not make a rule for other topics than those that the operator sees in it.
             if not filled[0].startswith("$") or levels[0].startswith("$"):
                 yield filled
-
-
-def _fits(value: str) -> bool:
-    """Whether a value can be a level of a topic or a part of one, and nothing else."""
-    return bool(value) and _NOT_IN_LEVEL.isdisjoint(value)
 
 
 def _match_any(filters: Sequence[Levels], topic: str) -> bool:

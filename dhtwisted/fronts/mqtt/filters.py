@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from dhtwisted.wire.mqtt.topics import ONE, REST
 
-_NO_OWNER = frozenset("@/+#")
+_NOT_IN_LEVEL = frozenset("/+#\0")
 
 
 def matches(levels: Sequence[str], topic: str) -> bool:
@@ -70,4 +70,9 @@ def split_owner(topic: str) -> tuple[str, str | None]:
 
 def can_own(client_id: str) -> bool:
     """Whether a client id can stand behind ``@`` in a topic."""
-    return bool(client_id) and _NO_OWNER.isdisjoint(client_id)
+    return fits_level(client_id) and "@" not in client_id
+
+
+def fits_level(text: str) -> bool:
+    """Whether a text can be a level of a topic or a part of one, and nothing else."""
+    return bool(text) and _NOT_IN_LEVEL.isdisjoint(text)

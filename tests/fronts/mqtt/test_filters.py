@@ -91,6 +91,8 @@ def test_the_owner_of_a_topic(topic, body, owner):
     assert split_owner(topic) == (body, owner)
 
 
-@pytest.mark.parametrize(("client_id", "fits"), [("c1", True), ("", False), ("a@b", False), ("a/b", False), ("a+", False), ("#", False)])
+@pytest.mark.parametrize(
+    ("client_id", "fits"), [("c1", True), ("", False), ("a@b", False), ("a/b", False), ("a+", False), ("#", False), ("a\0", False)]
+)
 def test_client_ids_that_can_own_a_topic(client_id, fits):
     assert can_own(client_id) is fits
