@@ -217,6 +217,37 @@ class IStorage(IEntityStorage, IMessageStorage):
         """
 
 
+class IBulkStorage(Interface):
+    """A storage that changes many entities in one call; it is optional. MQTT uses it: a subscriber that must miss nothing costs one insert
+    and one deletion for each message. A storage without it gets the same changes one by one, see :mod:`dhtwisted.kit.bulk_changes`.
+
+    All kinds here have ``BULK``: a text as key, no ``UNIQUE`` fields and no ``OWNER``.
+    """
+
+    def change_many(
+        put: Sequence[Entity], removed: Sequence[tuple[type[Entity], str]], messages: Sequence[Message] = ()
+    ) -> Awaitable[None]:
+        """Store entities, remove others, and append messages: all, or nothing (async).
+
+        The call completes when all of it is as safe as :attr:`IStorage.durability` promises. Calls take effect and complete in the order
+        in which they were made. Several calls that wait should share a commit.
+
+        :param put: each takes the place of the entity with its key, if there is one.
+        :param removed: kinds and keys, none of them in ``put``. Where there is no such entity, nothing happens.
+        :param messages: as for :meth:`IMessageStorage.append`. Only for an object that keeps entities and messages.
+        :raises Unstorable: a value cannot be kept; nothing was changed.
+        """
+
+    def remove_group(kind: type[Entity], group: str) -> Awaitable[None]:
+        """Remove all entities of a group (async), those of earlier calls of :meth:`change_many` included.
+
+        Meanwhile the caller makes no other call for this group.
+
+        :param kind: one with ``MANY``.
+        :param group: the value of that field.
+        """
+
+
 class IMeasuredStorage(Interface):
     """A storage that measures itself; it is optional."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -85,6 +85,13 @@ class Transaction:
             return False
         self.changes[kind, key] = None
         return True
+
+    def put_all(self, entities: Sequence[Entity]) -> None:
+        """Store entities of kinds with ``BULK``, each in the place of the one that has its key. If one is refused, none is stored."""
+        for entity in entities:
+            self._check(entity)
+        for entity in entities:
+            self.changes[type(entity), entity.key] = entity
 
     def apply(self) -> None:
         """Make the changes in the tables. Removals come first, because another entity may have taken over a unique value."""

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from dhtwisted.errors import StorageUnavailable
-from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IStorage
+from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IBulkStorage, IStorage
 from dhtwisted.kit.entity_tables import EntityTable, Key, entity_tables, holdings
 from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.kit.message_log import MessageLog
@@ -22,7 +22,7 @@ from dhtwisted.kit.waiter import DONE, Done, Ready
 from dhtwisted.model import MESSAGE_KINDS, Command, Entity, EntityQuery, Holding, Message, MessageQuery
 
 
-@implementer(IStorage, IBoundedAnswers, IBackupAdvice)
+@implementer(IStorage, IBoundedAnswers, IBackupAdvice, IBulkStorage)
 class MemoryStorage:
     """Keeps entities and messages until the process ends.
 
@@ -85,6 +85,21 @@ class MemoryStorage:
     async def delete(self, kind: type[Entity], key: Key) -> bool:
         """Remove an entity, and return whether there was one."""
         return self._change("delete", kind, key)
+
+    def change_many(self, put: Sequence[Entity], removed: Sequence[tuple[type[Entity], str]], messages: Sequence[Message] = ()) -> Done:
+        """Store entities, remove others, and append messages."""
+        self._check_open()
+        for entity in put:
+            self._tables[type(entity)].put(entity.key, entity)
+        for kind, key in removed:
+            self._tables[kind].put(key, None)
+        return self.append(messages) if messages else DONE
+
+    async def remove_group(self, kind: type[Entity], group: str) -> None:
+        """Remove the entities of a group."""
+        table = self._table(kind)
+        for entity in table.find(EntityQuery(equal={kind.MANY: group})):
+            table.put(entity.key, None)
 
     def append(self, messages: Sequence[Message]) -> Done:
         """Stamp and store the messages themselves, without copies. This is not a coroutine, because nearly all calls are to this method."""

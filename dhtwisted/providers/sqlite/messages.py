@@ -142,7 +142,7 @@ class MessageTable:
             values[place :: self.width] = stamps[field]
         return values
 
-    def messages(self, rows: list[tuple[Any, ...]]) -> list[Any]:
+    def objects(self, rows: list[tuple[Any, ...]]) -> list[Any]:
         """Make the messages of rows.
 
         :raises RowDamaged: a row is damaged.

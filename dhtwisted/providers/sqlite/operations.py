@@ -210,7 +210,7 @@ class UpdateCommand:
     def take(self, count: int, rows: list[Any]) -> None:
         """Keep the updated command."""
         try:
-            self._outcome = next(iter(MESSAGE_TABLES[Command].messages(rows)), None)
+            self._outcome = next(iter(MESSAGE_TABLES[Command].objects(rows)), None)
         except StorageDamaged as error:
             self._outcome = Failure()
             self._report_damage(error)

@@ -1,4 +1,4 @@
-"""The threads that read messages from the file. Each has a connection, and runs one query at a time, with a time limit."""
+"""The threads that read from the file what is not in memory. Each has a connection, and runs one query at a time, with a time limit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IDelayedCall
 from dhtwisted.kit.fair_queue import FairQueue
 from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.worker import Worker
+from dhtwisted.providers.sqlite.many_rows import CountedRows, ManyTable
 from dhtwisted.providers.sqlite.messages import MessageTable
 from dhtwisted.providers.sqlite.transaction import decode, translated_errors
 
 T = TypeVar("T")
+Table = MessageTable | ManyTable | CountedRows
 
 
 READERS = 2
@@ -41,10 +43,10 @@ class Reader(Worker):
         super().__init__(reactor, name)
         self._clock = reactor
 
-    def select(self, table: MessageTable, sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
-        """Find messages.
+    def select(self, table: Table, sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
+        """Find messages, or entities that are not in memory.
 
-        :param table: a :class:`~dhtwisted.providers.sqlite.messages.MessageTable`.
+        :param table: makes objects of the rows.
         :param size: bytes of payload with which the list ends; ``None`` for no limit.
         :returns: a Deferred of a list.
         :raises Overloaded: it took too long.
@@ -78,7 +80,7 @@ class Readers:
                 reader.connection = await reader.call(connect, path)
 
     async def select(self, *query: Any) -> list[Any]:
-        """Find messages; see :meth:`Reader.select`. Clients are served in turn.
+        """Find objects; see :meth:`Reader.select`. Clients are served in turn.
 
         :raises Overloaded: too many queries wait, or this one took too long.
         """
@@ -104,7 +106,7 @@ class Readers:
             await reader.stop(close, reader.connection)
 
 
-def _select(connection: sqlite3.Connection, table: MessageTable, sql: str, parameters: Sequence[Any], size: int | None) -> list[Any]:
+def _select(connection: sqlite3.Connection, table: Table, sql: str, parameters: Sequence[Any], size: int | None) -> list[Any]:
     with translated_errors():
         try:
             rows = _rows(connection, str, table, sql, parameters, size)
@@ -113,13 +115,13 @@ def _select(connection: sqlite3.Connection, table: MessageTable, sql: str, param
             if hasattr(error, "sqlite_errorcode"):
                 raise
             rows = _rows(connection, decode, table, sql, parameters, size)
-    return table.messages(rows)
+    return table.objects(rows)
 
 
 def _rows(
     connection: sqlite3.Connection,
     text_factory: Callable[[bytes], str],
-    table: MessageTable,
+    table: Table,
     sql: str,
     parameters: Sequence[Any],
     size: int | None,

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, RowDamaged, StorageDamaged, StorageUnavailable
-from dhtwisted.interfaces import IBackedUpStorage, IBoundedAnswers, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
+from dhtwisted.interfaces import IBackedUpStorage, IBoundedAnswers, IBulkStorage, ILossNoticing, IMeasuredStorage, ISelfCheck, IStorage
 from dhtwisted.kit.batching import Batcher
 from dhtwisted.kit.deadline import Deadline
 from dhtwisted.kit.entity_tables import EntityTable, Key, holdings
@@ -25,16 +25,18 @@ from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.slices import Slices
 from dhtwisted.kit.statistics import StorageStatistics
 from dhtwisted.kit.worker import Worker
-from dhtwisted.model import Entity, EntityQuery, Holding, Message, MessageQuery
+from dhtwisted.model import Entity, EntityQuery, Holding, Message, MessageQuery, entity_size
+from dhtwisted.providers.sqlite.bulk_operations import ChangeMany, RemoveGroup
 from dhtwisted.providers.sqlite.copying import Copy, remove_copy
 from dhtwisted.providers.sqlite.damage_search import DamageSearch
 from dhtwisted.providers.sqlite.data_files import KEPT_OPEN, DataFiles
 from dhtwisted.providers.sqlite.database import FileLock, close_connection, connect_reader
+from dhtwisted.providers.sqlite.many_entities import ManyEntities
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.providers.sqlite.operations import Append, ChangeEntity, ForgetMessages, Operation, Restore, UpdateCommand
 from dhtwisted.providers.sqlite.proof import LARGE as LARGE_FILE
 from dhtwisted.providers.sqlite.proof import prove, size_of
-from dhtwisted.providers.sqlite.reader import Readers
+from dhtwisted.providers.sqlite.reader import Readers, Table
 from dhtwisted.providers.sqlite.rebuild import rebuild
 from dhtwisted.providers.sqlite.writer import Writer, open_file
 
@@ -57,7 +59,7 @@ _AFTER_DAMAGE = (
 )
 
 
-@implementer(IStorage, IBoundedAnswers, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
+@implementer(IStorage, IBulkStorage, IBoundedAnswers, IMeasuredStorage, ISelfCheck, IBackedUpStorage, ILossNoticing)
 class FileStorage:
     """Keeps entities and messages in an SQLite file, beside which ``-wal``, ``-shm``, ``.lock`` and ``.mark`` files appear.
 
@@ -73,6 +75,7 @@ class FileStorage:
         self._path = os.path.realpath(path)
         self._reactor = reactor
         self._slices = Slices(reactor)
+        self._many = ManyEntities(self._read, self._write)
         self._open = False
         self._damages: dict[str, StorageDamaged] = {}
         self._hang = ""
@@ -172,14 +175,18 @@ class FileStorage:
 
     async def get(self, kind: type[Entity], key: Key) -> Any:
         """Find one entity, or ``None``."""
-        return self._table(kind).entities.get(key)
+        return await self._many.get(kind, key) if kind.MANY else self._table(kind).entities.get(key)
 
     async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
         """List entities."""
+        if kind.MANY:
+            return await self._many.find(kind, query)
         return await self._slices.run(self._table(kind).find_in_slices, query)
 
     async def count(self, kind: type[Entity], query: EntityQuery) -> int:
         """Count entities."""
+        if kind.MANY:
+            return await self._many.count(kind, query)
         return await self._slices.run(self._table(kind).count_in_slices, query)
 
     async def holdings(self, owner: int) -> dict[type[Entity], Holding]:
@@ -187,17 +194,28 @@ class FileStorage:
         self._check_open()
         return holdings(self._tables, owner)
 
-    def insert(self, entity: Entity) -> Deferred[Any]:
+    def insert(self, entity: Entity) -> Awaitable[Any]:
         """Add an entity, and return it with its key."""
-        return self._write(ChangeEntity("insert", entity))
+        return self._many.insert(entity) if entity.MANY else self._write(ChangeEntity("insert", entity))
 
-    def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Deferred[Any]:
+    def update(self, kind: type[Entity], key: Key, changes: dict[str, Any]) -> Awaitable[Any]:
         """Change some fields of an entity, and return it."""
-        return self._write(ChangeEntity("update", kind, key, changes))
+        return self._many.update(kind, key, changes) if kind.MANY else self._write(ChangeEntity("update", kind, key, changes))
 
-    def delete(self, kind: type[Entity], key: Key) -> Deferred[Any]:
+    def delete(self, kind: type[Entity], key: Key) -> Awaitable[Any]:
         """Remove an entity, and return whether there was one."""
-        return self._write(ChangeEntity("delete", kind, key))
+        return self._many.delete(kind, key) if kind.MANY else self._write(ChangeEntity("delete", kind, key))
+
+    def change_many(
+        self, put: Sequence[Entity], removed: Sequence[tuple[type[Entity], str]], messages: Sequence[Message] = ()
+    ) -> Deferred[None]:
+        """Store entities, remove others, and append messages, in one commit with everything else that waits."""
+        work = len(put) + len(removed) + sum(map(entity_size, put)) // LARGE + _work(messages)
+        return self._write(ChangeMany(put, removed, messages), work)
+
+    def remove_group(self, kind: type[Entity], group: str) -> Deferred[None]:
+        """Remove the entities of a group."""
+        return self._write(RemoveGroup(kind, group))
 
     def append(self, messages: Sequence[Message]) -> Deferred[None]:
         """Store messages, in one commit with everything else that waits."""
@@ -220,12 +238,14 @@ class FileStorage:
         if not is_integer_of_sqlite(message_id):
             self._check_open()
             return None
-        found = await self._read(kind, *MESSAGE_TABLES[kind].get(device_id, message_id), None)
+        table = MESSAGE_TABLES[kind]
+        found = await self._read(table, *table.get(device_id, message_id), None)
         return found[0] if found else None
 
     async def find_messages(self, kind: type[Message], query: MessageQuery) -> list[Any]:
         """List messages."""
-        return await self._read(kind, *MESSAGE_TABLES[kind].find(query), query.size)
+        table = MESSAGE_TABLES[kind]
+        return await self._read(table, *table.find(query), query.size)
 
     async def back_up(self, write: Callable[[bytes], Awaitable[object]]) -> dict[str, int]:
         """Copy the file; see :meth:`~dhtwisted.interfaces.IBackedUpStorage.back_up`."""
@@ -278,9 +298,9 @@ class FileStorage:
         except StorageUnavailable:
             return fail()
 
-    def _read(self, kind: type[Message], sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
+    def _read(self, table: Table, sql: str, parameters: Sequence[Any], size: int | None) -> Deferred[list[Any]]:
         self._check_open()
-        reading = self._readers.select(MESSAGE_TABLES[kind], sql, parameters, size)
+        reading = self._readers.select(table, sql, parameters, size)
         done = self.statistics.measure_read(Deferred.fromCoroutine(reading))
         return self._watch_damage(done, "read")
 

@@ -261,13 +261,24 @@ def recover_counters(path: str) -> dict[str, int]:
 
 
 def _read_entities(connection: sqlite3.Connection) -> Tables:
+    """Read the entities that are kept in memory. The rows of other kinds, of which there may be millions, are not visited."""
     tables = entity_tables()
-    for name, key, body, checksum in connection.execute("SELECT kind, key, body, checksum FROM entity"):
-        if not is_whole((name, key, body, checksum)):
-            raise RowDamaged(name, key)
-        entity = msgspec.json.decode(body, type=ENTITY_KINDS[name])
-        tables[type(entity)].put(entity.key, entity)
+    name = ""
+    while (found := connection.execute("SELECT kind FROM entity WHERE kind > ? ORDER BY kind LIMIT 1", (name,)).fetchone()) is not None:
+        (name,) = found
+        kind = ENTITY_KINDS[name]
+        if not kind.MANY:
+            _read_kind(connection, tables[kind])
     return tables
+
+
+def _read_kind(connection: sqlite3.Connection, table: EntityTable) -> None:
+    decode = msgspec.json.Decoder(table.kind).decode
+    for row in connection.execute("SELECT kind, key, body, checksum FROM entity WHERE kind = ?", (table.kind.KIND,)):
+        if not is_whole(row):
+            raise RowDamaged(*row[:2])
+        entity = decode(row[2])
+        table.put(entity.key, entity)
 
 
 def _read_counters(connection: sqlite3.Connection) -> dict[str, int]:
@@ -309,7 +320,8 @@ def _results(answer: Answer) -> list[tuple[int, list[Any]]]:
     if sort == DAMAGED:
         raise StorageDamaged(*content)
     if sort == TAKEN:
-        raise Duplicate(MESSAGE_KINDS[content[0]], "id", content[1])
+        kind, key = content
+        raise Duplicate((MESSAGE_KINDS | ENTITY_KINDS)[kind], "id", key)
     raise (StorageUnavailable if sort == UNAVAILABLE else Unstorable)(content[0])
 
 

@@ -145,7 +145,7 @@ def test_messages_of_an_older_file_arrived_at_their_own_times_at_the_latest_now(
     before = int(time.time()) * 1000
     migrate(connection, "data")
     for kind, table in MESSAGE_TABLES.items():
-        old, dated = table.messages(connection.execute(*table.find(MessageQuery())).fetchall())
+        old, dated = table.objects(connection.execute(*table.find(MessageQuery())).fetchall())
         assert (type(old), old.timestamp, old.arrived, dated.timestamp) == (kind, 7, 7, 2**44)
         if server_time > before:
             assert dated.arrived == server_time, "the clock is not set, and the server's time is known to be over"
