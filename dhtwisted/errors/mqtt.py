@@ -1,7 +1,11 @@
 """The error of an MQTT client that breaks the protocol."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # The process that writes a storage file starts faster without these modules.
+    from collections.abc import Sequence
+    from typing import Any
 
 
 class InvalidPacket(Exception):

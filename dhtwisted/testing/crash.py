@@ -15,14 +15,18 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 
-from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Command, Network, Notification
+from dhtwisted.interfaces import IBulkStorage, IEntityStorage, IMessageStorage
+from dhtwisted.kit.bulk_changes import bulk_changes
+from dhtwisted.model import Command, MqttQueued, Network, Notification
 from dhtwisted.testing.killed_process import read_contract
 from dhtwisted.testing.storage.base import check_empty
 from dhtwisted.testing.storage.last_calls import LAST_CALLS
 
 WRITERS = 20
 """Concurrent writers: enough to share commits."""
+
+
+BULK_WRITERS = 4
 
 
 def acknowledge(line: str) -> None:
@@ -47,11 +51,25 @@ async def write_entities(storage: Any) -> None:
         acknowledge(f"network {number}")
 
 
+async def write_in_bulk(storage: Any, writer: int) -> None:
+    """Queue a message for a session, and remove the one before it, again and again. If the storage keeps messages in the same commit,
+    append one too.
+    """
+    session, changes = f"1 {writer}", bulk_changes(storage)
+    is_one_commit = IBulkStorage.providedBy(storage) and IMessageStorage.providedBy(storage)
+    for number in count(1):
+        named = [Notification(name=f"bulk-{writer}-{number}", device_id="b", network_id=1, device_type_id=1)] if is_one_commit else []
+        removed = [(MqttQueued, MqttQueued.of(session, number - 1, topic="a", qos=1).key)]
+        await changes.change_many([MqttQueued.of(session, number, topic="a", qos=1)], removed, named)
+        acknowledge(f"queued {writer} {number}")
+
+
 async def write_for_ever(storage: Any) -> None:
     """Write everything that the storage keeps."""
     writers = [write_messages(storage, writer) for writer in range(WRITERS)]
     if IEntityStorage.providedBy(storage):
         writers.append(write_entities(storage))
+        writers += [write_in_bulk(storage, writer) for writer in range(BULK_WRITERS)]
     await gatherResults([Deferred.fromCoroutine(writer) for writer in writers])
 
 

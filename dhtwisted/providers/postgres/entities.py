@@ -53,8 +53,8 @@ _NAMES = {
 }
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
-_BYTES = ("payload", "properties")
-_PARSED: dict[str, Callable[[str], Any]] = {
+BYTES = ("payload", "properties")
+PARSED: dict[str, Callable[[str], Any]] = {
     "known_addresses": json.Decoder(tuple[tuple[str, int], ...]).decode,
     "subscriptions": json.Decoder(tuple[MqttSubscription, ...]).decode,
     "will": json.Decoder(MqttWill).decode,
@@ -77,7 +77,7 @@ class EntityTable:
         self.kind = kind
         self.name = _NAMES[kind]
         self._fields = kind.__struct_fields__
-        self._columns = ", ".join(f"{field}::text" if field in _JSON or field in _PARSED else field for field in self._fields)
+        self._columns = ", ".join(f"{field}::text" if field in _JSON or field in PARSED else field for field in self._fields)
         self._size = " + ".join(map(_size_of, kind.LARGE))
         notified_key = f"CASE WHEN octet_length({kind.KEY}::text) <= {LONGEST_KEY} THEN {kind.KEY}::text END"
         # Of the others no node keeps anything in memory that another may change.
@@ -94,10 +94,10 @@ class EntityTable:
         for field in _SETS:
             if field in values:
                 values[field] = frozenset(values[field])
-        for field in _BYTES:
+        for field in BYTES:
             if field in values:
                 values[field] = bytes(values[field])
-        for field, decode in _PARSED.items():
+        for field, decode in PARSED.items():
             if values.get(field) is not None:
                 values[field] = decode(values[field])
         return self.kind(**values)
@@ -150,6 +150,11 @@ class EntityTable:
         """The statement that deletes an entity and answers with its row, or with none."""
         sql = f"WITH done AS (DELETE FROM {self.name} WHERE {self.kind.KEY} = %(_key)s RETURNING *) "
         return sql + self._answer, {"_key": key, "_channel": channel}
+
+    def delete_group(self, group: str) -> Statement:
+        """The statement that deletes a group of a kind with ``MANY``."""
+        conditions, values = _where(self._conditions(EntityQuery(equal={self.kind.MANY: group})))
+        return f"DELETE FROM {self.name}{conditions}", values
 
     def _assignment(self, field: str, value: Any) -> str:
         self._check(field)
@@ -228,9 +233,9 @@ def _size_of(field: str) -> str:
 
 def _parameter(field: str, value: Any) -> Any:
     """What stands for the value of a field."""
-    if field in _BYTES:
+    if field in BYTES:
         return Binary(value)
-    if field in _PARSED:
+    if field in PARSED:
         return None if value is None else json.encode(value).decode()
     if isinstance(value, (With, Without)):
         value = value.elements

@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, Duplicate, Missing, StorageUnavailable
-from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage, IStorage
+from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IBulkStorage, IMeasuredStorage, ISharedStorage, IStorage
 from dhtwisted.kit.batching import Batcher
 from dhtwisted.kit.entity_tables import Key
 from dhtwisted.kit.reactor import IReactor
 from dhtwisted.kit.statistics import StorageStatistics
-from dhtwisted.model import Command, Entity, EntityQuery, Holding, Message, MessageQuery, Node, Notification, payload_size
+from dhtwisted.model import Command, Entity, EntityQuery, Holding, Message, MessageQuery, Node, Notification, entity_size, payload_size
 from dhtwisted.providers.postgres.announcement import Announcement
 from dhtwisted.providers.postgres.connection import HealingConnection
 from dhtwisted.providers.postgres.counters import lift_counters
@@ -40,6 +40,7 @@ from dhtwisted.providers.postgres.writer import (
     RESULT_KEPT,
     SETUP,
     Append,
+    ChangeMany,
     Operation,
     UpdateCommand,
     Writer,
@@ -77,7 +78,7 @@ TIDY_SLICE, TIDY_PAUSE = 1000, 0.05
 _PROPERTIES = "SELECT id, current_setting('server_encoding'), current_setting('fsync') FROM store"
 
 
-@implementer(IStorage, IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
+@implementer(IStorage, IBulkStorage, IBackupAdvice, IBoundedAnswers, IMeasuredStorage, ISharedStorage)
 class PostgresStorage:
     """Keeps entities and messages in a database of PostgreSQL 15 or newer.
 
@@ -196,6 +197,18 @@ class PostgresStorage:
     async def delete(self, kind: type[Entity], key: Key) -> bool:
         """Remove an entity, and return whether there was one."""
         return bool(await self._run(*ENTITY_TABLES[kind].delete(key, self.channel)))
+
+    def change_many(
+        self, put: Sequence[Entity], removed: Sequence[tuple[type[Entity], str]], messages: Sequence[Message] = ()
+    ) -> Deferred[None]:
+        """Store entities, remove others, and append messages, in one commit with everything else that waits."""
+        size = sum(map(entity_size, put)) + sum(map(payload_size, messages))
+        return self._write(ChangeMany(put, removed, messages), len(put) + len(removed) + len(messages) + size // BYTES_OF_A_ROW)
+
+    async def remove_group(self, kind: type[Entity], group: str) -> None:
+        """Remove the entities of a group, after earlier changes."""
+        await self.append(())
+        await self._run(*ENTITY_TABLES[kind].delete_group(group))
 
     def append(self, messages: Sequence[Message]) -> Deferred[None]:
         """Store messages, in one commit with everything else that waits."""

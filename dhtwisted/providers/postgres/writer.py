@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from dhtwisted.kit.server_time import ForwardTime
-from dhtwisted.model import Command, Message, Notification
+from dhtwisted.model import Command, Entity, Message, Notification
+from dhtwisted.providers.postgres import bulk
 from dhtwisted.providers.postgres.connection import HealingConnection
 from dhtwisted.providers.postgres.messages import MESSAGE_TABLES
 from dhtwisted.providers.postgres.statements import Statement
@@ -80,7 +81,7 @@ are full."""
 
 
 def _parameters() -> tuple[list[str], list[list[str]]]:
-    """Number the parameters of the statement.
+    """Number the parameters of the statement without entities.
 
     :returns: their types, and for each group the places of its columns, such as ``$5``.
     """
@@ -146,8 +147,17 @@ def _change(updates: Sequence[str]) -> str:
     RETURNING given.number, commands.*"""
 
 
-def _write_statement() -> str:
+def _write_statement(name: str, has_entities: bool) -> str:
+    """Make the statement that prepares another.
+
+    :param name: of the prepared statement.
+    :param has_entities: whether it changes entities too.
+    """
     types, (commands, notifications, updates) = _parameters()
+    changes = ""
+    if has_entities:
+        changes = "".join(f", {part}" for part in bulk.parts([f"${len(types) + 1 + n}" for n in range(len(bulk.TYPES))]))
+        types += bulk.TYPES
     count = {"command": commands[0], "notification": notifications[0], "command_update": updates[0]}
     counters = ", ".join(f"{name} = {name} + cardinality({place})" for name, place in count.items())
     new = [
@@ -158,7 +168,7 @@ def _write_statement() -> str:
         ("inserted_result", "given.result::json"),
     ]
     return f"""
-PREPARE write_messages ({", ".join(types)}) AS
+PREPARE {name} ({", ".join(types)}) AS
 WITH stamp AS (
     UPDATE message_counter SET {counters}, server_time = CASE WHEN server_time > $1 THEN server_time + $4 ELSE $1 END
     RETURNING command, notification, command_update, server_time
@@ -177,14 +187,17 @@ WITH stamp AS (
     SELECT CASE WHEN cardinality({commands[0]}) + cardinality({notifications[0]}) + cardinality({updates[0]}) > 0
         THEN pg_notify($2, concat_ws(' ', 'messages', $3, command, notification, command_update)) END
     FROM stamp
-)
+){changes}
 SELECT stamp.command, stamp.notification, stamp.command_update, server_time, number, {MESSAGE_TABLES[Command].columns}
 FROM stamp CROSS JOIN woken LEFT JOIN changed ON true
 """
 
 
-PREPARE_WRITE = _write_statement()
-WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * (4 + sum(map(len, _GROUPS))))})"
+_VALUES = 4 + sum(map(len, _GROUPS))
+PREPARE_WRITE = f"{_write_statement('write_messages', False)};{_write_statement('write_all', True)}"
+WRITE = f"EXECUTE write_messages ({', '.join(['%s'] * _VALUES)})"
+WRITE_ALL = f"EXECUTE write_all ({', '.join(['%s'] * (_VALUES + len(bulk.TYPES)))})"
+"""The same, and entities are changed. Batches without entities do not pay for it."""
 
 
 _RESTORED: dict[type[Message], tuple[Column, ...]] = {
@@ -237,21 +250,24 @@ class Batch:
     :ivar commands: new commands.
     :ivar notifications: new notifications.
     :ivar updates: updates of commands.
+    :ivar entities: changes of entities.
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.commands: list[Command] = []
         self.notifications: list[Notification] = []
         self.updates: list[UpdateCommand] = []
+        self.entities: bulk.Changes = {}
         for operation in operations:
             operation.join(self)
 
-    def values(self, now: int, channel: str, node: str, step: int) -> tuple[Any, ...]:
-        """The values of :data:`WRITE`."""
+    def statement(self, now: int, channel: str, node: str, step: int) -> Statement:
+        """:data:`WRITE` or :data:`WRITE_ALL`, and its values."""
         rows_of_groups: tuple[list[Any], ...] = self.commands, self.notifications, self.updates
         groups = zip(_GROUPS, rows_of_groups, strict=True)
         columns = [column.encode(list(map(column.value, rows))) for group, rows in groups for column in group]
-        return (now, channel, node, step, *columns)
+        values = (now, channel, node, step, *columns)
+        return (WRITE_ALL, (*values, *bulk.values(self.entities))) if self.entities else (WRITE, values)
 
     def finish(self, rows: list[Any]) -> Heads:
         """Stamp what was stored.
@@ -296,6 +312,23 @@ class Append:
         for message in self._messages:
             messages: list[Any] = batch.commands if type(message) is Command else batch.notifications
             messages.append(message)
+
+
+class ChangeMany(Append):
+    """Store entities, remove others, and append messages. Of several changes of one entity in a batch the last counts."""
+
+    def __init__(self, put: Sequence[Entity], removed: Sequence[tuple[type[Entity], str]], messages: Sequence[Message]) -> None:
+        super().__init__(messages)
+        self._put = put
+        self._removed = removed
+
+    def join(self, batch: Batch) -> None:
+        """Become part of a batch."""
+        super().join(batch)
+        for entity in self._put:
+            batch.entities[type(entity), entity.key] = entity
+        for removed in self._removed:
+            batch.entities[removed] = None
 
 
 class UpdateCommand:
@@ -357,7 +390,7 @@ class Writer:
         self.committing = True
         try:
             now, step = int(self._reactor.seconds() * 1000), self._forward_time.step()
-            rows = await self._connection.run(WRITE, batch.values(now, self._channel, self._node, step))
+            rows = await self._connection.run(*batch.statement(now, self._channel, self._node, step))
             heads = batch.finish(rows)
             if self.listener is not None:
                 self.listener(batch, heads)

@@ -20,12 +20,15 @@ from zope.interface import directlyProvides, providedBy
 from zope.interface.interface import Method
 
 from dhtwisted.errors import ConfigurationError, StorageError, StorageUnavailable
-from dhtwisted.interfaces import IEntityStorage, IStorage
+from dhtwisted.interfaces import IBulkStorage, IEntityStorage, IStorage
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Command, EntityQuery, MessageQuery, Notification
 from dhtwisted.testing.contract import BrokenContract, Watched, begin, must_raise, without_broken
 
 ERRORS: dict[str, tuple[type[Exception], ...]] = {
-    name: (StorageError,) for name, what in IStorage.namesAndDescriptions(all=True) if isinstance(what, Method)
+    name: (StorageError,)
+    for interface in (IStorage, IBulkStorage)
+    for name, what in interface.namesAndDescriptions(all=True)
+    if isinstance(what, Method)
 } | {"open": (StorageError, ConfigurationError)}
 """Method of a storage -> what it may raise."""
 

@@ -33,7 +33,8 @@ from dhtwisted.model import (
     entity_size,
 )
 from dhtwisted.testing.contract import Watched, must_raise
-from dhtwisted.testing.storage.base import StorageContract, outcomes, refuses_when_closed, results
+from dhtwisted.testing.storage.base import outcomes, refuses_when_closed, results
+from dhtwisted.testing.storage.bulk import BulkContract
 from dhtwisted.testing.storage.model import EntityModel
 from dhtwisted.testing.strategies import (
     descriptions,
@@ -85,7 +86,7 @@ async def _insert_what_can_be(storage: Watched, new: Iterable[Entity]) -> list[A
     return stored
 
 
-class EntityStorageContract(StorageContract):
+class EntityStorageContract(BulkContract):
     """What the server relies on when it keeps users, networks, device types, devices and configuration."""
 
     def test_provides_entity_storage(self, storage: Watched) -> None:

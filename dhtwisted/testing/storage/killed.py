@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from dhtwisted.interfaces import IEntityStorage
-from dhtwisted.model import Command, EntityQuery, Network, Notification
+from dhtwisted.model import Command, EntityQuery, MqttQueued, Network, Notification
 from dhtwisted.testing.contract import Watched
 from dhtwisted.testing.killed_process import run_until_killed
 from dhtwisted.testing.storage.base import EVERYTHING, SettableReactor, StorageContract, need_entities, notification
@@ -42,13 +42,35 @@ class KilledStorage(StorageContract):
         async with self.opened(clock, directory, has_data=True) as storage:
             found = {kind: await storage.find_messages(kind, EVERYTHING) for kind in (Command, Notification)}
             networks = await _network_names(storage)
+            queued = await _queued_numbers(storage)
             later = notification()
             await storage.append([later])
         stored = {f"message {m.name} {m.id}" for m in found[Notification]} | {f"network {name}" for name in networks}
-        assert set(acknowledged) <= stored, "all acknowledged data must be there after kill -9"
+        bulk = [line for line in acknowledged if line.startswith("queued ")]
+        assert set(acknowledged) - set(bulk) <= stored, "all acknowledged data must be there after kill -9"
+        for writer, number in _last_numbers(bulk).items():
+            assert queued[writer][-1] in (number, number + 1), "after kill -9 what change_many acknowledged must be done"
+        in_bulk = {m.name for m in found[Notification] if m.name.startswith("bulk-")}
+        if in_bulk:
+            expected = {f"bulk-{writer}-{n}" for writer, (number,) in queued.items() for n in range(1, number + 1)}
+            assert in_bulk == expected, "after kill -9 everything of one change_many must be there, or nothing"
+        found[Notification] = [m for m in found[Notification] if m.name not in in_bulk]
         names = {kind: Counter(m.name for m in found[kind]) for kind in found}
         assert names[Command] == names[Notification], "after kill -9, the messages of one append must be there completely or not at all"
         assert later.id > max(m.id for m in found[Notification]), "ids must continue after kill -9"
+
+
+def _last_numbers(lines: list[str]) -> dict[str, int]:
+    """The writers that write in bulk, and the last number of each that was acknowledged."""
+    return {writer: int(number) for _, writer, number in map(str.split, lines)}
+
+
+async def _queued_numbers(storage: Watched) -> dict[str, list[int]]:
+    """The writers that write in bulk, and the numbers that are queued for each."""
+    found: dict[str, list[int]] = {}
+    for each in await storage.find(MqttQueued, EntityQuery()) if IEntityStorage.providedBy(storage) else ():
+        found.setdefault(each.session.partition(" ")[2], []).append(each.number)
+    return found
 
 
 async def _network_names(storage: Watched) -> list[str]:

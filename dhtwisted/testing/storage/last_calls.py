@@ -4,7 +4,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dhtwisted.model import Command, Device, EntityQuery, Message, MessageQuery, Network, Notification, Raised, User, With
+from dhtwisted.kit.bulk_changes import bulk_changes
+from dhtwisted.model import (
+    Command,
+    Device,
+    EntityQuery,
+    Message,
+    MessageQuery,
+    MqttQueued,
+    MqttRetained,
+    Network,
+    Notification,
+    Raised,
+    User,
+    With,
+)
 from dhtwisted.testing.storage.base import EVERYTHING, command, notification
 
 
@@ -105,6 +119,32 @@ async def _is_deleted(storage: Any) -> bool:
     return [network.name for network in await storage.find(Network, EntityQuery())] == ["kept"]
 
 
+async def _put_two(storage: Any) -> None:
+    await bulk_changes(storage).change_many([_queued("1 a", 1), _queued("1 b", 1)], [])
+
+
+async def _change_many(storage: Any) -> None:
+    changed = MqttRetained(topic="last", payload=b"", qos=0, published=1)
+    await bulk_changes(storage).change_many([_queued("1 b", 2), changed], [(MqttQueued, _queued("1 a", 1).key)])
+
+
+async def _is_many_changed(storage: Any) -> bool:
+    found = await storage.find(MqttQueued, EntityQuery())
+    return found == [_queued("1 b", 1), _queued("1 b", 2)] and await storage.get(MqttRetained, "last") is not None
+
+
+async def _remove_group(storage: Any) -> None:
+    await bulk_changes(storage).remove_group(MqttQueued, "1 a")
+
+
+async def _is_group_removed(storage: Any) -> bool:
+    return await storage.find(MqttQueued, EntityQuery()) == [_queued("1 b", 1)]
+
+
+def _queued(session: str, number: int) -> MqttQueued:
+    return MqttQueued.of(session, number, topic="a", qos=1)
+
+
 LAST_CALLS = {
     "append": LastCall(_append, _is_appended),
     "update_command": LastCall(_update_command, _is_command_updated, _append_command),
@@ -113,8 +153,10 @@ LAST_CALLS = {
     "insert": LastCall(_insert, _is_inserted),
     "update": LastCall(_update, _is_updated, _insert_user),
     "delete": LastCall(_delete, _is_deleted, _insert_two),
+    "change_many": LastCall(_change_many, _is_many_changed, _put_two),
+    "remove_group": LastCall(_remove_group, _is_group_removed, _put_two),
 }
 """Name of the method -> a call of it."""
 
-OF_ENTITIES = ("insert", "update", "delete")
+OF_ENTITIES = ("insert", "update", "delete", "change_many", "remove_group")
 """Those that a provider of messages alone does not have."""

@@ -23,7 +23,7 @@ from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.testing.storage import BackedUpStorageContract, DurableStorageContract, EntityStorageContract, MessageStorageContract
 from dhtwisted.testing.storage.base import command, notification
 
-CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete")
+CHANGING = ("append", "update_command", "forget_messages", "restore", "insert", "update", "delete", "change_many", "remove_group")
 
 
 def saving(method: str) -> Any:
@@ -52,7 +52,7 @@ class PickledStorage(MemoryStorage):
         super().__init__(reactor)
         self.path, self.reactor, self.late = path, reactor, late
 
-    append, update_command, forget_messages, restore, insert, update, delete = map(saving, CHANGING)
+    append, update_command, forget_messages, restore, insert, update, delete, change_many, remove_group = map(saving, CHANGING)
 
     async def open(self) -> None:
         if self.path.exists():
