@@ -53,7 +53,7 @@ def test_messages_that_come_together_are_stored_like_those_that_come_alone(appen
         for makers, seconds in appends:
             clock.rightNow = max(0, clock.rightNow + seconds)
             messages = [make() for make in makers]
-            for some in [messages] if is_together else [[message] for message in messages]:
+            for some in [messages] if is_together or not messages else [[message] for message in messages]:
                 at_once(storage.append(some))
         queries = [EVERYTHING, MessageQuery(by_arrival=True), *(MessageQuery(device_ids=(device_id,)) for device_id in "abc")]
         found.append([at_once(storage.find_messages(kind, query)) for kind in (Notification, Command) for query in queries])
