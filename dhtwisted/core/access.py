@@ -167,6 +167,11 @@ class Principal:
         """Whether the token has the permission and is still accepted; for deliveries, where no error can be sent."""
         return permission in self._permissions and self._is_accepted() and not self.expired
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether the user exists and accepts this token, and it has not expired."""
+        return self._is_accepted() and not self.expired
+
     def _is_accepted(self) -> bool:
         """Whether the user exists and accepts this token."""
         user = self.user
@@ -291,6 +296,11 @@ class FrozenPrincipal(Principal):
         if is_over and not LASTING_PERMISSIONS.isdisjoint(permissions):
             raise Unauthorized()
         super().require(permissions)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the user exists and accepts this token, and it has not expired."""
+        return self._is_accepted() and not self.expired
 
     def _is_accepted(self) -> bool:
         return True

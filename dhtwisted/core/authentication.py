@@ -51,6 +51,10 @@ class Authentication:
         if claims.expires <= int(self._clock.seconds() * 1000):
             raise TokenExpired()
         await self.check_claims(claims)
+        return self.by_claims(claims)
+
+    def by_claims(self, claims: Claims) -> Principal:
+        """The principal of claims that were checked."""
         clock = self._clock if self.settings.auth.strict_expiry else None
         return self._principal(claims, clock, self.settings.compatibility.loose_token_lists)
 

@@ -1,0 +1,231 @@
+"""CONNECT: who the client is, which session it gets, and the answer (MQTT 5.0, sections 3.1 and 3.2; 3.1.1, the same)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from dhtwisted.core.accounts import login_claims
+from dhtwisted.errors import ApiError, InvalidCredentials, InvalidPacket, StorageError, TooManyRequests, Unauthorized, UserLocked
+from dhtwisted.fronts.mqtt import subscribing, wills
+from dhtwisted.model import ANONYMOUS, LONGEST_NAME, User
+from dhtwisted.wire.mqtt.packets import V3_1, V5, Connack, Connect, Properties
+from dhtwisted.wire.mqtt.reasons import ReasonCode
+
+if TYPE_CHECKING:
+    from dhtwisted.core.access import Principal
+    from dhtwisted.fronts.mqtt.broker import MqttBroker
+    from dhtwisted.fronts.mqtt.connection import MqttConnection
+    from dhtwisted.fronts.mqtt.session import ClientSession, Key
+
+TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+"""What an access token looks like: it begins with a JSON object in base64. No password of a user is taken for one by chance."""
+
+AS_LONG_AS_CONNECTED = 2**62
+"""When the rights of a login by password end: never, unless the user changes."""
+
+MOST_IN_FLIGHT = 65_535
+RESPONSE_TOPICS = "dh/response/"
+"""Response information: where the answers to requests come ([MQTT-3.1.2-28])."""
+
+
+async def connect(connection: MqttConnection, packet: Connect) -> None:
+    """Handle a CONNECT, from who it is to the first packets of the session.
+
+    :raises InvalidPacket: it is refused, with the reason code of the CONNACK.
+    """
+    broker, properties = connection.broker, packet.properties or Properties()
+    if properties.authentication_method is not None:
+        raise InvalidPacket(ReasonCode.BAD_AUTHENTICATION_METHOD, "there is no enhanced authentication here")
+    will = wills.read(packet)
+    client_id = _client_id(broker, packet)
+    _take_limits(connection, properties)
+    try:
+        principal = await _identify(connection, packet)
+        if principal is not None:
+            connection.authenticate(principal)
+    except ApiError as error:
+        raise _refusal(connection, error) from None
+    except StorageError as error:
+        raise _unavailable(connection, error) from None
+    key = (ANONYMOUS if principal is None else principal.user_id, client_id)
+    expiry = _expiry(broker, packet, properties)
+    if expiry and len(client_id.encode()) > LONGEST_NAME:
+        raise InvalidPacket(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, f"the id of a session that is kept has at most {LONGEST_NAME} bytes")
+    await _release_session(broker, key)
+    if connection.is_over:
+        return
+    session, is_present = _enter(connection, key, packet.clean_start)
+    session.version, session.expiry, session.is_kept = packet.version, expiry, expiry > 0
+    refused = wills.set_will(broker, session, will)
+    if refused is not None:
+        raise InvalidPacket(refused.reason_code, refused.text)
+    if is_present:
+        subscribing.check_rights(connection, session)
+    try:
+        await broker.save(session)
+    except StorageError as error:
+        raise _unavailable(connection, error) from None
+    if not connection.is_over:
+        _accept(connection, session, packet, properties, is_present)
+
+
+def _client_id(broker: MqttBroker, packet: Connect) -> str:
+    """[MQTT-3.1.3-5] to [MQTT-3.1.3-8]: without an id the server gives one; 3.1.1 permits that only for a session that is not kept."""
+    if packet.client_id:
+        return packet.client_id
+    if packet.version == V3_1 or (packet.version < V5 and not packet.clean_start):
+        raise InvalidPacket(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a client without an id must ask for a clean session, in MQTT 3.1.1 or 5.0")
+    return broker.new_client_id()
+
+
+def _take_limits(connection: MqttConnection, properties: Properties) -> None:
+    """What the client permits to the server."""
+    settings = connection.broker.server.settings.mqtt
+    connection.most_in_flight = min(properties.receive_maximum or MOST_IN_FLIGHT, settings.receive_maximum)
+    if connection.is_v5:
+        connection.most_receiving = settings.receive_maximum
+        connection.max_packet = properties.maximum_packet_size or connection.max_packet
+        connection.gives_reasons = properties.request_problem_information != 0
+        connection.most_aliases = min(properties.topic_alias_maximum or 0, settings.topic_alias_maximum)
+        if connection.most_aliases:
+            connection.aliases = {}
+
+
+def _expiry(broker: MqttBroker, packet: Connect, properties: Properties) -> int:
+    """Seconds for which the session outlives its connection ([MQTT-3.1.2-23]); in 3.x as long as the server permits, or not at all."""
+    if packet.version >= V5:
+        return broker.bounded_expiry(properties.session_expiry_interval or 0)
+    return 0 if packet.clean_start else broker.bounded_expiry(0xFFFFFFFF)
+
+
+# Who it is
+
+
+async def _identify(connection: MqttConnection, packet: Connect) -> Principal | None:
+    """:returns: the user with their rights; ``None`` for a client without credentials.
+    :raises Unauthorized: the credentials are wrong, or missing.
+    """
+    server = connection.broker.server
+    if packet.password is None and packet.user_name is None:
+        if not server.settings.mqtt.anonymous:
+            raise Unauthorized(detail="the server takes no clients without user name and password (mqtt.anonymous)")
+        return None
+    try:
+        password = (packet.password or b"").decode()
+    except UnicodeDecodeError:
+        raise InvalidCredentials() from None
+    if TOKEN.fullmatch(password) is not None:
+        principal = await server.authentication.by_token(password)
+        server.logins.note(principal.user)
+        return principal
+    if not (packet.user_name and packet.user_name.strip() and password):
+        raise InvalidCredentials()
+    user = await server.logins.log_in(packet.user_name, password, connection.output)
+    # Of the record whose password was checked: if the password was changed since then, this login is over.
+    valid_from = user.valid_from
+    user = await server.entities.get(User, user.id) or user
+    server.logins.note(user, connection.output.address)
+    claims = login_claims(user, server.settings.limits.token_ids)
+    return server.authentication.by_claims(replace(claims, valid_from=valid_from, expires=AS_LONG_AS_CONNECTED))
+
+
+def _refusal(connection: MqttConnection, error: ApiError) -> InvalidPacket:
+    """The answer to a client that may not connect. An unknown user and a wrong password look the same."""
+    server = connection.broker.server
+    if server.audit.is_on and error.code in (Unauthorized.code, TooManyRequests.code):
+        server.audit.failed_authentication(connection.output, error)
+    if isinstance(error, UserLocked) or type(error) is Unauthorized:
+        return InvalidPacket(ReasonCode.NOT_AUTHORIZED, error.detail or error.text)
+    if isinstance(error, Unauthorized):
+        return InvalidPacket(ReasonCode.BAD_USER_NAME_OR_PASSWORD, error.logged if error.login is None else InvalidCredentials.text)
+    if error.code in (TooManyRequests.code, 403):
+        return InvalidPacket(ReasonCode.QUOTA_EXCEEDED, error.detail or error.text)
+    return InvalidPacket(ReasonCode.SERVER_UNAVAILABLE, error.text)
+
+
+def _unavailable(connection: MqttConnection, error: Exception) -> InvalidPacket:
+    answer = connection.broker.server.client_error(error, "CONNECT", connection.output)
+    return InvalidPacket(ReasonCode.SERVER_UNAVAILABLE, answer.text)
+
+
+# Its session
+
+
+async def _release_session(broker: MqttBroker, key: Key) -> None:
+    """End another connection with this session, and wait until what it has begun is done: what is stored of it must not be stored again."""
+    while (session := broker.sessions.get(key)) is not None:
+        other = session.connection or session.unsettled
+        if other is None:
+            return
+        other.taken_over()
+        await other.settled()
+        if session.unsettled is other:
+            session.unsettled = None
+
+
+def _enter(connection: MqttConnection, key: Key, is_clean: bool) -> tuple[ClientSession, bool]:
+    """Give the connection a session: that of before, or a new one ([MQTT-3.1.2-4] to -6)."""
+    broker = connection.broker
+    session = broker.sessions.get(key)
+    if session is not None and is_clean:
+        broker.end_session(session)
+        session = None
+    is_present = session is not None
+    if session is None:
+        bound = broker.find_bound(key)
+        if bound:
+            broker.counters.bounds[bound] += 1
+            raise InvalidPacket(ReasonCode.QUOTA_EXCEEDED, f"the server keeps as many sessions as it may (mqtt.{bound})")
+        session = broker.begin_session(key)
+    if session.timer is not None:
+        session.timer.cancel()
+        session.timer = None
+    session.ended_at = 0.0
+    session.connection, session.principal = connection, connection.principal
+    connection.session = session
+    return session, is_present
+
+
+def _accept(connection: MqttConnection, session: ClientSession, packet: Connect, properties: Properties, is_present: bool) -> None:
+    """Answer, and begin to send."""
+    broker = connection.broker
+    keep_alive = _keep_alive(broker, packet)
+    connection.is_accepted = True
+    broker.counters.connects[0] += 1
+    answer = _connack_properties(connection, session, packet, properties, keep_alive) if connection.is_v5 else None
+    connection.write(Connack(0, is_present, answer))
+    connection.watch(keep_alive)
+    session.outgoing.link = connection
+    connection.quota = connection.most_in_flight
+    for delivery in session.outgoing.resume():
+        connection.release(delivery)
+    session.outgoing.pump()
+    if session.device is not None:
+        session.device.connected(is_present)
+
+
+def _keep_alive(broker: MqttBroker, packet: Connect) -> int:
+    """Seconds of keep alive. Only MQTT 5.0 lets the server decide ([MQTT-3.1.2-21])."""
+    most = int(broker.server.settings.mqtt.keep_alive)
+    if packet.version >= V5 and most and not 0 < packet.keep_alive <= most:
+        return most
+    return packet.keep_alive
+
+
+def _connack_properties(
+    connection: MqttConnection, session: ClientSession, packet: Connect, wanted: Properties, keep_alive: int
+) -> Properties:
+    """What differs from what the client asked for, and the limits of the server (3.2.2.3)."""
+    settings = connection.broker.server.settings.mqtt
+    return Properties(
+        session_expiry_interval=None if session.expiry == (wanted.session_expiry_interval or 0) else session.expiry,
+        receive_maximum=settings.receive_maximum,
+        maximum_packet_size=settings.packet_size or None,
+        assigned_client_identifier=None if packet.client_id else session.client_id,
+        topic_alias_maximum=settings.topic_alias_maximum or None,
+        server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,
+        response_information=RESPONSE_TOPICS if wanted.request_response_information == 1 else None,
+    )

@@ -1,0 +1,323 @@
+"""What clients publish: checked, given to whom it concerns, stored as far as it must be, and acknowledged in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from dhtwisted.errors import InvalidPacket, StorageError
+from dhtwisted.fronts.mqtt.changes import Changes
+from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
+from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.kit.waiter import DONE
+from dhtwisted.wire.mqtt.packets import Properties, Publish
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
+from dhtwisted.wire.mqtt.topics import DEVICEHIVE, check_topic
+
+if TYPE_CHECKING:
+    from dhtwisted.fronts.mqtt.broker import Plan
+    from dhtwisted.fronts.mqtt.connection import MqttConnection
+    from dhtwisted.fronts.mqtt.session import ClientSession
+
+PUBACK, PUBREC = b"\x40\x02", b"\x50\x02"
+MOST_ROUTES = 256
+"""Topics of which a connection remembers what its client may do."""
+
+UNAVAILABLE = Refusal(ReasonCode.UNSPECIFIED_ERROR, "the storage does not answer; send the message again later", is_temporary=True)
+NO_PLAIN = Refusal(ReasonCode.NOT_AUTHORIZED, "this topic is neither below dh/ nor mapped, and the server has no plain topics for this client")
+
+
+class Route(Struct, gc=False, frozen=True):
+    """What may happen with a topic of one client. It is kept until rights change.
+
+    :ivar is_device: it goes to the topics of DeviceHive: it is below ``dh/``, or mapped.
+    :ivar is_plain: it goes to the plain router.
+    :ivar refusal: why neither happens.
+    """
+
+    is_device: bool = False
+    is_plain: bool = False
+    refusal: Refusal | None = None
+
+
+class Batch:
+    """The publishes that are handled together.
+
+    :ivar packets: those to be answered, in their order.
+    :ivar outcomes: what became of each; a number is the reason code of an earlier PUBREC for the same packet id.
+    :ivar device: places of those for the topics of DeviceHive.
+    :ivar plans: for the plain router, with the place of each.
+    """
+
+    __slots__ = ("changes", "device", "messages", "outcomes", "packets", "plans")
+
+    def __init__(self) -> None:
+        self.packets: list[Publish] = []
+        self.messages: list[Message | None] = []
+        self.outcomes: list[Outcome | int] = []
+        self.device: list[int] = []
+        self.plans: list[tuple[int, Plan]] = []
+        self.changes = Changes()
+
+
+def receive(connection: MqttConnection, packets: Sequence[Publish]) -> Coroutine[Any, Any, None] | None:
+    """Handle publishes that came together.
+
+    :returns: a coroutine if something has to wait.
+    :raises InvalidPacket: one of them breaks the protocol. Those before it are handled, though not answered if they have to wait.
+    """
+    session = connection.session
+    assert session is not None  # The connection has looked.
+    connection.broker.counters.received[Publish] += len(packets)
+    batch, violation = Batch(), None
+    try:
+        for packet in packets:
+            _take(connection, session, batch, packet)
+    except InvalidPacket as error:
+        violation = error
+    waiting = None
+    if batch.device:
+        waiting = _finish_later(connection, session, batch, violation)
+    elif _note_received(connection, session, batch):
+        stored = connection.broker.commit(batch.changes)
+        if stored is DONE:
+            _finish(connection, session, batch)
+        else:
+            waiting = _finish_stored(connection, session, batch, stored, violation)
+    else:
+        _finish(connection, session, batch)
+    if violation is not None and waiting is None:
+        raise violation
+    return waiting
+
+
+def _take(connection: MqttConnection, session: ClientSession, batch: Batch, packet: Publish) -> None:
+    """Check one publish and find out to whom it goes."""
+    qos = packet.qos
+    if packet.properties is not None or not packet.topic:
+        topic, properties, expires = _read(connection, packet)
+    else:
+        topic, properties, expires = packet.topic, None, 0.0
+    if qos == 2:
+        if len(connection.receiving) >= connection.most_receiving and packet.packet_id not in connection.receiving:
+            raise _too_many()
+        earlier = session.received.get(packet.packet_id)
+        if earlier is not None:
+            # It is the same message again ([MQTT-4.3.3-10]).
+            connection.receiving.add(packet.packet_id)
+            _add(batch, packet, None, earlier)
+            return
+    if qos and len(batch.packets) + len(connection.receiving) >= connection.most_receiving and _is_above(connection, batch):
+        raise _too_many()
+    route = connection.routes.get(topic) or find_route(connection, topic)
+    if qos == 2:
+        connection.receiving.add(packet.packet_id)
+        session.received[packet.packet_id] = 0
+    message = Message(topic, packet.payload, qos, packet.retain, properties, expires, session.key)
+    place = len(batch.packets)
+    outcome: Outcome = route.refusal
+    if route.is_plain:
+        plan = connection.broker.plan(message, batch.changes)
+        if type(plan) is Refusal:
+            outcome = plan
+        else:
+            batch.plans.append((place, plan))
+    if route.is_device:
+        batch.device.append(place)
+    _add(batch, packet, message, outcome)
+
+
+def _note_received(connection: MqttConnection, session: ClientSession, batch: Batch) -> bool:
+    """Have the packet ids of accepted publishes with QoS 2 stored, if the session is kept.
+
+    :returns: whether anything of the batch is to be stored.
+    """
+    if session.is_kept:
+        for packet, message, outcome in zip(batch.packets, batch.messages, batch.outcomes, strict=True):
+            if packet.qos == 2 and message is not None and outcome is None:
+                connection.broker.store.note_received(batch.changes, session, packet.packet_id)
+    return bool(batch.changes)
+
+
+def _add(batch: Batch, packet: Publish, message: Message | None, outcome: Outcome | int) -> None:
+    batch.packets.append(packet)
+    batch.messages.append(message)
+    batch.outcomes.append(outcome)
+
+
+def _is_above(connection: MqttConnection, batch: Batch) -> bool:
+    """Whether the client has as many under way as it may have ([MQTT-3.3.4-7]). Those of a batch came before any answer to one of them."""
+    ones = sum(packet.qos == 1 for packet in batch.packets)
+    return ones + len(connection.receiving) >= connection.most_receiving
+
+
+def _too_many() -> InvalidPacket:
+    return InvalidPacket(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "more publishes are under way than the receive maximum of CONNACK")
+
+
+def _read(connection: MqttConnection, packet: Publish) -> tuple[str, Properties | None, float]:
+    """The topic, what is forwarded of the properties, and when the message expires."""
+    topic, properties = packet.topic, packet.properties or Properties()
+    alias = properties.topic_alias
+    if alias is not None:
+        topic = _resolve(connection, topic, alias)
+    elif not topic:
+        raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "PUBLISH has neither a topic nor a topic alias")
+    expires = 0.0
+    if properties.message_expiry_interval is not None:
+        expires = connection.broker.now() + properties.message_expiry_interval
+    return topic, forwarded(properties), expires
+
+
+def forwarded(properties: Properties | None) -> Properties | None:
+    """The properties of a publish or a will that go on to subscribers ([MQTT-3.3.2-4], -15, -16, -17, -18, -20)."""
+    if properties is None:
+        return None
+    kept = Properties(
+        payload_format_indicator=properties.payload_format_indicator,
+        content_type=properties.content_type,
+        response_topic=properties.response_topic,
+        correlation_data=properties.correlation_data,
+        user_property=properties.user_property,
+    )
+    return None if kept == NOTHING else kept
+
+
+NOTHING = Properties()
+
+
+def _resolve(connection: MqttConnection, topic: str, alias: int) -> str:
+    """[MQTT-3.3.2-8], [MQTT-3.3.2-9], and the wrong aliases of section 3.3.2.3.4."""
+    if not 0 < alias <= connection.broker.server.settings.mqtt.topic_alias_maximum:
+        raise InvalidPacket(ReasonCode.TOPIC_ALIAS_INVALID, "the topic alias is 0 or above the maximum of CONNACK")
+    if connection.topics is None:
+        connection.topics = {}
+    if topic:
+        connection.topics[alias] = topic
+    elif alias not in connection.topics:
+        raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "the topic alias was not set on this connection")
+    return connection.topics[alias]
+
+
+def find_route(connection: MqttConnection, topic: str) -> Route:
+    """Find out what may happen with a topic, and remember it."""
+    broker = connection.broker
+    try:
+        check_topic(topic, broker.server.settings.mqtt.topic_levels)
+    except ValueError as error:
+        route = Route(refusal=Refusal(ReasonCode.TOPIC_NAME_INVALID, f"the topic {error}"))
+    else:
+        route = broker.route(topic, connection.principal, "" if connection.session is None else connection.session.client_id)
+    if len(connection.routes) >= MOST_ROUTES:
+        connection.routes.clear()
+    connection.routes[topic] = route
+    return route
+
+
+def is_below_dh(topic: str) -> bool:
+    """Whether a topic belongs to DeviceHive alone."""
+    return topic.startswith(DEVICEHIVE) or topic == DEVICEHIVE[:-1]
+
+
+# What became of them
+
+
+async def _finish_later(connection: MqttConnection, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> None:
+    """Give the messages for the topics of DeviceHive to them, then store the rest."""
+    await give_to_device(session, batch)
+    if _note_received(connection, session, batch):
+        await _store(connection, session, batch, connection.broker.commit(batch.changes))
+    _finish(connection, session, batch)
+    if violation is not None:
+        raise violation
+
+
+async def _finish_stored(
+    connection: MqttConnection, session: ClientSession, batch: Batch, stored: Awaitable[None], violation: InvalidPacket | None
+) -> None:
+    await _store(connection, session, batch, stored)
+    _finish(connection, session, batch)
+    if violation is not None:
+        raise violation
+
+
+async def give_to_device(session: ClientSession, batch: Batch) -> None:
+    """Wait for what becomes of the messages for the topics of DeviceHive."""
+    device = session.device
+    assert device is not None  # Routes lead there only if there is one.
+    outcomes: Any = device.publish([batch.messages[place] for place in batch.device])  # type: ignore[misc]  # They are messages.
+    if type(outcomes) is not list:
+        outcomes = await outcomes
+    planned = {place for place, _ in batch.plans}
+    for place, outcome in zip(batch.device, outcomes, strict=True):
+        # What is mapped and plain is refused only if neither wants it.
+        if outcome is None or place not in planned:
+            batch.outcomes[place] = outcome
+
+
+async def _store(connection: MqttConnection, session: ClientSession, batch: Batch, stored: Awaitable[None]) -> None:
+    try:
+        await stored
+    except StorageError as error:
+        connection.broker.store_failed(error)
+        for place, plan in batch.plans:
+            connection.broker.drop(plan)
+            batch.outcomes[place] = UNAVAILABLE
+        batch.plans.clear()
+
+
+def _finish(connection: MqttConnection, session: ClientSession, batch: Batch) -> None:
+    """Deliver, and answer in the order of the publishes ([MQTT-4.6.0-2], [MQTT-4.6.0-3])."""
+    broker = connection.broker
+    for _, plan in batch.plans:
+        broker.deliver(plan)
+    answers = []
+    has_receivers: dict[int, bool] = {}
+    if connection.is_v5:
+        has_receivers = {place: plan.has_receivers or place in batch.device for place, plan in batch.plans}
+    for place, (packet, outcome) in enumerate(zip(batch.packets, batch.outcomes, strict=True)):
+        if outcome is None and (packet.qos == 0 or has_receivers.get(place, True)):
+            if packet.qos:
+                answers.append((PUBACK if packet.qos == 1 else PUBREC) + packet.packet_id.to_bytes(2, "big"))
+            continue
+        if answers:
+            connection.output.write(b"".join(answers))
+            answers = []
+        if type(outcome) is Refusal:
+            if not _refuse(connection, session, batch, place, outcome):
+                return
+        elif packet.qos:
+            connection.acknowledge(packet, ReasonCode.NO_MATCHING_SUBSCRIBERS if outcome is None else outcome)  # type: ignore[arg-type]
+    if answers:
+        connection.output.write(b"".join(answers))
+
+
+def _refuse(connection: MqttConnection, session: ClientSession, batch: Batch, place: int, refusal: Refusal) -> bool:
+    """Answer a publish that was refused.
+
+    :returns: false if the connection has to end instead, so that the client sends its messages again.
+    """
+    broker, packet, message = connection.broker, batch.packets[place], batch.messages[place]
+    broker.counters.refused[refusal.reason_code] += 1
+    if packet.qos == 2:
+        # The packet id is free again, whether the client has heard it or not (4.3.3).
+        session.received.pop(packet.packet_id, None)
+        connection.receiving.discard(packet.packet_id)
+    if packet.qos and connection.is_v5:
+        connection.acknowledge(packet, refusal.reason_code, refusal.text)
+        return True
+    if packet.qos and refusal.is_temporary:
+        connection.end(ReasonCode.SERVER_BUSY, refusal.text)
+        return False
+    broker.log_refusal(connection, refusal)
+    if not connection.is_v5 and session.device is not None and message is not None:
+        session.device.refused(message, refusal)
+    if packet.qos == 2:
+        # MQTT 3.x cannot refuse: the exchange goes on as if the message was accepted.
+        session.received[packet.packet_id] = 0
+        connection.receiving.add(packet.packet_id)
+    if packet.qos:
+        connection.acknowledge(packet, ReasonCode.SUCCESS)
+    return True
