@@ -246,12 +246,6 @@ class MqttBroker:
         if delivery.token is not None and session.device is not None:
             session.device.acknowledged(delivery.token)
 
-    def expired(self, session: ClientSession, delivery: Delivery) -> None:
-        """The lifetime of a message is over before it has left ([MQTT-3.3.2-5])."""
-        self.counters.dropped["expired"] += 1
-        session.outgoing.drop(delivery)
-        self.complete(session, delivery)
-
     def store_released(self, session: ClientSession, delivery: Delivery, then: Callable[[Delivery], None]) -> None:
         """Store that a PUBREC has come, then call ``then``."""
         changes = Changes()

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dhtwisted.model import Entity
+from typing import Any
 
 
 class Changes:
-    """Collects entities to put and keys to delete, in order.
+    """Collects records to put and keys to delete; the store alone knows their form.
 
-    :ivar puts: entities that are inserted, or replace those with the same key.
-    :ivar deletes: kind and key of each.
+    :ivar puts: records that are inserted, or replace those with the same key.
+    :ivar deletes: keys of records, which go after the puts.
     """
 
     __slots__ = ("deletes", "puts")
 
     def __init__(self) -> None:
-        self.puts: list[Entity] = []
-        self.deletes: list[tuple[type[Entity], str]] = []
+        self.puts: list[Any] = []
+        self.deletes: list[Any] = []
 
     def __bool__(self) -> bool:
         return bool(self.puts or self.deletes)

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from dhtwisted.core.accounts import login_claims
 from dhtwisted.errors import ApiError, InvalidCredentials, InvalidPacket, StorageError, TooManyRequests, Unauthorized, UserLocked
 from dhtwisted.fronts.mqtt import subscribing, wills
-from dhtwisted.model import ANONYMOUS, LONGEST_NAME, User
+from dhtwisted.model import User
+from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
 from dhtwisted.wire.mqtt.packets import V3_1, V5, Connack, Connect, Properties
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 
@@ -77,7 +78,9 @@ def _client_id(broker: MqttBroker, packet: Connect) -> str:
     if packet.client_id:
         return packet.client_id
     if packet.version == V3_1 or (packet.version < V5 and not packet.clean_start):
-        raise InvalidPacket(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a client without an id must ask for a clean session, in MQTT 3.1.1 or 5.0")
+        raise InvalidPacket(
+            ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, "a client without an id must ask for a clean session, in MQTT 3.1.1 or 5.0"
+        )
     return broker.new_client_id()
 
 

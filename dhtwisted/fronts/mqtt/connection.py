@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,8 +19,8 @@ from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.kit.current_client import run_for_client
-from dhtwisted.model import SENT, WAITS
-from dhtwisted.wire.mqtt.encoding import encode
+from dhtwisted.model.mqtt import SENT, WAITS
+from dhtwisted.wire.mqtt.encoding import encode_within
 from dhtwisted.wire.mqtt.packets import (
     V5,
     Auth,
@@ -444,7 +443,10 @@ class MqttConnection:
         else:
             data = self._with_alias(message, qos, retain, packet_id, dup, identifiers, now)
         if len(data) > self.max_packet:
-            self._leave_out(delivery)
+            # [MQTT-3.1.2-25]
+            self.quota += 1
+            self._session().outgoing.drop(delivery)
+            self.left_out(delivery, "too_large")
         else:
             self.broker.counters.published += 1
             self.output.write(data)
@@ -485,13 +487,13 @@ class MqttConnection:
             del aliases[topic]
         return data
 
-    def _leave_out(self, delivery: Delivery) -> None:
-        """A message is too large for the client: it counts as if it was sent ([MQTT-3.1.2-25])."""
-        session = self._session()
-        self.broker.counters.dropped["too_large"] += 1
-        session.outgoing.drop(delivery)
-        self.quota += 1
-        self.broker.complete(session, delivery)
+    def left_out(self, delivery: Delivery, reason: str) -> None:
+        """A message was dropped instead of sent: it is over as if the client had acknowledged it.
+
+        :param reason: one of :data:`~dhtwisted.fronts.mqtt.counters.DROPS`.
+        """
+        self.broker.counters.dropped[reason] += 1
+        self.broker.complete(self._session(), delivery)
 
     def acknowledge(self, packet: Publish, reason_code: int, text: str = "") -> None:
         """Answer a PUBLISH with QoS 1 or 2 otherwise than by success."""
@@ -510,11 +512,8 @@ class MqttConnection:
 
     def write(self, packet: Any) -> None:
         """Send a packet; without its reason string, if that makes it larger than the client permits ([MQTT-3.2.2-19] and others)."""
-        data = encode(packet, self.version)
-        if len(data) > self.max_packet and packet.properties is not None:
-            packet.properties = replace(packet.properties, reason_string=None, user_property=())
-            data = encode(packet, self.version)
-        if len(data) <= self.max_packet:
+        data = encode_within(packet, self.version, self.max_packet)
+        if data is not None:
             self.output.write(data)
 
     # Who the client is

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
 from dhtwisted.fronts.queues import EMPTY, append
-from dhtwisted.model import RELEASED, SENT, WAITS
+from dhtwisted.model.mqtt import RELEASED, SENT, WAITS
 
 if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.broker import MqttBroker
@@ -26,7 +26,7 @@ class Delivery(Struct, gc=False, eq=False):
 
     :ivar identifiers: the subscription identifiers of the filters that it matches.
     :ivar packet_id: given at once, so that it is stored with the message.
-    :ivar state: :data:`~dhtwisted.model.WAITS`, :data:`~dhtwisted.model.SENT` or :data:`~dhtwisted.model.RELEASED`.
+    :ivar state: :data:`~dhtwisted.model.mqtt.WAITS`, :data:`~dhtwisted.model.mqtt.SENT` or :data:`~dhtwisted.model.mqtt.RELEASED`.
     :ivar number: of its record in the storage; 0 if it has none.
     :ivar is_held: it is being stored, and may not leave before that.
     :ivar token: of an event of ``dh/``, for its acknowledgement; ``None`` for a plain message.
@@ -145,7 +145,8 @@ class Outgoing:
             if self.pending.get(delivery.packet_id) is not delivery:
                 continue
             if delivery.state == WAITS and 0 < delivery.message.expires <= self._broker.now():
-                self._broker.expired(link.session, delivery)
+                self.drop(delivery)
+                link.left_out(delivery, "expired")
             else:
                 link.send(delivery)
         if not queue:

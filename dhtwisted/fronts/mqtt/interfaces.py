@@ -32,8 +32,8 @@ Outcome = Refusal | None
 
 
 class IMqttOutput(IConnection):
-    """The way to a client; each transport has one. It calls the connection's ``receive`` with the packets of one read together, ``malformed``
-    with the error of the decoder, ``writable`` when the client reads again, and ``connection_lost`` once at the end.
+    """The way to a client; each transport has one. It calls the connection's ``receive`` with the packets of one read together,
+    ``malformed`` with the error of the decoder, ``writable`` when the client reads again, and ``connection_lost`` once at the end.
     """
 
     congested: bool = Attribute("True while the client does not read what is sent.")

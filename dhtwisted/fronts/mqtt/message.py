@@ -63,9 +63,7 @@ class Message(Struct, gc=False, eq=False):
         form = self._form
         if form is None or (self.expires and self._second != int(now)):
             form = self._make_form(now)
-        return form.encode_for(
-            qos, retain, packet_id, dup, subscription_identifiers=identifiers, topic_alias=alias, with_topic=with_topic
-        )
+        return form.encode_for(qos, retain, packet_id, dup, subscription_identifiers=identifiers, topic_alias=alias, with_topic=with_topic)
 
     def _make_form(self, now: float) -> PublishForm:
         properties = self.properties

@@ -13,7 +13,7 @@ from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.wire.mqtt.packets import Properties, Publish
-from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
+from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, check_topic
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ MOST_ROUTES = 256
 """Topics of which a connection remembers what its client may do."""
 
 UNAVAILABLE = Refusal(ReasonCode.UNSPECIFIED_ERROR, "the storage does not answer; send the message again later", is_temporary=True)
-NO_PLAIN = Refusal(ReasonCode.NOT_AUTHORIZED, "this topic is neither below dh/ nor mapped, and the server has no plain topics for this client")
+NO_PLAIN = Refusal(
+    ReasonCode.NOT_AUTHORIZED, "this topic is neither below dh/ nor mapped, and the server has no plain topics for this client"
+)
 
 
 class Route(Struct, gc=False, frozen=True):
@@ -120,7 +122,7 @@ def _take(connection: MqttConnection, session: ClientSession, batch: Batch, pack
     outcome: Outcome = route.refusal
     if route.is_plain:
         plan = connection.broker.plan(message, batch.changes)
-        if type(plan) is Refusal:
+        if isinstance(plan, Refusal):
             outcome = plan
         else:
             batch.plans.append((place, plan))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
 from dhtwisted.fronts.mqtt.retained_tree import RetainedTree
-from dhtwisted.model import LONGEST_NAME
+from dhtwisted.model.mqtt import LONGEST_NAME
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from dhtwisted.fronts.mqtt.in_flight import Outgoing
 from dhtwisted.fronts.mqtt.message import Message
-from dhtwisted.model import session_key
+from dhtwisted.model.mqtt import session_key
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dhtwisted.wire.mqtt.packets import Subscription
 
 Key = tuple[int, str]
-"""What identifies a session: the id of the user, :data:`~dhtwisted.model.ANONYMOUS` for nobody, and the client id."""
+"""What identifies a session: the id of the user, :data:`~dhtwisted.model.mqtt.ANONYMOUS` for nobody, and the client id."""
 
 
 class Subscribed(Struct, gc=False, eq=False):
@@ -133,7 +133,7 @@ class ClientSession:
         :param identifiers: the subscription identifiers of all filters that it matches.
         :param token: given to ``IDeviceSession.acknowledged`` when the client has it; only for QoS 1 and 2.
         :param record: for QoS 2 in a session that is kept: ``(message, device_id, message_id)`` of a
-            :class:`~dhtwisted.model.MqttQueued`, stored before the event leaves, so that its packet id outlives the process.
+            :class:`~dhtwisted.model.mqtt.MqttQueued`, stored before the event leaves, so that its packet id outlives the process.
         :returns: whether it was taken. With QoS 0, an event for a client that does not read is dropped and counted. With QoS 1 and 2 there
             must be room: otherwise nothing happens.
         """

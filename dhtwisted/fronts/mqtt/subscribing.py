@@ -90,9 +90,7 @@ def _check(connection: MqttConnection, session: ClientSession, options: Subscrip
     pattern, topics = parsed.pattern, broker.device_topics
     is_below = is_below_dh(pattern)
     wish.is_device = topics is not None and (is_below or topics.takes_filter(pattern))
-    wish.is_plain = (
-        not is_below and settings.plain_topics and broker.access.may_subscribe(connection.principal, session.client_id, pattern)
-    )
+    wish.is_plain = not is_below and settings.plain_topics and broker.access.may_subscribe(connection.principal, session.client_id, pattern)
     return wish
 
 
