@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dhtwisted.core.accounts import login_claims
-from dhtwisted.errors import ApiError, InvalidCredentials, InvalidPacket, StorageError, TooManyRequests, Unauthorized, UserLocked
+from dhtwisted.errors import (
+    ApiError,
+    InvalidCredentials,
+    InvalidPacket,
+    StorageError,
+    TooManyRequests,
+    Unauthorized,
+    UnknownLogin,
+    UserLocked,
+)
 from dhtwisted.fronts.mqtt import subscribing, wills
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
@@ -143,7 +152,8 @@ def _refusal(connection: MqttConnection, error: ApiError) -> InvalidPacket:
     if isinstance(error, UserLocked) or type(error) is Unauthorized:
         return InvalidPacket(ReasonCode.NOT_AUTHORIZED, error.detail or error.text)
     if isinstance(error, Unauthorized):
-        return InvalidPacket(ReasonCode.BAD_USER_NAME_OR_PASSWORD, error.logged if error.login is None else InvalidCredentials.text)
+        text = InvalidCredentials.text if isinstance(error, UnknownLogin) else error.detail or error.text
+        return InvalidPacket(ReasonCode.BAD_USER_NAME_OR_PASSWORD, text)
     if error.code in (TooManyRequests.code, 403):
         return InvalidPacket(ReasonCode.QUOTA_EXCEEDED, error.detail or error.text)
     return InvalidPacket(ReasonCode.SERVER_UNAVAILABLE, error.text)
