@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import StorageError
@@ -29,13 +30,9 @@ from dhtwisted.wire.mqtt.topics import parse_filter
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
     from dhtwisted.core.server import Server
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
     from dhtwisted.fronts.mqtt.interfaces import IDeviceTopics, IMqttStore, IPlainAccess
 
 TICK = 1.0
-LOG_INTERVAL = 1.0
-"""Seconds between two log lines of the same sort, at least: a client may cause thousands."""
-
 SWEEP = 60
 """Seconds between two looks for retained messages whose lifetime is over."""
 
@@ -65,7 +62,7 @@ class MqttBroker:
         self.store = store
         self.device_topics = device_topics
         self.sessions: dict[Key, ClientSession] = {}
-        self.connections: set[MqttConnection] = set()
+        self.connections: set[Any] = set()
         self.counters = MqttCounters()
         self.timers = Timers(server.reactor)
         self.tree: TopicTree[ClientSession, Subscribed, Receiver] = TopicTree(merge)
@@ -74,7 +71,6 @@ class MqttBroker:
         self.second = server.reactor.seconds()
         self._sessions_of_user: dict[int, int] = {}
         self._epoch = server.entities.users_epoch
-        self._logged: dict[str, float] = {}
         self._last_client = 0
         self._swept_at = self.second
         self._ticking = LoopingCall(self._tick)
@@ -222,8 +218,7 @@ class MqttBroker:
     def _queue_full(self, session: ClientSession) -> None:
         self.counters.dropped["queue_full"] += 1
         self.counters.bounds["queued_messages"] += 1
-        self.log_now_and_then(
-            "queue_full",
+        self.log.info(
             "a message for a session is dropped, since as many wait as may (mqtt.queued_messages, mqtt.queued_bytes)",
             client=session.client_id,
         )
@@ -303,20 +298,13 @@ class MqttBroker:
     def store_failed(self, error: BaseException) -> None:
         """Log that something could not be stored."""
         if isinstance(error, StorageError):
-            self.log_now_and_then("storage", "MQTT waits for the storage: {error}", error=str(error))
+            self.log.warn("what MQTT has to keep could not be stored: {error}", error=str(error))
         else:
-            self.log.error("MQTT could not store something: {error!r}", error=error)
+            self.log.failure("what MQTT has to keep could not be stored", failure=Failure(error))
 
-    def log_now_and_then(self, kind: str, text: str, **fields: Any) -> None:
-        """Log a line, but not more often than once a second for each kind."""
-        now = self.now()
-        if not 0 <= now - self._logged.get(kind, -1) < LOG_INTERVAL:
-            self._logged[kind] = now
-            self.log.info(text, **fields)
-
-    def log_refusal(self, connection: MqttConnection, refusal: Refusal) -> None:
+    def log_refusal(self, connection: Any, refusal: Refusal) -> None:
         """Log a publish whose client cannot be told of its refusal."""
-        self.log_now_and_then("refusal", "a publish was refused: {reason}", reason=refusal.text, **connection.identity())
+        self.log.info("a publish was refused: {reason}", reason=refusal.text, **connection.identity())
 
     # Sessions
 

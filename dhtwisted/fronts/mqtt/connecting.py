@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -27,7 +27,6 @@ from dhtwisted.wire.mqtt.reasons import ReasonCode
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
     from dhtwisted.fronts.mqtt.broker import MqttBroker
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
     from dhtwisted.fronts.mqtt.session import ClientSession, Key
 
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
@@ -41,7 +40,7 @@ RESPONSE_TOPICS = "dh/response/"
 """Response information: where the answers to requests come ([MQTT-3.1.2-28])."""
 
 
-async def connect(connection: MqttConnection, packet: Connect) -> None:
+async def connect(connection: Any, packet: Connect) -> None:
     """Handle a CONNECT, from who it is to the first packets of the session.
 
     :raises InvalidPacket: it is refused, with the reason code of the CONNACK.
@@ -93,7 +92,7 @@ def _client_id(broker: MqttBroker, packet: Connect) -> str:
     return broker.new_client_id()
 
 
-def _take_limits(connection: MqttConnection, properties: Properties) -> None:
+def _take_limits(connection: Any, properties: Properties) -> None:
     """What the client permits to the server."""
     settings = connection.broker.server.settings.mqtt
     connection.most_in_flight = min(properties.receive_maximum or MOST_IN_FLIGHT, settings.receive_maximum)
@@ -116,7 +115,7 @@ def _expiry(broker: MqttBroker, packet: Connect, properties: Properties) -> int:
 # Who it is
 
 
-async def _identify(connection: MqttConnection, packet: Connect) -> Principal | None:
+async def _identify(connection: Any, packet: Connect) -> Principal | None:
     """:returns: the user with their rights; ``None`` for a client without credentials.
     :raises Unauthorized: the credentials are wrong, or missing.
     """
@@ -144,7 +143,7 @@ async def _identify(connection: MqttConnection, packet: Connect) -> Principal | 
     return server.authentication.by_claims(replace(claims, valid_from=valid_from, expires=AS_LONG_AS_CONNECTED))
 
 
-def _refusal(connection: MqttConnection, error: ApiError) -> InvalidPacket:
+def _refusal(connection: Any, error: ApiError) -> InvalidPacket:
     """The answer to a client that may not connect. An unknown user and a wrong password look the same."""
     server = connection.broker.server
     if server.audit.is_on and error.code in (Unauthorized.code, TooManyRequests.code):
@@ -159,7 +158,7 @@ def _refusal(connection: MqttConnection, error: ApiError) -> InvalidPacket:
     return InvalidPacket(ReasonCode.SERVER_UNAVAILABLE, error.text)
 
 
-def _unavailable(connection: MqttConnection, error: Exception) -> InvalidPacket:
+def _unavailable(connection: Any, error: Exception) -> InvalidPacket:
     answer = connection.broker.server.client_error(error, "CONNECT", connection.output)
     return InvalidPacket(ReasonCode.SERVER_UNAVAILABLE, answer.text)
 
@@ -179,7 +178,7 @@ async def _release_session(broker: MqttBroker, key: Key) -> None:
             session.unsettled = None
 
 
-def _enter(connection: MqttConnection, key: Key, is_clean: bool) -> tuple[ClientSession, bool]:
+def _enter(connection: Any, key: Key, is_clean: bool) -> tuple[ClientSession, bool]:
     """Give the connection a session: that of before, or a new one ([MQTT-3.1.2-4] to -6)."""
     broker = connection.broker
     session = broker.sessions.get(key)
@@ -202,7 +201,7 @@ def _enter(connection: MqttConnection, key: Key, is_clean: bool) -> tuple[Client
     return session, is_present
 
 
-def _accept(connection: MqttConnection, session: ClientSession, packet: Connect, properties: Properties, is_present: bool) -> None:
+def _accept(connection: Any, session: ClientSession, packet: Connect, properties: Properties, is_present: bool) -> None:
     """Answer, and begin to send."""
     broker = connection.broker
     keep_alive = _keep_alive(broker, packet)
@@ -228,9 +227,7 @@ def _keep_alive(broker: MqttBroker, packet: Connect) -> int:
     return packet.keep_alive
 
 
-def _connack_properties(
-    connection: MqttConnection, session: ClientSession, packet: Connect, wanted: Properties, keep_alive: int
-) -> Properties:
+def _connack_properties(connection: Any, session: ClientSession, packet: Connect, wanted: Properties, keep_alive: int) -> Properties:
     """What differs from what the client asked for, and the limits of the server (3.2.2.3)."""
     settings = connection.broker.server.settings.mqtt
     return Properties(

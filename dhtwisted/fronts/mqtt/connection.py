@@ -347,7 +347,7 @@ class MqttConnection:
 
     def _free(self, session: ClientSession, delivery: Delivery) -> None:
         """An exchange is complete: there may be room for the next message."""
-        if self.quota < self.most_in_flight:
+        if delivery.is_counted:
             self.quota += 1
         self.broker.complete(session, delivery)
         if session.outgoing.queue or self.quota == 1:
@@ -434,7 +434,7 @@ class MqttConnection:
     def send(self, delivery: Delivery) -> None:
         """Send a message with QoS 1 or 2, for the first time or again."""
         message, dup = delivery.message, delivery.state != WAITS
-        delivery.state = SENT
+        delivery.state, delivery.is_counted = SENT, True
         self.quota -= 1
         now = self.broker.now() if message.expires else 0
         qos, retain, identifiers, packet_id = delivery.qos, delivery.retain, delivery.identifiers, delivery.packet_id

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.model.mqtt import RELEASED, SENT, WAITS
-
-if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.broker import MqttBroker
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
 
 MOST_PACKET_IDS = 65_535
 MOST_PENDING = 60_000
@@ -29,6 +25,7 @@ class Delivery(Struct, gc=False, eq=False):
     :ivar state: :data:`~dhtwisted.model.mqtt.WAITS`, :data:`~dhtwisted.model.mqtt.SENT` or :data:`~dhtwisted.model.mqtt.RELEASED`.
     :ivar number: of its record in the storage; 0 if it has none.
     :ivar is_held: it is being stored, and may not leave before that.
+    :ivar is_counted: it takes room of the receive maximum of the present connection ([MQTT-3.3.4-9]).
     :ivar token: of an event of ``dh/``, for its acknowledgement; ``None`` for a plain message.
     """
 
@@ -40,6 +37,7 @@ class Delivery(Struct, gc=False, eq=False):
     state: int = WAITS
     number: int = 0
     is_held: bool = False
+    is_counted: bool = False
     token: Any = None
 
     @property
@@ -51,22 +49,23 @@ class Delivery(Struct, gc=False, eq=False):
 class Outgoing:
     """The messages with QoS 1 and 2 of one session, in their order.
 
+    :param broker: the :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
     :ivar pending: packet id -> :class:`Delivery`, of all that the client has not acknowledged completely: those in flight, those that wait,
         and those whose PUBREL is to be answered, in the order of their PUBREC.
     :ivar queue: those of them that have not left.
     :ivar size: their bytes.
-    :ivar link: the connection; ``None`` for none.
+    :ivar link: the :class:`~dhtwisted.fronts.mqtt.connection.MqttConnection`; ``None`` for none.
     """
 
     __slots__ = ("_broker", "_last_id", "_last_number", "link", "pending", "queue", "size")
 
-    def __init__(self, broker: MqttBroker) -> None:
+    def __init__(self, broker: Any) -> None:
         self._broker = broker
         self._last_id = self._last_number = 0
         self.pending: dict[int, Delivery] = {}
         self.queue: deque[Delivery] = EMPTY
         self.size = 0
-        self.link: MqttConnection | None = None
+        self.link: Any = None
 
     def restore(self, deliveries: Iterable[Delivery], last_id: int) -> None:
         """Take what was stored before a restart, in its order."""
@@ -157,6 +156,8 @@ class Outgoing:
 
         :returns: those whose PUBREL is sent again, in the order of their PUBREC.
         """
+        for delivery in self.pending.values():
+            delivery.is_counted = False
         released = [delivery for delivery in self.pending.values() if delivery.state == RELEASED]
         waiting = [delivery for delivery in self.pending.values() if delivery.state != RELEASED and not delivery.is_held]
         # Python's sort is stable: what had left goes first. Both sorts are in order already, unless something was held longer than others.

@@ -17,8 +17,7 @@ from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, check_topic
 
 if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.broker import Plan
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
+    from dhtwisted.fronts.mqtt.routing import Plan
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 PUBACK, PUBREC = b"\x40\x02", b"\x50\x02"
@@ -64,7 +63,7 @@ class Batch:
         self.changes = Changes()
 
 
-def receive(connection: MqttConnection, packets: Sequence[Publish]) -> Coroutine[Any, Any, None] | None:
+def receive(connection: Any, packets: Sequence[Publish]) -> Coroutine[Any, Any, None] | None:
     """Handle publishes that came together.
 
     :returns: a coroutine if something has to wait.
@@ -95,7 +94,7 @@ def receive(connection: MqttConnection, packets: Sequence[Publish]) -> Coroutine
     return waiting
 
 
-def _take(connection: MqttConnection, session: ClientSession, batch: Batch, packet: Publish) -> None:
+def _take(connection: Any, session: ClientSession, batch: Batch, packet: Publish) -> None:
     """Check one publish and find out to whom it goes."""
     qos = packet.qos
     if packet.properties is not None or not packet.topic:
@@ -131,7 +130,7 @@ def _take(connection: MqttConnection, session: ClientSession, batch: Batch, pack
     _add(batch, packet, message, outcome)
 
 
-def _note_received(connection: MqttConnection, session: ClientSession, batch: Batch) -> bool:
+def _note_received(connection: Any, session: ClientSession, batch: Batch) -> bool:
     """Have the packet ids of accepted publishes with QoS 2 stored, if the session is kept.
 
     :returns: whether anything of the batch is to be stored.
@@ -149,7 +148,7 @@ def _add(batch: Batch, packet: Publish, message: Message | None, outcome: Outcom
     batch.outcomes.append(outcome)
 
 
-def _is_above(connection: MqttConnection, batch: Batch) -> bool:
+def _is_above(connection: Any, batch: Batch) -> bool:
     """Whether the client has as many under way as it may have ([MQTT-3.3.4-7]). Those of a batch came before any answer to one of them."""
     ones = sum(packet.qos == 1 for packet in batch.packets)
     return ones + len(connection.receiving) >= connection.most_receiving
@@ -159,7 +158,7 @@ def _too_many() -> InvalidPacket:
     return InvalidPacket(ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, "more publishes are under way than the receive maximum of CONNACK")
 
 
-def _read(connection: MqttConnection, packet: Publish) -> tuple[str, Properties | None, float]:
+def _read(connection: Any, packet: Publish) -> tuple[str, Properties | None, float]:
     """The topic, what is forwarded of the properties, and when the message expires."""
     topic, properties = packet.topic, packet.properties or Properties()
     alias = properties.topic_alias
@@ -190,7 +189,7 @@ def forwarded(properties: Properties | None) -> Properties | None:
 NOTHING = Properties()
 
 
-def _resolve(connection: MqttConnection, topic: str, alias: int) -> str:
+def _resolve(connection: Any, topic: str, alias: int) -> str:
     """[MQTT-3.3.2-8], [MQTT-3.3.2-9], and the wrong aliases of section 3.3.2.3.4."""
     if not 0 < alias <= connection.broker.server.settings.mqtt.topic_alias_maximum:
         raise InvalidPacket(ReasonCode.TOPIC_ALIAS_INVALID, "the topic alias is 0 or above the maximum of CONNACK")
@@ -203,7 +202,7 @@ def _resolve(connection: MqttConnection, topic: str, alias: int) -> str:
     return connection.topics[alias]
 
 
-def find_route(connection: MqttConnection, topic: str) -> Route:
+def find_route(connection: Any, topic: str) -> Route:
     """Find out what may happen with a topic, and remember it."""
     broker = connection.broker
     try:
@@ -226,7 +225,7 @@ def is_below_dh(topic: str) -> bool:
 # What became of them
 
 
-async def _finish_later(connection: MqttConnection, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> None:
+async def _finish_later(connection: Any, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> None:
     """Give the messages for the topics of DeviceHive to them, then store the rest."""
     await give_to_device(session, batch)
     if _note_received(connection, session, batch):
@@ -237,7 +236,7 @@ async def _finish_later(connection: MqttConnection, session: ClientSession, batc
 
 
 async def _finish_stored(
-    connection: MqttConnection, session: ClientSession, batch: Batch, stored: Awaitable[None], violation: InvalidPacket | None
+    connection: Any, session: ClientSession, batch: Batch, stored: Awaitable[None], violation: InvalidPacket | None
 ) -> None:
     await _store(connection, session, batch, stored)
     _finish(connection, session, batch)
@@ -259,7 +258,7 @@ async def give_to_device(session: ClientSession, batch: Batch) -> None:
             batch.outcomes[place] = outcome
 
 
-async def _store(connection: MqttConnection, session: ClientSession, batch: Batch, stored: Awaitable[None]) -> None:
+async def _store(connection: Any, session: ClientSession, batch: Batch, stored: Awaitable[None]) -> None:
     try:
         await stored
     except StorageError as error:
@@ -270,7 +269,7 @@ async def _store(connection: MqttConnection, session: ClientSession, batch: Batc
         batch.plans.clear()
 
 
-def _finish(connection: MqttConnection, session: ClientSession, batch: Batch) -> None:
+def _finish(connection: Any, session: ClientSession, batch: Batch) -> None:
     """Deliver, and answer in the order of the publishes ([MQTT-4.6.0-2], [MQTT-4.6.0-3])."""
     broker = connection.broker
     for _, plan in batch.plans:
@@ -296,7 +295,7 @@ def _finish(connection: MqttConnection, session: ClientSession, batch: Batch) ->
         connection.output.write(b"".join(answers))
 
 
-def _refuse(connection: MqttConnection, session: ClientSession, batch: Batch, place: int, refusal: Refusal) -> bool:
+def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, refusal: Refusal) -> bool:
     """Answer a publish that was refused.
 
     :returns: false if the connection has to end instead, so that the client sends its messages again.

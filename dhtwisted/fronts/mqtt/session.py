@@ -12,8 +12,6 @@ from dhtwisted.model.mqtt import session_key
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
-    from dhtwisted.fronts.mqtt.broker import MqttBroker
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
     from dhtwisted.fronts.mqtt.interfaces import IDeviceSession
     from dhtwisted.wire.mqtt.packets import Subscription
 
@@ -52,6 +50,7 @@ class Will(Struct, gc=False):
 class ClientSession:
     """The session of one client.
 
+    :param broker: the :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
     :ivar key: the user and the client id.
     :ivar principal: whose it is now; ``None`` for nobody.
     :ivar expiry: seconds for which it outlives its connection.
@@ -87,7 +86,7 @@ class ClientSession:
         "will",
     )
 
-    def __init__(self, broker: MqttBroker, key: Key) -> None:
+    def __init__(self, broker: Any, key: Key) -> None:
         self._broker = broker
         self.key = key
         self.principal: Principal | None = None
@@ -95,7 +94,7 @@ class ClientSession:
         self.created = 0
         self.expiry = 0
         self.is_kept = False
-        self.connection: MqttConnection | None = None
+        self.connection: Any = None
         self.filters: dict[str, Subscribed] = {}
         self.outgoing = Outgoing(broker)
         self.received: dict[int, int] = {}
@@ -103,7 +102,7 @@ class ClientSession:
         self.device: IDeviceSession | None = None
         self.ended_at = 0.0
         self.timer: Any = None
-        self.unsettled: MqttConnection | None = None
+        self.unsettled: Any = None
         self.is_over = False
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,9 +14,6 @@ from dhtwisted.fronts.mqtt.session import ClientSession, Subscribed
 from dhtwisted.wire.mqtt.packets import Suback, Subscribe, Subscription, Unsuback, Unsubscribe
 from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
 from dhtwisted.wire.mqtt.topics import TopicFilter, parse_filter
-
-if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.connection import MqttConnection
 
 NOT_PERMITTED = Refusal(ReasonCode.NOT_AUTHORIZED, "the client may not hear any topic of this filter")
 TOO_MANY = Refusal(ReasonCode.QUOTA_EXCEEDED, "the session has as many filters as it may (mqtt.filters_per_session)")
@@ -38,7 +35,7 @@ class _Wish:
         self.subscribed: Subscribed | None = None
 
 
-async def subscribe(connection: MqttConnection, packet: Subscribe) -> None:
+async def subscribe(connection: Any, packet: Subscribe) -> None:
     """Begin subscriptions, or replace those with the same filters, and answer; then send retained messages.
 
     :raises InvalidPacket: the packet breaks the protocol.
@@ -71,7 +68,7 @@ async def subscribe(connection: MqttConnection, packet: Subscribe) -> None:
         _send_retained(connection, session, wish)
 
 
-def _check(connection: MqttConnection, session: ClientSession, options: Subscription) -> _Wish:
+def _check(connection: Any, session: ClientSession, options: Subscription) -> _Wish:
     """Find out what a filter can match."""
     broker, wish = connection.broker, _Wish(options)
     settings = broker.server.settings.mqtt
@@ -107,7 +104,7 @@ async def _ask_device(session: ClientSession, wishes: Sequence[_Wish], identifie
         wish.is_device = isinstance(outcome, int) and outcome < FAILURE
 
 
-def _begin(connection: MqttConnection, session: ClientSession, wish: _Wish, identifier: int) -> None:
+def _begin(connection: Any, session: ClientSession, wish: _Wish, identifier: int) -> None:
     """Begin the plain part of a subscription, and remember it ([MQTT-3.8.4-3], [MQTT-3.8.4-4])."""
     if wish.is_plain:
         wish.outcome = max(wish.options.qos, wish.outcome) if isinstance(wish.outcome, int) else wish.options.qos
@@ -125,7 +122,7 @@ def _begin(connection: MqttConnection, session: ClientSession, wish: _Wish, iden
         tree.discard(wish.parsed, session)
 
 
-def _send_retained(connection: MqttConnection, session: ClientSession, wish: _Wish) -> None:
+def _send_retained(connection: Any, session: ClientSession, wish: _Wish) -> None:
     """[MQTT-3.3.1-9] to [MQTT-3.3.1-11]; shared subscriptions get none (4.8.2)."""
     handling = wish.options.retain_handling
     if wish.subscribed is None or not wish.is_plain or wish.parsed is None or wish.parsed.group:
@@ -134,7 +131,7 @@ def _send_retained(connection: MqttConnection, session: ClientSession, wish: _Wi
         connection.broker.send_retained(session, wish.subscribed)
 
 
-async def unsubscribe(connection: MqttConnection, packet: Unsubscribe) -> None:
+async def unsubscribe(connection: Any, packet: Unsubscribe) -> None:
     """End subscriptions, and answer ([MQTT-3.10.4-1] to [MQTT-3.10.4-6])."""
     session = connection.session
     assert session is not None  # The connection has looked.
@@ -167,7 +164,7 @@ def _unsuback_code(text: str, subscribed: Subscribed | None) -> int:
     return ReasonCode.NO_SUBSCRIPTION_EXISTED
 
 
-def check_rights(connection: MqttConnection, session: ClientSession) -> None:
+def check_rights(connection: Any, session: ClientSession) -> None:
     """End the plain part of subscriptions to which the client has no right any more."""
     broker = connection.broker
     for subscribed in list(session.filters.values()):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from msgspec.structs import replace
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import InvalidPacket
@@ -17,8 +19,7 @@ from dhtwisted.wire.mqtt.packets import Connect
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import check_topic
 
-if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.broker import MqttBroker
+log = Logger()
 
 FULL = Refusal(ReasonCode.QUOTA_EXCEEDED, "the server keeps as many wills as it may (mqtt.wills, mqtt.will_bytes)")
 
@@ -42,7 +43,7 @@ def read(packet: Connect) -> Will | None:
     return Will(message, properties.will_delay_interval or 0, properties.message_expiry_interval)
 
 
-def set_will(broker: MqttBroker, session: ClientSession, will: Will | None) -> Refusal | None:
+def set_will(broker: Any, session: ClientSession, will: Will | None) -> Refusal | None:
     """Give a session the will of its new connection, in place of an older one.
 
     :returns: why it cannot be kept; the session then has none.
@@ -61,7 +62,7 @@ def set_will(broker: MqttBroker, session: ClientSession, will: Will | None) -> R
     return None
 
 
-def forget(broker: MqttBroker, session: ClientSession) -> None:
+def forget(broker: Any, session: ClientSession) -> None:
     """Delete the will of a session, as a clean DISCONNECT and a return in time do ([MQTT-3.1.2-10], [MQTT-3.1.3-9])."""
     will, session.will = session.will, None
     if will is not None:
@@ -69,7 +70,7 @@ def forget(broker: MqttBroker, session: ClientSession) -> None:
         broker.will_size -= will.message.size
 
 
-def connection_broke(broker: MqttBroker, session: ClientSession) -> None:
+def connection_broke(broker: Any, session: ClientSession) -> None:
     """Publish the will of a session, now or after its delay ([MQTT-3.1.2-8]). When the session ends earlier, it is published then."""
     will = session.will
     if will is None:
@@ -80,20 +81,20 @@ def connection_broke(broker: MqttBroker, session: ClientSession) -> None:
         _publish(broker, session)
 
 
-def session_ends(broker: MqttBroker, session: ClientSession) -> None:
+def session_ends(broker: Any, session: ClientSession) -> None:
     """Publish a will that waits for its delay."""
     if session.will is not None:
         _publish(broker, session)
 
 
-def _delay_over(broker: MqttBroker, session: ClientSession, will: Will) -> None:
+def _delay_over(broker: Any, session: ClientSession, will: Will) -> None:
     # The client may have come back, with another will or none.
     if session.will is will and session.connection is None:
         _publish(broker, session)
         broker.save(session)
 
 
-def _publish(broker: MqttBroker, session: ClientSession) -> None:
+def _publish(broker: Any, session: ClientSession) -> None:
     will = session.will
     assert will is not None  # The callers have looked.
     forget(broker, session)
@@ -101,11 +102,11 @@ def _publish(broker: MqttBroker, session: ClientSession) -> None:
     route = broker.route(message.topic, session.principal, session.client_id)
     if route.refusal is not None:
         broker.counters.refused[route.refusal.reason_code] += 1
-        broker.log_now_and_then("will", "a will was not published: {reason}", reason=route.refusal.text, client=session.client_id)
+        log.info("a will was not published: {reason}", reason=route.refusal.text, client=session.client_id)
     if route.is_device and session.device is not None:
         outcomes = session.device.publish([message])
         if not isinstance(outcomes, list):
-            run(_wait(outcomes), partial(_published, broker))
+            run(_wait(outcomes), _published)
     if route.is_plain:
         broker.publish(message)
 
@@ -114,6 +115,6 @@ async def _wait(outcomes: object) -> None:
     await outcomes  # type: ignore[misc]  # It is an awaitable.
 
 
-def _published(broker: MqttBroker, _: None, error: BaseException | None) -> None:
+def _published(_: None, error: BaseException | None) -> None:
     if error is not None:
-        broker.log.error("a will could not be published: {error!r}", error=error)
+        log.failure("a will could not be published", failure=Failure(error))
