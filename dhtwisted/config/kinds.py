@@ -47,6 +47,13 @@ class Kind:
         text = repr(value)
         return text if len(text) <= 80 else f"{text[:77]}..."
 
+    def explain(self, value: Any, error: ValueError) -> str:
+        """Say what is wrong with a value, and what is expected.
+
+        :param error: of :meth:`from_toml` or :meth:`from_text`.
+        """
+        return f"{self.show(value)} {error}; expected {self.expected}"
+
     def holds_secret(self, value: Any) -> bool:
         """Whether a correct value contains a password."""
         return False

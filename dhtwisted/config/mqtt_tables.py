@@ -58,7 +58,7 @@ class TopicMapping:
 
 def _check_who(who: str) -> None:
     if who not in (ANYBODY, ANONYMOUS, CLIENTS, ADMINISTRATORS) and LOGIN.fullmatch(who) is None:
-        raise ValueError("is neither a login nor one of these words")
+        raise ValueError("is neither a login nor one of the other words")
 
 
 def _check_access_filter(text: str) -> None:

@@ -171,7 +171,7 @@ class _Values:
         try:
             self.given[section][key] = checked = kind.from_text(value) if as_text else kind.from_toml(value)
         except ValueError as error:
-            raise ConfigurationError(f"{place}: {kind.show(value)} {error}; expected {kind.expected}") from error
+            raise ConfigurationError(f"{place}: {kind.explain(value, error)}") from error
         self.sources.setdefault(f"{section}.{key}", []).append(source._replace(is_secret=kind.holds_secret(checked)))
 
 

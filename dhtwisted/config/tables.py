@@ -26,6 +26,10 @@ class Column:
     attribute: str = ""
 
 
+class _InTable(ValueError):
+    """A mistake in one table. The text says what is expected."""
+
+
 class Tables(Kind):
     """A tuple of objects, each from one table.
 
@@ -47,6 +51,9 @@ class Tables(Kind):
     def show(self, value: Any) -> str:
         return "it" if isinstance(value, (list, tuple)) else super().show(value)
 
+    def explain(self, value: Any, error: ValueError) -> str:
+        return str(error) if isinstance(error, _InTable) else super().explain(value, error)
+
     def from_toml(self, value: Any) -> Any:
         if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
             raise ValueError("is no list of tables")
@@ -65,7 +72,7 @@ class Tables(Kind):
         try:
             return self._make(**self._values(table))
         except ValueError as error:
-            raise ValueError(f"is wrong in table {number}: {error}") from error
+            raise _InTable(f"table {number}: {error}") from error
 
     def _values(self, table: dict[str, Any]) -> dict[str, Any]:
         for key in table:
@@ -82,7 +89,7 @@ def _value(key: str, column: Column, table: dict[str, Any]) -> Any:
     try:
         return column.kind.from_toml(table[key])
     except ValueError as error:
-        raise ValueError(f"{key} = {column.kind.show(table[key])} {error}, but should be {column.kind.expected}") from error
+        raise ValueError(f"{key}: {column.kind.explain(table[key], error)}") from error
 
 
 def quoted(text: str) -> str:

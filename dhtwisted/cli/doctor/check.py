@@ -1,7 +1,7 @@
 """``devicehive --check-config``: checks a configuration without the network, and without making a file."""
 
 from dhtwisted.cli.doctor import configuration as sources
-from dhtwisted.cli.doctor import keys, logs, network
+from dhtwisted.cli.doctor import keys, logs, mqtt, network
 from dhtwisted.cli.doctor.findings import OK, Finding
 from dhtwisted.cli.doctor.providers import check_providers
 from dhtwisted.config.sources import Configuration
@@ -19,6 +19,7 @@ def check(configuration: Configuration) -> list[Finding]:
         *check_providers(configuration),
         *keys.check_certificates(configuration),
         *network.check_sockets(configuration),
+        *mqtt.check_mqtt(configuration),
         *logs.check_logs(configuration),
     ]
     return [finding for finding in findings if finding.level != OK]

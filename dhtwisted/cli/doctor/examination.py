@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from dhtwisted.cli.doctor import configuration as sources
-from dhtwisted.cli.doctor import keys, logs, machine, network, nodes, proxies, server
+from dhtwisted.cli.doctor import keys, logs, machine, mqtt, network, nodes, proxies, server
 from dhtwisted.cli.doctor.findings import WARNING, WRONG, Finding, wrong
 from dhtwisted.cli.doctor.providers import AUTH, BUS, MESSAGES, STORAGE, examine_providers
 from dhtwisted.cli.options import CommandLine
@@ -50,6 +50,7 @@ def examine(read_configuration: Callable[[], Configuration], path: str | None = 
         *examined.about(AUTH),
         *keys.check_password_file(configuration),
         *keys.check_certificates(configuration),
+        *mqtt.check_mqtt(configuration),
         *logs.check_logs(configuration),
         *machine.check_clock(examined.newest),
         *machine.check_disks(configuration),
