@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dhtwisted.wire.mqtt.body import Body, malformed, protocol_error, text, topic_name
+from dhtwisted.errors import InvalidPacket
+from dhtwisted.wire.mqtt.body import Body, malformed, no_packet_id, protocol_error, text, topic_name
 from dhtwisted.wire.mqtt.packets import (
     V3_1,
     V5,
@@ -25,6 +26,7 @@ from dhtwisted.wire.mqtt.packets import (
     Unsubscribe,
 )
 from dhtwisted.wire.mqtt.properties import read_properties
+from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 PINGREQ = Pingreq()
 
@@ -50,14 +52,8 @@ def read_publish(data: bytes, start: int, stop: int, first: int, version: int, f
     end_of_topic = at + (data[start] << 8 | data[start + 1]) if stop >= at else stop + 1
     if end_of_topic > stop:
         raise malformed("it ends before its topic name does")
-    try:
-        topic = data[at:end_of_topic].decode()
-    except UnicodeDecodeError:
-        topic = text(data[at:end_of_topic], "topic name")
-    if "+" in topic or "#" in topic or "\0" in topic:
-        topic_name(text(data[at:end_of_topic], "topic name"), "topic name")
-    at = end_of_topic
-    packet_id = 0
+    topic = _topic(data[at:end_of_topic])
+    at, packet_id, properties = end_of_topic, 0, None
     if first & 0x06:
         if stop - at < 2:
             raise malformed("it ends before its packet id does")
@@ -66,28 +62,46 @@ def read_publish(data: bytes, start: int, stop: int, first: int, version: int, f
         _check_delivery(first, packet_id)
     elif first & 0x08 and version != V3_1:
         raise malformed("it has QoS 0 and the flag of a duplicate")  # [MQTT-3.3.1-2]
-    properties = None
     if version == V5:
         if at < stop and not data[at]:
             at += 1
         else:
-            body = Body(data, at, stop)
-            properties = read_properties(body, "PUBLISH")
-            at = body.at
-            if properties is not None and properties.subscription_identifier and not from_server:
-                raise protocol_error("it has a subscription identifier, which only a server may send")
+            properties, at = _publish_properties(data, at, stop, from_server)
     if not topic and (properties is None or properties.topic_alias is None):
-        if version == V5:
-            raise protocol_error("it has neither a topic name nor a topic alias")
-        topic_name(topic, "topic name")
+        raise _without_topic(version)
     return Publish(topic, data[at:stop], first >> 1 & 3, first & 1 == 1, first & 8 == 8, packet_id, properties)
+
+
+def _topic(raw: bytes) -> str:
+    """Decode the topic of a PUBLISH, which is empty if the packet has an alias."""
+    try:
+        topic = raw.decode()
+    except UnicodeDecodeError:
+        return text(raw, "topic name")
+    if "+" in topic or "#" in topic or "\0" in topic:
+        return topic_name(text(raw, "topic name"), "topic name")
+    return topic
+
+
+def _without_topic(version: int) -> InvalidPacket:
+    if version == V5:
+        return protocol_error("it has neither a topic name nor a topic alias")  # Section 3.3.2.1.
+    return InvalidPacket(ReasonCode.TOPIC_NAME_INVALID, "its topic name is empty")  # 3.1.1: [MQTT-4.7.3-1]
+
+
+def _publish_properties(data: bytes, at: int, stop: int, from_server: bool) -> tuple[Properties | None, int]:
+    body = Body(data, at, stop)
+    properties = read_properties(body, "PUBLISH")
+    if properties is not None and properties.subscription_identifier and not from_server:
+        raise protocol_error("it has a subscription identifier, which only a server may send")
+    return properties, body.at
 
 
 def _check_delivery(first: int, packet_id: int) -> None:
     if first & 0x06 == 0x06:
         raise malformed("its QoS is 3")  # [MQTT-3.3.1-4]
     if not packet_id:
-        raise protocol_error("its packet id is 0")  # [MQTT-2.2.1-3], 3.1.1: [MQTT-2.3.1-1]
+        raise no_packet_id()
 
 
 def _acknowledgement(kind: type[Acknowledgement], reason_codes: frozenset[int]) -> Callable[[Body, int], Acknowledgement]:

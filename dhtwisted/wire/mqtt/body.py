@@ -25,6 +25,11 @@ def protocol_error(text: str) -> InvalidPacket:
     return InvalidPacket(ReasonCode.PROTOCOL_ERROR, text)
 
 
+def no_packet_id() -> InvalidPacket:
+    """Make the error about packet id 0 ([MQTT-2.2.1-3], 3.1.1: [MQTT-2.3.1-1])."""
+    return protocol_error("its packet id is 0")
+
+
 class Body:
     """A packet without its fixed header, read from its begin to its end. Each method reads one field.
 
@@ -75,10 +80,10 @@ class Body:
         return int.from_bytes(self.take(length, field), "big")
 
     def packet_id(self) -> int:
-        """Read a packet id ([MQTT-2.2.1-3], 3.1.1: [MQTT-2.3.1-1])."""
+        """Read a packet id."""
         number = self.integer(2, "packet id")
         if not number:
-            raise protocol_error("its packet id is 0")
+            raise no_packet_id()
         return number
 
     def varint(self, field: str) -> int:

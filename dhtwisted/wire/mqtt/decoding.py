@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.wire.mqtt.bodies import CONNECT, NAMES, PUBLISH, READERS, SHORT, read_publish
-from dhtwisted.wire.mqtt.body import LARGEST_VARINT, Body, malformed, protocol_error
+from dhtwisted.wire.mqtt.body import LARGEST_VARINT, Body, malformed, no_packet_id, protocol_error
 from dhtwisted.wire.mqtt.connecting import read_connect, read_version
 from dhtwisted.wire.mqtt.packets import V3_1, V5, Packet
 from dhtwisted.wire.mqtt.reasons import ReasonCode
@@ -40,7 +40,7 @@ class PacketDecoder:
         self._max_packet_size = max_packet_size
         self._unfinished = bytearray()
         self._needed = 0
-        self._failure: InvalidPacket | None = None
+        self._failure: tuple[int, str, int | None] | None = None
 
     def feed(self, data: bytes) -> list[Packet]:
         """Decode what has come.
@@ -51,7 +51,9 @@ class PacketDecoder:
             handled. From then on, each call raises the same without packets: what follows cannot be read.
         """
         if self._failure is not None:
-            raise self._failure.with_traceback(None)
+            # A new one: the traceback of one that is kept would keep the data.
+            reason_code, text, version = self._failure
+            raise InvalidPacket(reason_code, text, version=version)
         if self._unfinished:
             self._unfinished += data
             if len(self._unfinished) < self._needed:
@@ -63,41 +65,40 @@ class PacketDecoder:
             self._decode(data, packets)
         except InvalidPacket as error:
             version = error.version or self.version
-            self._failure = InvalidPacket(error.reason_code, error.text, version=version)
+            self._failure = error.reason_code, error.text, version
             raise InvalidPacket(error.reason_code, error.text, version=version, packets=packets) from None
         return packets
 
     def _decode(self, data: bytes, packets: list[Packet]) -> None:
-        at, end = 0, len(data)
-        append, from_server = packets.append, self._from_server
-        version = self.version or 0
-        needed = 2
-        while end - at >= 2:
-            first, length, start = data[at], data[at + 1], at + 2
-            if length > 127:
-                length, start = self._read_length(data, at, end)
-                if not start:
-                    needed = end - at + 1
+        at, end, first, needed = 0, len(data), 0, 2
+        append, from_server, version = packets.append, self._from_server, self.version or 0
+        try:
+            while end - at >= 2:
+                first, length, start = data[at], data[at + 1], at + 2
+                if length > 127:
+                    length, start = self._read_length(data, at, end)
+                    if not start:
+                        needed = end - at + 1
+                        break
+                stop = start + length
+                if stop > end:
+                    self._check_begin(first)
+                    needed = stop - at
                     break
-            stop = start + length
-            if stop > end:
-                needed = stop - at
-                self._check_begin(first)
-                break
-            if length == 2 and version and first in SHORT:
-                packet_id = data[start] << 8 | data[start + 1]
-                if not packet_id:
-                    raise _of(first, protocol_error("its packet id is 0"))
-                append(SHORT[first](packet_id))
-            elif first >> 4 == PUBLISH and version:
-                try:
+                if length == 2 and version and first in SHORT:
+                    packet_id = data[start] << 8 | data[start + 1]
+                    if not packet_id:
+                        raise no_packet_id()
+                    append(SHORT[first](packet_id))
+                elif first >> 4 == PUBLISH and version:
                     append(read_publish(data, start, stop, first, version, from_server))
-                except InvalidPacket as error:
-                    raise _of(first, error) from None
-            else:
-                append(self._read(first, Body(data, start, stop)))
-                version = self.version or 0
-            at = stop
+                else:
+                    append(self._read(first >> 4, first & 0x0F, Body(data, start, stop)))
+                    version = self.version or 0
+                at = stop
+        except InvalidPacket as error:
+            name = NAMES.get(first >> 4, f"type {first >> 4}")
+            raise InvalidPacket(error.reason_code, f"{name}: {error.text}", version=error.version) from None
         if at < end:
             self._unfinished += data[at:]
             self._needed = needed
@@ -117,17 +118,17 @@ class PacketDecoder:
             if byte < 128:
                 break
         else:
-            raise _of(data[at], malformed("its remaining length has more than four bytes"))
+            raise malformed("its remaining length has more than four bytes")
         if not byte and self.version == V5:
-            raise _of(data[at], malformed("its remaining length is written with more bytes than needed"))  # [MQTT-1.5.5-1]
+            raise malformed("its remaining length is written with more bytes than needed")  # [MQTT-1.5.5-1]
         if place + 1 + length - at > self._max_packet_size:
-            raise _of(data[at], self._too_large(data[place + 1 : place + 8]))
+            raise self._too_large(data[place + 1 : place + 8])
         return length, place + 1
 
     def _check_begin(self, first: int) -> None:
         """Refuse a stranger, such as a browser or a TLS client, before the rest of what looks like a packet has come."""
         if self.version is None and first >> 4 != CONNECT:
-            raise _of(first, _not_first())
+            raise _not_first()
 
     def _too_large(self, begin: bytes) -> InvalidPacket:
         return InvalidPacket(
@@ -136,14 +137,10 @@ class PacketDecoder:
             version=V5 if self.version is None and begin == _CONNECT_5 else None,
         )
 
-    def _read(self, first: int, body: Body) -> Packet:
-        kind, flags = first >> 4, first & 0x0F
-        try:
-            if self.version is None:
-                return self._read_connect(kind, flags, body)
-            return self._read_other(kind, flags, body, self.version)
-        except InvalidPacket as error:
-            raise _of(first, error) from None
+    def _read(self, kind: int, flags: int, body: Body) -> Packet:
+        if self.version is None:
+            return self._read_connect(kind, flags, body)
+        return self._read_other(kind, flags, body, self.version)
 
     def _read_connect(self, kind: int, flags: int, body: Body) -> Packet:
         if kind != CONNECT:
@@ -166,9 +163,3 @@ class PacketDecoder:
 
 def _not_first() -> InvalidPacket:
     return protocol_error("the first packet must be a CONNECT")
-
-
-def _of(first: int, error: InvalidPacket) -> InvalidPacket:
-    """Name the packet in an error about it."""
-    name = NAMES.get(first >> 4, f"type {first >> 4}")
-    return InvalidPacket(error.reason_code, f"{name}: {error.text}", version=error.version)

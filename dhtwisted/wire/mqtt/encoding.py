@@ -31,7 +31,7 @@ from dhtwisted.wire.mqtt.packets import (
     Unsubscribe,
     Will,
 )
-from dhtwisted.wire.mqtt.properties import encode_properties, encode_property_list
+from dhtwisted.wire.mqtt.properties import NO_PROPERTIES, encode_properties, encode_property_list
 from dhtwisted.wire.mqtt.reasons import FAILURE, ReturnCode, return_code
 
 _SUBSCRIPTION_IDENTIFIER, _TOPIC_ALIAS = b"\x0b", b"\x23"
@@ -136,9 +136,12 @@ def _acknowledgement(first: int) -> Callable[[Any, int], bytes]:
 
 def _reason(packet: Any, version: int) -> bytes:
     """Encode a reason code and properties, of which what says nothing is left out."""
-    if version != V5 or (not packet.reason_code and packet.properties is None):
+    if version != V5:
         return b""
-    return bytes((packet.reason_code,)) + (b"" if packet.properties is None else encode_properties(packet.properties))
+    properties = encode_properties(packet.properties)
+    if properties != NO_PROPERTIES:
+        return b"%c%b" % (packet.reason_code, properties)
+    return b"%c" % packet.reason_code if packet.reason_code else b""
 
 
 def _encode_subscribe(packet: Subscribe, version: int) -> bytes:

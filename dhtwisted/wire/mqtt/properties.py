@@ -168,13 +168,17 @@ def _read_one(part: Body, packet: str, values: dict[str, Any]) -> None:
         values[known.name] = (value,) if known.repeats else value
 
 
+NO_PROPERTIES = b"\0"
+"""No properties, encoded."""
+
+
 def encode_properties(properties: Properties | None) -> bytes:
     """Encode the properties of a packet, with their length in front. The caller sets only those that may stand there.
 
     :raises ValueError: a value is too long or too large.
     """
     if properties is None:
-        return b"\0"
+        return NO_PROPERTIES
     encoded = encode_property_list(properties)
     return encode_varint(len(encoded)) + encoded
 
