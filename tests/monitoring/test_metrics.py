@@ -10,11 +10,12 @@ from twisted.internet.task import Clock
 
 from dhtwisted import __version__
 from dhtwisted.actions import ACTIONS
+from dhtwisted.core.budget import SLOW_SECONDS
 from dhtwisted.core.counters import LIMITS
 from dhtwisted.core.quotas import QUOTAS
 from dhtwisted.monitoring.pages import Monitor
 from dhtwisted.testing.requests import nested
-from dhtwisted.transports.websocket.protocol import MAX_SMALL_FRAMES, SLOW_SECONDS
+from dhtwisted.transports.websocket.protocol import MAX_SMALL_FRAMES
 from tests.support import raw
 from tests.support.raw import PING, frame
 

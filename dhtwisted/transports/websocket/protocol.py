@@ -33,10 +33,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.core.addresses import peer_address
-from dhtwisted.core.budget import NOT_READING, SLOW_SECONDS, USED_UP
 from dhtwisted.errors import HandshakeFault, InternalError, Unauthorized
 from dhtwisted.interfaces import IOutput
-from dhtwisted.kit.reactor import end_of_turn
 from dhtwisted.transports.connection_deadlines import ClosingConnection
 from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.http.answers import refusal
@@ -45,6 +43,7 @@ from dhtwisted.transports.websocket.reading import FrameReader
 from dhtwisted.transports.websocket.shedding import SHARED, shed
 from dhtwisted.transports.websocket.upkeep import Upkeep
 from dhtwisted.transports.websocket.writing import FrameWriter
+from dhtwisted.transports.writing import SLOW, EndOfTurn
 
 if TYPE_CHECKING:
     from autobahn.websocket.types import ConnectionRequest
@@ -59,13 +58,6 @@ EMPTY_PING = b"\x89\x00"
 """The firmware answers only exactly these two bytes, not a ping with a payload."""
 
 CLOSE_POLICY, CLOSE_UNSUPPORTED, CLOSE_INTERNAL_ERROR, CLOSE_RESTART = 1008, 1003, 1011, 1012
-SLOW = {
-    "queue_full": "its queue is full",
-    NOT_READING: f"for {SLOW_SECONDS} seconds",
-    USED_UP: "it holds most of what limits.output_total is used up by",
-}
-"""Why a client is too slow: its name in the metrics -> its text in the log."""
-
 MISSED_INTERVALS = 3
 SMALL_FRAME = 126
 MAX_SMALL_FRAMES = 500
@@ -362,6 +354,8 @@ class DeviceHiveFactory(WebSocketServerFactory):
     :ivar is_debugging: whether each connection is logged.
     :ivar upkeep: the checks that run once a second.
     :ivar traffic: counts the traffic of all connections, a :class:`Traffic`.
+    :ivar flush_later: flushes the queue of a protocol at the end of this reactor turn, with one write for the whole turn.
+    :ivar go_on_later: lets a protocol read on in the next reactor turn.
     :ivar autobahn_traffic: Autobahn's counters, which count only the traffic of its own parser.
     """
 
@@ -375,15 +369,14 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.sessions = sessions
         self.rest_url = rest_url
         self.clock = server.reactor
-        self._at_end_of_turn = end_of_turn(server.reactor)
+        self.flush_later = EndOfTurn(server.reactor, "flush", "writing").add
+        self.go_on_later = EndOfTurn(server.reactor, "go_on", "reading").add
         self.metrics = server.metrics
         self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
         self.connections: set[DeviceHiveProtocol] = set()
         self.upkeep = Upkeep(limits.ping_interval, limits.authenticate_timeout)
         self.output_queue = limits.output_queue
-        self._dirty: list[DeviceHiveProtocol] = []
-        self._interrupted: dict[DeviceHiveProtocol, None] = {}
         self.traffic = Traffic()
         self.autobahn_traffic = TrafficStats()
         self.trackTimings = False
@@ -414,31 +407,3 @@ class DeviceHiveFactory(WebSocketServerFactory):
         options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
         self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | SHARED | {"CONFIG_ATTRS": ()})
-
-    def flush_later(self, protocol: DeviceHiveProtocol) -> None:
-        """Flush a protocol's queue at the end of this reactor turn, with one write for the whole turn."""
-        if not self._dirty:
-            self._at_end_of_turn(self._flush)
-        self._dirty.append(protocol)
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for protocol in dirty:
-            try:
-                protocol.flush()
-            except Exception:
-                protocol.break_off("writing")
-
-    def go_on_later(self, protocol: DeviceHiveProtocol) -> None:
-        """Let a protocol read on in the next reactor turn."""
-        if not self._interrupted:
-            self._at_end_of_turn(self._go_on)
-        self._interrupted[protocol] = None
-
-    def _go_on(self) -> None:
-        interrupted, self._interrupted = self._interrupted, {}
-        for protocol in interrupted:
-            try:
-                protocol.go_on()
-            except Exception:
-                protocol.break_off("reading")

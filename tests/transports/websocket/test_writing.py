@@ -11,7 +11,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from dhtwisted.transports.websocket.protocol import SLOW_SECONDS
+from dhtwisted.core.budget import SLOW_SECONDS
 from dhtwisted.transports.websocket.writing import FLUSH_AT, PIECE, PORTION, PREPARED
 from tests.support.raw import CLOSE, PING, PONG, TEXT, frame
 from tests.support.wire import Reactor, Socket, Wire, Wired
