@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
@@ -20,12 +19,12 @@ from zope.interface import implementer
 from dhtwisted.core.addresses import peer_address
 from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedHttp, RequestTimeout, ServiceUnavailable
 from dhtwisted.fronts.session import SessionFactory
-from dhtwisted.transports.admission import Admission
-from dhtwisted.transports.connection_deadlines import ConnectionDeadlines, DroppedConnection
+from dhtwisted.transports.connection_deadlines import DroppedConnection
 from dhtwisted.transports.http.answers import refusal
 from dhtwisted.transports.http.site import RestSite
 from dhtwisted.transports.http.upgrade import Head
 from dhtwisted.transports.locator import Locator
+from dhtwisted.transports.open_connections import OpenConnections
 from dhtwisted.transports.proxy_protocol import is_announced
 from dhtwisted.transports.websocket.protocol import DeviceHiveFactory
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 MAX_HEAD = 16384
 TICK = 1.0
 ALLOW = b"Allow: GET\r\n"
-STOP_SECONDS = 10
 DECISION_SECONDS = 1.0
 DECISION_PAUSE = 0.05
 
@@ -58,14 +56,14 @@ class Port(Protocol):
         self._target: Any = None
         self._follows_requests = False
         self._can_speak = True
-        self.number = factory.next_number()
+        self.number = factory.open.next_number()
 
     def connectionMade(self) -> None:
         self._can_speak = not ISSLTransport.providedBy(self.transport)
         self._peer = peer_address(self.transport.getPeer())
         self._is_announced = is_announced(self.transport)
         self._debug("a connection is open")
-        self.factory.ports.add(self)
+        self.factory.open.all.add(self)
         self.factory.undecided.add(self)
         if not self.factory.admission.enter():
             self._refuse(ServiceUnavailable())
@@ -211,7 +209,7 @@ class Port(Protocol):
             self._target.connectionLost(reason)
             # The reference cycle would keep both until the garbage collector runs.
             self._target = None
-        self.factory.gone(self)
+        self.factory.open.discard(self)
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -219,10 +217,9 @@ class PortFactory(Factory):
     """Serves every endpoint of a server.
 
     :param server: a started :class:`~dhtwisted.core.server.Server`.
-    :ivar admission: an :class:`~dhtwisted.transports.admission.Admission`, which counts open connections.
-    :ivar ports: all open connections, of any kind.
+    :ivar open: all open connections, of any kind: an :class:`~dhtwisted.transports.open_connections.OpenConnections`.
+    :ivar admission: that of ``open``, and ``deadlines`` too.
     :ivar undecided: the connections that have not sent their head yet.
-    :ivar deadlines: a :class:`~dhtwisted.transports.connection_deadlines.ConnectionDeadlines`.
     :ivar refused: called with the name of a limit that refused a connection or request.
     :ivar is_debugging: whether each connection is logged.
     """
@@ -235,16 +232,13 @@ class PortFactory(Factory):
         self.clock = server.reactor
         self.locator = Locator(server.settings.server)
         self.refused = server.metrics.refused
-        self.admission = Admission(server.settings, self.refused)
-        self.deadlines = ConnectionDeadlines(server.reactor)
+        self.open = OpenConnections(server)
+        self.admission, self.deadlines = self.open.admission, self.open.deadlines
         self._set_limits(server.settings)
         self.site = RestSite(server, self.locator, self.admission, self.deadlines)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url)
-        self.ports: set[Port] = set()
         self.undecided: set[Port] = set()
-        self._last_number = 0
         self._ports = 0
-        self._all_gone: Deferred[None] | None = None
         self._ticked_at = server.reactor.seconds()
         self._timer = LoopingCall(self._tick)
         self._timer.clock = server.reactor
@@ -302,18 +296,6 @@ class PortFactory(Factory):
         """The number of open connections of any kind."""
         return self.admission.open
 
-    def next_number(self) -> int:
-        """The number of a new connection, for log lines."""
-        self._last_number += 1
-        return self._last_number
-
-    def gone(self, port: Port) -> None:
-        """Forget a connection that has ended."""
-        self.ports.discard(port)
-        if self._all_gone is not None and not self.ports:
-            all_gone, self._all_gone = self._all_gone, None
-            all_gone.callback(None)
-
     def _tick(self) -> None:
         """Check all connections, once a second. A timer for each would cost memory and a heap operation per message."""
         now = self.clock.seconds()
@@ -339,22 +321,11 @@ class PortFactory(Factory):
         self.server.budget.clock_set_back()
 
     async def close_connections(self) -> None:
-        """Answer the current requests, close all connections (WebSockets with 1012), and wait until they are closed.
-
-        It takes at most :data:`STOP_SECONDS`.
-        """
+        """Answer the current requests, close all connections (WebSockets with 1012), and wait until they are closed."""
         await self._let_decide()
         # This ends polls that are about to wait, too.
         self.server.polls.end_all()
-        if self.ports:
-            all_gone: Deferred[None] = Deferred()
-            self._all_gone = all_gone
-            limit = self.clock.callLater(STOP_SECONDS, self._abort_all)
-            for port in list(self.ports):
-                port.finish()
-            await all_gone
-            if limit.active():
-                limit.cancel()
+        await self.open.finish()
         if self._timer.running:
             self._timer.stop()
 
@@ -363,8 +334,3 @@ class PortFactory(Factory):
         limit = self.clock.seconds() + DECISION_SECONDS
         while self.undecided and self.clock.seconds() < limit:
             await deferLater(self.clock, DECISION_PAUSE)
-
-    def _abort_all(self) -> None:
-        self.log.warn("{count} clients did not go in time", count=len(self.ports))
-        for port in list(self.ports):
-            port.transport.abortConnection()

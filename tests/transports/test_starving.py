@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from dhtwisted.config.settings import TlsSettings
 from dhtwisted.service.tls import Certificates
 from dhtwisted.transports import connection_deadlines as deadlines
-from dhtwisted.transports import port
+from dhtwisted.transports import open_connections
 from dhtwisted.transports.admission import REFUSALS
 from tests.support.certificates import write_certificate
 from tests.support.raw import HANDSHAKE, frame
@@ -114,7 +114,7 @@ def soon(monkeypatch):
     """Have nobody wait for ten seconds."""
     monkeypatch.setattr(deadlines, "SLOW_SECONDS", 1.0)
     monkeypatch.setattr("dhtwisted.core.budget.SLOW_SECONDS", 1.0)
-    monkeypatch.setattr(port, "STOP_SECONDS", 1.5)
+    monkeypatch.setattr(open_connections, "STOP_SECONDS", 1.5)
 
 
 SHORT = {"handshake_timeout": 0.8, "idle_timeout": 0.8, "body_timeout": 0.8, "authenticate_timeout": 0.8}
@@ -137,7 +137,7 @@ async def all_gone(server, names, seconds):
     end = server.reactor.seconds() + seconds
     while server.factory.open_connections and server.reactor.seconds() < end:
         await deferLater(server.reactor, 0.05)
-    left = [names[port.number - 1] for port in server.factory.ports]
+    left = [names[port.number - 1] for port in server.factory.open.all]
     assert not left and not server.factory.open_connections, left
     assert not server.memory.server.budget.total
 

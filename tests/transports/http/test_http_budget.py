@@ -121,7 +121,7 @@ async def test_the_beginning_of_a_body_is_gone_with_its_client(limited, nothing_
     connection.write(POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 999)
     while not server.memory.server.budget.total:
         await server.tick()
-    (port,) = server.factory.ports
+    (port,) = server.factory.open.all
     (request,) = port._target.requests
     connection.transport.abortConnection()
     while server.factory.open_connections:
