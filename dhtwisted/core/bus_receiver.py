@@ -134,7 +134,8 @@ class BusReceiver:
             else:
                 self._deliver(event, device)
         else:
-            devices = [self._device(event.message.device_id) for event in events]
+            find = self._device
+            devices = [find(event.message.device_id) for event in events]
             if all(devices):
                 self._deliver_together(events, devices)
             else:
@@ -245,9 +246,13 @@ class BusReceiver:
 
     def _count(self, events: Iterable[Event]) -> None:
         """Record that events have been received. A replay that begins before remembers more than it must."""
+        action = None
         for event in events:
-            received = self._received[event.action]
-            number = getattr(event.message, received.number)
+            if event.action != action:
+                action = event.action
+                received = self._received[action]
+                field = received.number
+            number = getattr(event.message, field)
             if number == received.highest + 1:
                 received.highest = number
             else:

@@ -10,6 +10,7 @@ then.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from operator import length_hint
 from typing import Any
 
@@ -240,7 +241,7 @@ class EventBatch:
             else:
                 own = bodies[start : start + count]
                 for outgoing, prefix, _ in entries:
-                    outgoing += [(prefix, body) for body in own]
+                    outgoing += zip(repeat(prefix), own)
             if inserter is not None and count:
                 try:
                     self._add_for_inserter(inserter, entries, events[0], device, bodies[start])
