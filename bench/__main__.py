@@ -225,8 +225,11 @@ def save(options, figures, described, notes, sizes, results):
     picture = chart(figures, TITLE)
     files = [(options.json, data), (options.chart, picture)]
     if options.save:
-        page = "\n".join(markdown(figures, described, notes)) + "\n"
-        save_pages(options.save, described["processor"], data, picture, page)
+
+        def make_page(place):
+            return "\n".join(markdown(figures, described, notes, place)) + "\n"
+
+        save_pages(options.save, described["processor"], data, picture, make_page)
     for path, text in files:
         if path:
             path.write_text(text)

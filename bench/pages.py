@@ -6,23 +6,24 @@ from collections import Counter
 from pathlib import Path
 
 from bench.figures import BEYOND, MISSED, REACHED
+from bench.manual import manual
 
 DATA, PICTURE, PAGE = "benchmark.json", "benchmark.svg", "README.md"
 GROWTH = "growth.md"
 
 
-def save_pages(directory, processor, data, picture, page):
+def save_pages(directory, processor, data, picture, make_page):
     """Write the results of this machine, in the place of earlier ones of such a processor; those of others stay.
 
     :param directory: for all of them.
     :param processor: its name, as in what describes the machine.
     :param data: everything as JSON.
     :param picture: the chart, SVG.
-    :param page: the table, Markdown.
+    :param make_page: makes the table, Markdown, from the directory of its page.
     """
     place = Path(directory) / kind_of(processor)
     place.mkdir(parents=True, exist_ok=True)
-    for name, text in ((DATA, data), (PICTURE, picture), (PAGE, page)):
+    for name, text in ((DATA, data), (PICTURE, picture), (PAGE, make_page(place))):
         (place / name).write_text(text)
     write_index(directory)
 
@@ -40,14 +41,14 @@ def write_index(directory):
     """Write the page that lists all results in a directory."""
     found = [(path.parent.name, json.loads(path.read_text())) for path in sorted(Path(directory).glob(f"*/{DATA}"))]
     has_growth = (Path(directory) / GROWTH).exists()
-    (Path(directory) / PAGE).write_text("\n".join(_index(found, has_growth)) + "\n")
+    (Path(directory) / PAGE).write_text("\n".join(_index(found, has_growth, manual(directory))) + "\n")
 
 
-def _index(found, has_growth):
+def _index(found, has_growth, explanation):
     yield "# Results of the benchmark"
     yield ""
     yield "`python -m bench --save DIRECTORY` wrote this page, and one for each kind of processor. A run replaces that of its own only."
-    yield "[The benchmark](../benchmark.md) explains each row and column."
+    yield f"{explanation} explains each row and column."
     yield ""
     yield "| processor | date | dhtwisted | Python | aim | at least | missed | no figure |"
     yield f"|{' --- |' * 8}"

@@ -4,6 +4,7 @@ import json
 from statistics import median
 
 from bench.figures import BEYOND, MISSED, REACHED
+from bench.manual import manual
 
 HEADINGS = ("row", "this server", "compared with", "ratio", "min - max", "by CPU", "at least", "aim", "reached")
 MARKS = {BEYOND: "aim", REACHED: "yes", MISSED: "NO", "": ""}
@@ -54,11 +55,14 @@ def table(figures):
     return [*text, "", *legend(figures), *problems(figures)]
 
 
-def markdown(figures, machine, notes):
-    """The same as a page."""
+def markdown(figures, machine, notes, directory=None):
+    """The same as a page.
+
+    :param directory: of the page.
+    """
     yield "# Results of the benchmark"
     yield ""
-    yield "`python -m bench` wrote this page. [The benchmark](../../benchmark.md) explains each row and column."
+    yield f"`python -m bench` wrote this page. {manual(directory)} explains each row and column."
     yield ""
     yield f"| {' | '.join(['', *HEADINGS[1:]])} |"
     yield f"|{' --- |' * len(HEADINGS)}"

@@ -38,10 +38,20 @@ def parser():
     add = found.add_argument
     add("--quick", action="store_true", help="fewer connections and messages, one round")
     add("--rounds", type=int, choices=range(1, ROUNDS + 1), help=f"number of rounds (default {ROUNDS}, with --quick 1)")
-    add("--only", choices=KINDS, action="append", help="measure only this; repeatable")
+    add(
+        "--only", type=_kinds, action="extend", default=[], metavar="SIDE,...", help=f"measure only these of {', '.join(KINDS)}; repeatable"
+    )
     add("--directory", type=Path, help="where servers keep their data while they run: 10 GB on a disk (default: TMPDIR)")
     add("--save", type=Path, metavar="DIRECTORY", help="write growth.md, growth.json and a picture of each there")
     return found
+
+
+def _kinds(text):
+    kinds = text.split(",")
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no side is called {unknown[0]!r}; there are {', '.join(KINDS)}")
+    return kinds
 
 
 def main(arguments=None):
@@ -78,7 +88,7 @@ def measure(options, directory):
     notes = [*NOTES, f"{rounds} rounds.", *machine.warnings(cores, directory)]
     found = [(side, lines_of(side, sizes[side.kind], results)) for side in sides]
     tables = [(side, list(table(side, sizes[side.kind], lines))) for side, lines in found]
-    text = list(page(tables, described, notes))
+    text = list(page(tables, described, notes, options.save))
     show(text)
     if options.save:
         options.save.mkdir(parents=True, exist_ok=True)

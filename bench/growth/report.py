@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.figures import Missing, NoFigure
+from bench.manual import manual
 from bench.report import number
 
 
@@ -124,14 +125,15 @@ def table(side, sizes, lines):
         yield f"No figures: {problem}"
 
 
-def page(tables, described, notes):
+def page(tables, described, notes, directory=None):
     """The whole page as lines of Markdown.
 
     :param tables: ``(side, lines of its table)``.
+    :param directory: of the page; ``None`` if it is only shown.
     """
     yield "# What grows with connections and stored messages"
     yield ""
-    yield "`python -m bench.growth` wrote this page. [The benchmark](../benchmark.md#growth) explains it."
+    yield f"`python -m bench.growth` wrote this page. {manual(directory, '#growth')} explains it."
     for side, lines in tables:
         yield ""
         yield from lines

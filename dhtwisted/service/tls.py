@@ -53,7 +53,10 @@ class Certificates:
         context = make_context(settings.tls)
 
         def apply() -> None:
+            is_new = states != self._file_states
             self._settings, self._file_states, self.context = settings.tls, states, context
+            if is_new:
+                self._log_new()
 
         return apply
 
@@ -71,7 +74,10 @@ class Certificates:
         except ConfigurationError as error:
             self.log.error("The changed certificate cannot be used, the server keeps the old one: {reason}", reason=str(error))
         else:
-            self.log.info("The certificate in {path} has changed; new connections use it", path=self._settings.certificate)
+            self._log_new()
+
+    def _log_new(self) -> None:
+        self.log.info("The certificate in {path} has changed; new connections use it", path=self._settings.certificate)
 
 
 def file_states(settings: TlsSettings) -> dict[str, tuple[int, int, int] | None]:

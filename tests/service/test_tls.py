@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from dhtwisted.config.settings import Settings, TlsSettings
 from dhtwisted.errors import ConfigurationError
@@ -184,3 +184,15 @@ def test_a_reload_takes_effect_only_when_it_is_told_to(tmp_path, certificate):
     assert certificates.context is first
     take()
     assert certificates.context is not first
+
+
+def test_a_reload_says_that_it_has_taken_another_certificate(certificate):
+    settings = Settings(tls=TlsSettings(certificate=str(certificate)))
+    certificates = Certificates(settings.tls)
+    with capturedLogs() as logs:
+        certificates.reloadable(settings)()
+        assert logs == []
+        write_certificate(certificate)
+        certificates.reloadable(settings)()
+        certificates.reload_if_changed()
+    assert [formatEvent(event) for event in logs] == [f"The certificate in {certificate} has changed; new connections use it"]

@@ -113,6 +113,19 @@ def test_one_side_alone(run):
     assert "round 1 of 1: file 300000" in written.err
 
 
+def test_sides_with_a_comma_between_them(run):
+    _, written = run("--only", "file,postgres", "--quick")
+    assert "round 1 of 1: file 300000" in written.err
+    assert "round 1 of 1: postgres 300000" in written.err
+    assert "connections" not in written.err
+
+
+def test_a_side_that_is_none_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--only", "file,disk")
+    assert "no side is called 'disk'; there are connections, file, postgres" in capsys.readouterr().err
+
+
 def test_a_loss_is_the_exit_status(run, monkeypatch):
     def lose(_):
         raise Lost("1 undelivered")
