@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from zope.interface import implementer
+
 from dhtwisted.config.mqtt_tables import ADMINISTRATORS, ANONYMOUS, ANYBODY, CLIENTS, AccessRule
 from dhtwisted.config.topic_templates import Template
 from dhtwisted.core.access import ADMINISTRATOR_ONLY, Principal
 from dhtwisted.fronts.mqtt.filters import covers, fits_level, matches
+from dhtwisted.fronts.mqtt.interfaces import IPlainAccess
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, SHARE, SYSTEM
 
 CACHED_ANSWERS = 64
@@ -86,6 +89,7 @@ class ClientAccess:
         return not topic.startswith(DEVICEHIVE) and _match_any(self._subscribe, topic)
 
 
+@implementer(IPlainAccess)
 class PlainAccess:
     """The rules of the configuration, for the clients of one server.
 

@@ -16,6 +16,7 @@ from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
+from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import MOST_PENDING, Delivery, Outgoing
 from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.message import Message
@@ -131,6 +132,8 @@ class MqttBroker:
                 return refusal
             self.store.note_retained(changes, message)
         receivers = receivers_of(self.tree.match(message.topic), message)
+        if self._epoch != self.entities.users_epoch:
+            receivers = [receiver for receiver in receivers if self._still_hears(receiver.session, message.topic)]
         held = None
         if message.qos:
             kept = [receiver for receiver in receivers if receiver.session.is_kept and receiver.qos]
@@ -138,6 +141,15 @@ class MqttBroker:
                 held = self._hold(message, kept, changes)
                 receivers = [receiver for receiver in receivers if not (receiver.session.is_kept and receiver.qos)]
         return Plan(message, receivers, held, bool(receivers or held))
+
+    def _still_hears(self, session: ClientSession, topic: str) -> bool:
+        """Whether a session hears a topic after a user has changed; until the next tick it may have filters to which it has no right."""
+        connection = session.connection
+        if connection is None:
+            return True
+        connection.check_identity_if_changed()
+        patterns = [parse_filter(one.options.filter, 0).levels for one in session.filters.values() if one.is_plain]
+        return session.connection is not None and any(matches(levels, topic) for levels in patterns)
 
     def _hold(self, message: Message, receivers: list[Receiver], changes: Changes) -> list[tuple[Outgoing, Delivery]]:
         held = []

@@ -1,0 +1,82 @@
+"""Access rules as clients notice them."""
+
+import pytest
+
+from dhtwisted.config.mqtt_tables import AccessRule
+from dhtwisted.fronts.mqtt.access import PlainAccess
+from dhtwisted.model import ADMINISTRATOR, CLIENT, User
+from dhtwisted.testing.server import at_once
+from dhtwisted.wire.mqtt.packets import Publish
+from dhtwisted.wire.mqtt.reasons import ReasonCode
+
+RULES = (
+    AccessRule(who="sensors", publish=("tele/{login}/#",), subscribe=("cmnd/{login}/#",)),
+    AccessRule(who="role:admin", publish=("cmnd/#",), subscribe=("#",)),
+    AccessRule(who="anonymous", publish=("guests/{client_id}",)),
+)
+
+
+@pytest.fixture
+def ruled(mqtt):
+    """A broker with these rules."""
+    mqtt.broker.access = PlainAccess(RULES, mqtt.broker.entities)
+    return mqtt
+
+
+def make_user(mqtt, login, role=CLIENT):
+    return at_once(mqtt.broker.entities.insert(User(login=login, role=role)))
+
+
+def test_who_may_publish_and_hear_what(ruled):
+    sensor = ruled.connect("s1", user=make_user(ruled, "sensors"))
+    root = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR))
+    guest = ruled.connect("g1")
+    refused = ReasonCode.NOT_AUTHORIZED
+    assert sensor.subscribe("cmnd/sensors/#", "$share/g/cmnd/sensors/+", "cmnd/#", "#", "$SYS/#", qos=1) == [
+        1,
+        1,
+        refused,
+        refused,
+        refused,
+    ]
+    assert root.subscribe("#", "$SYS/#") == [0, 0]
+    assert guest.subscribe("guests/g1") == [refused]
+    assert sensor.publish("tele/sensors/pump", b"1", 1).reason_code < 0x80
+    assert sensor.publish("tele/root/pump", b"2", 1).reason_code == refused
+    assert sensor.publish("$SYS/broker/uptime", b"3", 1).reason_code == refused
+    assert guest.publish("guests/g1", b"4", 1).reason_code < 0x80
+    assert guest.publish("guests/g2", b"5", 1).reason_code == refused
+    assert [packet.payload for packet in root.take(Publish)] == [b"1", b"4"]
+    assert guest.take(Publish) == []
+
+
+def test_a_client_id_with_a_wildcard_gets_nothing_by_it(ruled):
+    for client_id in ("#", "+", "a/b"):
+        guest = ruled.connect(client_id)
+        assert guest.publish(f"guests/{client_id}".replace("#", "x").replace("+", "x"), b"", 1).reason_code == ReasonCode.NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("expiry", [0, 1000])
+def test_a_role_that_is_taken_away_ends_what_it_gave(ruled, qos, expiry):
+    user = make_user(ruled, "root", ADMINISTRATOR)
+    root = ruled.connect("r1", user=user, session_expiry_interval=expiry)
+    guest = ruled.connect("g1")
+    assert root.subscribe("#", qos=qos) == [qos]
+    guest.publish("guests/g1", b"heard", qos)
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    guest.publish("guests/g1", b"secret", qos)
+    ruled.pass_time(2)
+    guest.publish("guests/g1", b"secret", qos)
+    assert [packet.payload for packet in root.take(Publish)] == [b"heard"]
+    assert not root.closed
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_change_of_another_user_ends_nothing(ruled, qos):
+    root = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR))
+    guest = ruled.connect("g1")
+    root.subscribe("#", "$share/g/guests/+", qos=qos)
+    make_user(ruled, "another")
+    guest.publish("guests/g1", b"heard", qos)
+    assert [packet.payload for packet in root.take(Publish)] == [b"heard", b"heard"]
