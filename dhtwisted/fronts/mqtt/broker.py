@@ -360,7 +360,7 @@ class MqttBroker:
             session.timer.cancel()
         if session.device is not None:
             session.device.ended()
-        if session.is_kept:
+        if session.is_stored:
             changes = Changes()
             self.store.note_session_ended(changes, session)
             self.commit_then(changes)
@@ -379,9 +379,17 @@ class MqttBroker:
     def save(self, session: ClientSession) -> Any:
         """Store a session, if it is kept; see :meth:`ClientSession.save`."""
         changes = Changes()
-        if session.is_kept and not session.is_over:
+        if (session.is_kept or session.is_stored) and not session.is_over:
+            session.is_stored = True
             self.store.note_session(changes, session)
         return self.commit(changes)
+
+    def save_soon(self, session: ClientSession) -> None:
+        """As :meth:`save`, but nobody waits."""
+        run(self._save(session), partial(self._committed, None, None))
+
+    async def _save(self, session: ClientSession) -> None:
+        await self.save(session)
 
     def disconnected(self, session: ClientSession, sends_will: bool) -> None:
         """The connection of a session has ended: the session waits for the next one, or ends."""
@@ -397,6 +405,4 @@ class MqttBroker:
             self.end_session(session)
             return
         session.timer = self.timers.call(session.expiry, partial(self.end_session, session))
-        changes = Changes()
-        self.store.note_session(changes, session)
-        self.commit_then(changes)
+        self.save_soon(session)

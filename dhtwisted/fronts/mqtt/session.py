@@ -55,6 +55,7 @@ class ClientSession:
     :ivar principal: whose it is now; ``None`` for nobody.
     :ivar expiry: seconds for which it outlives its connection.
     :ivar is_kept: whether it outlives its connection: then it is stored, and so is all that it must not lose.
+    :ivar is_stored: whether the storage has a record of it.
     :ivar connection: its :class:`~dhtwisted.fronts.mqtt.connection.MqttConnection`; ``None`` for none.
     :ivar filters: filter as the client gave it -> :class:`Subscribed`.
     :ivar outgoing: its messages with QoS 1 and 2.
@@ -76,6 +77,7 @@ class ClientSession:
         "filters",
         "is_kept",
         "is_over",
+        "is_stored",
         "key",
         "outgoing",
         "principal",
@@ -93,7 +95,7 @@ class ClientSession:
         self.version = 0
         self.created = 0
         self.expiry = 0
-        self.is_kept = False
+        self.is_kept = self.is_stored = False
         self.connection: Any = None
         self.filters: dict[str, Subscribed] = {}
         self.outgoing = Outgoing(broker)

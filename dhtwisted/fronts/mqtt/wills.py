@@ -13,7 +13,7 @@ from dhtwisted.core.coroutines import run
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.message import Message
-from dhtwisted.fronts.mqtt.publishing import forwarded
+from dhtwisted.fronts.mqtt.publishing import Route, forwarded
 from dhtwisted.fronts.mqtt.session import ClientSession, Will
 from dhtwisted.wire.mqtt.packets import Connect
 from dhtwisted.wire.mqtt.reasons import ReasonCode
@@ -22,6 +22,8 @@ from dhtwisted.wire.mqtt.topics import check_topic
 log = Logger()
 
 FULL = Refusal(ReasonCode.QUOTA_EXCEEDED, "the server keeps as many wills as it may (mqtt.wills, mqtt.will_bytes)")
+
+NO_RIGHTS = Refusal(ReasonCode.NOT_AUTHORIZED, "the user or the token is not valid any more")
 
 
 def read(packet: Connect) -> Will | None:
@@ -91,7 +93,7 @@ def _delay_over(broker: Any, session: ClientSession, will: Will) -> None:
     # The client may have come back, with another will or none.
     if session.will is will and session.connection is None:
         _publish(broker, session)
-        broker.save(session)
+        broker.save_soon(session)
 
 
 def _publish(broker: Any, session: ClientSession) -> None:
@@ -99,7 +101,11 @@ def _publish(broker: Any, session: ClientSession) -> None:
     assert will is not None  # The callers have looked.
     forget(broker, session)
     message = replace(will.message, sender=session.key, expires=broker.now() + will.lifetime if will.lifetime else 0)
-    route = broker.route(message.topic, session.principal, session.client_id)
+    principal = session.principal
+    if principal is not None and not principal.is_valid:
+        route = Route(refusal=NO_RIGHTS)
+    else:
+        route = broker.route(message.topic, principal, session.client_id)
     if route.refusal is not None:
         broker.counters.refused[route.refusal.reason_code] += 1
         log.info("a will was not published: {reason}", reason=route.refusal.text, client=session.client_id)
