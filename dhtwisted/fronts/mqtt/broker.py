@@ -202,11 +202,8 @@ class MqttBroker:
         for outgoing, delivery in plan.held or ():
             outgoing.drop(delivery)
 
-    def publish(self, message: Message) -> Any:
-        """Publish a message of the server itself, such as a will or one below ``$SYS/``.
-
-        :returns: an awaitable that is complete when it is stored and delivered; whoever does not wait may ignore it.
-        """
+    def publish(self, message: Message) -> None:
+        """Publish a message of the server itself, such as a will or one below ``$SYS/``, as soon as it is stored."""
         changes = Changes()
         plan = self.plan(message, changes)
         if type(plan) is Plan:
@@ -259,11 +256,11 @@ class MqttBroker:
         self.store.note_queued(changes, session, delivery)
         self.commit_then(changes, partial(then, delivery), partial(self._end, session))
 
-    def forget_received(self, session: ClientSession, packet_id: int, then: Callable[[int], None]) -> None:
+    def forget_received(self, session: ClientSession, packet_id: int, then: Callable[[], None]) -> None:
         """Store that a packet id of the client is free, then call ``then``."""
         changes = Changes()
         self.store.note_released(changes, session, packet_id)
-        self.commit_then(changes, partial(then, packet_id), partial(self._end, session))
+        self.commit_then(changes, then, partial(self._end, session))
 
     def store_event(self, session: ClientSession, delivery: Delivery, record: tuple[str, str, int]) -> None:
         """Store that an event of ``dh/`` has a packet id, then send it."""
@@ -377,7 +374,7 @@ class MqttBroker:
             del self._sessions_of_user[user_id]
 
     def save(self, session: ClientSession) -> Any:
-        """Store a session, if it is kept; see :meth:`ClientSession.save`."""
+        """Store a session, if it is kept; as :meth:`commit`."""
         changes = Changes()
         if (session.is_kept or session.is_stored) and not session.is_over:
             session.is_stored = True

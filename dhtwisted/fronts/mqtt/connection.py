@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -382,15 +383,16 @@ class MqttConnection:
     def _pubrel(self, packet: Pubrel) -> None:
         session, packet_id = self._session(), packet.packet_id
         self.receiving.discard(packet_id)
-        if session.received.pop(packet_id, None) is None:
+        if packet_id not in session.received:
             self._answer(PUBCOMP, Pubcomp, packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
         elif session.is_kept:
             # A new message with this packet id must not be taken for the old one, also after a crash.
-            self.broker.forget_received(session, packet_id, self._released)
+            self.broker.forget_received(session, packet_id, partial(self._released, session, packet_id))
         else:
-            self._released(packet_id)
+            self._released(session, packet_id)
 
-    def _released(self, packet_id: int) -> None:
+    def _released(self, session: ClientSession, packet_id: int) -> None:
+        session.received.pop(packet_id, None)
         self.output.write(PUBCOMP + packet_id.to_bytes(2, "big"))
 
     def _pingreq(self, packet: Pingreq) -> None:

@@ -149,12 +149,9 @@ class ClientSession:
             self.outgoing.give(message, qos, retain, identifiers, token)
         return True
 
-    def save(self) -> Any:
-        """Store the session, if it is kept.
-
-        :returns: an awaitable that is complete when that is done; whoever does not wait may ignore it.
-        """
-        return self._broker.save(self)
+    def save(self) -> None:
+        """Store the session, if it is kept. Nobody waits."""
+        self._broker.save_soon(self)
 
     def authenticate(self, principal: Principal) -> None:
         """Take on an identity, as a client that connected without one does later.
