@@ -366,3 +366,10 @@ class Client:
         """The reason code of the server's DISCONNECT; ``None`` if there was none."""
         found = [packet for packet in self.packets if type(packet) is Disconnect]
         return found[0].reason_code if found else None
+
+
+class Nobody:
+    """Stands for the real reactor where nothing needs its threads."""
+
+    def __getattr__(self, name: str) -> Any:
+        return None
