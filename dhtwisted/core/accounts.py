@@ -8,8 +8,19 @@ from msgspec.structs import replace
 
 from dhtwisted.core.access import CLIENT_PERMISSIONS, EVERYTHING, Permission
 from dhtwisted.core.device_tokens import AnyEntities, delete_records, records_of_user
+from dhtwisted.kit.bulk_changes import bulk_changes
 from dhtwisted.logs.audit import LONGEST
-from dhtwisted.model import ADMINISTRATOR, Claims, Raised, User, fold_login
+from dhtwisted.model import (
+    ADMINISTRATOR,
+    Claims,
+    EntityQuery,
+    MqttQueued,
+    MqttReceived,
+    MqttSession,
+    Raised,
+    User,
+    fold_login,
+)
 from dhtwisted.wire.timestamps import format_timestamp
 
 
@@ -50,13 +61,23 @@ async def change_user(entities: AnyEntities, user: User, changes: dict[str, Any]
 
 
 async def delete_user(entities: AnyEntities, user: User) -> bool:
-    """Delete a user, and the records of their tokens.
+    """Delete a user, the records of their tokens, and their MQTT sessions with all that waits for these.
 
     :returns: whether the user was there.
     """
     found = await entities.delete(User, user.id)
     await delete_records(entities, await records_of_user(entities, user.id))
+    await _delete_sessions(entities, user.id)
     return found
+
+
+async def _delete_sessions(entities: AnyEntities, user_id: int) -> None:
+    changes = bulk_changes(entities)
+    sessions = await entities.find(MqttSession, EntityQuery(equal={"user_id": user_id}))
+    await changes.change_many([], [(MqttSession, session.id) for session in sessions])
+    for session in sessions:
+        for kind in (MqttQueued, MqttReceived):
+            await changes.remove_group(kind, session.id)
 
 
 def login_claims(user: User, longest_list: int) -> Claims:

@@ -20,7 +20,7 @@ from dhtwisted.core.coroutines import run
 from dhtwisted.core.entity_lookups import EntityLookups
 from dhtwisted.core.request_deadlines import PATIENCE, Deadlines
 from dhtwisted.errors import DeadlinePassed, Unstorable
-from dhtwisted.interfaces import IBoundedAnswers, IEntityStorage
+from dhtwisted.interfaces import IBoundedAnswers, IBulkStorage, IEntityStorage
 from dhtwisted.kit.bounded_cache import BoundedCache
 from dhtwisted.model import Device, DeviceToken, Entity, EntityQuery, User, entity_size
 
@@ -107,8 +107,9 @@ class EntityCache:
         self.device = self._devices.get
         self.users_epoch = 0
         self.find = storage.find
-        if IBoundedAnswers.providedBy(storage):
-            directlyProvides(self, IBoundedAnswers)
+        directlyProvides(self, *(interface for interface in (IBoundedAnswers, IBulkStorage) if interface.providedBy(storage)))
+        if IBulkStorage.providedBy(storage):
+            self.change_many, self.remove_group = storage.change_many, storage.remove_group
         self.count = storage.count
 
     def sizes(self) -> dict[str, int]:
