@@ -27,6 +27,7 @@ from dhtwisted.wire.mqtt.packets import (
 )
 from dhtwisted.wire.mqtt.properties import read_properties
 from dhtwisted.wire.mqtt.reasons import ReasonCode
+from dhtwisted.wire.mqtt.topics import SHARE
 
 PINGREQ = Pingreq()
 
@@ -36,7 +37,6 @@ _DISCONNECTED = frozenset((0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94,
 """The reason codes that a client may send in a DISCONNECT (section 3.14.2.1)."""
 
 _AUTHENTICATING = frozenset((0x18, 0x19))
-_SHARED = "$share/"
 
 
 def read_publish(data: bytes, start: int, stop: int, first: int, version: int, from_server: bool = False) -> Publish:
@@ -161,7 +161,7 @@ def _read_options(filter: str, options: int, version: int) -> Subscription:
         raise protocol_error("it has a maximum QoS of 3")
     if subscription.retain_handling == 3:
         raise protocol_error("it has a retain handling of 3")
-    if subscription.no_local and filter.startswith(_SHARED):
+    if subscription.no_local and filter.startswith(SHARE):
         raise protocol_error("it has a shared subscription with the option no local")  # [MQTT-3.8.3-4]
     return subscription
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.wire.mqtt.reasons import ReasonCode
+from dhtwisted.wire.mqtt.topics import LONGEST
 
 LARGEST_VARINT = 268_435_455
 """The largest variable byte integer, so the most bytes of a packet without its fixed header."""
-
-LONGEST_FIELD = 65_535
-"""Bytes of the longest text or binary data."""
 
 
 def malformed(text: str) -> InvalidPacket:
@@ -165,8 +163,8 @@ def encode_binary(data: bytes) -> bytes:
     :raises ValueError: it is too long.
     """
     length = len(data)
-    if length > LONGEST_FIELD:
-        raise ValueError(f"{length} bytes are too many for a field of MQTT: the most is {LONGEST_FIELD}")
+    if length > LONGEST:
+        raise ValueError(f"{length} bytes are too many for a field of MQTT: the most is {LONGEST}")
     return length.to_bytes(2, "big") + data
 
 

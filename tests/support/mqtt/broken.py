@@ -63,7 +63,7 @@ BROKEN_CONNECTS = [
         MALFORMED,
         "[MQTT-3.1.2-12] 3.1.1: [MQTT-3.1.2-14]",
     ),
-    Broken("a will flag without a will", ALL, _each(ALL, connect, 0x06), MALFORMED, "[MQTT-3.1.2-9] [MQTT-3.1.3-1]"),
+    Broken("a will flag without a will", ALL, _each(ALL, connect, 0x06), MALFORMED, "[MQTT-3.1.2-9] 3.1.1: [MQTT-3.1.2-9]"),
     Broken(
         "a wildcard in the will topic",
         ALL,
@@ -72,7 +72,11 @@ BROKEN_CONNECTS = [
         "[MQTT-4.7.0-1] 3.1.1: [MQTT-4.7.1-1]",
     ),
     Broken("an empty will topic", ALL, {version: connect(version, 0x06, _will(version, b"")) for version in ALL}, TOPIC, "[MQTT-4.7.3-1]"),
-    _text("a will topic that is not UTF-8", {version: connect(version, 0x06, _will(version, b"\xff")) for version in ALL}, UTF_8),
+    _text(
+        "a will topic that is not UTF-8",
+        {version: connect(version, 0x06, _will(version, b"\xff")) for version in ALL},
+        f"{UTF_8} [MQTT-3.1.3-11] 3.1.1: [MQTT-3.1.3-10]",
+    ),
     Broken("a password without a user name", (4,), connect(4, 0x42, CLIENT + field(b"secret")), MALFORMED, "3.1.1: [MQTT-3.1.2-22]"),
     Broken("a user name flag without a user name", NEW, _each(NEW, connect, 0x82), MALFORMED, "[MQTT-3.1.2-17] 3.1.1: [MQTT-3.1.2-19]"),
     Broken("a password flag without a password", (5,), connect(5, 0x42), MALFORMED, "[MQTT-3.1.2-19]"),
@@ -95,7 +99,11 @@ BROKEN_CONNECTS = [
     _text("a client id that is not UTF-8", _each(ALL, connect, 0x02, field(b"\xc3")), f"{UTF_8} [MQTT-3.1.3-4]"),
     _text("a surrogate in the client id", _each(ALL, connect, 0x02, field(b"\xed\xa0\x80")), UTF_8),
     _text("the character U+0000 in the client id", _each(ALL, connect, 0x02, field(b"a\0")), NUL),
-    _text("a user name that is not UTF-8", _each(ALL, connect, 0x82, CLIENT + field(b"\xe0\x80")), f"{UTF_8} [MQTT-3.1.3-12]"),
+    _text(
+        "a user name that is not UTF-8",
+        _each(ALL, connect, 0x82, CLIENT + field(b"\xe0\x80")),
+        f"{UTF_8} [MQTT-3.1.3-12] 3.1.1: [MQTT-3.1.3-11]",
+    ),
     Broken("a body that ends in the flags", ALL, packet(0x10, field(b"MQTT") + b"\x05"), MALFORMED, "[MQTT-3.1.4-1]"),
     Broken("no body", ALL, packet(0x10), MALFORMED, "[MQTT-3.1.4-1]"),
     Broken("authentication data without a method", (5,), connect(properties=b"\x16\0\1a"), PROTOCOL, "3.1.2.11.10"),
@@ -116,7 +124,7 @@ BROKEN_CONNECTS = [
     Broken("request problem information 2", (5,), connect(properties=b"\x17\2"), PROTOCOL, "3.1.2.11.7"),
     Broken("a session expiry interval twice", (5,), connect(properties=b"\x11\0\0\0\1\x11\0\0\0\1"), PROTOCOL, "3.1.2.11.2"),
 ]
-"""First packets: a CONNECT of 5.0 may be answered with a CONNACK, one of 3.x is not answered ([MQTT-3.1.4-1])."""
+"""First packets: a CONNECT of 5.0 may be answered with a CONNACK, one of 3.x is not answered (3.1.1: [MQTT-3.1.4-1])."""
 
 UNKNOWN_VERSIONS = [
     Broken("level 2 of MQTT", (4,), connect(4, level=2), VERSION, "[MQTT-3.1.2-2]"),
@@ -241,7 +249,7 @@ BROKEN_PACKETS = [
     Broken("PINGREQ with a body", ALL, packet(0xC0, b"\0"), MALFORMED, "3.12"),
     Broken("PINGREQ with a flag", NEW, packet(0xC1), MALFORMED, "[MQTT-2.1.3-1] 3.1.1: [MQTT-2.2.2-2]"),
     Broken("DISCONNECT with a flag", NEW, packet(0xE2), MALFORMED, "[MQTT-3.14.1-1]"),
-    Broken("DISCONNECT with a reason in 3.x", OLD, packet(0xE0, b"\0"), MALFORMED, "3.1.1: [MQTT-3.14.1-1]"),
+    Broken("DISCONNECT with a reason in 3.x", OLD, packet(0xE0, b"\0"), MALFORMED, "3.1.1: 3.14"),
     Broken("DISCONNECT with a reason of the server", (5,), packet(0xE0, b"\x8e"), PROTOCOL, "[MQTT-3.14.2-1]"),
     Broken("DISCONNECT with bytes behind its properties", (5,), packet(0xE0, b"\0\0\0"), MALFORMED, "3.14.2"),
     Broken("DISCONNECT with a property of CONNECT", (5,), packet(0xE0, b"\0\3\x21\0\1"), MALFORMED, "2.2.2.2"),
@@ -251,7 +259,7 @@ BROKEN_PACKETS = [
     Broken("AUTH with the server's reason code", (5,), packet(0xF0, b"\0\4\x15\0\1a"), PROTOCOL, "[MQTT-3.15.2-1]"),
     Broken("AUTH without a method", (5,), packet(0xF0, b"\x18\0"), PROTOCOL, "3.15.2.2.2"),
 ]
-"""Packets after a good CONNECT. 5.0 gets a DISCONNECT with the reason code; the connection of 3.x is closed ([MQTT-4.8.0-1])."""
+"""Packets after a good CONNECT. 5.0 gets a DISCONNECT with the reason code; the connection of 3.x is closed (3.1.1: [MQTT-4.8.0-1])."""
 
 
 def every(cases: list[Broken]) -> list[tuple[int, Broken]]:

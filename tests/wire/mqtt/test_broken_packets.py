@@ -25,7 +25,7 @@ def refusal(decoder, data):
 
 @pytest.mark.parametrize("version, case", parameters(BROKEN_CONNECTS))
 def test_a_connect_that_breaks_the_standard_is_refused(version, case):
-    """[MQTT-3.1.4-1] [MQTT-3.1.4-2]"""
+    """[MQTT-3.1.4-1] [MQTT-4.13.2-1] 3.1.1: [MQTT-3.1.4-1]"""
     error = refusal(PacketDecoder(), case.of(version) + PINGREQ)
     assert error.reason_code == case.reason_code, error.text
     assert re.match("CONNECT: .*[a-z0-9]$", error.text)
@@ -39,7 +39,7 @@ def test_no_version_is_known_of_a_connect_that_does_not_tell_it(version, case):
 
 @pytest.mark.parametrize("version", [3, 4, 5])
 def test_the_version_of_a_broken_connect_is_known_for_the_answer(version):
-    """[MQTT-3.1.4-2]"""
+    """[MQTT-3.1.4-1] 3.1.1: [MQTT-3.1.4-1]"""
     assert refusal(PacketDecoder(), connect(version, payload=b"")).version == version
 
 
@@ -52,7 +52,7 @@ def test_a_version_that_the_server_does_not_speak_is_refused_in_a_form_that_the_
 
 @pytest.mark.parametrize("version, case", parameters(BROKEN_PACKETS))
 def test_a_packet_that_breaks_the_standard_is_refused(version, case):
-    """[MQTT-4.8.0-1] [MQTT-4.13.1-1]"""
+    """[MQTT-4.13.1-1] 3.1.1: [MQTT-2.2.2-2] [MQTT-4.8.0-1]"""
     decoder = PacketDecoder()
     decoder.feed(connect(version))
     error = refusal(decoder, PINGREQ + case.of(version) + PINGREQ)

@@ -41,7 +41,7 @@ def test_the_version_is_that_of_the_connect(version):
 
 
 def test_what_follows_a_connect_in_the_same_read_is_decoded_by_its_version():
-    """[MQTT-3.1.4-5], which permits clients to send at once; 3.1.1, section 3.1.4"""
+    """A client need not wait for its CONNACK (both standards, section 3.1.4)."""
     packets = PacketDecoder().feed(connect(5) + packet(0x40, b"\0\x07\x10") + PINGREQ)
     assert packets == [Connect("pump-4", 5, True, 60), Puback(7, 0x10), Pingreq()]
 
@@ -90,7 +90,7 @@ def test_a_maximum_that_would_refuse_usual_packets_is_refused(maximum):
 
 
 def test_a_drip_of_bytes_holds_no_more_memory_than_it_sends():
-    """[MQTT-4.2.0-1] does not say how a stream is cut, so a hostile client sends single bytes."""
+    """Nobody says how a stream is cut, so a hostile client sends single bytes."""
     data = connect(4) + publish_of(50_000)
     decoder = PacketDecoder(50_000)
     tracemalloc.start()

@@ -18,13 +18,13 @@ from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, return_
     ],
 )
 def test_a_connack_has_a_return_code_in_3_x(reason, expected):
-    """[MQTT-3.2.2-5] of 3.1.1, [MQTT-3.2.2-7] of 5.0"""
+    """3.1.1: table 3.1"""
     assert return_code(reason) == expected
 
 
 @pytest.mark.parametrize("reason", [ReasonCode.MALFORMED_PACKET, ReasonCode.PROTOCOL_ERROR])
 def test_a_connect_that_breaks_the_protocol_gets_no_connack_in_3_x(reason):
-    """[MQTT-3.1.4-1] of 3.1.1"""
+    """3.1.1: [MQTT-3.1.4-1] [MQTT-3.2.2-6]"""
     assert return_code(reason) is None
 
 

@@ -41,7 +41,7 @@ def streams_of_servers(draw):
 
 @given(streams_of_clients())
 def test_packets_of_a_client_come_out_of_a_stream_that_is_cut_anywhere(stream):
-    """[MQTT-3.1.3-1] [MQTT-3.3.2-18] [MQTT-3.10.3-1] [MQTT-3.8.3-1] [MQTT-4.2.0-1]"""
+    """[MQTT-3.1.3-1] [MQTT-3.3.2-18] [MQTT-3.8.3-1] [MQTT-3.10.3-1] 3.1.1: [MQTT-3.1.3-1]"""
     packets, pieces = stream
     decoder = PacketDecoder()
     assert [packet for piece in pieces for packet in decoder.feed(piece)] == packets
@@ -57,7 +57,7 @@ def test_packets_of_the_server_can_be_decoded(stream):
 
 @given(st.data(), versions)
 def test_a_connack_can_be_decoded(data, version):
-    """[MQTT-3.2.2-2]"""
+    """[MQTT-3.2.2-8]"""
     packet = data.draw(connacks(version))
     (decoded,) = ReplyDecoder(version).feed(encode(packet, version))
     assert decoded == (packet if version == 5 else replace(packet, reason_code=return_code(packet.reason_code)))
