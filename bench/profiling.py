@@ -27,7 +27,10 @@ LAYERS = (
     ("reactor, sockets, system calls", r"^twisted/|dhtwisted/kit/lean_reactor|^socket\.py|^selectors\.py|^heapq\.py"),
     ("frames in: header, unmasking, UTF-8", r"dhtwisted/transports/websocket/frames"),
     ("connection: queue and one write per turn", r"dhtwisted/transports/"),
-    ("request: order of replies, rights, coroutine", r"dhtwisted/(fronts/|core/(server|access|coroutines)|kit/waiter|actions/table)\b"),
+    (
+        "request: order of replies, rights, quotas, batches",
+        r"dhtwisted/(fronts/|core/(server|access|coroutines|batches|messages|quotas|rules)|kit/waiter|actions/table)\b",
+    ),
     ("JSON in and reply out", r"dhtwisted/wire/(envelope|fields|payloads)\b"),
     ("the action itself", r"dhtwisted/(actions/|core/entity_cache)"),
     ("storage", r"dhtwisted/(providers/(memory|sqlite|postgres)|kit/(batching|message_log))"),

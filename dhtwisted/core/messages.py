@@ -9,6 +9,7 @@ This is the hot path: where the storage does not wait, nothing here makes a coro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -90,8 +91,7 @@ def publish_together(request: Any, stored: Iterable[tuple[EventKind, Sequence[Me
             # First, since the event may lead to an update at once.
             for message in messages:
                 request.session.remember_command(message.id)
-        name = kind.name
-        events += [Event(name, message) for message in messages]
+        events += map(Event, repeat(kind.name), messages)
     if events:
         request.server.publish(events)
 
