@@ -90,6 +90,8 @@ class Batcher(Generic[Operation]):
         waiter: Waiter[Any] = Waiter()
         self._waiting.append((operation, rows, waiter))
         self._waiting_rows += rows
+        if self._waiting_rows >= self._enough:
+            self._stop_gathering()
         if not (self._in_flight or self._gathering):
             self._pump()
         return waiter
@@ -115,9 +117,7 @@ class Batcher(Generic[Operation]):
         if self._hang is not None:
             self._report_drained()
         else:
-            if self._gathering:
-                self._gathering.cancel()
-                self._gathering = None
+            self._stop_gathering()
             self._pump()
         return waiter
 
@@ -203,6 +203,11 @@ class Batcher(Generic[Operation]):
         else:
             self._gathering = None
             self._pump()
+
+    def _stop_gathering(self) -> None:
+        if self._gathering:
+            self._gathering.cancel()
+            self._gathering = None
 
     def _failed(self, failure: Failure, batch: _Batch[Operation]) -> None:
         self._ended()
