@@ -16,7 +16,6 @@ from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
-from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import MOST_PENDING, Delivery, Outgoing
 from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.message import Message
@@ -26,6 +25,7 @@ from dhtwisted.fronts.mqtt.routing import Plan, Receiver, merge, receivers_of
 from dhtwisted.fronts.mqtt.session import ClientSession, Key, Subscribed
 from dhtwisted.fronts.mqtt.timers import Timers
 from dhtwisted.fronts.mqtt.topic_tree import TopicTree
+from dhtwisted.model.mqtt import WAITS
 from dhtwisted.wire.mqtt.topics import parse_filter
 
 if TYPE_CHECKING:
@@ -144,12 +144,19 @@ class MqttBroker:
 
     def _still_hears(self, session: ClientSession, topic: str) -> bool:
         """Whether a session hears a topic after a user has changed; until the next tick it may have filters to which it has no right."""
-        connection = session.connection
-        if connection is None:
-            return True
-        connection.check_identity_if_changed()
-        patterns = [parse_filter(one.options.filter, 0).levels for one in session.filters.values() if one.is_plain]
-        return session.connection is not None and any(matches(levels, topic) for levels in patterns)
+        if session.connection is not None:
+            session.connection.check_identity_if_changed()
+            return session.connection is not None and session.hears(topic)
+        return True
+
+    def forget_unheard(self, session: ClientSession) -> None:
+        """Drop the plain messages that wait for a session and that it may not hear any more."""
+        for delivery in list(session.outgoing.pending.values()):
+            topic = delivery.message.topic
+            if delivery.state == WAITS and delivery.token is None and not is_below_dh(topic) and not session.hears(topic):
+                session.outgoing.drop(delivery)
+                self.counters.dropped["no_right"] += 1
+                self.complete(session, delivery)
 
     def _hold(self, message: Message, receivers: list[Receiver], changes: Changes) -> list[tuple[Outgoing, Delivery]]:
         held = []

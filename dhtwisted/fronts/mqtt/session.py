@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import Outgoing
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.model.mqtt import session_key
+from dhtwisted.wire.mqtt.topics import parse_filter
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
@@ -116,6 +118,10 @@ class ClientSession:
     def client_id(self) -> str:
         """The client id."""
         return self.key[1]
+
+    def hears(self, topic: str) -> bool:
+        """Whether a filter for plain topics matches a topic."""
+        return any(matches(parse_filter(one.options.filter, 0).levels, topic) for one in self.filters.values() if one.is_plain)
 
     # For the topics of DeviceHive
 

@@ -165,8 +165,8 @@ def _unsuback_code(text: str, subscribed: Subscribed | None) -> int:
 
 
 def check_rights(connection: Any, session: ClientSession) -> None:
-    """End the plain part of subscriptions to which the client has no right any more."""
-    broker = connection.broker
+    """End the plain part of subscriptions to which the client has no right any more, and forget what waits because of them."""
+    broker, has_lost = connection.broker, False
     for subscribed in list(session.filters.values()):
         if not subscribed.is_plain:
             continue
@@ -175,8 +175,11 @@ def check_rights(connection: Any, session: ClientSession) -> None:
             connection.principal, session.client_id, parsed.pattern
         ):
             continue
+        has_lost = True
         broker.tree.discard(parsed, session)
         if subscribed.is_device:
             session.filters[subscribed.options.filter] = replace(subscribed, is_plain=False)
         else:
             del session.filters[subscribed.options.filter]
+    if has_lost:
+        broker.forget_unheard(session)

@@ -80,3 +80,21 @@ def test_a_change_of_another_user_ends_nothing(ruled, qos):
     make_user(ruled, "another")
     guest.publish("guests/g1", b"heard", qos)
     assert [packet.payload for packet in root.take(Publish)] == [b"heard", b"heard"]
+
+
+def test_what_waits_for_an_absent_client_is_not_sent_when_its_role_was_taken_away(ruled):
+    user = make_user(ruled, "sensors", ADMINISTRATOR)
+    client = ruled.connect("s1", user=user, session_expiry_interval=1000)
+    root = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR))
+    assert client.subscribe("#", "cmnd/sensors/+", qos=1) == [1, 1]
+    client.lose()
+    root.publish("cmnd/sensors/POWER", b"its own", 1)
+    root.publish("cmnd/others/POWER", b"secret", 1)
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    root.publish("cmnd/others/POWER", b"secret", 1)
+    assert ruled.store.names()["queued"] == 3
+    client = ruled.connect("s1", user=user, clean_start=False, session_expiry_interval=1000)
+    assert [packet.payload for packet in client.take(Publish)] == [b"its own"]
+    ruled.pass_time(1)
+    assert ruled.store.names()["queued"] == 0
+    assert ruled.broker.counters.dropped["no_right"] == 2
