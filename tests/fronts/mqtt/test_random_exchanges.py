@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
+from dhtwisted.wire.mqtt.packets import Connect, Properties, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from tests.support.mqtt.clients import Mqtt
 
 FIELDS = {4: {"clean_start": False}, 5: {"clean_start": False, "session_expiry_interval": 1000}}
@@ -86,17 +86,22 @@ class Peer:
             self.released.pop(packet.packet_id, None)
 
 
+PEER = st.integers(0, 1)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), st.integers(0, 1), st.sampled_from([1, 2])),
-        st.tuples(st.just("work"), st.integers(0, 1), st.integers(1, 5)),
-        st.tuples(st.just("lose"), st.integers(0, 1), st.just(0)),
-        st.tuples(st.just("connect"), st.integers(0, 1), st.just(0)),
+        st.tuples(st.just("publish"), PEER, st.sampled_from([1, 2])),
+        st.tuples(st.just("publish"), PEER, st.just(2)),
+        st.tuples(st.just("work"), PEER, st.integers(1, 3)),
+        st.tuples(st.just("work"), PEER, st.integers(1, 3)),
+        st.tuples(st.just("lose"), PEER, st.just(0)),
+        st.tuples(st.just("connect"), PEER, st.just(0)),
+        st.tuples(st.just("take over"), PEER, st.just(0)),
         st.tuples(st.just("release"), st.just(0), st.just(0)),
-        st.tuples(st.just("slow"), st.just(0), st.sampled_from([True, False])),
-        st.tuples(st.just("congest"), st.integers(0, 1), st.sampled_from([True, False])),
+        st.tuples(st.just("slow"), st.just(0), st.booleans()),
+        st.tuples(st.just("congest"), PEER, st.booleans()),
     ),
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -143,6 +148,8 @@ def _step(mqtt, peer, what, value, sent):
         peer.lose()
     elif what == "connect" and not mqtt.store.is_slow:
         peer.connect()
+    elif what == "take over" and peer.client is not None:
+        _take_over(mqtt, peer)
     elif what == "release":
         mqtt.store.release()
     elif what == "slow":
@@ -154,6 +161,23 @@ def _step(mqtt, peer, what, value, sent):
             peer.client.congested = True
         elif peer.client.congested:
             peer.client.drain()
+
+
+def _take_over(mqtt, peer):
+    """Connect again without the end of the old connection. Its batch may still wait for the storage."""
+    old, peer.client = peer.client, None
+    if mqtt.store.is_slow:
+        mqtt.memory.clock.callLater(0, mqtt.store.release)
+        mqtt.store.is_slow = False
+        waiting = mqtt.client(peer.version)
+        waiting.auto = False
+        properties = Properties(session_expiry_interval=1000) if peer.version == 5 else None
+        waiting.send(Connect(peer.client_id, peer.version, False, properties=properties))
+        mqtt.store.release()
+        waiting.lose()
+    old.packets.clear()
+    peer.connect()
+    old.lose()
 
 
 def _check_order(heard, sent):
