@@ -141,7 +141,7 @@ UNKNOWN_VERSIONS = [
 BROKEN_PACKETS = [
     Broken("a second CONNECT", ALL, _each(ALL, connect), PROTOCOL, "[MQTT-3.1.0-2]"),
     Broken("type 0", ALL, packet(0x00), MALFORMED, "2.1.2"),
-    Broken("type 15 in 3.x", OLD, packet(0xF0), MALFORMED, "3.1.1: 2.2.1"),
+    Broken("AUTH in 3.x", OLD, packet(0xF0, b"\x18\5\x15\0\1a"), MALFORMED, "3.1.1: 2.2.1"),
     Broken("a CONNACK", ALL, packet(0x20, b"\0\0"), PROTOCOL, "2.1.2"),
     Broken("a SUBACK", ALL, packet(0x90, b"\0\1\0"), PROTOCOL, "2.1.2"),
     Broken("an UNSUBACK", ALL, packet(0xB0, b"\0\1"), PROTOCOL, "2.1.2"),
