@@ -69,9 +69,12 @@ def test_matches_as_others_do(pattern, topic):
 @example("a/+/#", "a/#")
 @example("a/#", "a")
 @example("a", "a/#")
+@example("+/+/#", "/#")
+@example("+", "/#")
 def test_covers_means_every_topic_of_the_inner_one(outer, inner):
     one, other = parse_filter(outer).levels, parse_filter(inner).levels
-    heard = [topic for topic in TOPICS if naive(inner, topic)]
+    # The empty topic cannot be published. But /# means what is below it and, as any such filter, it itself.
+    heard = [topic for topic in [*TOPICS, ""] if naive(inner, topic)]
     expected = all(naive(outer, topic) for topic in heard)
     # Topics of the test have at most four levels, and filters as well: # always has a longer topic.
     assert covers(one, other) is expected
