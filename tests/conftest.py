@@ -7,7 +7,13 @@ import pytest_twisted
 from hypothesis import settings
 from twisted.internet.defer import Deferred
 
-pytest_plugins = ["tests.support.bytecode", "tests.support.signals", "tests.support.time_limit", "tests.support.listening"]
+pytest_plugins = [
+    "tests.support.bytecode",
+    "tests.support.signals",
+    "tests.support.time_limit",
+    "tests.support.listening",
+    "tests.support.mqtt.listening",
+]
 
 # A slow machine must not fail a test: what takes long is measured elsewhere.
 settings.register_profile("dhtwisted", deadline=None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dhtwisted.interfaces import IObservedBus
     from dhtwisted.kit.statistics import StorageStatistics
     from dhtwisted.transports.port import PortFactory
-    from dhtwisted.transports.websocket.protocol import Traffic
+    from dhtwisted.transports.traffic import Traffic
 
 
 def build_info() -> str:

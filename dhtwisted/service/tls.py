@@ -20,7 +20,7 @@ CIPHERS = (
 """The ciphers of TLS 1.2 that Twisted recommends, without those whose check has 8 bytes, which OpenSSL before 3.2 takes; those of TLS 1.3
 are all good."""
 
-PROTOCOLS = ["http/1.1"]
+PROTOCOLS = ["http/1.1", "mqtt"]
 """What clients may ask for by ALPN."""
 
 

@@ -17,12 +17,14 @@ class Locator:
     """Knows the addresses of WebSocket and REST for clients.
 
     :param settings: the ``[server]`` section.
+    :param has_mqtt: whether there is MQTT over WebSocket.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, has_mqtt: bool = False) -> None:
         self._public_url = settings.public_url.rstrip("/")
         self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
         self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
+        self._mqtt = frozenset(prefix + "/mqtt" for prefix in self._prefixes) if has_mqtt else frozenset()
         bases = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
         first = self._prefixes[0] if self._prefixes else ""
         bases |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in bases}
@@ -34,7 +36,14 @@ class Locator:
 
         :raises NoSuchPath: it is no text.
         """
-        return _normal(path) in self._websockets
+        return _normal(path) in self._websockets or self.is_mqtt(path)
+
+    def is_mqtt(self, path: str) -> bool:
+        """Whether such a WebSocket carries MQTT.
+
+        :raises NoSuchPath: it is no text.
+        """
+        return bool(self._mqtt) and _normal(path) in self._mqtt
 
     def resource(self, path: str) -> tuple[str, str, list[str]]:
         """Take a path apart.

@@ -24,15 +24,18 @@ from dhtwisted.transports.http.answers import refusal
 from dhtwisted.transports.http.site import RestSite
 from dhtwisted.transports.http.upgrade import Head
 from dhtwisted.transports.locator import Locator
+from dhtwisted.transports.mqtt.protocol import MqttFactory
+from dhtwisted.transports.mqtt.websocket import MqttWebSocketFactory
 from dhtwisted.transports.open_connections import OpenConnections
 from dhtwisted.transports.proxy_protocol import is_announced
-from dhtwisted.transports.websocket.protocol import DeviceHiveFactory
+from dhtwisted.transports.websocket.protocol import DeviceHiveFactory, WebSocketFactory
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from dhtwisted.config.settings import Settings
     from dhtwisted.core.server import Server
+    from dhtwisted.fronts.mqtt.broker import MqttBroker
 
 MAX_HEAD = 16384
 TICK = 1.0
@@ -122,7 +125,7 @@ class Port(Protocol):
             return
         if self._held is not None or self._hold(client.address):
             data = head.without_origin() + rest
-            self._give_to(factory.websockets, data, client=client, follows_requests=self._follows_requests)
+            self._give_to(factory.websockets_at(head.path), data, client=client, follows_requests=self._follows_requests)
 
     def open_websocket(self, head: Head, rest: bytes) -> None:
         """Open a WebSocket on a connection that served plain HTTP before.
@@ -214,11 +217,14 @@ class Port(Protocol):
 
 @implementer(IProtocolNegotiationFactory)
 class PortFactory(Factory):
-    """Serves every endpoint of a server.
+    """Serves every endpoint of ``server.listen``.
 
     :param server: a started :class:`~dhtwisted.core.server.Server`.
+    :param broker: a started :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`; ``None`` for a server without MQTT.
     :ivar open: all open connections, of any kind: an :class:`~dhtwisted.transports.open_connections.OpenConnections`.
     :ivar admission: that of ``open``, and ``deadlines`` too.
+    :ivar mqtt: serves every endpoint of ``mqtt.listen``; ``None`` without a broker.
+    :ivar mqtt_websockets: serves MQTT over WebSocket; ``None`` if there is none.
     :ivar undecided: the connections that have not sent their head yet.
     :ivar refused: called with the name of a limit that refused a connection or request.
     :ivar is_debugging: whether each connection is logged.
@@ -227,16 +233,20 @@ class PortFactory(Factory):
     noisy = False
     log = Logger()
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, broker: MqttBroker | None = None) -> None:
         self.server = server
         self.clock = server.reactor
-        self.locator = Locator(server.settings.server)
+        self.locator = Locator(server.settings.server, broker is not None and server.settings.mqtt.has_websocket)
         self.refused = server.metrics.refused
         self.open = OpenConnections(server)
         self.admission, self.deadlines = self.open.admission, self.open.deadlines
         self._set_limits(server.settings)
         self.site = RestSite(server, self.locator, self.admission, self.deadlines)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url)
+        self.mqtt = None if broker is None else MqttFactory(server, broker, self.open)
+        self.mqtt_websockets: MqttWebSocketFactory | None = None
+        if self.mqtt is not None and server.settings.mqtt.has_websocket:
+            self.mqtt_websockets = MqttWebSocketFactory(self.mqtt.broker, self.mqtt.pings)
         self.undecided: set[Port] = set()
         self._ports = 0
         self._ticked_at = server.reactor.seconds()
@@ -259,10 +269,20 @@ class PortFactory(Factory):
             for port in self.undecided:
                 port.await_head()
             self.site.set_limits(settings)
-            self.websockets.set_limits(settings.limits)
-            self.websockets.is_debugging = self.is_debugging
+            for websockets in self._all_websockets():
+                websockets.set_limits(settings.limits)
+                websockets.is_debugging = self.is_debugging
+            if self.mqtt is not None:
+                self.mqtt.set_limits(settings)
 
         return take
+
+    def websockets_at(self, path: str) -> WebSocketFactory:
+        """What serves the WebSockets of a path."""
+        return self.mqtt_websockets if self.mqtt_websockets is not None and self.locator.is_mqtt(path) else self.websockets
+
+    def _all_websockets(self) -> list[WebSocketFactory]:
+        return [self.websockets] if self.mqtt_websockets is None else [self.websockets, self.mqtt_websockets]
 
     # Each endpoint starts and stops the factory; the timers and the HTTP side run from the first start to the last stop.
 
@@ -275,14 +295,16 @@ class PortFactory(Factory):
         self._ports += 1
         if self._ports == 1:
             self.site.doStart()
-            self.websockets.doStart()
+            for websockets in self._all_websockets():
+                websockets.doStart()
             self._timer.start(TICK, now=False)
 
     def doStop(self) -> None:
         super().doStop()
         self._ports -= 1
         if not self._ports:
-            self.websockets.doStop()
+            for websockets in self._all_websockets():
+                websockets.doStop()
             self.site.doStop()
 
     def buildProtocol(self, addr: object) -> Protocol:
@@ -304,20 +326,20 @@ class PortFactory(Factory):
         self._ticked_at = now
         self.deadlines.tick(now)
         self.server.budget.tick(now)
-        self.websockets.upkeep.tick(now)
+        for websockets in self._all_websockets():
+            websockets.upkeep.tick(now)
+        if self.mqtt is not None:
+            self.mqtt.tick()
 
     def _clock_set_back(self, step: float) -> None:
         """Adjust times that are now in the future: otherwise their connections would get that time in addition. What began after the step
         keeps its time; otherwise it would expire at once.
         """
-        now = self.clock.seconds()
         self.deadlines.clock_set_back(step)
-        for connection in self.websockets.connections:
-            connection.opened = min(connection.opened, now)
-        for connection in self.websockets.upkeep.congested:
-            connection.congested_since = min(connection.congested_since, now)
-        for connection in self.websockets.upkeep.closing:
-            connection.leaving.since = min(connection.leaving.since, now)
+        for websockets in self._all_websockets():
+            websockets.clock_set_back()
+        if self.mqtt is not None:
+            self.mqtt.clock_set_back()
         self.server.budget.clock_set_back()
 
     async def close_connections(self) -> None:

@@ -18,7 +18,7 @@ from autobahn.websocket.xormasker import create_xor_masker
 from dhtwisted.kit.speedups import SPEEDUPS
 
 OPEN, CLOSED = WebSocketProtocol.STATE_OPEN, WebSocketProtocol.STATE_CLOSED
-PLAIN_TEXT = 0x81
+PLAIN_TEXT, PLAIN_BINARY = 0x81, 0x82
 HEADER = 6
 """Bytes before the payload of a frame of less than 126: two, and four of the mask."""
 
@@ -70,6 +70,32 @@ def split_in_python(data: bytes, limit: int, most: int = ANY_COUNT) -> tuple[lis
         payloads.append(payload)
         position = end
     return payloads, position, UNFINISHED if _may_become_plain(data[position:], limit) else FOR_AUTOBAHN
+
+
+def split_binary_frames(data: bytes, most: int) -> tuple[list[bytes], int, int]:
+    """Take the plain binary frames at the start of ``data``: whole, unfragmented, masked, below 64 KiB.
+
+    :param data: bytes that begin at the start of a frame.
+    :param most: frames to take at most.
+    :returns: ``(payloads, position, rest)`` as of :func:`split_in_python`. Autobahn gets also a frame that is not whole.
+    """
+    payloads: list[bytes] = []
+    position, available = 0, len(data)
+    while (start := position + HEADER) <= available and data[position] == PLAIN_BINARY:
+        if len(payloads) == most:
+            return payloads, position, FOR_LATER
+        length = PLAIN_LENGTHS[data[position + 1]]
+        if length == LENGTH_FOLLOWS:
+            length = data[position + 2] << 8 | data[position + 3]
+            start += 2
+            if length < LENGTH_FOLLOWS:
+                break
+        end = start + length
+        if end > available:
+            break
+        payloads.append(unmask(data[start:end], data[start - 4 : start]))
+        position = end
+    return payloads, position, FOR_AUTOBAHN
 
 
 def _may_become_plain(beginning: bytes, limit: int) -> bool:
@@ -145,13 +171,16 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-def frame_header(length: int) -> bytes:
-    """Header of an unmasked, unfragmented text frame."""
+def frame_header(length: int, kind: int = PLAIN_TEXT) -> bytes:
+    """Header of an unmasked, unfragmented frame.
+
+    :param kind: :data:`PLAIN_TEXT` or :data:`PLAIN_BINARY`.
+    """
     if length < LENGTH_FOLLOWS:
-        return bytes((PLAIN_TEXT, length))
+        return bytes((kind, length))
     if length < 65536:
-        return struct.pack("!BBH", PLAIN_TEXT, LENGTH_FOLLOWS, length)
-    return struct.pack("!BBQ", PLAIN_TEXT, LONG_LENGTH_FOLLOWS, length)
+        return struct.pack("!BBH", kind, LENGTH_FOLLOWS, length)
+    return struct.pack("!BBQ", kind, LONG_LENGTH_FOLLOWS, length)
 
 
 HEADERS = tuple(map(frame_header, range(2048)))

@@ -38,6 +38,7 @@ from dhtwisted.interfaces import IOutput
 from dhtwisted.transports.connection_deadlines import ClosingConnection
 from dhtwisted.transports.forwarding import Client
 from dhtwisted.transports.http.answers import refusal
+from dhtwisted.transports.traffic import Traffic
 from dhtwisted.transports.websocket.frames import CONTROL_BIT
 from dhtwisted.transports.websocket.reading import FrameReader
 from dhtwisted.transports.websocket.shedding import SHARED, shed
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from dhtwisted.config.settings import LimitSettings
     from dhtwisted.core.access import Principal
+    from dhtwisted.core.server import Server
     from dhtwisted.errors import ApiError
     from dhtwisted.fronts.session import SessionFactory
 
@@ -237,9 +239,12 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
         self.factory.connections.discard(self)
         self.factory.upkeep.discard(self)
         if self.session is not None:
-            self.session.close()
+            self._close_session()
             # The reference cycle would keep both until the garbage collector runs.
             self.session = None
+
+    def _close_session(self) -> None:
+        self.session.close()
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         self.factory.metrics.refused("message_size")
@@ -336,20 +341,11 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
             self.sendData(EMPTY_PING)
 
 
-class Traffic:
-    """Counters of all WebSocket connections of one server."""
+class WebSocketFactory(WebSocketServerFactory):
+    """Makes the WebSocket protocols of one server, and has what they share.
 
-    __slots__ = ("messages_received", "octets_received", "octets_sent")
-
-    def __init__(self) -> None:
-        self.messages_received = self.octets_received = self.octets_sent = 0
-
-
-class DeviceHiveFactory(WebSocketServerFactory):
-    """Makes the protocols of one server, and has what they share.
-
-    :param rest_url: ``(path, client, host, secure) -> text``: the address of the REST API for a client that used this path; see
-        :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
+    :param server: a :class:`~dhtwisted.core.server.Server`.
+    :param authenticate_timeout: seconds in which a connection must have authenticated; 0 for any time.
     :ivar connections: the open connections.
     :ivar is_debugging: whether each connection is logged.
     :ivar upkeep: the checks that run once a second.
@@ -362,12 +358,9 @@ class DeviceHiveFactory(WebSocketServerFactory):
     noisy = False
     protocol_base = DeviceHiveProtocol
 
-    def __init__(self, sessions: SessionFactory, rest_url: Callable[..., str]) -> None:
-        server = sessions.server
+    def __init__(self, server: Server, authenticate_timeout: float = 0) -> None:
         super().__init__(server=None, reactor=server.reactor)
         limits = server.settings.limits
-        self.sessions = sessions
-        self.rest_url = rest_url
         self.clock = server.reactor
         self.flush_later = EndOfTurn(server.reactor, "flush", "writing").add
         self.go_on_later = EndOfTurn(server.reactor, "go_on", "reading").add
@@ -375,16 +368,16 @@ class DeviceHiveFactory(WebSocketServerFactory):
         self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
         self.connections: set[DeviceHiveProtocol] = set()
-        self.upkeep = Upkeep(limits.ping_interval, limits.authenticate_timeout)
+        self.upkeep = Upkeep(limits.ping_interval, authenticate_timeout)
         self.output_queue = limits.output_queue
         self.traffic = Traffic()
         self.autobahn_traffic = TrafficStats()
         self.trackTimings = False
         self._configure_protocol(limits.message_size)
 
-    def set_limits(self, limits: LimitSettings) -> None:
+    def set_limits(self, limits: LimitSettings, authenticate_timeout: float = 0) -> None:
         """Use these limits. The size of messages changes only for new connections."""
-        self.upkeep.set_times(limits.ping_interval, limits.authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
+        self.upkeep.set_times(limits.ping_interval, authenticate_timeout, sorted(self.connections, key=attrgetter("opened")))
         self.output_queue = limits.output_queue
         self._configure_protocol(limits.message_size)
 
@@ -407,3 +400,30 @@ class DeviceHiveFactory(WebSocketServerFactory):
         options = {name: getattr(self, name) for name in names}
         options = {name: staticmethod(value) if callable(value) else value for name, value in options.items()}
         self.protocol: Any = type("ConfiguredProtocol", (self.protocol_base,), options | SHARED | {"CONFIG_ATTRS": ()})
+
+    def clock_set_back(self) -> None:
+        """Move times that are now in the future to now."""
+        now = self.clock.seconds()
+        for connection in self.connections:
+            connection.opened = min(connection.opened, now)
+        for connection in self.upkeep.congested:
+            connection.congested_since = min(connection.congested_since, now)
+        for connection in self.upkeep.closing:
+            connection.leaving.since = min(connection.leaving.since, now)
+
+
+class DeviceHiveFactory(WebSocketFactory):
+    """Makes the protocols that speak DeviceHive's API.
+
+    :param sessions: makes their sessions.
+    :param rest_url: ``(path, client, host, secure) -> text``: the address of the REST API for a client that used this path; see
+        :meth:`~dhtwisted.transports.locator.Locator.rest_url`.
+    """
+
+    def __init__(self, sessions: SessionFactory, rest_url: Callable[..., str]) -> None:
+        super().__init__(sessions.server, sessions.server.settings.limits.authenticate_timeout)
+        self.sessions = sessions
+        self.rest_url = rest_url
+
+    def set_limits(self, limits: LimitSettings, authenticate_timeout: float | None = None) -> None:
+        super().set_limits(limits, limits.authenticate_timeout if authenticate_timeout is None else authenticate_timeout)

@@ -42,6 +42,11 @@ class PacketDecoder:
         self._needed = 0
         self._failure: tuple[int, str, int | None] | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes of the unfinished packet that are here."""
+        return len(self._unfinished)
+
     def feed(self, data: bytes) -> list[Packet]:
         """Decode what has come.
 

@@ -1,0 +1,1 @@
+"""Sockets of MQTT: TCP, TLS and WebSocket below :mod:`dhtwisted.fronts.mqtt`."""
