@@ -22,8 +22,6 @@ from dhtwisted.transports.writing import FLUSH_AT
 if TYPE_CHECKING:
     from collections import Counter
 
-    from autobahn.websocket.types import ConnectionRequest
-
     from dhtwisted.fronts.mqtt.broker import MqttBroker
 
 SUBPROTOCOLS = ("mqtt", "mqttv3.1")
@@ -37,8 +35,11 @@ class MqttWebSocket(DeviceHiveProtocol):
 
     reader: Any = None
 
-    def onConnect(self, request: ConnectionRequest) -> Any:
-        """Choose the subprotocol ([MQTT-6.0.0-3], [MQTT-6.0.0-4])."""
+    def onConnect(self, request: Any) -> Any:
+        """Choose the subprotocol ([MQTT-6.0.0-3], [MQTT-6.0.0-4]).
+
+        :param request: Autobahn's ``ConnectionRequest``.
+        """
         for name in SUBPROTOCOLS:
             if name in request.protocols:
                 return name
