@@ -342,13 +342,16 @@ class MqttBroker:
             return "sessions_per_user"
         return ""
 
-    def begin_session(self, key: Key) -> ClientSession:
-        """Begin a session."""
+    def begin_session(self, key: Key, device_state: bytes = b"") -> ClientSession:
+        """Begin a session, or after a restart of the server go on with one.
+
+        :param device_state: what ``IDeviceSession.state`` gave before the restart.
+        """
         session = self.sessions[key] = ClientSession(self, key)
         session.created = int(self.now() * 1000)
         self._sessions_of_user[key[0]] = self._sessions_of_user.get(key[0], 0) + 1
         if self.device_topics is not None:
-            session.device = self.device_topics.begin(session, b"")
+            session.device = self.device_topics.begin(session, device_state)
         return session
 
     def end_session(self, session: ClientSession) -> None:

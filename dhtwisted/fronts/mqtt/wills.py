@@ -83,6 +83,16 @@ def connection_broke(broker: Any, session: ClientSession) -> None:
         _publish(broker, session)
 
 
+def wait_again(broker: Any, session: ClientSession, waited: float) -> None:
+    """After a restart of the server: publish the will of a session when the rest of its delay is over.
+
+    :param waited: seconds since the connection ended.
+    """
+    will = session.will
+    if will is not None:
+        broker.timers.call(max(0.0, will.delay - waited), partial(_delay_over, broker, session, will))
+
+
 def session_ends(broker: Any, session: ClientSession) -> None:
     """Publish a will that waits for its delay."""
     if session.will is not None:

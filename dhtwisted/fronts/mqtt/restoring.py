@@ -1,0 +1,167 @@
+"""After a restart: takes sessions, what waits for them, and retained messages out of the storage, before the first client comes.
+
+A session that was connected when the server crashed counts as disconnected from now on. Records that belong to no session, or to one of a
+user who was deleted, are removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dhtwisted.core.stored_pages import EntityPages
+from dhtwisted.fronts.mqtt import wills
+from dhtwisted.fronts.mqtt.changes import Changes
+from dhtwisted.fronts.mqtt.stored import (
+    restored_claims,
+    restored_delivery,
+    restored_retained,
+    restored_subscription,
+    restored_will,
+)
+from dhtwisted.model import DeviceToken, Entity, EntityQuery, MqttQueued, MqttReceived, MqttRetained, MqttSession, User
+from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, SENT
+from dhtwisted.wire.mqtt.topics import parse_filter
+
+if TYPE_CHECKING:
+    from dhtwisted.fronts.mqtt.broker import MqttBroker
+    from dhtwisted.fronts.mqtt.in_flight import Delivery
+    from dhtwisted.fronts.mqtt.session import ClientSession
+
+PORTION = 500
+"""Changes in one commit."""
+
+
+class _Restored:
+    """A session on its way back."""
+
+    __slots__ = ("deliveries", "record", "session")
+
+    def __init__(self, record: MqttSession, session: ClientSession) -> None:
+        self.record = record
+        self.session = session
+        self.deliveries: list[Delivery] = []
+
+
+class _Removals:
+    """Removes records in portions."""
+
+    def __init__(self, broker: MqttBroker) -> None:
+        self._broker = broker
+        self._changes = Changes()
+
+    async def add(self, record: Entity) -> None:
+        """Remove a record, at once or with later ones."""
+        self._changes.deletes.append((type(record), record.key))
+        if len(self._changes.deletes) >= PORTION:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Remove what is left."""
+        changes, self._changes = self._changes, Changes()
+        await self._broker.commit(changes)
+
+
+async def restore(broker: MqttBroker, storage: Any) -> None:
+    """Take everything out of the storage.
+
+    :param broker: a new one, whose store keeps its records in ``storage``.
+    :param storage: an opened ``IEntityStorage``.
+    :raises StorageError: it cannot be read now.
+    """
+    removals = _Removals(broker)
+    await _restore_retained(broker, storage, removals)
+    sessions = await _restore_sessions(broker, storage, removals)
+    async for queued in _all(storage, MqttQueued):
+        restored = sessions.get(queued.session)
+        if restored is None or not _restore_queued(restored, queued):
+            await removals.add(queued)
+    async for received in _all(storage, MqttReceived):
+        restored = sessions.get(received.session)
+        if restored is None:
+            await removals.add(received)
+        else:
+            restored.session.received[received.packet_id] = received.reason_code
+    await removals.finish()
+    await _begin_to_wait(broker, list(sessions.values()))
+
+
+async def _all(storage: Any, kind: type[Entity]) -> AsyncIterator[Any]:
+    async for page in EntityPages(storage, kind).walk(EntityQuery()):
+        for record in page:
+            yield record
+
+
+async def _restore_retained(broker: MqttBroker, storage: Any, removals: _Removals) -> None:
+    now = int(broker.now() * 1000)
+    async for record in _all(storage, MqttRetained):
+        if record.expires is not None and record.expires <= now:
+            await removals.add(record)
+        else:
+            broker.retained.put(restored_retained(record))
+
+
+async def _restore_sessions(broker: MqttBroker, storage: Any, removals: _Removals) -> dict[str, _Restored]:
+    """:returns: key of the record -> the session."""
+    sessions = {}
+    async for record in _all(storage, MqttSession):
+        if record.user_id != ANONYMOUS and await broker.entities.get(User, record.user_id) is None:
+            await removals.add(record)
+        else:
+            sessions[record.id] = _Restored(record, await _restore_session(broker, record))
+    return sessions
+
+
+async def _restore_session(broker: MqttBroker, record: MqttSession) -> ClientSession:
+    session = broker.begin_session((record.user_id, record.client_id), record.device_state)
+    session.version, session.created, session.expiry, session.is_kept = record.version, record.created, record.expiry, True
+    claims = restored_claims(record)
+    if claims is not None:
+        if claims.device_id is not None:
+            # The rights of the principal are computed without waiting, from what is cached.
+            await broker.entities.get(DeviceToken, claims.token_id)
+        session.principal = broker.server.authentication.by_claims(claims)
+    for kept in record.subscriptions:
+        subscribed = session.filters[kept.filter] = restored_subscription(session, kept)
+        subscribed.is_plain = kept.is_plain and broker.server.settings.mqtt.plain_topics
+        if subscribed.is_plain:
+            broker.tree.put(parse_filter(kept.filter, 0), session, subscribed)
+    if record.will is not None:
+        wills.set_will(broker, session, restored_will(record.will))
+    return session
+
+
+def _restore_queued(restored: _Restored, record: MqttQueued) -> bool:
+    """Take a message that waits.
+
+    :returns: whether its record is still needed. An event of ``dh/`` that the client may not have comes again with the others, from the id
+        up to which all is acknowledged.
+    """
+    if record.message and record.state != RELEASED:
+        return False
+    delivery = restored_delivery(record)
+    if restored.record.ended is None and delivery.state != RELEASED:
+        # The session was connected, so the message may have left ([MQTT-3.3.1-1]).
+        delivery.state = SENT
+    restored.deliveries.append(delivery)
+    return True
+
+
+async def _begin_to_wait(broker: MqttBroker, sessions: list[_Restored]) -> None:
+    """Begin the time after which each session ends, and its will is published."""
+    now = broker.now()
+    for start in range(0, len(sessions), PORTION):
+        changes = Changes()
+        for restored in sessions[start : start + PORTION]:
+            record, session = restored.record, restored.session
+            # The session is not stored with each message, so the last of these may have a newer packet id.
+            last_id = restored.deliveries[-1].packet_id if restored.deliveries else record.last_packet_id
+            session.outgoing.restore(restored.deliveries, last_id)
+            session.ended_at = now if record.ended is None else record.ended / 1000
+            waited = max(0.0, now - session.ended_at)
+            wills.wait_again(broker, session, waited)
+            session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(broker.end_session, session))
+            if record.ended is None:
+                broker.store.note_session(changes, session)
+        await broker.commit(changes)
