@@ -1,6 +1,6 @@
 """What MQTT keeps: sessions, retained messages, and what has not reached its subscriber yet.
 
-``properties`` are those of MQTT 5.0 that go on to subscribers unchanged, in the bytes of a PUBLISH, without their length; empty for none.
+``properties`` are those of MQTT 5.0 that go on to subscribers unchanged, in the bytes of a PUBLISH, with their length; empty for none.
 Message expiry interval, subscription identifiers and topic alias are not among them: ``expires`` says when a message ends.
 """
 
@@ -40,8 +40,8 @@ class MqttSubscription(Struct, frozen=True):
     :ivar filter: as the client gave it, such as ``dh/notification/#`` or ``$share/group/a/+``.
     :ivar qos: the granted one.
     :ivar identifier: the subscription identifier; 0 for none.
-    :ivar acknowledged: for filters that match topics of DeviceHive: the ids of the newest notification, command, and update of a command up
-        to which the client has acknowledged everything, or which were the newest at the SUBSCRIBE. ``None`` for other filters.
+    :ivar is_plain: whether plain topics are routed by it.
+    :ivar is_device: whether the topics of DeviceHive are.
     """
 
     filter: str
@@ -50,7 +50,8 @@ class MqttSubscription(Struct, frozen=True):
     retain_as_published: bool = False
     retain_handling: int = 0
     identifier: int = 0
-    acknowledged: tuple[int, int, int] | None = None
+    is_plain: bool = False
+    is_device: bool = False
 
 
 class MqttWill(Struct, frozen=True):
@@ -77,6 +78,8 @@ class MqttSession(Entity, frozen=True, kw_only=True):
     :ivar expiry: seconds after the end of the connection when the session ends; :data:`NEVER` for no end.
     :ivar ended: when the connection ended; ``None`` while it lasts. After a crash of the server it is ``None`` too.
     :ivar will: what waits to be published when the connection breaks or its delay is over.
+    :ivar claims: of the token with which its last client came, as JSON; empty for nobody. The will is published with these rights.
+    :ivar device_state: what the part that is about the topics of DeviceHive keeps, such as the ids up to which all is acknowledged.
     :ivar last_packet_id: the last packet id that the server has used; the next one is looked for behind it.
     """
 
@@ -92,6 +95,8 @@ class MqttSession(Entity, frozen=True, kw_only=True):
     ended: int | None = None
     subscriptions: tuple[MqttSubscription, ...] = ()
     will: MqttWill | None = None
+    claims: bytes = b""
+    device_state: bytes = b""
     last_packet_id: int = 0
 
     @property

@@ -110,10 +110,12 @@ mqtt_sessions = st.builds(
     expiry=st.integers(0, NEVER),
     ended=st.none() | timestamps,
     subscriptions=st.lists(
-        st.builds(MqttSubscription, texts, qos, st.booleans(), acknowledged=st.none() | st.tuples(*[st.integers(0, 2**53 - 1)] * 3)),
+        st.builds(MqttSubscription, texts, qos, st.booleans(), is_plain=st.booleans(), is_device=st.booleans()),
         max_size=3,
     ).map(tuple),
     will=st.none() | st.builds(MqttWill, texts, binaries, qos, delay=st.integers(0, 2**32 - 1)),
+    claims=binaries,
+    device_state=binaries,
     last_packet_id=packet_ids,
 )
 mqtt_retained = st.builds(

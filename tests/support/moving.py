@@ -68,7 +68,7 @@ ENTITIES: list[Entity] = [
         client_id="shed",
         created=1234,
         ended=2345,
-        subscriptions=(MqttSubscription("tele/+/ä", 1), MqttSubscription("dh/#", 2, acknowledged=(31, 7, 0))),
+        subscriptions=(MqttSubscription("tele/+/ä", 1), MqttSubscription("dh/#", 2, is_device=True)),
         will=MqttWill("gone", b"\x00\xff"),
     ),
     MqttRetained(topic="tele/shed/ä", payload=b"\x00\xff", qos=1, published=1234, user_id=5),

@@ -53,7 +53,7 @@ _NAMES = {
 }
 _SETS = ("network_ids", "device_type_ids")
 _JSON = ("data",)
-BYTES = ("payload", "properties")
+BYTES = ("payload", "properties", "claims", "device_state")
 PARSED: dict[str, Callable[[str], Any]] = {
     "known_addresses": json.Decoder(tuple[tuple[str, int], ...]).decode,
     "subscriptions": json.Decoder(tuple[MqttSubscription, ...]).decode,

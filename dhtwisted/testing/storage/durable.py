@@ -69,9 +69,11 @@ ENTITIES = (
         ended=2**45 + 1,
         subscriptions=(
             MqttSubscription("tele/+/ä", 2, True, True, 2, 268_435_455),
-            MqttSubscription("dh/notification/#", 1, acknowledged=(2**40, 2, 3)),
+            MqttSubscription("dh/notification/#", 1, is_plain=True, is_device=True),
         ),
         will=MqttWill("gone/ä", b"\x00\xff", 2, True, b"\x01\x00", 30, 60),
+        claims=b'{"a": 1.10}',
+        device_state=b"\x00\xff",
         last_packet_id=65_535,
     ),
     MqttRetained(

@@ -9,6 +9,8 @@ CREATE TABLE mqtt_sessions (
     ended bigint,                             -- NULL while it is connected
     subscriptions json NOT NULL,
     will json,
+    claims bytea NOT NULL,
+    device_state bytea NOT NULL,
     last_packet_id bigint NOT NULL
 );
 CREATE INDEX mqtt_sessions_of_user ON mqtt_sessions (user_id);
