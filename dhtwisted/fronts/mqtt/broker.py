@@ -25,7 +25,7 @@ from dhtwisted.fronts.mqtt.routing import Plan, Receiver, merge, receivers_of
 from dhtwisted.fronts.mqtt.session import ClientSession, Key, Subscribed
 from dhtwisted.fronts.mqtt.timers import Timers
 from dhtwisted.fronts.mqtt.topic_tree import TopicTree
-from dhtwisted.model.mqtt import WAITS
+from dhtwisted.model.mqtt import ANONYMOUS, WAITS
 from dhtwisted.wire.mqtt.topics import parse_filter
 
 if TYPE_CHECKING:
@@ -111,6 +111,18 @@ class MqttBroker:
             self._epoch = epoch
             for connection in list(self.connections):
                 connection.check_identity_if_changed()
+            self._end_sessions_of_deleted_users()
+
+    def _end_sessions_of_deleted_users(self) -> None:
+        """Connected ones end when their connection has ended."""
+        gone = set(filter(self._is_deleted, self._sessions_of_user))
+        if gone:
+            for session in [session for session in self.sessions.values() if session.key[0] in gone and session.connection is None]:
+                wills.forget(self, session)
+                self.end_session(session)
+
+    def _is_deleted(self, user_id: int) -> bool:
+        return user_id != ANONYMOUS and self.entities.user(user_id) is None
 
     # Plain topics
 
@@ -408,7 +420,7 @@ class MqttBroker:
             wills.connection_broke(self, session)
         else:
             wills.forget(self, session)
-        if not session.expiry:
+        if not session.expiry or self._is_deleted(session.key[0]):
             self.end_session(session)
             return
         session.timer = self.timers.call(session.expiry, partial(self.end_session, session))

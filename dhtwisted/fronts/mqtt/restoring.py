@@ -115,7 +115,8 @@ async def _restore_sessions(broker: MqttBroker, storage: Any, removals: _Removal
 
 async def _restore_session(broker: MqttBroker, record: MqttSession) -> ClientSession:
     session = broker.begin_session((record.user_id, record.client_id), record.device_state)
-    session.version, session.created, session.expiry, session.is_kept = record.version, record.created, record.expiry, True
+    session.version, session.created, session.expiry = record.version, record.created, record.expiry
+    session.is_kept = session.is_stored = True
     claims = restored_claims(record)
     if claims is not None:
         if claims.device_id is not None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
+from dhtwisted.core.accounts import delete_user
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttStore
@@ -68,11 +69,13 @@ def test_what_waits_for_a_session_comes_after_a_restart_in_order(mqtt, version, 
         publisher.publish("a/b", b"%d" % number, 1 + number % 2, content_type="text/plain", user_property=(("a", "1"), ("a", "2")))
     assert kept(mqtt) == {"mqttsession": 1, "queuedmessage": 20}
     again = restarted(mqtt)
+    again.connect("p").publish("a/b", b"20", 1, content_type="text/plain", user_property=(("a", "1"), ("a", "2")))
+    assert kept(again) == {"mqttsession": 1, "queuedmessage": 21}, "the filter is there, before the client is"
     back = again.client(version)
     assert back.connect("c", **options).session_present
     back.auto = True
     found = back.take(Publish)
-    assert [(each.payload, each.qos, each.dup) for each in found] == [(b"%d" % n, 1 + n % 2, is_connected) for n in range(20)]
+    assert [(each.payload, each.qos, each.dup) for each in found] == [(b"%d" % n, 1 + n % 2, is_connected and n < 20) for n in range(21)]
     if version == 5:
         assert {(each.properties.content_type, each.properties.user_property) for each in found} == {
             ("text/plain", (("a", "1"), ("a", "2")))
@@ -234,6 +237,24 @@ def test_sessions_of_a_user_who_was_deleted_are_gone(mqtt):
     again = restarted(mqtt)
     assert [record.client_id for record in kept(again, MqttSession)] == ["d"]
     assert kept(again, MqttQueued) == []
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_sessions_of_a_user_end_when_they_are_deleted(mqtt, is_connected):
+    user = at_once(mqtt.memory.storage.insert(User(login="anna", login_key="anna")))
+    client = mqtt.connect("c", user=user, **HOUR)
+    client.subscribe("a", qos=1)
+    if not is_connected:
+        client.lose()
+    mqtt.connect("d", **HOUR)
+    at_once(delete_user(mqtt.memory.server.entities, user))
+    mqtt.pass_time(2)
+    client.lose()
+    mqtt.connect("p").publish("a", b"x", 1)
+    mqtt.pass_time(2)
+    assert [session.key[1] for session in mqtt.broker.sessions.values()] == ["d", "p"]
+    assert [record.client_id for record in kept(mqtt, MqttSession)] == ["d"]
+    assert kept(mqtt, MqttQueued) == []
 
 
 def test_the_rights_of_a_session_are_those_of_its_token(mqtt):
