@@ -75,8 +75,9 @@ def test_it_is_refused_byte_by_byte_too(version, case):
 @pytest.mark.parametrize("first", [first for first in range(0x100) if first >> 4 != 1])
 def test_the_first_packet_must_be_a_connect(first):
     """[MQTT-3.1.0-1]. A browser or a TLS client is refused before it has sent what its first bytes promise."""
-    error = refusal(PacketDecoder(), bytes((first, 100, 0)))
-    assert (error.reason_code, error.version) == (0x82, None)
+    for data in (bytes((first, 100, 0)), bytes((first, 0)), connect(5, first=first)):
+        error = refusal(PacketDecoder(), data)
+        assert (error.reason_code, error.version) == (0x82, None)
 
 
 @pytest.mark.parametrize("field", ["user name", "password"])
