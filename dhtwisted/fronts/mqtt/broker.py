@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -189,26 +189,52 @@ class MqttBroker:
         message = plan.message
         if message.retain:
             self.retained.put(message)
-        for receiver in plan.direct:
-            try:
-                self._give(message, receiver, message.retain and receiver.keeps_retain)
-            except Exception:
-                # Nobody else may miss the message for this.
-                self.log.failure("a message could not be delivered", client=receiver.session.client_id)
+        if message.qos == 0 and not message.retain and len(plan.direct) > 1:
+            self._give_to_many(message, plan.direct)
+        else:
+            for receiver in plan.direct:
+                self._give_safely(message, receiver, message.retain and receiver.keeps_retain)
         for outgoing, delivery in plan.held or ():
             outgoing.release(delivery)
+
+    def _give_safely(self, message: Message, receiver: Receiver, retain: bool) -> None:
+        try:
+            self._give(message, receiver, retain)
+        except Exception:
+            # Nobody else may miss the message for this.
+            self.log.failure("a message could not be delivered", client=receiver.session.client_id)
+
+    def _give_to_many(self, message: Message, receivers: Sequence[Receiver]) -> None:
+        """As :meth:`_give` for each, with QoS 0: most receivers get the same bytes, for a third of the time."""
+        now, epoch = self.now(), self.entities.users_epoch
+        forms = [message.encode(is_v5, 0, False, 0, False, (), now) for is_v5 in (False, True)]
+        largest, sent = len(forms[1]), 0
+        for receiver in receivers:
+            link = receiver.session.outgoing.link
+            if link is None:
+                continue
+            output = link.output
+            if link.epoch != epoch or link.aliases is not None or receiver.identifiers or largest > link.max_packet or output.congested:
+                self._give_safely(message, receiver, False)
+                continue
+            try:
+                output.write(forms[link.is_v5])
+            except Exception:
+                self.log.failure("a message could not be delivered", client=receiver.session.client_id)
+            sent += 1
+        self.counters.published += sent
 
     def _give(self, message: Message, receiver: Receiver, retain: bool) -> None:
         session = receiver.session
         outgoing = session.outgoing
-        if outgoing.link is None:
-            return
-        outgoing.link.check_identity_if_changed()
-        # It may have ended the connection.
         link = outgoing.link
-        qos = message.qos if message.qos < receiver.qos else receiver.qos
         if link is None:
             return
+        if link.epoch != self.entities.users_epoch:
+            link.check_identity()
+            if outgoing.link is None:
+                return
+        qos = message.qos if message.qos < receiver.qos else receiver.qos
         if not qos:
             link.send_at_most_once(message, retain, receiver.identifiers)
         elif outgoing.has_room_for(message):

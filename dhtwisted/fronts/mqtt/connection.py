@@ -77,6 +77,7 @@ class MqttConnection:
     :ivar routes: topic -> what may happen with it, see :mod:`~dhtwisted.fronts.mqtt.publishing`.
     :ivar topics: topic alias of the client -> topic.
     :ivar aliases: topic -> topic alias towards the client; ``None`` if it allows none.
+    :ivar epoch: of users and tokens, when the client's identity was looked at.
     :ivar is_accepted: whether CONNACK has left without an error.
     :ivar is_over: whether nothing more is received or sent.
     """
@@ -84,7 +85,7 @@ class MqttConnection:
     log = Logger()
 
     __slots__ = (
-        "_epoch",
+        "epoch",
         "_has_left",
         "_heard_at",
         "_held",
@@ -140,7 +141,7 @@ class MqttConnection:
         self._held: deque[Any] = EMPTY
         self._held_size = 0
         self._settled: list[Deferred[None]] = []
-        self._epoch = broker.entities.users_epoch
+        self.epoch = broker.entities.users_epoch
         self._heard_at = broker.second
         per_second = broker.server.settings.limits.requests_per_second
         self._rate = RateLimit(broker.clock, per_second) if per_second else None
@@ -194,7 +195,7 @@ class MqttConnection:
     def _take(self, packets: Sequence[Any]) -> None:
         """Handle packets in their order, up to one that has to wait; keep the others."""
         at = 0
-        if self._epoch != self.broker.entities.users_epoch:
+        if self.epoch != self.broker.entities.users_epoch:
             self.check_identity()
         self._is_taking = True
         try:
@@ -213,6 +214,12 @@ class MqttConnection:
         at, count = 0, len(packets)
         while at < count and not self.is_over:
             kind = type(packets[at])
+            if kind is Puback and self.session is not None:
+                # What subscribers send most.
+                self.broker.counters.received[Puback] += 1
+                self._complete(packets[at].packet_id, 1)
+                at += 1
+                continue
             if self._rate is not None and kind in RATED and not self._admit():
                 return at
             first = at
@@ -350,7 +357,8 @@ class MqttConnection:
         """An exchange is complete: there may be room for the next message."""
         if delivery.is_counted:
             self.quota += 1
-        self.broker.complete(session, delivery)
+        if delivery.number or delivery.token is not None:
+            self.broker.complete(session, delivery)
         if session.outgoing.queue or self.quota == 1:
             self._send_more(session)
 
@@ -536,12 +544,12 @@ class MqttConnection:
     def check_identity_if_changed(self) -> None:
         """Look again who the client is, if users or tokens have changed, or the token has expired."""
         principal = self.principal
-        if self._epoch != self.broker.entities.users_epoch or (principal is not None and principal.expired):
+        if self.epoch != self.broker.entities.users_epoch or (principal is not None and principal.expired):
             self.check_identity()
 
     def check_identity(self) -> None:
         """Look again who the client is, and what it may hear."""
-        self._epoch = self.broker.entities.users_epoch
+        self.epoch = self.broker.entities.users_epoch
         self.routes.clear()
         principal, session = self.principal, self.session
         if self.is_over or principal is None:

@@ -320,3 +320,35 @@ def test_more_publishes_than_the_rate_wait(open_mqtt):
     mqtt.pass_time(2)
     assert not client.paused
     assert len(hearer.messages) == 5
+
+
+def test_many_subscribers_get_each_their_own_form(mqtt):
+    """QoS 0 to many at once: versions, identifiers, aliases, the largest packet, a client that does not read, and one that is gone."""
+    client = mqtt.connect("p")
+    old, new, large = mqtt.connect("a", version=4), mqtt.connect("b"), mqtt.connect("c", maximum_packet_size=30)
+    named, short = mqtt.connect("d"), mqtt.connect("e", topic_alias_maximum=1)
+    slow, absent = mqtt.connect("f"), mqtt.connect("g", clean_start=False, session_expiry_interval=9)
+    named.subscribe("x", identifier=9)
+    for hearer in (old, new, large, short, slow, absent):
+        hearer.subscribe("x")
+    slow.congested = True
+    absent.lose()
+    for payload in (b"1", b" " * 50):
+        client.publish("x", payload)
+    assert [packet.properties for packet in old.take(Publish)] == [None, None]
+    assert [packet.properties for packet in new.take(Publish)] == [None, None]
+    assert [packet.payload for packet in large.take(Publish)] == [b"1"]
+    assert [packet.properties.subscription_identifier for packet in named.take(Publish)] == [(9,), (9,)]
+    assert [packet.topic for packet in short.take(Publish)] == ["x", ""]
+    assert slow.take() == []
+    assert {name: count for name, count in mqtt.broker.counters.dropped.items() if count} == {"not_reading": 2, "too_large": 1}
+
+
+def test_a_subscriber_that_breaks_does_not_keep_a_message_from_others(mqtt):
+    client, broken, hearer = mqtt.connect("p"), mqtt.connect("a"), mqtt.connect("b")
+    for one in (broken, hearer):
+        one.subscribe("x", qos=1)
+    broken.write = None
+    for qos in (0, 1):
+        assert client.publish("x", b"%d" % qos, qos) in (None, Puback(1))
+    assert [payload for _, payload in hearer.messages] == [b"0", b"1"]
