@@ -13,7 +13,7 @@ producer: it is asked for more only when everything has been sent. TLS and other
 
 from __future__ import annotations
 
-from operator import methodcaller
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.tcp import Connection
@@ -43,27 +43,28 @@ class EndOfTurn:
     """Calls a method of connections at the end of a reactor turn, once for each and all together.
 
     :param reactor: the reactor.
-    :param method: its name. A connection for which it fails is ended by its ``break_off``.
+    :param method: the function of their class. A connection for which it fails is ended by its ``break_off``.
     :param what: what the method does, for the log.
     """
 
-    def __init__(self, reactor: Any, method: str, what: str) -> None:
+    def __init__(self, reactor: Any, method: Callable[[Any], None], what: str) -> None:
         self._at_end_of_turn = end_of_turn(reactor)
-        self._method = methodcaller(method)
+        self._method = method
         self._what = what
-        self._waiting: dict[Any, None] = {}
+        self._waiting: list[Any] = []
 
     def add(self, connection: Any) -> None:
         """Call the method of this connection."""
         if not self._waiting:
             self._at_end_of_turn(self._call)
-        self._waiting[connection] = None
+        self._waiting.append(connection)
 
     def _call(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for connection in waiting:
+        waiting, self._waiting = self._waiting, []
+        method = self._method
+        for connection in dict.fromkeys(waiting):
             try:
-                self._method(connection)
+                method(connection)
             except Exception:
                 connection.break_off(self._what)
 

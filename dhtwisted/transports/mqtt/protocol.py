@@ -258,7 +258,7 @@ class MqttFactory(Factory):
         self.upkeep = Upkeep(0, 0)
         self.traffic = Traffic()
         self.pings: Counter[Any] = Counter()
-        self.flush_later = EndOfTurn(server.reactor, "flush", "writing").add
+        self.flush_later = EndOfTurn(server.reactor, QueuedWriter.flush, "writing").add
         self.set_limits(server.settings)
 
     def set_limits(self, settings: Settings) -> None:

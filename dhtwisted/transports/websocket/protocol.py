@@ -362,8 +362,8 @@ class WebSocketFactory(WebSocketServerFactory):
         super().__init__(server=None, reactor=server.reactor)
         limits = server.settings.limits
         self.clock = server.reactor
-        self.flush_later = EndOfTurn(server.reactor, "flush", "writing").add
-        self.go_on_later = EndOfTurn(server.reactor, "go_on", "reading").add
+        self.flush_later = EndOfTurn(server.reactor, FrameWriter.flush, "writing").add
+        self.go_on_later = EndOfTurn(server.reactor, FrameReader.go_on, "reading").add
         self.metrics = server.metrics
         self.budget = server.budget
         self.is_debugging = server.settings.log.level == "debug"
