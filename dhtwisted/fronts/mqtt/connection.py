@@ -552,9 +552,9 @@ class MqttConnection:
         self.epoch = self.broker.entities.users_epoch
         self.routes.clear()
         principal, session = self.principal, self.session
-        if self.is_over or principal is None:
+        if self.is_over:
             return
-        if not principal.is_valid:
+        if principal is not None and not principal.is_valid:
             text = "the token has expired" if principal.expired else "the user or the token is not valid any more"
             self.end(ReasonCode.NOT_AUTHORIZED, text)
         elif session is not None and self.is_accepted:
