@@ -148,14 +148,14 @@ def _take(connection: Any, session: ClientSession, batch: Batch, packet: Publish
         earlier = session.received.get(packet.packet_id)
         if earlier is not None:
             # It is the same message again ([MQTT-4.3.3-10]).
-            connection.receiving.add(packet.packet_id)
+            connection.receiving[packet.packet_id] = None
             _add(batch, packet, None, earlier)
             return
     if qos and len(batch.packets) + len(connection.receiving) >= connection.most_receiving and _is_above(connection, batch):
         raise _too_many()
     route = connection.routes.get(topic) or find_route(connection, topic)
     if qos == 2:
-        connection.receiving.add(packet.packet_id)
+        connection.receiving[packet.packet_id] = None
         session.received[packet.packet_id] = 0
     message = Message(topic, packet.payload, qos, packet.retain, properties, expires, session.key)
     place = len(batch.packets)
@@ -346,7 +346,7 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
     if packet.qos == 2:
         # The packet id is free again, whether the client has heard it or not (4.3.3).
         session.received.pop(packet.packet_id, None)
-        connection.receiving.discard(packet.packet_id)
+        connection.receiving.pop(packet.packet_id, None)
     if packet.qos and connection.is_v5:
         connection.acknowledge(packet, refusal.reason_code, refusal.text)
         return True
@@ -359,7 +359,7 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
     if packet.qos == 2:
         # MQTT 3.x cannot refuse: the exchange goes on as if the message was accepted.
         session.received[packet.packet_id] = 0
-        connection.receiving.add(packet.packet_id)
+        connection.receiving[packet.packet_id] = None
     if packet.qos:
         connection.acknowledge(packet, ReasonCode.SUCCESS)
     return True
