@@ -54,6 +54,7 @@ class ServerOptions(usage.Options):
         super().__init__()
         self.unknown_variables: tuple[str, ...] = ()
         self._listen: list[str] = []
+        self._mqtt: list[str] = []
 
     @property
     def command(self) -> Command | None:
@@ -66,6 +67,10 @@ class ServerOptions(usage.Options):
     def opt_listen(self, endpoint: str) -> None:
         """Twisted endpoint to listen on, such as tcp:8080; can be given several times"""
         self._listen.append(endpoint)
+
+    def opt_mqtt(self, endpoint: str) -> None:
+        """Twisted endpoint for clients that speak MQTT, such as tcp:1883; can be given several times"""
+        self._mqtt.append(endpoint)
 
     def opt_help_providers(self) -> NoReturn:
         """list the providers that --storage, --messages and the configuration can name, and exit"""
@@ -116,6 +121,7 @@ class ServerOptions(usage.Options):
     def _overrides(self) -> list[tuple[str, str, str, object]]:
         given = (
             ("--listen", "server", "listen", self._listen or None),
+            ("--mqtt", "mqtt", "listen", self._mqtt or None),
             ("--storage", "storage", "provider", self["storage"]),
             ("--messages", "storage", "messages", self["messages"]),
         )

@@ -58,6 +58,7 @@ class Listeners:
 
     :param closing: gets each endpoint that is opened.
     :ivar addresses: an :data:`Address` for each socket that clients reach.
+    :ivar mqtt_addresses: the same for MQTT.
     :ivar monitor_addresses: the same for health and metrics.
     """
 
@@ -65,6 +66,7 @@ class Listeners:
 
     def __init__(self, reactor: Any, settings: Settings, closing: ClosingStack) -> None:
         self.addresses: list[Address] = []
+        self.mqtt_addresses: list[Address] = []
         self.monitor_addresses: list[Address] = []
         self._reactor = reactor
         self._settings = settings
@@ -72,8 +74,13 @@ class Listeners:
 
     @property
     def shown(self) -> list[str]:
-        """The addresses for clients, as text."""
+        """The addresses of WebSocket and REST, as text."""
         return [show_address(address) for address in self.addresses]
+
+    @property
+    def shown_mqtt(self) -> list[str]:
+        """Those of MQTT, as text."""
+        return [show_address(address) for address in self.mqtt_addresses]
 
     async def open_monitor(self, site: IProtocolFactory) -> None:
         """Listen at the endpoints of ``metrics.listen``.
@@ -100,6 +107,16 @@ class Listeners:
                 self.addresses.append(address)
                 self._log_address(description, address)
 
+    async def open_mqtt(self, factory: IProtocolFactory, certificates: Certificates | None) -> None:
+        """Listen at the endpoints of ``mqtt.listen``; the parameters are those of :meth:`open`."""
+        for description in self._settings.mqtt.listen:
+            for port in await listen(self._reactor, description, _wrapped(factory, description, certificates), "mqtt.listen"):
+                self._closing.add("MQTT port", port.stopListening)
+                address = _address_of(port)
+                self.mqtt_addresses.append(address)
+                self.log.info("MQTT at {place} ({endpoint})", place=show_address(address), endpoint=description)
+                self._warn_of_clear_text(description, address)
+
     def _log_monitor(self, description: str, address: Address) -> None:
         self.log.info("Health and metrics at {endpoint}", endpoint=description)
         if _is_public(address):
@@ -116,6 +133,10 @@ class Listeners:
         else:
             rest, websocket = self._urls(description, address)
             self.log.info("Listening on {place}: {rest} and {websocket}", place=place, rest=rest, websocket=websocket, endpoint=description)
+        self._warn_of_clear_text(description, address)
+
+    def _warn_of_clear_text(self, description: str, address: Address) -> None:
+        _, port = address
         if is_unencrypted(description) and _is_public(address):
             self.log.warn("Port {port} takes passwords and tokens unencrypted; use a tls: endpoint or a proxy with TLS", port=port)
 

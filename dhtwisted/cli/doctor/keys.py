@@ -35,12 +35,14 @@ def check_certificates(configuration: Configuration) -> list[Finding]:
     """Check the certificates of ``[tls]``, if an endpoint uses them, and of ``ssl:`` endpoints."""
     settings = configuration.settings
     found: list[Finding] = []
-    if any(map(is_tls, settings.server.listen)):
+    if any(map(is_tls, (*settings.server.listen, *settings.mqtt.listen))):
         found += _check_pair("tls", settings.tls)
         found += _check_authorities(settings.tls.client_authority)
     elif settings.tls.certificate:
-        found.append(ok("tls", f"{settings.tls.certificate}: is not used, since no endpoint of server.listen begins with tls:"))
-    for description in settings.server.listen:
+        found.append(
+            ok("tls", f"{settings.tls.certificate}: is not used, since no endpoint of server.listen or mqtt.listen begins with tls:")
+        )
+    for description in (*settings.server.listen, *settings.mqtt.listen):
         if description.startswith("ssl:"):
             files = {name: re.sub(r"\\(.)", r"\1", value) for name, value in _SSL_ARGUMENT.findall(description)}
             key = files.get("privateKey", "server.pem")

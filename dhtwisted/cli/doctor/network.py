@@ -16,17 +16,23 @@ from dhtwisted.config.settings import Settings
 from dhtwisted.config.sources import Configuration
 from dhtwisted.kit.private_files import access_problem
 from dhtwisted.service.listening import FORBIDDEN, IN_USE, loopback_addresses
+from dhtwisted.wire.mqtt.encoding import encode
+from dhtwisted.wire.mqtt.packets import V5, Connect
+
+CONNACK = b"\x20"
+"""The first byte of the answer to a CONNECT."""
 
 SECONDS = 3
 """How long another program may take to accept a connection, and to answer."""
 
 LOOPBACK = frozenset({"::1", LOCALHOST})
+PORT, MQTT_PORT, METRICS_PORT = "port", "MQTT port", "metrics port"
 _TCP = re.compile(r"(tcp6?|ssl):(?:port=)?(\d+)(.*)")
 _INTERFACE = re.compile(r":interface=((?:[^:\\]|\\.)*)")
 
 
 def check_endpoints(configuration: Configuration, is_running: bool | None = None) -> list[Finding]:
-    """Check each endpoint of ``server.listen`` and ``metrics.listen``.
+    """Check each endpoint of ``server.listen``, ``mqtt.listen`` and ``metrics.listen``.
 
     :param is_running: whether a server works on the data of these settings; ``None`` when that is not known.
     """
@@ -45,7 +51,8 @@ def check_sockets(configuration: Configuration) -> list[Finding]:
 
 def _endpoints(settings: Settings) -> list[tuple[str, str]]:
     """The topic and the description of each endpoint."""
-    return [("port", text) for text in settings.server.listen] + [("metrics port", text) for text in settings.metrics.listen]
+    lists = ((PORT, settings.server.listen), (MQTT_PORT, settings.mqtt.listen), (METRICS_PORT, settings.metrics.listen))
+    return [(topic, text) for topic, texts in lists for text in texts]
 
 
 class _Endpoint:
@@ -95,7 +102,7 @@ class _Endpoint:
         yield next((finding for finding in found if finding.level != OK), found[0])
         if host.startswith("127.") or host in LOOPBACK:
             return
-        if self._topic != "port":
+        if self._topic == METRICS_PORT:
             yield self._says(warning, "needs no login from anybody who can reach it; listen on 127.0.0.1 or in a private network")
         elif is_unencrypted(self._description):
             yield self._says(warning, "takes passwords and tokens unencrypted; use tls: or a proxy with TLS, see docs/operation-service.md")
@@ -117,13 +124,16 @@ class _Endpoint:
     def _check_in_use(self, host: str, port: int) -> Finding:
         if self._is_running is False:
             return self._says(wrong, f"{IN_USE}; no server works on the data of this one")
-        if self._topic == "port":
-            prefix, asks_certificates = self._settings.server.prefixes[0], self._is_secure
+        asks_certificates = self._is_secure and self._topic != METRICS_PORT
+        if self._topic == PORT:
+            prefix = self._settings.server.prefixes[0]
             answers = is_hive(host, port, self._is_secure, prefix, uses_proxy_protocol(self._description))
+        elif self._topic == MQTT_PORT:
+            answers = is_mqtt(host, port, self._is_secure, uses_proxy_protocol(self._description))
         else:
-            answers, asks_certificates = is_monitor(host, port), False
+            answers = is_monitor(host, port)
         if answers:
-            return self._says(ok, "a DeviceHive server answers there")
+            return self._says(ok, f"{'an MQTT' if self._topic == MQTT_PORT else 'a DeviceHive'} server answers there")
         if asks_certificates and self._settings.tls.client_authority:
             level = ok if self._is_running else warning
             return self._says(level, "is taken, by whom cannot be asked without a certificate; ss -ltnp shows who it is")
@@ -163,6 +173,17 @@ def is_hive(host: str, port: int, is_secure: bool, prefix: str, with_proxy_heade
     finally:
         connection.close()
     return isinstance(answer, dict) and "apiVersion" in answer
+
+
+def is_mqtt(host: str, port: int, is_secure: bool, with_proxy_header: bool = False) -> bool:
+    """Ask the program that listens whether it speaks MQTT. It need not let us in. The parameters are those of :func:`is_hive`."""
+    try:
+        with _connect(host, port, is_secure, with_proxy_header) as connection:
+            connection.settimeout(SECONDS)
+            connection.sendall(encode(Connect(client_id="devicehive-doctor"), V5))
+            return connection.recv(1) == CONNACK
+    except OSError:
+        return False
 
 
 def _connect(host: str, port: int, is_secure: bool, with_proxy_header: bool) -> socket.socket:
