@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dhtwisted import __version__
 from dhtwisted.actions import ACTIONS, REST_ONLY
+from dhtwisted.monitoring.mqtt import render_mqtt
 from dhtwisted.monitoring.prometheus import family, histograms
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def render_server(server: Server, factory: PortFactory) -> str:
     :param server: a :class:`~dhtwisted.core.server.Server`.
     :param factory: its :class:`~dhtwisted.transports.port.PortFactory`.
     """
-    return _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
+    text = _sizes(server, factory) + _traffic(server, factory.websockets.traffic) + _requests(server.metrics)
+    return text if factory.mqtt is None else text + render_mqtt(factory.mqtt.broker, factory)
 
 
 def render_storages(measured: Mapping[str, StorageStatistics]) -> str:
@@ -63,13 +65,15 @@ def render_bus(bus: IObservedBus) -> str:
 def _sizes(server: Server, factory: PortFactory) -> str:
     websockets = factory.websockets
     queued = [connection.queued for connection in websockets.connections]
+    if factory.mqtt is not None:
+        queued += [connection.output.queued for connection in factory.mqtt.broker.connections]
     rows = (
         ("connections", "Open connections of any kind.", factory.open_connections),
-        ("websocket_connections", "Open WebSocket connections.", len(queued)),
-        ("congested_connections", "Connections whose client does not read.", len(websockets.upkeep.congested)),
+        ("websocket_connections", "Open WebSocket connections.", len(websockets.connections)),
+        ("congested_connections", "Connections whose client does not read.", factory.congested_connections),
         ("queued_bytes", "Bytes that wait for clients to read, of all connections.", sum(queued)),
         ("queued_bytes_max", "Bytes that wait in the connection that has most.", max(queued, default=0)),
-        ("held_bytes", "Bytes held for clients that do not keep up, of all connections, by WebSocket and HTTP.", server.budget.total),
+        ("held_bytes", "Bytes held for clients that do not keep up, of all connections, by WebSocket, HTTP and MQTT.", server.budget.total),
         ("polls_waiting", "Long polls that wait.", len(server.polls)),
     )
     text = "".join(family(f"dhtwisted_{name}", "gauge", about, [({}, value)]) for name, about, value in rows)

@@ -31,7 +31,9 @@ from dhtwisted.service.start_notices import log_data, log_losses
 
 if TYPE_CHECKING:
     from dhtwisted.core.server import Server
+    from dhtwisted.fronts.mqtt.broker import MqttBroker
     from dhtwisted.monitoring.pages import Monitor
+    from dhtwisted.service.mqtt import Mqtt
     from dhtwisted.service.tls import Certificates
     from dhtwisted.transports.port import PortFactory
 
@@ -79,6 +81,7 @@ class Startup:
         self._began_at: float = reactor.seconds()
         self._durability: dict[str, str] = {}
         self._factory: PortFactory | None = None
+        self._mqtt: Mqtt | None = None
 
     async def run(self) -> None:
         """Open all parts, and listen.
@@ -98,10 +101,14 @@ class Startup:
         self._start_retention(messages)
         server, factory = await self._start_server(context, auth, monitor)
         self._start_control(server, storage)
-        await self.listeners.open(factory, self._load_certificates())
+        certificates = self._load_certificates()
+        await self.listeners.open(factory, certificates)
         self._let_reload(server.reloadable)
         self._let_reload(factory.reloadable)
-        self.audit.started(version=__version__, process=os.getpid(), addresses=self.listeners.shown)
+        if self._mqtt is not None and factory.mqtt is not None:
+            await self.listeners.open_mqtt(factory.mqtt, certificates)
+            self._let_reload(self._mqtt.reloadable)
+        self.audit.started(version=__version__, process=os.getpid(), addresses=self.listeners.shown + self.listeners.shown_mqtt)
 
     async def state(self) -> dict[str, Any]:
         """The state of the started server for ``devicehive status`` and the doctor, as JSON values."""
@@ -114,6 +121,7 @@ class Startup:
             "process": os.getpid(),
             "seconds": round(self._reactor.seconds() - self._began_at, 3),
             "addresses": self.listeners.shown,
+            "mqttAddresses": self.listeners.shown_mqtt,
             "monitorAddresses": [show_address(address) for address in self.listeners.monitor_addresses],
             "ready": all(state == "up" for state in parts.values()),
             "parts": parts,
@@ -195,11 +203,23 @@ class Startup:
         with naming("bus", self._settings.bus.provider):
             await server.start()
         await self._find_neighbours(context, auth, bus, monitor)
-        self._factory = factory = PortFactory(server)
+        self._factory = factory = PortFactory(server, await self._start_mqtt(server, context.storage))
         monitor.watch_bus(bus)
         monitor.watch_server(server, factory)
         self._closing.add("connections", factory.close_connections, reserve=CONNECTIONS_RESERVE)
         return server, factory
+
+    async def _start_mqtt(self, server: Server, storage: IStorage) -> MqttBroker | None:
+        """Make the front of MQTT; ``None`` if there is no MQTT."""
+        if not self._settings.mqtt.is_on:
+            return None
+        from dhtwisted.service.mqtt import Mqtt
+
+        mqtt = Mqtt(server, storage)
+        await mqtt.start()
+        self._closing.add("MQTT", mqtt.stop, reserve=STORAGE_RESERVE)
+        self._mqtt = mqtt
+        return mqtt.broker
 
     async def _find_neighbours(self, context: ProviderContext, auth: IAuthProvider, bus: IMessageBus, monitor: Monitor) -> None:
         """Find the other servers on the storages, if there can be any."""
@@ -234,7 +254,7 @@ class Startup:
 
     def _load_certificates(self) -> Certificates | None:
         """Read the certificates of ``tls:`` endpoints; ``None`` if there is no such endpoint."""
-        if not any(map(is_tls, self._settings.server.listen)):
+        if not any(map(is_tls, (*self._settings.server.listen, *self._settings.mqtt.listen))):
             return None
         from dhtwisted.service.tls import Certificates
 

@@ -318,6 +318,12 @@ class PortFactory(Factory):
         """The number of open connections of any kind."""
         return self.admission.open
 
+    @property
+    def congested_connections(self) -> int:
+        """The number of connections whose client does not read what is sent."""
+        count = sum(len(websockets.upkeep.congested) for websockets in self._all_websockets())
+        return count if self.mqtt is None else count + len(self.mqtt.upkeep.congested)
+
     def _tick(self) -> None:
         """Check all connections, once a second. A timer for each would cost memory and a heap operation per message."""
         now = self.clock.seconds()

@@ -23,6 +23,13 @@ def no_options_in_the_environment(monkeypatch):
         monkeypatch.delenv(name)
 
 
+def test_mqtt_may_be_given_several_times():
+    settings = parse("--mqtt", "tcp:1883", "--mqtt=tcp:1884").settings
+    assert settings.mqtt.listen == ("tcp:1883", "tcp:1884")
+    assert settings.mqtt.is_on
+    assert not parse().settings.mqtt.is_on
+
+
 def test_listen_may_be_given_several_times():
     assert parse("--listen", "tcp:1", "--listen=tcp:2").settings.server.listen == ("tcp:1", "tcp:2")
 

@@ -12,6 +12,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 
+from dhtwisted.config.mqtt import MqttSettings
+from dhtwisted.config.mqtt_tables import AccessRule
 from dhtwisted.config.settings import AuthSettings, BusSettings, ServerSettings, Settings, StorageSettings
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.provider import Provider
@@ -22,17 +24,21 @@ from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.service.closing import STOP_BOUND
 from dhtwisted.service.service import DeviceHiveService
+from dhtwisted.wire.mqtt.packets import Disconnect, Properties, Publish, Subscribe, Subscription
+from tests.support import raw
+from tests.support.mqtt.listening import MqttPeer
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
-def configured(storage="memory:", listen=(LOOPBACK,), messages="", bus="local:", **auth):
+def configured(storage="memory:", listen=(LOOPBACK,), messages="", bus="local:", mqtt=None, **auth):
     auth = {"admin_password": "swordfish", "password_cost": 10} | auth
     return Settings(
         storage=StorageSettings(provider=storage, messages=messages),
         server=ServerSettings(listen=listen),
         bus=BusSettings(provider=bus),
         auth=AuthSettings(**auth),
+        mqtt=MqttSettings(**(mqtt or {})),
     )
 
 
@@ -339,3 +345,76 @@ async def test_what_fails_to_close_does_not_keep_others_open(reactor, make_servi
         await service.stopService()
     assert [event["part"] for event in criticals(logs)] == ["storage"]
     assert not await accepts(reactor, service.addresses[0])
+
+
+# MQTT
+
+EVERYBODY = AccessRule(who="*", publish=("#",), subscribe=("#",))
+MQTT = {"listen": (LOOPBACK,), "plain_topics": True, "anonymous": True, "access": (EVERYBODY,)}
+
+
+async def mqtt_peer(reactor, service, **fields):
+    """A client of the service that is connected."""
+    peer = MqttPeer(await raw.connect(reactor, service._startup.listeners.mqtt_addresses[0][1]))
+    assert (await peer.connect(**fields)).reason_code == 0
+    return peer
+
+
+@pytest_twisted.ensureDeferred
+async def test_mqtt_listens_and_stops(reactor, make_service):
+    service = make_service(configured(mqtt=MQTT))
+    assert await start(service)
+    ((_, port),) = service._startup.listeners.mqtt_addresses
+    peer = await mqtt_peer(reactor, service)
+    assert (await service._startup.state())["mqttAddresses"] == [f"127.0.0.1:{port}"]
+    await service.stopService()
+    (packet,) = await peer.until_closed()
+    assert packet.reason_code == 0x8B
+    assert not await accepts(reactor, ("127.0.0.1", port))
+
+
+@pytest_twisted.ensureDeferred
+async def test_sessions_and_retained_messages_of_mqtt_outlive_a_restart(reactor, make_service, tmp_path):
+    settings = configured(f"file:{tmp_path / 'hive.sqlite'}", mqtt=MQTT)
+    service = make_service(settings)
+    assert await start(service)
+    properties = Properties(session_expiry_interval=1000)
+    sleeper = await mqtt_peer(reactor, service, client_id="sleeper", properties=properties)
+    sleeper.send(Subscribe(1, [Subscription("a", 1)]))
+    await sleeper.packet()
+    sleeper.send(Disconnect())
+    await sleeper.until_closed()
+    speaker = await mqtt_peer(reactor, service, client_id="speaker")
+    speaker.send(Publish("a", b"queued", 1, packet_id=1), Publish("b", b"kept", 1, packet_id=2, retain=True))
+    assert [(await speaker.packet()).packet_id for _ in range(2)] == [1, 2]
+    await service.stopService()
+    service = make_service(settings)
+    assert await start(service)
+    sleeper = MqttPeer(await raw.connect(reactor, service._startup.listeners.mqtt_addresses[0][1]))
+    answer = await sleeper.connect("sleeper", clean_start=False, properties=properties)
+    assert answer.session_present
+    assert (await sleeper.packet()).payload == b"queued"
+    sleeper.send(Subscribe(2, [Subscription("b", 0)]))
+    packets = [await sleeper.packet() for _ in range(2)]
+    assert [packet.payload for packet in packets if isinstance(packet, Publish)] == [b"kept"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reload_changes_what_clients_of_mqtt_may_do(reactor, make_service):
+    read = [configured(mqtt=MQTT)]
+    service = make_service(read[0], read_settings=lambda: read[0])
+    assert await start(service)
+    peer = await mqtt_peer(reactor, service)
+    peer.send(Subscribe(1, [Subscription("a", 0), Subscription("b", 0)]), Publish("a", b"1"))
+    assert [(await peer.packet()) for _ in range(2)][1].payload == b"1"
+    read[0] = configured(
+        mqtt=MQTT | {"access": (AccessRule(who="*", publish=("#",), subscribe=("b",)),), "sessions": 5, "websocket": "off"}
+    )
+    with capturedLogs() as captured:
+        assert service.reload()
+    texts = [event["options"] for event in captured if "options" in event]
+    assert texts == ["mqtt.sessions, mqtt.access", "mqtt.websocket"]
+    peer.send(Publish("a", b"2"), Publish("b", b"3"))
+    assert (await peer.packet()).payload == b"3"
+    peer.send(Disconnect())
+    await peer.until_closed()

@@ -113,6 +113,11 @@ class MqttBroker:
                 connection.check_identity_if_changed()
             self._end_sessions_of_deleted_users()
 
+    def rights_changed(self) -> None:
+        """Look again what each client may do with plain topics: the access rules have changed."""
+        for connection in list(self.connections):
+            connection.rights_changed()
+
     def _end_sessions_of_deleted_users(self) -> None:
         """Connected ones end when their connection has ended."""
         gone = set(filter(self._is_deleted, self._sessions_of_user))

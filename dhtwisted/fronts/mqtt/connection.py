@@ -561,6 +561,12 @@ class MqttConnection:
         elif session is not None and self.is_accepted:
             subscribing.check_rights(self, session)
 
+    def rights_changed(self) -> None:
+        """Look again what the client may do with plain topics."""
+        self.routes.clear()
+        if self.session is not None and self.is_accepted:
+            subscribing.check_rights(self, self.session)
+
     def identity(self) -> dict[str, Any]:
         """Fields that identify the connection in a log line."""
         user = {} if self.principal is None else {"user": self.principal.user_id}

@@ -6,6 +6,7 @@ from threading import Thread
 import pytest
 
 from dhtwisted.cli.doctor import network
+from dhtwisted.config.mqtt import MqttSettings
 from dhtwisted.config.settings import MetricsSettings, ServerSettings, Settings, TlsSettings
 from dhtwisted.config.sources import Configuration
 from dhtwisted.service.listening import loopback_addresses
@@ -18,9 +19,10 @@ def impatient(monkeypatch):
     monkeypatch.setattr(network, "SECONDS", 0.2)
 
 
-def look(*endpoints, metrics=(), is_running=None, **sections):
+def look(*endpoints, metrics=(), mqtt=(), is_running=None, **sections):
     """Level and text of each finding."""
-    settings = Settings(server=ServerSettings(listen=endpoints), metrics=MetricsSettings(listen=metrics), **sections)
+    parts = {"server": ServerSettings(listen=endpoints), "metrics": MetricsSettings(listen=metrics), "mqtt": MqttSettings(listen=mqtt)}
+    settings = Settings(**parts, **sections)
     return [(finding.level, finding.text) for finding in network.check_endpoints(Configuration(settings), is_running)]
 
 
@@ -36,6 +38,33 @@ def test_listening_unencrypted_for_everybody():
     assert "takes passwords and tokens unencrypted" in text
     assert [level for level, _ in look(f"tls:tcp:{port}")] == ["ok"]
     assert [level for level, _ in look(rf"tcp6:{port}:interface=\:\:1")] == ["ok"]
+
+
+def test_a_free_port_of_mqtt_and_one_that_is_open_to_all():
+    port = free_port()
+    assert look(mqtt=[f"tcp:{port}:interface=127.0.0.1"]) == [("ok", f"tcp:{port}:interface=127.0.0.1: is free")]
+    (_, (level, text)) = look(mqtt=[f"tcp:{port}"])
+    assert (level, "takes passwords and tokens unencrypted" in text) == ("warning", True)
+    assert [level for level, _ in look(mqtt=[f"tls:tcp:{port}"])] == ["ok"]
+    assert ("wrong", f"tcp:{port}: stands here twice; remove one") in look(f"tcp:{port}", mqtt=[f"tcp:{port}"])
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("answer", "level"), [(b"\x20\x03\x00\x87\x00", "ok"), (b"HTTP/1.1 400 Bad\r\n\r\n", "wrong"), (b"", "wrong")])
+def test_who_answers_at_a_port_of_mqtt(answer, level):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def serve():
+            connection, _ = taken.accept()
+            with connection:
+                assert connection.recv(100).startswith(b"\x10")
+                connection.sendall(answer)
+
+        thread = Thread(target=serve)
+        thread.start()
+        ((found, _),) = look(mqtt=[f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"], is_running=True)
+        thread.join()
+    assert found == level
 
 
 @pytest.mark.usefixtures("impatient")

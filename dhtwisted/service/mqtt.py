@@ -1,0 +1,57 @@
+"""MQTT as a part of the server: what is made at the start, and what a reload changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dhtwisted.fronts.mqtt.access import PlainAccess
+from dhtwisted.fronts.mqtt.broker import MqttBroker
+from dhtwisted.fronts.mqtt.restoring import restore
+from dhtwisted.fronts.mqtt.stored import MqttStore
+
+if TYPE_CHECKING:
+    from dhtwisted.config.settings import Settings
+    from dhtwisted.core.server import Server
+
+
+class Mqtt:
+    """The MQTT front of one server.
+
+    :param server: a started :class:`~dhtwisted.core.server.Server`.
+    :param storage: keeps sessions and retained messages: an opened ``IEntityStorage``.
+    :ivar broker: the :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
+    """
+
+    def __init__(self, server: Server, storage: Any) -> None:
+        self._storage = storage
+        self._rules = server.settings.mqtt.access
+        self._access = PlainAccess(self._rules, server.entities)
+        self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds))
+
+    async def start(self) -> None:
+        """Take sessions and retained messages out of the storage, and begin to watch times.
+
+        :raises StorageError: the storage cannot be read.
+        """
+        await restore(self.broker, self._storage)
+        self.broker.start()
+
+    def stop(self) -> None:
+        """End what is left of the connections, and watch no times any more."""
+        self.broker.stop()
+
+    def reloadable(self, settings: Settings) -> Callable[[], None]:
+        """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. It comes after that of the server, whose settings the broker has.
+
+        Clients that lose a right to plain topics lose their subscriptions; those that are connected stay so.
+        """
+
+        def take() -> None:
+            self.broker.set_limits()
+            if settings.mqtt.access != self._rules:
+                self._rules = settings.mqtt.access
+                self._access.change(self._rules)
+                self.broker.rights_changed()
+
+        return take
