@@ -17,11 +17,10 @@ from dhtwisted.core.throttle import RateLimit
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt import connecting, publishing, subscribing
 from dhtwisted.fronts.mqtt.in_flight import Delivery
-from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
+from dhtwisted.fronts.mqtt.message import OVERHEAD
+from dhtwisted.fronts.mqtt.sending import PacketSender
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.kit.current_client import run_for_client
-from dhtwisted.model.mqtt import SENT, WAITS
-from dhtwisted.wire.mqtt.encoding import encode_within
 from dhtwisted.wire.mqtt.packets import (
     V5,
     Auth,
@@ -47,11 +46,10 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.interfaces import IMqttOutput
     from dhtwisted.fronts.mqtt.session import ClientSession
 
-PUBACK, PUBREC, PUBREL, PUBCOMP = b"\x40\x02", b"\x50\x02", b"\x62\x02", b"\x70\x02"
+PUBREL, PUBCOMP = b"\x62\x02", b"\x70\x02"
 """Acknowledgements without a reason code, up to the packet id: the same in all versions."""
 
 PINGRESP = b"\xd0\x00"
-ANY_SIZE = 2**32
 ANY_NUMBER = 65_535
 PATIENCE = 1.5
 """A client is gone after so many times its keep alive ([MQTT-3.1.2-22])."""
@@ -63,26 +61,21 @@ RATED = (Publish, Subscribe, Unsubscribe)
 """The packets that count for ``limits.requests_per_second``."""
 
 
-class MqttConnection:
+class MqttConnection(PacketSender):
     """A connection, as the transport drives it.
 
-    :param output: the way to the client.
-    :ivar session: the session; ``None`` before the CONNECT has been accepted, and after the end.
-    :ivar version: the protocol level; 0 before the CONNECT.
     :ivar principal: who the client is; ``None`` for nobody.
-    :ivar most_in_flight: how many messages with QoS 1 and 2 may be in flight to the client.
-    :ivar quota: how many more may be.
     :ivar receiving: packet ids of publishes with QoS 2 that this connection has begun and not completed.
     :ivar most_receiving: how many publishes the client may have under way.
     :ivar routes: topic -> what may happen with it, see :mod:`~dhtwisted.fronts.mqtt.publishing`.
     :ivar topics: topic alias of the client -> topic.
-    :ivar aliases: topic -> topic alias towards the client; ``None`` if it allows none.
     :ivar epoch: of users and tokens, when the client's identity was looked at.
     :ivar is_accepted: whether CONNACK has left without an error.
     :ivar is_over: whether nothing more is received or sent.
     """
 
     log = Logger()
+    broker: MqttBroker
 
     __slots__ = (
         "epoch",
@@ -98,45 +91,25 @@ class MqttConnection:
         "_rate_timer",
         "_settled",
         "_timer",
-        "aliases",
-        "broker",
-        "gives_reasons",
         "is_accepted",
         "is_over",
-        "is_v5",
         "keep_alive",
-        "max_packet",
-        "most_aliases",
-        "most_in_flight",
         "most_receiving",
-        "output",
         "principal",
-        "quota",
         "receiving",
         "routes",
-        "session",
         "topics",
-        "version",
     )
 
     def __init__(self, broker: MqttBroker, output: IMqttOutput) -> None:
-        self.broker = broker
-        self.output = output
-        self.session: ClientSession | None = None
+        super().__init__(broker, output)
         self.principal: Principal | None = None
-        self.version = 0
-        self.is_v5 = False
-        self.gives_reasons = True
         self.keep_alive = 0
-        self.max_packet = ANY_SIZE
-        self.quota = self.most_in_flight = 0
         self.most_receiving = ANY_NUMBER
         # An empty set takes three times the memory, and most connections are idle.
         self.receiving: dict[int, None] = {}
         self.routes: dict[str, Any] = {}
         self.topics: dict[int, str] | None = None
-        self.aliases: dict[str, int] | None = None
-        self.most_aliases = 0
         self.is_accepted = self.is_over = False
         self._has_left = self._is_busy = self._is_lost = self._is_paused = self._is_taking = False
         self._held: deque[Any] = EMPTY
@@ -347,7 +320,7 @@ class MqttConnection:
         self._complete(packet.packet_id, 2)
 
     def _complete(self, packet_id: int, qos: int) -> None:
-        session = self._session()
+        session = self.current_session()
         delivery = session.outgoing.acknowledge(packet_id, qos)
         if delivery is not None:
             self._free(session, delivery)
@@ -369,7 +342,7 @@ class MqttConnection:
             session.device.writable()
 
     def _pubrec(self, packet: Pubrec) -> None:
-        session = self._session()
+        session = self.current_session()
         if packet.reason_code >= FAILURE:
             refused = session.outgoing.refused(packet.packet_id)
             if refused is not None:
@@ -378,7 +351,7 @@ class MqttConnection:
         delivery = session.outgoing.received(packet.packet_id)
         if delivery is None:
             # It is of an exchange that we do not know ([MQTT-4.3.3-3] and 3.6.2.1): the client may free its side.
-            self._answer(PUBREL, Pubrel, packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+            self.answer(PUBREL, Pubrel, packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
         elif delivery.number:
             # Once PUBREL has left, the message must never be sent again, also after a crash.
             self.broker.store_released(session, delivery, self.release)
@@ -390,10 +363,10 @@ class MqttConnection:
         self.output.write(PUBREL + delivery.packet_id.to_bytes(2, "big"))
 
     def _pubrel(self, packet: Pubrel) -> None:
-        session, packet_id = self._session(), packet.packet_id
+        session, packet_id = self.current_session(), packet.packet_id
         self.receiving.pop(packet_id, None)
         if packet_id not in session.received:
-            self._answer(PUBCOMP, Pubcomp, packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+            self.answer(PUBCOMP, Pubcomp, packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
         elif session.is_kept:
             # A new message with this packet id must not be taken for the old one, also after a crash.
             self.broker.forget_received(session, packet_id, partial(self._released, session, packet_id))
@@ -425,7 +398,7 @@ class MqttConnection:
 
     def _disconnect(self, packet: Disconnect) -> None:
         """[MQTT-3.14.4-3]: after a DISCONNECT with reason 0x00 there is no will."""
-        session, properties = self._session(), packet.properties
+        session, properties = self.current_session(), packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             self._change_expiry(session, properties.session_expiry_interval)
         self.output.close()
@@ -435,97 +408,6 @@ class MqttConnection:
         if expiry and not session.expiry:
             raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "a session that ends with its connection cannot be given a longer life")
         session.expiry = self.broker.bounded_expiry(expiry)
-
-    def _session(self) -> ClientSession:
-        assert self.session is not None  # _handle() has looked.
-        return self.session
-
-    # What goes to the client
-
-    def send(self, delivery: Delivery) -> None:
-        """Send a message with QoS 1 or 2, for the first time or again."""
-        message, dup = delivery.message, delivery.state != WAITS
-        delivery.state, delivery.is_counted = SENT, True
-        self.quota -= 1
-        now = self.broker.now() if message.expires else 0
-        qos, retain, identifiers, packet_id = delivery.qos, delivery.retain, delivery.identifiers, delivery.packet_id
-        if self.aliases is None:
-            data = message.encode(self.is_v5, qos, retain, packet_id, dup, identifiers, now)
-        else:
-            data = self._with_alias(message, qos, retain, packet_id, dup, identifiers, now)
-        if len(data) > self.max_packet:
-            # [MQTT-3.1.2-25]
-            self.quota += 1
-            self._session().outgoing.drop(delivery)
-            self.left_out(delivery, "too_large")
-        else:
-            self.broker.counters.published += 1
-            self.output.write(data)
-
-    def send_at_most_once(self, message: Message, retain: bool, identifiers: tuple[int, ...]) -> bool:
-        """Send a message with QoS 0.
-
-        :returns: whether it was sent. A client that does not read, or takes no packets of this size, does not get it.
-        """
-        if self.output.congested:
-            self.broker.counters.dropped["not_reading"] += 1
-            return False
-        now = self.broker.now() if message.expires else 0
-        if self.aliases is None:
-            data = message.encode(self.is_v5, 0, retain, 0, False, identifiers, now)
-        else:
-            data = self._with_alias(message, 0, retain, 0, False, identifiers, now)
-        if len(data) > self.max_packet:
-            self.broker.counters.dropped["too_large"] += 1
-            return False
-        self.broker.counters.published += 1
-        self.output.write(data)
-        return True
-
-    def _with_alias(
-        self, message: Message, qos: int, retain: bool, packet_id: int, dup: bool, identifiers: tuple[int, ...], now: float
-    ) -> bytes:
-        """A PUBLISH for a client that allows topic aliases, at most as many as it allows ([MQTT-3.1.2-26])."""
-        aliases, topic = self.aliases, message.topic
-        assert aliases is not None  # The callers have looked.
-        alias = aliases.get(topic, 0)
-        is_new = not alias and len(aliases) < self.most_aliases
-        if is_new:
-            alias = aliases[topic] = len(aliases) + 1
-        data = message.encode_with_alias(qos, retain, packet_id, dup, identifiers, now, alias, is_new or not alias)
-        if is_new and len(data) > self.max_packet:
-            # The client will not hear of this alias.
-            del aliases[topic]
-        return data
-
-    def left_out(self, delivery: Delivery, reason: str) -> None:
-        """A message was dropped instead of sent: it is over as if the client had acknowledged it.
-
-        :param reason: one of :data:`~dhtwisted.fronts.mqtt.counters.DROPS`.
-        """
-        self.broker.counters.dropped[reason] += 1
-        self.broker.complete(self._session(), delivery)
-
-    def acknowledge(self, packet: Publish, reason_code: int, text: str = "") -> None:
-        """Answer a PUBLISH with QoS 1 or 2 otherwise than by success."""
-        kind: Any = Puback if packet.qos == 1 else Pubrec
-        self._answer(PUBACK if packet.qos == 1 else PUBREC, kind, packet.packet_id, reason_code, text)
-
-    def _answer(self, plain: bytes, kind: Any, packet_id: int, reason_code: int, text: str = "") -> None:
-        if self.is_v5 and reason_code:
-            self.write(kind(packet_id, reason_code, self.reason(text)))
-        else:
-            self.output.write(plain + packet_id.to_bytes(2, "big"))
-
-    def reason(self, text: str) -> Properties | None:
-        """Properties with a reason string, if the client wants to know reasons ([MQTT-3.1.2-29])."""
-        return Properties(reason_string=text) if text and self.is_v5 and self.gives_reasons else None
-
-    def write(self, packet: Any) -> None:
-        """Send a packet; without its reason string, if that makes it larger than the client permits ([MQTT-3.2.2-19] and others)."""
-        data = encode_within(packet, self.version, self.max_packet)
-        if data is not None:
-            self.output.write(data)
 
     # Who the client is
 

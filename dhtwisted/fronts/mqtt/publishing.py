@@ -11,6 +11,7 @@ from dhtwisted.errors import InvalidPacket, StorageError
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.fronts.mqtt.sending import PUBACK, PUBREC
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.wire.mqtt.packets import Properties, Publish
 from dhtwisted.wire.mqtt.reasons import ReasonCode
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.routing import Plan
     from dhtwisted.fronts.mqtt.session import ClientSession
 
-PUBACK, PUBREC = b"\x40\x02", b"\x50\x02"
 MOST_ROUTES = 256
 """Topics of which a connection remembers what its client may do."""
 
