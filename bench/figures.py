@@ -114,6 +114,9 @@ UNITS = {
 PEERS = {
     "echo": "Autobahn echo",
     "mosquitto": "Mosquitto QoS 1",
+    "mosquitto-0": "Mosquitto QoS 0",
+    "idle memory": "dhtwisted, WebSocket",
+    "none": "no other filters",
     "clear": "dhtwisted, in clear",
     "web": "bare twisted.web",
     "postgres": "PostgreSQL, prepared INSERT",

@@ -100,15 +100,16 @@ class Bench:
         self.kept_directories.add(directory)
         return directory
 
-    def hive(self, storage="memory:", directory=None, cores=None, tls=False, environment=None):
+    def hive(self, storage="memory:", directory=None, cores=None, tls=False, environment=None, mqtt=False):
         """Start this server.
 
         :param storage: the provider; ``file:`` without a path is a new file.
         :param tls: whether it also listens with TLS.
         :param environment: further settings, as variables of its environment.
+        :param mqtt: whether it also speaks MQTT.
         """
         storage = "file:devicehive.sqlite" if storage == "file:" else storage
-        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout, tls, environment)
+        return DeviceHive(directory or self.new_directory(), storage, cores or self.cores.server, self.checkout, tls, environment, mqtt)
 
     def echo(self, tls=False):
         """Start Autobahn's echo."""

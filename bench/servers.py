@@ -16,6 +16,7 @@ from bench.processes import Process
 from tests.support.certificates import write_certificate
 from tests.support.ports import free_port
 
+_MQTT = re.compile(r"MQTT at 127\.0\.0\.1:(\d+)")
 _LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 _PASSWORD = "administrator-1"
 _MOSQUITTO_PLACES = "/usr/sbin:/usr/local/sbin"
@@ -28,6 +29,14 @@ max_inflight_messages 0
 max_queued_messages 0
 # As the others have it.
 set_tcp_nodelay true
+"""
+MQTT_SETTINGS = """\
+[mqtt]
+plain_topics = true
+[[mqtt.access]]
+who = "role:client"
+publish = ["#"]
+subscribe = ["#"]
 """
 MOSQUITTO_TLS_SETTINGS = """\
 certfile {certificate}
@@ -64,12 +73,14 @@ class DeviceHive(Server):
     :param checkout: the :class:`~bench.machine.Checkout` that is run.
     :param tls: whether it also listens with TLS, with a certificate of the usual kind (ECDSA, P-256).
     :param environment: further variables of its environment.
+    :param mqtt: whether it also speaks MQTT, and is a broker of plain topics for clients.
     :ivar start_seconds: from the start of the process until it listened.
     :ivar tls_port: the port with TLS.
+    :ivar mqtt_port: the port of MQTT.
     :ivar token: of a client with one network; not of the administrator, whose rights would be cheaper to check.
     """
 
-    def __init__(self, directory, storage, cores, checkout=THIS, tls=False, environment=None):
+    def __init__(self, directory, storage, cores, checkout=THIS, tls=False, environment=None, mqtt=False):
         directory.mkdir(exist_ok=True)
         command = [checkout.python, "-m", "dhtwisted", "--listen", "tcp:0:interface=127.0.0.1", "--storage", storage]
         paths = os.pathsep.join(filter(None, [str(checkout.path), os.environ.get("PYTHONPATH")]))
@@ -81,11 +92,15 @@ class DeviceHive(Server):
         if tls:
             command += ["--listen", "tls:tcp:0:interface=127.0.0.1"]
             given["DHTWISTED_TLS_CERTIFICATE"] = str(write_certificate(directory / "certificate.pem"))
+        if mqtt:
+            (directory / "devicehive.toml").write_text(MQTT_SETTINGS)
+            command += ["--config", "devicehive.toml", "--mqtt", "tcp:0:interface=127.0.0.1"]
         environment = kept | given | (environment or {})
         super().__init__(command, directory / "server.log", cores, cwd=directory, env=environment)
         ports = self.wait_for(lambda: _ports(self.log, 2 if tls else 1))
         self.start_seconds = time.monotonic() - self.started_at
         self.port, self.tls_port = ports[0], ports[-1]
+        self.mqtt_port = int(self.wait_for(lambda: _MQTT.search(self.log))[1]) if mqtt else None
         self.token = ""
 
     def prepare(self, devices=("d1",), login="benchmark"):

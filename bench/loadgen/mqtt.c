@@ -11,6 +11,7 @@
 
 enum kind { CONNACK = 2, PUBLISH = 3, PUBACK = 4, SUBACK = 9 };
 enum first_byte { CONNECT = 0x10, PUBLISH_QOS0 = 0x30, PUBLISH_QOS1 = 0x32, PUBACK_BYTE = 0x40, SUBSCRIBE = 0x82 };
+enum flags { CLEAN_SESSION = 0x02, WITH_LOGIN = 0xc0 }; /* the latter: user name and password follow */
 enum { MOST_IDS = 65535 };
 
 /* Packet ids 1..count; a free one has the serial 0. */
@@ -38,6 +39,11 @@ static void put_head(struct buffer *to, unsigned kind, size_t length) {
 
 static void put_u16(struct buffer *to, size_t value) { buffer_put(to, (uint8_t[]){(uint8_t)(value >> 8), (uint8_t)value}, 2); }
 
+static void put_text(struct buffer *to, const char *text) {
+    put_u16(to, strlen(text));
+    buffer_put(to, text, strlen(text));
+}
+
 /* Few ids for small windows: a thousand publishers with all of them would not fit the cache. */
 static struct packet_ids *new_ids(void) {
     unsigned count = options.mode == MODE_RATE || options.flow == FLOW_DELIVER ? MOST_IDS : 4u * (unsigned)options.window;
@@ -64,13 +70,17 @@ static void prepare(struct connection *c) {
 }
 
 static void hello(struct connection *c) {
-    static const uint8_t start[] = {0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0}; /* version 4, clean session, no keep-alive */
+    uint8_t start[] = {0, 4, 'M', 'Q', 'T', 'T', 4, CLEAN_SESSION, 0, 0}; /* version 4, no keep-alive */
+    bool known = options.login;
     char name[32];
-    size_t length = (size_t)snprintf(name, sizeof name, "lg%d-%u", (int)getpid(), c->number);
-    put_head(&c->out, CONNECT, sizeof start + 2 + length);
+    snprintf(name, sizeof name, "lg%d-%u", (int)getpid(), c->number);
+    if (known) start[7] |= WITH_LOGIN;
+    size_t credentials = known ? 4 + strlen(options.login) + strlen(options.password) : 0;
+    put_head(&c->out, CONNECT, sizeof start + 2 + strlen(name) + credentials);
     buffer_put(&c->out, start, sizeof start);
-    put_u16(&c->out, length);
-    buffer_put(&c->out, name, length);
+    put_text(&c->out, name);
+    if (known) put_text(&c->out, options.login);
+    if (known) put_text(&c->out, options.password);
     connection_state(c, STATE_HANDSHAKE);
 }
 

@@ -88,6 +88,8 @@ static const struct option TABLE[] = {
     {TEXTS, "reader-setup", O(reader_setup), "S|@file", "the same of a reader (that of publishers)", 0, 0, 0},
     {TEXT, "topic", O(topic), "S", "mqtt: topic of publishers and subscribers (t/{d}); nats: subject of publishers", 0, 0, 0},
     {TEXT, "sub-topic", O(sub_topic), "S", "mqtt: topic filter of subscribers, if it differs", 0, 0, 0},
+    {TEXT, "login", O(login), "S", "mqtt: user name; without it there is none, and no password", 0, 0, 0},
+    {TEXT, "password", O(password), "S|@file", "mqtt: the password of that user; this server takes an access token as well", 0, 0, 0},
     {NUMBER, "qos", O(qos), "0|1", "mqtt: quality of service (1); with 0 nothing is answered", 0, 1, 0},
     {HEADING, "A mix: some of the publishers' requests are commands, which devices answer with an update, and some ask for something", 0, 0, 0,
      0, 0, 0},
@@ -208,6 +210,8 @@ static void check_sense(void) {
     if (o->command && (!has(o->command, "{n}") || !has(o->update, "{n}") || !has(o->update, "{i}") || !has(o->ask, "{n}")))
         die("there must be {n} in --command, --update and --ask, and {i} in --update: nothing could be proved");
     if (o->own_devices && (!o->publishers || o->devices % o->publishers)) die("--own-devices: --devices must be a multiple of --pubs");
+    if (!o->login != !o->password) die("--login and --password need each other");
+    if (o->login && !mqtt) die("--login is for mqtt");
     if (o->readers && mqtt) die("--readers are not for mqtt, which has no requests of another sort");
     if (!ordered && !has(o->payload, "{n}")) die("there is no {n} in the payload: nothing could be proved");
     if (mqtt && !o->qos && o->mode != MODE_RATE && !idle && (o->flow != FLOW_DELIVER || (!o->to_all && o->subscribers < o->devices)))

@@ -30,7 +30,7 @@ struct options {
     bool own_devices;
     const char *command, *command_event, *command_id, *update, *update_id, *ask;
 
-    const char *payload, *topic, *sub_topic;
+    const char *payload, *topic, *sub_topic, *login, *password;
     int qos;
     struct texts setup, sub_setup, reader_setup;
     const char *setup_ok, *ack, *deliver, *error, *answer_id, *delivery_id;

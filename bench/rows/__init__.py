@@ -1,8 +1,8 @@
 """The rows of the table, in their order, and the tasks that measure them."""
 
-from bench.rows import ceiling, connections, durable, latency, mix, nodes, rest, returning, scenarios, start, stored, throughput, tls
+from bench.rows import ceiling, connections, durable, latency, mix, mqtt, nodes, rest, returning, scenarios, start, stored, throughput, tls
 
-_MODULES = (throughput, latency, durable, nodes, rest, connections, stored, returning, tls, start, mix, scenarios, ceiling)
+_MODULES = (throughput, latency, durable, nodes, rest, connections, stored, returning, tls, start, mix, scenarios, mqtt, ceiling)
 ROWS = tuple(row for module in _MODULES for row in module.ROWS)
 TASKS = {task.name: task for module in _MODULES for task in module.TASKS}
 

@@ -55,7 +55,12 @@ def subscribers(server, device="o-{d}"):
     return {name: load[name] for name in ("path", "sub_setup", "setup_ok")}
 
 
-def _idle(bench, server, seconds, **options):
+def idle(bench, server, seconds, **options):
+    """Open many connections to a server, and hold them.
+
+    :param options: what they are, for the generator.
+    :returns: what one costs.
+    """
     count = bench.sizes.connections
     result = bench.generator.run(server, mode="idle", pubs=0, subs=count, devices=count, hold=seconds, **options)
     return {"kilobytes": result["kb_per_conn"], "cpu": result["server_cpu"] * 100, "opens": result["handshakes_per_s"]}
@@ -65,25 +70,25 @@ def idle_memory(bench):
     """This server, each connection authenticated with one subscription to a device of its own."""
     with bench.hive() as server:
         server.prepare(other_devices(bench.sizes.connections))
-        return _idle(bench, server, bench.sizes.hold, **subscribers(server))
+        return idle(bench, server, bench.sizes.hold, **subscribers(server))
 
 
 def idle_echo(bench):
     """Autobahn's echo with as many connections, which say nothing."""
     with bench.echo() as server:
-        return _idle(bench, server, 1)
+        return idle(bench, server, 1)
 
 
 def opens_memory(bench):
     """Handshakes with this server, on the port that serves REST as well."""
     with bench.hive() as server:
-        return _idle(bench, server, 0.1, path="/api/websocket")
+        return idle(bench, server, 0.1, path="/api/websocket")
 
 
 def opens_echo(bench):
     """Handshakes with Autobahn's echo."""
     with bench.echo() as server:
-        return _idle(bench, server, 0.1)
+        return idle(bench, server, 0.1)
 
 
 TASKS = (

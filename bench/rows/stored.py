@@ -98,9 +98,17 @@ def _prepare(bench, server):
     server.prepare(["d1", ASKED, *other_devices(devices)])
 
 
-def _cost(bench, server):
-    result = bench.load(server, **hive_load(server, **ONE, warm=0.2, requests=REQUESTS))
+def cost(bench, server, **load):
+    """Measure what one message costs a server.
+
+    :param load: options of the generator.
+    """
+    result = bench.load(server, **load, warm=0.2, requests=REQUESTS)
     return {"microseconds": result["server_cpu"] / result["acks_per_s"] * 1e6, "inserts": result["acks_per_s"]}
+
+
+def _cost(bench, server):
+    return cost(bench, server, **hive_load(server, **ONE))
 
 
 def load_empty(storage):

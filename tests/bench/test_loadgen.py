@@ -401,6 +401,8 @@ def test_it_measures_itself(program, options):
         ({"port": 1, "payload": "{}"}, "no {n} in the payload"),
         ({"port": 1, "mode": "rate"}, "needs --rate"),
         ({"port": 1, "proto": "mqtt", "qos": 0}, "nothing is answered"),
+        ({"port": 1, "proto": "mqtt", "login": "a"}, "need each other"),
+        ({"port": 1, "login": "a", "password": "b"}, "is for mqtt"),
         ({"port": 1, "readers": 1}, "--reader-payload"),
         ({"mode": "self", "tls": True}, "has no TLS"),
     ],
