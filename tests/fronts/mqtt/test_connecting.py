@@ -50,7 +50,7 @@ def test_a_token_is_a_password_whatever_the_user_name(mqtt, version):
 
 
 def test_in_mqtt_5_a_password_needs_no_user_name(mqtt):
-    """[MQTT-3.1.2-19] is of 3.1.1 only: in 5.0 a token may stand alone."""
+    """Only 3.1.1 forbids it (3.1.2-22 there): a token may stand alone."""
     client = mqtt.client()
     assert client.connect("a", password=mqtt.memory.token().encode()).reason_code == 0
 
