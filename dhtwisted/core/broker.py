@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from dhtwisted.core.event_batch import EventBatch
 from dhtwisted.core.event_kinds import EVENT_KINDS, SERVER_MADE
@@ -17,12 +17,29 @@ MAX_INSERTERS = 1_000_000
 """Commands of which the broker remembers the connection that inserted them; about 150 bytes each."""
 
 
+class Listener(Protocol):
+    """Takes all events, for a front whose clients do not subscribe as :class:`~dhtwisted.core.subscription.Subscription` says."""
+
+    def may_want(self, event: Event) -> bool:
+        """Whether anybody may want an event, wherever its device is."""
+
+    def deliver(self, events: Sequence[Event], devices: Sequence[Device | None]) -> None:
+        """Take events. It must not raise.
+
+        :param devices: the device of each message, as it is now; ``None``: nobody wants the event.
+        """
+
+    def missed(self) -> None:
+        """Some events will not come."""
+
+
 class Broker:
     """Delivers each event to the sessions that should have it.
 
     :param updates_to_inserter: whether ``command/update`` also goes to the connection that inserted the command (section 4.4).
     :ivar deliveries: how many there were: events, each times the sessions that got it.
     :ivar deliver: delivers an event: :meth:`deliver_now`, or :meth:`deliver_traced` while there is a ``trace``.
+    :ivar listener: takes all events besides the subscriptions; ``None`` for nobody.
     :ivar trace: a :class:`~dhtwisted.logs.tracing.Trace`, or ``None``.
     """
 
@@ -34,6 +51,7 @@ class Broker:
             if kind.reaches_inserter:
                 self._indexes[kind.name].inserters = self._inserters
         self.deliveries = 0
+        self.listener: Listener | None = None
         self.trace: Trace | None = None
         self.deliver: Callable[[Event, Device], None] = self.deliver_now
 
@@ -77,7 +95,9 @@ class Broker:
     def may_want(self, event: Event) -> bool:
         """Whether anybody may want an event, wherever its device is."""
         message, index = event.message, self._indexes[event.action]
-        return index.wide > 0 or message.device_id in index.by_device or message.id in index.inserters
+        if index.wide > 0 or message.device_id in index.by_device or message.id in index.inserters:
+            return True
+        return self.listener is not None and self.listener.may_want(event)
 
     def deliver_many(self, events: Sequence[Event], devices: Sequence[Device | None], failed: Callable[[Event], None]) -> None:
         """Deliver several events, as :attr:`deliver` for each. An error with one event or receiver does not affect the others.
@@ -85,6 +105,8 @@ class Broker:
         :param devices: the device of each message, as it is now; ``None``: nobody wants the event.
         :param failed: called with an event that some receiver did not get, within the handler of the exception.
         """
+        if self.listener is not None:
+            self.listener.deliver(events, devices)
         if self.trace is None and not self._share_nothing(devices):
             batch = EventBatch(self._indexes, failed)
             try:
@@ -170,3 +192,5 @@ class Broker:
         sessions = {subscription.session for index in self._indexes.values() for subscription in index}
         for session in sessions | set(self._inserters.values()):
             session.disconnect(reason)
+        if self.listener is not None:
+            self.listener.missed()

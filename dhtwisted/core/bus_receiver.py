@@ -204,6 +204,10 @@ class BusReceiver:
         """The highest number of this kind for which no event with it or a lower one will come any more."""
         return self._received[kind.name].last_settled(self._now())
 
+    def highest(self, kind: EventKind) -> int:
+        """The highest number of this kind that has been received, or was stored before."""
+        return self._received[kind.name].highest
+
     def drop_waiting(self) -> None:
         """Deliver none of the events that wait."""
         self._waiting.clear()
@@ -268,6 +272,8 @@ class BusReceiver:
         else:
             received.add(number, self._seconds())
         if device is not None:
+            if self._broker.listener is not None:
+                self._broker.listener.deliver((event,), (device,))
             try:
                 self._broker.deliver(event, device)
             except Exception:

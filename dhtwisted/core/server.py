@@ -27,6 +27,7 @@ from dhtwisted.core.polls import Polls
 from dhtwisted.core.quotas import Quotas
 from dhtwisted.core.request_deadlines import PATIENCE, Deadlines
 from dhtwisted.errors import ApiError, DeadlinePassed, StorageUnavailable, Unauthorized
+from dhtwisted.interfaces import ILocalBus
 from dhtwisted.kit.current_client import CURRENT
 from dhtwisted.logs.audit import Audit
 from dhtwisted.logs.tracing import Trace
@@ -113,6 +114,7 @@ class Server:
     :ivar deadlines: of the requests that wait.
     :ivar execute: runs a request: see :meth:`_execute`.
     :ivar expired_tokens: deletes records of tokens.
+    :ivar is_alone: whether the bus reaches no other server.
     :ivar logins: checks passwords.
     :ivar metrics: counters for the operator.
     :ivar polls: the long polls that wait.
@@ -148,6 +150,7 @@ class Server:
         self._errors = ClientErrors(self.now)
         self.client_error = self._errors.convert
         self._bus = bus
+        self.is_alone = ILocalBus.providedBy(bus)
         self.publish = bus.publish
         self._last_subscription_id = 0
         self.logins = Logins(reactor, settings.limits.logins_per_minute, self.entities, auth, self.metrics.refused)

@@ -38,6 +38,8 @@ class Subscriber:
 
     log = Logger("dhtwisted.fronts.session.Session")  # The name by which operators know these lines.
     conventions = WEBSOCKET
+    counts_connection = True
+    """Whether the client counts as a connection of its user; false where something else has counted it already."""
 
     __slots__ = ("_commands", "_drained", "_is_closed", "_replays", "_server", "output", "principal", "subscriptions")
 
@@ -83,10 +85,12 @@ class Subscriber:
         quotas, before = self._server.quotas, None if self.principal is None else self.principal.account
         moving = [subscription for subscription in self.subscriptions.values() if subscription.principal.account is not account]
         ids = sum(subscription.id_count for subscription in moving)
-        quotas.take(account, connections=int(before is not account), subscriptions=len(moving), subscription_ids=ids)
+        quotas.take(
+            account, connections=int(self.counts_connection and before is not account), subscriptions=len(moving), subscription_ids=ids
+        )
         for subscription in moving:
             self._stop_counting(subscription)
-        if before not in (None, account):
+        if self.counts_connection and before not in (None, account):
             quotas.give_back(before, connections=1)
 
     def _stop_counting(self, subscription: Subscription) -> None:
@@ -220,7 +224,7 @@ class Subscriber:
 
     def close(self) -> None:
         """Forget everything of a client that is gone."""
-        if self.principal is not None and not self._is_closed:
+        if self.principal is not None and self.counts_connection and not self._is_closed:
             self._server.quotas.give_back(self.principal.account, connections=1)
         self._is_closed = True
         for subscription in list(self.subscriptions.values()):

@@ -1,8 +1,11 @@
 """A broker of MQTT in memory."""
 
 import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from tests.support.mqtt.clients import Mqtt
+from tests.support.mqtt.devices import Hive
 
 
 @pytest.fixture
@@ -19,3 +22,24 @@ def open_mqtt(reactor):
 def mqtt(open_mqtt):
     """A broker with plain topics on which everybody may do everything."""
     return open_mqtt()
+
+
+@pytest.fixture
+def open_hive(reactor):
+    """Opens servers with the topics of DeviceHive: ``open_hive(**settings of [mqtt])``."""
+
+    opened = []
+
+    def open_one(**settings):
+        opened.append(Hive.open(reactor, **settings))
+        return opened[-1]
+
+    yield open_one
+    for hive in opened:
+        pytest_twisted.blockon(Deferred.fromCoroutine(hive.close()))
+
+
+@pytest.fixture
+def hive(open_hive):
+    """A server with the topics of DeviceHive, two users and two devices; see :class:`~tests.support.mqtt.devices.Hive`."""
+    return open_hive()

@@ -1,0 +1,203 @@
+"""Events on their way to MQTT clients: who wants them, by filters, and may have them, by rights.
+
+An event is looked up in a topic tree, and encoded once for all who get it on the same topic. Each client gets one copy, however many of its
+filters match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from twisted.logger import Logger
+
+from dhtwisted.core.event_kinds import SERVER_MADE
+from dhtwisted.fronts.mqtt.event_filters import EventFilter, WantedEvents
+from dhtwisted.fronts.mqtt.event_messages import PREFIXES, EventMessage
+from dhtwisted.fronts.mqtt.event_topics import FLOWS_BY_ACTION, MAPPED_COMMANDS, NOTIFICATIONS, OWNER, Flow, event_path
+from dhtwisted.fronts.mqtt.payloads import from_json
+from dhtwisted.fronts.mqtt.topic_tree import TopicTree
+from dhtwisted.model import COMMAND_INSERT, Device, Event
+from dhtwisted.model import Message as StoredMessage
+from dhtwisted.wire.events import event_bodies
+from dhtwisted.wire.mqtt.topics import DEVICEHIVE
+
+if TYPE_CHECKING:
+    from dhtwisted.core.server import Server
+    from dhtwisted.fronts.mqtt.device_session import DeviceSession
+
+Filters = tuple[EventFilter, ...]
+"""The filters of one client that want the same: written in different ways, or with and without an owner."""
+
+
+class Receiver(Struct, gc=False, eq=False):
+    """A client that gets an event, by all of its filters that match.
+
+    :ivar qos: the highest of its filters.
+    :ivar is_private: whether all of them have an owner: then the topic has one too.
+    :ivar filters: all of them.
+    """
+
+    session: DeviceSession
+    qos: int
+    identifiers: tuple[int, ...]
+    is_private: bool
+    filters: Sequence[EventFilter]
+
+
+Tree = TopicTree[Any, Filters, Receiver]
+
+
+def merge(session: DeviceSession, groups: Sequence[Filters]) -> Receiver:
+    """Make one receiver of all filters of a client that match a topic."""
+    return receiver_of(session, [one for group in groups for one in group])
+
+
+def receiver_of(session: DeviceSession, filters: Sequence[EventFilter]) -> Receiver:
+    """Make a receiver of some filters."""
+    identifiers = tuple(dict.fromkeys(one.identifier for one in filters if one.identifier))
+    return Receiver(session, max(one.qos for one in filters), identifiers, all(one.is_private for one in filters), filters)
+
+
+class FilterTree:
+    """Filters of clients for events. Those that name notifications of the server are apart: no wildcard matches these."""
+
+    def __init__(self) -> None:
+        self.tree: Tree = TopicTree(merge)
+        self.server_made: Tree = TopicTree(merge)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no filter."""
+        return self.tree.is_empty and self.server_made.is_empty
+
+    def put(self, session: DeviceSession, wanted: WantedEvents, filters: Filters) -> None:
+        """Set what a client wants by a filter; empty for nothing."""
+        tree = self.server_made if wanted.is_server_made else self.tree
+        if filters:
+            tree.put(wanted.topic_filter, session, filters)
+        else:
+            tree.discard(wanted.topic_filter, session)
+
+    def match(self, path: str, name: str) -> tuple[Receiver, ...]:
+        """Who wants the events of a path.
+
+        :param name: of the message.
+        """
+        return (self.server_made if name in SERVER_MADE else self.tree).match(path).receivers
+
+
+class Events:
+    """Gives the events of one server to its MQTT clients; a :class:`~dhtwisted.core.broker.Listener`.
+
+    :ivar filters: of all clients that are connected.
+    :ivar sessions: these clients.
+    """
+
+    log = Logger()
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.filters = FilterTree()
+        self.sessions: set[DeviceSession] = set()
+        self._mapped = 0
+
+    def put(self, session: DeviceSession, wanted: WantedEvents, before: Filters, filters: Filters) -> None:
+        """Set what a client wants by a filter.
+
+        :param before: what it wanted.
+        """
+        if wanted.flow is MAPPED_COMMANDS:
+            self._mapped += bool(filters) - bool(before)
+        self.filters.put(session, wanted, filters)
+
+    def may_want(self, event: Event) -> bool:
+        """See :class:`~dhtwisted.core.broker.Listener`."""
+        return not self.filters.is_empty
+
+    def missed(self) -> None:
+        """All clients read from the storage what may be missing."""
+        for session in list(self.sessions):
+            session.missed()
+
+    def deliver(self, events: Sequence[Event], devices: Sequence[Device | None]) -> None:
+        """See :class:`~dhtwisted.core.broker.Listener`."""
+        if self.filters.is_empty:
+            return
+        wanted: list[tuple[Event, Device, str, tuple[Receiver, ...]]] = []
+        action = name = path = None
+        last: Device | None = None
+        receivers: tuple[Receiver, ...] = ()
+        for event, device in zip(events, devices, strict=True):
+            if device is None:
+                continue
+            message = event.message
+            if device is not last or message.name != name or event.action != action:
+                action, name, last = event.action, message.name, device
+                path = event_path(FLOWS_BY_ACTION[action], device.network_id, device.device_type_id, message)
+                receivers = self.filters.match(path, name)
+            if receivers:
+                wanted.append((event, device, path, receivers))  # type: ignore[arg-type]  # It is known when there are receivers.
+            if self._mapped and action == COMMAND_INSERT:
+                self._deliver_mapped(message, device)
+        if wanted:
+            self._deliver_wanted(wanted)
+
+    def _deliver_wanted(self, wanted: Sequence[tuple[Event, Device, str, tuple[Receiver, ...]]]) -> None:
+        try:
+            bodies = event_bodies([event.message for event, _, _, _ in wanted])
+        except Exception:
+            self.log.failure("events could not be encoded for MQTT")
+            return
+        for (event, device, path, receivers), body in zip(wanted, bodies, strict=True):
+            source, action = event.message, event.action
+            flow = FLOWS_BY_ACTION[action]
+            place = flow.kind.permission, device.network_id, device.device_type_id
+            message = EventMessage(DEVICEHIVE + path, PREFIXES[action] + body, 2, source=source, action=action)
+            for receiver in receivers:
+                session = receiver.session
+                principal = session.session.principal
+                if principal is None or not principal.receives(place) or session.only_device not in (None, device.id):
+                    continue
+                sent = private(message, session.client_id) if receiver.is_private else message
+                self._hand_over(receiver, flow, source, sent)
+
+    def _deliver_mapped(self, message: StoredMessage, device: Device) -> None:
+        path = event_path(MAPPED_COMMANDS, device.network_id, device.device_type_id, message)
+        for receiver in self.filters.match(path, message.name):
+            if receiver.session.may_receive(MAPPED_COMMANDS, device):
+                sent = mapped_message(receiver, message, device)
+                if sent is not None:
+                    self._hand_over(receiver, MAPPED_COMMANDS, message, sent)
+
+    def _hand_over(self, receiver: Receiver, flow: Flow, source: StoredMessage, message: EventMessage) -> None:
+        server, session = self._server, receiver.session
+        server.broker.deliveries += 1
+        try:
+            if server.trace is not None:
+                session.trace(source, message)
+            if session.values is not None and flow is NOTIFICATIONS:
+                session.values.newer.add((source.device_id, source.name))
+            stream = session.streams[flow.index] if receiver.qos else None
+            if stream is None:
+                session.session.deliver(message, 0, False, receiver.identifiers)
+            else:
+                stream.offer(source, message, receiver.qos, receiver.identifiers)
+        except Exception:
+            # The others must not miss the event for this.
+            self.log.failure("an event could not be delivered by MQTT", client=session.client_id)
+
+
+def private(message: EventMessage, client_id: str) -> EventMessage:
+    """The same event on the topic of its owner."""
+    return EventMessage(f"{message.topic}{OWNER}{client_id}", message.payload, 2, source=message.source, action=message.action)
+
+
+def mapped_message(receiver: Receiver, source: Any, device: Device) -> EventMessage | None:
+    """A command on its topic of ``mqtt.map`` for a client; ``None`` if it has none."""
+    for one in receiver.filters:
+        topic = None if one.mapped is None else one.mapped.topic(device.id, device.name, source.name)
+        if topic is not None:
+            return EventMessage(topic, from_json(source.parameters), 2, source=source, action=COMMAND_INSERT)
+    return None

@@ -1,0 +1,272 @@
+"""Publishes of a client below ``dh/`` and on mapped topics: stored as the inserts and updates of any other front.
+
+The publishes of one read are done together, as far as they have a usual form: one append, one call of the bus. One that is unusual in any
+way is done alone, in its turn, and nothing behind it begins before it is done: so messages keep their order also when a device must be read
+or created first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from dhtwisted.actions import ACTIONS
+from dhtwisted.actions.device import DeviceFields, DeviceSave
+from dhtwisted.actions.lookups import accessible_device
+from dhtwisted.core.batches import Batch
+from dhtwisted.core.server import Request
+from dhtwisted.errors import ApiError, StorageError
+from dhtwisted.fronts.batches import ACTIONS_BY_FIELDS, LARGEST_BATCH, gather
+from dhtwisted.fronts.mqtt.event_publishes import read_event, read_mapped
+from dhtwisted.fronts.mqtt.event_topics import REQUEST, EventTopic
+from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
+from dhtwisted.fronts.mqtt.mappings import MappedTopic
+from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.fronts.mqtt.refusals import NOBODY, refusal_of
+from dhtwisted.model import Device
+from dhtwisted.wire.mqtt.reasons import ReasonCode
+from dhtwisted.wire.mqtt.topics import DEVICEHIVE
+
+if TYPE_CHECKING:
+    from dhtwisted.fronts.mqtt.device_session import DeviceSession
+    from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
+    from dhtwisted.wire.fields import Fields
+
+SAVE = ACTIONS["device/save"]
+
+NOT_TEXT = Refusal(ReasonCode.PAYLOAD_FORMAT_INVALID, "a request is a JSON object in UTF-8")
+NOT_MAPPED = Refusal(ReasonCode.TOPIC_NAME_INVALID, "the topic is not mapped any more")
+OTHER_PLACE = Refusal(ReasonCode.TOPIC_NAME_INVALID, "the device is not in this network, or not of this type; the levels may be empty")
+
+
+class Publishes:
+    """The publishes of one client."""
+
+    __slots__ = ("_session", "_topics")
+
+    def __init__(self, session: DeviceSession, topics: DeviceTopics) -> None:
+        self._session = session
+        self._topics = topics
+
+    def publish(self, messages: Sequence[Message]) -> list[Outcome] | Awaitable[list[Outcome]]:
+        """See :meth:`IDeviceSession.publish <dhtwisted.fronts.mqtt.interfaces.IDeviceSession.publish>`."""
+        run = _Run(self._session, self._topics, messages)
+        run.go_on()
+        if run.place < len(messages):
+            return run.finish()
+        return run.outcomes if not run.left else run.wait()
+
+
+class _Run:
+    """The publishes of one read.
+
+    :ivar outcomes: what became of each.
+    :ivar place: the first that has not begun.
+    :ivar left: how many have begun and are not done.
+    """
+
+    __slots__ = ("_messages", "_places", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
+
+    def __init__(self, session: DeviceSession, topics: DeviceTopics, messages: Sequence[Message]) -> None:
+        self._session = session
+        self._topics = topics
+        self._server = topics.server
+        self._messages = messages
+        self.outcomes: list[Outcome] = [None] * len(messages)
+        self.place = self.left = 0
+        self._places: dict[int, int] = {}
+        self._waiting: Deferred[None] | None = None
+
+    def go_on(self) -> None:
+        """Begin as many as possible without waiting, together."""
+        principal = self._session.principal
+        if principal is None or self._server.trace is not None:
+            return
+        read, messages = self._topics.read_topic, self._messages
+        depth = self._server.settings.limits.json_depth
+        while self.place < len(messages):
+            requests: list[Any] = []
+            found: list[EventTopic | None] = []
+            for message in messages[self.place : self.place + LARGEST_BATCH]:
+                topic: Any = None
+                if message.topic.startswith(DEVICEHIVE):
+                    topic = read(message.topic)
+                    fields = topic if type(topic) is Refusal else read_event(topic, message.payload, depth)
+                else:
+                    fields = self._read_mapped(message, depth)
+                if type(fields) is Refusal:
+                    break
+                requests.append(fields)
+                found.append(topic)
+            if not requests or not self._begin_together(found, requests):
+                return
+
+    def _read_mapped(self, message: Message, depth: int) -> Fields | Refusal:
+        mapped = self._topics.mappings.find(message.topic)
+        return NOT_MAPPED if mapped is None else read_mapped(mapped, message.payload, depth)
+
+    def _begin_together(self, topics: Sequence[EventTopic | None], requests: list[Any]) -> bool:
+        """Begin the first of some requests together.
+
+        :returns: whether at least one has begun.
+        """
+        principal = self._session.principal
+        assert principal is not None  # go_on() has looked.
+        batch = Batch(self._server, self._session, self, principal)
+        gather(batch, requests)
+        count = self._fitting(topics, batch)
+        if not count:
+            return False
+        batch.texts = [message.payload for message in self._messages[self.place : self.place + count]]
+        batch.fields = requests[:count]
+        if not batch.reserve():
+            return False
+        for place, fields in enumerate(batch.fields, self.place):
+            self._places[id(fields)] = place
+        self.place += count
+        self.left += count
+        batch.execute()
+        return True
+
+    def _fitting(self, topics: Sequence[EventTopic | None], batch: Batch) -> int:
+        """How many requests of a batch name the place where their device is, or none; the others are taken out."""
+        count = batch.count
+        for place in range(count):
+            topic = topics[place]
+            if topic is not None and (topic.network_id is not None or topic.device_type_id is not None):
+                device = self._server.entities.device(topic.device_id)
+                if device is None or not _is_at(topic, device):
+                    del batch.messages[place:], batch.actions[place:]
+                    return place
+        return count
+
+    async def finish(self) -> list[Outcome]:
+        """Do those that need to wait, each alone, and the others together."""
+        while self.place < len(self._messages):
+            if self.left:
+                await self._all_done()
+            place = self.place
+            outcome = await self._do_alone(self._messages[place])
+            self.outcomes[place] = outcome
+            self.place = place + 1
+            self.go_on()
+        return await self.wait()
+
+    async def wait(self) -> list[Outcome]:
+        """Wait until all are done."""
+        if self.left:
+            await self._all_done()
+        return self.outcomes
+
+    async def _all_done(self) -> None:
+        while self.left:
+            self._waiting = Deferred()
+            await self._waiting
+
+    # One alone
+
+    async def _do_alone(self, message: Message) -> Outcome:
+        topic = message.topic
+        if topic == REQUEST:
+            return await self._request(message)
+        if self._session.principal is None:
+            return NOBODY
+        depth = self._server.settings.limits.json_depth
+        mapped = None
+        if topic.startswith(DEVICEHIVE):
+            found = self._topics.read_topic(topic)
+            if isinstance(found, Refusal):
+                return found
+            fields = read_event(found, message.payload, depth)
+        else:
+            mapped = self._topics.mappings.find(topic)
+            if mapped is None:
+                return NOT_MAPPED
+            found, fields = None, read_mapped(mapped, message.payload, depth)
+        if isinstance(fields, Refusal):
+            return fields
+        refusal = await self._prepare(found, mapped)
+        return refusal if refusal is not None else await self._execute(fields, len(message.payload))
+
+    async def _prepare(self, topic: EventTopic | None, mapped: MappedTopic | None) -> Refusal | None:
+        """Have the device read, check that it is where the topic says, and create it if the mapping wants that."""
+        try:
+            if topic is not None and (topic.network_id is not None or topic.device_type_id is not None):
+                fields: Any = DeviceSave(device_id=topic.device_id)
+                request = Request(self._server, self._session, SAVE, fields, self._session.principal)
+                if not _is_at(topic, await accessible_device(request, topic.device_id)):
+                    return OTHER_PLACE
+            if mapped is not None and mapped.mapping.create_devices:
+                return await self._create(mapped)
+        except (ApiError, StorageError) as error:
+            return self._failed(error)
+        return None
+
+    async def _create(self, mapped: MappedTopic) -> Refusal | None:
+        if await self._server.entities.get(Device, mapped.device_id) is not None:
+            return None
+        mapping = mapped.mapping
+        device = DeviceFields(name=mapped.device_name, network_id=mapping.network_id or None, device_type_id=mapping.device_type_id or None)
+        outcome: Refusal | None = await self._execute(DeviceSave(device_id=mapped.device_id, device=device), 0)
+        return outcome
+
+    def _failed(self, error: Exception) -> Refusal:
+        answer = self._server.client_error(error, "publish", self._session.output)
+        return refusal_of(answer)
+
+    async def _execute(self, fields: Fields, size: int) -> Outcome:
+        """Execute one request."""
+        outcome: list[Outcome] = []
+        waiting: list[Deferred[None]] = []
+
+        def done(request: Request, members: Any, error: ApiError | None) -> None:
+            outcome.append(None if error is None else refusal_of(error))
+            if waiting:
+                waiting[0].callback(None)
+
+        action = ACTIONS_BY_FIELDS[type(fields)]
+        self._server.execute(Request(self._server, self._session, action, fields, self._session.principal, size), done)
+        if not outcome:
+            waiting.append(Deferred())
+            await waiting[0]
+        return outcome[0]
+
+    async def _request(self, message: Message) -> Outcome:
+        try:
+            message.payload.decode()
+        except UnicodeDecodeError:
+            return NOT_TEXT
+        waiting = self._session.channel.request([message])
+        if waiting is not None:
+            await waiting
+        return None
+
+    # What a batch calls
+
+    def batch_done(self, batch: Batch, errors: list[ApiError | None] | None) -> None:
+        """See :class:`~dhtwisted.core.batches.Client`."""
+        for fields, error in zip(batch.fields, errors or (), strict=False):
+            if error is not None:
+                self.outcomes[self._places[id(fields)]] = refusal_of(error)
+        self._done(batch.count)
+
+    def done(self, request: Request, members: Any, error: ApiError | None) -> None:
+        """See :class:`~dhtwisted.core.batches.Client`."""
+        if error is not None:
+            self.outcomes[self._places[id(request.fields)]] = refusal_of(error)
+        self._done(1)
+
+    def put_in_order(self, request: Request | Batch) -> None:
+        """Do nothing: the answers to all of them leave together."""
+
+    def _done(self, count: int) -> None:
+        self.left -= count
+        if not self.left and self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+
+def _is_at(topic: EventTopic, device: Device) -> bool:
+    return topic.network_id in (None, device.network_id) and topic.device_type_id in (None, device.device_type_id)
