@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhtwisted.fronts.mqtt.access import PlainAccess
 from dhtwisted.fronts.mqtt.broker import MqttBroker
+from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
 from dhtwisted.fronts.mqtt.restoring import restore
 from dhtwisted.fronts.mqtt.stored import MqttStore
 
@@ -27,7 +28,8 @@ class Mqtt:
         self._storage = storage
         self._rules = server.settings.mqtt.access
         self._access = PlainAccess(self._rules, server.entities)
-        self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds))
+        self._topics = DeviceTopics(server)
+        self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds), self._topics)
 
     async def start(self) -> None:
         """Take sessions and retained messages out of the storage, and begin to watch times.
@@ -49,6 +51,7 @@ class Mqtt:
 
         def take() -> None:
             self.broker.set_limits()
+            self._topics.set_limits()
             if settings.mqtt.access != self._rules:
                 self._rules = settings.mqtt.access
                 self._access.change(self._rules)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dhtwisted.core.client import WEBSOCKET, IClient
@@ -38,7 +39,6 @@ from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
     from dhtwisted.core.server import Server
-    from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 ON_SUBSCRIBE, IF_NEW = 0, 1
@@ -65,7 +65,7 @@ class SavedState(Struct, array_like=True):
 class DeviceSession:
     """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`.
 
-    :param topics: what all sessions share.
+    :param topics: the :class:`~dhtwisted.fronts.mqtt.device_topics.DeviceTopics`, which all sessions share.
     :param session: the session whose part this is.
     :ivar filters: filter as the client gave it -> what it wants.
     :ivar streams: for each flow the events with QoS 1 and 2; ``None`` for those to which it has not subscribed.
@@ -95,7 +95,7 @@ class DeviceSession:
         "values",
     )
 
-    def __init__(self, topics: DeviceTopics, session: ClientSession, state: bytes = b"") -> None:
+    def __init__(self, topics: Any, session: ClientSession, state: bytes = b"") -> None:
         self.session = session
         self.client_id = session.key[1]
         self._topics = topics
@@ -490,4 +490,4 @@ class DeviceSession:
         if isinstance(error, StorageUnavailable):
             self.log.warn("events of an MQTT client wait for the storage: {error}", error=str(error), client=self.client_id)
         else:
-            self.log.error("events of an MQTT client could not be read: {error!r}", error=error, client=self.client_id)
+            self.log.failure("events of an MQTT client could not be read", failure=Failure(error), client=self.client_id)

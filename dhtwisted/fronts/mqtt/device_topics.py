@@ -46,11 +46,16 @@ class DeviceTopics:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.events = Events(server)
-        self.decoder = RequestDecoder(list(ACTIONS_BY_FIELDS), server.settings.limits.json_depth)
-        self.mappings = Mappings(server.settings.mqtt.map)
+        self.set_limits()
         self.unsaved: set[DeviceSession] = set()
         self._recent: dict[str, EventTopic | Refusal] = {}
         server.broker.listener = self.events
+
+    def set_limits(self) -> None:
+        """Use the present settings. Mapped filters of clients stay as they are until they subscribe again."""
+        settings = self.server.settings
+        self.decoder = RequestDecoder(list(ACTIONS_BY_FIELDS), settings.limits.json_depth)
+        self.mappings = Mappings(settings.mqtt.map)
 
     def takes(self, topic: str) -> bool:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceTopics`."""

@@ -25,7 +25,6 @@ from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
 if TYPE_CHECKING:
     from dhtwisted.core.server import Server
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
 
 Filters = tuple[EventFilter, ...]
 """The filters of one client that want the same: written in different ways, or with and without an owner."""
@@ -39,7 +38,7 @@ class Receiver(Struct, gc=False, eq=False):
     :ivar filters: all of them.
     """
 
-    session: DeviceSession
+    session: Any
     qos: int
     identifiers: tuple[int, ...]
     is_private: bool
@@ -49,12 +48,12 @@ class Receiver(Struct, gc=False, eq=False):
 Tree = TopicTree[Any, Filters, Receiver]
 
 
-def merge(session: DeviceSession, groups: Sequence[Filters]) -> Receiver:
+def merge(session: Any, groups: Sequence[Filters]) -> Receiver:
     """Make one receiver of all filters of a client that match a topic."""
     return receiver_of(session, [one for group in groups for one in group])
 
 
-def receiver_of(session: DeviceSession, filters: Sequence[EventFilter]) -> Receiver:
+def receiver_of(session: Any, filters: Sequence[EventFilter]) -> Receiver:
     """Make a receiver of some filters."""
     identifiers = tuple(dict.fromkeys(one.identifier for one in filters if one.identifier))
     return Receiver(session, max(one.qos for one in filters), identifiers, all(one.is_private for one in filters), filters)
@@ -72,7 +71,7 @@ class FilterTree:
         """Whether there is no filter."""
         return self.tree.is_empty and self.server_made.is_empty
 
-    def put(self, session: DeviceSession, wanted: WantedEvents, filters: Filters) -> None:
+    def put(self, session: Any, wanted: WantedEvents, filters: Filters) -> None:
         """Set what a client wants by a filter; empty for nothing."""
         tree = self.server_made if wanted.is_server_made else self.tree
         if filters:
@@ -100,10 +99,10 @@ class Events:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.filters = FilterTree()
-        self.sessions: set[DeviceSession] = set()
+        self.sessions: set[Any] = set()
         self._mapped = 0
 
-    def put(self, session: DeviceSession, wanted: WantedEvents, before: Filters, filters: Filters) -> None:
+    def put(self, session: Any, wanted: WantedEvents, before: Filters, filters: Filters) -> None:
         """Set what a client wants by a filter.
 
         :param before: what it wanted.

@@ -30,8 +30,6 @@ from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
 if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
-    from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
     from dhtwisted.wire.fields import Fields
 
 SAVE = ACTIONS["device/save"]
@@ -46,7 +44,7 @@ class Publishes:
 
     __slots__ = ("_session", "_topics")
 
-    def __init__(self, session: DeviceSession, topics: DeviceTopics) -> None:
+    def __init__(self, session: Any, topics: Any) -> None:
         self._session = session
         self._topics = topics
 
@@ -69,7 +67,7 @@ class _Run:
 
     __slots__ = ("_messages", "_places", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
 
-    def __init__(self, session: DeviceSession, topics: DeviceTopics, messages: Sequence[Message]) -> None:
+    def __init__(self, session: Any, topics: Any, messages: Sequence[Message]) -> None:
         self._session = session
         self._topics = topics
         self._server = topics.server

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from dhtwisted.core.access import intersect
 from dhtwisted.core.coroutines import run
@@ -31,7 +32,6 @@ from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
 if TYPE_CHECKING:
     from dhtwisted.core.server import Server
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
 
 MOST = 1000
 """Values for one filter."""
@@ -53,7 +53,7 @@ class LastValues:
 
     __slots__ = ("_filters", "_is_cancelled", "_is_started", "_room", "_server", "_session", "newer")
 
-    def __init__(self, session: DeviceSession, server: Server) -> None:
+    def __init__(self, session: Any, server: Server) -> None:
         self._session = session
         self._server = server
         self._filters: deque[EventFilter] = deque()
@@ -88,7 +88,7 @@ class LastValues:
         if isinstance(error, StorageUnavailable):
             self.log.warn("last values could not be read: {error}", error=str(error), client=self._session.client_id)
         elif error is not None:
-            self.log.error("last values could not be sent: {error!r}", error=error, client=self._session.client_id)
+            self.log.failure("last values could not be sent", failure=Failure(error), client=self._session.client_id)
         self._session.values_sent(self)
 
     async def _send_all(self) -> None:

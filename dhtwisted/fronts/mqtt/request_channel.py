@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -21,10 +21,6 @@ from dhtwisted.interfaces import IOutput
 from dhtwisted.model import Command, Notification
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
-
-if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
-    from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
 
 
 class _Answer(Struct):
@@ -67,7 +63,7 @@ class RequestOutput:
 
     __slots__ = ("_session", "expected", "settled", "spare")
 
-    def __init__(self, session: DeviceSession) -> None:
+    def __init__(self, session: Any) -> None:
         self._session = session
         self.expected: deque[Expected] = deque()
         self.settled: list[Deferred[None]] = []
@@ -171,7 +167,7 @@ class RequestChannel(Session):
 
     counts_connection = False
 
-    def __init__(self, device: DeviceSession, topics: DeviceTopics) -> None:
+    def __init__(self, device: Any, topics: Any) -> None:
         super().__init__(topics.server, topics.decoder, device.output)
         self._device = device
         self.principal = device.session.principal

@@ -26,7 +26,6 @@ from dhtwisted.model import Command, Message, MessageQuery
 
 if TYPE_CHECKING:
     from dhtwisted.core.server import Server
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
     from dhtwisted.fronts.mqtt.event_messages import EventMessage
 
 PAGE = 200
@@ -82,7 +81,7 @@ class Stream:
         "server",
     )
 
-    def __init__(self, session: DeviceSession, server: Server, flow: Flow) -> None:
+    def __init__(self, session: Any, server: Server, flow: Flow) -> None:
         self._session = session
         self.server = server
         self.flow = flow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dhtwisted.actions import ACTIONS
 from dhtwisted.actions.subscription import CommandSubscribe, NotificationSubscribe, check_filters
@@ -15,13 +15,10 @@ from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.mappings import MappedCommands
 from dhtwisted.fronts.mqtt.refusals import refusal_of
 
-if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.device_session import DeviceSession
-
 Mapped = Sequence[tuple[WantedEvents, MappedCommands]]
 
 
-async def check_rights(session: DeviceSession, events: Sequence[WantedEvents], mapped: Mapped) -> tuple[list[WantedEvents], Refusal | None]:
+async def check_rights(session: Any, events: Sequence[WantedEvents], mapped: Mapped) -> tuple[list[WantedEvents], Refusal | None]:
     """Find out which of the wanted events a client may have.
 
     :returns: these, and why it may not have others; ``None`` if it may have all.
@@ -36,7 +33,7 @@ async def check_rights(session: DeviceSession, events: Sequence[WantedEvents], m
     return permitted, refusal
 
 
-async def _check(session: DeviceSession, wanted: WantedEvents) -> Refusal | None:
+async def _check(session: Any, wanted: WantedEvents) -> Refusal | None:
     principal: Any = session.principal
     server = session.server
     network, device_type, device, name = wanted.named
