@@ -76,6 +76,7 @@ class Batch(Struct, eq=False, gc=False):
     :ivar messages: of each request, its message. Of an update, its change; and the command when it is updated.
     :ivar texts: of each request, what the client sent.
     :ivar has_updates: whether there are updates among them.
+    :ivar append: stores messages instead of the storage's method with this name: with something else, in the same commit.
     :ivar reply: the encoded replies, once they are known.
     :ivar is_queued: as in a request, like ``due`` and ``is_late``.
     :ivar waits: whether it has to be answered yet after it had to wait.
@@ -96,6 +97,7 @@ class Batch(Struct, eq=False, gc=False):
     due: int = 0
     is_late: bool = False
     waits: bool = False
+    append: Callable[[Sequence[Message]], Awaitable[None]] | None = None
 
     @property
     def action(self) -> Any:
@@ -176,7 +178,9 @@ class Batch(Struct, eq=False, gc=False):
         """Call the storage, and return its answer."""
         messages = self.messages[part]
         try:
-            return start_update(self, messages[0]) if type(messages[0]) is Change else self.server.messages.append(messages)
+            return (
+                start_update(self, messages[0]) if type(messages[0]) is Change else (self.append or self.server.messages.append)(messages)
+            )
         except Exception as error:
             return fail(error)
 
@@ -195,7 +199,7 @@ class Batch(Struct, eq=False, gc=False):
         if part.stop - part.start == len(self.messages):
             return self
         lists = self.actions[part], self.fields[part], self.messages[part], self.texts[part]
-        return Batch(self.server, self.session, self.client, self.principal, *lists)
+        return Batch(self.server, self.session, self.client, self.principal, *lists, append=self.append)
 
     def _answer(self, errors: Errors) -> None:
         if any(errors):

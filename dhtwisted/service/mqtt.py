@@ -28,7 +28,7 @@ class Mqtt:
         self._storage = storage
         self._rules = server.settings.mqtt.access
         self._access = PlainAccess(self._rules, server.entities)
-        self._topics = DeviceTopics(server)
+        self._topics = DeviceTopics(server, storage)
         self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds), self._topics)
 
     async def start(self) -> None:

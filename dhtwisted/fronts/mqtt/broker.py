@@ -301,8 +301,14 @@ class MqttBroker:
             session.device.acknowledged(delivery.token)
 
     def store_released(self, session: ClientSession, delivery: Delivery, then: Callable[[Delivery], None]) -> None:
-        """Store that a PUBREC has come, then call ``then``."""
+        """Store that a PUBREC has come, then call ``then``. An event of ``dh/`` is acknowledged in the same commit: it does not come again
+        after a crash.
+        """
         changes = Changes()
+        token, delivery.token = delivery.token, None
+        if token is not None and session.device is not None:
+            session.device.acknowledged(token)
+            self.store.note_session(changes, session)
         self.store.note_queued(changes, session, delivery)
         self.commit_then(changes, partial(then, delivery), partial(self._end, session))
 

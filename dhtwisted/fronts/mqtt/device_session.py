@@ -17,19 +17,20 @@ from dhtwisted.core.subscription import Subscription as CoreSubscription
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.fronts.mqtt.event_filters import EventFilter, WantedEvents, is_first_response, read_filter
 from dhtwisted.fronts.mqtt.event_messages import EventMessage, event_payload
-from dhtwisted.fronts.mqtt.event_topics import FLOWS, MAPPED_COMMANDS, NOTIFICATIONS, Flow, event_path
+from dhtwisted.fronts.mqtt.event_topics import FLOWS, MAPPED_COMMANDS, NOTIFICATIONS, UPDATES, Flow, event_path
 from dhtwisted.fronts.mqtt.events import Filters, FilterTree, mapped_message, private, receiver_of
 from dhtwisted.fronts.mqtt.gaps import find_gap
 from dhtwisted.fronts.mqtt.inserts import Publishes
 from dhtwisted.fronts.mqtt.interfaces import IDeviceSession, Outcome, Refusal
 from dhtwisted.fronts.mqtt.last_values import LastValues
 from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.fronts.mqtt.payloads import from_json
 from dhtwisted.fronts.mqtt.refusals import NOBODY
 from dhtwisted.fronts.mqtt.request_channel import RequestChannel, RequestOutput
 from dhtwisted.fronts.mqtt.responses import Responses
 from dhtwisted.fronts.mqtt.streams import SavedStream, Stream
 from dhtwisted.fronts.mqtt.subscription_rights import check_rights
-from dhtwisted.model import Device
+from dhtwisted.model import Device, MessageQuery, MqttQueued
 from dhtwisted.model import Message as StoredMessage
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.envelope import encode
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
     from dhtwisted.core.server import Server
     from dhtwisted.fronts.mqtt.session import ClientSession
+
+MOST_UPDATES = 100
+"""Among so many latest updates of its device an update that was in flight is looked for after a restart."""
 
 ON_SUBSCRIBE, IF_NEW = 0, 1
 """Retain handling: send retained messages at each SUBSCRIBE, or only at the first of a filter."""
@@ -265,9 +269,9 @@ class DeviceSession:
 
     # Publishes
 
-    def publish(self, messages: Sequence[Message]) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
-        return self._publishes.publish(messages)
+        return self._publishes.publish(messages, packet_ids)
 
     @property
     def channel(self) -> RequestChannel:
@@ -429,6 +433,23 @@ class DeviceSession:
             for wanted, filters in self._groups.items():
                 self._tree.put(self, wanted, filters)
         return self._tree
+
+    async def recall(self, record: MqttQueued) -> tuple[Message, Any] | None:
+        """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
+        flow = next((flow for flow in FLOWS if flow.level == record.message), None)
+        source = None if flow is None else await self._find(flow, record)
+        if flow is None or source is None:
+            return None
+        action, is_mapped = flow.kind.name, flow is MAPPED_COMMANDS
+        payload = from_json(source.parameters) if is_mapped else event_payload(action, source)
+        return EventMessage(record.topic, payload, 2, source=source, action=action), (flow.index, record.message_id)
+
+    async def _find(self, flow: Flow, record: MqttQueued) -> Any:
+        find, kind = self.server.messages, flow.kind.message_kind
+        if flow is not UPDATES:
+            return await find.get_message(kind, record.device_id, record.message_id)
+        query = MessageQuery(device_ids=(record.device_id,), updated=True, by_update=True, descending=True, take=MOST_UPDATES)
+        return next((one for one in await find.find_messages(kind, query) if one.update_id == record.message_id), None)
 
     async def few_devices(self, flow: Flow) -> tuple[str, ...] | None:
         """The devices whose events the client wants, if they are few; ``None`` for all."""

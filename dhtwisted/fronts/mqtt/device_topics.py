@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
@@ -14,6 +14,7 @@ from dhtwisted.fronts.mqtt.events import Events
 from dhtwisted.fronts.mqtt.filters import overlaps
 from dhtwisted.fronts.mqtt.interfaces import IDeviceTopics, Refusal
 from dhtwisted.fronts.mqtt.mappings import MappedCommands, Mappings
+from dhtwisted.interfaces import IBulkStorage
 from dhtwisted.wire.envelope import RequestDecoder
 from dhtwisted.wire.mqtt.topics import ONE, REST, SHARE
 
@@ -37,14 +38,17 @@ class DeviceTopics:
     """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceTopics`.
 
     :param server: a started :class:`~dhtwisted.core.server.Server`.
+    :param storage: where sessions are stored; ``None`` for nowhere.
+    :ivar bulk: the storage, if it can store messages and packet ids of QoS 2 in one commit; else ``None``.
     :ivar events: gives the events to clients.
     :ivar decoder: reads requests.
     :ivar mappings: of ``mqtt.map``.
     :ivar unsaved: sessions whose place in the streams has changed since they were stored.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, storage: Any = None) -> None:
         self.server = server
+        self.bulk = storage if storage is server.messages and IBulkStorage.providedBy(storage) else None
         self.events = Events(server)
         self.set_limits()
         self.unsaved: set[DeviceSession] = set()

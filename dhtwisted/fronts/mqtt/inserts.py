@@ -8,6 +8,7 @@ or created first.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -25,7 +26,8 @@ from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.mappings import MappedTopic
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.refusals import NOBODY, refusal_of
-from dhtwisted.model import Device
+from dhtwisted.model import Device, MqttReceived
+from dhtwisted.model import Message as StoredMessage
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
@@ -48,9 +50,9 @@ class Publishes:
         self._session = session
         self._topics = topics
 
-    def publish(self, messages: Sequence[Message]) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """See :meth:`IDeviceSession.publish <dhtwisted.fronts.mqtt.interfaces.IDeviceSession.publish>`."""
-        run = _Run(self._session, self._topics, messages)
+        run = _Run(self._session, self._topics, messages, packet_ids)
         run.go_on()
         if run.place < len(messages):
             return run.finish()
@@ -65,13 +67,14 @@ class _Run:
     :ivar left: how many have begun and are not done.
     """
 
-    __slots__ = ("_messages", "_places", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
+    __slots__ = ("_messages", "_packet_ids", "_places", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
 
-    def __init__(self, session: Any, topics: Any, messages: Sequence[Message]) -> None:
+    def __init__(self, session: Any, topics: Any, messages: Sequence[Message], packet_ids: Sequence[int]) -> None:
         self._session = session
         self._topics = topics
         self._server = topics.server
         self._messages = messages
+        self._packet_ids = packet_ids if topics.bulk is not None else ()
         self.outcomes: list[Outcome] = [None] * len(messages)
         self.place = self.left = 0
         self._places: dict[int, int] = {}
@@ -121,12 +124,24 @@ class _Run:
         batch.fields = requests[:count]
         if not batch.reserve():
             return False
+        if self._packet_ids:
+            ids = self._packet_ids[self.place : self.place + count]
+            batch.append = partial(self._append, {id(message): number for message, number in zip(batch.messages, ids, strict=True)})
         for place, fields in enumerate(batch.fields, self.place):
             self._places[id(fields)] = place
         self.place += count
         self.left += count
         batch.execute()
         return True
+
+    def _append(self, packet_ids: dict[int, int], messages: Sequence[StoredMessage]) -> Awaitable[None]:
+        """Store messages together with the packet ids of those with QoS 2: after a crash, the client sends them again, and they are not
+        stored again.
+        """
+        key = self._session.session.record_key
+        numbers = [number for number in map(packet_ids.get, map(id, messages)) if number]
+        stored: Awaitable[None] = self._topics.bulk.change_many([MqttReceived.of(key, number) for number in numbers], (), messages)
+        return stored
 
     def _fitting(self, topics: Sequence[EventTopic | None], batch: Batch) -> int:
         """How many requests of a batch name the place where their device is, or none; the others are taken out."""
@@ -146,11 +161,31 @@ class _Run:
             if self.left:
                 await self._all_done()
             place = self.place
-            outcome = await self._do_alone(self._messages[place])
-            self.outcomes[place] = outcome
-            self.place = place + 1
-            self.go_on()
+            if await self._has_read_device(self._messages[place]):
+                self.go_on()
+            if self.place == place:
+                self.outcomes[place] = await self._do_alone(self._messages[place])
+                self.place = place + 1
+                self.go_on()
         return await self.wait()
+
+    async def _has_read_device(self, message: Message) -> bool:
+        """Read the device of a publish on a topic of events, if it is not cached.
+
+        :returns: whether it was read.
+        """
+        topic = self._topics.read_topic(message.topic) if message.topic.startswith(DEVICEHIVE) else None
+        if (
+            not isinstance(topic, EventTopic)
+            or self._session.principal is None
+            or self._server.entities.device(topic.device_id) is not None
+        ):
+            return False
+        try:
+            return await self._server.entities.get(Device, topic.device_id) is not None
+        except StorageError:
+            # Whoever needs it reads it again.
+            return False
 
     async def wait(self) -> list[Outcome]:
         """Wait until all are done."""

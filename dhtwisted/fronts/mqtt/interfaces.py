@@ -10,6 +10,7 @@ from zope.interface import Attribute, Interface
 
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.interfaces import IConnection
+from dhtwisted.model import MqttQueued
 from dhtwisted.wire.mqtt.packets import Subscription
 
 
@@ -96,12 +97,21 @@ class IDeviceSession(Interface):
         that is stored; ``session.save()`` asks for it.
         """
 
-    def publish(messages: Sequence[Message]) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """Take messages of the client in their order, also its will after the connection has ended.
 
         Nothing else that the client sends begins before the answer is there. ``session.principal`` is whose they are.
 
+        :param packet_ids: of the messages with QoS 2, if the session is kept: they should be stored in the same commit. 0 for others; empty
+            if there are none.
         :returns: for each what became of it, or an awaitable of that, which does not fail.
+        """
+
+    def recall(record: MqttQueued) -> Awaitable[tuple[Message, Any] | None]:
+        """Read an event that was in flight before a restart.
+
+        :param record: as it was given to ``session.deliver``.
+        :returns: the message and its token; ``None`` if it is not there any more, or has changed.
         """
 
     def subscribe(subscriptions: Sequence[Subscription], identifier: int) -> list[int | Refusal] | Awaitable[list[int | Refusal]]:
@@ -118,7 +128,7 @@ class IDeviceSession(Interface):
         """
 
     def acknowledged(token: Any) -> None:
-        """An event that was given to ``session.deliver`` with this token and QoS 1 or 2 is acknowledged: PUBACK, or PUBCOMP, has come. So
+        """An event that was given to ``session.deliver`` with this token and QoS 1 or 2 is acknowledged: PUBACK, or PUBREC, has come. So
         has an event that the client refused, or that is too large for it.
         """
 

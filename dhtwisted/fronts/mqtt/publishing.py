@@ -289,7 +289,10 @@ async def give_to_device(session: ClientSession, batch: Batch) -> None:
     """Wait for what becomes of the messages for the topics of DeviceHive."""
     device = session.device
     assert device is not None  # Routes lead there only if there is one.
-    outcomes: Any = device.publish([batch.messages[place] for place in batch.device])  # type: ignore[misc]  # They are messages.
+    packet_ids: Sequence[int] = ()
+    if session.is_kept and any(batch.packets[place].qos == 2 for place in batch.device):
+        packet_ids = [batch.packets[place].packet_id if batch.packets[place].qos == 2 else 0 for place in batch.device]
+    outcomes: Any = device.publish([batch.messages[place] for place in batch.device], packet_ids)  # type: ignore[misc]  # They are messages.
     if type(outcomes) is not list:
         outcomes = await outcomes
     planned = {place for place, _ in batch.plans}

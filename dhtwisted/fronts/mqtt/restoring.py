@@ -75,7 +75,7 @@ async def restore(broker: MqttBroker, storage: Any) -> None:
     sessions = await _restore_sessions(broker, storage, removals)
     async for queued in _all(storage, MqttQueued):
         restored = sessions.get(queued.session)
-        if restored is None or not _restore_queued(restored, queued):
+        if restored is None or not await _restore_queued(restored, queued):
             await removals.add(queued)
     async for received in _all(storage, MqttReceived):
         restored = sessions.get(received.session)
@@ -133,15 +133,18 @@ async def _restore_session(broker: MqttBroker, record: MqttSession) -> ClientSes
     return session
 
 
-def _restore_queued(restored: _Restored, record: MqttQueued) -> bool:
+async def _restore_queued(restored: _Restored, record: MqttQueued) -> bool:
     """Take a message that waits.
 
-    :returns: whether its record is still needed. An event of ``dh/`` that the client may not have comes again with the others, from the id
-        up to which all is acknowledged.
+    :returns: whether its record is still needed. An event of ``dh/`` that cannot be read any more is not sent again.
     """
-    if record.message and record.state != RELEASED:
-        return False
     delivery = restored_delivery(record)
+    if record.message and record.state != RELEASED:
+        device = restored.session.device
+        recalled = None if device is None else await device.recall(record)
+        if recalled is None:
+            return False
+        delivery.message, delivery.token = recalled
     if restored.record.ended is None and delivery.state != RELEASED:
         # The session was connected, so the message may have left ([MQTT-3.3.1-1]).
         delivery.state = SENT

@@ -26,16 +26,16 @@ def mqtt(open_mqtt):
 
 @pytest.fixture
 def open_hive(reactor):
-    """Opens servers with the topics of DeviceHive: ``open_hive(**settings of [mqtt])``."""
+    """Opens servers with the topics of DeviceHive: ``open_hive(after=None, **settings of [mqtt])``."""
 
     opened = []
 
-    def open_one(**settings):
-        opened.append(Hive.open(reactor, **settings))
+    def open_one(after=None, **settings):
+        opened.append(Hive.open(reactor, after=after, **settings))
         return opened[-1]
 
     yield open_one
-    for hive in opened:
+    for hive in reversed(opened):
         pytest_twisted.blockon(Deferred.fromCoroutine(hive.close()))
 
 

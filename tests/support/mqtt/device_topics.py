@@ -72,10 +72,13 @@ class DeviceSession:
     def state(self) -> bytes:
         return b""
 
-    def publish(self, messages: Sequence[Message]) -> Any:
+    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> Any:
         self.calls.append(("publish", [(message.topic, message.payload) for message in messages]))
         outcomes: list[Outcome] = [self.topics.refusals.get(message.topic) for message in messages]
         return self.topics.answer(outcomes)
+
+    async def recall(self, record: Any) -> Any:
+        return None
 
     def subscribe(self, subscriptions: Sequence[Subscription], identifier: int) -> Any:
         self.calls.append(("subscribe", [(one.filter, one.qos) for one in subscriptions], identifier))

@@ -10,7 +10,7 @@ from dhtwisted.model import Device, DeviceType, MessageQuery, Network, User
 from dhtwisted.testing.server import MemoryServer, at_once
 from tests.support.mqtt.clients import Client, Mqtt
 
-SECTIONS = ("limits", "quotas", "auth", "compatibility", "log", "storage", "server")
+SECTIONS = ("limits", "quotas", "auth", "compatibility", "log", "server")
 
 
 class Hive(Mqtt):
@@ -22,18 +22,22 @@ class Hive(Mqtt):
     berta: User
 
     @classmethod
-    def open(cls, reactor: Any, device_topics: Any = None, storage: Any = None, clock: Any = None, **settings: Any) -> Hive:
+    def open(cls, reactor: Any, device_topics: Any = None, after: Hive | None = None, **settings: Any) -> Hive:
         """Open one.
 
-        :param storage: an opened storage, of a server that ran before; as it is, with its own clock.
+        :param after: the server that ran before on the storage. It is not told that it has crashed.
         :param settings: of ``[mqtt]``, or whole sections.
         """
         sections = {name: settings.pop(name) for name in SECTIONS if name in settings}
         section = {"plain_topics": False, "anonymous": True} | settings
-        memory = at_once(MemoryServer.open(reactor, hash_password=False, storage=storage, clock=clock, mqtt=section, **sections))
-        self = cls(memory, device_topics or DeviceTopics(memory.server))
-        if storage is None:
+        before = {} if after is None else {"storage": after.memory.storage, "clock": after.memory.clock}
+        memory = at_once(MemoryServer.open(reactor, hash_password=False, mqtt=section, **before, **sections))
+        self = cls(memory, device_topics or DeviceTopics(memory.server, memory.storage))
+        if after is None:
             self._furnish()
+        else:
+            after.broker._ticking.stop()
+            self.anna, self.berta = after.anna, after.berta
         return self
 
     def _furnish(self) -> None:
@@ -53,7 +57,8 @@ class Hive(Mqtt):
 
     async def close(self) -> None:
         """End everything but a storage that was given."""
-        self.broker.stop()
+        if self.broker._ticking.running:
+            self.broker.stop()
         await self.memory.close()
 
     @property
