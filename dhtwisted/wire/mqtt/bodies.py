@@ -194,9 +194,11 @@ def read_disconnect(body: Body, version: int) -> Disconnect:
 
 
 def read_auth(body: Body, version: int) -> Auth:
-    """Read an AUTH of a client."""
+    """Read an AUTH of a client. Without a body its reason code is 0 (3.15.2.1)."""
     if version != V5:
         raise malformed("it is a packet of MQTT 5.0")
+    if body.is_read:
+        return Auth()
     reason_code, properties = _reason(body, "AUTH", _AUTHENTICATING)
     body.end()
     if properties is None or properties.authentication_method is None:

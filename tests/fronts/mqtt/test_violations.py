@@ -42,7 +42,7 @@ BROKEN = {
     "SUBACK": (packet(0x90, b"\0\1\0\0"), 0x82),
     "PINGRESP": (packet(0xD0), 0x82),
     "a second CONNECT": (raw_connect(5), 0x82),
-    "AUTH": (packet(0xF0), None),
+    "AUTH": (packet(0xF0), 0x82),
     "AUTH with a reason": (packet(0xF0, b"\x18\0"), 0x82),
     "a session expiry out of nothing": (packet(0xE0, b"\0", b"\5\x11\0\0\0\1"), 0x82),
 }

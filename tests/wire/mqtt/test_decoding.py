@@ -6,7 +6,8 @@ import pytest
 
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.wire.mqtt.decoding import SMALLEST_MAXIMUM, PacketDecoder
-from dhtwisted.wire.mqtt.packets import Connect, Pingreq, Puback, Publish
+from dhtwisted.wire.mqtt.encoding import encode
+from dhtwisted.wire.mqtt.packets import Auth, Connect, Pingreq, Puback, Publish
 from tests.support.mqtt.raw import connect, field, packet
 
 PINGREQ = packet(0xC0)
@@ -44,6 +45,12 @@ def test_what_follows_a_connect_in_the_same_read_is_decoded_by_its_version():
     """A client need not wait for its CONNACK (both standards, section 3.1.4)."""
     packets = PacketDecoder().feed(connect(5) + packet(0x40, b"\0\x07\x10") + PINGREQ)
     assert packets == [Connect("pump-4", 5, True, 60), Puback(7, 0x10), Pingreq()]
+
+
+def test_an_auth_may_have_no_body():
+    """5.0, section 3.15.2.1: a remaining length of 0 means reason code 0 and no properties"""
+    assert connected(5).feed(packet(0xF0)) == [Auth()]
+    assert encode(Auth(), 5) == packet(0xF0)
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
