@@ -150,7 +150,7 @@ class MqttBroker:
             self.store.note_retained(changes, message)
         receivers = receivers_of(self.tree.match(message.topic), message)
         if self._epoch != self.entities.users_epoch:
-            receivers = [receiver for receiver in receivers if self._still_hears(receiver.session, message.topic)]
+            receivers = self._without_unheard(receivers, message.topic)
         held = None
         if message.qos:
             kept = [receiver for receiver in receivers if receiver.session.is_kept and receiver.qos]
@@ -159,12 +159,22 @@ class MqttBroker:
                 receivers = [receiver for receiver in receivers if not (receiver.session.is_kept and receiver.qos)]
         return Plan(message, receivers, held, bool(receivers or held))
 
+    def _without_unheard(self, receivers: Sequence[Receiver], topic: str) -> Sequence[Receiver]:
+        """Leave out who may not hear a topic any more since a user has changed; until the next tick they may have filters without a right.
+
+        Each connection is looked at once for a change: any login is one, and there may be thousands of receivers and messages.
+        """
+        epoch = self.entities.users_epoch
+        # One session may be here twice, by a shared subscription too: both go by what is found out now.
+        changed = {one.session for one in receivers if one.session.connection is not None and one.session.connection.epoch != epoch}
+        if not changed:
+            return receivers
+        return [one for one in receivers if one.session not in changed or self._still_hears(one.session, topic)]
+
     def _still_hears(self, session: ClientSession, topic: str) -> bool:
-        """Whether a session hears a topic after a user has changed; until the next tick it may have filters to which it has no right."""
         if session.connection is not None:
             session.connection.check_identity_if_changed()
-            return session.connection is not None and session.hears(topic)
-        return True
+        return session.connection is not None and session.hears(topic)
 
     def forget_unheard(self, session: ClientSession) -> None:
         """Drop the plain messages that wait for a session and that it may not hear any more."""

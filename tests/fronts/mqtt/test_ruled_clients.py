@@ -4,6 +4,7 @@ import pytest
 
 from dhtwisted.config.mqtt_tables import AccessRule
 from dhtwisted.fronts.mqtt.access import PlainAccess
+from dhtwisted.fronts.mqtt.session import ClientSession
 from dhtwisted.model import ADMINISTRATOR, CLIENT, User
 from dhtwisted.testing.server import at_once
 from dhtwisted.wire.mqtt.packets import Publish
@@ -98,3 +99,29 @@ def test_what_waits_for_an_absent_client_is_not_sent_when_its_role_was_taken_awa
     ruled.pass_time(1)
     assert ruled.store.names()["queued"] == 0
     assert ruled.broker.counters.dropped["no_right"] == 2
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_role_that_is_taken_away_ends_a_filter_and_a_shared_one_at_once(ruled, qos):
+    user = make_user(ruled, "root", ADMINISTRATOR)
+    root = ruled.connect("r1", user=user)
+    guest = ruled.connect("g1")
+    root.subscribe("#", "$share/g/guests/+", qos=qos)
+    guest.publish("guests/g1", b"heard", qos)
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    guest.publish("guests/g1", b"secret", qos)
+    assert [packet.payload for packet in root.take(Publish)] == [b"heard", b"heard"]
+
+
+def test_after_a_change_of_a_user_it_is_looked_at_once_what_a_subscriber_hears(ruled, monkeypatch):
+    root = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR))
+    guest = ruled.connect("g1")
+    root.subscribe("#")
+    looks = []
+    hears = ClientSession.hears
+    monkeypatch.setattr(ClientSession, "hears", lambda session, topic: looks.append(topic) or hears(session, topic))
+    make_user(ruled, "another")
+    for payload in (b"1", b"2", b"3"):
+        guest.publish("guests/g1", payload, 0)
+    assert [packet.payload for packet in root.take(Publish)] == [b"1", b"2", b"3"]
+    assert looks == ["guests/g1"]
