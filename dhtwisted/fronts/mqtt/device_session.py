@@ -422,7 +422,7 @@ class DeviceSession:
             action = flow.kind.name
             message = EventMessage(DEVICEHIVE + path, event_payload(action, source), 2, source=source, action=action)
             if receiver.is_private:
-                message = private(message, self.client_id)
+                message = private(message, receiver)
         if self.server.trace is not None:
             self.trace(source, message)
         return message, receiver.qos, receiver.identifiers

@@ -21,6 +21,7 @@ from dhtwisted.fronts.mqtt.topic_tree import TopicTree
 from dhtwisted.model import COMMAND_INSERT, Device, Event
 from dhtwisted.model import Message as StoredMessage
 from dhtwisted.wire.events import event_bodies
+from dhtwisted.wire.mqtt.body import encode_text
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
 if TYPE_CHECKING:
@@ -43,6 +44,15 @@ class Receiver(Struct, gc=False, eq=False):
     identifiers: tuple[int, ...]
     is_private: bool
     filters: Sequence[EventFilter]
+
+
+class _Run(Struct, gc=False, eq=False):
+    """Successive events with the same topic."""
+
+    flow: Flow
+    topic: str
+    receivers: list[Receiver]
+    messages: list[StoredMessage] = []
 
 
 Tree = TopicTree[Any, Filters, Receiver]
@@ -124,43 +134,52 @@ class Events:
         """See :class:`~dhtwisted.core.broker.Listener`."""
         if self.filters.is_empty:
             return
-        wanted: list[tuple[Event, Device, str, tuple[Receiver, ...]]] = []
-        action = name = path = None
+        runs: list[_Run] = []
+        action = name = None
         last: Device | None = None
-        receivers: tuple[Receiver, ...] = ()
+        together: list[StoredMessage] | None = None
         for event, device in zip(events, devices, strict=True):
-            if device is None:
-                continue
             message = event.message
             if device is not last or message.name != name or event.action != action:
-                action, name, last = event.action, message.name, device
-                path = event_path(FLOWS_BY_ACTION[action], device.network_id, device.device_type_id, message)
-                receivers = self.filters.match(path, name)
-            if receivers:
-                wanted.append((event, device, path, receivers))  # type: ignore[arg-type]  # It is known when there are receivers.
-            if self._mapped and action == COMMAND_INSERT:
+                action, name, last, together = event.action, message.name, device, None
+                run = None if device is None else self._begin_run(action, message, device)
+                if run is not None:
+                    together = run.messages
+                    runs.append(run)
+            if together is not None:
+                together.append(message)
+            if self._mapped and device is not None and action == COMMAND_INSERT:
                 self._deliver_mapped(message, device)
-        if wanted:
-            self._deliver_wanted(wanted)
+        if runs:
+            self._deliver_runs(runs)
 
-    def _deliver_wanted(self, wanted: Sequence[tuple[Event, Device, str, tuple[Receiver, ...]]]) -> None:
+    def _begin_run(self, action: str, message: StoredMessage, device: Device) -> _Run | None:
+        """Find out who gets the events of a device with one name; ``None`` if nobody does. Nothing of this changes while they are given."""
+        flow = FLOWS_BY_ACTION[action]
+        path = event_path(flow, device.network_id, device.device_type_id, message)
+        place = flow.kind.permission, device.network_id, device.device_type_id
+        receivers = []
+        for receiver in self.filters.match(path, message.name):
+            session = receiver.session
+            principal = session.session.principal
+            if principal is not None and principal.receives(place) and session.only_device in (None, device.id):
+                receivers.append(receiver)
+        return _Run(flow, DEVICEHIVE + path, receivers) if receivers else None
+
+    def _deliver_runs(self, runs: Sequence[_Run]) -> None:
         try:
-            bodies = event_bodies([event.message for event, _, _, _ in wanted])
+            bodies = iter(event_bodies([message for run in runs for message in run.messages]))
         except Exception:
             self.log.failure("events could not be encoded for MQTT")
             return
-        for (event, device, path, receivers), body in zip(wanted, bodies, strict=True):
-            source, action = event.message, event.action
-            flow = FLOWS_BY_ACTION[action]
-            place = flow.kind.permission, device.network_id, device.device_type_id
-            message = EventMessage(DEVICEHIVE + path, PREFIXES[action] + body, 2, source=source, action=action)
-            for receiver in receivers:
-                session = receiver.session
-                principal = session.session.principal
-                if principal is None or not principal.receives(place) or session.only_device not in (None, device.id):
-                    continue
-                sent = private(message, session.client_id) if receiver.is_private else message
-                self._hand_over(receiver, flow, source, sent)
+        for run in runs:
+            flow, topic, receivers = run.flow, run.topic, run.receivers
+            action, field = flow.kind.name, encode_text(topic)
+            prefix = PREFIXES[action]
+            for source in run.messages:
+                message = EventMessage(topic, prefix + next(bodies), 2, source=source, action=action, topic_field=field)
+                for receiver in receivers:
+                    self._hand_over(receiver, flow, source, private(message, receiver) if receiver.is_private else message)
 
     def _deliver_mapped(self, message: StoredMessage, device: Device) -> None:
         path = event_path(MAPPED_COMMANDS, device.network_id, device.device_type_id, message)
@@ -188,9 +207,10 @@ class Events:
             self.log.failure("an event could not be delivered by MQTT", client=session.client_id)
 
 
-def private(message: EventMessage, client_id: str) -> EventMessage:
+def private(message: EventMessage, receiver: Receiver) -> EventMessage:
     """The same event on the topic of its owner."""
-    return EventMessage(f"{message.topic}{OWNER}{client_id}", message.payload, 2, source=message.source, action=message.action)
+    topic = f"{message.topic}{OWNER}{receiver.session.client_id}"
+    return EventMessage(topic, message.payload, 2, message.retain, source=message.source, action=message.action)
 
 
 def mapped_message(receiver: Receiver, source: Any, device: Device) -> EventMessage | None:

@@ -92,7 +92,7 @@ class Outgoing:
 
     def give(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any = None) -> Delivery:
         """Take a message that need not be stored; send it at once if possible."""
-        delivery = self._add(message, qos, retain, identifiers, token)
+        delivery = self.add(message, qos, retain, identifiers, token)
         link = self.link
         if link is not None and link.quota > 0 and not self.queue and not link.output.congested:
             link.send(delivery)
@@ -102,7 +102,7 @@ class Outgoing:
 
     def hold(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any = None) -> Delivery:
         """Take a message that is to be stored first. :meth:`release` or :meth:`drop` follows."""
-        delivery = self._add(message, qos, retain, identifiers, token)
+        delivery = self.add(message, qos, retain, identifiers, token)
         delivery.is_held = True
         self._last_number = delivery.number = self._last_number + 1
         return delivery
@@ -119,7 +119,8 @@ class Outgoing:
         if self.pending.pop(delivery.packet_id, None) is not None:
             self.size -= delivery.size
 
-    def _add(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any) -> Delivery:
+    def add(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any) -> Delivery:
+        """Take a message that is sent at once, or queued."""
         packet_id, pending = self._last_id % MOST_PACKET_IDS + 1, self.pending
         while packet_id in pending:
             packet_id = packet_id % MOST_PACKET_IDS + 1

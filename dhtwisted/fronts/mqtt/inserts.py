@@ -67,7 +67,7 @@ class _Run:
     :ivar left: how many have begun and are not done.
     """
 
-    __slots__ = ("_messages", "_packet_ids", "_places", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
+    __slots__ = ("_begun", "_messages", "_packet_ids", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
 
     def __init__(self, session: Any, topics: Any, messages: Sequence[Message], packet_ids: Sequence[int]) -> None:
         self._session = session
@@ -77,7 +77,7 @@ class _Run:
         self._packet_ids = packet_ids if topics.bulk is not None else ()
         self.outcomes: list[Outcome] = [None] * len(messages)
         self.place = self.left = 0
-        self._places: dict[int, int] = {}
+        self._begun: list[tuple[int, Sequence[Fields]]] = []
         self._waiting: Deferred[None] | None = None
 
     def go_on(self) -> None:
@@ -90,17 +90,20 @@ class _Run:
         while self.place < len(messages):
             requests: list[Any] = []
             found: list[EventTopic | None] = []
+            text, topic = "", None
             for message in messages[self.place : self.place + LARGEST_BATCH]:
-                topic: Any = None
-                if message.topic.startswith(DEVICEHIVE):
-                    topic = read(message.topic)
-                    fields = topic if type(topic) is Refusal else read_event(topic, message.payload, depth)
-                else:
+                if message.topic != text:
+                    text = message.topic
+                    topic = read(text) if text.startswith(DEVICEHIVE) else None
+                fields: Any = topic
+                if type(topic) is EventTopic:
+                    fields = read_event(topic, message.payload, depth)
+                elif topic is None:
                     fields = self._read_mapped(message, depth)
                 if type(fields) is Refusal:
                     break
                 requests.append(fields)
-                found.append(topic)
+                found.append(topic)  # type: ignore[arg-type]  # It is no refusal here.
             if not requests or not self._begin_together(found, requests):
                 return
 
@@ -127,8 +130,7 @@ class _Run:
         if self._packet_ids:
             ids = self._packet_ids[self.place : self.place + count]
             batch.append = partial(self._append, {id(message): number for message, number in zip(batch.messages, ids, strict=True)})
-        for place, fields in enumerate(batch.fields, self.place):
-            self._places[id(fields)] = place
+        self._begun.append((self.place, batch.fields))
         self.place += count
         self.left += count
         batch.execute()
@@ -282,14 +284,18 @@ class _Run:
         """See :class:`~dhtwisted.core.batches.Client`."""
         for fields, error in zip(batch.fields, errors or (), strict=False):
             if error is not None:
-                self.outcomes[self._places[id(fields)]] = refusal_of(error)
+                self.outcomes[self._place_of(fields)] = refusal_of(error)
         self._done(batch.count)
 
     def done(self, request: Request, members: Any, error: ApiError | None) -> None:
         """See :class:`~dhtwisted.core.batches.Client`."""
         if error is not None:
-            self.outcomes[self._places[id(request.fields)]] = refusal_of(error)
+            self.outcomes[self._place_of(request.fields)] = refusal_of(error)
         self._done(1)
+
+    def _place_of(self, fields: Fields) -> int:
+        """The place of the publish of a request. Only a failure asks for it."""
+        return next(start + place for start, some in self._begun for place, one in enumerate(some) if one is fields)
 
     def put_in_order(self, request: Request | Batch) -> None:
         """Do nothing: the answers to all of them leave together."""

@@ -24,7 +24,7 @@ from dhtwisted.errors import StorageUnavailable
 from dhtwisted.fronts.mqtt.event_filters import EventFilter
 from dhtwisted.fronts.mqtt.event_messages import EventMessage, event_payload
 from dhtwisted.fronts.mqtt.event_topics import NOTIFICATIONS, event_path
-from dhtwisted.fronts.mqtt.events import private
+from dhtwisted.fronts.mqtt.events import private, receiver_of
 from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.model import NOTIFICATION_INSERT, Device, EntityQuery, MessageQuery, Notification
@@ -138,7 +138,7 @@ class LastValues:
                 continue
             payload = event_payload(NOTIFICATION_INSERT, value)
             message = EventMessage(DEVICEHIVE + path, payload, 2, True, source=value, action=NOTIFICATION_INSERT)
-            await self._send(one, device, private(message, self._session.client_id) if one.is_private else message)
+            await self._send(one, device, private(message, receiver_of(self._session, [one])) if one.is_private else message)
             sent += 1
             if sent == most or self._is_cancelled:
                 break

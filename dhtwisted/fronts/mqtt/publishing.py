@@ -12,6 +12,7 @@ from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.sending import PUBACK, PUBREC
+from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.wire.mqtt.packets import Properties, Publish
 from dhtwisted.wire.mqtt.reasons import ReasonCode
@@ -121,8 +122,12 @@ def _conclude(connection: Any, session: ClientSession, batch: Batch, violation: 
     """
     waiting = None
     if batch.device:
-        waiting = _finish_later(connection, session, batch, violation)
-    elif _note_received(connection, session, batch):
+        outcomes = run_for_client(connection.client, _give_to_device, session, batch)
+        if type(outcomes) is list:
+            _take_outcomes(batch, outcomes)
+        else:
+            return _finish_later(connection, session, batch, outcomes, violation)
+    if _note_received(connection, session, batch):
         stored = connection.broker.commit(batch.changes)
         if stored is DONE:
             _finish(connection, session, batch)
@@ -266,9 +271,11 @@ def is_below_dh(topic: str) -> bool:
 # What became of them
 
 
-async def _finish_later(connection: Any, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> None:
-    """Give the messages for the topics of DeviceHive to them, then store the rest."""
-    await give_to_device(session, batch)
+async def _finish_later(
+    connection: Any, session: ClientSession, batch: Batch, outcomes: Awaitable[list[Outcome]], violation: InvalidPacket | None
+) -> None:
+    """Wait for what becomes of the messages for the topics of DeviceHive, then store the rest."""
+    _take_outcomes(batch, await outcomes)
     if _note_received(connection, session, batch):
         await _store(connection, session, batch, connection.broker.commit(batch.changes))
     _finish(connection, session, batch)
@@ -285,16 +292,17 @@ async def _finish_stored(
         raise violation
 
 
-async def give_to_device(session: ClientSession, batch: Batch) -> None:
-    """Wait for what becomes of the messages for the topics of DeviceHive."""
+def _give_to_device(session: ClientSession, batch: Batch) -> Any:
+    """Give the messages for the topics of DeviceHive to them."""
     device = session.device
     assert device is not None  # Routes lead there only if there is one.
     packet_ids: Sequence[int] = ()
     if session.is_kept and any(batch.packets[place].qos == 2 for place in batch.device):
         packet_ids = [batch.packets[place].packet_id if batch.packets[place].qos == 2 else 0 for place in batch.device]
-    outcomes: Any = device.publish([batch.messages[place] for place in batch.device], packet_ids)  # type: ignore[misc]  # They are messages.
-    if type(outcomes) is not list:
-        outcomes = await outcomes
+    return device.publish([batch.messages[place] for place in batch.device], packet_ids)  # type: ignore[misc]  # They are messages.
+
+
+def _take_outcomes(batch: Batch, outcomes: Sequence[Outcome]) -> None:
     planned = {place for place, _ in batch.plans}
     for place, outcome in zip(batch.device, outcomes, strict=True):
         # What is mapped and plain is refused only if neither wants it.

@@ -144,15 +144,16 @@ class ClientSession:
         :returns: whether it was taken. With QoS 0, an event for a client that does not read is dropped and counted. With QoS 1 and 2 there
             must be room: otherwise nothing happens.
         """
-        connection = self.outgoing.link
+        outgoing = self.outgoing
+        connection = outgoing.link
         if not qos:
             return connection is not None and connection.send_at_most_once(message, retain, identifiers)
-        if not self.outgoing.has_room:
+        if connection is None or connection.quota <= 0 or outgoing.queue or connection.output.congested:
             return False
         if qos == 2 and record is not None and self.is_kept:
-            self._broker.store_event(self, self.outgoing.hold(message, qos, retain, identifiers, token), record)
+            self._broker.store_event(self, outgoing.hold(message, qos, retain, identifiers, token), record)
         else:
-            self.outgoing.give(message, qos, retain, identifiers, token)
+            connection.send(outgoing.add(message, qos, retain, identifiers, token))
         return True
 
     def save(self) -> None:

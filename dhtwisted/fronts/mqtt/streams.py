@@ -11,6 +11,8 @@ their events cannot come any more, and until the client has acknowledged them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -70,9 +72,11 @@ class Stream:
         "_early",
         "_has_missed",
         "_is_reading",
+        "_number_of",
         "_session",
         "_since",
         "_start",
+        "_time_of",
         "_trim_above",
         "flow",
         "given",
@@ -91,6 +95,8 @@ class Stream:
         self._early: list[tuple[int, int, Message, Any]] | None = None
         self._has_missed = self._is_reading = False
         self._trim_above = REMEMBERED
+        self._number_of: Callable[[Message], int] = attrgetter(flow.kind.number)
+        self._time_of: Callable[[Message], int] = attrgetter(flow.kind.stored)
         self._start, self._since = self.newest(), self._earliest_new()
 
     # Where the client is
@@ -151,12 +157,16 @@ class Stream:
 
     def offer(self, source: Message, message: EventMessage, qos: int, identifiers: tuple[int, ...]) -> None:
         """Take an event of the bus."""
-        number: int = getattr(source, self.flow.kind.number)
-        if number in self.given:
+        number, given = self._number_of(source), self.given
+        if number in given:
             return
         if self.is_live:
-            if not self._give(number, source, message, qos, identifiers):
-                self._fall_behind(number, self.flow.kind.stored_at(source))
+            # As in _give, without a call.
+            given[number] = time = self._time_of(source)
+            record = (self.flow.level, source.device_id, number) if qos == 2 else None
+            if not self._session.session.deliver(message, qos, False, identifiers, (self.flow.index, number), record):
+                del given[number]
+                self._fall_behind(number, time)
         elif self._early is not None:
             if len(self._early) < MOST_EARLY:
                 self._early.append((number, self.flow.kind.stored_at(source), source, (message, qos, identifiers)))
