@@ -28,6 +28,10 @@ HANG_SECONDS = 7
 GATHERING_TURNS = 4
 """The most turns of the reactor between a large commit and the next one. With two, clients on the same machine are too late."""
 
+GATHERING_SECONDS = 0.01
+"""No further turn begins after so long. A turn takes milliseconds while the server also answers long lists, and the disk would have nothing
+to do. For 128 requests in flight all turns take less."""
+
 LARGE = 16
 """A commit with so many rows is large. After a smaller one there are too few callers to wait for."""
 
@@ -193,13 +197,13 @@ class Batcher(Generic[Operation]):
         rows = sum(rows for _, rows, _ in batch)
         if self._reactor is not None and rows >= LARGE:
             self._enough = min(self._waiting_rows + rows, self._max_rows)
-            self._gather(self._reactor, GATHERING_TURNS)
+            self._gather(self._reactor, GATHERING_TURNS, self._reactor.seconds() + GATHERING_SECONDS)
         self._pump()
 
-    def _gather(self, reactor: IReactorTime, turns: int) -> None:
+    def _gather(self, reactor: IReactorTime, turns: int, until: float) -> None:
         """Let no batch start for some turns of the reactor, unless as many rows come as were answered, or fill a batch."""
-        if turns and self._waiting_rows < self._enough:
-            self._gathering = reactor.callLater(0, self._gather, reactor, turns - 1)
+        if turns and self._waiting_rows < self._enough and reactor.seconds() < until:
+            self._gathering = reactor.callLater(0, self._gather, reactor, turns - 1, until)
         else:
             self._gathering = None
             self._pump()

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from dhtwisted.errors import StorageUnavailable, Unstorable
-from dhtwisted.kit.batching import GATHERING_TURNS, HANG_SECONDS, LARGE, Batcher
+from dhtwisted.kit.batching import GATHERING_SECONDS, GATHERING_TURNS, HANG_SECONDS, LARGE, Batcher
 from dhtwisted.kit.deadline import Deadline
 
 
@@ -299,6 +299,20 @@ def test_when_nobody_comes_again_the_next_is_handed_over_at_once(commits, clock)
     assert not clock.getDelayedCalls()
     batcher.submit("late")
     assert commits.batches == [["large"], ["late"]]
+
+
+def test_long_turns_are_not_awaited(commits, clock):
+    batcher = Batcher(commits, reactor=clock)
+    batcher.submit("large", LARGE)
+    batcher.submit("waits")
+    commits.end()
+    clock.rightNow += GATHERING_SECONDS / 2
+    clock.turn()
+    assert commits.batches == [["large"]]
+    clock.rightNow += GATHERING_SECONDS / 2
+    clock.turn()
+    assert commits.batches == [["large"], ["waits"]]
+    assert not clock.getDelayedCalls()
 
 
 def test_draining_awaits_nobody(commits, clock):
