@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import StorageError
-from dhtwisted.fronts.mqtt import wills
+from dhtwisted.fronts.mqtt import sharing, wills
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
 from dhtwisted.fronts.mqtt.in_flight import MOST_PENDING, Delivery, Outgoing
@@ -23,6 +24,7 @@ from dhtwisted.fronts.mqtt.publishing import NO_PLAIN, Route, is_below_dh
 from dhtwisted.fronts.mqtt.retained import Retained
 from dhtwisted.fronts.mqtt.routing import Plan, Receiver, merge, receivers_of
 from dhtwisted.fronts.mqtt.session import ClientSession, Key, Subscribed
+from dhtwisted.fronts.mqtt.system_topics import SystemTopics
 from dhtwisted.fronts.mqtt.timers import Timers
 from dhtwisted.fronts.mqtt.topic_tree import TopicTree
 from dhtwisted.model.mqtt import ANONYMOUS, WAITS
@@ -50,6 +52,7 @@ class MqttBroker:
     :ivar second: the time of the last tick, in seconds of the clock; exact enough to see who is silent.
     :ivar most_messages: how many messages may wait for a session.
     :ivar most_bytes: how many bytes these may have.
+    :ivar reassigned: what :mod:`~dhtwisted.fronts.mqtt.sharing` is sending.
     """
 
     log = Logger()
@@ -68,10 +71,12 @@ class MqttBroker:
         self.timers = Timers(server.reactor)
         self.tree: TopicTree[ClientSession, Subscribed, Receiver] = TopicTree(merge)
         self.retained = Retained(lambda: server.settings.mqtt, server.reactor.seconds)
+        self.system_topics = SystemTopics(self)
         self.will_count = self.will_size = 0
         self.second = server.reactor.seconds()
         self._sessions_of_user: dict[int, int] = {}
         self._epoch = server.entities.users_epoch
+        self.reassigned: deque[Any] = deque()
         self._last_client = 0
         self._swept_at = self.second
         self._ticking = LoopingCall(self._tick)
@@ -100,6 +105,7 @@ class MqttBroker:
         self.second = now = self.now()
         self.timers.tick(now)
         self._check_identities()
+        self.system_topics.tick(now)
         if not 0 <= now - self._swept_at < SWEEP:
             self._swept_at = now
             self._forget_expired()
@@ -155,7 +161,7 @@ class MqttBroker:
         if message.qos:
             kept = [receiver for receiver in receivers if receiver.session.is_kept and receiver.qos]
             if kept:
-                held = self._hold(message, kept, changes)
+                held = self.hold(message, kept, changes)
                 receivers = [receiver for receiver in receivers if not (receiver.session.is_kept and receiver.qos)]
         return Plan(message, receivers, held, bool(receivers or held))
 
@@ -169,9 +175,10 @@ class MqttBroker:
         changed = {one.session for one in receivers if one.session.connection is not None and one.session.connection.epoch != epoch}
         if not changed:
             return receivers
-        return [one for one in receivers if one.session not in changed or self._still_hears(one.session, topic)]
+        return [one for one in receivers if one.session not in changed or self.still_hears(one.session, topic)]
 
-    def _still_hears(self, session: ClientSession, topic: str) -> bool:
+    def still_hears(self, session: ClientSession, topic: str) -> bool:
+        """Whether a session with a connection may hear a topic, also right after a user has changed."""
         if session.connection is not None:
             session.connection.check_identity_if_changed()
         return session.connection is not None and session.hears(topic)
@@ -185,7 +192,8 @@ class MqttBroker:
                 self.counters.dropped["no_right"] += 1
                 self.complete(session, delivery)
 
-    def _hold(self, message: Message, receivers: list[Receiver], changes: Changes) -> list[tuple[Outgoing, Delivery]]:
+    def hold(self, message: Message, receivers: list[Receiver], changes: Changes) -> list[tuple[Outgoing, Delivery]]:
+        """Take a message for sessions that are kept, and note that it is to be stored."""
         held = []
         for receiver in receivers:
             session = receiver.session
@@ -193,6 +201,7 @@ class MqttBroker:
             if outgoing.has_room_for(message):
                 qos, retain = min(message.qos, receiver.qos), message.retain and receiver.keeps_retain
                 delivery = outgoing.hold(message, qos, retain, receiver.identifiers)
+                delivery.share = receiver.share
                 self.store.note_queued(changes, session, delivery)
                 held.append((outgoing, delivery))
             else:
@@ -214,13 +223,13 @@ class MqttBroker:
 
     def _give_safely(self, message: Message, receiver: Receiver, retain: bool) -> None:
         try:
-            self._give(message, receiver, retain)
+            self.give(message, receiver, retain)
         except Exception:
             # Nobody else may miss the message for this.
             self.log.failure("a message could not be delivered", client=receiver.session.client_id)
 
     def _give_to_many(self, message: Message, receivers: Sequence[Receiver]) -> None:
-        """As :meth:`_give` for each, with QoS 0: most receivers get the same bytes, for a third of the time."""
+        """As :meth:`give` for each, with QoS 0: most receivers get the same bytes, for a third of the time."""
         now, epoch = self.now(), self.entities.users_epoch
         forms = [message.encode(is_v5, 0, False, 0, False, (), now) for is_v5 in (False, True)]
         largest, sent = len(forms[1]), 0
@@ -239,7 +248,8 @@ class MqttBroker:
             sent += 1
         self.counters.published += sent
 
-    def _give(self, message: Message, receiver: Receiver, retain: bool) -> None:
+    def give(self, message: Message, receiver: Receiver, retain: bool) -> None:
+        """Give a message to a session for which nothing is stored."""
         session = receiver.session
         outgoing = session.outgoing
         link = outgoing.link
@@ -253,7 +263,9 @@ class MqttBroker:
         if not qos:
             link.send_at_most_once(message, retain, receiver.identifiers)
         elif outgoing.has_room_for(message):
-            outgoing.give(message, qos, retain, receiver.identifiers)
+            delivery = outgoing.give(message, qos, retain, receiver.identifiers)
+            if receiver.share:
+                delivery.share = receiver.share
         else:
             self._queue_full(session)
 
@@ -263,7 +275,7 @@ class MqttBroker:
             outgoing.drop(delivery)
 
     def publish(self, message: Message) -> None:
-        """Publish a message of the server itself, such as a will or one below ``$SYS/``, as soon as it is stored."""
+        """Publish a message of the server itself, such as a will, as soon as it is stored."""
         changes = Changes()
         plan = self.plan(message, changes)
         if type(plan) is Plan:
@@ -275,11 +287,11 @@ class MqttBroker:
         identifiers = (subscribed.identifier,) if subscribed.identifier else ()
         receiver = Receiver(session, subscribed.options.qos, True, identifiers)
         changes, held = Changes(), []
-        for message in list(self.retained.find(levels)):
+        for message in [*self.retained.find(levels), *self.system_topics.find(levels)]:
             if message.qos and receiver.qos and session.is_kept:
-                held += self._hold(message, [receiver], changes)
+                held += self.hold(message, [receiver], changes)
             else:
-                self._give(message, receiver, True)
+                self.give(message, receiver, True)
         if held:
             plan = Plan(Message(""), (), held)
             self.commit_then(changes, partial(self.deliver, plan), partial(self.drop, plan))
@@ -426,16 +438,18 @@ class MqttBroker:
             session.timer.cancel()
         if session.device is not None:
             session.device.ended()
+        orphans, changes = sharing.orphans_of(session), Changes()
         if session.is_stored:
-            changes = Changes()
             self.store.note_session_ended(changes, session)
-            self.commit_then(changes)
         session.outgoing.clear()
         session.filters = {}
         session.device = None
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._count_off(session.key[0])
+        # If it cannot be stored, other members get their messages all the same: at worst once more after a crash.
+        send = sharing.reassign(self, orphans, changes) if orphans else None
+        self.commit_then(changes, send, send)
 
     def _count_off(self, user_id: int) -> None:
         self._sessions_of_user[user_id] -= 1

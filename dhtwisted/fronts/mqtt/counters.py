@@ -7,7 +7,7 @@ from typing import get_args
 
 from dhtwisted.wire.mqtt.packets import Packet
 
-DROPS = ("expired", "no_right", "not_reading", "queue_full", "too_large")
+DROPS = ("expired", "no_member", "no_right", "not_reading", "queue_full", "too_large")
 """Why a message did not reach a subscriber."""
 
 BOUNDS = ("sessions", "sessions_per_user", "filters_per_session", "queued_messages", "retained_messages", "wills")

@@ -27,6 +27,7 @@ class Delivery(Struct, gc=False, eq=False):
     :ivar is_held: it is being stored, and may not leave before that.
     :ivar is_counted: it takes room of the receive maximum of the present connection ([MQTT-3.3.4-9]).
     :ivar token: of an event of ``dh/``, for its acknowledgement; ``None`` for a plain message.
+    :ivar share: the shared filter by which the session was chosen; empty for any other.
     """
 
     message: Message
@@ -39,6 +40,7 @@ class Delivery(Struct, gc=False, eq=False):
     is_held: bool = False
     is_counted: bool = False
     token: Any = None
+    share: str = ""
 
     @property
     def size(self) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
+from dhtwisted.fronts.mqtt.sharing import share_of
 from dhtwisted.fronts.mqtt.stored import (
     restored_claims,
     restored_delivery,
@@ -161,6 +162,8 @@ async def _begin_to_wait(broker: MqttBroker, sessions: list[_Restored]) -> None:
             record, session = restored.record, restored.session
             # The session is not stored with each message, so the last of these may have a newer packet id.
             last_id = restored.deliveries[-1].packet_id if restored.deliveries else record.last_packet_id
+            for delivery in restored.deliveries:
+                delivery.share = share_of(session, delivery.message.topic)
             session.outgoing.restore(restored.deliveries, last_id)
             session.ended_at = now if record.ended is None else record.ended / 1000
             waited = max(0.0, now - session.ended_at)

@@ -21,6 +21,7 @@ class Receiver(Struct, gc=False, eq=False):
     :ivar qos: the highest of its filters.
     :ivar keeps_retain: whether the retain flag is sent as it was published.
     :ivar identifiers: all subscription identifiers ([MQTT-3.3.4-3] to -5).
+    :ivar share: the shared filter by which the session was chosen; empty for any other.
     :ivar is_local: whether some filter does not want the session's own messages; ``own`` is then what the others make.
     """
 
@@ -30,6 +31,7 @@ class Receiver(Struct, gc=False, eq=False):
     identifiers: tuple[int, ...]
     is_local: bool = False
     own: Receiver | None = None
+    share: str = ""
 
 
 class Plan(Struct, gc=False, eq=False):
@@ -87,7 +89,11 @@ def choose(group: SharedGroup[Any, Any], qos: int) -> Receiver | None:
     and 2, one whose session is kept.
     """
     chosen = group.choose(_has_room) or group.choose(_is_connected) or (group.choose(_is_kept) if qos else None)
-    return None if chosen is None else _merge(chosen[0], (chosen[1],))
+    if chosen is None:
+        return None
+    receiver = _merge(chosen[0], (chosen[1],))
+    receiver.share = chosen[1].options.filter
+    return receiver
 
 
 def _has_room(session: ClientSession) -> bool:

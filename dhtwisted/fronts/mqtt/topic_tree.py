@@ -82,6 +82,10 @@ class TopicTree(Generic[S, V, R]):
         """Whether nobody has subscribed."""
         return self._root.is_empty and self._shared.is_empty
 
+    def has(self, level: str) -> bool:
+        """Whether somebody has subscribed to something whose first level is this one; wildcards do not count."""
+        return self._root.child(level) is not None or self._shared.child(level) is not None
+
     def match(self, topic: str) -> Matches[R, S, V]:
         """Find who gets a message.
 
@@ -116,6 +120,11 @@ class TopicTree(Generic[S, V, R]):
             self._recent.forget(topic_filter)
         return previous
 
+    def group(self, topic_filter: TopicFilter) -> SharedGroup[S, V] | None:
+        """The subscribers that share a filter; ``None`` if there are none."""
+        groups = _entries(_path(self._shared, topic_filter.levels), topic_filter.levels)
+        return groups.get(topic_filter.group) if groups else None
+
     def _join(self, topic_filter: TopicFilter, subscriber: S, subscription: V) -> V | None:
         groups = _place(self._shared, topic_filter.levels)
         if topic_filter.group not in groups:
@@ -127,8 +136,7 @@ class TopicTree(Generic[S, V, R]):
         return previous
 
     def _leave(self, topic_filter: TopicFilter, subscriber: S) -> V | None:
-        groups = _entries(_path(self._shared, topic_filter.levels), topic_filter.levels)
-        group: SharedGroup[S, V] | None = groups.get(topic_filter.group) if groups else None
+        group = self.group(topic_filter)
         if group is None or subscriber not in group.members:
             return None
         previous = group.members.pop(subscriber)

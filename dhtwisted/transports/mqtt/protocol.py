@@ -257,6 +257,7 @@ class MqttFactory(Factory):
         self.clock = server.reactor
         self.upkeep = Upkeep(0, 0)
         self.traffic = Traffic()
+        broker.system_topics.traffic.append(self.traffic)
         self.pings: Counter[Any] = Counter()
         self.flush_later = EndOfTurn(server.reactor, QueuedWriter.flush, "writing").add
         self.set_limits(server.settings)

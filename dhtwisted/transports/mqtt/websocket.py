@@ -172,6 +172,7 @@ class MqttWebSocketFactory(WebSocketFactory):
         super().__init__(broker.server)
         self.broker = broker
         self.pings = pings
+        broker.system_topics.traffic.append(self.traffic)
 
     def _configure_protocol(self, message_size: int) -> None:
         super()._configure_protocol(0)

@@ -47,7 +47,7 @@ def test_who_may_publish_and_hear_what(ruled):
     assert sensor.publish("$SYS/broker/uptime", b"3", 1).reason_code == refused
     assert guest.publish("guests/g1", b"4", 1).reason_code < 0x80
     assert guest.publish("guests/g2", b"5", 1).reason_code == refused
-    assert [packet.payload for packet in root.take(Publish)] == [b"1", b"4"]
+    assert [packet.payload for packet in root.take(Publish) if not packet.topic.startswith("$SYS/")] == [b"1", b"4"]
     assert guest.take(Publish) == []
 
 
