@@ -9,7 +9,7 @@ from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.routing import choose
 from dhtwisted.model.mqtt import RELEASED, WAITS
-from dhtwisted.wire.mqtt.topics import parse_filter
+from dhtwisted.wire.mqtt.topics import SHARE, parse_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,8 @@ def share_of(session: ClientSession, topic: str) -> str:
 
     :returns: empty if it was another filter, or can have been one.
     """
+    if not any(text.startswith(SHARE) for text in session.filters):
+        return ""
     filters = [parse_filter(text, 0) for text, one in session.filters.items() if one.is_plain]
     found = [one for one in filters if matches(one.levels, topic)]
     return found[0].text if len(found) == 1 and found[0].group else ""

@@ -14,7 +14,7 @@ from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.routing import Plan, receivers_of
 from dhtwisted.wire.mqtt.packets import Publish
-from dhtwisted.wire.mqtt.topics import SYSTEM
+from dhtwisted.wire.mqtt.topics import SHARE, SYSTEM
 
 BROKER = SYSTEM + "broker/"
 SYSTEM_LEVEL = SYSTEM.rstrip("/")
@@ -72,7 +72,7 @@ class SystemTopics:
         sessions: Any = self._broker.sessions.values()
         connected = sum(session.connection is not None for session in sessions)
         self._most_clients = max(self._most_clients, connected)
-        shared = sum(text.startswith("$share/") for session in sessions for text in session.filters)
+        shared = sum(text.startswith(SHARE) for session in sessions for text in session.filters)
         return {
             "clients/total": len(sessions),
             "clients/connected": connected,

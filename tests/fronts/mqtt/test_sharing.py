@@ -2,6 +2,7 @@
 
 import pytest
 
+from dhtwisted.fronts.mqtt.sharing import share_of
 from dhtwisted.wire.mqtt.packets import Puback, Publish, Pubrec
 
 KEPT = {"clean_start": False, "session_expiry_interval": 100}
@@ -124,3 +125,22 @@ def test_a_message_passes_through_many_members(mqtt):
     for member in found[:-1]:
         member.lose()
     assert payloads(found[-1]) == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "share"),
+    [
+        ((), ""),
+        (("x", "#"), ""),
+        ((SHARED,), SHARED),
+        (("$share/g/+", "y"), "$share/g/+"),
+        ((SHARED, "#"), ""),
+        ((SHARED, "$share/h/x"), ""),
+    ],
+)
+def test_after_a_restart_the_filters_tell_the_group(mqtt, filters, share):
+    """Where they leave a doubt, the message is nobody else's: a group must not hear it twice."""
+    client = mqtt.connect("a")
+    if filters:
+        client.subscribe(*filters, qos=1)
+    assert share_of(client.connection.session, "x") == share
