@@ -5,7 +5,7 @@ Nothing here is called while nobody is traced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,6 +24,7 @@ LONGEST = 4096
 """Bytes of a request, an answer or an event that are shown."""
 
 _HIDDEN = b'"***"'
+_SHOWN_OF_PACKETS = ("version", "client_id", "clean_start", "keep_alive", "packet_id", "topic", "qos", "retain", "dup", "reason_code")
 _KINDS = ("user", "device", "address")
 
 log = Logger(NAMESPACE)
@@ -107,6 +108,23 @@ class Trace:
         if address in self._addresses:
             log.info("connection: {text}", text=text.format_map(fields), address=address, **fields)
 
+    def packets(self, client: Any, packets: Sequence[Any]) -> None:
+        """Log the packets of MQTT that a client sends: what they are, without payloads and passwords.
+
+        :param client: its connection, with ``principal`` and ``output``.
+        """
+        if self._follows(client.principal, client.output.address):
+            for packet in packets:
+                log.info("packet: {packet}", packet=_described(packet), **_of(client, client.principal))
+
+    def end(self, client: Any, reason_code: int, text: str) -> None:
+        """Log that the server ends a connection of MQTT.
+
+        :param client: as for :meth:`packets`.
+        """
+        if self._follows(client.principal, client.output.address):
+            log.info("closed, reason {code}: {reason}", code=f"{reason_code:#04x}", reason=text, **_of(client, client.principal))
+
     def _follows(self, principal: Any, address: str) -> bool:
         return address in self._addresses or (principal is not None and principal.user_id in self._users)
 
@@ -123,6 +141,15 @@ class Trace:
 
 def _cut(body: bytes) -> str:
     return body[:LONGEST].decode(errors="replace")
+
+
+def _described(packet: Any) -> str:
+    """A packet of MQTT as its type and what matters of it."""
+    parts = [f"{name}={getattr(packet, name)!r}" for name in _SHOWN_OF_PACKETS if hasattr(packet, name)]
+    parts += [f"{len(packet.payload)} bytes"] if hasattr(packet, "payload") else []
+    filters: Sequence[Any] = getattr(packet, "subscriptions", ()) or getattr(packet, "filters", ())
+    parts += [f"{getattr(each, 'filter', each)!r}" for each in filters]
+    return " ".join([type(packet).__name__.upper(), *parts])[:LONGEST]
 
 
 def _of(client: Any, principal: Any) -> dict[str, Any]:

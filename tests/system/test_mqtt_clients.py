@@ -134,6 +134,31 @@ def test_paho_over_tls_with_client_certificates(start, tmp_path, has_certificate
     assert "Traceback" not in server.log, server.log
 
 
+@PAHO
+def test_paho_and_a_device(server, protocol):
+    """A device sends a notification, which clients of both protocols hear, and gets a command."""
+    websocket = server.connect()
+    websocket.call("device/save", deviceId="pump-4", device={"name": "pump 4", "networkId": 1})
+    websocket.call("notification/subscribe", deviceId="pump-4")
+    with PahoClient(server.mqtt_port, "hearer", protocol) as hearer, PahoClient(server.mqtt_port, "pump", protocol) as pump:
+        hearer.subscribe("dh/notification/+/+/pump-4/#")
+        pump.subscribe("dh/command/+/+/pump-4/+", 1)
+        pump.publish("dh/notification///pump-4/temperature", b'{"celsius": 20.5}', 2)
+        event = json.loads(hearer.message().payload)
+        assert event["notification"]["parameters"] == {"celsius": 20.5} == websocket.receive()["notification"]["parameters"]
+        websocket.call("command/insert", deviceId="pump-4", command={"command": "stop", "parameters": {"now": True}})
+        message = pump.message()
+        assert (message.topic.split("/")[-2:], message.qos) == (["pump-4", "stop"], 1)
+        assert json.loads(message.payload)["command"]["parameters"] == {"now": True}
+
+
+@PAHO
+def test_paho_with_a_token_as_password(server, protocol):
+    token = server.connect().call("token", login=LOGIN, password=PASSWORD)["accessToken"]
+    with PahoClient(server.mqtt_port, "device", protocol, password=token) as device:
+        device.publish("a", b"x")
+
+
 # zmqtt
 
 

@@ -488,6 +488,8 @@ class MqttConnection(PacketSender):
         self.broker.counters.ended[reason_code] += 1
         if self.broker.is_debugging:
             self.log.debug("closed, reason {code}: {text}", code=f"{reason_code:#04x}", text=text, **self.identity())
+        if self.broker.server.trace is not None:
+            self.broker.server.trace.end(self, reason_code, text)
         if self.is_accepted:
             if self.is_v5:
                 self.write(Disconnect(reason_code, Properties(reason_string=text) if text else None))

@@ -69,6 +69,9 @@ class PacketReader:
         if packets:
             if len(packets) > MANY_PACKETS and self._is_flood(packets):
                 return
+            trace = self.connection.broker.server.trace
+            if trace is not None:
+                trace.packets(self.connection, packets)
             self.connection.receive(packets)
         if self._held or decoder.held > LARGE:
             self._count_held(decoder.held)

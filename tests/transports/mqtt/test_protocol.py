@@ -5,6 +5,7 @@ import ssl
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 
 from dhtwisted.config.settings import TlsSettings
 from dhtwisted.service.tls import Certificates
@@ -207,6 +208,44 @@ async def test_a_packet_that_is_too_large_ends_the_connection_at_its_head(serve_
     peer.raw.write(encode(Publish("a", b"x" * 1000), 5)[:10])
     (packet,) = await peer.until_closed()
     assert packet.reason_code == ReasonCode.PACKET_TOO_LARGE
+
+
+# What the operator sees
+
+
+def lines(captured):
+    return [event["log_format"].format_map(event) for event in captured if "log_format" in event]
+
+
+@pytest.mark.parametrize("target", ["user:1", "address:127.0.0.1"])
+@pytest_twisted.ensureDeferred
+async def test_a_client_can_be_followed(serve_mqtt, target):
+    server = await serve_mqtt(log={"trace": (target,)})
+    with capturedLogs() as captured:
+        peer = await server.connected("pump", user=server.memory.administrator)
+        peer.send(Publish("a/secret", b"payload", 1, packet_id=3), subscribe("b/#"))
+        await peer.packet()
+        peer.send(Connect(client_id="again"))
+        await peer.until_closed()
+        await server.turns(lambda: not server.factory.open_connections)
+    told = lines(captured)
+    assert "packet: PUBLISH packet_id=3 topic='a/secret' qos=1 retain=False dup=False 7 bytes" in told
+    assert "packet: SUBSCRIBE packet_id=1 'b/#'" in told
+    assert "closed, reason 0x82: CONNECT: the client is connected already" in told
+    assert any(line.startswith("packet: CONNECT version=5 client_id='pump'") for line in told) == target.startswith("address")
+    assert ("connection: the connection has ended" in told) == target.startswith("address")
+    assert not any("payload" in line or "eyJ" in line for line in told)
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_told_at_debug(serve_mqtt):
+    server = await serve_mqtt(log={"level": "debug"})
+    with capturedLogs() as captured:
+        peer = await server.connected("pump")
+        peer.raw.transport.abortConnection()
+        await server.turns(lambda: not server.factory.open_connections)
+    told = [line for line in lines(captured) if "connection" in line]
+    assert told == ["a connection is open", "the connection has ended"]
 
 
 # The stop
