@@ -19,6 +19,7 @@ RELEASED = {
         "7638f8aecac5e8d6",
         "a7b003f9efd4ae8a",
         "36f4e7852737bf05",
+        "d7f6eae5ecf97251",
     ],
     "dhtwisted.providers.postgres": [
         "4a9a7abafc35033f",
@@ -30,6 +31,7 @@ RELEASED = {
         "e308a3f2f3f51f7b",
         "b603b2c9f65535aa",
         "2b697b77ec7b7793",
+        "f521323b5d7c863b",
     ],
 }
 """The beginnings of their checksums."""
