@@ -327,9 +327,8 @@ class MqttBroker:
         after a crash.
         """
         changes = Changes()
-        token, delivery.token = delivery.token, None
-        if token is not None and session.device is not None:
-            session.device.acknowledged(token)
+        if delivery.token is not None and session.device is not None:
+            session.device.acknowledged(delivery.token)
             self.store.note_session(changes, session)
         self.store.note_queued(changes, session, delivery)
         self.commit_then(changes, partial(then, delivery), partial(self._end, session))

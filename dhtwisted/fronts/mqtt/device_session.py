@@ -165,7 +165,7 @@ class DeviceSession:
                 index, number = delivery.token
                 stream = self.streams[index]
                 if stream is not None:
-                    stream.given.setdefault(number, 1)
+                    stream.note_given(number)
         self._identified()
         self._topics.events.sessions.add(self)
         for wanted, filters in self._groups.items():

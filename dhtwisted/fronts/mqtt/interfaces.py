@@ -128,8 +128,9 @@ class IDeviceSession(Interface):
         """
 
     def acknowledged(token: Any) -> None:
-        """An event that was given to ``session.deliver`` with this token and QoS 1 or 2 is acknowledged: PUBACK, or PUBREC, has come. So
-        has an event that the client refused, or that is too large for it.
+        """An event that was given to ``session.deliver`` with this token and QoS 1 or 2 is acknowledged: PUBACK, or PUBREC, has come. After
+        PUBCOMP, which makes room, it is called again. An event that the client refused, or that is too large for it, counts as
+        acknowledged.
         """
 
     def writable() -> None:

@@ -151,6 +151,9 @@ class ClientSession:
         if connection is None or connection.quota <= 0 or outgoing.queue or connection.output.congested:
             return False
         if qos == 2 and record is not None and self.is_kept:
+            if len(outgoing.pending) >= connection.most_in_flight:
+                # Those that are being stored take no room of the connection yet.
+                return False
             self._broker.store_event(self, outgoing.hold(message, qos, retain, identifiers, token), record)
         else:
             connection.send(outgoing.add(message, qos, retain, identifiers, token))

@@ -133,6 +133,10 @@ class Stream:
             start, since = min(start, min(waiting)[0] - 1), min(since, *(time for _, time in waiting))
         return start, since
 
+    def note_given(self, number: int) -> None:
+        """An event that was given before is still in flight."""
+        self.given.setdefault(number, max(1, self._since))
+
     def acknowledged(self, number: int) -> None:
         """The client has got an event."""
         time = self.given.get(number)

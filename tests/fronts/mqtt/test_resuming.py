@@ -87,11 +87,12 @@ def test_a_clean_session_misses_what_came_without_it(hive):
 
 
 @pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("is_kept", [True, False])
 @pytest.mark.parametrize("qos", [1, 2])
-def test_more_than_fits_waits_in_the_storage(open_hive, version, qos):
+def test_more_than_fits_waits_in_the_storage(open_hive, version, qos, is_kept):
     """In flight is the receive maximum; the rest comes with the acknowledgements, in order."""
     hive = open_hive(receive_maximum=10)
-    client, other = hive.admin(version=version, auto=False), hive.admin("other")
+    client, other = hive.admin(version=version, auto=False, **(kept(version) if is_kept else {})), hive.admin("other")
     client.subscribe("dh/notification/#", qos=qos)
     send(other, *range(1000))
     assert len(client.connection.session.outgoing.pending) == 10
