@@ -25,8 +25,8 @@ from dhtwisted.kit.waiter import Waiter
 HANG_SECONDS = 7
 """After so many seconds a commit counts as hanging. Callers that wait for the next one then get an error before their clients give up."""
 
-GATHERING_TURNS = 4
-"""The most turns of the reactor between a large commit and the next one. With two, clients on the same machine are too late."""
+GATHERING_TURNS = 8
+"""The most turns of the reactor between a large commit and the next one. With four, clients on the same machine were sometimes too late."""
 
 GATHERING_SECONDS = 0.01
 """No further turn begins after so long. A turn takes milliseconds while the server also answers long lists, and the disk would have nothing
