@@ -38,14 +38,13 @@ class ClientAccess:
     :param is_administrator: whether it may hear ``$SYS/``.
     """
 
-    __slots__ = ("_heard", "_is_administrator", "_publish", "_published", "_subscribe")
+    __slots__ = ("_is_administrator", "_publish", "_published", "_subscribe")
 
     def __init__(self, publish: Sequence[Levels], subscribe: Sequence[Levels], is_administrator: bool) -> None:
         self._publish = publish
         self._subscribe = subscribe
         self._is_administrator = is_administrator
         self._published: dict[str, bool] | None = None
-        self._heard: dict[str, bool] | None = None
 
     def may_publish(self, topic: str) -> bool:
         """Whether the client may publish to a topic, also as its will.
@@ -72,21 +71,6 @@ class ClientAccess:
         if levels[0] == _DEVICEHIVE_LEVEL and len(levels) > 1:
             return False
         return any(covers(outer, levels) for outer in self._subscribe)
-
-    def may_read(self, topic: str) -> bool:
-        """Whether the client may hear a topic. It need not be asked for what a filter matches that :meth:`may_subscribe` has permitted."""
-        answers = self._heard
-        if answers is None or len(answers) >= CACHED_ANSWERS:
-            answers = self._heard = {}
-        answer = answers.get(topic)
-        if answer is None:
-            answer = answers[topic] = self._hears(topic)
-        return answer
-
-    def _hears(self, topic: str) -> bool:
-        if topic.startswith(SYSTEM) or topic == _SYSTEM_LEVEL:
-            return self._is_administrator
-        return not topic.startswith(DEVICEHIVE) and _match_any(self._subscribe, topic)
 
 
 @implementer(IPlainAccess)
@@ -126,10 +110,6 @@ class PlainAccess:
         :param pattern: a filter without ``$share/GROUP/``.
         """
         return self.client(principal, client_id).may_subscribe(tuple(pattern.split("/")))
-
-    def may_read(self, principal: Principal | None, client_id: str, topic: str) -> bool:
-        """See :meth:`ClientAccess.may_read`."""
-        return self.client(principal, client_id).may_read(topic)
 
     def client(self, principal: Principal | None, client_id: str) -> ClientAccess:
         """What a client may do now."""

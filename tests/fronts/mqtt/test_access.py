@@ -53,7 +53,6 @@ def test_nothing_is_permitted_by_default(users):
     for principal in (None, users.principal(), users.principal("root", ADMINISTRATOR)):
         assert not access.may_publish(principal, "c1", "a")
         assert not access.may_subscribe(principal, "c1", "a")
-        assert not access.may_read(principal, "c1", "a")
 
 
 @pytest.mark.parametrize(
@@ -103,13 +102,6 @@ def test_a_filter_must_be_wholly_permitted(users, pattern, expected):
     assert users.access(*RULES).may_subscribe(users.principal(), "c1", pattern) is expected
 
 
-def test_what_may_be_heard_at_delivery(users):
-    access, principal = users.access(*RULES), users.principal()
-    assert access.may_read(principal, "c1", "cmnd/sensors/x")
-    assert not access.may_read(principal, "c1", "cmnd/others/x")
-    assert access.may_read(None, "c1", "news/x")
-
-
 @pytest.mark.parametrize("topic", ["dh/request", "dh/notification/1/1/d/n", "dh/", "$SYS/broker/uptime", "$share/g/x"])
 def test_no_rule_is_about_topics_of_the_server(users, topic):
     rule = AccessRule(who="*", publish=("#", "+/#", "$SYS/#", "$share/#", "dh/#"), subscribe=("#", "$SYS/#", "dh/#"))
@@ -117,14 +109,11 @@ def test_no_rule_is_about_topics_of_the_server(users, topic):
     for principal in (None, users.principal(), users.principal("root", ADMINISTRATOR)):
         assert not access.may_publish(principal, "c1", topic)
     assert not access.may_subscribe(users.principal("other"), "c1", topic)
-    assert not access.may_read(users.principal("another"), "c1", topic)
 
 
 def test_a_wildcard_gives_nothing_of_the_server(users):
     access, root = users.access(*RULES), users.principal("root", ADMINISTRATOR)
     assert access.may_subscribe(root, "c1", "#")
-    assert access.may_read(root, "c1", "a/b")
-    assert not access.may_read(root, "c1", "dh/request")
 
 
 @pytest.mark.parametrize("pattern", ["$SYS/#", "$SYS/broker/uptime", "$SYS/+/x", "$SYS"])
@@ -133,9 +122,6 @@ def test_only_administrators_hear_the_figures_of_the_server(users, pattern):
     assert access.may_subscribe(users.principal("root", ADMINISTRATOR), "c1", pattern)
     assert not access.may_subscribe(users.principal(), "c1", pattern)
     assert not access.may_subscribe(None, "c1", pattern)
-    topic = pattern.replace("#", "x").replace("+", "x")
-    assert access.may_read(users.principal("root2", ADMINISTRATOR), "c1", topic)
-    assert not access.may_read(None, "c1", topic)
 
 
 def test_a_token_with_fewer_permissions_is_no_administrator(users):
@@ -199,7 +185,6 @@ def test_a_login_or_client_id_never_makes_a_rule_wider(users, value):
     principal = users.principal(value)
     for topic in ("tele/x/y", f"tele/{value}/y", "own/x", f"own/{value}", "own/", "tele//y", "own/xb/a"):
         assert not access.may_publish(principal, value, topic)
-        assert not access.may_read(principal, value, topic)
     for pattern in ("#", "tele/#", "tele/+/#", f"tele/{value}/#", "own/+", "own/#", f"own/{value}"):
         assert not access.may_subscribe(principal, value, pattern)
 
@@ -209,7 +194,6 @@ def test_a_value_cannot_become_a_topic_of_the_server(users):
     for value, topic in (("$SYS", "$SYS/x"), ("dh", "dh/request"), ("$share", "$share/x"), ("$other", "$other/x")):
         assert not access.may_publish(None, value, topic)
         assert not access.may_subscribe(None, value, topic)
-        assert not access.may_read(None, value, topic)
     assert access.may_publish(None, "c1", "c1/x")
 
 

@@ -33,6 +33,8 @@ This page is for people who change the MQTT front. For each normative statement 
 that name it. A row without a test is a rule for clients, an advice, or something that no test names yet. `broken: ...` is a packet of
 `tests/support/mqtt/broken.py`, which `tests/wire/mqtt` and `tests/fronts/mqtt/test_violations.py` send.
 
+The numbers were written down without the texts of the standards at hand: compare one with its text before you rely on it.
+
 `python -m tests.support.mqtt.statements` writes this page.
 """
 
