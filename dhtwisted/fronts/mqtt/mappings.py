@@ -8,7 +8,7 @@ from the filter of the subscriber, or else from the name of the device, which is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from dhtwisted.config.mqtt_tables import COMMAND, TopicMapping
@@ -52,8 +52,11 @@ class Mappings:
     def __init__(self, mappings: Iterable[TopicMapping]) -> None:
         self._by_depth: dict[int, list[TopicMapping]] = {}
         self._commands: list[tuple[TopicMapping, tuple[Template, ...]]] = []
+        self._creating: list[Template] = []
         self._recent: dict[str, MappedTopic | None] = {}
         for mapping in mappings:
+            if mapping.create_devices:
+                self._creating.append(mapping.device_id)
             self._by_depth.setdefault(mapping.topic.text.count("/"), []).append(mapping)
             if mapping.kind == COMMAND:
                 self._commands.append((mapping, tuple(map(Template, mapping.topic.text.split("/")))))
@@ -80,8 +83,12 @@ class Mappings:
         for mapping, templates in self._commands:
             values = _shared_values(templates, levels)
             if values is not None:
-                found.append(MappedCommands(mapping, values))
+                found.append(MappedCommands(mapping, values, self._creates))
         return found
+
+    def _creates(self, device_id: str) -> bool:
+        """Whether a table with ``create_devices`` can create a device with this id."""
+        return any(template.read(device_id) is not None for template in self._creating)
 
     def _search(self, topic: str) -> MappedTopic | None:
         found = None
@@ -104,16 +111,18 @@ class MappedCommands:
 
     :ivar device_id: the only device; ``None`` for any.
     :ivar name: the only name of a command; ``None`` for any.
+    :ivar is_created: whether a notification can create this device.
     """
 
-    __slots__ = ("_mapping", "_values", "device_id", "name")
+    __slots__ = ("_mapping", "_values", "device_id", "is_created", "name")
 
-    def __init__(self, mapping: TopicMapping, values: Mapping[str, str]) -> None:
+    def __init__(self, mapping: TopicMapping, values: Mapping[str, str], creates: Callable[[str], bool]) -> None:
         self._mapping = mapping
         self._values = values
         device = _fill(mapping.device_id, values)
         self.device_id = None if device is None else to_device_id(device)
         self.name = _fill(mapping.name, values)
+        self.is_created = self.device_id is not None and creates(self.device_id)
 
     def topic(self, device_id: str, device_name: str | None, name: str) -> str | None:
         """The topic of a command for this subscriber.

@@ -146,10 +146,14 @@ def test_qos_2_is_stored_once(hive):
     assert len(hive.stored(Notification)) == 1
 
 
-def test_a_device_token_publishes_for_its_device_alone(hive):
-    record = DeviceToken(id=7, device_id="lamp", user_id=hive.anna.id, label="l", created=0, expires=2**50)
+def device_token(hive, device_id):
+    record = DeviceToken(id=7, device_id=device_id, user_id=hive.anna.id, label="l", created=0, expires=2**50)
     at_once(hive.memory.server.entities.insert(record))
-    token = hive.memory.token(hive.anna, device_id="lamp", token_id=7, actions=frozenset({Permission.ANY}))
+    return hive.memory.token(hive.anna, device_id=device_id, token_id=7, actions=frozenset({Permission.ANY}))
+
+
+def test_a_device_token_publishes_for_its_device_alone(hive):
+    token = device_token(hive, "lamp")
     hive.device("lamp-2")
     client = hive.client()
     assert client.connect("lamp", user_name="x", password=token.encode()).reason_code == 0
@@ -160,6 +164,29 @@ def test_a_device_token_publishes_for_its_device_alone(hive):
     admin.publish("dh/command///lamp-2/a", b"1")
     admin.publish("dh/command///lamp/b", b"2")
     assert parameters(client) == [2]
+
+
+def test_a_device_subscribes_with_its_token_before_it_exists(hive):
+    """Its token names it. It creates itself when it has subscribed."""
+    token = device_token(hive, "new")
+    client, admin = hive.client(), hive.admin()
+    assert client.connect("new", user_name="x", password=token.encode()).reason_code == 0
+    filters = "dh/command/+/+/new/#", "dh/command/+/+/other/#", "dh/notification///new", "dh/command/#"
+    assert client.subscribe(*filters, qos=1) == [1, 0x87, 1, 1]
+    client.publish("dh/request", b'{"action": "device/save", "deviceId": "new", "device": {"name": "New"}}', 1)
+    admin.publish("dh/command///new/on", b"1", 1)
+    admin.publish("dh/command///lamp/on", b"2", 1)
+    assert parameters(client) == [1]
+
+
+def test_a_device_that_came_to_be_elsewhere_is_not_heard_with_its_token(hive):
+    token = device_token(hive, "new")
+    client, admin = hive.client(), hive.admin()
+    client.connect("new", user_name="x", password=token.encode())
+    assert client.subscribe("dh/command/+/+/new/#", qos=1) == [1]
+    hive.device("new", 2)
+    admin.publish("dh/command///new/on", b"1", 1)
+    assert parameters(client) == []
 
 
 def test_a_removed_right_counts_at_once(hive):

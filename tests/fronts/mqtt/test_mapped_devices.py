@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dhtwisted.config.mqtt_tables import MAPPINGS
+from dhtwisted.core.access import Permission
 from dhtwisted.model import Command, Device, Notification
 from dhtwisted.testing.server import at_once
 from dhtwisted.wire.mqtt.packets import Publish
@@ -92,6 +93,52 @@ def test_commands_wait_for_a_device_that_is_away(mapped):
     other.publish("cmnd/lamp/b", b"3")
     again = mapped.connect("a", user=mapped.anna, **HOUR)
     assert again.messages == [("cmnd/lamp/a", b"1"), ("cmnd/lamp/b", b"3")]
+
+
+@pytest.mark.parametrize("filter", ["cmnd/tasmota_8A3F21/#", "cmnd/tasmota_8A3F21/POWER", "cmnd/tasmota_8A3F21/+"])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_device_subscribes_before_it_exists(mapped, filter, qos):
+    """It subscribes once, when it connects. What creates it comes later."""
+    client, other = mapped.connect("a", version=4, user=mapped.anna), mapped.admin()
+    assert client.subscribe(filter, qos=qos) == [qos]
+    assert at_once(mapped.memory.server.entities.get(Device, "tasmota-8A3F21")) is None
+    client.publish("tele/tasmota_8A3F21/LWT", b"Online", retain=True)
+    other.publish("dh/command///tasmota-8A3F21/POWER", b'"on"', 1)
+    assert client.messages == [("cmnd/tasmota_8A3F21/POWER", b"on")]
+
+
+def test_commands_wait_for_a_device_that_was_created_while_it_was_away(mapped):
+    client, other = mapped.connect("a", user=mapped.anna, **HOUR), mapped.admin()
+    client.subscribe("cmnd/plug_1/+", qos=1)
+    client.lose()
+    mapped.device("plug-1")
+    other.publish("cmnd/plug_1/a", b"1")
+    assert mapped.connect("a", user=mapped.anna, **HOUR).messages == [("cmnd/plug_1/a", b"1")]
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_nobody_hears_a_device_that_somebody_else_has_created(mapped, qos):
+    """The subscription was granted before it existed; it gives no right."""
+    client, berta, other = mapped.connect("a", user=mapped.anna), mapped.connect("b", user=mapped.berta), mapped.admin()
+    assert client.subscribe("cmnd/new/+", qos=qos) == [qos]
+    berta.publish("tele/new/S", b"1", 1)
+    assert at_once(mapped.memory.server.entities.get(Device, "new")).network_id == 2
+    other.publish("cmnd/new/a", b"1", 1)
+    assert topics(client) == []
+    at_once(mapped.memory.server.entities.update(Device, "new", {"network_id": 1}))
+    other.publish("cmnd/new/b", b"2", 1)
+    assert client.messages == [("cmnd/new/b", b"2")]
+
+
+def test_who_may_create_no_device_subscribes_to_none(open_hive):
+    mapped = open_hive(map=MAPPINGS.from_toml(TABLES))
+    token = mapped.memory.token(mapped.anna, actions=frozenset({Permission.GET_DEVICE_COMMAND}), network_ids=frozenset({"*"}))
+    client = mapped.client()
+    client.connect("a", user_name="x", password=token.encode())
+    assert client.subscribe("cmnd/new/+", "cmnd/" + "n" * 49 + "/+") == [0x87, 0x87]
+    assert mapped.connect("b", user=mapped.anna).subscribe("cmnd/" + "n" * 49 + "/+", "dh/command/+/+/new/+") == [0x87, 0x87]
+    without = open_hive(map=MAPPINGS.from_toml(TABLES[1:]))
+    assert without.connect("a", user=without.anna).subscribe("cmnd/new/+") == [0x87]
 
 
 def test_a_mapped_filter_is_within_rights(mapped):
