@@ -4,8 +4,9 @@ What is where, from the outside in:
 
 * A transport makes a :class:`~dhtwisted.fronts.mqtt.connection.MqttConnection` for each network connection, is its
   :class:`~dhtwisted.fronts.mqtt.interfaces.IMqttOutput`, and hands it the packets of each read together.
-* The connection checks the rules of the protocol and answers. ``connecting.py`` has CONNECT, ``publishing.py`` the publishes that come in,
-  ``subscribing.py`` SUBSCRIBE and UNSUBSCRIBE, ``sending.py`` what goes to the client, ``wills.py`` wills.
+* The connection checks the rules of the protocol and answers. ``receiving.py`` has the order of what comes, ``connecting.py`` CONNECT,
+  ``publishing.py`` the publishes that come in, ``acknowledging.py`` the acknowledgements, ``subscribing.py`` SUBSCRIBE and UNSUBSCRIBE,
+  ``sending.py`` what goes to the client, ``wills.py`` wills.
 * A :class:`~dhtwisted.fronts.mqtt.session.ClientSession` is what may outlive a connection: filters, exchanges under way in both directions
   (``in_flight.py``), and what waits for the client.
 * The :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker` has all sessions of a server, and what they share: routing of plain topics, retained

@@ -18,7 +18,7 @@ from dhtwisted.errors import (
     UnknownLogin,
     UserLocked,
 )
-from dhtwisted.fronts.mqtt import subscribing, wills
+from dhtwisted.fronts.mqtt import acknowledging, subscribing, wills
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
 from dhtwisted.wire.mqtt.packets import V3_1, V5, Connack, Connect, Properties
@@ -213,7 +213,7 @@ def _accept(connection: Any, session: ClientSession, packet: Connect, properties
     session.outgoing.link = connection
     connection.quota = connection.most_in_flight
     for delivery in session.outgoing.resume():
-        connection.release(delivery)
+        acknowledging.release(connection, delivery)
     session.outgoing.pump()
     if session.device is not None:
         session.device.connected(is_present)

@@ -123,6 +123,12 @@ class ClientSession:
         """Whether a filter for plain topics matches a topic."""
         return any(matches(parse_filter(one.options.filter, 0).levels, topic) for one in self.filters.values() if one.is_plain)
 
+    def send_more(self) -> None:
+        """Send what waits, since there may be room now."""
+        self.outgoing.pump()
+        if self.device is not None and self.outgoing.has_room:
+            self.device.writable()
+
     # For the topics of DeviceHive
 
     @property

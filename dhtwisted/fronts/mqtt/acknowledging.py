@@ -1,0 +1,97 @@
+"""The acknowledgements of a client: PUBACK, PUBREC, PUBREL and PUBCOMP (MQTT 5.0, section 4.3)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dhtwisted.errors import InvalidPacket
+from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Pubrec, Pubrel
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
+
+if TYPE_CHECKING:
+    from dhtwisted.fronts.mqtt.session import ClientSession
+
+PUBREL, PUBCOMP = b"\x62\x02", b"\x70\x02"
+"""Acknowledgements without a reason code, up to the packet id: the same in all versions."""
+
+# Of messages to the client
+
+
+def puback(connection: Any, packet: Puback) -> None:
+    """Complete an exchange with QoS 1."""
+    complete(connection, packet.packet_id, 1)
+
+
+def pubcomp(connection: Any, packet: Pubcomp) -> None:
+    """Complete an exchange with QoS 2."""
+    complete(connection, packet.packet_id, 2)
+
+
+def complete(connection: Any, packet_id: int, qos: int) -> None:
+    """Complete an exchange. One that is not known is none: the client may repeat itself.
+
+    :raises InvalidPacket: the exchange is of another QoS.
+    """
+    session = connection.current_session()
+    delivery = session.outgoing.acknowledge(packet_id, qos)
+    if delivery is not None:
+        _free(connection, session, delivery)
+    elif (waiting := session.outgoing.pending.get(packet_id)) is not None and waiting.qos != qos:
+        raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "an acknowledgement is of another QoS than its PUBLISH")
+
+
+def _free(connection: Any, session: ClientSession, delivery: Delivery) -> None:
+    """An exchange is complete: there may be room for the next message."""
+    if delivery.is_counted:
+        connection.quota += 1
+    if delivery.number or delivery.token is not None:
+        connection.broker.complete(session, delivery)
+    if session.outgoing.queue or connection.quota == 1:
+        session.send_more()
+
+
+def pubrec(connection: Any, packet: Pubrec) -> None:
+    """Answer by PUBREL; if the client refuses the message, its exchange is complete."""
+    session = connection.current_session()
+    if packet.reason_code >= FAILURE:
+        refused = session.outgoing.refused(packet.packet_id)
+        if refused is not None:
+            _free(connection, session, refused)
+        return
+    delivery = session.outgoing.received(packet.packet_id)
+    if delivery is None:
+        # It is of an exchange that we do not know ([MQTT-4.3.3-3] and 3.6.2.1): the client may free its side.
+        connection.answer(PUBREL, Pubrel, packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+    elif delivery.number:
+        # Once PUBREL has left, the message must never be sent again, also after a crash.
+        connection.broker.store_released(session, delivery, partial(release, connection))
+    else:
+        release(connection, delivery)
+
+
+def release(connection: Any, delivery: Delivery) -> None:
+    """Answer a PUBREC, for the first time or again."""
+    connection.output.write(PUBREL + delivery.packet_id.to_bytes(2, "big"))
+
+
+# Of messages from the client
+
+
+def pubrel(connection: Any, packet: Pubrel) -> None:
+    """Complete a publish with QoS 2."""
+    session, packet_id = connection.current_session(), packet.packet_id
+    connection.receiving.pop(packet_id, None)
+    if packet_id not in session.received:
+        connection.answer(PUBCOMP, Pubcomp, packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+    elif session.is_kept:
+        # A new message with this packet id must not be taken for the old one, also after a crash.
+        connection.broker.forget_received(session, packet_id, partial(_released, connection, session, packet_id))
+    else:
+        _released(connection, session, packet_id)
+
+
+def _released(connection: Any, session: ClientSession, packet_id: int) -> None:
+    session.received.pop(packet_id, None)
+    connection.output.write(PUBCOMP + packet_id.to_bytes(2, "big"))
