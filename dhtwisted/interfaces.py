@@ -354,6 +354,23 @@ class ILocalBus(IMessageBus):
     """A bus that reaches no other server: its server must be the only one on its storage."""
 
 
+class INodeBus(Interface):
+    """A bus that also carries short texts between the nodes; it is optional. With it, a client of MQTT can go from one node to another."""
+
+    def listen(heard: Callable[[str], object]) -> None:
+        """Choose who hears what is said.
+
+        :param heard: the bus calls it in the reactor thread with each text that a node says after :meth:`~IMessageBus.start`, this node
+            too: at most once, each node's texts in their order. If it raises an error, the bus logs it and continues.
+        """
+
+    def tell(text: str) -> None:
+        """Say a text to all nodes, this one too. It returns at once and never raises. While the bus is interrupted, the text may be lost.
+
+        :param text: at most 7,000 bytes in UTF-8, without U+0000.
+        """
+
+
 class IObservedBus(Interface):
     """A bus that knows its own state; it is optional."""
 

@@ -57,6 +57,13 @@ class RowDamaged(StorageDamaged):
         super().__init__(f"{kind} {key} is damaged (it was changed on the disk)", lasts=True)
 
 
+class NodesUnavailable(StorageUnavailable):
+    """Another node has not said whether it has a session, so it may have it."""
+
+    def __init__(self) -> None:
+        super().__init__("another node does not answer, or the bus is interrupted; connect again later")
+
+
 class Overloaded(StorageUnavailable):
     """The storage works, but too many calls wait for it."""
 

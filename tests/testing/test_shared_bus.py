@@ -4,12 +4,12 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from dhtwisted.model import Device
-from dhtwisted.testing.bus import SharedBusContract
+from dhtwisted.testing.bus import NodeBusContract
 from dhtwisted.testing.bus.base import Receiver, event
 from dhtwisted.testing.bus.shared import Hub
 
 
-class TestSharedBus(SharedBusContract):
+class TestSharedBus(NodeBusContract):
     async def make_buses(self, reactor):
         hub = Hub(reactor)
         return [hub.bus() for _ in range(3)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from dhtwisted.errors import ConfigurationError, StorageUnavailable
-from dhtwisted.interfaces import IMessageBus, IObservedBus
+from dhtwisted.interfaces import IMessageBus, INodeBus, IObservedBus
 from dhtwisted.kit.entity_tables import Key
 from dhtwisted.kit.reactor import IReactor
 from dhtwisted.model import (
@@ -57,6 +58,7 @@ MAX_CACHED_EVENTS = 10_000
 BYTES_OF_AN_EVENT = 2048
 """Bytes of payload that count as one more event."""
 
+_TELL = "SELECT count(pg_notify(%s, 'node ' || text)) FROM unnest(%s) AS text"
 _HEADS = "SELECT command, notification, command_update FROM message_counter"
 _STREAMS: dict[str, tuple[type[Message], str]] = {
     "command": (Command, COMMAND_INSERT),
@@ -126,7 +128,7 @@ def _read_statement(stream: str) -> str:
 _READ = {stream: _read_statement(stream) for stream in _STREAMS}
 
 
-@implementer(IMessageBus, IObservedBus)
+@implementer(IMessageBus, INodeBus, IObservedBus)
 class PostgresBus:
     """Delivers what all nodes store in one database.
 
@@ -153,6 +155,8 @@ class PostgresBus:
         self._own: dict[Heads, tuple[Heads, list[Event], float, int]] = {}
         self._own_weight = 0
         self._page = FIRST_PAGE
+        self._heard: Callable[[str], object] | None = None
+        self._texts: list[str] = []
         self._pumping = False
         self._running = False
 
@@ -172,6 +176,24 @@ class PostgresBus:
 
     def publish_change(self, kind: type[Entity], key: Key) -> None:
         """Do nothing: the commit that changed the entity has notified all nodes."""
+
+    def listen(self, heard: Callable[[str], object]) -> None:
+        """Choose who hears what is said."""
+        self._heard = heard
+
+    def tell(self, text: str) -> None:
+        """Say a text to all nodes, in one transaction with all others of this turn of the reactor."""
+        self._texts.append(text)
+        if len(self._texts) == 1:
+            Deferred.fromCoroutine(self._tell()).addErrback(self._failed)
+
+    async def _tell(self) -> None:
+        await deferLater(self._reactor, 0)
+        texts, self._texts = self._texts, []
+        if self._running:
+            # While the database is away, nobody hears anything.
+            with suppress(StorageUnavailable):
+                await self._connection.run(_TELL, (self._storage.channel, texts))
 
     async def stop(self) -> None:
         """Deliver no more."""
@@ -217,6 +239,16 @@ class PostgresBus:
         elif what == "entity":
             kind, *key = rest
             self._enqueue(Change(now, (ENTITY_KINDS[kind], _key(ENTITY_KINDS[kind], key[0])) if key else None))
+        elif what == "node":
+            self._hear(payload.removeprefix("node "))
+
+    def _hear(self, text: str) -> None:
+        """It waits for nothing: it has no order with messages."""
+        if self._heard is not None and self._running:
+            try:
+                self._heard(text)
+            except Exception:
+                self.log.failure("A text of a node could not be processed")
 
     def _wrote(self, batch: Batch, heads: Heads) -> None:
         """Cache what this node stored until its notification comes, if it is not too much and the notification will come."""

@@ -1,7 +1,8 @@
 """The contract of a message bus, for ours and for strangers'.
 
 Write a class ``TestMine(BusContract)`` with the method ``make_buses``, and run it with pytest and pytest-twisted. A bus of several nodes
-takes ``SharedBusContract``, which asks for more. One whose store tells it of events or of changes overrides ``store`` or ``change`` too.
+takes ``SharedBusContract``, which asks for more, or ``NodeBusContract`` if it also carries texts. One whose store tells it of events or of
+changes overrides ``store`` or ``change`` too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
-from dhtwisted.interfaces import IMessageBus
+from dhtwisted.interfaces import IMessageBus, INodeBus
 from dhtwisted.model import Command, Device, Entity, Event, Network, User
 from dhtwisted.testing.bus.base import PLACE, Receiver, event, has_change, some_turns
 
@@ -265,3 +266,63 @@ class SharedBusContract(BusContract):
         begun = len(failing.begun)
         await some_turns()
         assert len(failing.begun) == begun, "changed must not be called after stop completes, even if it did not succeed"
+
+
+LONGEST_TEXT = 7000
+"""Bytes of the longest text that a node may say."""
+
+
+class NodeBusContract(SharedBusContract):
+    """The further contract of a bus that provides :class:`~dhtwisted.interfaces.INodeBus`."""
+
+    async def listen(self, nodes: Sequence[Any], failing: Sequence[int] = ()) -> list[Receiver]:
+        """As :meth:`start`, and hear what is said."""
+        receivers = await self.start(nodes, failing)
+        for bus, receiver in zip(nodes, receivers, strict=True):
+            bus.listen(receiver.hear)
+        return receivers
+
+    def test_provides_the_interface_for_texts(self, nodes: Sequence[Any]) -> None:
+        for bus in nodes:
+            assert verifyObject(INodeBus, bus), "the bus must have both methods of INodeBus, with their arguments"
+
+    @pytest_twisted.ensureDeferred
+    async def test_everybody_hears_what_a_node_says(self, nodes: Sequence[Any]) -> None:
+        receivers = await self.listen(nodes)
+        said = [["{} says {} %s \\ 'ä\n".format(*pair) for pair in ((number, 1), (number, 2))] for number in range(len(nodes))]
+        for bus, texts in zip(nodes, said, strict=True):
+            for text in texts:
+                assert bus.tell(text) is None, "tell must return None, and at once"
+        for receiver in receivers:
+            await receiver.until(lambda receiver=receiver: len(receiver.texts) >= 2 * len(nodes), "each node must hear everything")  # type: ignore[misc]
+            for texts in said:
+                heard = [text for text in receiver.texts if text in texts]
+                assert heard == texts, "each text must be heard once and unchanged, those of one node in their order"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_long_text(self, nodes: Sequence[Any]) -> None:
+        receivers = await self.listen(nodes)
+        text = "ä" * (LONGEST_TEXT // 2)
+        nodes[0].tell(text)
+        for receiver in receivers:
+            await receiver.until(lambda receiver=receiver: receiver.texts == [text], "a text of 7,000 bytes must be heard")  # type: ignore[misc]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_failing_listener_stops_nothing(self, nodes: Sequence[Any]) -> None:
+        receivers = await self.listen(nodes, failing=[0])
+        for text in "abc":
+            nodes[-1].tell(text)
+        for receiver in receivers:
+            await receiver.until(lambda receiver=receiver: receiver.texts == ["a", "b", "c"], "an error must not stop later texts")  # type: ignore[misc]
+
+    @pytest_twisted.ensureDeferred
+    async def test_telling_never_raises(self, nodes: Sequence[Any]) -> None:
+        nodes[0].tell("before the start")
+        receivers = await self.listen(nodes)
+        nodes[0].tell("now")
+        await receivers[0].until(lambda: "now" in receivers[0].texts, "a text must be heard")
+        for bus in nodes:
+            await bus.stop()
+        nodes[0].tell("after the stop")
+        await some_turns()
+        assert receivers[0].texts[-1] == "now", "nothing must be heard after the stop"

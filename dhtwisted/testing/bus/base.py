@@ -30,6 +30,7 @@ class Receiver:
 
     :param error: raised by every call of ``receive``, after the events are kept.
     :ivar events: all events so far, in the order of arrival.
+    :ivar texts: what nodes have said so far.
     :ivar begun: the ``keys`` of every call of ``changed``.
     :ivar history: the events, and the ``keys`` of each call of ``changed`` that succeeded, in the order in which that happened.
     :ivar failures: how many of the next calls of ``changed`` fail.
@@ -38,6 +39,7 @@ class Receiver:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.events: list[Event] = []
+        self.texts: list[str] = []
         self.begun: list[Keys] = []
         self.history: list[Event | Keys] = []
         self.failures = 0
@@ -49,6 +51,13 @@ class Receiver:
         """The first callback of ``start``."""
         self.events.extend(events)
         self.history.extend(events)
+        self._look()
+        if self._error is not None:
+            raise self._error
+
+    def hear(self, text: str) -> None:
+        """What an :class:`~dhtwisted.interfaces.INodeBus` calls."""
+        self.texts.append(text)
         self._look()
         if self._error is not None:
             raise self._error

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from dhtwisted.interfaces import IMessageBus
+from dhtwisted.interfaces import IMessageBus, INodeBus
 from dhtwisted.model import Entity, Event
 from dhtwisted.testing.bus.base import Keys
 
@@ -41,7 +41,7 @@ class Hub:
         return SharedBus(self._reactor, self._delay, self._started)
 
 
-@implementer(IMessageBus)
+@implementer(IMessageBus, INodeBus)
 class SharedBus:
     """The bus of one node; :meth:`Hub.bus` makes it. It also receives its own changes, which the interface allows."""
 
@@ -53,6 +53,7 @@ class SharedBus:
         self._started = started
         self._receive: Callable[[Sequence[Event]], object]
         self._changed: Callable[[Keys], Awaitable[object]]
+        self._heard: Callable[[str], object] = _nobody
         self._on_the_way: deque[tuple[Step, IDelayedCall]] = deque()
         self._arrived: deque[Step] = deque()
         self._busy = False
@@ -79,6 +80,16 @@ class SharedBus:
         if self in self._started:
             for bus in self._started:
                 bus._send(partial(bus._tell, ((kind, key),)))
+
+    def listen(self, heard: Callable[[str], object]) -> None:
+        """Choose who hears what is said."""
+        self._heard = heard
+
+    def tell(self, text: str) -> None:
+        """Say a text to all nodes."""
+        if self in self._started:
+            for bus in self._started:
+                bus._send(partial(bus._hear, text))
 
     def cut(self) -> None:
         """Report an interruption to this node. No event is lost."""
@@ -120,6 +131,12 @@ class SharedBus:
         except Exception:
             self._log.failure("The receiver of a shared bus failed")
 
+    async def _hear(self, text: str) -> None:
+        try:
+            self._heard(text)
+        except Exception:
+            self._log.failure("A text of a node could not be processed")
+
     async def _tell(self, keys: Keys) -> None:
         while self in self._started:
             try:
@@ -132,3 +149,7 @@ class SharedBus:
             self._pause = deferLater(self._reactor, PAUSE)
             with suppress(CancelledError):
                 await self._pause
+
+
+def _nobody(text: str) -> None:
+    """Hear nothing."""

@@ -14,7 +14,7 @@ from dhtwisted.model import COMMAND_UPDATE, Configuration, Device, DeviceToken, 
 from dhtwisted.providers.builtin import postgres_bus
 from dhtwisted.providers.memory import MemoryStorage
 from dhtwisted.providers.postgres.bus import PostgresBus
-from dhtwisted.testing.bus import SharedBusContract
+from dhtwisted.testing.bus import NodeBusContract
 from dhtwisted.testing.bus.base import Receiver, some_turns
 from dhtwisted.testing.storage.base import command, notification, results
 from tests.support.proxy import PATIENCE, FaultProxy
@@ -29,7 +29,7 @@ CHANGES = {
 }
 
 
-class TestPostgresBus(SharedBusContract):
+class TestPostgresBus(NodeBusContract):
     @pytest.fixture(autouse=True)
     def nodes_storages(self, open_storage, database):
         self.open_storage, self.dsn = open_storage, database
