@@ -62,9 +62,13 @@ def _messages(broker: MqttBroker) -> str:
 
 def _counters(counters: MqttCounters) -> str:
     packets: Samples = [({"type": kind.__name__.upper()}, n) for kind, n in counters.received.items() if kind not in ONLY_OF_SERVERS]
+    sent: Samples = [
+        ({"type": "PUBLISH"}, counters.published),
+        *(({"type": kind.__name__.upper()}, n) for kind, n in counters.sent.items()),
+    ]
     rows: tuple[tuple[str, str, Samples], ...] = (
         ("packets_received_total", "Packets received, by type.", packets),
-        ("publishes_sent_total", "PUBLISH packets sent.", [({}, counters.published)]),
+        ("packets_sent_total", "Packets sent, by type.", sent),
         ("connects_total", "CONNECT packets answered, by reason code.", _by_reason(counters.connects)),
         ("ended_total", "Connections ended by the server, by reason code.", _by_reason(counters.ended)),
         ("refused_publishes_total", "PUBLISH packets refused, by reason code.", _by_reason(counters.refused)),

@@ -73,6 +73,7 @@ def pubrec(connection: Any, packet: Pubrec) -> None:
 
 def release(connection: Any, delivery: Delivery) -> None:
     """Answer a PUBREC, for the first time or again."""
+    connection.broker.counters.sent[Pubrel] += 1
     connection.output.write(PUBREL + delivery.packet_id.to_bytes(2, "big"))
 
 
@@ -94,4 +95,5 @@ def pubrel(connection: Any, packet: Pubrel) -> None:
 
 def _released(connection: Any, session: ClientSession, packet_id: int) -> None:
     session.received.pop(packet_id, None)
+    connection.broker.counters.sent[Pubcomp] += 1
     connection.output.write(PUBCOMP + packet_id.to_bytes(2, "big"))

@@ -16,6 +16,7 @@ from dhtwisted.wire.mqtt.packets import (
     Connect,
     Disconnect,
     Pingreq,
+    Pingresp,
     Properties,
     Puback,
     Pubcomp,
@@ -56,6 +57,7 @@ class MqttConnection(PacketReceiver):
         self.keep_alive = 0
         self._timer: Any = broker.timers.call(broker.server.settings.limits.handshake_timeout, self._connect_timeout)
         broker.connections.add(self)
+        broker.counters.opened += 1
 
     # What the transport calls
 
@@ -83,6 +85,7 @@ class MqttConnection(PacketReceiver):
     # What the client sends
 
     def _pingreq(self, packet: Pingreq) -> None:
+        self.broker.counters.sent[Pingresp] += 1
         self.output.write(PINGRESP)
 
     def _auth(self, packet: Auth) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import get_args
 
-from dhtwisted.wire.mqtt.packets import Packet
+from dhtwisted.wire.mqtt.packets import Connack, Disconnect, Packet, Pingresp, Puback, Pubcomp, Pubrec, Pubrel, Suback, Unsuback
+
+ANSWERS = (Connack, Puback, Pubrec, Pubrel, Pubcomp, Suback, Unsuback, Pingresp, Disconnect)
+"""The packets that a server sends besides PUBLISH."""
 
 DROPS = ("expired", "no_member", "no_right", "not_reading", "queue_full", "too_large")
 """Why a message did not reach a subscriber."""
@@ -18,7 +21,9 @@ class MqttCounters:
     """Counters of one broker.
 
     :ivar received: type of packet -> how many have come.
+    :ivar sent: one of :data:`ANSWERS` -> how many were sent.
     :ivar published: how many PUBLISH were sent.
+    :ivar opened: how many connections were opened.
     :ivar refused: reason code -> how many publishes were refused with it.
     :ivar ended: reason code -> how many connections the server ended with it.
     :ivar connects: reason code -> how many CONNECT were answered with it.
@@ -28,7 +33,8 @@ class MqttCounters:
 
     def __init__(self) -> None:
         self.received: Counter[type] = Counter(dict.fromkeys(get_args(Packet), 0))
-        self.published = 0
+        self.sent: dict[type, int] = dict.fromkeys(ANSWERS, 0)
+        self.published = self.opened = 0
         self.refused: Counter[int] = Counter()
         self.ended: Counter[int] = Counter()
         self.connects: Counter[int] = Counter()

@@ -14,7 +14,7 @@ from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.sending import PUBACK, PUBREC
 from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.kit.waiter import DONE
-from dhtwisted.wire.mqtt.packets import Properties, Publish
+from dhtwisted.wire.mqtt.packets import Properties, Puback, Publish, Pubrec
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, check_topic
 
@@ -111,6 +111,7 @@ def _receive_simple(connection: Any, session: ClientSession, packet: Publish) ->
         if connection.is_v5 and not plan.has_receivers:
             connection.acknowledge(packet, ReasonCode.NO_MATCHING_SUBSCRIBERS)
         else:
+            broker.counters.sent[Puback] += 1
             connection.output.write(PUBACK + packet.packet_id.to_bytes(2, "big"))
     return None
 
@@ -326,14 +327,18 @@ def _finish(connection: Any, session: ClientSession, batch: Batch) -> None:
     broker = connection.broker
     for _, plan in batch.plans:
         broker.deliver(plan)
-    answers = []
+    answers, sent = [], broker.counters.sent
     has_receivers: dict[int, bool] = {}
     if connection.is_v5:
         has_receivers = {place: plan.has_receivers or place in batch.device for place, plan in batch.plans}
     for place, (packet, outcome) in enumerate(zip(batch.packets, batch.outcomes, strict=True)):
         if outcome is None and (packet.qos == 0 or has_receivers.get(place, True)):
-            if packet.qos:
-                answers.append((PUBACK if packet.qos == 1 else PUBREC) + packet.packet_id.to_bytes(2, "big"))
+            if packet.qos == 1:
+                sent[Puback] += 1
+                answers.append(PUBACK + packet.packet_id.to_bytes(2, "big"))
+            elif packet.qos:
+                sent[Pubrec] += 1
+                answers.append(PUBREC + packet.packet_id.to_bytes(2, "big"))
             continue
         if answers:
             connection.output.write(b"".join(answers))

@@ -135,6 +135,7 @@ class PacketSender:
         if self.is_v5 and reason_code:
             self.write(kind(packet_id, reason_code, self.reason(text)))
         else:
+            self.broker.counters.sent[kind] += 1
             self.output.write(plain + packet_id.to_bytes(2, "big"))
 
     def reason(self, text: str) -> Properties | None:
@@ -145,6 +146,7 @@ class PacketSender:
         """Send a packet; without its reason string, if that makes it larger than the client permits ([MQTT-3.2.2-19] and others)."""
         data = encode_within(packet, self.version, self.max_packet)
         if data is not None:
+            self.broker.counters.sent[type(packet)] += 1
             self.output.write(data)
 
     def current_session(self) -> ClientSession:

@@ -1,7 +1,7 @@
 """The topics below ``$SYS/``: the server's own figures, with the names that Mosquitto has for them.
 
 They are kept nowhere. A new subscriber gets the present ones as retained messages, and those who have subscribed get what has changed,
-every ``mqtt.sys_interval``. Nothing is worked out while nobody has subscribed.
+every ``mqtt.sys_interval``. While nobody has subscribed, only the averages are kept up to date.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any
 
 from dhtwisted import __version__
 from dhtwisted.fronts.mqtt.filters import matches
+from dhtwisted.fronts.mqtt.load_averages import LoadAverages
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.routing import Plan, receivers_of
-from dhtwisted.wire.mqtt.packets import Publish
+from dhtwisted.wire.mqtt.packets import Connect, Publish
 from dhtwisted.wire.mqtt.topics import SHARE, SYSTEM
 
 BROKER = SYSTEM + "broker/"
@@ -32,6 +33,7 @@ class SystemTopics:
         self._began = self._published_at = broker.now()
         self._most_clients = 0
         self._told: dict[str, str] = {}
+        self._load = LoadAverages()
         self.traffic: list[Any] = []
 
     def tick(self, now: float) -> None:
@@ -40,6 +42,7 @@ class SystemTopics:
         self._most_clients = max(self._most_clients, len(broker.connections))
         interval = broker.server.settings.mqtt.sys_interval
         if interval and not 0 <= now - self._published_at < interval:
+            self._load.add(self._totals(), now - self._published_at)
             self._published_at = now
             if broker.tree.has(SYSTEM_LEVEL):
                 self._publish()
@@ -67,6 +70,23 @@ class SystemTopics:
         yield BROKER + "uptime", f"{max(0, int(self._broker.now() - self._began))} seconds"
         for name, value in (self._clients() | self._messages()).items():
             yield BROKER + name, str(value)
+        for name, average in self._load.averages():
+            yield f"{BROKER}load/{name}", f"{average:.2f}"
+
+    def _totals(self) -> dict[str, int]:
+        """What has been counted since the start, by Mosquitto's name of the average."""
+        counters = self._broker.counters
+        return {
+            "messages/received": sum(counters.received.values()),
+            "messages/sent": counters.published + sum(counters.sent.values()),
+            "publish/dropped": sum(counters.dropped.values()),
+            "publish/received": counters.received[Publish],
+            "publish/sent": counters.published,
+            "bytes/received": sum(each.octets_received for each in self.traffic),
+            "bytes/sent": sum(each.octets_sent for each in self.traffic),
+            "sockets": counters.opened,
+            "connections": counters.received[Connect],
+        }
 
     def _clients(self) -> dict[str, int]:
         sessions: Any = self._broker.sessions.values()
@@ -85,15 +105,18 @@ class SystemTopics:
         }
 
     def _messages(self) -> dict[str, int]:
-        broker, counters = self._broker, self._broker.counters
+        broker, totals = self._broker, self._totals()
+        waiting = sum(len(session.outgoing.pending) for session in broker.sessions.values())
         return {
-            "messages/received": sum(counters.received.values()),
-            "publish/messages/received": counters.received[Publish],
-            "publish/messages/sent": counters.published,
-            "publish/messages/dropped": sum(counters.dropped.values()),
+            "messages/received": totals["messages/received"],
+            "messages/sent": totals["messages/sent"],
+            "messages/stored": waiting,
+            "publish/messages/received": totals["publish/received"],
+            "publish/messages/sent": totals["publish/sent"],
+            "publish/messages/dropped": totals["publish/dropped"],
             "retained messages/count": len(broker.retained),
-            "store/messages/count": sum(len(session.outgoing.pending) for session in broker.sessions.values()),
+            "store/messages/count": waiting,
             "store/messages/bytes": sum(session.outgoing.size for session in broker.sessions.values()),
-            "bytes/received": sum(each.octets_received for each in self.traffic),
-            "bytes/sent": sum(each.octets_sent for each in self.traffic),
+            "bytes/received": totals["bytes/received"],
+            "bytes/sent": totals["bytes/sent"],
         }

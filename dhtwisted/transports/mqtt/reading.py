@@ -152,10 +152,11 @@ class RefusingReader:
     :param output: as for :class:`PacketReader`.
     """
 
-    __slots__ = ("_decoder", "_output", "_reason_code", "_text")
+    __slots__ = ("_counters", "_decoder", "_output", "_reason_code", "_text")
 
     def __init__(self, broker: MqttBroker, output: Any, reason_code: int, text: str) -> None:
         self._decoder: PacketDecoder | None = new_decoder(broker)
+        self._counters = broker.counters
         self._output = output
         self._reason_code, self._text = reason_code, text
 
@@ -172,8 +173,12 @@ class RefusingReader:
         except InvalidPacket as error:
             version = error.version
         self._decoder = None
+        if version is not None:
+            self._counters.received[Connect] += 1
+            self._counters.connects[self._reason_code] += 1
         if version is not None and (version >= V5 or return_code(self._reason_code) is not None):
             properties = Properties(reason_string=self._text) if version >= V5 else None
+            self._counters.sent[Connack] += 1
             self._output.write(encode(Connack(self._reason_code, False, properties), version))
         self._output.close()
 

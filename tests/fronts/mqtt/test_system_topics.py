@@ -6,8 +6,12 @@ from dhtwisted.wire.mqtt.packets import Publish
 
 NAMES = """
     bytes/received bytes/sent clients/active clients/connected clients/disconnected clients/inactive clients/maximum clients/total
-    messages/received publish/messages/dropped publish/messages/received publish/messages/sent shared_subscriptions/count
+    messages/received messages/sent messages/stored publish/messages/dropped publish/messages/received publish/messages/sent
+    shared_subscriptions/count
     store/messages/bytes store/messages/count subscriptions/count uptime version
+"""
+LOADS = """
+    bytes/received bytes/sent connections messages/received messages/sent publish/dropped publish/received publish/sent sockets
 """
 
 
@@ -17,11 +21,13 @@ def figures(client):
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_a_new_subscriber_gets_all_at_once(mqtt, version):
+    mqtt.pass_time(10)
     client = mqtt.connect("a", version=version)
     client.subscribe("$SYS/#", qos=2)
     packets = client.take(Publish)
     assert {(packet.retain, packet.qos) for packet in packets} == {(True, 0)}
-    assert {packet.topic for packet in packets} == {f"$SYS/broker/{name}" for name in [*NAMES.split(), "retained messages/count"]}
+    loads = [f"load/{name}/{window}" for name in LOADS.split() for window in ("1min", "5min", "15min")]
+    assert {packet.topic for packet in packets} == {f"$SYS/broker/{name}" for name in [*NAMES.split(), "retained messages/count", *loads]}
 
 
 def test_they_are_true(mqtt):
@@ -46,6 +52,8 @@ def test_they_are_true(mqtt):
         "store/messages/count": "1",
         "publish/messages/received": "2",
         "messages/received": "7",
+        "messages/sent": "6",
+        "messages/stored": "1",
         "uptime": "5 seconds",
     }
     found = figures(client)
@@ -68,6 +76,23 @@ def test_what_changes_is_told_each_interval(open_mqtt):
         "$SYS/broker/uptime",
         *(f"$SYS/broker/clients/{name}" for name in ("total", "connected", "active", "maximum")),
     }
+
+
+def test_averages_go_up_under_load_and_down_again(open_mqtt):
+    """Per minute, as Mosquitto: a steady load comes near its rate after a few windows."""
+    mqtt = open_mqtt(sys_interval=10.0)
+    client = mqtt.connect("a")
+    for _ in range(60):
+        client.publish("x", b"1", 1)
+        mqtt.pass_time(5)
+    client.subscribe("$SYS/broker/load/publish/received/+", "$SYS/broker/load/connections/1min")
+    loaded = {name: float(value) for name, value in figures(client).items()}
+    assert loaded["load/publish/received/1min"] == pytest.approx(12, rel=0.02)
+    assert loaded["load/publish/received/5min"] == pytest.approx(12 * 0.632, rel=0.02)
+    assert loaded["load/publish/received/15min"] == pytest.approx(12 * 0.283, rel=0.02)
+    assert 0 < loaded["load/connections/1min"] < 0.1
+    mqtt.pass_time(60)
+    assert float(figures(client)["load/publish/received/1min"]) == pytest.approx(12 * 0.368, rel=0.02)
 
 
 def test_wildcards_do_not_match_them(mqtt):
