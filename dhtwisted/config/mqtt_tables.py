@@ -38,7 +38,8 @@ class AccessRule:
 class TopicMapping:
     """Topics of a device's own that are messages of DeviceHive.
 
-    :ivar topic: the topics, with the placeholders ``{deviceId}``, ``{name}`` and ``{1}`` to ``{9}``.
+    :ivar topic: the topics, with the placeholders ``{deviceId}``, ``{name}`` and ``{1}`` to ``{9}``, of which one may stand for several
+        levels.
     :ivar kind: :data:`NOTIFICATION` or :data:`COMMAND`.
     :ivar device_id: the id of the device, with placeholders of the topic.
     :ivar name: the name of the message, with placeholders of the topic.
@@ -79,14 +80,19 @@ def _make_rule(who: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -
 
 
 def _check_mapped_topic(text: str) -> None:
-    template = checked_template(text, _MAPPING_PLACEHOLDERS)
+    template = checked_template(text, _MAPPING_PLACEHOLDERS, has_several=True)
     if ONE in text or REST in text:
         raise ValueError("has a wildcard; use {1} for a level that can be anything")
     check_topic(template.fill(dict.fromkeys(_MAPPING_PLACEHOLDERS, "x")))
     if text.startswith((DEVICEHIVE, "$")):
         raise ValueError("begins with dh/ or $, which cannot be mapped")
-    if any(len(Template(level).placeholders) > 1 for level in text.split("/")):
+    levels = [Template(level) for level in text.split("/")]
+    if any(len(level.placeholders) > 1 for level in levels):
         raise ValueError("has two placeholders in one level")
+    if len(template.several) > 1:
+        raise ValueError("has two placeholders for several levels; it would not be clear where one ends")
+    if any(level.several and level.literal for level in levels):
+        raise ValueError("has a placeholder for several levels beside other text; put a slash between them")
     if len(set(template.placeholders)) < len(template.placeholders):
         raise ValueError("has a placeholder twice")
 
@@ -114,11 +120,12 @@ def _make_mapping(
             raise ValueError('create_devices is for as = "notification": a command is for a device that is there')
     if (network_id or device_type_id) and not create_devices:
         raise ValueError("network_id and device_type_id are for new devices; set create_devices = true too")
+    several = templates[0].several
     return TopicMapping(
         topic=templates[0],
         kind=kind,
-        device_id=templates[1],
-        name=templates[2],
+        device_id=templates[1].with_several(several),
+        name=templates[2].with_several(several),
         create_devices=create_devices,
         network_id=network_id,
         device_type_id=device_type_id,
@@ -168,7 +175,12 @@ ACCESS = Tables(
 
 MAPPINGS = Tables(
     {
-        "topic": Column(Checked('a topic such as "tele/{deviceId}/{name}", with {deviceId}, {name} and {1} to {9}', _check_mapped_topic)),
+        "topic": Column(
+            Checked(
+                'a topic such as "tele/{deviceId}/{name}", with {deviceId}, {name} and {1} to {9}, for several levels {name...}',
+                _check_mapped_topic,
+            )
+        ),
         "as": Column(Choice(NOTIFICATION, COMMAND), attribute="kind"),
         "deviceId": Column(Checked('a device id such as "plant-{1}"', _check_mapped_device), f"{{{DEVICE}}}", "device_id"),
         "name": Column(Checked('a name such as "state" or "{1}"', _check_mapped_name), f"{{{NAME}}}"),
@@ -178,7 +190,7 @@ MAPPINGS = Tables(
     },
     _make_mapping,
     (
-        'topic = "plants/{1}/tele/{name}"  # {deviceId}, {name} and {1} to {9}: one level each, or a part of it',
+        'topic = "plants/{1}/tele/{name}"  # {deviceId}, {name}, {1} to {9}: a level each, or a part of it; {name...}: one or more levels',
         'deviceId = "plant-{1}"  # not needed if the topic has {deviceId}; the same for name',
         'as = "notification"  # or "command": whoever subscribes to the topic gets the commands of the device',
         "create_devices = true  # within the rights of who publishes; also network_id and device_type_id",

@@ -1,4 +1,7 @@
-"""Texts with placeholders, as options of MQTT have them: ``tele/{deviceId}/{name}``, ``plant-{1}``, ``cmnd/{login}/#``."""
+"""Texts with placeholders, as options of MQTT have them: ``tele/{deviceId}/{name}``, ``plant-{1}``, ``cmnd/{login}/#``.
+
+``{name}`` stands for one level of a topic or a part of it, ``{name...}`` for one level or several.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from functools import cached_property
 
 from dhtwisted.config.suggestions import suggestion
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*?)(\.\.\.)?\}")
+_ONE, _SEVERAL = "([^/]+)", "([^/]+(?:/[^/]+)*)"
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,13 @@ class Template:
 
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
-        """The names in braces, in their order."""
-        return tuple(_PLACEHOLDER.findall(self.text))
+        """The names in braces, in their order, without ``...``."""
+        return tuple(name for name, _ in _PLACEHOLDER.findall(self.text))
+
+    @cached_property
+    def several(self) -> tuple[str, ...]:
+        """Those of them that stand for one level or several."""
+        return tuple(name for name, dots in _PLACEHOLDER.findall(self.text) if dots)
 
     @cached_property
     def literal(self) -> str:
@@ -33,10 +42,13 @@ class Template:
 
     @cached_property
     def expression(self) -> re.Pattern[str]:
-        """Matches the texts of this form. A placeholder stands for one character or more, but for no slash. The groups are in the order of
-        :attr:`placeholders`."""
-        parts = _PLACEHOLDER.split(self.text)
-        return re.compile("".join("([^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts)))
+        """Matches the texts of this form. A placeholder stands for one character or more, but for no slash, or for levels that are not
+        empty. The groups are in the order of :attr:`placeholders`."""
+        parts, end = [], 0
+        for found in _PLACEHOLDER.finditer(self.text):
+            parts += [re.escape(self.text[end : found.start()]), _SEVERAL if found[2] else _ONE]
+            end = found.end()
+        return re.compile("".join([*parts, re.escape(self.text[end:])]))
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Put values for the placeholders."""
@@ -47,11 +59,16 @@ class Template:
         match = self.expression.fullmatch(text)
         return None if match is None else dict(zip(self.placeholders, match.groups(), strict=True))
 
+    def with_several(self, names: Collection[str]) -> Template:
+        """The same form, in which these placeholders stand for several levels."""
+        return Template(_PLACEHOLDER.sub(lambda found: f"{{{found[1]}...}}" if found[1] in names else found[0], self.text))
 
-def checked_template(text: str, known: Collection[str]) -> Template:
+
+def checked_template(text: str, known: Collection[str], has_several: bool = False) -> Template:
     """Check the braces of a text.
 
     :param known: the placeholders that it may have.
+    :param has_several: whether they may stand for several levels.
     :raises ValueError: it has others, or a brace without its pair. The text continues a sentence that begins with the text.
     """
     template = Template(text)
@@ -60,4 +77,6 @@ def checked_template(text: str, known: Collection[str]) -> Template:
     for name in template.placeholders:
         if name not in known:
             raise ValueError(f"has the unknown placeholder {{{name}}}; {suggestion(name, known)}")
+    for name in () if has_several else template.several:
+        raise ValueError(f"has {{{name}...}}, which only the topic of a mapping can have; write {{{name}}}")
     return template

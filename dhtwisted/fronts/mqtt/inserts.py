@@ -183,11 +183,14 @@ class _Run:
             or self._server.entities.device(topic.device_id) is not None
         ):
             return False
+        return await self._is_missing(topic.device_id) is False
+
+    async def _is_missing(self, device_id: str) -> bool | None:
+        """Whether there is no such device; ``None`` if the storage does not answer: whoever needs the device reads it again."""
         try:
-            return await self._server.entities.get(Device, topic.device_id) is not None
+            return await self._server.entities.get(Device, device_id) is None
         except StorageError:
-            # Whoever needs it reads it again.
-            return False
+            return None
 
     async def wait(self) -> list[Outcome]:
         """Wait until all are done."""
@@ -222,6 +225,9 @@ class _Run:
             found, fields = None, read_mapped(mapped, message.payload, depth)
         if isinstance(fields, Refusal):
             return fields
+        if message.retain and not message.payload and mapped is not None and await self._is_missing(mapped.device_id):
+            # A retained message is taken back, of a device that was renamed or removed. Nothing is to be created for that.
+            return None
         refusal = await self._prepare(found, mapped)
         return refusal if refusal is not None else await self._execute(fields, len(message.payload))
 

@@ -3,6 +3,9 @@
 The id of a device has only ASCII letters, digits and dashes. Names of devices in topics have others too, above all ``_``. Each of these
 becomes a dash: ``tele/tasmota_8A3F21/SENSOR`` is of the device ``tasmota-8A3F21``. Back again, for the topics of commands, the name comes
 from the filter of the subscriber, or else from the name of the device, which is the one from the topic if a mapping has created the device.
+
+A placeholder for several levels has the slashes between them in its value: ``{name...}`` in ``shellies/{deviceId}/{name...}`` is
+``relay/0/power``.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import NamedTuple
 
 from dhtwisted.config.mqtt_tables import COMMAND, TopicMapping
 from dhtwisted.config.topic_templates import Template
-from dhtwisted.fronts.mqtt.filters import fits_level
+from dhtwisted.fronts.mqtt.filters import fits_level, matches
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE, ONE, REST, check_topic
 
 CACHED_TOPICS = 4096
@@ -50,14 +53,13 @@ class Mappings:
     """
 
     def __init__(self, mappings: Iterable[TopicMapping]) -> None:
-        self._by_depth: dict[int, list[TopicMapping]] = {}
+        self._mappings = tuple(mappings)
         self._commands: list[tuple[TopicMapping, tuple[Template, ...]]] = []
         self._creating: list[Template] = []
         self._recent: dict[str, MappedTopic | None] = {}
-        for mapping in mappings:
+        for mapping in self._mappings:
             if mapping.create_devices:
                 self._creating.append(mapping.device_id)
-            self._by_depth.setdefault(mapping.topic.text.count("/"), []).append(mapping)
             if mapping.kind == COMMAND:
                 self._commands.append((mapping, tuple(map(Template, mapping.topic.text.split("/")))))
 
@@ -67,7 +69,7 @@ class Mappings:
         :param topic: a valid topic name.
         :returns: ``None`` for a topic that is not mapped.
         """
-        if not self._by_depth:
+        if not self._mappings:
             return None
         try:
             return self._recent[topic]
@@ -83,7 +85,7 @@ class Mappings:
         for mapping, templates in self._commands:
             values = _shared_values(templates, levels)
             if values is not None:
-                found.append(MappedCommands(mapping, values, self._creates))
+                found.append(MappedCommands(mapping, levels, values, self._creates))
         return found
 
     def _creates(self, device_id: str) -> bool:
@@ -93,7 +95,7 @@ class Mappings:
     def _search(self, topic: str) -> MappedTopic | None:
         found = None
         if not topic.startswith((DEVICEHIVE, "$")):
-            for mapping in self._by_depth.get(topic.count("/"), ()):
+            for mapping in self._mappings:
                 values = mapping.topic.read(topic)
                 if values is not None:
                     name = mapping.device_id.fill(values)
@@ -114,10 +116,11 @@ class MappedCommands:
     :ivar is_created: whether a notification can create this device.
     """
 
-    __slots__ = ("_mapping", "_values", "device_id", "is_created", "name")
+    __slots__ = ("_levels", "_mapping", "_values", "device_id", "is_created", "name")
 
-    def __init__(self, mapping: TopicMapping, values: Mapping[str, str], creates: Callable[[str], bool]) -> None:
+    def __init__(self, mapping: TopicMapping, levels: Sequence[str], values: Mapping[str, str], creates: Callable[[str], bool]) -> None:
         self._mapping = mapping
+        self._levels = levels
         self._values = values
         device = _fill(mapping.device_id, values)
         self.device_id = None if device is None else to_device_id(device)
@@ -133,19 +136,21 @@ class MappedCommands:
         """
         if self.device_id not in (None, device_id) or self.name not in (None, name):
             return None
-        of_device = self._mapping.device_id.read(_written(device_id, device_name))
-        of_name = self._mapping.name.read(name)
+        mapping = self._mapping
+        of_device, of_name = self._values_of_device(device_id, device_name), mapping.name.read(name)
         if of_device is None or of_name is None:
             return None
-        topic = self._mapping.topic.fill({**of_device, **of_name, **self._values})
-        return topic if _is_topic(topic) else None
+        topic = mapping.topic.fill({**of_device, **of_name, **self._values})
+        if not _is_topic(topic) or (mapping.topic.several and not matches(self._levels, topic)):
+            return None
+        return topic
 
-
-def _written(device_id: str, device_name: str | None) -> str:
-    """How topics write the id of a device."""
-    if device_name is None or to_device_id(device_name) != device_id or not fits_level(device_name):
-        return device_id
-    return device_name
+    def _values_of_device(self, device_id: str, device_name: str | None) -> dict[str, str] | None:
+        """The values of the placeholders for a device, as topics write its id."""
+        template, found = self._mapping.device_id, None
+        if device_name is not None and to_device_id(device_name) == device_id and all(map(fits_level, device_name.split("/"))):
+            found = template.read(device_name)
+        return template.read(device_id) if found is None else found
 
 
 def _fill(template: Template, values: Mapping[str, str]) -> str | None:
@@ -156,18 +161,29 @@ def _fill(template: Template, values: Mapping[str, str]) -> str | None:
 def _shared_values(templates: Sequence[Template], levels: Sequence[str]) -> dict[str, str] | None:
     """The values that a filter gives to placeholders of a topic; ``None`` if it matches no topic of this form."""
     values: dict[str, str] = {}
-    for template, level in zip(templates, levels, strict=False):
-        if level == REST:
-            return values
-        if level == ONE:
-            continue
-        found = template.read(level)
-        if found is None:
-            return None
-        values |= found
-    # a/# matches a, too.
-    rest = levels[len(templates) :]
-    return values if len(levels) >= len(templates) and (not rest or tuple(rest) == (REST,)) else None
+    pairs = _facing(templates, levels)
+    for template, text in pairs or ():
+        if ONE not in text.split("/"):
+            found = template.read(text)
+            if found is None:
+                return None
+            values |= found
+    return None if pairs is None else values
+
+
+def _facing(templates: Sequence[Template], levels: Sequence[str]) -> list[tuple[Template, str]] | None:
+    """Each level of a topic, or several in one, with what a filter has there, as far as it is known; ``None`` if it matches none."""
+    given = levels[:-1] if levels[-1] == REST else levels
+    is_open, more = len(given) < len(levels), len(given) - len(templates)
+    several = next((place for place, template in enumerate(templates) if template.several), len(templates))
+    if is_open and several < min(len(given), len(templates)):
+        # How much of the topic the # stands for is not known.
+        return list(zip(templates[:several], given, strict=False))
+    if (more > 0 and several == len(templates)) or (more < 0 and not is_open):
+        return None
+    if more > 0:
+        given = (*given[:several], "/".join(given[several : several + more + 1]), *given[several + more + 1 :])
+    return list(zip(templates, given, strict=False))
 
 
 def _is_topic(text: str) -> bool:

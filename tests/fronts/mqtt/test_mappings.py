@@ -79,6 +79,31 @@ as = "notification"
 create_devices = true
 """
 
+SEVERAL = """
+[[map]]
+topic = "z/bridge/{name...}"
+deviceId = "bridge"
+as = "notification"
+[[map]]
+topic = "z/{deviceId...}/set"
+name = "set"
+as = "command"
+[[map]]
+topic = "z/{deviceId...}"
+name = "state"
+as = "notification"
+create_devices = true
+[[map]]
+topic = "s/{deviceId}/{1...}/set"
+name = "{1}/set"
+as = "command"
+[[map]]
+topic = "t/{1...}/tail/{2}"
+deviceId = "x-{1}"
+name = "{2}"
+as = "command"
+"""
+
 
 def load(document):
     return Mappings(MAPPINGS.from_toml(tomllib.loads(document)["map"]))
@@ -104,6 +129,14 @@ def load(document):
         (SHELLY_2, "shellyplus1-a8032abe54dc/rpc", "command", "shellyplus1-a8032abe54dc", "rpc"),
         (STATESTREAM, "homeassistant/sensor/kitchen_temperature/state", "notification", "sensor-kitchen-temperature", "state"),
         (STATESTREAM, "homeassistant/light/küche/brightness", "notification", "light-k-che", "brightness"),
+        (SEVERAL, "z/bridge/state", "notification", "bridge", "state"),
+        (SEVERAL, "z/bridge/response/device/rename", "notification", "bridge", "response/device/rename"),
+        (SEVERAL, "z/kitchen/lamp_1", "notification", "kitchen-lamp-1", "state"),
+        (SEVERAL, "z/lamp", "notification", "lamp", "state"),
+        (SEVERAL, "z/kitchen/lamp/set", "command", "kitchen-lamp", "set"),
+        (SEVERAL, "z/set/set", "command", "set", "set"),
+        (SEVERAL, "s/d/light/0/set", "command", "d", "light/0/set"),
+        (SEVERAL, "t/a/b/tail/x", "command", "x-a-b", "x"),
     ],
 )
 def test_what_devices_publish(document, topic, kind, device_id, name):
@@ -127,6 +160,12 @@ def test_what_devices_publish(document, topic, kind, device_id, name):
         (SHELLY_1, "shellies/announce"),
         (SHELLY_2, "dh/status/x"),
         (SHELLY_2, "$SYS/status/x"),
+        (SEVERAL, "z"),
+        (SEVERAL, "z/"),
+        (SEVERAL, "z//set"),
+        (SEVERAL, "z/a//set"),
+        (SEVERAL, "z/a/"),
+        (SEVERAL, "s/d/set"),
     ],
 )
 def test_what_is_not_mapped(document, topic):
@@ -174,6 +213,18 @@ def test_the_first_that_fits_counts():
         (SHELLY_2, "+/rpc", "shellyplus1-a8032abe54dc", "rpc", "shellyplus1-a8032abe54dc/rpc"),
         # The id must not make a topic of the server, nor the name one with a wildcard or another level.
         (SHELLY_2, "+/rpc", "dh", "rpc", None),
+        (SEVERAL, "z/#", "kitchen-lamp", "set", "z/kitchen-lamp/set"),
+        (SEVERAL, "z/kitchen/lamp/set", "kitchen-lamp", "set", "@"),
+        (SEVERAL, "z/kitchen/lamp/set/#", "kitchen-lamp", "set", None),
+        (SEVERAL, "z/kitchen-lamp/set/#", "kitchen-lamp", "set", "z/kitchen-lamp/set"),
+        (SEVERAL, "z/kitchen/+/set", "kitchen-lamp", "set", None),
+        (SEVERAL, "z/+/set", "kitchen-lamp", "set", "z/kitchen-lamp/set"),
+        (SEVERAL, "z/+/set", "kitchen-lamp", "get", None),
+        (SEVERAL, "s/d/#", "d", "light/0/set", "s/d/light/0/set"),
+        (SEVERAL, "s/d/light/0/set", "d", "light/0/set", "@"),
+        (SEVERAL, "s/d/light/0/set", "d", "light/1/set", None),
+        (SEVERAL, "s/d/light/#", "d", "color/0/set", None),
+        (SEVERAL, "s/d/light/+/set", "d", "light/1/set", "s/d/light/1/set"),
         (TASMOTA, "cmnd/#", "d", "a/b", None),
         (TASMOTA, "cmnd/#", "d", "+", None),
         (TASMOTA, "cmnd/#", "d", "a#", None),
@@ -181,8 +232,10 @@ def test_the_first_that_fits_counts():
     ],
 )
 def test_on_which_topic_a_command_comes(document, pattern, device, name, topic):
-    (commands,) = load(document).commands(parse_filter(pattern).levels)
-    assert commands.topic(device, None, name) == (pattern if topic == "@" else topic)
+    found = load(document).commands(parse_filter(pattern).levels)
+    assert [one.topic(device, None, name) for one in found if one.topic(device, None, name)] == [
+        one for one in (pattern if topic == "@" else topic,) if one
+    ]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +250,11 @@ def test_on_which_topic_a_command_comes(document, pattern, device, name, topic):
         (STATESTREAM, "#"),
         (SHELLY_1, "shellies/+"),
         (ZIGBEE2MQTT, "zigbee2mqtt/+/get"),
+        (SEVERAL, "z/kitchen/lamp/get"),
+        (SEVERAL, "z/set"),
+        (SEVERAL, "z//set"),
+        (SEVERAL, "s/d/set"),
+        (SEVERAL, "z"),
     ],
 )
 def test_filters_without_commands(document, pattern):
@@ -221,6 +279,9 @@ def test_the_name_of_the_device_says_how_topics_write_its_id():
     assert commands.topic("kitchen-lamp", "kitchen_lamp", "set") == "zigbee2mqtt/kitchen_lamp/set"
     assert commands.topic("kitchen-lamp", "kitchen lamp", "set") == "zigbee2mqtt/kitchen lamp/set"
     assert commands.topic("kitchen-lamp", "Lamp above the table", "set") == "zigbee2mqtt/kitchen-lamp/set", "somebody has renamed it"
+    (several,) = load(SEVERAL).commands(("z", "#"))
+    assert several.topic("kitchen-lamp", "kitchen/lamp", "set") == "z/kitchen/lamp/set"
+    assert several.topic("kitchen-lamp", "kitchen/lämp", "set") == "z/kitchen-lamp/set", "it has another name now"
     for no_level in ("kitchen/lamp", "kitchen+lamp", "kitchen#lamp"):
         assert commands.topic("kitchen-lamp", no_level, "set") == "zigbee2mqtt/kitchen-lamp/set"
     (commands,) = load(ZIGBEE2MQTT).commands(("zigbee2mqtt", "kitchen_lamp", "set"))
@@ -234,29 +295,30 @@ def test_two_mappings_of_commands_give_two_topics():
     assert [commands.topic("tree-7", None, "water") for commands in found] == ["cmnd/tree-7/water", None]
 
 
-LEVELS = st.sampled_from(["cmnd", "zigbee2mqtt", "set", "a_b", "a-b", "+", "x"])
+LEVELS = st.sampled_from(["cmnd", "zigbee2mqtt", "z", "s", "t", "set", "a_b", "a-b", "a", "b", "tail", "+", "x"])
 FILTERS = st.builds(lambda levels, end: "/".join([*levels, *end]), st.lists(LEVELS, max_size=3), st.sampled_from([["#"], ["+"], ["set"]]))
 
 
 @given(
-    st.sampled_from([TASMOTA, ZIGBEE2MQTT, SHELLY_1, SHELLY_2]),
+    st.sampled_from([TASMOTA, ZIGBEE2MQTT, SHELLY_1, SHELLY_2, SEVERAL]),
     FILTERS,
-    st.sampled_from(["a-b", "x", "cmnd", "dh"]),
-    st.sampled_from([None, "a_b", "x", "a/b", "#"]),
-    st.sampled_from(["set", "rpc", "relay-0", "a_b", "+", "x/y"]),
+    st.sampled_from(["a-b", "x", "x-a-b", "cmnd", "dh"]),
+    st.sampled_from([None, "a_b", "x", "a/b", "x-a/b", "#"]),
+    st.sampled_from(["set", "rpc", "relay-0", "a_b", "+", "x/y", "x/y/set"]),
 )
 def test_a_topic_of_a_command_leads_back_to_it(document, pattern, device, device_name, name):
     mappings = load(document)
     levels = parse_filter(pattern).levels
-    for commands in mappings.commands(levels):
-        topic = commands.topic(device, device_name, name)
-        if topic is not None:
-            assert matches(levels, topic)
-            found = mappings.find(topic)
-            assert (found.mapping.kind, found.device_id, found.name) == ("command", device, name)
-        elif device_name is None and name in ("set", "rpc", "relay-0", "a_b"):
-            # No topic that the filter matches means this command, as far as devices write their id as it is.
-            for candidate in (f"cmnd/{device}/{name}", f"zigbee2mqtt/{device}/set", f"shellies/{device}/relay/0/command", f"{device}/rpc"):
-                found = mappings.find(candidate)
-                means_it = found is not None and (found.mapping.kind, found.device_id, found.name) == ("command", device, name)
-                assert not (means_it and matches(levels, candidate))
+    topics = [commands.topic(device, device_name, name) for commands in mappings.commands(levels)]
+    for topic in filter(None, topics):
+        assert matches(levels, topic)
+        found = mappings.find(topic)
+        assert (found.mapping.kind, found.device_id, found.name) == ("command", device, name)
+    if device_name is None:
+        # No other topic that the filter matches means this command, as far as devices write their id as it is.
+        places = f"z/{device}", f"zigbee2mqtt/{device}", f"s/{device}/x/y"
+        others = f"cmnd/{device}/{name}", f"shellies/{device}/relay/0/command", f"{device}/rpc", f"t/{device[2:]}/tail/{name}"
+        for candidate in (*[f"{place}/set" for place in places], *others):
+            found = None if set("+#") & set(candidate) else mappings.find(candidate)
+            if found is not None and (found.mapping.kind, found.device_id, found.name) == ("command", device, name):
+                assert matches(levels, candidate) <= (candidate in topics)
