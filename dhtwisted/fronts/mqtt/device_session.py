@@ -30,6 +30,7 @@ from dhtwisted.fronts.mqtt.request_channel import RequestChannel, RequestOutput
 from dhtwisted.fronts.mqtt.responses import Responses
 from dhtwisted.fronts.mqtt.streams import SavedStream, Stream
 from dhtwisted.fronts.mqtt.subscription_rights import check_rights
+from dhtwisted.fronts.mqtt.waiting_events import WaitingRoom
 from dhtwisted.model import Device, MessageQuery, MqttQueued
 from dhtwisted.model import Message as StoredMessage
 from dhtwisted.model.mqtt import ANONYMOUS
@@ -138,6 +139,12 @@ class DeviceSession:
 
     def remember_command(self, command_id: int) -> None:
         """Do nothing: a client that wants the updates of its commands subscribes to them, and gets one copy of each."""
+
+    @property
+    def waiting_room(self) -> WaitingRoom:
+        """What all clients share for events that wait in memory."""
+        room: WaitingRoom = self._topics.waiting_room
+        return room
 
     # The connection
 
@@ -346,9 +353,9 @@ class DeviceSession:
             flow = one.wanted.flow
             stream = self._stream(flow) if qos else None
             one.since = since[flow.index] if since is not None else earlier.get(flow, self.server.bus_receiver.highest(flow.kind))
+            self._set_group(one.wanted, (*self._groups.get(one.wanted, ()), one))
             if stream is not None and self._is_connected:
                 stream.wake()
-            self._set_group(one.wanted, (*self._groups.get(one.wanted, ()), one))
         self.filters[text] = filters
         self._count()
 
@@ -357,7 +364,8 @@ class DeviceSession:
         if stream is None:
             stream = self.streams[flow.index] = Stream(self, self.server, flow)
             stream.is_checked = True
-            stream.is_live = self._is_connected
+            if self._is_connected:
+                stream.go_live()
         return stream
 
     def _set_group(self, wanted: WantedEvents, filters: Filters) -> None:
@@ -367,6 +375,9 @@ class DeviceSession:
         if self._is_connected:
             self._topics.events.put(self, wanted, before, filters)
         self._tree = None
+        stream = self.streams[wanted.flow.index]
+        if stream is not None:
+            stream.reconsider()
 
     def _remove(self, text: str) -> bool:
         self.responses.remove(text)
@@ -379,7 +390,10 @@ class DeviceSession:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
         found = [self._remove(text) for text in filters]
         wanted = {one.wanted.flow.index for group in self._groups.values() for one in group if one.qos}
-        self.streams = [stream if stream is not None and stream.flow.index in wanted else None for stream in self.streams]
+        for index, stream in enumerate(self.streams):
+            if stream is not None and index not in wanted:
+                stream.pause()
+                self.streams[index] = None
         self._count()
         return found
 
@@ -399,10 +413,10 @@ class DeviceSession:
             return False
         return principal.receives((flow.kind.permission, device.network_id, device.device_type_id))
 
-    async def choose(self, flow: Flow, source: StoredMessage, number: int) -> tuple[EventMessage, int, tuple[int, ...]] | None:
+    async def choose(self, flow: Flow, source: StoredMessage, number: int) -> tuple[Device, EventMessage, int, tuple[int, ...]] | None:
         """What the client gets of a stored event with QoS 1 or 2.
 
-        :returns: the message, its QoS and the subscription identifiers; ``None`` if it does not get it.
+        :returns: the device, the message, its QoS and the subscription identifiers; ``None`` if it does not get it.
         """
         entities = self.server.entities
         device = entities.device(source.device_id) or await entities.get(Device, source.device_id)
@@ -425,7 +439,7 @@ class DeviceSession:
                 message = private(message, receiver)
         if self.server.trace is not None:
             self.trace(source, message)
-        return message, receiver.qos, receiver.identifiers
+        return device, message, receiver.qos, receiver.identifiers
 
     def _own_tree(self) -> FilterTree:
         if self._tree is None:

@@ -14,6 +14,7 @@ from dhtwisted.fronts.mqtt.events import Events
 from dhtwisted.fronts.mqtt.filters import overlaps
 from dhtwisted.fronts.mqtt.interfaces import IDeviceTopics, Refusal
 from dhtwisted.fronts.mqtt.mappings import MappedCommands, Mappings
+from dhtwisted.fronts.mqtt.waiting_events import WaitingRoom
 from dhtwisted.interfaces import IBulkStorage
 from dhtwisted.wire.envelope import RequestDecoder
 from dhtwisted.wire.mqtt.topics import ONE, REST, SHARE
@@ -43,6 +44,7 @@ class DeviceTopics:
     :ivar events: gives the events to clients.
     :ivar decoder: reads requests.
     :ivar mappings: of ``mqtt.map``.
+    :ivar waiting_room: for events of clients that are a little behind.
     :ivar unsaved: sessions whose place in the streams has changed since they were stored.
     """
 
@@ -50,6 +52,7 @@ class DeviceTopics:
         self.server = server
         self.bulk = storage if storage is server.messages and IBulkStorage.providedBy(storage) else None
         self.events = Events(server)
+        self.waiting_room = WaitingRoom()
         self.set_limits()
         self.unsaved: set[DeviceSession] = set()
         self._recent: dict[str, EventTopic | Refusal] = {}

@@ -324,6 +324,21 @@ def test_qos_2_is_heard_once_over_a_crash(lasting, crash):
     assert last.admin(**HOUR).take(Publish) == []
 
 
+def test_qos_2_of_a_client_that_is_far_behind_is_heard_once_over_a_crash(lasting, crash):
+    """One is not acknowledged, and many later ones are."""
+    client, other = lasting.admin(auto=False, receive_maximum=2, **HOUR), lasting.admin("other")
+    client.subscribe("dh/notification/#", qos=2)
+    client.lose()
+    send(other, *range(600))
+    client = lasting.admin(auto=False, receive_maximum=2, **HOUR)
+    client.packets.pop(0)
+    for _ in range(590):
+        client.send(Pubrec(client.one(Publish).packet_id))
+        client.send(Pubcomp(client.one(Pubrel).packet_id))
+    lasting.pass_time(11)
+    assert parameters(crash(lasting).admin(**HOUR)) == [0, *range(591, 600)]
+
+
 def test_the_state_is_read_back(hive):
     """What a session gives as its state begins an equal one."""
     client, other = hive.admin(**HOUR), hive.admin("other")
