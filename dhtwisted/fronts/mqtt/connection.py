@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt import acknowledging, connecting, subscribing
 from dhtwisted.fronts.mqtt.receiving import LOST, PacketReceiver
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.wire.mqtt.packets import (
     V5,
@@ -51,7 +52,7 @@ class MqttConnection(PacketReceiver):
 
     def __init__(self, broker: MqttBroker, output: IMqttOutput) -> None:
         super().__init__(broker, output)
-        self.routes: dict[str, Any] = {}
+        self.routes: dict[str, Any] = UNUSED
         self.topics: dict[int, str] | None = None
         self.is_accepted = False
         self.keep_alive = 0

@@ -28,6 +28,7 @@ from dhtwisted.fronts.mqtt.payloads import from_json
 from dhtwisted.fronts.mqtt.refusals import NOBODY
 from dhtwisted.fronts.mqtt.request_channel import RequestChannel, RequestOutput
 from dhtwisted.fronts.mqtt.responses import Responses
+from dhtwisted.fronts.mqtt.small_maps import FewItems
 from dhtwisted.fronts.mqtt.streams import SavedStream, Stream
 from dhtwisted.fronts.mqtt.subscription_rights import check_rights
 from dhtwisted.fronts.mqtt.waiting_events import WaitingRoom
@@ -105,15 +106,15 @@ class DeviceSession:
         self.client_id = session.key[1]
         self._topics = topics
         self.server: Server = topics.server
-        self.filters: dict[str, Sequence[EventFilter]] = {}
-        self._groups: dict[WantedEvents, Filters] = {}
+        self.filters: FewItems[str, Filters] = FewItems()
+        self._groups: FewItems[WantedEvents, Filters] = FewItems()
         self.streams: list[Stream | None] = [None] * len(FLOWS)
         self.responses = Responses(session)
         self.only_device: str | None = None
         self._is_connected = False
         self._tree: FilterTree | None = None
         self._channel: RequestChannel | None = None
-        self._output = RequestOutput(self)
+        self._output: RequestOutput | None = None
         self._publishes = Publishes(self, topics)
         self.values: LastValues | None = None
         self._quota: tuple[Any, int] | None = None
@@ -135,6 +136,8 @@ class DeviceSession:
     @property
     def output(self) -> RequestOutput:
         """See :class:`~dhtwisted.core.client.IClient`."""
+        if self._output is None:
+            self._output = RequestOutput(self)
         return self._output
 
     def remember_command(self, command_id: int) -> None:
@@ -356,7 +359,7 @@ class DeviceSession:
             self._set_group(one.wanted, (*self._groups.get(one.wanted, ()), one))
             if stream is not None and self._is_connected:
                 stream.wake()
-        self.filters[text] = filters
+        self.filters[text] = tuple(filters)
         self._count()
 
     def _stream(self, flow: Flow) -> Stream:

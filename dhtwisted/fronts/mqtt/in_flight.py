@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.model.mqtt import RELEASED, SENT, WAITS
 
@@ -64,15 +65,15 @@ class Outgoing:
     def __init__(self, broker: Any) -> None:
         self._broker = broker
         self._last_id = self._last_number = 0
-        self.pending: dict[int, Delivery] = {}
+        self.pending: dict[int, Delivery] = UNUSED
         self.queue: deque[Delivery] = EMPTY
         self.size = 0
         self.link: Any = None
 
     def restore(self, deliveries: Iterable[Delivery], last_id: int) -> None:
         """Take what was stored before a restart, in its order."""
-        for delivery in deliveries:
-            self.pending[delivery.packet_id] = delivery
+        self.pending = {delivery.packet_id: delivery for delivery in deliveries} or UNUSED
+        for delivery in self.pending.values():
             self.size += delivery.size
             self._last_number = max(self._last_number, delivery.number)
         self._last_id = last_id
@@ -124,6 +125,8 @@ class Outgoing:
     def add(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any) -> Delivery:
         """Take a message that is sent at once, or queued."""
         packet_id, pending = self._last_id % MOST_PACKET_IDS + 1, self.pending
+        if pending is UNUSED:
+            pending = self.pending = {}
         while packet_id in pending:
             packet_id = packet_id % MOST_PACKET_IDS + 1
         self._last_id = packet_id

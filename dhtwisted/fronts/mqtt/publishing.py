@@ -12,6 +12,7 @@ from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.sending import PUBACK, PUBREC
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.wire.mqtt.packets import Properties, Puback, Publish, Pubrec
@@ -154,15 +155,15 @@ def _take(connection: Any, session: ClientSession, batch: Batch, packet: Publish
         earlier = session.received.get(packet.packet_id)
         if earlier is not None:
             # It is the same message again ([MQTT-4.3.3-10]).
-            connection.receiving[packet.packet_id] = None
+            connection.note_receiving(packet.packet_id)
             _add(batch, packet, None, earlier)
             return
     if qos and len(batch.packets) + len(connection.receiving) >= connection.most_receiving and _is_above(connection, batch):
         raise _too_many()
     route = connection.routes.get(topic) or find_route(connection, topic)
     if qos == 2:
-        connection.receiving[packet.packet_id] = None
-        session.received[packet.packet_id] = 0
+        connection.note_receiving(packet.packet_id)
+        session.note_received(packet.packet_id, 0)
     message = Message(topic, packet.payload, qos, packet.retain, properties, expires, session.key)
     place = len(batch.packets)
     outcome: Outcome = route.refusal
@@ -258,8 +259,8 @@ def find_route(connection: Any, topic: str) -> Route:
         route = Route(refusal=Refusal(ReasonCode.TOPIC_NAME_INVALID, f"the topic {error}"))
     else:
         route = broker.route(topic, connection.principal, "" if connection.session is None else connection.session.client_id)
-    if len(connection.routes) >= MOST_ROUTES:
-        connection.routes.clear()
+    if connection.routes is UNUSED or len(connection.routes) >= MOST_ROUTES:
+        connection.routes = {}
     connection.routes[topic] = route
     return route
 
@@ -374,8 +375,8 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
         session.device.refused(message, refusal)
     if packet.qos == 2:
         # MQTT 3.x cannot refuse: the exchange goes on as if the message was accepted.
-        session.received[packet.packet_id] = 0
-        connection.receiving[packet.packet_id] = None
+        session.note_received(packet.packet_id, 0)
+        connection.note_receiving(packet.packet_id)
     if packet.qos:
         connection.acknowledge(packet, ReasonCode.SUCCESS)
     return True

@@ -17,6 +17,7 @@ from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt import acknowledging, publishing
 from dhtwisted.fronts.mqtt.message import OVERHEAD
 from dhtwisted.fronts.mqtt.sending import PacketSender
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.kit.current_client import run_for_client
 from dhtwisted.wire.mqtt.packets import Connect, Packet, Puback, Pubcomp, Publish, Pubrec, Subscribe, Unsubscribe
@@ -74,8 +75,7 @@ class PacketReceiver(PacketSender):
         super().__init__(broker, output)
         self.principal: Principal | None = None
         self._heard_at = broker.second
-        # An empty set takes three times the memory, and most connections are idle.
-        self.receiving: dict[int, None] = {}
+        self.receiving: dict[int, None] = UNUSED
         self.most_receiving = ANY_NUMBER
         self.epoch = broker.entities.users_epoch
         self.is_over = self._is_busy = self._is_lost = self._is_paused = self._is_taking = False
@@ -95,6 +95,12 @@ class PacketReceiver(PacketSender):
             self._take(packets)
             if self._held:
                 self._go_on()
+
+    def note_receiving(self, packet_id: int) -> None:
+        """A publish with QoS 2 has begun on this connection."""
+        if self.receiving is UNUSED:
+            self.receiving = {}
+        self.receiving[packet_id] = None
 
     def malformed(self, error: InvalidPacket) -> None:
         """End the connection, since the decoder found what is no packet. What came before it is handled first."""

@@ -16,6 +16,7 @@ from dhtwisted.errors import UNREADABLE, AccessDenied
 from dhtwisted.fronts.mqtt.event_topics import FLOWS_BY_ACTION, event_path
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.responses import ERROR
+from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.fronts.session import Session
 from dhtwisted.interfaces import IOutput
 from dhtwisted.model import Command, Notification
@@ -65,8 +66,8 @@ class RequestOutput:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self.expected: deque[Expected] = deque()
-        self.settled: list[Deferred[None]] = []
+        self.expected: deque[Expected] = EMPTY
+        self.settled: deque[Deferred[None]] = EMPTY
         self.spare: Any = None
 
     @property
@@ -117,7 +118,7 @@ class RequestOutput:
             action = None
         self._session.responses.send(action if isinstance(action, str) else ERROR, payload, expected.topic, expected.correlation)
         if not self.expected:
-            settled, self.settled = self.settled, []
+            settled, self.settled = self.settled, EMPTY
             for one in settled:
                 one.callback(None)
 
@@ -182,12 +183,13 @@ class RequestChannel(Session):
             properties = message.properties
             topic = None if properties is None else properties.response_topic
             correlation = None if properties is None else properties.correlation_data
-            output.expected.append(Expected(topic if topic is not None and responses.is_own(topic) else None, correlation))
+            own = topic if topic is not None and responses.is_own(topic) else None
+            output.expected = append(output.expected, Expected(own, correlation))
         self.receive_many([message.payload for message in messages])
         if not output.expected:
             return None
         waiting: Deferred[None] = Deferred()
-        output.settled.append(waiting)
+        output.settled = append(output.settled, waiting)
         return waiting
 
     def authenticated(self, principal: Principal) -> None:
@@ -209,7 +211,7 @@ class RequestChannel(Session):
         """The connection has ended: what has begun is finished, and not answered."""
         super().close()
         output = self._device.output
-        output.expected.clear()
-        settled, output.settled = output.settled, []
+        output.expected = EMPTY
+        settled, output.settled = output.settled, EMPTY
         for one in settled:
             one.callback(None)

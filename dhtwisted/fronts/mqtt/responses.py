@@ -9,6 +9,7 @@ from msgspec import Struct
 from dhtwisted.fronts.mqtt.event_topics import OWNER, RESPONSE
 from dhtwisted.fronts.mqtt.filters import can_own, matches
 from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.wire.mqtt.packets import Properties
 from dhtwisted.wire.mqtt.topics import check_topic
 
@@ -32,10 +33,12 @@ class Responses:
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
-        self._filters: dict[str, _Filter] = {}
+        self._filters: dict[str, _Filter] = UNUSED
 
     def put(self, text: str, qos: int, identifier: int) -> None:
         """Begin or replace a filter."""
+        if self._filters is UNUSED:
+            self._filters = {}
         self._filters[text] = _Filter(text.split("/"), qos, identifier)
 
     def remove(self, text: str) -> None:

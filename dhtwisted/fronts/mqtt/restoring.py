@@ -83,7 +83,7 @@ async def restore(broker: MqttBroker, storage: Any) -> None:
         if restored is None:
             await removals.add(received)
         else:
-            restored.session.received[received.packet_id] = received.reason_code
+            restored.session.note_received(received.packet_id, received.reason_code)
     await removals.finish()
     await _begin_to_wait(broker, list(sessions.values()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import Outgoing
 from dhtwisted.fronts.mqtt.message import Message
+from dhtwisted.fronts.mqtt.small_maps import UNUSED, FewItems
 from dhtwisted.model.mqtt import session_key
 from dhtwisted.wire.mqtt.topics import parse_filter
 
@@ -99,9 +101,9 @@ class ClientSession:
         self.expiry = 0
         self.is_kept = self.is_stored = False
         self.connection: Any = None
-        self.filters: dict[str, Subscribed] = {}
+        self.filters: MutableMapping[str, Subscribed] = FewItems()
         self.outgoing = Outgoing(broker)
-        self.received: dict[int, int] = {}
+        self.received: dict[int, int] = UNUSED
         self.will: Will | None = None
         self.device: IDeviceSession | None = None
         self.ended_at = 0.0
@@ -118,6 +120,12 @@ class ClientSession:
     def client_id(self) -> str:
         """The client id."""
         return self.key[1]
+
+    def note_received(self, packet_id: int, reason_code: int) -> None:
+        """A publish with QoS 2 has begun: PUBREC leaves, or has left, with this reason code."""
+        if self.received is UNUSED:
+            self.received = {}
+        self.received[packet_id] = reason_code
 
     def hears(self, topic: str) -> bool:
         """Whether a filter for plain topics matches a topic."""

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from dhtwisted.fronts.mqtt.small_maps import FewItems
 from dhtwisted.wire.mqtt.topics import ONE, REST, TopicFilter
 
 S = TypeVar("S")
@@ -225,8 +226,8 @@ class _Node:
     def __init__(self) -> None:
         self.children: dict[str, _Node] | None = None
         self.one: _Node | None = None
-        self.here: dict[Any, Any] | None = None
-        self.rest: dict[Any, Any] | None = None
+        self.here: FewItems[Any, Any] | None = None
+        self.rest: FewItems[Any, Any] | None = None
 
     def child(self, level: str) -> _Node | None:
         if level == ONE:
@@ -266,22 +267,22 @@ def _path(root: _Node, levels: Sequence[str]) -> list[_Node]:
     return path
 
 
-def _place(root: _Node, levels: Sequence[str]) -> dict[Any, Any]:
-    """The dict of a filter; it is made if it is not there."""
+def _place(root: _Node, levels: Sequence[str]) -> FewItems[Any, Any]:
+    """What subscribers have at a filter; made if it is not there."""
     node = root
     for level in levels:
         if level == REST:
             if node.rest is None:
-                node.rest = {}
+                node.rest = FewItems()
             return node.rest
         node = node.child(level) or node.make_child(level)
     if node.here is None:
-        node.here = {}
+        node.here = FewItems()
     return node.here
 
 
-def _entries(path: Sequence[_Node], levels: Sequence[str]) -> dict[Any, Any] | None:
-    """The dict of a filter.
+def _entries(path: Sequence[_Node], levels: Sequence[str]) -> FewItems[Any, Any] | None:
+    """What subscribers have at a filter.
 
     :param path: its nodes, as far as they are there.
     :returns: ``None`` if there is none.
@@ -313,9 +314,9 @@ def _remove(root: _Node, levels: Sequence[str], key: Any) -> Any:
     return value
 
 
-def _matching(root: _Node, names: Sequence[str]) -> list[dict[Any, Any]]:
-    """The dicts of all filters that match a topic, which is given by its levels."""
-    found: list[dict[Any, Any]] = []
+def _matching(root: _Node, names: Sequence[str]) -> list[FewItems[Any, Any]]:
+    """What subscribers have at all filters that match a topic, which is given by its levels."""
+    found: list[FewItems[Any, Any]] = []
     nodes = [root]
     for depth, name in enumerate(names):
         # A wildcard at the begin does not match $ ([MQTT-4.7.2-1]).
