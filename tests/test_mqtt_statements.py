@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.mqtt import statements
-from tests.support.mqtt.standards import GROUPS, PROPERTIES, STATEMENTS
-from tests.support.mqtt.statements import PAGE, read, render, tested
+from tests.support.mqtt.standards import NOT_TESTABLE, PROPERTIES, RULES, STATEMENTS
+from tests.support.mqtt.statements import PAGE, open_ones, read, render, tested
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,21 @@ def test_the_standards_have_all_statements_that_tests_name():
     assert unknown == {}
 
 
-def test_each_statement_is_in_one_group_and_those_of_properties_are_there():
-    for version, number in STATEMENTS:
-        assert sum(number.startswith(beginnings) for beginnings in GROUPS.values()) == 1, (version, number)
+def test_the_list_has_each_statement_once_and_those_of_properties_are_there():
+    numbers = [rule.number for rule in RULES if rule.number]
+    assert len(numbers) == len(set(numbers))
+    assert {rule.binds for rule in RULES} == {"server", "client", "both"}
     named = {("5.0", number) for found in PROPERTIES.values() for number in found.statements}
     assert named <= set(STATEMENTS)
+
+
+def test_what_the_server_must_keep_has_a_test_or_a_reason():
+    assert open_ones() == []
+
+
+def test_a_reason_is_only_for_what_has_no_test():
+    names = {number if version == "5.0" else f"{number} of {version}" for version, number in tested()}
+    assert names.isdisjoint(NOT_TESTABLE)
 
 
 def test_the_page_is_up_to_date():

@@ -17,7 +17,7 @@ VERSIONS = pytest.mark.parametrize("version", [3, 4, 5])
 
 @VERSIONS
 def test_a_client_connects_and_is_answered(mqtt, version):
-    """[MQTT-3.2.0-1], [MQTT-3.2.2-2]: the answer to the first CONNECT has no session."""
+    """[MQTT-3.1.4-5], [MQTT-3.2.0-1], [MQTT-3.2.2-2]: the answer to the first CONNECT has no session."""
     answer = mqtt.client(version).connect("a")
     assert (answer.reason_code, answer.session_present) == (0, False)
 
@@ -35,9 +35,10 @@ def test_connack_is_sent_before_anything_else(mqtt):
 
 @pytest.mark.parametrize(("version", "code"), [(4, 5), (5, 0x87)])
 def test_without_credentials_a_client_is_refused(open_mqtt, version, code):
-    """[MQTT-3.1.4-2], [MQTT-3.2.2-7]: the answer has the reason, and the connection is closed."""
+    """[MQTT-3.1.4-2], [MQTT-3.2.2-6], [MQTT-3.2.2-7]: the answer has the reason and no session, and the connection is closed."""
     client = open_mqtt(anonymous=False).client(version)
-    assert client.connect("a").reason_code == code
+    answer = client.connect("a")
+    assert (answer.reason_code, answer.session_present) == (code, False)
     assert client.closed
 
 
@@ -128,7 +129,7 @@ async def test_a_user_who_is_locked_is_not_authorized(with_passwords):
 
 @pytest_twisted.ensureDeferred
 async def test_packets_that_came_while_a_password_was_checked_are_handled_in_order(with_passwords):
-    """[MQTT-3.1.4-5]: a client may send packets before CONNACK."""
+    """Section 3.1.4: a client may send packets before CONNACK."""
     client = with_passwords.client()
     client.send(Connect("a", 5, user_name="dhadmin", password=PASSWORD.encode()), Pingreq())
     answer = await _answer(client, "a")
@@ -136,17 +137,18 @@ async def test_packets_that_came_while_a_password_was_checked_are_handled_in_ord
     assert client.take(Pingresp) == [Pingresp()]
 
 
+@pytest.mark.parametrize(("version", "code"), [(4, 4), (5, 0x86)])
 @pytest_twisted.ensureDeferred
-async def test_packets_that_came_with_a_wrong_password_are_not_handled(with_passwords):
+async def test_packets_that_came_with_a_wrong_password_are_not_handled(with_passwords, version, code):
     """[MQTT-3.1.4-6]."""
-    client = with_passwords.client()
-    client.send(Connect("a", 5, user_name="dhadmin", password=b"wrong"), Pingreq())
-    assert (await _answer(client, "a")).reason_code == 0x86
+    client = with_passwords.client(version)
+    client.send(Connect("a", version, user_name="dhadmin", password=b"wrong"), Pingreq())
+    assert (await _answer(client, "a")).reason_code == code
     assert client.take() == []
 
 
 def test_there_is_no_enhanced_authentication(mqtt):
-    """Section 4.12: 0x8C for a method that the server does not have."""
+    """[MQTT-4.12.0-1], [MQTT-4.12.0-4]: 0x8C for a method that the server does not have."""
     client = mqtt.client()
     assert client.connect("a", authentication_method="SCRAM-SHA-256").reason_code == 0x8C
     assert client.closed
@@ -160,15 +162,11 @@ def test_a_client_without_an_id_gets_one(mqtt):
 
 
 def test_in_3_1_1_a_client_without_an_id_has_a_clean_session(mqtt):
-    """[MQTT-3.1.3-7], [MQTT-3.1.3-8] of 3.1.1."""
+    """[MQTT-3.1.3-6], [MQTT-3.1.3-7], [MQTT-3.1.3-8], [MQTT-3.1.3-9] of 3.1.1."""
     assert mqtt.client(4).connect("", clean_start=True).reason_code == 0
     kept = mqtt.client(4)
     assert kept.connect("", clean_start=False).reason_code == 2
     assert kept.closed
-
-
-def test_in_3_1_a_client_has_an_id(mqtt):
-    assert mqtt.client(3).connect("", clean_start=True).reason_code == 2
 
 
 def test_the_answer_tells_the_limits_of_the_server(open_mqtt):
@@ -181,7 +179,7 @@ def test_the_answer_tells_the_limits_of_the_server(open_mqtt):
 
 
 def test_the_expiry_of_a_session_is_bounded_and_told(open_mqtt):
-    """[MQTT-3.2.2-15] and section 3.2.2.3.2."""
+    """Section 3.2.2.3.2."""
     mqtt = open_mqtt(session_expiry=100.0)
     assert mqtt.client().connect("a", session_expiry_interval=0xFFFFFFFF).properties.session_expiry_interval == 100
     assert mqtt.client().connect("b", session_expiry_interval=50).properties.session_expiry_interval is None
@@ -189,7 +187,7 @@ def test_the_expiry_of_a_session_is_bounded_and_told(open_mqtt):
 
 @pytest.mark.parametrize(("wanted", "told"), [(30, None), (60, None), (61, 60), (0, 60)])
 def test_the_keep_alive_is_bounded_and_told(open_mqtt, wanted, told):
-    """[MQTT-3.1.2-21], [MQTT-3.2.2-21]."""
+    """[MQTT-3.1.2-21], [MQTT-3.2.2-21]: so that the client knows which it must keep."""
     answer = open_mqtt(keep_alive=60.0).client().connect("a", keep_alive=wanted)
     assert answer.properties.server_keep_alive == told
 
@@ -202,7 +200,7 @@ def test_response_information_is_given_to_who_asks(mqtt):
 
 @pytest.mark.parametrize(("version", "reason"), [(3, None), (4, None), (5, 0x8D)])
 def test_a_silent_client_is_gone_after_one_and_a_half_times_its_keep_alive(mqtt, version, reason):
-    """[MQTT-3.1.2-22] of 5.0, [MQTT-3.1.2-24] of 3.1.1."""
+    """[MQTT-3.1.2-22], [MQTT-3.2.2-22]."""
     client = mqtt.connect("a", version=version, keep_alive=10)
     mqtt.pass_time(14)
     assert not client.closed
@@ -315,8 +313,47 @@ def test_a_disconnect_before_connect_is_no_packet_of_a_session(mqtt):
     assert (client.sent, client.closed) == (b"", True)
 
 
-def test_a_second_connect_ends_the_connection(mqtt):
-    """[MQTT-3.1.0-2]: 0x82."""
-    client = mqtt.connect("a")
-    client.send_bytes(raw_connect(5, payload=field(b"a")))
-    assert (client.reason, client.closed) == (0x82, True)
+@pytest.mark.parametrize(("version", "reason"), [(3, None), (4, None), (5, 0x82)])
+def test_a_second_connect_ends_the_connection(mqtt, version, reason):
+    """[MQTT-3.1.0-2], [MQTT-3.2.0-2]: 0x82, and no second CONNACK."""
+    client = mqtt.connect("a", version=version)
+    client.send_bytes(raw_connect(version, payload=field(b"a")))
+    assert (client.reason, client.closed) == (reason, True)
+    assert client.take(Connack) == []
+
+
+@VERSIONS
+@pytest.mark.parametrize("client_id", ["a", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ", "KLMNOPQRSTUVWXYZ"])
+def test_letters_and_digits_are_a_client_id(mqtt, version, client_id):
+    """[MQTT-3.1.3-5]."""
+    assert mqtt.client(version).connect(client_id).reason_code == 0
+
+
+def test_without_a_method_there_is_no_authentication(mqtt):
+    """[MQTT-4.12.0-6]: neither a method in CONNACK nor AUTH."""
+    client = mqtt.client()
+    client.send(Connect("a", 5), Pingreq())
+    answer, _ = client.packets
+    assert (answer.properties.authentication_method, answer.properties.authentication_data) == (None, None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_before_connack_there_is_no_disconnect(with_passwords):
+    """[MQTT-3.14.0-1]: whatever ends the connection."""
+    mqtt = with_passwords
+    refused, broken, silent, waiting, pushed = (mqtt.client() for _ in range(5))
+    await _answer(refused, "a", user_name="dhadmin", password=b"wrong")
+    broken.send_bytes(b"\x10\x02\xff\xff")
+    waiting.send(Connect("w", 5, user_name="dhadmin", password=PASSWORD.encode()))
+    pushed.send(Connect("p", 5, user_name="dhadmin", password=PASSWORD.encode()))
+    pushed.send_bytes(b"\x36\x00")
+    mqtt.broker.stop()
+    while mqtt.broker.connections:
+        pause = Deferred()
+        mqtt.reactor.callLater(0.01, pause.callback, None)
+        await pause
+    for client in (refused, broken, silent, waiting, pushed):
+        assert client.closed
+        kinds = [type(packet) for packet in client.packets]
+        assert kinds[:1] in ([], [Connack]), kinds
+        assert Disconnect not in kinds or client.packets[0].reason_code == 0

@@ -92,7 +92,7 @@ def test_a_refusal_for_now_leaves_3_1_1_without_an_answer(mqtt, topics):
 
 
 def test_qos_2_is_given_once(mqtt, topics):
-    """[MQTT-4.3.3-9], [MQTT-4.3.3-10]: also when the connection is lost in between."""
+    """[MQTT-4.3.3-10]: also when the connection is lost in between."""
     client = connect(mqtt, "a", auto=False, **KEPT)
     client.send(Publish("dh/x", b"1", 2, packet_id=1))
     topics.is_slow = True

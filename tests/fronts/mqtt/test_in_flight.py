@@ -2,7 +2,7 @@
 
 import pytest
 
-from dhtwisted.wire.mqtt.packets import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from dhtwisted.wire.mqtt.packets import Disconnect, Pingreq, Pingresp, Puback, Pubcomp, Publish, Pubrec, Pubrel
 from tests.support.mqtt.clients import Mqtt
 
 KEPT = {"clean_start": False, "session_expiry_interval": 1000}
@@ -27,10 +27,11 @@ def numbers(packets):
     return [int(packet.payload) for packet in packets if type(packet) is Publish]
 
 
-def test_packet_ids_differ_while_they_are_used(open_mqtt):
+@pytest.mark.parametrize("version", [4, 5])
+def test_packet_ids_differ_while_they_are_used(open_mqtt, version):
     """[MQTT-2.2.1-4]."""
     mqtt = open_mqtt(receive_maximum=100)
-    hearer = mqtt.connect("a", auto=False)
+    hearer = mqtt.connect("a", auto=False, version=version)
     hearer.subscribe("x", qos=2)
     fill(mqtt, 50, 1)
     fill(mqtt, 50, 2)
@@ -53,7 +54,7 @@ def test_a_packet_id_in_use_is_left_out_when_all_have_been_used(open_mqtt):
 
 
 def test_no_more_than_the_receive_maximum_is_in_flight(mqtt):
-    """[MQTT-3.3.4-9], 4.9: of the client; PUBACK makes room."""
+    """[MQTT-3.3.4-9], [MQTT-4.9.0-1], [MQTT-4.9.0-2]: of the client; PUBACK makes room."""
     hearer = mqtt.connect("a", auto=False, receive_maximum=3)
     hearer.subscribe("x", qos=1)
     fill(mqtt, 10)
@@ -108,7 +109,7 @@ def test_in_3_1_1_the_server_limits_itself(open_mqtt):
 
 
 def test_what_was_not_acknowledged_is_sent_again(mqtt, kept):
-    """[MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1]: in its order, with DUP and the same packet ids, and then the rest without DUP."""
+    """In both versions [MQTT-4.4.0-1], [MQTT-3.3.1-1], [MQTT-4.6.0-1]: with DUP and the same packet ids; then the rest without."""
     hearer = mqtt.connect("a", auto=False, **kept)
     hearer.subscribe("x", qos=2)
     fill(mqtt, 2, 1)
@@ -123,7 +124,7 @@ def test_what_was_not_acknowledged_is_sent_again(mqtt, kept):
 
 
 def test_pubrel_is_sent_again_in_the_order_of_pubrec(mqtt, kept):
-    """[MQTT-4.4.0-1], [MQTT-4.3.3-4] and [MQTT-4.6.0-4]: the message itself never again after its PUBREC."""
+    """In both versions [MQTT-4.4.0-1], [MQTT-4.3.3-4], [MQTT-4.3.3-6] and [MQTT-4.6.0-4]: the message never after its PUBREC."""
     hearer = mqtt.connect("a", auto=False, **kept)
     hearer.subscribe("x", qos=2)
     fill(mqtt, 3, 2)
@@ -167,7 +168,7 @@ def test_what_is_sent_again_keeps_to_the_receive_maximum(mqtt):
 
 
 def test_a_new_session_gets_nothing_of_the_old_one(mqtt, kept):
-    """[MQTT-3.1.2-4] of 5.0, [MQTT-3.1.2-6] of 3.1.1."""
+    """In both versions [MQTT-3.1.2-4], [MQTT-3.1.4-4]."""
     hearer = mqtt.connect("a", auto=False, **kept)
     hearer.subscribe("x", qos=1)
     fill(mqtt, 1)
@@ -250,7 +251,7 @@ def test_a_message_that_is_too_large_for_the_client_is_not_sent(mqtt):
 
 
 def test_topic_aliases_are_used_towards_clients_that_allow_them(mqtt):
-    """[MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-10]: at most as many as the client allows; the topic comes with the first."""
+    """[MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-11]: at most as many as the client allows; the topic comes with the first."""
     client, hearer = mqtt.connect("p"), mqtt.connect("a", topic_alias_maximum=2)
     hearer.subscribe("#", qos=1)
     for topic, qos in (("x", 0), ("x", 1), ("y", 1), ("z", 0), ("y", 0), ("z", 1), ("x", 1)):
@@ -284,3 +285,53 @@ def test_a_client_may_close_right_behind_its_publishes(mqtt):
     hearer.subscribe("x")
     client.send(Publish("x", b"1"), Publish("x", b"2", 1, packet_id=1), Disconnect())
     assert [payload for _, payload in hearer.messages] == [b"1", b"2"]
+
+
+def test_without_room_everything_else_goes_on(mqtt):
+    """[MQTT-3.3.4-10], [MQTT-4.9.0-3]: messages with QoS 0, answers to requests and to messages of the client."""
+    hearer, other = mqtt.connect("a", auto=False, receive_maximum=1), mqtt.connect("b", auto=False)
+    hearer.subscribe("x", qos=1)
+    fill(mqtt, 3, 1)
+    assert numbers(hearer.take()) == [0]
+    other.send(Publish("x", b"9"))
+    hearer.send(Pingreq(), Publish("y", b"", 1, packet_id=1), Publish("y", b"", 2, packet_id=2), Pubrel(2))
+    kinds = [type(packet) for packet in hearer.take()]
+    assert kinds == [Publish, Pingresp, Puback, Pubrec, Pubcomp]
+    assert hearer.subscribe("z") == [0]
+    assert hearer.unsubscribe("z") == [0]
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_has_been_sent_does_not_expire(mqtt, qos):
+    """[MQTT-4.3.3-7], [MQTT-4.3.3-13]: it is sent again after its lifetime, and the exchange is completed."""
+    hearer, client = mqtt.connect("a", auto=False, **KEPT), mqtt.connect("b")
+    hearer.subscribe("x", qos=2)
+    client.publish("x", b"1", qos, message_expiry_interval=5)
+    first = hearer.one(Publish)
+    hearer.lose()
+    mqtt.pass_time(60)
+    again = mqtt.connect("a", auto=False, **KEPT)
+    packet = again.one(Publish)
+    assert (packet.packet_id, packet.payload, packet.dup) == (first.packet_id, b"1", True)
+    if qos == 2:
+        again.send(Pubrec(packet.packet_id))
+        again.lose()
+        mqtt.pass_time(60)
+        last = mqtt.connect("a", auto=False, **KEPT)
+        assert last.take() == [Pubrel(packet.packet_id)]
+
+
+def test_a_message_is_unacknowledged_until_its_own_acknowledgement(mqtt, kept):
+    """In both versions [MQTT-4.3.2-1], [MQTT-4.3.2-3], [MQTT-4.3.3-1], [MQTT-4.3.3-3], [MQTT-4.3.3-5]: packet ids stay taken."""
+    hearer = mqtt.connect("a", auto=False, **kept)
+    hearer.subscribe("x", qos=2)
+    fill(mqtt, 1, 1)
+    fill(mqtt, 2, 2)
+    one, two, three = (packet.packet_id for packet in hearer.take(Publish))
+    hearer.send(Pubrec(two), Puback(999))
+    hearer.lose()
+    again = mqtt.connect("a", auto=False, **kept)
+    found = again.take()
+    assert [(type(packet), packet.packet_id) for packet in found] == [(Pubrel, two), (Publish, one), (Publish, three)]
+    fill(mqtt, 1, 1)
+    assert again.take(Publish)[0].packet_id not in (one, two, three)

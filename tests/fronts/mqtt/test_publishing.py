@@ -12,7 +12,7 @@ QOS = pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("subscriber", [3, 4, 5])
 @QOS
 def test_a_message_reaches_a_subscriber_of_any_version(mqtt, publisher, subscriber, qos):
-    """[MQTT-3.3.4-1], [MQTT-4.3.1-1], [MQTT-4.3.2-1], [MQTT-4.3.3-1]: with the QoS of both."""
+    """[MQTT-3.3.4-1], [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2], [MQTT-4.5.0-1]: with the QoS of both."""
     client, hearer = mqtt.connect("a", version=publisher), mqtt.connect("b", version=subscriber)
     hearer.subscribe("a/+", qos=qos)
     client.publish("a/b", b"payload", qos)
@@ -22,7 +22,7 @@ def test_a_message_reaches_a_subscriber_of_any_version(mqtt, publisher, subscrib
 
 @pytest.mark.parametrize(("sent", "granted", "heard"), [(0, 2, 0), (1, 0, 0), (1, 2, 1), (2, 0, 0), (2, 1, 1), (2, 2, 2)])
 def test_the_lower_qos_counts(mqtt, sent, granted, heard):
-    """[MQTT-3.8.4-8] of 5.0, [MQTT-3.8.4-6] of 3.1.1."""
+    """In both versions [MQTT-3.8.4-8]."""
     client, hearer = mqtt.connect("a"), mqtt.connect("b")
     hearer.subscribe("x", qos=granted)
     client.publish("x", b"", sent)
@@ -50,7 +50,7 @@ def test_qos_2_is_acknowledged_in_three_steps(mqtt, version):
 
 
 def test_qos_2_is_delivered_once_until_its_pubrel(mqtt):
-    """[MQTT-4.3.3-9], [MQTT-4.3.3-10]: the same packet id is acknowledged again and nothing more; after PUBREL it is another message."""
+    """[MQTT-4.3.3-10], [MQTT-4.3.3-12]: the same packet id is acknowledged again and nothing more; after PUBREL it is another message."""
     client, hearer = mqtt.connect("a", auto=False), mqtt.connect("b")
     hearer.subscribe("x")
     first = Publish("x", b"1", 2, packet_id=5)
@@ -352,3 +352,46 @@ def test_a_subscriber_that_breaks_does_not_keep_a_message_from_others(mqtt):
     for qos in (0, 1):
         assert client.publish("x", b"%d" % qos, qos) in (None, Puback(1))
     assert [payload for _, payload in hearer.messages] == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_the_flag_of_a_duplicate_is_not_passed_on(mqtt, version, qos):
+    """[MQTT-3.3.1-3]."""
+    client, hearer = mqtt.connect("a", version=version), mqtt.connect("b", version=version)
+    hearer.subscribe("x", qos=2)
+    client.send(Publish("x", b"1", qos, dup=True, packet_id=3))
+    assert [packet.dup for packet in hearer.take(Publish)] == [False]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_after_puback_a_packet_id_is_that_of_a_new_message(mqtt, version):
+    """[MQTT-4.3.2-5]: whatever its flag of a duplicate is."""
+    client, hearer = mqtt.connect("a", version=version), mqtt.connect("b")
+    hearer.subscribe("x")
+    for payload, dup in ((b"1", False), (b"2", True), (b"3", False)):
+        client.send(Publish("x", payload, 1, dup=dup, packet_id=3))
+    assert [payload for _, payload in hearer.messages] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_topic_may_have_65535_bytes(mqtt, version):
+    """[MQTT-4.7.3-3]: and a filter; the text of a packet cannot have more."""
+    client, hearer = mqtt.connect("a", version=version), mqtt.connect("b", version=version)
+    topic = "x" * 65_533 + "/y"
+    assert hearer.subscribe(topic, "x" * 65_533 + "/+") == [0, 0]
+    client.publish(topic, b"1")
+    assert hearer.messages == [(topic, b"1")]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_no_character_of_a_topic_is_replaced(mqtt, version):
+    """[MQTT-4.7.3-4]: case, accents in one character or two, characters of no meaning, slashes, spaces, and U+FEFF count."""
+    client = mqtt.connect("a", version=version)
+    topics = ["é", "e\u0301", "É", "x", "X", "x/", "/x", "//x", " x", "x ", "\ufeffx", "x\ufffe", "\u212b", "\u00c5", "ﬁ", "fi", "x%2F"]
+    hearers = {topic: mqtt.connect(f"h{number}", version=version) for number, topic in enumerate(topics)}
+    for topic, hearer in hearers.items():
+        hearer.subscribe(topic)
+    for topic in topics:
+        client.publish(topic, topic.encode())
+    assert {topic: hearer.messages for topic, hearer in hearers.items()} == {topic: [(topic, topic.encode())] for topic in topics}

@@ -108,7 +108,9 @@ STEPS = st.lists(
 @settings(max_examples=300)
 @given(STEPS, st.sampled_from([4, 5]), st.sampled_from([4, 5]), st.sampled_from([1, 2, 50]))
 def test_nothing_is_lost_and_with_qos_2_nothing_comes_twice(steps, one_version, other_version, receive_maximum):
-    """[MQTT-4.3.2-1] to [MQTT-4.3.2-5], [MQTT-4.3.3-1] to [MQTT-4.3.3-13], [MQTT-4.4.0-1], [MQTT-4.6.0-1] to [MQTT-4.6.0-6]."""
+    """In both versions [MQTT-4.3.2-1] to [MQTT-4.3.2-5], [MQTT-4.3.3-1] to [MQTT-4.3.3-6], [MQTT-4.3.3-8], [MQTT-4.3.3-10] to
+    [MQTT-4.3.3-12], [MQTT-4.4.0-1], [MQTT-4.6.0-1] to [MQTT-4.6.0-6].
+    """
     from tests.support.mqtt.clients import Nobody
 
     mqtt = Mqtt.open(Nobody())

@@ -20,7 +20,7 @@ def heard(mqtt: Mqtt, text: str = "#", version: int = 5, qos: int = 2, **options
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_last_retained_message_of_a_topic_is_kept(mqtt, version, qos):
-    """[MQTT-3.3.1-5], [MQTT-3.3.1-8], [MQTT-3.3.1-9]: with its QoS, and the flag set."""
+    """[MQTT-3.3.1-5], [MQTT-3.3.1-8], [MQTT-3.3.1-9]; [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT-3.3.1-8] of 3.1.1: with QoS and flag."""
     client = mqtt.connect("a", version=version)
     client.publish("x/y", b"1", qos, retain=True)
     client.publish("x/y", b"2", qos, retain=True)
@@ -28,9 +28,10 @@ def test_the_last_retained_message_of_a_topic_is_kept(mqtt, version, qos):
     assert heard(mqtt, "x/+", version) == [("x/y", b"2", qos, True)]
 
 
-def test_an_empty_message_deletes(mqtt):
+@pytest.mark.parametrize("version", [4, 5])
+def test_an_empty_message_deletes(mqtt, version):
     """[MQTT-3.3.1-6], [MQTT-3.3.1-7]: it reaches present subscribers, and is not kept itself."""
-    client, present = mqtt.connect("a"), mqtt.connect("b")
+    client, present = mqtt.connect("a", version=version), mqtt.connect("b")
     present.subscribe("x")
     client.publish("x", b"1", retain=True)
     client.publish("x", b"", 1, retain=True)
@@ -55,7 +56,7 @@ def test_retain_handling(mqtt, handling, first, again):
 
 
 def test_in_3_1_1_each_subscribe_gets_them(mqtt):
-    """[MQTT-3.8.4-3] of 3.1.1."""
+    """[MQTT-3.8.4-3], [MQTT-3.3.1-8] of 3.1.1."""
     client = mqtt.connect("a", version=4)
     client.publish("x", b"1", retain=True)
     for _ in range(2):

@@ -17,7 +17,7 @@ def present(mqtt: Mqtt, client_id: str = "a", version: int = 5, **fields) -> boo
 
 
 def test_a_session_is_there_when_its_client_comes_back(mqtt):
-    """[MQTT-3.1.2-5], [MQTT-3.1.2-23], [MQTT-3.2.2-3]: with its filters."""
+    """[MQTT-3.1.2-5], [MQTT-3.1.2-6], [MQTT-3.1.2-23], [MQTT-3.2.2-3]: and for another client there is a new one."""
     mqtt.connect("a", **KEPT).lose()
     assert present(mqtt, **KEPT)
     assert not present(mqtt, "b", **KEPT)
@@ -35,8 +35,9 @@ def test_filters_outlive_a_connection(mqtt):
 
 
 def test_in_3_1_1_a_session_that_is_not_clean_is_kept(mqtt):
-    """[MQTT-3.1.2-4], [MQTT-3.1.2-5] of 3.1.1; messages with QoS 1 and 2 wait, those with QoS 0 do not."""
-    client = mqtt.connect("a", version=4, clean_start=False)
+    """[MQTT-3.1.2-4], [MQTT-3.1.2-5], [MQTT-3.2.2-2], [MQTT-3.2.2-3] of 3.1.1; messages with QoS 1 and 2 wait, those with QoS 0 do not."""
+    client = mqtt.client(4)
+    assert not client.connect("a", clean_start=False).session_present
     client.subscribe("x", qos=2)
     client.lose()
     other = mqtt.connect("b")
@@ -49,7 +50,7 @@ def test_in_3_1_1_a_session_that_is_not_clean_is_kept(mqtt):
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_a_clean_start_ends_the_old_session(mqtt, version):
-    """[MQTT-3.1.2-4], [MQTT-3.2.2-2] of 5.0; [MQTT-3.1.2-6], [MQTT-3.2.2-1] of 3.1.1."""
+    """[MQTT-3.1.2-4], [MQTT-3.1.4-4], [MQTT-3.2.2-2]."""
     kept = KEPT if version == 5 else {"clean_start": False}
     mqtt.connect("a", version=version, **kept).subscribe("x")
     mqtt.connect("a", version=version, **kept).lose()
@@ -58,7 +59,7 @@ def test_a_clean_start_ends_the_old_session(mqtt, version):
 
 
 def test_a_session_ends_when_its_time_is_over(mqtt):
-    """[MQTT-3.1.2-23]: it lasts for its expiry after the connection, and not longer; nothing of it is kept."""
+    """[MQTT-3.1.2-23], [MQTT-4.1.0-2]: it lasts for its expiry after the connection, and not longer; nothing of it is kept."""
     client = mqtt.connect("a", **KEPT)
     client.subscribe("x", qos=1)
     client.lose()
@@ -116,7 +117,7 @@ def test_a_session_can_go_on_with_another_version(mqtt):
 
 @pytest.mark.parametrize(("version", "reason"), [(4, None), (5, 0x8E)])
 def test_a_second_connection_takes_over(mqtt, version, reason):
-    """[MQTT-3.1.4-3] of 5.0, [MQTT-3.1.4-2] of 3.1.1."""
+    """[MQTT-3.1.4-3]."""
     kept = KEPT if version == 5 else {"clean_start": False}
     first = mqtt.connect("a", version=version, **kept)
     first.subscribe("x", qos=1)
@@ -189,7 +190,10 @@ def test_sessions_are_bounded(open_mqtt, bound, value):
 
 
 def test_a_session_that_is_kept_has_an_id_that_can_be_a_key(mqtt):
-    assert mqtt.client().connect("x" * 1025, **KEPT).reason_code == 0x85
+    """[MQTT-3.1.3-8]: it is refused otherwise, and the connection closed."""
+    refused = mqtt.client()
+    assert refused.connect("x" * 1025, **KEPT).reason_code == 0x85
+    assert refused.closed
     assert mqtt.client().connect("x" * 1025).reason_code == 0
 
 
@@ -201,3 +205,38 @@ def test_a_client_that_asks_for_nothing_to_be_kept_leaves_nothing(mqtt):
     assert list(mqtt.broker.sessions) == [(0, "b")]
     assert mqtt.store.commits == 0
     assert mqtt.broker.tree.match("x").receivers == ()
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_the_client_id_names_the_session(mqtt, version):
+    """[MQTT-3.1.3-2]: also if another id differs by its case or its last character."""
+    kept = KEPT if version == 5 else {"clean_start": False}
+    mqtt.connect("pump-4", version=version, **kept).lose()
+    assert not any(present(mqtt, other, version, **kept) for other in ("Pump-4", "pump-", "pump-44", "pump-4 "))
+    assert present(mqtt, "pump-4", version, **kept)
+
+
+@pytest.mark.parametrize(("version", "fields"), [(4, {}), (4, {"clean_start": False}), (5, {}), (5, KEPT)])
+def test_a_session_lasts_while_its_connection_is_open(open_mqtt, version, fields):
+    """[MQTT-4.1.0-1] of both, [MQTT-4.1.0-2] of 3.1.1: also beyond its expiry."""
+    mqtt = open_mqtt(session_expiry=50.0, keep_alive=0.0)
+    client = mqtt.connect("a", version=version, keep_alive=0, **fields)
+    client.subscribe("x", qos=2)
+    client.auto = False
+    client.send(Publish("y", b"1", 2, packet_id=9))
+    mqtt.pass_time(300)
+    mqtt.connect("b").publish("x", b"1", 1)
+    assert client.messages == [("x", b"1")]
+    client.send(Publish("y", b"1", 2, dup=True, packet_id=9))
+    assert mqtt.broker.sessions[0, "a"].connection is client.connection
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_retained_messages_outlive_the_session(mqtt, qos):
+    """[MQTT-3.1.2-7] of 3.1.1."""
+    client = mqtt.connect("a", version=4)
+    client.publish("x", b"1", qos, retain=True)
+    client.disconnect()
+    other = mqtt.connect("b", version=4)
+    other.subscribe("x")
+    assert other.messages == [("x", b"1")]

@@ -3,7 +3,7 @@
 import pytest
 
 from dhtwisted.fronts.mqtt.sharing import share_of
-from dhtwisted.wire.mqtt.packets import Puback, Publish, Pubrec
+from dhtwisted.wire.mqtt.packets import Puback, Publish, Pubrec, Pubrel
 
 KEPT = {"clean_start": False, "session_expiry_interval": 100}
 SHARED = "$share/g/x"
@@ -144,3 +144,19 @@ def test_after_a_restart_the_filters_tell_the_group(mqtt, filters, share):
     if filters:
         client.subscribe(*filters, qos=1)
     assert share_of(client.connection.session, "x") == share
+
+
+def test_qos_2_is_completed_with_its_member_when_they_come_back(mqtt):
+    """[MQTT-4.8.2-4]: with the packet ids that it had, while another member could take it."""
+    one, two, other = mqtt.connect("m1", auto=False, **KEPT), mqtt.connect("m2", auto=False), mqtt.connect("b")
+    for member in (one, two):
+        member.subscribe(SHARED, qos=2)
+    for payload in (b"1", b"2", b"3"):
+        other.publish("x", payload, 2)
+    first, second = one.take(Publish)
+    one.send(Pubrec(first.packet_id))
+    one.lose()
+    again = mqtt.connect("m1", auto=False, **KEPT)
+    found = again.take()
+    assert [(type(packet), packet.packet_id) for packet in found] == [(Pubrel, first.packet_id), (Publish, second.packet_id)]
+    assert payloads(two) == [b"2"]

@@ -113,7 +113,7 @@ def test_acknowledgements_wait_for_nothing(mqtt, absent):
 
 
 def test_the_packet_id_of_qos_2_is_stored_with_the_message(mqtt, absent):
-    """[MQTT-4.3.3-9] over a crash: it is there before PUBREC, and gone before PUBCOMP."""
+    """[MQTT-4.3.3-10], [MQTT-4.3.3-12] over a crash: it is there before PUBREC, and gone before PUBCOMP."""
     client = mqtt.connect("a", auto=False, **KEPT)
     client.send(Publish("x", b"1", 2, packet_id=7))
     assert ("received", "a", 7) in mqtt.store.kept
@@ -205,7 +205,7 @@ def test_without_the_storage_5_0_is_told(mqtt, absent, qos):
 
 @pytest.mark.parametrize("qos", [1, 2])
 def test_without_the_storage_3_1_1_is_not_answered(mqtt, absent, qos):
-    """It has no way to refuse: the connection ends, and the client sends the message again."""
+    """[MQTT-4.8.0-2] of 3.1.1: it has no way to refuse. The connection ends, and the client sends the message again."""
     client, hearer = mqtt.connect("a", version=4, auto=False), mqtt.connect("b")
     hearer.subscribe("x", qos=2)
     mqtt.store.is_down = True

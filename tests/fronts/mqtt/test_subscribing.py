@@ -2,7 +2,7 @@
 
 import pytest
 
-from dhtwisted.wire.mqtt.packets import Properties, Publish, Suback, Subscribe, Subscription
+from dhtwisted.wire.mqtt.packets import Properties, Publish, Suback, Subscribe, Subscription, Unsuback, Unsubscribe
 from tests.support.mqtt.raw import field, with_id
 
 KEPT = {"clean_start": False, "session_expiry_interval": 1000}
@@ -10,7 +10,9 @@ KEPT = {"clean_start": False, "session_expiry_interval": 1000}
 
 @pytest.mark.parametrize("version", [3, 4, 5])
 def test_each_filter_is_answered_in_its_order(mqtt, version):
-    """[MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-5], [MQTT-3.9.3-1]: the granted QoS, for all filters in one SUBACK."""
+    """The granted QoS, for all filters in one SUBACK: [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-3.8.4-5] to [MQTT-3.8.4-7], [MQTT-3.9.3-1],
+    [MQTT-2.2.1-6].
+    """
     client = mqtt.connect("a", version=version)
     client.send(Subscribe(12, [Subscription("x", 2), Subscription("y/#", 0), Subscription("+", 1)]))
     assert client.take() == [Suback(12, [2, 0, 1])]
@@ -18,7 +20,7 @@ def test_each_filter_is_answered_in_its_order(mqtt, version):
 
 @pytest.mark.parametrize(("version", "code"), [(4, 0x80), (5, 0x87)])
 def test_a_filter_without_the_right_is_refused_alone(mqtt, version, code):
-    """[MQTT-3.9.3-2] of 3.1.1: 0x80. The others of the packet are granted."""
+    """[MQTT-3.9.3-2], [MQTT-3.8.4-7]: 0x80 in 3.1.1. The others of the packet are granted."""
     mqtt.access.hidden.add("secret/#")
     client, other = mqtt.connect("a", version=version), mqtt.connect("b")
     assert client.subscribe("secret/#", "$share/g/secret/#", "x", qos=1) == [code, code, 1]
@@ -108,7 +110,7 @@ def test_in_3_1_1_an_established_subscription_gets_no_retain_flag(mqtt):
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_unsubscribe_ends_the_filter_of_the_same_text(mqtt, version):
-    """[MQTT-3.10.4-1], [MQTT-3.10.4-4], [MQTT-3.10.4-6], [MQTT-3.11.3-1]: and no other."""
+    """[MQTT-3.10.4-1], [MQTT-3.10.4-2], [MQTT-3.10.4-4], [MQTT-3.10.4-6], [MQTT-3.11.3-1]: and no other."""
     client, other = mqtt.connect("a", version=version), mqtt.connect("b")
     client.subscribe("x", "+")
     assert client.unsubscribe("x", "x", "y") == ([0, 0x11, 0x11] if version == 5 else [])
@@ -126,14 +128,16 @@ def test_unsubscribe_answers_a_wrong_filter(mqtt):
     assert client.closed or client.packets[0].reason_codes == [0x8F]
 
 
-def test_what_is_under_way_is_completed_after_unsubscribe(mqtt):
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_is_under_way_is_completed_after_unsubscribe(mqtt, version):
     """[MQTT-3.10.4-3]."""
-    client, other = mqtt.connect("a", auto=False, **KEPT), mqtt.connect("b")
+    kept = KEPT if version == 5 else {"clean_start": False}
+    client, other = mqtt.connect("a", version=version, auto=False, **kept), mqtt.connect("b")
     client.subscribe("x", qos=1)
     other.publish("x", b"1", 1)
     client.unsubscribe("x")
     client.lose()
-    assert mqtt.connect("a", **KEPT).messages == [("x", b"1")]
+    assert mqtt.connect("a", version=version, **kept).messages == [("x", b"1")]
 
 
 def test_filters_are_bounded(open_mqtt):
@@ -186,7 +190,7 @@ def test_in_3_1_1_subscriptions_can_be_shared_too(mqtt):
 
 
 def test_a_member_that_cannot_take_a_message_is_passed_over(mqtt):
-    """[MQTT-4.8.2-4] note: who reads and has room first; then who is connected; then whose session is kept."""
+    """Section 4.8.2: who reads and has room first; then who is connected; then whose session is kept."""
     slow, quick, other = mqtt.connect("m1"), mqtt.connect("m2", **KEPT), mqtt.connect("b")
     for member in (slow, quick):
         member.subscribe("$share/g/x", qos=1)
@@ -226,9 +230,10 @@ def test_a_message_that_a_member_refused_goes_to_nobody_else(mqtt):
     assert two.take() == []
 
 
-def test_dollar_topics_are_not_matched_by_wildcards_at_the_begin(mqtt):
+@pytest.mark.parametrize("version", [4, 5])
+def test_dollar_topics_are_not_matched_by_wildcards_at_the_begin(mqtt, version):
     """[MQTT-4.7.2-1]."""
-    client, other = mqtt.connect("a"), mqtt.connect("b")
+    client, other = mqtt.connect("a", version=version), mqtt.connect("b")
     client.subscribe("#", "+/x")
     other.publish("$other/x", b"")
     assert client.messages == []
@@ -255,3 +260,38 @@ def test_properties_of_subscribe_may_be_empty(mqtt):
     client = mqtt.connect("a")
     client.send(Subscribe(3, [Subscription("x")], Properties()))
     assert client.take() == [Suback(3, [0])]
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_unsuback_has_the_packet_id_also_if_there_was_no_filter(mqtt, version):
+    """[MQTT-3.10.4-5]; [MQTT-3.10.4-5] of 3.1.1."""
+    client = mqtt.connect("a", version=version)
+    client.send(Unsubscribe(77, ["never", "there"]))
+    assert client.take() == [Unsuback(77, [0x11, 0x11] if version == 5 else [])]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_only_topics_that_match_are_heard(mqtt, version):
+    """[MQTT-3.3.2-3]."""
+    client, other = mqtt.connect("a", version=version), mqtt.connect("b")
+    client.subscribe("tele/+/state", "tele/#", "/x", "+/y")
+    for topic in ("tele", "tele/1/state", "/tele", "x", "/x", "a/x", "/y", "a/b/y", "telex/1", "Tele/1"):
+        other.publish(topic, b"")
+    assert [topic for topic, _ in client.messages] == ["tele", "tele/1/state", "/x", "/y"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_nothing_is_lost_when_a_filter_is_replaced(mqtt, version):
+    """[MQTT-3.8.4-4]: retained messages come again, and what is in flight or waits comes too."""
+    kept = KEPT if version == 5 else {"clean_start": False}
+    client, other = mqtt.connect("a", version=version, auto=False, **kept), mqtt.connect("b")
+    other.publish("x", b"retained", 1, retain=True)
+    client.subscribe("x", qos=1)
+    client.congested = True
+    other.publish("x", b"1", 1)
+    client.send(Subscribe(9, [Subscription("x", 2)]))
+    other.publish("x", b"2", 1)
+    client.drain()
+    payloads = [packet.payload for packet in client.take(Publish)]
+    assert payloads.count(b"retained") == 2
+    assert [payload for payload in payloads if payload != b"retained"] == [b"1", b"2"]

@@ -109,16 +109,18 @@ def test_the_reason_is_told(mqtt):
     assert "AUTH" in packet.properties.reason_string
 
 
-def test_after_a_disconnect_nothing_is_handled(mqtt, hearer):
+@pytest.mark.parametrize("version", [4, 5])
+def test_after_a_disconnect_nothing_is_handled(mqtt, hearer, version):
     """[MQTT-3.14.4-1], [MQTT-3.14.4-2]."""
-    client = mqtt.connect("a")
+    client = mqtt.connect("a", version=version)
     client.send(Disconnect(), Publish("x", b"late"))
     assert (client.closed, hearer.messages) == (True, [])
 
 
-def test_pingreq_is_answered(mqtt):
+@pytest.mark.parametrize("version", [4, 5])
+def test_pingreq_is_answered(mqtt, version):
     """[MQTT-3.12.4-1]."""
-    client = mqtt.connect("a")
+    client = mqtt.connect("a", version=version)
     client.send(Pingreq(), Pingreq())
     assert client.take() == [Pingresp(), Pingresp()]
 

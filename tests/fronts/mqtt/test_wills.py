@@ -25,7 +25,7 @@ def will(delay: int | None = None, **fields) -> Will:
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("retain", [False, True])
 def test_a_lost_connection_publishes_the_will(mqtt, hearer, version, qos, retain):
-    """[MQTT-3.1.2-7], [MQTT-3.1.2-8], [MQTT-3.1.2-14], [MQTT-3.1.2-15], [MQTT-3.1.2-17]: once, with its QoS and flag."""
+    """[MQTT-3.1.2-7], [MQTT-3.1.2-8], [MQTT-3.1.2-14], [MQTT-3.1.2-15]: once, with its QoS and flag."""
     client = mqtt.connect("a", version=version, will=will(qos=qos, retain=retain))
     assert hearer.take(Publish) == []
     client.lose()
@@ -118,7 +118,7 @@ def test_each_connection_has_its_own_will(mqtt, hearer):
 
 
 def test_a_will_has_its_properties(mqtt, hearer):
-    """Section 3.1.3.2: lifetime from the moment of its publication."""
+    """[MQTT-3.1.3-10] and section 3.1.3.2: in their order; lifetime from the moment of its publication."""
     properties = Properties(
         will_delay_interval=5,
         message_expiry_interval=30,
@@ -126,7 +126,7 @@ def test_a_will_has_its_properties(mqtt, hearer):
         response_topic="r",
         correlation_data=b"c",
         payload_format_indicator=1,
-        user_property=(("k", "v"),),
+        user_property=(("k", "v"), ("a", "1"), ("k", "w")),
     )
     mqtt.connect("a", will=Will("will", b"gone", properties=properties), **KEPT).lose()
     mqtt.pass_time(6)
@@ -137,7 +137,7 @@ def test_a_will_has_its_properties(mqtt, hearer):
         response_topic="r",
         correlation_data=b"c",
         payload_format_indicator=1,
-        user_property=(("k", "v"),),
+        user_property=(("k", "v"), ("a", "1"), ("k", "w")),
     )
 
 
@@ -174,3 +174,26 @@ def test_wills_are_bounded(open_mqtt, bound):
     first.lose()
     assert mqtt.client().connect("c", will=will()).reason_code == 0
     assert mqtt.broker.counters.bounds["wills"] == 1
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_without_a_will_nothing_is_published(mqtt, hearer, version):
+    """[MQTT-3.1.2-12] of 3.1.1: also after a connection of the same client that had one."""
+    mqtt.connect("a", version=version, will=will()).disconnect()
+    mqtt.connect("a", version=version).lose()
+    mqtt.pass_time(10)
+    assert hearer.messages == []
+
+
+def test_a_server_does_not_set_the_expiry_when_it_disconnects(mqtt):
+    """[MQTT-3.14.2-2]."""
+    taken, late, wrong, last = (mqtt.connect(name, keep_alive=1, **KEPT) for name in ("taken", "late", "wrong", "last"))
+    mqtt.connect("taken", **KEPT)
+    wrong.send_bytes(b"\x36\x00")
+    for _ in range(5):
+        mqtt.pass_time(1)
+        last.send_bytes(b"\xc0\x00")
+    mqtt.broker.stop()
+    ends = [client.take()[-1] for client in (taken, late, wrong, last)]
+    assert [end.reason_code for end in ends] == [0x8E, 0x8D, 0x81, 0x8B]
+    assert not any(end.properties and end.properties.session_expiry_interval is not None for end in ends)

@@ -94,6 +94,20 @@ BROKEN_CONNECTS = [
         MALFORMED,
         "[MQTT-3.1.2-16] 3.1.1: [MQTT-3.1.2-18]",
     ),
+    Broken(
+        "a password without its flag",
+        ALL,
+        _each(ALL, connect, 0x82, CLIENT + field(b"user") + field(b"secret")),
+        MALFORMED,
+        "[MQTT-3.1.2-18]",
+    ),
+    Broken(
+        "a will without its flag",
+        ALL,
+        {version: connect(version, 0x02, _will(version, b"will/topic")) for version in ALL},
+        MALFORMED,
+        "3.1.1: [MQTT-3.1.2-11]",
+    ),
     Broken("bytes after the end", ALL, _each(ALL, connect, 0x02, CLIENT + b"\0"), MALFORMED, "[MQTT-3.1.4-1]"),
     Broken("no client id", ALL, _each(ALL, connect, 0x02, b""), MALFORMED, "[MQTT-3.1.3-3]"),
     _text("a client id that is not UTF-8", _each(ALL, connect, 0x02, field(b"\xc3")), f"[MQTT-3.1.3-4] {UTF_8} [MQTT-3.1.3-4]"),
@@ -127,13 +141,13 @@ BROKEN_CONNECTS = [
 """First packets: a CONNECT of 5.0 may be answered with a CONNACK, one of 3.x is not answered (3.1.1: [MQTT-3.1.4-1])."""
 
 UNKNOWN_VERSIONS = [
-    Broken("level 2 of MQTT", (4,), connect(4, level=2), VERSION, "[MQTT-3.1.2-2]"),
+    Broken("level 2 of MQTT", (4,), connect(4, level=2), VERSION, "[MQTT-3.1.2-2] 3.1.1: [MQTT-3.1.2-2]"),
     Broken("level 3 of MQTT", (4,), connect(4, level=3), VERSION, "[MQTT-3.1.2-2]"),
     Broken("level 6 of MQTT", (5,), connect(level=6), VERSION, "[MQTT-3.1.2-2]"),
     Broken("level 4 of MQIsdp", (4,), connect(3, level=4), VERSION, "[MQTT-3.1.2-2]"),
     Broken("a bridge of Mosquitto with 3.1.1", (4,), connect(4, level=0x84), VERSION, "[MQTT-3.1.2-2]"),
     Broken("a bridge of Mosquitto with 3.1", (4,), connect(3, level=0x83), VERSION, "[MQTT-3.1.2-2]"),
-    Broken("another name with level 4", (4,), connect(4, name=b"MQTX"), VERSION, "[MQTT-3.1.2-1]"),
+    Broken("another name with level 4", (4,), connect(4, name=b"MQTX"), VERSION, "[MQTT-3.1.2-1] 3.1.1: [MQTT-3.1.2-1]"),
     Broken("another name with level 5", (5,), connect(name=b"mqtt"), VERSION, "[MQTT-3.1.2-1]"),
 ]
 """CONNECTs of no version that the server speaks. ``versions`` has the one whose CONNACK answers."""
@@ -159,7 +173,7 @@ BROKEN_PACKETS = [
     Broken("an empty topic in 3.x", OLD, _each(OLD, publish, topic=b""), TOPIC, "3.1.1: [MQTT-4.7.3-1]"),
     Broken("neither topic nor alias", (5,), publish(topic=b""), PROTOCOL, "3.3.2.1"),
     Broken("neither topic nor alias, but a property", (5,), publish(topic=b"", properties=b"\x01\1"), PROTOCOL, "3.3.2.1"),
-    _text("U+0000 in a topic", _each(ALL, publish, topic=b"a\0"), f"{NUL} [MQTT-4.7.3-2]"),
+    _text("U+0000 in a topic", _each(ALL, publish, topic=b"a\0"), f"[MQTT-4.7.3-2] {NUL} [MQTT-4.7.3-2]"),
     _text("a topic that is not UTF-8", _each(ALL, publish, topic=b"\xff/a"), f"[MQTT-3.3.2-1] {UTF_8} [MQTT-3.3.2-1]"),
     _text("a surrogate in a topic", _each(ALL, publish, topic=b"a/\xed\xbf\xbf"), UTF_8),
     _text("a topic in UTF-8 that is longer than needed", _each(ALL, publish, topic=b"\xc0\xaf"), UTF_8),
@@ -179,7 +193,11 @@ BROKEN_PACKETS = [
     Broken("a wildcard in a response topic", (5,), publish(properties=b"\x08" + field(b"a/#")), PROTOCOL, "[MQTT-3.3.2-14]"),
     Broken("a response topic that is not UTF-8", (5,), publish(properties=b"\x08" + field(b"\xff")), MALFORMED, "[MQTT-3.3.2-13]"),
     Broken("a content type that is not UTF-8", (5,), publish(properties=b"\x03" + field(b"\xff")), MALFORMED, "[MQTT-3.3.2-19]"),
-    Broken("U+0000 in a user property", (5,), publish(properties=b"\x26" + field(b"a\0") + field(b"b")), MALFORMED, NUL),
+    *(
+        Broken(f"{what} in the {which} of a user property", (5,), publish(properties=b"\x26" + pair), MALFORMED, f"[MQTT-1.5.7-1] {rule}")
+        for what, wrong, rule in (("U+0000", b"a\0", NUL), ("no UTF-8", b"\xc3", UTF_8))
+        for which, pair in (("name", field(wrong) + field(b"b")), ("value", field(b"b") + field(wrong)))
+    ),
     Broken("a will delay in a PUBLISH", (5,), publish(properties=b"\x18\0\0\0\1"), MALFORMED, "2.2.2.2"),
     # Acknowledgements
     *(
@@ -226,10 +244,10 @@ BROKEN_PACKETS = [
         _each(ALL, with_id, 0x82, field(b"\xff") + b"\0"),
         f"[MQTT-3.8.3-1] {UTF_8} [MQTT-3.8.3-1]",
     ),
-    _text("SUBSCRIBE with U+0000 in a filter", _each(ALL, with_id, 0x82, field(b"a\0") + b"\0"), f"{NUL} [MQTT-4.7.3-2]"),
-    Broken("SUBSCRIBE with QoS 3", (3, 4), _each(OLD, with_id, 0x82, field(b"a") + b"\3"), MALFORMED, "3.1.1: [MQTT-3-8.3-4]"),
+    _text("SUBSCRIBE with U+0000 in a filter", _each(ALL, with_id, 0x82, field(b"a\0") + b"\0"), f"[MQTT-4.7.3-2] {NUL} [MQTT-4.7.3-2]"),
+    Broken("SUBSCRIBE with QoS 3", (3, 4), _each(OLD, with_id, 0x82, field(b"a") + b"\3"), MALFORMED, "3.1.1: [MQTT-3.8.3-4]"),
     Broken("SUBSCRIBE with QoS 3 in 5.0", (5,), with_id(5, 0x82, field(b"a") + b"\3"), PROTOCOL, "3.8.3.1"),
-    Broken("SUBSCRIBE with reserved bits in 3.1.1", (4,), with_id(4, 0x82, field(b"a") + b"\4"), MALFORMED, "3.1.1: [MQTT-3-8.3-4]"),
+    Broken("SUBSCRIBE with reserved bits in 3.1.1", (4,), with_id(4, 0x82, field(b"a") + b"\4"), MALFORMED, "3.1.1: [MQTT-3.8.3-4]"),
     Broken("SUBSCRIBE with reserved bits in 5.0", (5,), with_id(5, 0x82, field(b"a") + b"\x40"), MALFORMED, "[MQTT-3.8.3-5]"),
     Broken("SUBSCRIBE with retain handling 3", (5,), with_id(5, 0x82, field(b"a") + b"\x30"), PROTOCOL, "3.8.3.1"),
     Broken("a shared subscription with no local", (5,), with_id(5, 0x82, field(b"$share/g/a") + b"\4"), PROTOCOL, "[MQTT-3.8.3-4]"),

@@ -50,6 +50,7 @@ def short(monkeypatch):
 @VERSIONS
 @pytest_twisted.ensureDeferred
 async def test_messages_of_every_qos_pass(serve_mqtt, nothing_logged, version):
+    """[MQTT-4.2.0-1]: over TCP."""
     server = await serve_mqtt()
     hearer, speaker = await server.connected("hearer", version), await server.connected("speaker", version)
     hearer.send(subscribe("tele/#"))

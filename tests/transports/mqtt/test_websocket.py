@@ -51,6 +51,7 @@ async def open_browser(server, path="/mqtt", protocols="mqtt", headers="", versi
 )
 @pytest_twisted.ensureDeferred
 async def test_the_handshake(serve_mqtt, nothing_logged, path, offered, chosen):
+    """[MQTT-6.0.0-4] of both."""
     server = await serve_mqtt()
     browser = await open_browser(server, path, offered)
     assert browser.head.startswith(b"HTTP/1.1 101 ")
@@ -92,7 +93,7 @@ async def test_plain_http_there_is_told_to_upgrade(serve_mqtt):
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 100_000])
 @pytest_twisted.ensureDeferred
 async def test_frames_may_cut_packets_anywhere(serve_mqtt, nothing_logged, size):
-    """[MQTT-6.0.0-2]"""
+    """[MQTT-6.0.0-2] of both"""
     server = await serve_mqtt()
     browser = await open_browser(server)
     packets = [Subscribe(1, [Subscription("a", 0)]), Publish("a", b"x" * 500), Publish("a", b"last", 1, packet_id=3)]
@@ -133,7 +134,7 @@ async def test_a_packet_larger_than_a_frame_of_text_may_be(serve_mqtt):
 
 @pytest_twisted.ensureDeferred
 async def test_a_text_frame_ends_the_connection(serve_mqtt, nothing_logged):
-    """[MQTT-6.0.0-1]"""
+    """[MQTT-6.0.0-1] of both"""
     server = await serve_mqtt()
     browser = await open_browser(server)
     browser.send(CONNECT)

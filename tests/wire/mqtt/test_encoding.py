@@ -118,10 +118,29 @@ def test_receivers_with_qos_0_share_the_bytes():
     assert form.encode(5) is form.encode(5)
 
 
-def test_what_exceeds_the_receivers_maximum_loses_its_details_first():
-    """[MQTT-3.2.2-19] [MQTT-3.2.2-20] [MQTT-3.4.2-2] [MQTT-3.4.2-3] and the same of all packets with a reason string"""
-    packet = Suback(7, [0x87], replace(DETAILS, reason_string="why" * 50))
-    full, short = encode(packet, 5), encode(Suback(7, [0x87]), 5)
+@pytest.mark.parametrize(
+    "bare",
+    [
+        Connack(0x87),
+        Puback(7, 0x87),
+        Pubrec(7, 0x87),
+        Pubrel(7, 0x92),
+        Pubcomp(7, 0x92),
+        Suback(7, [0x87]),
+        Unsuback(7, [0x87]),
+        Disconnect(0x87),
+        Auth(0x18, Properties(authentication_method="a")),
+    ],
+    ids=lambda packet: type(packet).__name__,
+)
+@pytest.mark.parametrize("details", [{"reason_string": "why" * 50}, {"user_property": DETAILS.user_property}], ids=" ".join)
+def test_what_exceeds_the_receivers_maximum_loses_its_details_first(bare, details):
+    """Reason strings and user properties: [MQTT-3.2.2-19] [MQTT-3.2.2-20] [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3]
+    [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3] [MQTT-3.9.2-1] [MQTT-3.9.2-2] [MQTT-3.11.2-1] [MQTT-3.11.2-2]
+    [MQTT-3.14.2-3] [MQTT-3.14.2-4] [MQTT-3.15.2-2] [MQTT-3.15.2-3]
+    """
+    packet = replace(bare, properties=replace(bare.properties or Properties(), **details))
+    full, short = encode(packet, 5), encode(bare, 5)
     assert encode_within(packet, 5, len(full)) == full
     assert encode_within(packet, 5, len(full) - 1) == encode_within(packet, 5, len(short)) == short
     assert encode_within(packet, 5, len(short) - 1) is None
@@ -173,3 +192,10 @@ def test_a_packet_that_is_too_large_for_mqtt_is_not_encoded():
     payload = bytes(268_435_455)
     with pytest.raises(ValueError, match="too large for a packet"):
         PublishForm("a", payload).encode(4)
+
+
+@pytest.mark.parametrize(("version", "expected"), [(3, b"\x30\4\0\1ax"), (4, b"\x30\4\0\1ax"), (5, b"\x30\5\0\1a\0x")])
+def test_a_message_with_qos_0_has_no_packet_id(version, expected):
+    """[MQTT-2.2.1-2]"""
+    assert encode(Publish("a", b"x", packet_id=7), version) == expected
+    assert PublishForm("a", b"x").encode(version) == expected
