@@ -7,6 +7,7 @@ import pytest
 
 from dhtwisted.actions import ACTIONS
 from dhtwisted.control.command_list import COMMANDS
+from dhtwisted.logs.audit import MQTT_LOGIN
 from dhtwisted.logs.observer import LEFT_OUT
 from tests.support.packages import ROOT
 
@@ -56,7 +57,7 @@ def test_the_page_has_no_line_that_is_gone():
 
 def test_every_event_of_the_audit_log_is_in_the_page():
     events = {name for name, action in ACTIONS.items() if action.audit is not None}
-    events |= {"server/start", "server/loss", "server/reload", "server/stop", "audit/limited", "audit/lost"}
+    events |= {"server/start", "server/loss", "server/reload", "server/stop", "audit/limited", "audit/lost", MQTT_LOGIN}
     events |= {f"shell/{command.__struct_config__.tag}" for command in COMMANDS if command.is_audited}
     section = PAGE.partition("## The audit log")[2]
     assert {event for event in events if f"`{event}`" not in section} == set()

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from dhtwisted.errors import ApiError, ConfigurationError, Unauthorized
 from dhtwisted.logs.append_file import AppendFile
 from dhtwisted.logs.line_limit import LineLimit
-from dhtwisted.logs.masking import encodable, mask
+from dhtwisted.logs.masking import digest, encodable, mask
 from dhtwisted.wire.timestamps import format_timestamp
 
 AUDIT_MODE = 0o600
@@ -25,6 +25,7 @@ LONGEST = 128
 """Characters of a login, a name or an id of a client."""
 
 SUCCESS, FAILED, REFUSED = "success", "failed", "refused"
+MQTT_LOGIN = "mqtt/login"
 REFUSALS = (401, 403, 429)
 
 
@@ -80,6 +81,26 @@ class Audit:
         :param output: the way to the client, an ``IOutput``.
         """
         self._refused("authenticate", _where(output), error)
+
+    def logged_in(self, output: Any, user: Any, client_id: str) -> None:
+        """Record a login by user name and password over MQTT, where no token is made.
+
+        :param output: the way to the client.
+        """
+        if self.is_on:
+            who = {"user": user.id, "login": user.login} | _where(output)
+            self._record(MQTT_LOGIN, SUCCESS, who | {"client": client_id[:LONGEST]})
+
+    def failed_login(self, output: Any, login: str | None, client_id: str, error: ApiError) -> None:
+        """Record that a client of MQTT was refused.
+
+        :param output: the way to the client.
+        :param login: as the client gave it; ``None`` if it gave none. It is shown if it is a user's.
+        """
+        known = getattr(error, "login", None)
+        shown = known or (None if login is None else digest(login))
+        who = _where(output) | ({} if shown is None else {"login": shown[:LONGEST]})
+        self._refused(MQTT_LOGIN, who | {"client": client_id[:LONGEST]}, error)
 
     def started(self, **details: Any) -> None:
         """Record that the server has started to serve clients."""

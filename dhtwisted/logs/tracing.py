@@ -24,7 +24,10 @@ LONGEST = 4096
 """Bytes of a request, an answer or an event that are shown."""
 
 _HIDDEN = b'"***"'
-_SHOWN_OF_PACKETS = ("version", "client_id", "clean_start", "keep_alive", "packet_id", "topic", "qos", "retain", "dup", "reason_code")
+_SHOWN_OF_PACKETS = (
+    *("version", "client_id", "clean_start", "keep_alive", "packet_id", "topic", "qos", "retain", "dup"),
+    *("session_present", "reason_code", "reason_codes"),
+)
 _KINDS = ("user", "device", "address")
 
 log = Logger(NAMESPACE)
@@ -67,12 +70,12 @@ class Trace:
         """
         fields = request.fields
         devices = {getattr(fields, "device_id", None), *(getattr(fields, "device_ids", None) or ())}
-        is_followed = not self._devices.isdisjoint(devices) or self._follows(request.principal, request.session.output.address)
+        is_followed = not self._devices.isdisjoint(devices) or self.follows(request.principal, request.session.output.address)
         if is_followed:
             log.info("request: {body}", body=_cut(encode(_shown(request.action.name, fields))), **_of_request(request))
 
         def answered(request: Any, members: Any, error: ApiError | None) -> None:
-            if is_followed or self._follows(request.principal or request.session.principal, request.session.output.address):
+            if is_followed or self.follows(request.principal or request.session.principal, request.session.output.address):
                 self._answer(request, members, error)
             done(request, members, error)
 
@@ -86,7 +89,7 @@ class Trace:
         :param error: the :class:`~dhtwisted.errors.ApiError` that the client got.
         :param request_id: its ``requestId``, as JSON.
         """
-        if self._follows(client.principal, client.output.address):
+        if self.follows(client.principal, client.output.address):
             whose = _of(client, client.principal) | {"action": action} | _numbered(request_id)
             log.info("answer {code}: {error}", code=error.code, error=error.logged, **whose)
 
@@ -97,7 +100,7 @@ class Trace:
         :param principal: on whose behalf the client subscribed.
         :param subscription_id: ``None`` for the update of a command that the client has inserted.
         """
-        if message.device_id in self._devices or self._follows(principal, session.output.address):
+        if message.device_id in self._devices or self.follows(principal, session.output.address):
             log.info("event: {body}", body=_cut(b"{" + event_body), subscription=subscription_id, **_of(session, principal))
 
     def connection(self, text: str, address: str, **fields: Any) -> None:
@@ -113,19 +116,25 @@ class Trace:
 
         :param client: its connection, with ``principal`` and ``output``.
         """
-        if self._follows(client.principal, client.output.address):
+        if self.follows(client.principal, client.output.address):
             for packet in packets:
                 log.info("packet: {packet}", packet=_described(packet), **_of(client, client.principal))
+
+    def packets_sent(self, client: Any, packets: Sequence[Any]) -> None:
+        """Log the packets of MQTT that the server sends to a client which is followed, as :meth:`packets`."""
+        for packet in packets:
+            log.info("packet to the client: {packet}", packet=_described(packet), **_of(client, client.principal))
 
     def end(self, client: Any, reason_code: int, text: str) -> None:
         """Log that the server ends a connection of MQTT.
 
         :param client: as for :meth:`packets`.
         """
-        if self._follows(client.principal, client.output.address):
+        if self.follows(client.principal, client.output.address):
             log.info("closed, reason {code}: {reason}", code=f"{reason_code:#04x}", reason=text, **_of(client, client.principal))
 
-    def _follows(self, principal: Any, address: str) -> bool:
+    def follows(self, principal: Any, address: str) -> bool:
+        """Whether a client is a target, by its user or its address."""
         return address in self._addresses or (principal is not None and principal.user_id in self._users)
 
     def _answer(self, request: Any, members: Any, error: ApiError | None) -> None:

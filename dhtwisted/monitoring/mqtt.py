@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dhtwisted.monitoring.prometheus import Samples, family
-from dhtwisted.wire.mqtt.packets import Connack, Pingresp, Suback, Unsuback
+from dhtwisted.wire.mqtt.packets import VERSIONS, Connack, Pingresp, Suback, Unsuback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from dhtwisted.transports.port import PortFactory
 
 NO_VERSION = "none"
-VERSIONS = {0: NO_VERSION, 3: "3.1", 4: "3.1.1", 5: "5.0"}
-"""The protocol level in CONNECT -> the version, as the label of a metric has it."""
+LABELS = {0: NO_VERSION} | VERSIONS
+"""The protocol level in CONNECT -> the label of a metric."""
 
 ONLY_OF_SERVERS = (Connack, Suback, Unsuback, Pingresp)
 """Types of packets that end the connection of a client that sends them."""
@@ -38,7 +38,7 @@ def _connections(broker: MqttBroker) -> str:
         "dhtwisted_mqtt_connections",
         "gauge",
         "Open MQTT connections, also over WebSocket, by version; none: before CONNECT.",
-        [({"version": name}, versions[level]) for level, name in VERSIONS.items()],
+        [({"version": name}, versions[level]) for level, name in LABELS.items()],
     ) + family(
         "dhtwisted_mqtt_sessions",
         "gauge",

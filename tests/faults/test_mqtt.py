@@ -7,10 +7,10 @@ from threading import Event, Thread
 
 import pytest
 
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support.attacks.measures import open_files, raise_own_file_limit, resident
 from tests.support.mqtt.broken import BROKEN_CONNECTS, BROKEN_PACKETS
 from tests.support.mqtt.raw import connect, field, packet, publish, varint, with_id
-from tests.support.mqtt.replies import ReplyDecoder
 from tests.support.servers.mqtt import LOGIN, mqtt_arguments, mqtt_port
 from tests.support.servers.process import PASSWORD
 from tests.support.waiting import PATIENCE, wait_until

@@ -22,6 +22,7 @@ from dhtwisted.fronts.mqtt.session import ClientSession, Key
 from dhtwisted.fronts.mqtt.system_topics import SystemTopics
 from dhtwisted.fronts.mqtt.timers import Timers
 from dhtwisted.fronts.mqtt.topic_tree import TopicTree
+from dhtwisted.fronts.mqtt.tracing import follow
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.mqtt.topics import parse_filter
 
@@ -81,6 +82,8 @@ class MqttBroker(Deliverer):
         self.is_debugging = settings.log.level == "debug"
         self.most_messages = min(settings.mqtt.queued_messages or MOST_PENDING, MOST_PENDING)
         self.most_bytes = settings.mqtt.queued_bytes or sys.maxsize
+        for connection in self.connections:
+            follow(connection)
 
     def start(self) -> None:
         """Begin to watch times."""

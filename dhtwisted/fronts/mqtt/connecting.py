@@ -21,7 +21,7 @@ from dhtwisted.errors import (
 from dhtwisted.fronts.mqtt import acknowledging, subscribing, wills
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
-from dhtwisted.wire.mqtt.packets import V3_1, V5, Connack, Connect, Properties
+from dhtwisted.wire.mqtt.packets import V3_1, V5, VERSIONS, Connack, Connect, Properties
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.broker import MqttBroker
     from dhtwisted.fronts.mqtt.session import ClientSession, Key
 
-TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+TOKEN = re.compile(rb"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 """What an access token looks like: it begins with a JSON object in base64. No password of a user is taken for one by chance."""
 
 AS_LONG_AS_CONNECTED = 2**62
@@ -56,7 +56,7 @@ async def connect(connection: Any, packet: Connect) -> None:
         if principal is not None:
             connection.authenticate(principal)
     except ApiError as error:
-        raise _refusal(connection, error) from None
+        raise _refusal(connection, packet, error) from None
     except StorageError as error:
         raise _unavailable(connection, error) from None
     key = (ANONYMOUS if principal is None else principal.user_id, client_id)
@@ -128,7 +128,7 @@ async def _identify(connection: Any, packet: Connect) -> Principal | None:
         password = (packet.password or b"").decode()
     except UnicodeDecodeError:
         raise InvalidCredentials() from None
-    if TOKEN.fullmatch(password) is not None:
+    if _is_token(packet.password):
         principal = await server.authentication.by_token(password)
         server.logins.note(principal.user)
         return principal
@@ -139,15 +139,23 @@ async def _identify(connection: Any, packet: Connect) -> Principal | None:
     valid_from = user.valid_from
     user = await server.entities.get(User, user.id) or user
     server.logins.note(user, connection.output.address)
+    server.audit.logged_in(connection.output, user, packet.client_id)
     claims = login_claims(user, server.settings.limits.token_ids)
     return server.authentication.by_claims(replace(claims, valid_from=valid_from, expires=AS_LONG_AS_CONNECTED))
 
 
-def _refusal(connection: Any, error: ApiError) -> InvalidPacket:
+def _is_token(password: bytes | None) -> bool:
+    return password is not None and TOKEN.fullmatch(password) is not None
+
+
+def _refusal(connection: Any, packet: Connect, error: ApiError) -> InvalidPacket:
     """The answer to a client that may not connect. An unknown user and a wrong password look the same."""
     server = connection.broker.server
     if server.audit.is_on and error.code in (Unauthorized.code, TooManyRequests.code):
-        server.audit.failed_authentication(connection.output, error)
+        if _is_token(packet.password):
+            server.audit.failed_authentication(connection.output, error)
+        else:
+            server.audit.failed_login(connection.output, packet.user_name, packet.client_id, error)
     if isinstance(error, UserLocked) or type(error) is Unauthorized:
         return InvalidPacket(ReasonCode.NOT_AUTHORIZED, error.detail or error.text)
     if isinstance(error, Unauthorized):
@@ -210,6 +218,9 @@ def _accept(connection: Any, session: ClientSession, packet: Connect, properties
     answer = _connack_properties(connection, session, packet, properties, keep_alive) if connection.is_v5 else None
     connection.write(Connack(0, is_present, answer))
     connection.watch(keep_alive)
+    if broker.is_debugging:
+        version = VERSIONS[packet.version]
+        connection.log.debug("connected", version=version, keepalive=keep_alive, resumed=is_present, **connection.identity())
     session.outgoing.link = connection
     connection.quota = connection.most_in_flight
     for delivery in session.outgoing.resume():

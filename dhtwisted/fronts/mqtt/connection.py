@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt import acknowledging, connecting, subscribing
-from dhtwisted.fronts.mqtt.receiving import LOST, PacketReceiver
+from dhtwisted.fronts.mqtt.receiving import GONE, LOST, PacketReceiver
 from dhtwisted.fronts.mqtt.small_maps import UNUSED
+from dhtwisted.fronts.mqtt.tracing import follow
 from dhtwisted.fronts.queues import EMPTY, append
 from dhtwisted.wire.mqtt.packets import (
     V5,
@@ -74,7 +75,7 @@ class MqttConnection(PacketReceiver):
         if self.session is not None:
             self.session.outgoing.link = None
         if self.is_over or not (self._is_busy or self._held):
-            self.leave()
+            self.leave(why=GONE)
         else:
             self._held = append(self._held, LOST)
             self._go_on()
@@ -111,7 +112,8 @@ class MqttConnection(PacketReceiver):
         if properties is not None and properties.session_expiry_interval is not None:
             self._change_expiry(session, properties.session_expiry_interval)
         self.output.close()
-        self.leave(sends_will=packet.reason_code != ReasonCode.NORMAL_DISCONNECTION)
+        why = f"the client has disconnected, reason {packet.reason_code:#04x}"
+        self.leave(packet.reason_code != ReasonCode.NORMAL_DISCONNECTION, why)
 
     def _change_expiry(self, session: ClientSession, expiry: int) -> None:
         if expiry and not session.expiry:
@@ -132,6 +134,8 @@ class MqttConnection(PacketReceiver):
                 server.quotas.give_back(before.account, connections=1)
         self.principal = principal.frozen() if server.settings.compatibility.frozen_connections else principal
         self.routes.clear()
+        if server.trace is not None:
+            follow(self)
 
     def check_identity_if_changed(self) -> None:
         """Look again who the client is, if users or tokens have changed, or the token has expired."""
@@ -220,10 +224,15 @@ class MqttConnection(PacketReceiver):
             self._held = EMPTY
             self.end(ReasonCode.SESSION_TAKEN_OVER, "the session was taken over by another connection")
 
-    def leave(self, sends_will: bool = True) -> None:
-        """Nothing more is received or sent; the session goes on without the connection, or ends."""
+    def leave(self, sends_will: bool = True, why: str = "") -> None:
+        """Nothing more is received or sent; the session goes on without the connection, or ends.
+
+        :param why: for the log; empty if it is there already.
+        """
         if self.is_over:
             return
+        if why and self.broker.is_debugging:
+            self.log.debug("ended: {why}", why=why, **self.identity())
         self.is_over = True
         self._timer.cancel()
         self._end_receiving()

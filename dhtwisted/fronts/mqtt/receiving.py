@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.interfaces import IMqttOutput
 
 ANY_NUMBER = 65_535
+GONE = "the client has gone without DISCONNECT"
+
 LOST = object()
 """Stands for the end of the connection behind the packets that came before it."""
 
@@ -171,7 +173,7 @@ class PacketReceiver(PacketSender):
 
     def _handle(self, kind: Any, packet: Any) -> Coroutine[Any, Any, Any] | None:
         if packet is LOST:
-            self.leave()
+            self.leave(why=GONE)
             return None
         if kind is InvalidPacket:
             raise packet
@@ -268,7 +270,8 @@ class PacketReceiver(PacketSender):
     def identity(self) -> dict[str, Any]:
         """Fields that identify the connection in a log line."""
         user = {} if self.principal is None else {"user": self.principal.user_id}
-        return {"connection": self.output.number, "address": self.output.address} | user
+        client = {} if self.session is None else {"client": self.session.client_id}
+        return {"connection": self.output.number, "address": self.output.address} | user | client
 
     # What the connection adds
 
@@ -280,6 +283,6 @@ class PacketReceiver(PacketSender):
         """End the connection from our side."""
         raise NotImplementedError
 
-    def leave(self, sends_will: bool = True) -> None:
+    def leave(self, sends_will: bool = True, why: str = "") -> None:
         """Nothing more is received or sent."""
         raise NotImplementedError

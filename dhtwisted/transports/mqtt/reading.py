@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt.connection import MqttConnection
+from dhtwisted.fronts.mqtt.tracing import follow
 from dhtwisted.wire.mqtt.body import LARGEST_VARINT
 from dhtwisted.wire.mqtt.decoding import SMALLEST_MAXIMUM, PacketDecoder
 from dhtwisted.wire.mqtt.encoding import encode
@@ -71,6 +72,7 @@ class PacketReader:
                 return
             trace = self.connection.broker.server.trace
             if trace is not None:
+                follow(self.connection)
                 trace.packets(self.connection, packets)
             self.connection.receive(packets)
         if self._held or decoder.held > LARGE:

@@ -15,6 +15,8 @@ V3_1 = 3
 
 V3_1_1 = 4
 V5 = 5
+VERSIONS = {V3_1: "3.1", V3_1_1: "3.1.1", V5: "5.0"}
+"""The protocol level -> the name of the version."""
 
 NO_ID = 0
 """``packet_id`` of a PUBLISH with QoS 0."""

@@ -36,7 +36,7 @@ from dhtwisted.wire.mqtt.packets import (
     Unsuback,
     Unsubscribe,
 )
-from tests.support.mqtt.replies import ReplyDecoder
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 
 
 @implementer(IPlainAccess)

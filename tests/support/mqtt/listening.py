@@ -19,9 +19,9 @@ from dhtwisted.transports.port import PortFactory
 from dhtwisted.transports.proxy_protocol import AnnouncedFactory
 from dhtwisted.wire.mqtt.encoding import encode
 from dhtwisted.wire.mqtt.packets import V5, Connack, Connect, Packet
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support import raw
 from tests.support.mqtt.clients import Access, Store
-from tests.support.mqtt.replies import ReplyDecoder
 
 
 class MqttPeer:

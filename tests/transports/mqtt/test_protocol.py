@@ -1,6 +1,7 @@
 """MQTT on real sockets: TCP, TLS, the PROXY protocol, limits, and the end of connections."""
 
 import ssl
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -232,6 +233,10 @@ async def test_a_client_can_be_followed(serve_mqtt, target):
     told = lines(captured)
     assert "packet: PUBLISH packet_id=3 topic='a/secret' qos=1 retain=False dup=False 7 bytes" in told
     assert "packet: SUBSCRIBE packet_id=1 'b/#'" in told
+    assert "packet to the client: CONNACK session_present=False reason_code=0" in told
+    assert "packet to the client: PUBACK packet_id=3 reason_code=16" in told
+    assert "packet to the client: SUBACK packet_id=1 reason_codes=[2]" in told
+    assert "packet to the client: DISCONNECT reason_code=130" in told
     assert "closed, reason 0x82: CONNECT: the client is connected already" in told
     assert any(line.startswith("packet: CONNECT version=5 client_id='pump'") for line in told) == target.startswith("address")
     assert ("connection: the connection has ended" in told) == target.startswith("address")
@@ -239,14 +244,52 @@ async def test_a_client_can_be_followed(serve_mqtt, target):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_a_connected_client_gets_is_told_from_a_reload_to_the_next(serve_mqtt):
+    """The subscriber sends nothing meanwhile."""
+    server = await serve_mqtt()
+    settings = server.memory.server.settings
+
+    def trace(*targets):
+        server.memory.server.reloadable(replace(settings, log=replace(settings.log, trace=targets)))()
+        server.broker.set_limits()
+
+    hearer, speaker = await server.connected("hearer", user=server.memory.administrator), await server.connected("speaker")
+    hearer.send(subscribe("a"))
+    await hearer.packet()
+    with capturedLogs() as captured:
+        for number, targets in enumerate([(), ("user:1",), ()]):
+            trace(*targets)
+            speaker.send(Publish("a", b"%d" % number))
+            assert (await hearer.packet()).payload == b"%d" % number
+    told = [line for line in lines(captured) if line.startswith("packet")]
+    assert told == ["packet to the client: PUBLISH packet_id=0 topic='a' qos=0 retain=False dup=False 1 bytes"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_connections_are_told_at_debug(serve_mqtt):
     server = await serve_mqtt(log={"level": "debug"})
     with capturedLogs() as captured:
-        peer = await server.connected("pump")
-        peer.raw.transport.abortConnection()
+        lost = await server.connected("pump", user=server.memory.administrator, keep_alive=30)
+        lost.raw.transport.abortConnection()
         await server.turns(lambda: not server.factory.open_connections)
-    told = [line for line in lines(captured) if "connection" in line]
-    assert told == ["a connection is open", "the connection has ended"]
+        polite, rude = await server.connected("polite", 4), await server.connected("rude", 3)
+        polite.send(Disconnect())
+        await server.turns(lambda: server.factory.open_connections == 1)
+        rude.send(Connect(client_id="again"))
+        await rude.until_closed()
+        await server.turns(lambda: not server.factory.open_connections)
+    connected, gone, *others = [event for event in captured if event.get("client") is not None]
+    fields = ("client", "version", "keepalive", "resumed", "address", "user")
+    assert [connected[name] for name in fields] == ["pump", "5.0", 30, False, "127.0.0.1", 1]
+    assert lines([connected, gone]) == ["connected", "ended: the client has gone without DISCONNECT"]
+    assert (gone["client"], gone["user"]) == ("pump", 1)
+    assert [(line, event["client"]) for line, event in zip(lines(others), others, strict=True)] == [
+        ("connected", "polite"),
+        ("connected", "rude"),
+        ("ended: the client has disconnected, reason 0x00", "polite"),
+        ("closed, reason 0x82: CONNECT: the client is connected already", "rude"),
+    ]
+    assert lines(captured).count("a connection is open") == lines(captured).count("the connection has ended") == 3
 
 
 # The stop

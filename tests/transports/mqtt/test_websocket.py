@@ -10,8 +10,8 @@ from dhtwisted.transports.websocket.reading import MESSAGES_IN_TURN
 from dhtwisted.wire.mqtt.encoding import encode
 from dhtwisted.wire.mqtt.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Puback, Publish, Suback, Subscribe, Subscription
 from dhtwisted.wire.mqtt.reasons import ReasonCode
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support import raw
-from tests.support.mqtt.replies import ReplyDecoder
 from tests.support.raw import BINARY, CLOSE, PING, TEXT, frame
 
 CONNECT = encode(Connect(client_id="browser"), 5)

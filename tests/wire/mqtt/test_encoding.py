@@ -23,7 +23,7 @@ from dhtwisted.wire.mqtt.packets import (
     Subscription,
     Unsuback,
 )
-from tests.support.mqtt.replies import ReplyDecoder
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support.mqtt.strategies import data, packet_ids, properties, topics
 
 DETAILS = Properties(reason_string="why", user_property=(("a", "b"),))

@@ -20,8 +20,8 @@ from dhtwisted.wire.mqtt.decoding import PacketDecoder
 from dhtwisted.wire.mqtt.encoding import encode
 from dhtwisted.wire.mqtt.packets import Connack, Connect, Properties, Publish, Subscribe, Subscription, Unsubscribe, Will
 from dhtwisted.wire.mqtt.reasons import return_code
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support.mqtt.raw import connect
-from tests.support.mqtt.replies import ReplyDecoder
 from tests.support.mqtt.strategies import connacks, connects, from_client, from_server
 from tests.support.mqtt.translation import from_mqtt5, from_zmqtt, without_defaults
 

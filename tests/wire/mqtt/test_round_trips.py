@@ -11,8 +11,8 @@ from dhtwisted.wire.mqtt.encoding import encode
 from dhtwisted.wire.mqtt.packets import Connack, Properties
 from dhtwisted.wire.mqtt.properties import PROPERTIES
 from dhtwisted.wire.mqtt.reasons import return_code
+from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support.mqtt.raw import connect
-from tests.support.mqtt.replies import ReplyDecoder
 from tests.support.mqtt.strategies import connacks, connects, from_client, from_server
 
 versions = st.sampled_from([3, 4, 5])

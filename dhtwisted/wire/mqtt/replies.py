@@ -1,5 +1,7 @@
 """Packets as a client decodes them: what only a server sends."""
 
+from __future__ import annotations
+
 from dhtwisted.wire.mqtt.bodies import READERS, Reader
 from dhtwisted.wire.mqtt.body import Body
 from dhtwisted.wire.mqtt.decoding import PacketDecoder
