@@ -77,6 +77,8 @@ class Nodes:
 
     log = Logger()
 
+    settling = SETTLING
+
     def __init__(self, reactor: Any, bus: INodeBus) -> None:
         self.id = secrets.token_hex(8)
         self.answering: dict[str, Answering] = {}

@@ -107,6 +107,7 @@ class Server:
     :param messages: opened; often the same object as ``storage``.
     :param bus: not started yet.
     :param audit: records changes; ``None`` for no records.
+    :ivar bus: carries events to all nodes.
     :ivar bus_receiver: takes the events of the bus.
     :ivar authentication: finds out whose a token is.
     :ivar budget: counts memory that is held for clients.
@@ -149,7 +150,7 @@ class Server:
         self.authentication = Authentication(reactor, settings, auth, self.entities, self.quotas)
         self._errors = ClientErrors(self.now)
         self.client_error = self._errors.convert
-        self._bus = bus
+        self.bus = bus
         self.is_alone = ILocalBus.providedBy(bus)
         self.publish = bus.publish
         self._last_subscription_id = 0
@@ -187,7 +188,7 @@ class Server:
 
         :raises ConfigurationError: the bus does not fit the storages.
         """
-        await self._bus.start(self.bus_receiver.receive, self.bus_receiver.entities_changed)
+        await self.bus.start(self.bus_receiver.receive, self.bus_receiver.entities_changed)
         try:
             await self.bus_receiver.read_newest(self.messages)
         except StorageUnavailable as error:
@@ -204,7 +205,7 @@ class Server:
             self._idle = Deferred()
             await self._idle
         self.deadlines.stop()
-        await self._bus.stop()
+        await self.bus.stop()
         self.bus_receiver.drop_waiting()
 
     def now(self) -> int:

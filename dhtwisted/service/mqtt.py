@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
+
+from dhtwisted.core.nodes import Nodes
 from dhtwisted.fronts.mqtt.access import PlainAccess
 from dhtwisted.fronts.mqtt.broker import MqttBroker
 from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
 from dhtwisted.fronts.mqtt.restoring import restore
+from dhtwisted.fronts.mqtt.shared_sessions import SharedSessions
 from dhtwisted.fronts.mqtt.stored import MqttStore
+from dhtwisted.interfaces import INodeBus
 
 if TYPE_CHECKING:
     from dhtwisted.config.settings import Settings
@@ -24,24 +29,35 @@ class Mqtt:
     :ivar broker: the :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
     """
 
+    log = Logger()
+
     def __init__(self, server: Server, storage: Any) -> None:
         self._storage = storage
         self._rules = server.settings.mqtt.access
         self._access = PlainAccess(self._rules, server.entities)
         self._topics = DeviceTopics(server, storage)
         self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds), self._topics)
+        if INodeBus.providedBy(server.bus):
+            self.broker.shared = SharedSessions(self.broker, storage, Nodes(server.reactor, server.bus))
+        elif not server.is_alone:
+            self.log.warn("this bus carries nothing between nodes but events: use MQTT on one node only")
 
     async def start(self) -> None:
         """Take sessions and retained messages out of the storage, and begin to watch times.
 
         :raises StorageError: the storage cannot be read.
         """
-        await restore(self.broker, self._storage)
+        if self.broker.shared is None:
+            await restore(self.broker, self._storage)
+        else:
+            self.broker.shared.start()
         self.broker.start()
 
-    def stop(self) -> None:
-        """End what is left of the connections, and watch no times any more."""
+    async def stop(self) -> None:
+        """End what is left of the connections, and watch no times any more. Leave the sessions to other nodes."""
         self.broker.stop()
+        if self.broker.shared is not None:
+            await self.broker.shared.stop()
 
     def reloadable(self, settings: Settings) -> Callable[[], None]:
         """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. It comes after that of the server, whose settings the broker has.

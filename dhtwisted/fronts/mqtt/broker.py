@@ -48,6 +48,7 @@ class MqttBroker(Deliverer):
     :ivar second: the time of the last tick, in seconds of the clock; exact enough to see who is silent.
     :ivar most_messages: how many messages may wait for a session.
     :ivar most_bytes: how many bytes these may have.
+    :ivar shared: with several nodes the :class:`~dhtwisted.fronts.mqtt.shared_sessions.SharedSessions`; else ``None``.
     """
 
     def __init__(self, server: Server, access: IPlainAccess, store: IMqttStore, device_topics: IDeviceTopics | None = None) -> None:
@@ -69,6 +70,7 @@ class MqttBroker(Deliverer):
         self.second = server.reactor.seconds()
         self._sessions_of_user: dict[int, int] = {}
         self._epoch = server.entities.users_epoch
+        self.shared: Any = None
         self.reassigned = deque()
         self._last_client = 0
         self._swept_at = self.second
@@ -183,6 +185,18 @@ class MqttBroker(Deliverer):
             return
         session.is_over = True
         wills.session_ends(self, session)
+        orphans, changes = sharing.orphans_of(session), Changes()
+        if session.is_stored:
+            self.store.note_session_ended(changes, session)
+        self.forget_session(session)
+        # If it cannot be stored, other members get their messages all the same: at worst once more after a crash.
+        send = sharing.reassign(self, orphans, changes) if orphans else None
+        self.commit_then(changes, send, send)
+
+    def forget_session(self, session: ClientSession) -> None:
+        """Forget a session that has no connection. What is stored of it stays; a will that waits is not published here."""
+        session.is_over = True
+        wills.forget(self, session)
         for subscribed in session.filters.values():
             if subscribed.is_plain:
                 self.tree.discard(parse_filter(subscribed.options.filter, 0), session)
@@ -190,18 +204,23 @@ class MqttBroker(Deliverer):
             session.timer.cancel()
         if session.device is not None:
             session.device.ended()
-        orphans, changes = sharing.orphans_of(session), Changes()
-        if session.is_stored:
-            self.store.note_session_ended(changes, session)
         session.outgoing.clear()
         session.filters = {}
         session.device = None
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
         self._count_off(session.key[0])
-        # If it cannot be stored, other members get their messages all the same: at worst once more after a crash.
-        send = sharing.reassign(self, orphans, changes) if orphans else None
-        self.commit_then(changes, send, send)
+
+    async def release_session(self, key: Key) -> None:
+        """End the connection of a session, and wait until what it has begun is done: what is stored of it must not be stored again."""
+        while (session := self.sessions.get(key)) is not None:
+            connection = session.connection or session.unsettled
+            if connection is None:
+                return
+            connection.taken_over()
+            await connection.settled()
+            if session.unsettled is connection:
+                session.unsettled = None
 
     def _count_off(self, user_id: int) -> None:
         self._sessions_of_user[user_id] -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -61,12 +62,18 @@ async def connect(connection: Any, packet: Connect) -> None:
         raise _unavailable(connection, error) from None
     key = (ANONYMOUS if principal is None else principal.user_id, client_id)
     expiry = _expiry(broker, packet, properties)
-    if expiry and len(client_id.encode()) > LONGEST_NAME:
-        raise InvalidPacket(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, f"the id of a session that is kept has at most {LONGEST_NAME} bytes")
-    await _release_session(broker, key)
-    if connection.is_over:
+    if (expiry or broker.shared is not None) and len(client_id.encode()) > LONGEST_NAME:
+        raise InvalidPacket(
+            ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+            f"the id of a session that is kept has at most {LONGEST_NAME} bytes, with several nodes that of any session",
+        )
+    try:
+        taken = await _take_session(connection, key, packet.clean_start)
+    except StorageError as error:
+        raise _unavailable(connection, error) from None
+    if taken is None:
         return
-    session, is_present = _enter(connection, key, packet.clean_start)
+    session, is_present = taken
     session.version, session.expiry, session.is_kept = packet.version, expiry, expiry > 0
     refused = wills.set_will(broker, session, will)
     if refused is not None:
@@ -174,16 +181,17 @@ def _unavailable(connection: Any, error: Exception) -> InvalidPacket:
 # Its session
 
 
-async def _release_session(broker: MqttBroker, key: Key) -> None:
-    """End another connection with this session, and wait until what it has begun is done: what is stored of it must not be stored again."""
-    while (session := broker.sessions.get(key)) is not None:
-        other = session.connection or session.unsettled
-        if other is None:
-            return
-        other.taken_over()
-        await other.settled()
-        if session.unsettled is other:
-            session.unsettled = None
+async def _take_session(connection: Any, key: Key, is_clean: bool) -> tuple[ClientSession, bool] | None:
+    """Give the connection its session, which another connection may have, on this node or on another.
+
+    :returns: as :func:`_enter`; ``None`` if the client has gone meanwhile.
+    """
+    broker = connection.broker
+    async with AsyncExitStack() as stack:
+        if broker.shared is not None:
+            await stack.enter_async_context(broker.shared.claimed(key))
+        await broker.release_session(key)
+        return None if connection.is_over else _enter(connection, key, is_clean)
 
 
 def _enter(connection: Any, key: Key, is_clean: bool) -> tuple[ClientSession, bool]:

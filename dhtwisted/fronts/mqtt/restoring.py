@@ -1,4 +1,5 @@
-"""After a restart: takes sessions, what waits for them, and retained messages out of the storage, before the first client comes.
+"""After a restart: takes sessions, what waits for them, and retained messages out of the storage, before the first client comes; with
+several nodes a session when its client comes.
 
 A session that was connected when the server crashed counts as disconnected from now on. Records that belong to no session, or to one of a
 user who was deleted, are removed.
@@ -22,13 +23,13 @@ from dhtwisted.fronts.mqtt.stored import (
     restored_will,
 )
 from dhtwisted.model import DeviceToken, Entity, EntityQuery, MqttQueued, MqttReceived, MqttRetained, MqttSession, User
-from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, SENT
+from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, SENT, session_key
 from dhtwisted.wire.mqtt.topics import parse_filter
 
 if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.broker import MqttBroker
     from dhtwisted.fronts.mqtt.in_flight import Delivery
-    from dhtwisted.fronts.mqtt.session import ClientSession
+    from dhtwisted.fronts.mqtt.session import ClientSession, Key
 
 PORTION = 500
 """Changes in one commit."""
@@ -88,8 +89,44 @@ async def restore(broker: MqttBroker, storage: Any) -> None:
     await _begin_to_wait(broker, list(sessions.values()))
 
 
-async def _all(storage: Any, kind: type[Entity]) -> AsyncIterator[Any]:
-    async for page in EntityPages(storage, kind).walk(EntityQuery()):
+async def load(broker: MqttBroker, storage: Any, key: Key) -> ClientSession | None:
+    """Take one session out of the storage, which no node has. It waits for its client, and its will for its delay.
+
+    :returns: ``None`` if there is none any more.
+    :raises StorageError: it cannot be read now; it is not there then.
+    """
+    record = await storage.get(MqttSession, session_key(*key))
+    if record is None:
+        return None
+    session = await _restore_session(broker, record)
+    try:
+        restored = _Restored(record, session)
+        async for queued in _all(storage, MqttQueued, record.id):
+            if not await _restore_queued(restored, queued):
+                await broker.commit(_removal(queued))
+        async for received in _all(storage, MqttReceived, record.id):
+            session.received[received.packet_id] = received.reason_code
+    except BaseException:
+        broker.forget_session(session)
+        raise
+    waited = _wait_for_client(broker, restored)
+    if waited >= session.expiry:
+        broker.end_session(session)
+        return None
+    if session.will is not None and session.will.delay <= waited:
+        wills.session_ends(broker, session)
+    return session
+
+
+def _removal(record: Entity) -> Changes:
+    changes = Changes()
+    changes.deletes.append((type(record), record.key))
+    return changes
+
+
+async def _all(storage: Any, kind: type[Entity], group: str = "") -> AsyncIterator[Any]:
+    query = EntityQuery(equal={kind.MANY: group}) if group else EntityQuery()
+    async for page in EntityPages(storage, kind).walk(query):
         for record in page:
             yield record
 
@@ -155,20 +192,25 @@ async def _restore_queued(restored: _Restored, record: MqttQueued) -> bool:
 
 async def _begin_to_wait(broker: MqttBroker, sessions: list[_Restored]) -> None:
     """Begin the time after which each session ends, and its will is published."""
-    now = broker.now()
     for start in range(0, len(sessions), PORTION):
         changes = Changes()
         for restored in sessions[start : start + PORTION]:
-            record, session = restored.record, restored.session
-            # The session is not stored with each message, so the last of these may have a newer packet id.
-            last_id = restored.deliveries[-1].packet_id if restored.deliveries else record.last_packet_id
-            for delivery in restored.deliveries:
-                delivery.share = share_of(session, delivery.message.topic)
-            session.outgoing.restore(restored.deliveries, last_id)
-            session.ended_at = now if record.ended is None else record.ended / 1000
-            waited = max(0.0, now - session.ended_at)
-            wills.wait_again(broker, session, waited)
-            session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(broker.end_session, session))
-            if record.ended is None:
-                broker.store.note_session(changes, session)
+            _wait_for_client(broker, restored)
+            if restored.record.ended is None:
+                broker.store.note_session(changes, restored.session)
         await broker.commit(changes)
+
+
+def _wait_for_client(broker: MqttBroker, restored: _Restored) -> float:
+    """:returns: seconds for which the session has had no connection."""
+    record, session, now = restored.record, restored.session, broker.now()
+    # The session is not stored with each message, so the last of these may have a newer packet id.
+    last_id = restored.deliveries[-1].packet_id if restored.deliveries else record.last_packet_id
+    for delivery in restored.deliveries:
+        delivery.share = share_of(session, delivery.message.topic)
+    session.outgoing.restore(restored.deliveries, last_id)
+    session.ended_at = now if record.ended is None else record.ended / 1000
+    waited = max(0.0, now - session.ended_at)
+    wills.wait_again(broker, session, waited)
+    session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(broker.end_session, session))
+    return waited

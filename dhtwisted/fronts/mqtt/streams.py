@@ -80,6 +80,7 @@ class Stream:
     """
 
     __slots__ = (
+        "_done",
         "_early",
         "_has_missed",
         "_is_interrupted",
@@ -112,6 +113,8 @@ class Stream:
         self._trim_above = REMEMBERED
         self._number_of, self._time_of = _FIELDS[flow.index]
         self._start, self._since = self.newest(), self._earliest_new()
+        # What the client got on another node may come from the bus later than here.
+        self._done = 0
 
     def go_live(self) -> None:
         """Begin with the next event."""
@@ -131,6 +134,7 @@ class Stream:
     def restore(self, saved: SavedStream) -> None:
         """Begin where the client was before a restart."""
         self._start, self._since = saved.start, saved.since
+        self._done = saved.start
         self.given = dict.fromkeys(saved.done, -1)
 
     def save(self) -> SavedStream:
@@ -179,7 +183,7 @@ class Stream:
     def offer(self, source: Message, message: EventMessage, qos: int, identifiers: tuple[int, ...]) -> None:
         """Take an event of the bus."""
         number, given = self._number_of(source), self.given
-        if number in given:
+        if number in given or number <= self._done:
             return
         if self.is_live:
             # As in _give, without a call.

@@ -189,8 +189,11 @@ class Client:
 
     :ivar packets: all packets received, in order.
     :ivar auto: whether PUBLISH, PUBREC and PUBREL of the server are answered.
+    :ivar is_present: whether the session was there when it connected; only :class:`~tests.support.mqtt.nodes.MqttNodes` sets it.
     :ivar congested: set it to act as a client that does not read. Call :meth:`drain` when it reads again.
     """
+
+    is_present = False
 
     def __init__(self, mqtt: Mqtt, version: int, number: int, address: str) -> None:
         self.mqtt, self.version, self.number, self.address = mqtt, version, number, address
