@@ -105,7 +105,7 @@ async def load(broker: MqttBroker, storage: Any, key: Key) -> ClientSession | No
             if not await _restore_queued(restored, queued):
                 await broker.commit(_removal(queued))
         async for received in _all(storage, MqttReceived, record.id):
-            session.received[received.packet_id] = received.reason_code
+            session.note_received(received.packet_id, received.reason_code)
     except BaseException:
         broker.forget_session(session)
         raise
