@@ -27,7 +27,7 @@ from dhtwisted.wire.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
-from dhtwisted.wire.mqtt.reasons import ReasonCode, return_code
+from dhtwisted.wire.mqtt.reasons import ReasonCode, connack_code, return_code
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
@@ -208,6 +208,7 @@ class MqttConnection(PacketReceiver):
 
     def refuse(self, reason_code: int, text: str, version: int | None = None) -> None:
         """Answer a CONNECT that is refused."""
+        reason_code = connack_code(reason_code)
         self.broker.counters.connects[reason_code] += 1
         self.version = self.version or version or V5
         if self.version >= V5 or return_code(reason_code) is not None:

@@ -57,6 +57,21 @@ FAILURE = 0x80
 """The lowest reason code of a failure, and the only one that a SUBACK of MQTT 3.x has."""
 
 
+_IN_CONNACK = frozenset({0, *range(0x80, 0x8B), 0x8C, 0x90, 0x95, 0x97, *range(0x99, 0x9E), 0x9F})
+_FOR_CONNACK = {
+    ReasonCode.SERVER_SHUTTING_DOWN: ReasonCode.SERVER_UNAVAILABLE,
+    ReasonCode.SESSION_TAKEN_OVER: ReasonCode.SERVER_BUSY,
+    ReasonCode.MESSAGE_RATE_TOO_HIGH: ReasonCode.QUOTA_EXCEEDED,
+}
+
+
+def connack_code(reason_code: int) -> int:
+    """The reason code with which a CONNACK says why a connection ends: it has not all of those of a DISCONNECT (3.2.2.2). Clients take
+    another one for a violation of the protocol.
+    """
+    return reason_code if reason_code in _IN_CONNACK else _FOR_CONNACK.get(ReasonCode(reason_code), ReasonCode.UNSPECIFIED_ERROR)
+
+
 class ReturnCode(IntEnum):
     """The answer to a CONNECT of MQTT 3.x (3.1.1, section 3.2.2.3)."""
 

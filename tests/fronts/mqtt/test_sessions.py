@@ -3,7 +3,7 @@
 import pytest
 
 from dhtwisted.testing.server import at_once
-from dhtwisted.wire.mqtt.packets import Connack, Connect, Disconnect, Publish
+from dhtwisted.wire.mqtt.packets import Connack, Connect, Disconnect, Properties, Publish
 from tests.support.mqtt.clients import Mqtt
 
 KEPT = {"clean_start": False, "session_expiry_interval": 100}
@@ -240,3 +240,19 @@ def test_retained_messages_outlive_the_session(mqtt, qos):
     other = mqtt.connect("b", version=4)
     other.subscribe("x")
     assert other.messages == [("x", b"1")]
+
+
+@pytest.mark.parametrize(("end", "reason_code"), [("taken over", 0x89), ("stop", 0x88)])
+def test_a_connection_that_ends_before_its_answer_gets_a_code_that_connack_has(mqtt, end, reason_code):
+    """Section 3.2.2.2: 0x8E and 0x8B are for DISCONNECT only, and clients take them for a violation of the protocol."""
+    mqtt.store.is_slow = True
+    early = mqtt.client()
+    early.send(Connect("a", 5, False, properties=Properties(session_expiry_interval=100)))
+    assert early.packets == []
+    if end == "stop":
+        mqtt.broker.stop()
+    else:
+        mqtt.client().send(Connect("a", 5, False, properties=Properties(session_expiry_interval=100)))
+    assert (early.one(Connack).reason_code, early.closed) == (reason_code, True)
+    mqtt.store.is_slow = False
+    mqtt.store.release()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, return_code
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, connack_code, return_code
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,18 @@ def test_a_connect_that_breaks_the_protocol_gets_no_connack_in_3_x(reason):
 @pytest.mark.parametrize("reason", [reason for reason in ReasonCode if reason >= FAILURE])
 def test_no_failure_becomes_a_success(reason):
     assert return_code(reason) != ReturnCode.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    "reason, expected",
+    [
+        (ReasonCode.NOT_AUTHORIZED, 0x87),
+        (ReasonCode.SERVER_SHUTTING_DOWN, 0x88),
+        (ReasonCode.SESSION_TAKEN_OVER, 0x89),
+        (ReasonCode.MESSAGE_RATE_TOO_HIGH, 0x97),
+        (ReasonCode.KEEP_ALIVE_TIMEOUT, 0x80),
+    ],
+)
+def test_a_connack_has_not_all_reason_codes(reason, expected):
+    """Section 3.2.2.2"""
+    assert connack_code(reason) == expected
