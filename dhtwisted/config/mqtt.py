@@ -33,14 +33,17 @@ class MqttSettings:
     )
     plain_topics: bool = option(False, Flag(), "be a broker for topics outside of dh/ too, as mqtt.access permits; not with several nodes")
     last_values: bool = option(
-        True, Flag(), "a new subscription of notifications gets the newest of each device and name as retained messages, at most 1000"
+        True,
+        Flag(),
+        "a new subscription of notifications gets the newest of each device and name as retained messages, at most 1000",
+        reloads=True,
     )
     receive_maximum: int = option(
         64, Integer(1, 65535), "messages with QoS 1 or 2 that wait for their acknowledgement, per connection and direction", reloads=True
     )
     topic_alias_maximum: int = option(16, Integer(0, 65535), "topic aliases of a connection of MQTT 5.0, in each direction")
     packet_size: int = option(1024**2, Size(), "largest packet of a client; 0: 256 MiB, the most that MQTT permits", reloads=True)
-    topic_levels: int = option(MOST_LEVELS, Integer(), "levels of one topic or filter")
+    topic_levels: int = option(MOST_LEVELS, Integer(), "levels of one topic or filter", reloads=True)
     keep_alive: float = option(
         3600.0,
         Duration(highest=LONGEST_KEEP_ALIVE),
@@ -62,12 +65,14 @@ class MqttSettings:
     retained_bytes: int = option(64 * 1024**2, Size(), "bytes of all retained messages, with their topics", reloads=True)
     wills: int = option(20_000, Integer(), "wills of connected clients, and those that wait for their delay", reloads=True)
     will_bytes: int = option(64 * 1024**2, Size(), "bytes of all wills", reloads=True)
-    sys_interval: float = option(10.0, Duration(), "time between messages below $SYS/, which administrators can hear; 0s: none")
+    sys_interval: float = option(
+        10.0, Duration(), "time between messages below $SYS/, which administrators can hear; 0s: none", reloads=True
+    )
     access: tuple[AccessRule, ...] = option(
         (), ACCESS, "who may publish and subscribe to which plain topics; any number, none by default:", reloads=True
     )
     map: tuple[TopicMapping, ...] = option(
-        (), MAPPINGS, "topics of devices that are notifications or commands; the first that fits a topic counts:"
+        (), MAPPINGS, "topics of devices that are notifications or commands; the first that fits a topic counts:", reloads=True
     )
 
     @property

@@ -33,8 +33,8 @@ class Mqtt:
 
     def __init__(self, server: Server, storage: Any) -> None:
         self._storage = storage
-        self._rules = server.settings.mqtt.access
-        self._access = PlainAccess(self._rules, server.entities)
+        self._settings = server.settings.mqtt
+        self._access = PlainAccess(self._settings.access, server.entities)
         self._topics = DeviceTopics(server, storage)
         self.broker = MqttBroker(server, self._access, MqttStore(storage, server.reactor.seconds), self._topics)
         if INodeBus.providedBy(server.bus):
@@ -62,15 +62,17 @@ class Mqtt:
     def reloadable(self, settings: Settings) -> Callable[[], None]:
         """See :attr:`~dhtwisted.config.reloading.Reloading.reloadables`. It comes after that of the server, whose settings the broker has.
 
-        Clients that lose a right to plain topics lose their subscriptions; those that are connected stay so.
+        Clients that lose a right to plain topics lose their subscriptions; those that are connected stay so. Publishes go by new mappings
+        at once, and filters when a client subscribes to them.
         """
 
         def take() -> None:
             self.broker.set_limits()
             self._topics.set_limits()
-            if settings.mqtt.access != self._rules:
-                self._rules = settings.mqtt.access
-                self._access.change(self._rules)
+            before, self._settings = self._settings, settings.mqtt
+            if settings.mqtt != before:
+                self._access.change(settings.mqtt.access)
+                # Connections remember what may happen with a topic, by rules, mappings and the number of its levels.
                 self.broker.rights_changed()
 
         return take

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import fields
 
 import pytest
 
@@ -9,6 +10,7 @@ from dhtwisted.config.mqtt import MqttSettings
 from dhtwisted.config.mqtt_tables import AccessRule
 from dhtwisted.config.sources import example_file, load_configuration, load_settings
 from dhtwisted.errors import ConfigurationError
+from tests.support.packages import ROOT
 
 
 @pytest.fixture
@@ -30,6 +32,13 @@ def complaint(load):
         return str(raised.value)
 
     return complaint_about
+
+
+def test_the_page_on_reload_names_what_needs_a_restart():
+    """All others are applied at once."""
+    page = " ".join((ROOT / "docs" / "operation-service.md").read_text().split())
+    (named,) = re.findall(r"`\[mqtt\]` except (.*?)\.(?= )", page)
+    assert set(re.findall(r"`(\w+)`", named)) == {one.name for one in fields(MqttSettings) if not one.metadata["reloads"]}
 
 
 def test_nothing_listens_and_nothing_is_permitted_by_default():

@@ -13,8 +13,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.config.mqtt import MqttSettings
-from dhtwisted.config.mqtt_tables import AccessRule
+from dhtwisted.config.mqtt_tables import AccessRule, TopicMapping
 from dhtwisted.config.settings import AuthSettings, BusSettings, ServerSettings, Settings, StorageSettings
+from dhtwisted.config.topic_templates import Template
 from dhtwisted.errors import ConfigurationError
 from dhtwisted.kit.provider import Provider
 from dhtwisted.model import User
@@ -416,5 +417,40 @@ async def test_a_reload_changes_what_clients_of_mqtt_may_do(reactor, make_servic
     assert texts == ["mqtt.sessions, mqtt.access", "mqtt.websocket"]
     peer.send(Publish("a", b"2"), Publish("b", b"3"))
     assert (await peer.packet()).payload == b"3"
+    peer.send(Disconnect())
+    await peer.until_closed()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reload_changes_mappings_levels_last_values_and_the_interval_of_sys(reactor, make_service):
+    read = [configured(mqtt=MQTT)]
+    service = make_service(read[0], read_settings=lambda: read[0])
+    assert await start(service)
+    peer = await mqtt_peer(reactor, service, user_name="dhadmin", password=b"swordfish")
+    mapping = TopicMapping(
+        topic=Template("tele/{deviceId}/{name}"),
+        kind="notification",
+        device_id=Template("{deviceId}"),
+        name=Template("{name}"),
+        create_devices=True,
+        network_id=0,
+        device_type_id=0,
+    )
+    peer.send(Publish("tele/plug/state", b"on", 1, packet_id=1), Publish("a/b/c/d/e/f/g/h", b"", 1, packet_id=2))
+    assert [(await peer.packet()).reason_code for _ in range(2)] == [0x10, 0x10]
+    read[0] = configured(mqtt=MQTT | {"map": (mapping,), "topic_levels": 7, "last_values": False, "sys_interval": 0.0})
+    with capturedLogs() as captured:
+        assert service.reload()
+    texts = [event["options"] for event in captured if "options" in event]
+    assert texts == ["mqtt.last_values, mqtt.topic_levels, mqtt.sys_interval, mqtt.map"]
+    peer.send(Publish("tele/plug/state", b"on", 1, packet_id=1), Publish("a/b/c/d/e/f/g/h", b"", 1, packet_id=2))
+    assert [(await peer.packet()).reason_code for _ in range(2)] == [0, 0x90]
+    peer.send(Subscribe(3, [Subscription("dh/notification/+/+/plug/#", 0), Subscription("$SYS/#", 0)]))
+    assert (await peer.packet()).reason_codes == [0, 0]
+    peer.send(Publish("tele/plug/state", b"off", 1, packet_id=4))
+    packets = [await peer.packet() for _ in range(2)]
+    (event,) = [packet for packet in packets if type(packet) is Publish]
+    assert not event.retain
+    assert b'"off"' in event.payload
     peer.send(Disconnect())
     await peer.until_closed()
