@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.errors import InvalidPacket
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.in_flight import SENT, Delivery
 from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Pubrec, Pubrel
 from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
 
@@ -32,14 +32,24 @@ def pubcomp(connection: Any, packet: Pubcomp) -> None:
 def complete(connection: Any, packet_id: int, qos: int) -> None:
     """Complete an exchange. One that is not known is none: the client may repeat itself.
 
-    :raises InvalidPacket: the exchange is of another QoS.
+    :raises InvalidPacket: the exchange is of another QoS, or not as far.
     """
     session = connection.current_session()
     delivery = session.outgoing.acknowledge(packet_id, qos)
     if delivery is not None:
         _free(connection, session, delivery)
-    elif (waiting := session.outgoing.pending.get(packet_id)) is not None and waiting.qos != qos:
+    else:
+        _check_order(session, packet_id, qos)
+
+
+def _check_order(session: ClientSession, packet_id: int, qos: int) -> None:
+    delivery = session.outgoing.pending.get(packet_id)
+    if delivery is None:
+        return
+    if delivery.qos != qos:
         raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "an acknowledgement is of another QoS than its PUBLISH")
+    if qos == 2 and delivery.state == SENT:
+        raise InvalidPacket(ReasonCode.PROTOCOL_ERROR, "a PUBCOMP comes before the PUBREC")
 
 
 def _free(connection: Any, session: ClientSession, delivery: Delivery) -> None:
@@ -53,15 +63,21 @@ def _free(connection: Any, session: ClientSession, delivery: Delivery) -> None:
 
 
 def pubrec(connection: Any, packet: Pubrec) -> None:
-    """Answer by PUBREL; if the client refuses the message, its exchange is complete."""
+    """Answer by PUBREL; if the client refuses the message, its exchange is complete.
+
+    :raises InvalidPacket: the exchange is of another QoS.
+    """
     session = connection.current_session()
     if packet.reason_code >= FAILURE:
         refused = session.outgoing.refused(packet.packet_id)
         if refused is not None:
             _free(connection, session, refused)
+        else:
+            _check_order(session, packet.packet_id, 2)
         return
     delivery = session.outgoing.received(packet.packet_id)
     if delivery is None:
+        _check_order(session, packet.packet_id, 2)
         # It is of an exchange that we do not know ([MQTT-4.3.3-3] and 3.6.2.1): the client may free its side.
         connection.answer(PUBREL, Pubrel, packet.packet_id, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
     elif delivery.number:

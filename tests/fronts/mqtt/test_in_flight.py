@@ -193,13 +193,26 @@ def test_acknowledgements_for_nothing_are_ignored(mqtt):
     assert (client.take(), client.closed) == ([], False)
 
 
-@pytest.mark.parametrize(("qos", "wrong"), [(1, Pubcomp), (2, Puback)])
-def test_an_acknowledgement_of_another_qos_ends_the_connection(mqtt, qos, wrong):
-    """4.3.2 and 4.3.3: 0x82."""
-    hearer = mqtt.connect("a", auto=False)
+@pytest.mark.parametrize(("version", "reason"), [(4, None), (5, 0x82)])
+@pytest.mark.parametrize(("qos", "wrong"), [(1, Pubcomp), (1, Pubrec), (2, Puback), (2, Pubcomp)])
+def test_an_acknowledgement_out_of_order_ends_the_connection(mqtt, version, reason, qos, wrong):
+    """4.3.2 and 4.3.3: that of another QoS, and a PUBCOMP before the PUBREC. The message is not lost."""
+    kept = KEPT if version == 5 else KEPT_3_1_1
+    hearer = mqtt.connect("a", auto=False, **kept)
     hearer.subscribe("x", qos=qos)
     fill(mqtt, 1, qos)
     hearer.send(wrong(hearer.one(Publish).packet_id))
+    assert (hearer.reason, hearer.closed) == (reason, True)
+    hearer.lose()
+    assert numbers(mqtt.connect("a", **kept).take()) == [0]
+
+
+def test_a_refusal_of_another_qos_ends_the_connection(mqtt):
+    """4.3.2: a PUBREC with an error, for QoS 1."""
+    hearer = mqtt.connect("a", auto=False)
+    hearer.subscribe("x", qos=1)
+    fill(mqtt, 1)
+    hearer.send(Pubrec(hearer.one(Publish).packet_id, 0x80))
     assert hearer.reason == 0x82
 
 
