@@ -65,6 +65,10 @@ class FaultProxy:
         """Change the connection string of a database so that it uses this proxy."""
         return make_dsn(dsn, host="127.0.0.1", port=self.port)
 
+    def aim(self, target_port: int) -> None:
+        """Choose another server for the connections that come from now on."""
+        self._target_port = target_port
+
     def refuse(self) -> None:
         """Stop listening: new connections are refused, open ones go on."""
         self._call(self._refuse())

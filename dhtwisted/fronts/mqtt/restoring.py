@@ -92,12 +92,14 @@ async def restore(broker: MqttBroker, storage: Any) -> None:
 async def load(broker: MqttBroker, storage: Any, key: Key) -> ClientSession | None:
     """Take one session out of the storage, which no node has. It waits for its client, and its will for its delay.
 
-    :returns: ``None`` if there is none any more.
+    :returns: ``None`` if there is none any more: its time is over, or its user was deleted.
     :raises StorageError: it cannot be read now; it is not there then.
     """
     record = await storage.get(MqttSession, session_key(*key))
     if record is None:
         return None
+    # The rights of its user are then found out without waiting, for its will too.
+    is_over = await is_of_nobody(broker, record)
     session = await _restore_session(broker, record)
     try:
         restored = _Restored(record, session)
@@ -110,7 +112,9 @@ async def load(broker: MqttBroker, storage: Any, key: Key) -> ClientSession | No
         broker.forget_session(session)
         raise
     waited = _wait_for_client(broker, restored)
-    if waited >= session.expiry:
+    if is_over:
+        wills.forget(broker, session)
+    if is_over or waited >= session.expiry:
         broker.end_session(session)
         return None
     if session.will is not None and session.will.delay <= waited:
@@ -144,11 +148,16 @@ async def _restore_sessions(broker: MqttBroker, storage: Any, removals: _Removal
     """:returns: key of the record -> the session."""
     sessions = {}
     async for record in _all(storage, MqttSession):
-        if record.user_id != ANONYMOUS and await broker.entities.get(User, record.user_id) is None:
+        if await is_of_nobody(broker, record):
             await removals.add(record)
         else:
             sessions[record.id] = _Restored(record, await _restore_session(broker, record))
     return sessions
+
+
+async def is_of_nobody(broker: MqttBroker, record: MqttSession) -> bool:
+    """Whether the user of a session was deleted."""
+    return record.user_id != ANONYMOUS and await broker.entities.get(User, record.user_id) is None
 
 
 async def _restore_session(broker: MqttBroker, record: MqttSession) -> ClientSession:

@@ -25,9 +25,8 @@ from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
-from dhtwisted.fronts.mqtt.restoring import load
-from dhtwisted.model import EntityQuery, MqttSession, User
-from dhtwisted.model.mqtt import ANONYMOUS
+from dhtwisted.fronts.mqtt.restoring import is_of_nobody, load
+from dhtwisted.model import EntityQuery, MqttSession
 
 if TYPE_CHECKING:
     from dhtwisted.core.nodes import Nodes
@@ -182,12 +181,9 @@ class SharedSessions:
     async def _needs_somebody(self, record: MqttSession) -> bool:
         if self._has(_key_of(record)):
             return False
-        if record.ended is None or record.will is not None or await self._is_of_nobody(record.user_id):
+        if record.ended is None or record.will is not None or await is_of_nobody(self._broker, record):
             return True
         return record.expires is not None and record.expires <= self._broker.now() * 1000
-
-    async def _is_of_nobody(self, user_id: int) -> bool:
-        return user_id != ANONYMOUS and await self._broker.entities.get(User, user_id) is None
 
     async def _adopt(self, keys: list[Key]) -> None:
         async with AsyncExitStack() as stack:
@@ -202,12 +198,7 @@ class SharedSessions:
     async def _adopt_one(self, key: Key) -> None:
         broker = self._broker
         session = await load(broker, self._storage, key)
-        if session is None:
-            return
-        if await self._is_of_nobody(key[0]):
-            wills.forget(broker, session)
-            broker.end_session(session)
-        elif session.will is None:
+        if session is not None and session.will is None:
             # What is left is its end, for which nothing need be in memory.
             await broker.save(session)
             broker.forget_session(session)

@@ -183,6 +183,19 @@ def test_the_will_of_a_client_whose_node_has_died_is_published_once(reactor, del
     nodes.close()
 
 
+def test_the_will_of_a_user_whom_the_other_node_does_not_know_yet(two):
+    """Nobody has logged in as this user there, so it is not in the cache."""
+    a = two.nodes[0]
+    user = at_once(a.memory.add_user("carl", network_ids=frozenset({1})))
+    two.wait()
+    client = a.client()
+    client.send(Connect("carls", 5, False, 0, "token", a.memory.token(user).encode(), will(), Properties(session_expiry_interval=900)))
+    two.wait()
+    two.kill(a)
+    two.wait(DEATH + 3)
+    assert wills(two) == 1
+
+
 def test_a_client_that_comes_back_in_time_has_no_will(two):
     a, b = two.nodes
     client = two.connect(a, will=will(100))

@@ -19,19 +19,28 @@ class Nodes:
         self._directory = directory
         self._endpoints: dict[str, str] = {}
         self._running: dict[str, ServerProcess] = {}
+        self._mqtt_ports: dict[str, int] = {}
 
-    def start(self, name: str, dsn: str, bus: bool = True) -> ServerProcess:
-        """Start a node, or start it again at the same port.
+    def start(self, name: str, dsn: str, bus: bool = True, mqtt: bool = False) -> ServerProcess:
+        """Start a node, or start it again at the same ports.
 
         :param dsn: the connection string of the database, for the storage and the bus.
+        :param mqtt: whether it listens for MQTT too.
         """
         directory = self._directory / name
         directory.mkdir(exist_ok=True)
         endpoint = self._endpoints.setdefault(name, f"tcp:{free_port()}:interface=127.0.0.1")
         provider = f"postgres:{dsn}"
         environment: dict[str, Any] = {"DHTWISTED_AUTH_SECRET": SECRET} | ({"DHTWISTED_BUS_PROVIDER": provider} if bus else {})
-        self._running[name] = ServerProcess(directory, "--storage", provider, endpoint=endpoint, **environment)
+        arguments = ["--storage", provider]
+        if mqtt:
+            arguments += ["--mqtt", f"tcp:{self.mqtt_port(name)}:interface=127.0.0.1"]
+        self._running[name] = ServerProcess(directory, *arguments, endpoint=endpoint, **environment)
         return self._running[name]
+
+    def mqtt_port(self, name: str) -> int:
+        """The port of a node for MQTT."""
+        return self._mqtt_ports.setdefault(name, free_port())
 
     def log_path(self, name: str) -> Path:
         """The path of a node's log."""
