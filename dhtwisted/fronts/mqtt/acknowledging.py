@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,33 @@ PUBREL, PUBCOMP = b"\x62\x02", b"\x70\x02"
 # Of messages to the client
 
 
-def puback(connection: Any, packet: Puback) -> None:
-    """Complete an exchange with QoS 1."""
-    complete(connection, packet.packet_id, 1)
+def pubacks(connection: Any, packets: Sequence[Puback]) -> None:
+    """Complete exchanges with QoS 1. Subscribers of many messages send many of them in one read, and the room that they make is used at
+    once for all.
+
+    :raises InvalidPacket: as :func:`complete`; those before are complete.
+    """
+    session, broker = connection.current_session(), connection.broker
+    broker.counters.received[Puback] += len(packets)
+    outgoing, had_no_room = session.outgoing, connection.quota <= 0
+    tokens = []
+    try:
+        for packet in packets:
+            delivery = outgoing.acknowledge(packet.packet_id, 1)
+            if delivery is None:
+                _check_order(session, packet.packet_id, 1)
+                continue
+            if delivery.is_counted:
+                connection.quota += 1
+            if delivery.number:
+                broker.complete(session, delivery)
+            elif delivery.token is not None:
+                tokens.append(delivery.token)
+    finally:
+        if tokens and session.device is not None:
+            session.device.acknowledged(tokens)
+        if outgoing.queue or (had_no_room and connection.quota > 0):
+            session.send_more()
 
 
 def pubcomp(connection: Any, packet: Pubcomp) -> None:

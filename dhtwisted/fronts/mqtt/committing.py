@@ -89,7 +89,7 @@ class Committer:
             self.store.note_acknowledged(changes, session, delivery)
             self.commit_then(changes)
         if delivery.token is not None and session.device is not None:
-            session.device.acknowledged(delivery.token)
+            session.device.acknowledged((delivery.token,))
 
     def store_released(self, session: ClientSession, delivery: Delivery, then: Callable[[Delivery], None]) -> None:
         """Store that a PUBREC has come, then call ``then``. An event of ``dh/`` is acknowledged in the same commit: it does not come again
@@ -97,7 +97,7 @@ class Committer:
         """
         changes = Changes()
         if delivery.token is not None and session.device is not None:
-            session.device.acknowledged(delivery.token)
+            session.device.acknowledged((delivery.token,))
             self.store.note_session(changes, session)
         self.store.note_queued(changes, session, delivery)
         self.commit_then(changes, partial(then, delivery), partial(self._end, session))

@@ -20,7 +20,6 @@ from dhtwisted.wire.mqtt.packets import (
     Pingreq,
     Pingresp,
     Properties,
-    Puback,
     Pubcomp,
     Pubrec,
     Pubrel,
@@ -248,7 +247,6 @@ class MqttConnection(PacketReceiver):
 
 MqttConnection.handlers = {
     Connect: MqttConnection._connect,
-    Puback: acknowledging.puback,
     Pubrec: acknowledging.pubrec,
     Pubrel: acknowledging.pubrel,
     Pubcomp: acknowledging.pubcomp,

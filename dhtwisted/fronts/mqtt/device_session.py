@@ -36,7 +36,7 @@ from dhtwisted.model import Device, MessageQuery, MqttQueued
 from dhtwisted.model import Message as StoredMessage
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.envelope import encode
-from dhtwisted.wire.mqtt.packets import Subscription
+from dhtwisted.wire.mqtt.packets import Publish, Subscription
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class DeviceSession:
 
     # Publishes
 
-    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(self, messages: Sequence[Message | Publish], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
         return self._publishes.publish(messages, packet_ids)
 
@@ -290,7 +290,7 @@ class DeviceSession:
             self._channel = RequestChannel(self, self._topics)
         return self._channel
 
-    def refused(self, message: Message, refusal: Refusal) -> None:
+    def refused(self, message: Message | Publish, refusal: Refusal) -> None:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`. The client hears it on ``dh/response/error@CLIENT``."""
         answer = {
             "action": "error",
@@ -486,17 +486,18 @@ class DeviceSession:
         if trace is not None:
             trace.event(self, self.session.principal, source, message.payload.lstrip(b"{"), None)
 
-    def acknowledged(self, token: Any) -> None:
+    def acknowledged(self, tokens: Sequence[Any]) -> None:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
-        index, number = token
-        stream = self.streams[index]
-        if stream is None:
-            return
-        stream.acknowledged(number)
+        streams = self.streams
+        for index, number in tokens:
+            stream = streams[index]
+            if stream is not None:
+                stream.acknowledged(number)
         if self.session.is_kept:
             self._topics.save_later(self)
-        if not stream.is_live:
-            stream.wake()
+        for stream in streams:
+            if stream is not None and not stream.is_live:
+                stream.wake()
         if self.values is not None:
             self.values.go_on()
 

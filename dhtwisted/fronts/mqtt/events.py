@@ -176,10 +176,14 @@ class Events:
             flow, topic, receivers = run.flow, run.topic, run.receivers
             action, field = flow.kind.name, encode_text(topic)
             prefix = PREFIXES[action]
-            for source in run.messages:
-                message = EventMessage(topic, prefix + next(bodies), 2, source=source, action=action, topic_field=field)
-                for receiver in receivers:
-                    self._hand_over(receiver, flow, source, private(message, receiver) if receiver.is_private else message)
+            messages = [
+                EventMessage(topic, prefix + next(bodies), 2, source=source, action=action, topic_field=field) for source in run.messages
+            ]
+            for receiver in receivers:
+                if receiver.is_private:
+                    self._hand_over(receiver, flow, [private(message, receiver) for message in messages])
+                else:
+                    self._hand_over(receiver, flow, messages)
 
     def _deliver_mapped(self, message: StoredMessage, device: Device) -> None:
         path = event_path(MAPPED_COMMANDS, device.network_id, device.device_type_id, message)
@@ -187,24 +191,27 @@ class Events:
             if receiver.session.may_receive(MAPPED_COMMANDS, device):
                 sent = mapped_message(receiver, message, device)
                 if sent is not None:
-                    self._hand_over(receiver, MAPPED_COMMANDS, message, sent)
+                    self._hand_over(receiver, MAPPED_COMMANDS, (sent,))
 
-    def _hand_over(self, receiver: Receiver, flow: Flow, source: StoredMessage, message: EventMessage) -> None:
+    def _hand_over(self, receiver: Receiver, flow: Flow, messages: Sequence[EventMessage]) -> None:
         server, session = self._server, receiver.session
-        server.broker.deliveries += 1
+        server.broker.deliveries += len(messages)
         try:
             if server.trace is not None:
-                session.trace(source, message)
+                for message in messages:
+                    session.trace(message.source, message)
             if session.values is not None and flow is NOTIFICATIONS:
-                session.values.newer.add((source.device_id, source.name))
+                session.values.newer.update((message.source.device_id, message.source.name) for message in messages)
             stream = session.streams[flow.index] if receiver.qos else None
             if stream is None:
-                session.session.deliver(message, 0, False, receiver.identifiers)
+                for message in messages:
+                    session.session.deliver(message, 0, False, receiver.identifiers)
             else:
-                stream.offer(source, message, receiver.qos, receiver.identifiers)
+                stream.offer(messages, receiver.qos, receiver.identifiers)
         except Exception:
-            # The others must not miss the event for this.
-            self.log.failure("an event could not be delivered by MQTT", client=session.client_id)
+            # Others must not miss the events for this; what this client has not got is read again.
+            self.log.failure("events could not be delivered by MQTT", client=session.client_id)
+            session.missed()
 
 
 def private(message: EventMessage, receiver: Receiver) -> EventMessage:

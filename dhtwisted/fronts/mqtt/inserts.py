@@ -28,6 +28,7 @@ from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.refusals import NOBODY, refusal_of
 from dhtwisted.model import Device, MqttReceived
 from dhtwisted.model import Message as StoredMessage
+from dhtwisted.wire.mqtt.packets import Publish
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 from dhtwisted.wire.mqtt.topics import DEVICEHIVE
 
@@ -50,7 +51,7 @@ class Publishes:
         self._session = session
         self._topics = topics
 
-    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(self, messages: Sequence[Message | Publish], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """See :meth:`IDeviceSession.publish <dhtwisted.fronts.mqtt.interfaces.IDeviceSession.publish>`."""
         run = _Run(self._session, self._topics, messages, packet_ids)
         run.go_on()
@@ -69,7 +70,7 @@ class _Run:
 
     __slots__ = ("_begun", "_messages", "_packet_ids", "_server", "_session", "_topics", "_waiting", "left", "outcomes", "place")
 
-    def __init__(self, session: Any, topics: Any, messages: Sequence[Message], packet_ids: Sequence[int]) -> None:
+    def __init__(self, session: Any, topics: Any, messages: Sequence[Message | Publish], packet_ids: Sequence[int]) -> None:
         self._session = session
         self._topics = topics
         self._server = topics.server
@@ -107,7 +108,7 @@ class _Run:
             if not requests or not self._begin_together(found, requests):
                 return
 
-    def _read_mapped(self, message: Message, depth: int) -> Fields | Refusal:
+    def _read_mapped(self, message: Message | Publish, depth: int) -> Fields | Refusal:
         mapped = self._topics.mappings.find(message.topic)
         return NOT_MAPPED if mapped is None else read_mapped(mapped, message.payload, depth)
 
@@ -148,8 +149,11 @@ class _Run:
     def _fitting(self, topics: Sequence[EventTopic | None], batch: Batch) -> int:
         """How many requests of a batch name the place where their device is, or none; the others are taken out."""
         count = batch.count
-        for place in range(count):
-            topic = topics[place]
+        last = None
+        for place, topic in enumerate(topics[:count]):
+            if topic is last:
+                continue
+            last = topic
             if topic is not None and (topic.network_id is not None or topic.device_type_id is not None):
                 device = self._server.entities.device(topic.device_id)
                 if device is None or not _is_at(topic, device):
@@ -171,7 +175,7 @@ class _Run:
                 self.go_on()
         return await self.wait()
 
-    async def _has_read_device(self, message: Message) -> bool:
+    async def _has_read_device(self, message: Message | Publish) -> bool:
         """Read the device of a publish on a topic of events, if it is not cached.
 
         :returns: whether it was read.
@@ -205,7 +209,7 @@ class _Run:
 
     # One alone
 
-    async def _do_alone(self, message: Message) -> Outcome:
+    async def _do_alone(self, message: Message | Publish) -> Outcome:
         topic = message.topic
         if topic == REQUEST:
             return await self._request(message)
@@ -274,7 +278,7 @@ class _Run:
             await waiting[0]
         return outcome[0]
 
-    async def _request(self, message: Message) -> Outcome:
+    async def _request(self, message: Message | Publish) -> Outcome:
         try:
             message.payload.decode()
         except UnicodeDecodeError:

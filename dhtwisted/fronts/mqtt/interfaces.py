@@ -11,7 +11,7 @@ from zope.interface import Attribute, Interface
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.interfaces import IConnection
 from dhtwisted.model import MqttQueued
-from dhtwisted.wire.mqtt.packets import Subscription
+from dhtwisted.wire.mqtt.packets import Publish, Subscription
 
 
 class Refusal(Struct, frozen=True):
@@ -97,11 +97,12 @@ class IDeviceSession(Interface):
         that is stored; ``session.save()`` asks for it.
         """
 
-    def publish(messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
+    def publish(messages: Sequence[Message | Publish], packet_ids: Sequence[int] = ()) -> list[Outcome] | Awaitable[list[Outcome]]:
         """Take messages of the client in their order, also its will after the connection has ended.
 
         Nothing else that the client sends begins before the answer is there. ``session.principal`` is whose they are.
 
+        :param messages: of each, only topic and payload matter.
         :param packet_ids: of the messages with QoS 2, if the session is kept: they should be stored in the same commit. 0 for others; empty
             if there are none.
         :returns: for each what became of it, or an awaitable of that, which does not fail.
@@ -127,16 +128,16 @@ class IDeviceSession(Interface):
         :returns: for each whether there was one.
         """
 
-    def acknowledged(token: Any) -> None:
-        """An event that was given to ``session.deliver`` with this token and QoS 1 or 2 is acknowledged: PUBACK, or PUBREC, has come. After
-        PUBCOMP, which makes room, it is called again. An event that the client refused, or that is too large for it, counts as
+    def acknowledged(tokens: Sequence[Any]) -> None:
+        """Events that were given to ``session.deliver`` with these tokens and QoS 1 or 2 are acknowledged: PUBACK, or PUBREC, has come.
+        After PUBCOMP, which makes room, it is called again. An event that the client refused, or that is too large for it, counts as
         acknowledged.
         """
 
     def writable() -> None:
         """``session.has_room`` was false and is true now. It need not be: look again after each event."""
 
-    def refused(message: Message, refusal: Refusal) -> None:
+    def refused(message: Message | Publish, refusal: Refusal) -> None:
         """A message of a client of MQTT 3.x was refused, plain ones as well. The protocol cannot say so, except on a topic of ours."""
 
 

@@ -58,7 +58,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.packets: list[Publish] = []
-        self.messages: list[Message | None] = []
+        self.messages: list[Message | Publish | None] = []
         self.outcomes: list[Outcome | int] = []
         self.device: list[int] = []
         self.plans: list[tuple[int, Plan]] = []
@@ -76,6 +76,8 @@ def receive(connection: Any, packets: Sequence[Publish]) -> Coroutine[Any, Any, 
     connection.broker.counters.received[Publish] += len(packets)
     if len(packets) == 1 and _is_simple(connection, packets[0]):
         return _receive_simple(connection, session, packets[0])
+    if _are_events(connection, packets):
+        return _receive_events(connection, session, packets)
     batch, violation = Batch(), None
     try:
         for packet in packets:
@@ -115,6 +117,48 @@ def _receive_simple(connection: Any, session: ClientSession, packet: Publish) ->
             broker.counters.sent[Puback] += 1
             connection.output.write(PUBACK + packet.packet_id.to_bytes(2, "big"))
     return None
+
+
+def _are_events(connection: Any, packets: Sequence[Publish]) -> bool:
+    """Whether publishes need no batch: QoS 0 or 1, without properties, all for the topics of DeviceHive and for no others."""
+    topic, routes = "", connection.routes
+    for packet in packets:
+        if packet.qos == 2 or packet.properties is not None:
+            return False
+        if packet.topic != topic:
+            topic = packet.topic
+            route = routes.get(topic)
+            if route is None or route.is_plain or not route.is_device or route.refusal is not None:
+                return False
+    return len(packets) + len(connection.receiving) <= connection.most_receiving
+
+
+def _receive_events(connection: Any, session: ClientSession, packets: Sequence[Publish]) -> Coroutine[Any, Any, None] | None:
+    """As :func:`receive`, for less: devices send many."""
+    assert session.device is not None  # Routes lead there only if there is one.
+    outcomes: Any = run_for_client(connection.client, session.device.publish, packets)
+    if type(outcomes) is not list:
+        return _answer_events_later(connection, session, packets, outcomes)
+    _answer_events(connection, session, packets, outcomes)
+    return None
+
+
+async def _answer_events_later(
+    connection: Any, session: ClientSession, packets: Sequence[Publish], outcomes: Awaitable[list[Outcome]]
+) -> None:
+    _answer_events(connection, session, packets, await outcomes)
+
+
+def _answer_events(connection: Any, session: ClientSession, packets: Sequence[Publish], outcomes: Sequence[Outcome]) -> None:
+    if any(outcomes):
+        batch = Batch()
+        batch.packets, batch.messages, batch.outcomes = list(packets), list(packets), list(outcomes)
+        _finish(connection, session, batch)
+        return
+    answers = [PUBACK + packet.packet_id.to_bytes(2, "big") for packet in packets if packet.qos]
+    if answers:
+        connection.broker.counters.sent[Puback] += len(answers)
+        connection.output.write(b"".join(answers))
 
 
 def _conclude(connection: Any, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> Coroutine[Any, Any, None] | None:

@@ -138,9 +138,10 @@ class PacketReceiver(PacketSender):
             kind = type(packets[at])
             if kind is Puback and self.session is not None:
                 # What subscribers send most.
-                self.broker.counters.received[Puback] += 1
-                acknowledging.complete(self, packets[at].packet_id, 1)
-                at += 1
+                first = at
+                while at < count and type(packets[at]) is Puback:
+                    at += 1
+                acknowledging.pubacks(self, packets[first:at])
                 continue
             if self._rate is not None and kind in RATED and not self._admit():
                 return at

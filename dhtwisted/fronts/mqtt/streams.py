@@ -14,7 +14,7 @@ their events cannot come any more, and until the client has acknowledged them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -180,21 +180,25 @@ class Stream:
 
     # Events
 
-    def offer(self, source: Message, message: EventMessage, qos: int, identifiers: tuple[int, ...]) -> None:
-        """Take an event of the bus."""
-        number, given = self._number_of(source), self.given
-        if number in given or number <= self._done:
-            return
-        if self.is_live:
-            # As in _give, without a call.
-            given[number] = self._time_of(source)
-            record = (self.flow.level, source.device_id, number) if qos == 2 else None
-            if self._session.session.deliver(message, qos, False, identifiers, (self.flow.index, number), record):
-                return
-            self.is_live = False
-        if self._is_whole or self._early is not None:
-            device = self.server.entities.device(source.device_id)
-            self._hold(WaitingEvent(number, source, device, message, qos, identifiers))
+    def offer(self, messages: Sequence[EventMessage], qos: int, identifiers: tuple[int, ...]) -> None:
+        """Take events of the bus."""
+        given, flow, session = self.given, self.flow, self._session.session
+        number_of, time_of, deliver, index = self._number_of, self._time_of, session.deliver, flow.index
+        for message in messages:
+            source = message.source
+            number = number_of(source)
+            if number in given or number <= self._done:
+                continue
+            if self.is_live:
+                # As in _give, without a call.
+                given[number] = time_of(source)
+                record = (flow.level, source.device_id, number) if qos == 2 else None
+                if deliver(message, qos, False, identifiers, (index, number), record):
+                    continue
+                self.is_live = False
+            if self._is_whole or self._early is not None:
+                device = self.server.entities.device(source.device_id)
+                self._hold(WaitingEvent(number, source, device, message, qos, identifiers))
 
     def _hold(self, event: WaitingEvent) -> None:
         """Let an event of the bus wait: it has its turn behind all that waits, and behind the page that is being read."""
@@ -265,20 +269,23 @@ class Stream:
 
     def _give_waiting(self) -> None:
         session, waiting, find = self._session, self._waiting, self.server.entities.device
-        while waiting and session.may_read:
+        if not session.may_read:
+            return
+        checked, may_receive = None, False
+        while waiting:
             event = waiting.first
-            source = event.source
-            device = find(source.device_id)
-            if device is None or device is not event.device:
-                # It has been changed, deleted, or is not in the cache.
-                self.pause()
-            elif not session.may_receive(self.flow, device) or not self._is_due(source):
+            device = event.device
+            if device is not checked or device is None:
+                if device is None or find(device.id) is not device:
+                    # It has been changed, deleted, or is not in the cache.
+                    self.pause()
+                    return
+                checked, may_receive = device, session.may_receive(self.flow, device)
+            if not may_receive or not self._is_due(event.source):
                 del self.given[event.number]
-                waiting.drop_first()
-            elif self._give(event):
-                waiting.drop_first()
-            else:
+            elif not self._give(event):
                 return
+            waiting.drop_first()
 
     # From the storage
 

@@ -136,6 +136,21 @@ def test_the_publishes_of_a_read_are_one_append(hive):
     assert sorted(calls) == [7, 22]
 
 
+@pytest.mark.parametrize("version", [4, 5])
+def test_one_of_a_read_is_refused(hive, version):
+    """The others are stored, and all are answered in their order ([MQTT-4.6.0-2])."""
+    client = hive.admin(version=version)
+    client.publish(LAMP, b"0")
+    packets = [Publish(LAMP, b"%d" % number, 1, packet_id=number) for number in range(1, 6)]
+    packets[2].payload = b'{"notification": {"notification": "other", "parameters": 1}}'
+    client.take()
+    client.send(*packets)
+    assert [(packet.packet_id, packet.reason_code) for packet in client.take(Puback)] == [
+        (number, 0x99 if number == 3 and version == 5 else 0) for number in range(1, 6)
+    ]
+    assert [one.parameters for one in hive.stored(Notification)] == [b"0", b"1", b"2", b"4", b"5"]
+
+
 def test_qos_2_is_stored_once(hive):
     """[MQTT-4.3.3-10]: the same packet id again is the same message."""
     client = hive.connect("anna", user=hive.anna, auto=False)

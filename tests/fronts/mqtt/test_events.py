@@ -289,3 +289,25 @@ def test_filters_count_as_subscriptions(open_hive):
     assert client.subscribe("dh/command_update/#") == [0]
     client.disconnect()
     assert hive.memory.server.quotas.account(hive.anna.id).subscriptions == 0
+
+
+def test_an_event_that_cannot_be_delivered_does_not_stop_others(hive, monkeypatch):
+    """A defect with one client: it gets what follows with QoS 1, and others get all."""
+    one, two, other = hive.admin("one"), hive.admin("two"), hive.admin("other")
+    for client in (one, two):
+        client.subscribe("dh/notification/#", qos=1)
+    session = one.connection.session
+    deliver, calls = type(session).deliver, []
+
+    def fail_once(self, *arguments):
+        if self is session:
+            calls.append(1)
+            if len(calls) == 2:
+                raise RuntimeError("the test says so")
+        return deliver(self, *arguments)
+
+    monkeypatch.setattr(type(session), "deliver", fail_once)
+    other.send(*(Publish(LAMP, b"%d" % number) for number in range(4)))
+    hive.memory.clock.advance(1)
+    assert parameters(two) == [0, 1, 2, 3]
+    assert parameters(one)[-2:] == [2, 3]

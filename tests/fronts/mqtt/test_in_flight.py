@@ -216,6 +216,21 @@ def test_a_refusal_of_another_qos_ends_the_connection(mqtt):
     assert hearer.reason == 0x82
 
 
+def test_what_was_acknowledged_before_a_wrong_acknowledgement_is_complete(mqtt):
+    client = mqtt.connect("a", auto=False, clean_start=False, session_expiry_interval=100)
+    client.subscribe("t/1", qos=1)
+    client.subscribe("t/2", qos=2)
+    other = mqtt.connect("b")
+    for topic in ("t/1", "t/2", "t/1"):
+        other.publish(topic, b"x", qos=2)
+    first, second, third = client.take(Publish)
+    client.send(Puback(first.packet_id), Puback(second.packet_id), Puback(third.packet_id))
+    assert client.reason == 0x82
+    client.lose()
+    again = mqtt.connect("a", auto=False, clean_start=False, session_expiry_interval=100)
+    assert [packet.packet_id for packet in again.take(Publish)] == [second.packet_id, third.packet_id]
+
+
 def test_a_client_that_does_not_read_gets_the_rest_when_it_reads(mqtt):
     """QoS 1 waits in the session, QoS 0 is dropped and counted."""
     hearer = mqtt.connect("a")

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from dhtwisted.fronts.mqtt.interfaces import IDeviceSession, IDeviceTopics, Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
-from dhtwisted.wire.mqtt.packets import Subscription
+from dhtwisted.wire.mqtt.packets import Publish, Subscription
 
 
 @implementer(IDeviceTopics)
@@ -72,7 +72,7 @@ class DeviceSession:
     def state(self) -> bytes:
         return b""
 
-    def publish(self, messages: Sequence[Message], packet_ids: Sequence[int] = ()) -> Any:
+    def publish(self, messages: Sequence[Message | Publish], packet_ids: Sequence[int] = ()) -> Any:
         self.calls.append(("publish", [(message.topic, message.payload) for message in messages]))
         outcomes: list[Outcome] = [self.topics.refusals.get(message.topic) for message in messages]
         return self.topics.answer(outcomes)
@@ -88,13 +88,13 @@ class DeviceSession:
         self.calls.append(("unsubscribe", list(filters)))
         return self.topics.answer([True for _ in filters])
 
-    def acknowledged(self, token: Any) -> None:
-        self.calls.append(("acknowledged", token))
+    def acknowledged(self, tokens: Sequence[Any]) -> None:
+        self.calls += [("acknowledged", token) for token in tokens]
 
     def writable(self) -> None:
         self.calls.append(("writable",))
 
-    def refused(self, message: Message, refusal: Refusal) -> None:
+    def refused(self, message: Message | Publish, refusal: Refusal) -> None:
         self.calls.append(("refused", message.topic, refusal.reason_code))
 
     def taken(self) -> list[tuple[Any, ...]]:
