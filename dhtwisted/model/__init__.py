@@ -456,6 +456,7 @@ class Examination(Struct, frozen=True, kw_only=True):
     :ivar is_served: for a storage: whether a server works on the data now.
     :ivar process: for a storage: the id of the process of that server, if it runs on this machine.
     :ivar nodes: for a storage that several servers can share: those that work on it now.
+    :ivar logins: for a storage: those of all users, if they could be read.
     :ivar key: for an auth provider: what ``IKeyedAuth.key_fingerprint`` of a server with this configuration gives.
     """
 
@@ -464,6 +465,7 @@ class Examination(Struct, frozen=True, kw_only=True):
     is_served: bool | None = None
     process: int | None = None
     nodes: Sequence[Node] = ()
+    logins: Sequence[str] | None = None
     key: int = 0
 
 

@@ -50,7 +50,7 @@ def examine(read_configuration: Callable[[], Configuration], path: str | None = 
         *examined.about(AUTH),
         *keys.check_password_file(configuration),
         *keys.check_certificates(configuration),
-        *mqtt.check_mqtt(configuration),
+        *mqtt.check_mqtt(configuration, examined.logins),
         *logs.check_logs(configuration),
         *machine.check_clock(examined.newest),
         *machine.check_disks(configuration),

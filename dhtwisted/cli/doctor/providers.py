@@ -50,6 +50,11 @@ class Examined:
         return self.examinations[STORAGE].process if STORAGE in self.examinations else None
 
     @property
+    def logins(self) -> Collection[str] | None:
+        """The logins of all users; ``None`` when they are not known."""
+        return self.examinations[STORAGE].logins if STORAGE in self.examinations else None
+
+    @property
     def key(self) -> int:
         """A fingerprint of the signing key; 0 when it is not known."""
         return self.examinations[AUTH].key if AUTH in self.examinations else 0

@@ -17,7 +17,7 @@ def examine_database(dsn: str, place: str) -> Examination:
     except ValueError as error:
         return Examination(findings=[Finding("wrong", f"{place}: postgres: cannot be used ({error})", "see docs/postgres.md")])
     findings = [*_findings_of_data(facts, place), *_findings_of_settings(facts.settings)]
-    return Examination(findings=findings, newest=facts.newest, nodes=_nodes(dsn))
+    return Examination(findings=findings, newest=facts.newest, nodes=_nodes(dsn), logins=facts.logins if facts.version else None)
 
 
 def _nodes(dsn: str) -> list[Node]:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dhtwisted.kit.examination import login_findings, schema_finding
 from dhtwisted.model import Examination, Finding
@@ -36,7 +36,7 @@ def examine_file(path: str, place: str) -> Examination:
         finding = Finding("wrong", f"{loss(path, suffix)} (the server has process id {server})")
         return Examination(findings=[finding], is_served=True, process=_number(server))
     holder = holder_of(path)
-    reason, newest = open_problem(path), None
+    reason, newest, logins = open_problem(path), None, None
     if reason is not None:
         findings = [Finding("wrong", f"{place}: {reason}")]
     elif not os.path.exists(path):
@@ -45,15 +45,16 @@ def examine_file(path: str, place: str) -> Examination:
         reason = f"was not looked at, since what was stored last is in {path}-wal"
         findings = [Finding("ok", f"{path}: {reason}; the next start puts it into the file")]
     else:
-        findings, newest = _look_inside(path, place, holder)
-    return Examination(findings=findings, newest=newest, is_served=holder is not None, process=_number(holder))
+        logins = logins_of(path)
+        findings, newest = _look_inside(path, place, holder, logins or ())
+    return Examination(findings=findings, newest=newest, is_served=holder is not None, process=_number(holder), logins=logins)
 
 
 def _number(process: str | None) -> int | None:
     return int(process) if process is not None and process.isdecimal() else None
 
 
-def _look_inside(path: str, place: str, holder: str | None) -> tuple[list[Finding], int | None]:
+def _look_inside(path: str, place: str, holder: str | None, logins: Sequence[str]) -> tuple[list[Finding], int | None]:
     """Findings, and the time of the newest commit."""
     try:
         facts = inspect_file(path)
@@ -67,16 +68,16 @@ def _look_inside(path: str, place: str, holder: str | None) -> tuple[list[Findin
     if damage is not None:
         findings.append(Finding("wrong", f"{path}: is damaged ({damage})", RESTORE))
     else:
-        findings += _findings_of_content(path, facts, _state(path, holder, doubted, is_all))
+        findings += _findings_of_content(path, facts, _state(path, holder, doubted, is_all), logins)
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         findings.append(Finding("warning", f"{path}: others may read it, and it has hashes of passwords", f"run: chmod 600 {path}"))
     return findings, facts.newest if damage is None else None
 
 
-def _findings_of_content(path: str, facts: DataFacts, state: str) -> Iterator[Finding]:
+def _findings_of_content(path: str, facts: DataFacts, state: str, logins: Sequence[str]) -> Iterator[Finding]:
     yield schema_finding(path, facts.version, facts.known_version, state)
     if facts.version:
-        yield from login_findings(path, logins_of(path))
+        yield from login_findings(path, logins)
 
 
 def _damage(path: str, facts: DataFacts) -> tuple[str | None, bool]:

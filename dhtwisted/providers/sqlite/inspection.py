@@ -132,15 +132,15 @@ def inspect_file(path: str) -> DataFacts:
     return DataFacts(version, known, newest)
 
 
-def logins_of(path: str) -> list[str]:
-    """The logins of all users in a data file that :func:`inspect_file` can read. If it is damaged, as many as can be read."""
+def logins_of(path: str) -> list[str] | None:
+    """The logins of all users in a data file; ``None`` if they cannot be read, since it is damaged or no data file."""
     logins: list[str] = []
     try:
         with closing(connect_for_looking(path)) as connection:
             for (body,) in connection.execute("SELECT body FROM entity WHERE kind = ?", (User.KIND,)):
                 logins.append(msgspec.json.decode(body, type=User).login)
     except (sqlite3.Error, *UNREADABLE):
-        return logins  # The damage is a finding of its own.
+        return None  # The damage is a finding of its own.
     return logins
 
 

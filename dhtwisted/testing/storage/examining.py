@@ -12,8 +12,8 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import UNREADABLE
-from dhtwisted.interfaces import CheckContext, IExaminableProvider, IFileProvider, ISharedStorage, ProviderContext
-from dhtwisted.model import Examination, MessageQuery, Node, Notification
+from dhtwisted.interfaces import CheckContext, IEntityStorage, IExaminableProvider, IFileProvider, ISharedStorage, ProviderContext
+from dhtwisted.model import Examination, MessageQuery, Node, Notification, User
 from dhtwisted.testing.contract import BrokenContract, in_time
 from dhtwisted.testing.storage.base import SettableReactor, StorageContract, notification
 
@@ -81,10 +81,14 @@ class ExaminableStorageContract(StorageContract):
 
     @pytest_twisted.ensureDeferred
     async def test_after_a_server(self, clock: SettableReactor, directory: Path) -> None:
+        logins = []
         async with self.opened(clock, directory) as storage:
             await storage.append([notification()])
+            if IEntityStorage.providedBy(storage):
+                logins.append((await storage.insert(User(login="anna"))).login)
         found = await self._examine(clock, directory)
         assert not found.is_served and not found.nodes, "no server works on the data any more"
+        assert found.logins is None or list(found.logins) == logins, "logins must be those of all users, or None when they are not known"
         async with self.opened(clock, directory, has_data=True):
             pass  # It can be opened after an examination.
 

@@ -17,6 +17,7 @@ from dhtwisted.cli.doctor import machine
 from dhtwisted.cli.doctor.examination import examine
 from dhtwisted.cli.doctor.findings import OK
 from dhtwisted.config.sources import load_configuration
+from dhtwisted.model import User
 from dhtwisted.providers.sqlite.storage import FileStorage
 from dhtwisted.testing.storage.base import SettableReactor, notification
 from tests.support.certificates import write_certificate
@@ -196,6 +197,36 @@ def taken_port(set_up):
     set_up.options["server"]["listen"] = [f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"]
 
 
+def taken_mqtt_port(set_up):
+    taken_port(set_up)
+    set_up.options["mqtt"] = {"listen": set_up.options["server"]["listen"]}
+    set_up.options["server"]["listen"] = [f"tcp:{free_port()}:interface=127.0.0.1"]
+
+
+def missing_certificate_of_mqtt(set_up):
+    set_up.options["mqtt"] = {"listen": [f"tls:tcp:{free_port()}:interface=127.0.0.1"]}
+    set_up.options["tls"] = {"certificate": str(set_up.directory / "server.pem")}
+
+
+async def rule_for_nobody(set_up):
+    storage = await set_up.serve()
+    await storage.insert(User(login="sensors"))
+    await storage.close()
+    set_up.options["mqtt"] = {"listen": [f"tcp:{free_port()}:interface=127.0.0.1"]}
+    set_up.environment["DHTWISTED_MQTT_PLAIN_TOPICS"] = "true"
+    set_up.environment["DHTWISTED_MQTT_ACCESS"] = '[{who = "sensor", publish = ["#"]}]'
+
+
+def wrong_mapping(set_up):
+    set_up.environment["DHTWISTED_MQTT_MAP"] = '[{topic = "tele/{deviceId}/{nmae}", as = "notification"}]'
+
+
+def plain_topics_on_several_nodes(set_up):
+    set_up.options["bus"] = {"provider": "postgres:dbname=hive"}
+    set_up.options["storage"] = {"provider": "postgres:dbname=hive"}
+    set_up.environment["DHTWISTED_MQTT_PLAIN_TOPICS"] = "true"
+
+
 def missing_socket_directory(set_up):
     set_up.options["server"] = {"listen": ["unix:/none/hive.sock"], "trusted_proxies": ["unix"]}
 
@@ -292,6 +323,11 @@ BROKEN = {
     expired_certificate: "wrong    tls: {directory}/server.pem: the certificate has expired; renew it",
     key_of_another_certificate: "wrong    tls: tls.key: {directory}/other.pem: is not the key of {directory}/server.pem",
     taken_port: "wrong    port: {endpoint}: another program listens there; stop it, or choose another port (ss -ltnp shows the program)",
+    taken_mqtt_port: "wrong    MQTT port: {mqtt}: another program listens there; stop it, or choose another port",
+    missing_certificate_of_mqtt: "wrong    tls: tls.certificate: {directory}/server.pem: cannot be read (No such file or directory)",
+    rule_for_nobody: "warning  mqtt: DHTWISTED_MQTT_ACCESS: table 1 has no effect, because no user has the login sensor; did you",
+    wrong_mapping: "wrong    " + CONFIGURATION + "DHTWISTED_MQTT_MAP: ",
+    plain_topics_on_several_nodes: "wrong    " + CONFIGURATION + "mqtt.plain_topics: must be false where bus.provider is for several",
     missing_socket_directory: "wrong    port: unix:/none/hive.sock: " + NO_DIRECTORY,
     key_that_all_may_read: KEYS + "{key}: others may read or change the signing key; run: chmod 600 {key}",
     key_of_another_user: KEYS + "{key}: the signing key cannot be read (Permission denied); run this as the server's user",
@@ -322,8 +358,9 @@ async def test_one_cause_is_one_finding(set_up, broken):
         await waiting
     (line,) = set_up.examine()
     (endpoint, *_) = set_up.options["server"]["listen"]
+    (mqtt, *_) = set_up.options.get("mqtt", {}).get("listen", [""])
     places = {"directory": set_up.directory, "data": set_up.data.parent, "file": set_up.directory / "hive.toml", "key": set_up.key}
-    assert line.startswith(BROKEN[broken].format(**places, endpoint=endpoint, me="user root"))
+    assert line.startswith(BROKEN[broken].format(**places, endpoint=endpoint, mqtt=mqtt, me="user root"))
     assert "swordfish" not in line
 
 

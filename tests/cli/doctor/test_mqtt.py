@@ -11,15 +11,15 @@ from dhtwisted.config.settings import Settings
 from dhtwisted.config.sources import Configuration
 
 
-def look(document):
-    """The lines about a section without its head."""
+def look(document, level="warning", logins=None):
+    """The lines of a level about a section without its head."""
     values = tomllib.loads(document)
     for name, kind in (("access", ACCESS), ("map", MAPPINGS)):
         if name in values:
             values[name] = kind.from_toml(values[name])
-    findings = check_mqtt(Configuration(Settings(mqtt=MqttSettings(**values))))
-    assert {finding.level for finding in findings} <= {"warning"}
-    return [finding.text for finding in findings]
+    findings = check_mqtt(Configuration(Settings(mqtt=MqttSettings(**values))), logins)
+    assert {finding.level for finding in findings} <= {"warning", "ok"}
+    return [finding.text for finding in findings if finding.level == level]
 
 
 ON = 'listen = ["tcp:1883"]\n'
@@ -37,6 +37,9 @@ MAPPED = '[[map]]\nas = "notification"\n'
         f'{PLAIN}anonymous = true\n[[access]]\nwho = "anonymous"\npublish = ["a"]',
         f'{ON}{MAPPED}topic = "tele/{{deviceId}}/SENSOR"\nname = "x"\n{MAPPED}topic = "tele/{{deviceId}}/{{name}}"',
         f'{ON}{MAPPED}topic = "x{{deviceId}}/{{name}}"\n{MAPPED}topic = "y{{deviceId}}/{{name}}"',
+        f"{ON}topic_levels = 6",
+        f'{ON}{MAPPED}topic = "x/{{deviceId}}/a/{{name}}"\n{MAPPED}topic = "x/{{deviceId}}/{{name...}}"',
+        f'{ON}{MAPPED}topic = "x/{{deviceId}}/{{name}}"\n{MAPPED}topic = "x/{{deviceId}}/{{name...}}"',
         f'{ON}{MAPPED}topic = "x/{{deviceId}}"\nname="n"\n{MAPPED}topic = "x{{deviceId}}/{{name}}"',
     ],
 )
@@ -58,6 +61,8 @@ def test_nothing_to_say(document):
             ["table 2 is never"],
         ),
         (f'{ON}{MAPPED}topic = "x{{deviceId}}/{{name}}"\n{MAPPED}topic = "x{{deviceId}}/{{name}}"', ["table 2 is never used"]),
+        (f'{ON}{MAPPED}topic = "x/{{deviceId}}/{{name...}}"\n{MAPPED}topic = "x/{{deviceId}}/a/{{name}}"', ["table 2 is never used"]),
+        (f"{ON}topic_levels = 5", ["are refused; raise it"]),
     ],
 )
 def test_what_has_no_effect_or_permits_too_much(document, words):
@@ -65,3 +70,31 @@ def test_what_has_no_effect_or_permits_too_much(document, words):
     assert len(found) == len(words)
     for text, part in zip(found, words, strict=True):
         assert part in text
+
+
+RULE = f'{PLAIN}[[access]]\nwho = "%s"\npublish = ["a"]'
+
+
+@pytest.mark.parametrize(
+    ("who", "logins", "words"),
+    [
+        ("sensors", ["dhadmin", "sensors"], []),
+        ("sensors", None, []),
+        ("role:client", ["dhadmin"], []),
+        ("sensor", ["dhadmin", "sensors"], ["table 1 has no effect, because no user has the login sensor; did you mean sensors?"]),
+        ("Sensors", ["sensors"], ["no user has the login Sensors"]),
+    ],
+)
+def test_a_rule_for_a_user_that_is_not_there(who, logins, words):
+    found = look(RULE % who, logins=logins)
+    assert len(found) == len(words)
+    assert all(part in text for text, part in zip(found, words, strict=True))
+
+
+def test_topics_that_two_mappings_fit_are_told_where_none_hides_the_other():
+    both = f'{ON}{MAPPED}topic = "tele/{{deviceId}}/{{name}}"\n{MAPPED}topic = "{{deviceId}}/status/{{name}}"'
+    assert look(both) == []
+    (told,) = look(both, "ok")
+    assert told.endswith("tables 1 and 2 both fit topics such as tele/status/{name}; table 1 counts for them")
+    ordered = f'{ON}{MAPPED}topic = "tele/{{deviceId}}/X"\nname = "x"\n{MAPPED}topic = "tele/{{deviceId}}/{{name}}"'
+    assert look(ordered, "ok") == []
