@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.web.client import Agent, readBody
 from zope.interface import implementer
 
+from dhtwisted.config.mqtt import MqttSettings
 from dhtwisted.config.settings import AuthSettings, MetricsSettings, ServerSettings, Settings, StorageSettings
 from dhtwisted.core.counters import Metrics
 from dhtwisted.core.polls import Poll, Polls
@@ -44,8 +45,14 @@ def closing(monkeypatch):
 
 
 @pytest.fixture
-def service(reactor):
-    service = DeviceHiveService(reactor, SETTINGS)
+def settings():
+    """Those of :func:`service`."""
+    return SETTINGS
+
+
+@pytest.fixture
+def service(reactor, settings):
+    service = DeviceHiveService(reactor, settings)
     service.startService()
     assert pytest_twisted.blockon(service.started)
     yield service
@@ -209,6 +216,7 @@ def test_labels_are_escaped():
     assert parsed.samples[0].labels == {"b": 'x"\\\n'}
 
 
+@pytest.mark.parametrize("settings", [replace(SETTINGS, mqtt=MqttSettings(listen=LOOPBACK))], ids=["with MQTT"])
 @pytest_twisted.ensureDeferred
 async def test_the_dashboard_asks_for_nothing_that_is_not_there(reactor, service):
     dashboard = json.loads((Path(__file__).parents[2] / "conf" / "grafana-dashboard.json").read_text())
@@ -223,6 +231,7 @@ async def test_the_dashboard_asks_for_nothing_that_is_not_there(reactor, service
     asked = set(re.findall(r"\b(?:dhtwisted|process)_\w+", " ".join(queries)))
     assert asked
     assert asked - names == set()
+    assert {name for name in names if name.startswith("dhtwisted_mqtt_")} - asked == {"dhtwisted_mqtt_retained_bytes"}
     assert {"title", "schemaVersion", "panels", "templating", "time"} <= dashboard.keys()
     assert all({"id", "type", "title", "gridPos", "datasource"} <= panel.keys() for panel in dashboard["panels"])
 
