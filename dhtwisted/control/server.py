@@ -12,7 +12,7 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,6 +26,7 @@ from dhtwisted.control.socket_file import account_name, file_identity, listen_at
 from dhtwisted.core.server import Server
 from dhtwisted.errors import UNREADABLE, ApiError, CommandError, ConfigurationError, StorageError
 from dhtwisted.interfaces import IStorage
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.logs.audit import Audit
 
 MOST_CALLERS = 16
@@ -139,8 +140,7 @@ class Caller(Protocol):
         self._ended: Deferred[None] = Deferred()
         self._room: Deferred[None] | None = None
         self._given_up: str | None = None
-        self._alive = LoopingCall(self._send_alive)
-        self._alive.clock = control.reactor
+        self._alive = RepeatedWork(control.reactor, "telling the shell that its command goes on", self._send_alive)
 
     def connectionMade(self) -> None:
         self._control.callers.add(self)
@@ -169,7 +169,7 @@ class Caller(Protocol):
             self._command = command = _decode(request)
         except UNREADABLE as error:
             raise CommandError("this is no command that the server knows; check whether server and shell have the same version") from error
-        self._alive.start(ALIVE_SECONDS, now=False)
+        self._alive.start(ALIVE_SECONDS)
         context = self._control.context(self)
         line = await command.run(context)
         if command.is_audited:
@@ -190,8 +190,7 @@ class Caller(Protocol):
 
     def _finished(self, reply: Reply) -> None:
         self._command = None
-        if self._alive.running:
-            self._alive.stop()
+        self._alive.stop()
         self._set_timeout(REQUEST_SECONDS)
         self._write(encode_line(reply))
         self.transport.unregisterProducer()

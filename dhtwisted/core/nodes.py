@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import json
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import NodesUnavailable
+from dhtwisted.kit.repeated_work import RepeatedWork
 
 if TYPE_CHECKING:
     from dhtwisted.interfaces import INodeBus
@@ -95,8 +95,7 @@ class Nodes:
         self._last_question = 0
         self._waiting: list[Deferred[None]] = []
         self._gone: Deferred[None] | None = None
-        self._beating = LoopingCall(self._beat)
-        self._beating.clock = reactor
+        self._beating = RepeatedWork(reactor, "telling other nodes that this one is there", self._beat)
 
     # This node
 
@@ -104,7 +103,7 @@ class Nodes:
         """Say that this node is there."""
         self._bus.listen(self._heard)
         self._say(HELLO)
-        self._beating.start(BEAT, now=False)
+        self._beating.start(BEAT)
 
     async def stop(self) -> None:
         """Say that this node is gone, as soon as it has nothing any more that others may take. Wait until they have heard it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.web.server import Site
 
 from dhtwisted.core.budget import Budget
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.transports.connection_deadlines import ConnectionDeadlines, DroppedConnection
 from dhtwisted.transports.http.channel import BoundedChannel
 
@@ -64,8 +64,7 @@ class MonitorSite(Site):
         self.channels: dict[MonitorChannel, None] = {}
         self.deadlines = ConnectionDeadlines(clock)
         self.budget = Budget(clock)
-        self._timer = LoopingCall(self._tick)
-        self._timer.clock = clock
+        self._timer = RepeatedWork(clock, "watching connections of monitoring", self._tick_deadlines, self._tick_budget)
 
     def log(self, request: Any) -> None:
         """Log nothing: a line for each scrape would hide important lines."""
@@ -76,7 +75,7 @@ class MonitorSite(Site):
 
     def startFactory(self) -> None:
         """Start the timer, but not Twisted's access log, which has its own file and timer."""
-        self._timer.start(1.0, now=False)
+        self._timer.start(1.0)
 
     def stopFactory(self) -> None:
         self._timer.stop()
@@ -97,7 +96,8 @@ class MonitorSite(Site):
                 return True
         return False
 
-    def _tick(self) -> None:
-        now = self.reactor.seconds()
-        self.deadlines.tick(now)
-        self.budget.tick(now)
+    def _tick_deadlines(self) -> None:
+        self.deadlines.tick(self.reactor.seconds())
+
+    def _tick_budget(self) -> None:
+        self.budget.tick(self.reactor.seconds())

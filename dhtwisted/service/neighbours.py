@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import ISharedStorage
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.model import Node
 
 INTERVAL = 10
@@ -63,8 +63,7 @@ class Neighbours:
         # Two storage objects may use one store.
         self._shared = {storage.store_id: storage for storage in storages if ISharedStorage.providedBy(storage)}
         self._last_conflicts: list[str] = []
-        self._timer = LoopingCall(lambda: Deferred.fromCoroutine(self.check()))
-        self._timer.clock = reactor
+        self._timer = RepeatedWork(reactor, "checking the other servers", self.check)
 
     @property
     def are_possible(self) -> bool:
@@ -81,12 +80,11 @@ class Neighbours:
         if self._last_conflicts:
             await deferLater(self._reactor, CONFIRMATION)
             await self.check()
-        self._timer.start(INTERVAL, now=False)
+        self._timer.start(INTERVAL)
 
     def stop(self) -> None:
         """Stop the timer. The announcement ends when the storage is closed."""
-        if self._timer.running:
-            self._timer.stop()
+        self._timer.stop()
 
     async def check(self) -> None:
         """Check the others. What two checks in a row find is a problem."""

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.interfaces import IMessageStorage
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.model import MESSAGE_KINDS, MessageQuery
 from dhtwisted.service.patient_clock import PatientClock
 
@@ -53,23 +54,19 @@ class Retention:
         self._steady = steady
         self._clock: PatientClock | None = None
         self._jump = 0.0
-        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._delete_old()))
-        self._loop.clock = reactor
-        self._ended: Deferred[Any] = succeed(None)
+        self._loop = RepeatedWork(reactor, "deleting old messages", self._delete_old)
 
     def start(self) -> None:
         """Delete at once, and then every :data:`INTERVAL` seconds. A round that takes longer delays the next."""
         if self._lifetime:
-            self._ended = self._loop.start(INTERVAL)
+            self._loop.start(INTERVAL, now=True)
 
     def stop(self) -> Deferred[Any]:
         """Delete no more.
 
         :returns: a Deferred; it fires when the current slice is done.
         """
-        if self._loop.running:
-            self._loop.stop()
-        return self._ended
+        return self._loop.stop()
 
     async def _delete_old(self) -> None:
         """Delete what is too old. A failure is logged, and the next round tries again: it must not end the timer."""
@@ -105,5 +102,5 @@ class Retention:
         return max((message.arrived for message in found), default=self._reactor.seconds() * 1000)
 
     async def _delete(self, kind: type, query: MessageQuery) -> None:
-        while self._loop.running and await self._messages.forget_messages(kind, query) == SLICE:
+        while self._loop.is_running and await self._messages.forget_messages(kind, query) == SLICE:
             await deferLater(self._reactor, PAUSE)

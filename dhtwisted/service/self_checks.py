@@ -6,8 +6,9 @@ Nothing else notices in time that a file was deleted or changed under a running 
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from dhtwisted.kit.repeated_work import RepeatedWork
 
 INTERVAL = 10
 """Seconds between two rounds of checks. Each check takes some microseconds."""
@@ -24,8 +25,7 @@ class SelfChecks:
     def __init__(self, clock: IReactorTime) -> None:
         self._checks: dict[str, Check] = {}
         self._problems: dict[str, str] = {}
-        self._timer = LoopingCall(self.check_all)
-        self._timer.clock = clock
+        self._timer = RepeatedWork(clock, "the self-checks", self.check_all)
 
     def add(self, part: str, check: Check) -> None:
         """Check a part from now on.
@@ -36,12 +36,11 @@ class SelfChecks:
 
     def start(self) -> None:
         """Start the timer."""
-        self._timer.start(INTERVAL, now=False)
+        self._timer.start(INTERVAL)
 
     def stop(self) -> None:
         """Stop the timer."""
-        if self._timer.running:
-            self._timer.stop()
+        self._timer.stop()
 
     def check_all(self) -> None:
         """Check all parts. A problem is logged when it begins, changes or ends, not while it stays the same."""

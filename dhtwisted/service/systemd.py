@@ -8,10 +8,12 @@ import os
 import socket
 import time
 from collections.abc import MutableMapping
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+from dhtwisted.kit.repeated_work import RepeatedWork
 
 STARTING_INTERVAL = 10
 """Seconds between two reports of a start that goes on. A start may take long: it waits for a database, and reads stored data."""
@@ -35,14 +37,14 @@ class Supervisor:
         address, interval, process = (environment.pop(name, "") for name in _VARIABLES)
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self._interval = _seconds(interval) / 2 if process in ("", str(os.getpid())) else 0.0
-        self._extension = LoopingCall(self._send, EXTEND_TIMEOUT_USEC=STARTING_EXTENSION * 1_000_000)
-        self._watchdog = LoopingCall(self._send, WATCHDOG=1)
-        self._extension.clock = self._watchdog.clock = reactor
+        what = "reporting to the supervisor"
+        self._extension = RepeatedWork(reactor, what, partial(self._send, EXTEND_TIMEOUT_USEC=STARTING_EXTENSION * 1_000_000))
+        self._watchdog = RepeatedWork(reactor, what, partial(self._send, WATCHDOG=1))
 
     def starting(self) -> None:
         """Report that the start goes on, until :meth:`ready` or :meth:`stopping`."""
-        if self._address and not self._extension.running:
-            self._extension.start(STARTING_INTERVAL)
+        if self._address:
+            self._extension.start(STARTING_INTERVAL, now=True)
 
     def ready(self, status: str) -> None:
         """Report that the server listens, or has reloaded.
@@ -50,10 +52,9 @@ class Supervisor:
         :param status: one line for ``systemctl status``.
         """
         self._send(READY=1, STATUS=status)
-        if self._extension.running:
-            self._extension.stop()
-        if self._address and self._interval and not self._watchdog.running:
-            self._watchdog.start(self._interval)
+        self._extension.stop()
+        if self._address and self._interval:
+            self._watchdog.start(self._interval, now=True)
 
     def reloading(self) -> None:
         """Report that a reload begins; :meth:`ready` reports its end."""
@@ -61,14 +62,12 @@ class Supervisor:
 
     def stopping(self, status: str = "Stopping") -> None:
         """Report that the server stops. The watchdog stays on: a stop has a time limit, and a reactor that hangs in it must be noticed."""
-        if self._extension.running:
-            self._extension.stop()
+        self._extension.stop()
         self._send(STOPPING=1, STATUS=status)
 
     def stopped(self) -> None:
         """The server has stopped: end the watchdog."""
-        if self._watchdog.running:
-            self._watchdog.stop()
+        self._watchdog.stop()
 
     def _send(self, **values: str | int) -> None:
         if not self._address:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocolNegotiationFactory, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from dhtwisted.core.addresses import peer_address
 from dhtwisted.errors import ApiError, HandshakeMethod, HeadTooLarge, MalformedHttp, RequestTimeout, ServiceUnavailable
 from dhtwisted.fronts.session import SessionFactory
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.transports.connection_deadlines import DroppedConnection
 from dhtwisted.transports.http.answers import refusal
 from dhtwisted.transports.http.site import RestSite
@@ -250,8 +251,10 @@ class PortFactory(Factory):
         self.undecided: set[Port] = set()
         self._ports = 0
         self._ticked_at = server.reactor.seconds()
-        self._timer = LoopingCall(self._tick)
-        self._timer.clock = server.reactor
+        # A timer for each connection would cost memory, and a heap operation per message.
+        self._timer = RepeatedWork(
+            server.reactor, "watching connections", self._look_at_clock, self._tick_deadlines, self._tick_budget, self._tick_clients
+        )
 
     def _set_limits(self, settings: Settings) -> None:
         self.is_debugging = settings.log.level == "debug"
@@ -297,7 +300,7 @@ class PortFactory(Factory):
             self.site.doStart()
             for websockets in self._all_websockets():
                 websockets.doStart()
-            self._timer.start(TICK, now=False)
+            self._timer.start(TICK)
 
     def doStop(self) -> None:
         super().doStop()
@@ -324,16 +327,22 @@ class PortFactory(Factory):
         count = sum(len(websockets.upkeep.congested) for websockets in self._all_websockets())
         return count if self.mqtt is None else count + len(self.mqtt.upkeep.congested)
 
-    def _tick(self) -> None:
-        """Check all connections, once a second. A timer for each would cost memory and a heap operation per message."""
-        now = self.clock.seconds()
-        if now < self._ticked_at:
-            self._clock_set_back(now - self._ticked_at)
-        self._ticked_at = now
-        self.deadlines.tick(now)
-        self.server.budget.tick(now)
+    # Once a second
+
+    def _look_at_clock(self) -> None:
+        before, self._ticked_at = self._ticked_at, self.clock.seconds()
+        if self._ticked_at < before:
+            self._clock_set_back(self._ticked_at - before)
+
+    def _tick_deadlines(self) -> None:
+        self.deadlines.tick(self._ticked_at)
+
+    def _tick_budget(self) -> None:
+        self.server.budget.tick(self._ticked_at)
+
+    def _tick_clients(self) -> None:
         for websockets in self._all_websockets():
-            websockets.upkeep.tick(now)
+            websockets.upkeep.tick(self._ticked_at)
         if self.mqtt is not None:
             self.mqtt.tick()
 
@@ -354,8 +363,7 @@ class PortFactory(Factory):
         # This ends polls that are about to wait, too.
         self.server.polls.end_all()
         await self.open.finish()
-        if self._timer.running:
-            self._timer.stop()
+        self._timer.stop()
 
     async def _let_decide(self) -> None:
         """Wait up to a second for connections without a head. So, with socket activation, a restart refuses no connected client."""

@@ -7,8 +7,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.task import LoopingCall
-
 from dhtwisted.fronts.mqtt import sharing, wills
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
@@ -23,6 +21,7 @@ from dhtwisted.fronts.mqtt.system_topics import SystemTopics
 from dhtwisted.fronts.mqtt.timers import Timers
 from dhtwisted.fronts.mqtt.topic_tree import TopicTree
 from dhtwisted.fronts.mqtt.tracing import follow
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.mqtt.topics import parse_filter
 
@@ -74,8 +73,9 @@ class MqttBroker(Deliverer):
         self.reassigned = deque()
         self._last_client = 0
         self._swept_at = self.second
-        self._ticking = LoopingCall(self._tick)
-        self._ticking.clock = server.reactor
+        self._ticking = RepeatedWork(
+            server.reactor, "watching the times of MQTT", self._tick_timers, self._check_identities, self._tick_system_topics, self._sweep
+        )
         self.set_limits()
 
     def set_limits(self) -> None:
@@ -89,22 +89,24 @@ class MqttBroker(Deliverer):
 
     def start(self) -> None:
         """Begin to watch times."""
-        self._ticking.start(TICK, now=False)
+        self._ticking.start(TICK)
 
     def stop(self) -> None:
         """End all connections (0x8B), and watch no times any more."""
         for connection in list(self.connections):
             connection.shutting_down()
-        if self._ticking.running:
-            self._ticking.stop()
+        self._ticking.stop()
 
-    def _tick(self) -> None:
-        self.second = now = self.now()
-        self.timers.tick(now)
-        self._check_identities()
-        self.system_topics.tick(now)
-        if not 0 <= now - self._swept_at < SWEEP:
-            self._swept_at = now
+    def _tick_timers(self) -> None:
+        self.second = self.now()
+        self.timers.tick(self.second)
+
+    def _tick_system_topics(self) -> None:
+        self.system_topics.tick(self.second)
+
+    def _sweep(self) -> None:
+        if not 0 <= self.second - self._swept_at < SWEEP:
+            self._swept_at = self.second
             self._forget_expired()
 
     def _check_identities(self) -> None:

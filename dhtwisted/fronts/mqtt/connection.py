@@ -140,7 +140,11 @@ class MqttConnection(PacketReceiver):
         """Look again who the client is, if users or tokens have changed, or the token has expired."""
         principal = self.principal
         if self.epoch != self.broker.entities.users_epoch or (principal is not None and principal.expired):
-            self.check_identity()
+            try:
+                self.check_identity()
+            except Exception:
+                # Of others it must be looked at too, and of this one it is not known any more.
+                self._broken(None)
 
     def check_identity(self) -> None:
         """Look again who the client is, and what it may hear."""
@@ -159,7 +163,10 @@ class MqttConnection(PacketReceiver):
         """Look again what the client may do with plain topics."""
         self.routes.clear()
         if self.session is not None and self.is_accepted:
-            subscribing.check_rights(self, self.session)
+            try:
+                subscribing.check_rights(self, self.session)
+            except Exception:
+                self._broken(None)
 
     # The end
 

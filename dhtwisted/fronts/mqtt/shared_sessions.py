@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import json
 from twisted.internet.defer import DeferredLock
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +25,7 @@ from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.restoring import is_of_nobody, load
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.model import EntityQuery, MqttSession
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class SharedSessions:
         self._locks: dict[Key, DeferredLock] = {}
         self._claims: dict[Key, bool] = {}
         self._is_looking = self._looks_again = False
-        self._looking = LoopingCall(self.look_for_orphans)
-        self._looking.clock = broker.clock
+        self._looking = RepeatedWork(broker.clock, "looking after sessions of nodes that are gone", self.look_for_orphans)
         nodes.answering[TAKE] = self._give_up
         nodes.answering[HAVE] = self._which
         nodes.on_death = lambda node: self.look_for_orphans()
@@ -69,13 +68,12 @@ class SharedSessions:
     def start(self) -> None:
         """Let clients come."""
         self._nodes.start()
-        self._looking.start(LOOK, now=False)
+        self._looking.start(LOOK)
         self._broker.clock.callLater(2 * self._nodes.settling, self.look_for_orphans)
 
     async def stop(self) -> None:
         """Leave all sessions to the others. The connections have ended."""
-        if self._looking.running:
-            self._looking.stop()
+        self._looking.stop()
         kept = next((session for session in self._broker.sessions.values() if session.is_stored), None)
         try:
             if kept is not None:

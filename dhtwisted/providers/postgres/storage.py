@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 from twisted.internet.defer import Deferred, DeferredLock, fail, inlineCallbacks
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -21,6 +21,7 @@ from dhtwisted.interfaces import IBackupAdvice, IBoundedAnswers, IBulkStorage, I
 from dhtwisted.kit.batching import Batcher
 from dhtwisted.kit.entity_tables import Key
 from dhtwisted.kit.reactor import IReactor
+from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.kit.statistics import StorageStatistics
 from dhtwisted.model import Command, Entity, EntityQuery, Holding, Message, MessageQuery, Node, Notification, entity_size, payload_size
 from dhtwisted.providers.postgres.announcement import Announcement
@@ -106,8 +107,7 @@ class PostgresStorage:
         self.statistics = StorageStatistics(reactor.seconds)
         self._connections: list[HealingConnection] = []
         self._updating: dict[int, DeferredLock] = {}
-        self._tidying = LoopingCall(lambda: Deferred.fromCoroutine(self._tidy()))
-        self._tidying.clock = reactor
+        self._tidying = RepeatedWork(reactor, "deleting old updates of commands", self._tidy)
 
     @property
     def channel(self) -> str:
@@ -133,7 +133,7 @@ class PostgresStorage:
         self.writer = Writer(self._reactor, writing, self.channel, self.node)
         self._batcher = Batcher(self._commit, MAX_ROWS, patient=False)
         self._open = True
-        self._tidying.start(TIDY_INTERVAL, now=False)
+        self._tidying.start(TIDY_INTERVAL)
 
     @inlineCallbacks
     def close(self) -> Generator[Any, Any, None]:

@@ -209,6 +209,47 @@ def test_a_silent_client_is_gone_after_one_and_a_half_times_its_keep_alive(mqtt,
     assert client.reason == reason
 
 
+def test_a_defect_elsewhere_ends_no_keep_alive(mqtt):
+    """What is done once a second goes on after an error, and each part of it in any case."""
+    client, broken = mqtt.connect("a", keep_alive=10), []
+
+    def break_down(now):
+        broken.append(now)
+        raise RuntimeError
+
+    mqtt.broker.system_topics.tick = break_down
+    mqtt.pass_time(16)
+    assert len(broken) == 16
+    assert client.closed
+    assert client.reason == 0x8D
+
+
+def user_changes(mqtt):
+    mqtt.broker.entities.users_epoch += 1
+    mqtt.pass_time(1)
+
+
+def rules_change(mqtt):
+    mqtt.broker.rights_changed()
+
+
+@pytest.mark.parametrize("change", [user_changes, rules_change])
+def test_a_client_whose_rights_cannot_be_looked_at_ends_alone(mqtt, monkeypatch, change):
+    clients = [mqtt.connect(name) for name in "abc"]
+    for client in clients:
+        client.subscribe("t")
+    may_subscribe = mqtt.broker.access.may_subscribe
+
+    def fail_for_a(principal, client_id, pattern):
+        if client_id == "a":
+            raise RuntimeError
+        return may_subscribe(principal, client_id, pattern)
+
+    monkeypatch.setattr(mqtt.broker.access, "may_subscribe", fail_for_a)
+    change(mqtt)
+    assert [client.closed for client in clients] == [True, False, False]
+
+
 def test_any_packet_is_a_sign_of_life(mqtt):
     """Section 3.1.2.10."""
     client = mqtt.connect("a", keep_alive=10)

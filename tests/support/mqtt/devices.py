@@ -57,7 +57,7 @@ class Hive(Mqtt):
 
     async def close(self) -> None:
         """End everything but a storage that was given."""
-        if self.broker._ticking.running:
+        if self.broker._ticking.is_running:
             self.broker.stop()
         await self.memory.close()
 
