@@ -221,10 +221,12 @@ def _accept(connection: Any, session: ClientSession, packet: Connect, properties
     """Answer, and begin to send."""
     broker = connection.broker
     keep_alive = _keep_alive(broker, packet)
+    answer = _connack_properties(connection, session, packet, properties, keep_alive) if connection.is_v5 else None
+    if not connection.write(Connack(0, is_present, answer)):
+        connection.end(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "the maximum packet size of the client is too small for a CONNACK")
+        return
     connection.is_accepted = True
     broker.counters.connects[0] += 1
-    answer = _connack_properties(connection, session, packet, properties, keep_alive) if connection.is_v5 else None
-    connection.write(Connack(0, is_present, answer))
     connection.watch(keep_alive)
     if broker.is_debugging:
         version = VERSIONS[packet.version]

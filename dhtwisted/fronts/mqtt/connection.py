@@ -221,6 +221,11 @@ class MqttConnection(PacketReceiver):
             properties = Properties(reason_string=text) if text and self.version >= V5 else None
             self.write(Connack(reason_code, False, properties))
 
+    def cannot_send(self, packet: Any) -> None:
+        """End the connection, since an answer is too large for the client: it would wait for it for ever."""
+        if self.is_accepted and type(packet) is not Disconnect:
+            self.end(ReasonCode.PACKET_TOO_LARGE, f"the answer, {type(packet).__name__.upper()}, is larger than the client permits")
+
     def storage_failed(self) -> None:
         """End the connection, since the storage does not answer; the client comes again, and repeats what was not answered."""
         self.end(ReasonCode.SERVER_BUSY, "the storage does not answer")

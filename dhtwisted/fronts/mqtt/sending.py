@@ -142,12 +142,24 @@ class PacketSender:
         """Properties with a reason string, if the client wants to know reasons ([MQTT-3.1.2-29])."""
         return Properties(reason_string=text) if text and self.is_v5 and self.gives_reasons else None
 
-    def write(self, packet: Any) -> None:
-        """Send a packet; without its reason string, if that makes it larger than the client permits ([MQTT-3.2.2-19] and others)."""
+    def write(self, packet: Any) -> bool:
+        """Send a packet; without its reason string, if that makes it larger than the client permits ([MQTT-3.2.2-19] and others).
+
+        An answer that is too large all the same ends the connection: the client would wait for it for ever.
+
+        :returns: whether it was sent.
+        """
         data = encode_within(packet, self.version, self.max_packet)
-        if data is not None:
-            self.broker.counters.sent[type(packet)] += 1
-            self.output.write(data)
+        if data is None:
+            self.cannot_send(packet)
+            return False
+        self.broker.counters.sent[type(packet)] += 1
+        self.output.write(data)
+        return True
+
+    def cannot_send(self, packet: Any) -> None:
+        """An answer is too large for the client."""
+        raise NotImplementedError
 
     def current_session(self) -> ClientSession:
         """The session, where there must be one."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 from dhtwisted.core.access import Permission
 from dhtwisted.model import LOCKED_OUT, User
 from dhtwisted.testing.server import PASSWORD, MemoryServer, at_once
-from dhtwisted.wire.mqtt.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Publish, Will
+from dhtwisted.wire.mqtt.packets import Connack, Connect, Disconnect, Pingreq, Pingresp, Properties, Publish, Will
 from tests.support.mqtt.clients import Mqtt
 from tests.support.mqtt.raw import connect as raw_connect
 from tests.support.mqtt.raw import field
@@ -398,3 +398,13 @@ async def test_before_connack_there_is_no_disconnect(with_passwords):
         kinds = [type(packet) for packet in client.packets]
         assert kinds[:1] in ([], [Connack]), kinds
         assert Disconnect not in kinds or client.packets[0].reason_code == 0
+
+
+@pytest.mark.parametrize(("size", "codes"), [(4, []), (5, [0x83]), (15, [0x83]), (16, [0])])
+def test_a_client_that_cannot_take_connack_is_refused(mqtt, size, codes):
+    """[MQTT-3.1.2-24]: it would wait for CONNACK for ever."""
+    client = mqtt.client()
+    client.send(Connect("a", 5, keep_alive=10, properties=Properties(maximum_packet_size=size)))
+    assert [packet.reason_code for packet in client.take()] == codes
+    assert client.closed is (codes != [0])
+    assert len(mqtt.broker.sessions) == len(mqtt.broker.connections) == (codes == [0])

@@ -295,3 +295,17 @@ def test_nothing_is_lost_when_a_filter_is_replaced(mqtt, version):
     payloads = [packet.payload for packet in client.take(Publish)]
     assert payloads.count(b"retained") == 2
     assert [payload for payload in payloads if payload != b"retained"] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize(
+    "request_of", [lambda names: Subscribe(3, [Subscription(name) for name in names]), lambda names: Unsubscribe(3, names)]
+)
+def test_a_client_that_cannot_take_the_answer_is_closed(mqtt, request_of):
+    """[MQTT-3.1.2-24] and 4.13: 0x95. It would wait for SUBACK or UNSUBACK for ever."""
+    client, other = mqtt.connect("a", maximum_packet_size=20), mqtt.connect("b")
+    client.send(request_of([f"x/{number}" for number in range(15)]))
+    assert (len(client.packets.pop().reason_codes), client.closed) == (15, False)
+    client.send(request_of([f"x/{number}" for number in range(16)]))
+    assert (client.reason, client.closed) == (0x95, True)
+    other.publish("x/1", b"")
+    assert client.messages == []
