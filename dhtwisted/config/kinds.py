@@ -31,6 +31,10 @@ class Kind:
         """
         raise NotImplementedError
 
+    def to_json(self, value: Any) -> Any:
+        """A value of the option in terms of JSON."""
+        return value
+
     def from_text(self, text: str) -> Any:
         """Read a value of the environment or of the command line.
 

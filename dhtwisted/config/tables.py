@@ -10,6 +10,7 @@ from typing import Any
 
 from dhtwisted.config.kinds import Kind
 from dhtwisted.config.suggestions import printable, suggestion
+from dhtwisted.config.topic_templates import Template
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Tables(Kind):
     def to_toml(self, value: Any) -> str:
         raise NotImplementedError("the example file shows an example")
 
+    def to_json(self, value: Any) -> Any:
+        return [{key: _plain(getattr(one, column.attribute or key)) for key, column in self._columns.items()} for one in value]
+
     def _object(self, number: int, table: dict[str, Any]) -> Any:
         try:
             return self._make(**self._values(table))
@@ -90,6 +94,10 @@ def _value(key: str, column: Column, table: dict[str, Any]) -> Any:
         return column.kind.from_toml(table[key])
     except ValueError as error:
         raise ValueError(f"{key}: {column.kind.explain(table[key], error)}") from error
+
+
+def _plain(value: Any) -> Any:
+    return value.text if isinstance(value, Template) else value
 
 
 def quoted(text: str) -> str:

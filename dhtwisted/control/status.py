@@ -34,6 +34,7 @@ def _masked_section(section: Any) -> dict[str, Any]:
 
 
 def _masked_value(option: Field[Any], value: Any) -> Any:
-    if isinstance(option.metadata["kind"], Hidden):
+    kind = option.metadata["kind"]
+    if isinstance(kind, Hidden):
         return MASK if value else ""
-    return mask(value) if isinstance(value, str) else value
+    return mask(value) if isinstance(value, str) else kind.to_json(value)
