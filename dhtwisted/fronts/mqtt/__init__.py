@@ -14,10 +14,11 @@ What is where, from the outside in:
 * Topics below ``dh/`` and mapped topics belong to an :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceTopics`. What a client publishes
   below ``dh/`` goes there and nowhere else: the plain router never sees it.
 * :class:`~dhtwisted.fronts.mqtt.device_topics.DeviceTopics` is that. Each session has a
-  :class:`~dhtwisted.fronts.mqtt.device_session.DeviceSession`. ``request_channel.py`` has requests and ``responses.py`` their answers;
-  ``inserts.py`` stores what is published, as ``event_publishes.py`` reads it; ``events.py`` gives events to clients by ``event_filters.py``
-  and their rights, and ``streams.py`` keeps those with QoS 1 and 2 without a hole, out of the storage where the client was slow or away;
-  ``last_values.py`` answers a SUBSCRIBE, and ``gaps.py`` says what was deleted meanwhile.
+  :class:`~dhtwisted.fronts.mqtt.device_session.DeviceSession`, whose subscriptions are in ``event_subscriber.py``. ``request_channel.py``
+  has requests and ``responses.py`` their answers; ``inserts.py`` stores what is published, as ``event_publishes.py`` reads it;
+  ``events.py`` gives events to clients by ``event_filters.py`` and their rights, and ``streams.py`` keeps those with QoS 1 and 2 without a
+  hole, out of memory (``waiting_events.py``) where the client is a little behind, and out of the storage (``stored_events.py``) where it
+  was slow or away; ``last_values.py`` answers a SUBSCRIBE, and ``gaps.py`` says what was deleted meanwhile.
 
 What old clients of DeviceHive's bridge may not expect: ``subscriptionId`` of events is null, since SUBACK has none, so all get the same
 bytes; a client gets one copy of an event, on the private topic only if all of its filters are private; answers and events of subscriptions

@@ -26,6 +26,7 @@ from dhtwisted.core.coroutines import run
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.stored_pages import MessagePages
 from dhtwisted.fronts.mqtt.event_topics import FLOWS, UPDATES, Flow
+from dhtwisted.fronts.mqtt.stored_events import choose
 from dhtwisted.fronts.mqtt.waiting_events import MOST_BYTES, WaitingEvent, WaitingEvents
 from dhtwisted.fronts.queues import EMPTY
 from dhtwisted.kit.current_client import run_for_client
@@ -349,7 +350,7 @@ class Stream:
         """
         number = self._number_of(source)
         if number > self._start and number not in self.given and self._is_due(source):
-            chosen = await self._session.choose(self.flow, source, number)
+            chosen = await choose(self._session, self.flow, source, number)
             if self._is_interrupted or not self._session.is_connected:
                 return False
             if chosen is not None and number not in self.given and not self._give_or_wait(WaitingEvent(number, source, *chosen)):
