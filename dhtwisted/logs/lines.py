@@ -12,7 +12,10 @@ from twisted.logger import LogLevel, formatEvent
 
 from dhtwisted.logs.masking import MASK, encodable, escaped, is_secret_name, mask
 
-IDENTITY = ("connection", "address", "user", "action", "request")
+CLIENT = "client"
+"""The client id of MQTT. It can have any characters, so a line of text has it in quotes."""
+
+IDENTITY = ("connection", "address", "user", CLIENT, "action", "request")
 """Fields that say who the event is about. A line of text begins with them."""
 
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
@@ -39,7 +42,7 @@ class TextLines:
     def line(self, event: Event) -> str:
         """Write an event, without an end of line."""
         level = level_of(event)
-        fields = ((name, _text(event[name])) for name in IDENTITY if event.get(name) is not None)
+        fields = ((name, _identity(name, event[name])) for name in IDENTITY if event.get(name) is not None)
         whose = " ".join(f"{name}={text}" for name, text in fields if text)
         trace = _traceback(event)
         parts = [moment(event), f"{level:<5}", _short_name(event), f"[{whose}]" if whose else "", message(event), trace and f"| {trace}"]
@@ -125,6 +128,10 @@ def _value(value: Any) -> Any:
     if plain is float and isfinite(value):
         return value
     return _text(value)
+
+
+def _identity(name: str, value: Any) -> str:
+    return json.dumps(_text(value), ensure_ascii=False) if name == CLIENT else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -114,16 +114,16 @@ class Trace:
     def packets(self, client: Any, packets: Sequence[Any]) -> None:
         """Log the packets of MQTT that a client sends: what they are, without payloads and passwords.
 
-        :param client: its connection, with ``principal`` and ``output``.
+        :param client: its connection, with ``principal``, ``output`` and ``identity``.
         """
         if self.follows(client.principal, client.output.address):
             for packet in packets:
-                log.info("packet: {packet}", packet=_described(packet), **_of(client, client.principal))
+                log.info("packet: {packet}", packet=_described(packet), **client.identity())
 
     def packets_sent(self, client: Any, packets: Sequence[Any]) -> None:
         """Log the packets of MQTT that the server sends to a client which is followed, as :meth:`packets`."""
         for packet in packets:
-            log.info("packet to the client: {packet}", packet=_described(packet), **_of(client, client.principal))
+            log.info("packet to the client: {packet}", packet=_described(packet), **client.identity())
 
     def end(self, client: Any, reason_code: int, text: str) -> None:
         """Log that the server ends a connection of MQTT.
@@ -131,7 +131,7 @@ class Trace:
         :param client: as for :meth:`packets`.
         """
         if self.follows(client.principal, client.output.address):
-            log.info("closed, reason {code}: {reason}", code=f"{reason_code:#04x}", reason=text, **_of(client, client.principal))
+            log.info("closed, reason {code}: {reason}", code=f"{reason_code:#04x}", reason=text, **client.identity())
 
     def follows(self, principal: Any, address: str) -> bool:
         """Whether a client is a target, by its user or its address."""

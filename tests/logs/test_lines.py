@@ -109,6 +109,11 @@ def test_text():
     )
 
 
+def test_a_client_id_is_in_quotes_since_it_can_be_anything():
+    said = event("ended", connection=12, client='pump] 4 "user=1"')
+    assert TextLines().line(said).endswith(r'core.server [connection=12 client="pump] 4 \"user=1\""] ended')
+
+
 def test_json():
     said = event("it {what}", what="broke", connection=12, count=2, level="mine", ratio=float("nan"), parts={"a"})
     assert json.loads(JsonLines().line(said)) == {

@@ -229,8 +229,13 @@ def _accept(connection: Any, session: ClientSession, packet: Connect, properties
     broker.counters.connects[0] += 1
     connection.watch(keep_alive)
     if broker.is_debugging:
-        version = VERSIONS[packet.version]
-        connection.log.debug("connected", version=version, keepalive=keep_alive, resumed=is_present, **connection.identity())
+        connection.log.debug(
+            "connected by MQTT {version}, keep alive {keepalive} s, session {session}",
+            version=VERSIONS[packet.version],
+            keepalive=keep_alive,
+            session="resumed" if is_present else "new",
+            **connection.identity(),
+        )
     session.outgoing.link = connection
     connection.quota = connection.most_in_flight
     for delivery in session.outgoing.resume():
