@@ -11,11 +11,15 @@ from dhtwisted.wire.mqtt.replies import ReplyDecoder
 from tests.support.attacks.measures import open_files, raise_own_file_limit, resident
 from tests.support.mqtt.broken import BROKEN_CONNECTS, BROKEN_PACKETS
 from tests.support.mqtt.raw import connect, field, packet, publish, varint, with_id
+from tests.support.proxy import FaultProxy
 from tests.support.servers.mqtt import LOGIN, mqtt_arguments, mqtt_port
 from tests.support.servers.process import PASSWORD
 from tests.support.waiting import PATIENCE, wait_until
 
-SILENT, FLOODS, CLIENTS = 2000, 8, 20
+SILENT, FLOODS, CLIENTS, LOST = 2000, 8, 20, 200
+LOST_SECONDS = 10
+"""Seconds within which all are ended. Each is after five or six."""
+
 HANDSHAKE_SECONDS = 2
 MEGABYTES = 30
 RATE_TOO_HIGH, KEEP_ALIVE_TIMEOUT = 0x96, 0x8D
@@ -173,13 +177,56 @@ def test_half_open_peers_and_those_who_stop_in_a_packet(server):
 
 def test_keep_alive_ends_who_says_nothing(server):
     connection = open_socket(server)
-    data = bytearray(connect(5, 0xC2, field(b"quiet") + CREDENTIALS))
-    # The keep alive is behind name, level and flags.
-    data[data.index(b"MQTT") + 6 : data.index(b"MQTT") + 8] = b"\0\x01"
-    connection.sendall(data)
+    connection.sendall(connect(5, 0xC2, field(b"quiet") + CREDENTIALS, keep_alive=1))
     begun = time.monotonic()
     assert last_reason(rest_of(connection)) == KEEP_ALIVE_TIMEOUT
     assert 1 < time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_peers_whose_packets_are_lost(server, version):
+    """Neither bytes nor the end of a connection pass any more, as when the power of many devices fails. The server goes on sending to them;
+    each is ended after one and a half times its keep alive, with its will, and its session is kept.
+    """
+    token = server.connect().call("token", login=LOGIN, password=PASSWORD)["accessToken"].encode()
+    watcher, speaker = open_client(server, "watcher", 4), open_client(server, "speaker", 4)
+    watcher.sendall(with_id(4, 0x82, field(b"will/+") + b"\0"))
+    assert watcher.recv(5, socket.MSG_WAITALL) == packet(0x90, b"\0\1\0")
+    files = open_files(server)
+    with FaultProxy(server.mqtt_port) as network, Witness(server):
+        lost = [open_lost(network.port, number, version, token) for number in range(LOST)]
+        network.freeze()
+        begun = time.monotonic()
+        for _ in range(100):
+            speaker.sendall(packet(0x32, field(b"news"), b"\0\1", b"x" * 1000))
+            assert speaker.recv(4, socket.MSG_WAITALL) == packet(0x40, b"\0\1")
+        size = len(will_of(0, 4))
+        wills = b""
+        while len(wills) < LOST * size:
+            wills += watcher.recv(65536)
+        took = time.monotonic() - begun
+        wait_until(lambda: open_files(server) <= files + 5, "their descriptors stay")
+    assert sorted(wills[at : at + size] for at in range(0, len(wills), size)) == [will_of(number, 4) for number in range(LOST)]
+    assert took < LOST_SECONDS
+    for connection in (*lost, watcher, speaker):
+        connection.close()
+
+
+def will_of(number, version):
+    return publish(version, topic=b"will/%04d" % number)
+
+
+def open_lost(port, number, version, token):
+    """A client with a keep alive of three seconds, a will, a session that is kept, and a subscription."""
+    connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    connection.settimeout(PATIENCE)
+    will = (b"\0" if version == 5 else b"") + field(b"will/%04d" % number) + field(b"payload")
+    fields = field(b"lost-%04d" % number) + will + field(b"token") + field(token)
+    connection.sendall(connect(version, 0xC4, fields, keep_alive=3, properties=b"\x11\0\0\x0e\x10"))
+    assert connection.recv(1000)[0] == 0x20
+    connection.sendall(with_id(version, 0x82, field(b"news") + b"\1"))
+    assert connection.recv(1000)[0] == 0x90
+    return connection
 
 
 def test_slow_readers(server):

@@ -32,6 +32,7 @@ def connect(
     name: bytes | None = None,
     level: int | None = None,
     properties: bytes = b"",
+    keep_alive: int = 60,
 ) -> bytes:
     """Write a CONNECT.
 
@@ -39,8 +40,10 @@ def connect(
     :param name: the protocol name, if it is not that of the version.
     :param level: the protocol level, if it is not the version.
     :param properties: without their length.
+    :param keep_alive: seconds.
     """
-    head = field(NAMES[version] if name is None else name) + bytes((version if level is None else level, flags)) + b"\0\x3c"
+    level = version if level is None else level
+    head = field(NAMES[version] if name is None else name) + bytes((level, flags)) + keep_alive.to_bytes(2, "big")
     return packet(first, head, varint(len(properties)) + properties if version == 5 else b"", payload)
 
 
