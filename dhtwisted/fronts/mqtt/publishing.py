@@ -397,6 +397,15 @@ def _finish(connection: Any, session: ClientSession, batch: Batch) -> None:
         connection.output.write(b"".join(answers))
 
 
+def _free_refused(session: ClientSession, batch: Batch) -> None:
+    """Free the packet ids of all publishes of a batch that were refused: when the client sends them again, they are not those that are
+    stored already.
+    """
+    for packet, outcome in zip(batch.packets, batch.outcomes, strict=True):
+        if packet.qos == 2 and type(outcome) is Refusal:
+            session.received.pop(packet.packet_id, None)
+
+
 def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, refusal: Refusal) -> bool:
     """Answer a publish that was refused.
 
@@ -412,6 +421,7 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
         connection.acknowledge(packet, refusal.reason_code, refusal.text)
         return True
     if packet.qos and refusal.is_temporary:
+        _free_refused(session, batch)
         connection.end(ReasonCode.SERVER_BUSY, refusal.text)
         return False
     broker.log_refusal(connection, refusal)

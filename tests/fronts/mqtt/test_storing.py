@@ -1,6 +1,7 @@
 """Acknowledged means stored: what is kept, when an answer leaves, and what happens without the storage."""
 
 import pytest
+from msgspec.structs import replace
 
 from dhtwisted.wire.mqtt.packets import (
     Connack,
@@ -211,6 +212,23 @@ def test_without_the_storage_3_1_1_is_not_answered(mqtt, absent, qos):
     mqtt.store.is_down = True
     client.publish("x", b"1", qos)
     assert (client.take(), client.closed, hearer.messages) == ([], True, [])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_all_publishes_of_a_read_that_could_not_be_stored_are_taken_when_they_come_again(mqtt, absent, kept):
+    """Not only the first of them: 3.1.1 is not answered, and sends all of them again with their packet ids."""
+    publishes = [Publish("x", b"%d" % number, 2, packet_id=number) for number in (1, 2, 3)]
+    client, hearer = mqtt.connect("a", version=4, auto=False, clean_start=not kept), mqtt.connect("b")
+    hearer.subscribe("x", qos=2)
+    mqtt.store.is_down = True
+    client.send(*publishes)
+    assert (client.take(), client.closed) == ([], True)
+    client.lose()
+    mqtt.store.is_down = False
+    again = mqtt.connect("a", version=4, auto=False, clean_start=not kept)
+    again.send(*(replace(one, dup=True) for one in publishes))
+    assert [packet.packet_id for packet in again.take(Pubrec)] == [1, 2, 3]
+    assert hearer.messages == [("x", b"1"), ("x", b"2"), ("x", b"3")]
 
 
 def test_without_the_storage_there_is_no_session_that_is_kept(mqtt):
