@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import combinations
 
 from dhtwisted.cli.doctor.findings import Finding, ok, warning
 from dhtwisted.config.mqtt import MqttSettings
-from dhtwisted.config.mqtt_tables import ADMINISTRATORS, ANONYMOUS, ANYBODY, CLIENTS, AccessRule
+from dhtwisted.config.mqtt_tables import ADMINISTRATORS, ANONYMOUS, ANYBODY, CLIENTS, NOTIFICATION, AccessRule, TopicMapping
 from dhtwisted.config.sources import Configuration
 from dhtwisted.config.topic_templates import Template
 
@@ -42,7 +42,7 @@ def check_mqtt(configuration: Configuration, logins: Collection[str] | None = No
     topics = [mapping.topic for mapping in settings.map]
     return [
         *(warning(TOPIC, text) for text in found),
-        *(warning(TOPIC, f"{mappings}: {text}") for text in _unused(topics)),
+        *(warning(TOPIC, f"{mappings}: {text}") for text in _unused(settings.map)),
         *(ok(TOPIC, f"{mappings}: {text}") for text in _shared(topics)),
     ]
 
@@ -62,11 +62,11 @@ def _doubts(rule: AccessRule, settings: MqttSettings, logins: Collection[str] | 
         yield "keeps nobody out by {client_id}, because clients of any user choose theirs; use {login} where that matters"
 
 
-def _unused(topics: list[Template]) -> Iterator[str]:
-    """Mappings that an earlier one hides."""
-    for later, topic in enumerate(topics):
+def _unused(mappings: Sequence[TopicMapping]) -> Iterator[str]:
+    """Mappings that an earlier one hides. One for commands is never hidden from its subscribers."""
+    for later, mapping in enumerate(mappings):
         for earlier in range(later):
-            if _fits_all(topics[earlier], topic):
+            if mapping.kind == NOTIFICATION and _fits_all(mappings[earlier].topic, mapping.topic):
                 yield f"table {later + 1} is never used, because table {earlier + 1} fits all of its topics; put it before that one"
                 break
 

@@ -9,6 +9,7 @@ from dhtwisted.config.mqtt import MqttSettings
 from dhtwisted.config.mqtt_tables import ACCESS, MAPPINGS
 from dhtwisted.config.settings import Settings
 from dhtwisted.config.sources import Configuration
+from tests.support.mqtt.sold_devices import documented_tables
 
 
 def look(document, level="warning", logins=None):
@@ -38,6 +39,7 @@ MAPPED = '[[map]]\nas = "notification"\n'
         f'{ON}{MAPPED}topic = "tele/{{deviceId}}/SENSOR"\nname = "x"\n{MAPPED}topic = "tele/{{deviceId}}/{{name}}"',
         f'{ON}{MAPPED}topic = "x{{deviceId}}/{{name}}"\n{MAPPED}topic = "y{{deviceId}}/{{name}}"',
         f"{ON}topic_levels = 6",
+        f'{ON}{MAPPED}topic = "x/{{deviceId}}/{{name...}}"\n[[map]]\nas = "command"\ntopic = "x/{{deviceId}}/{{name}}"',
         f'{ON}{MAPPED}topic = "x/{{deviceId}}/a/{{name}}"\n{MAPPED}topic = "x/{{deviceId}}/{{name...}}"',
         f'{ON}{MAPPED}topic = "x/{{deviceId}}/{{name}}"\n{MAPPED}topic = "x/{{deviceId}}/{{name...}}"',
         f'{ON}{MAPPED}topic = "x/{{deviceId}}"\nname="n"\n{MAPPED}topic = "x{{deviceId}}/{{name}}"',
@@ -98,3 +100,9 @@ def test_topics_that_two_mappings_fit_are_told_where_none_hides_the_other():
     assert told.endswith("tables 1 and 2 both fit topics such as tele/status/{name}; table 1 counts for them")
     ordered = f'{ON}{MAPPED}topic = "tele/{{deviceId}}/X"\nname = "x"\n{MAPPED}topic = "tele/{{deviceId}}/{{name}}"'
     assert look(ordered, "ok") == []
+
+
+@pytest.mark.parametrize("heading", ["Tasmota", "Zigbee2MQTT", "Shelly", "Home Assistant"])
+def test_the_tables_of_the_documentation_are_well(heading):
+    settings = Settings(mqtt=MqttSettings(listen=("tcp:1883",), map=documented_tables(heading)))
+    assert [finding for finding in check_mqtt(Configuration(settings)) if finding.level == "warning"] == []
