@@ -52,7 +52,7 @@ def insert(request: Request, kind: EventKind, message: M, reply: Callable[[M], R
     """
     server = request.server
     server.quotas.store(request, message.device_id, payload_size(message))
-    stored = server.messages.append((message,))
+    stored = (request.append or server.messages.append)((message,))
     subject = request, kind, message, reply
     return _publish(subject, None) if stored is DONE else after(stored, _publish, subject)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from inspect import isawaitable
 from types import CoroutineType
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dhtwisted.core.client import IClient
     from dhtwisted.core.quotas import UserAccount
     from dhtwisted.interfaces import IAuthProvider, IEntityStorage, IMessageBus, IMessageStorage
+    from dhtwisted.model import Message
     from dhtwisted.wire.fields import Fields
 
 Done = Callable[["Request", Any, ApiError | None], object]
@@ -69,6 +70,7 @@ class Request(Struct, Generic[AnyFields], eq=False, gc=False):
     :ivar is_late: whether its deadline has passed: its client got an error, and it goes on.
     :ivar account: of the user for whom it counts as a request that waits; ``None`` for nobody.
     :ivar charge: bytes that count for the daily quotas if it succeeds.
+    :ivar append: stores a message instead of the storage's method with this name: with something else, in the same commit.
     """
 
     count: ClassVar[int] = 1
@@ -88,6 +90,7 @@ class Request(Struct, Generic[AnyFields], eq=False, gc=False):
     is_late: bool = False
     account: UserAccount | None = None
     charge: int = 0
+    append: Callable[[Sequence[Message]], Awaitable[None]] | None = None
 
     def check_in_time(self) -> None:
         """Call this before a change to the session, after any wait: a client that got an error must not be changed.

@@ -130,20 +130,23 @@ class _Run:
             return False
         if self._packet_ids:
             ids = self._packet_ids[self.place : self.place + count]
-            batch.append = partial(self._append, {id(message): number for message, number in zip(batch.messages, ids, strict=True)})
+            numbers = {id(message): number for message, number in zip(batch.messages, ids, strict=True)}
+            batch.append = lambda messages: self._append([numbers.get(id(message), 0) for message in messages], messages)
         self._begun.append((self.place, batch.fields))
         self.place += count
         self.left += count
         batch.execute()
         return True
 
-    def _append(self, packet_ids: dict[int, int], messages: Sequence[StoredMessage]) -> Awaitable[None]:
+    def _append(self, packet_ids: Sequence[int], messages: Sequence[StoredMessage]) -> Awaitable[None]:
         """Store messages together with the packet ids of those with QoS 2: after a crash, the client sends them again, and they are not
         stored again.
+
+        :param packet_ids: 0 for others.
         """
         key = self._session.session.record_key
-        numbers = [number for number in map(packet_ids.get, map(id, messages)) if number]
-        stored: Awaitable[None] = self._topics.bulk.change_many([MqttReceived.of(key, number) for number in numbers], (), messages)
+        received = [MqttReceived.of(key, number) for number in packet_ids if number]
+        stored: Awaitable[None] = self._topics.bulk.change_many(received, (), messages)
         return stored
 
     def _fitting(self, topics: Sequence[EventTopic | None], batch: Batch) -> int:
@@ -170,7 +173,8 @@ class _Run:
             if await self._has_read_device(self._messages[place]):
                 self.go_on()
             if self.place == place:
-                self.outcomes[place] = await self._do_alone(self._messages[place])
+                packet_id = self._packet_ids[place] if self._packet_ids else 0
+                self.outcomes[place] = await self._do_alone(self._messages[place], packet_id)
                 self.place = place + 1
                 self.go_on()
         return await self.wait()
@@ -209,7 +213,7 @@ class _Run:
 
     # One alone
 
-    async def _do_alone(self, message: Message | Publish) -> Outcome:
+    async def _do_alone(self, message: Message | Publish, packet_id: int) -> Outcome:
         topic = message.topic
         if topic == REQUEST:
             return await self._request(message)
@@ -233,7 +237,7 @@ class _Run:
             # A retained message is taken back, of a device that was renamed or removed. Nothing is to be created for that.
             return None
         refusal = await self._prepare(found, mapped)
-        return refusal if refusal is not None else await self._execute(fields, len(message.payload))
+        return refusal if refusal is not None else await self._execute(fields, len(message.payload), packet_id)
 
     async def _prepare(self, topic: EventTopic | None, mapped: MappedTopic | None) -> Refusal | None:
         """Have the device read, check that it is where the topic says, and create it if the mapping wants that."""
@@ -254,15 +258,18 @@ class _Run:
             return None
         mapping = mapped.mapping
         device = DeviceFields(name=mapped.device_name, network_id=mapping.network_id or None, device_type_id=mapping.device_type_id or None)
-        outcome: Refusal | None = await self._execute(DeviceSave(device_id=mapped.device_id, device=device), 0)
+        outcome: Refusal | None = await self._execute(DeviceSave(device_id=mapped.device_id, device=device), 0, 0)
         return outcome
 
     def _failed(self, error: Exception) -> Refusal:
         answer = self._server.client_error(error, "publish", self._session.output)
         return refusal_of(answer)
 
-    async def _execute(self, fields: Fields, size: int) -> Outcome:
-        """Execute one request."""
+    async def _execute(self, fields: Fields, size: int, packet_id: int) -> Outcome:
+        """Execute one request.
+
+        :param packet_id: is stored with its message; 0 for none.
+        """
         outcome: list[Outcome] = []
         waiting: list[Deferred[None]] = []
 
@@ -272,7 +279,10 @@ class _Run:
                 waiting[0].callback(None)
 
         action = ACTIONS_BY_FIELDS[type(fields)]
-        self._server.execute(Request(self._server, self._session, action, fields, self._session.principal, size), done)
+        request = Request(self._server, self._session, action, fields, self._session.principal, size)
+        if packet_id:
+            request.append = partial(self._append, (packet_id,))
+        self._server.execute(request, done)
         if not outcome:
             waiting.append(Deferred())
             await waiting[0]

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from dhtwisted.config.mqtt_tables import MAPPINGS
 from dhtwisted.core.access import Permission
-from dhtwisted.model import Command, DeviceToken, Notification, User
+from dhtwisted.model import Command, Device, DeviceToken, Notification, User
 from dhtwisted.testing.server import at_once
 from dhtwisted.wire.mqtt.packets import Properties, Puback, Publish, Pubrec, Will
 from tests.support.mqtt.devices import parameters, topics
@@ -159,6 +160,36 @@ def test_qos_2_is_stored_once(hive):
     client.send(Publish(LAMP, b"1", 2, dup=True, packet_id=9))
     assert [packet.packet_id for packet in client.take(Pubrec)] == [9, 9]
     assert len(hive.stored(Notification)) == 1
+
+
+KEPT = {"clean_start": False, "session_expiry_interval": 3600}
+MAPPED = MAPPINGS.from_toml([{"topic": "tele/{deviceId}/{name}", "as": "notification", "create_devices": True}])
+SINGLE = {
+    "traced": ({"log": {"trace": ["device:pump"]}}, LAMP, 3),
+    "new device": ({"map": MAPPED}, "tele/new/S", 3),
+    "quota": ({"quotas": {"device_stored_per_day": 500}}, LAMP, 2),
+    "blocked": ({}, "dh/notification///blocked/t", 3),
+    "usual": ({}, LAMP, 3),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_packet_id_of_qos_2_is_stored_in_the_same_commit(open_hive, name):
+    """[MQTT-4.3.3-9] over a crash: whether a message was stored together with others, or alone since something about it is unusual."""
+    settings, topic, count = SINGLE[name]
+    hive = open_hive(**settings)
+    storage, commits = hive.memory.storage, []
+    hive.device("blocked")
+    at_once(hive.memory.server.entities.update(Device, "blocked", {"is_blocked": True}))
+    change_many = storage.change_many
+    storage.change_many = lambda put, removed, messages=(): commits.append((put, messages)) or change_many(put, removed, messages)
+    client = hive.connect("anna", user=hive.anna, auto=False, **KEPT)
+    client.send(*[Publish(topic, b"%d" % number * 100, 2, packet_id=number) for number in range(1, 4)])
+    assert [packet.reason_code for packet in client.take(Pubrec)] == [0] * count + [0x97] * (3 - count)
+    expected = [b"%d" % number * 100 for number in range(1, count + 1)]
+    assert [message.parameters for message in hive.stored(Notification) if message.name != "$device-add"] == expected
+    ids = {message.parameters: [record.packet_id for record in put] for put, messages in commits for message in messages}
+    assert all(number in ids[text] for number, text in enumerate(expected, 1))
 
 
 def device_token(hive, device_id):
