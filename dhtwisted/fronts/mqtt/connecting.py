@@ -54,6 +54,8 @@ async def connect(connection: Any, packet: Connect) -> None:
     _take_limits(connection, properties)
     try:
         principal = await _identify(connection, packet)
+        if connection.is_over:
+            return
         if principal is not None:
             connection.authenticate(principal)
     except ApiError as error:

@@ -73,7 +73,7 @@ class MqttConnection(PacketReceiver):
         self._is_lost = True
         if self.session is not None:
             self.session.outgoing.link = None
-        if self.is_over or not (self._is_busy or self._held):
+        if self.is_over or not (self.is_busy or self._held):
             self.leave(why=GONE)
         else:
             self._held = append(self._held, LOST)
@@ -253,7 +253,7 @@ class MqttConnection(PacketReceiver):
             self.broker.server.quotas.give_back(self.principal.account, connections=1)
         session, self.session = self.session, None
         if session is not None and session.connection is self:
-            session.unsettled = self if self._is_busy else None
+            session.unsettled = self if self.is_busy else None
             self.broker.disconnected(session, sends_will)
 
 

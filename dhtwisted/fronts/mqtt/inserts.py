@@ -39,6 +39,7 @@ SAVE = ACTIONS["device/save"]
 
 NOT_TEXT = Refusal(ReasonCode.PAYLOAD_FORMAT_INVALID, "a request is a JSON object in UTF-8")
 NOT_MAPPED = Refusal(ReasonCode.TOPIC_NAME_INVALID, "the topic is not mapped any more")
+LATE = Refusal(ReasonCode.UNSPECIFIED_ERROR, "those before it took too long; send the message again later", is_temporary=True)
 OTHER_PLACE = Refusal(ReasonCode.TOPIC_NAME_INVALID, "the device is not in this network, or not of this type; the levels may be empty")
 
 
@@ -166,9 +167,15 @@ class _Run:
 
     async def finish(self) -> list[Outcome]:
         """Do those that need to wait, each alone, and the others together."""
+        deadlines = self._server.deadlines
+        due = deadlines.due() + 1
         while self.place < len(self._messages):
             if self.left:
                 await self._all_done()
+            if deadlines.sweeps >= due:
+                # The client has got its answers, or was disconnected: what has not begun never begins.
+                self.outcomes[self.place :] = [LATE] * (len(self._messages) - self.place)
+                break
             place = self.place
             if await self._has_read_device(self._messages[place]):
                 self.go_on()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.errors import InvalidPacket, StorageError
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
@@ -27,6 +28,11 @@ MOST_ROUTES = 256
 """Topics of which a connection remembers what its client may do."""
 
 UNAVAILABLE = Refusal(ReasonCode.UNSPECIFIED_ERROR, "the storage does not answer; send the message again later", is_temporary=True)
+LATE = Refusal(
+    ReasonCode.UNSPECIFIED_ERROR,
+    f"the storage has not answered within {PATIENCE} s; the message may be stored nevertheless",
+    is_temporary=True,
+)
 NO_PLAIN = Refusal(
     ReasonCode.NOT_AUTHORIZED, "this topic is neither below dh/ nor mapped, and the server has no plain topics for this client"
 )
@@ -52,9 +58,11 @@ class Batch:
     :ivar outcomes: what became of each; a number is the reason code of an earlier PUBREC for the same packet id.
     :ivar device: places of those for the topics of DeviceHive.
     :ivar plans: for the plain router, with the place of each.
+    :ivar violation: what the client did behind them that ends its connection; ``None`` for nothing.
+    :ivar is_late: whether the client got an error, since their deadline has passed.
     """
 
-    __slots__ = ("changes", "device", "messages", "outcomes", "packets", "plans")
+    __slots__ = ("changes", "device", "is_late", "messages", "outcomes", "packets", "plans", "violation")
 
     def __init__(self) -> None:
         self.packets: list[Publish] = []
@@ -63,6 +71,8 @@ class Batch:
         self.device: list[int] = []
         self.plans: list[tuple[int, Plan]] = []
         self.changes = Changes()
+        self.violation: InvalidPacket | None = None
+        self.is_late = False
 
 
 def receive(connection: Any, packets: Sequence[Publish]) -> Coroutine[Any, Any, None] | None:
@@ -78,13 +88,13 @@ def receive(connection: Any, packets: Sequence[Publish]) -> Coroutine[Any, Any, 
         return _receive_simple(connection, session, packets[0])
     if _are_events(connection, packets):
         return _receive_events(connection, session, packets)
-    batch, violation = Batch(), None
+    batch = Batch()
     try:
         for packet in packets:
             _take(connection, session, batch, packet)
     except InvalidPacket as error:
-        violation = error
-    return _conclude(connection, session, batch, violation)
+        batch.violation = error
+    return _conclude(connection, session, batch)
 
 
 def _is_simple(connection: Any, packet: Publish) -> bool:
@@ -108,7 +118,7 @@ def _receive_simple(connection: Any, session: ClientSession, packet: Publish) ->
         else:
             batch.plans.append((0, plan))
             _add(batch, packet, message, None)
-        return _conclude(connection, session, batch, None)
+        return _conclude(connection, session, batch)
     broker.deliver(plan)
     if packet.qos:
         if connection.is_v5 and not plan.has_receivers:
@@ -146,14 +156,21 @@ def _receive_events(connection: Any, session: ClientSession, packets: Sequence[P
 async def _answer_events_later(
     connection: Any, session: ClientSession, packets: Sequence[Publish], outcomes: Awaitable[list[Outcome]]
 ) -> None:
-    _answer_events(connection, session, packets, await outcomes)
+    connection.waiting = batch = _batch_of(packets, [None] * len(packets))
+    found = await outcomes
+    if not batch.is_late:
+        _answer_events(connection, session, packets, found)
+
+
+def _batch_of(packets: Sequence[Publish], outcomes: Sequence[Outcome]) -> Batch:
+    batch = Batch()
+    batch.packets, batch.messages, batch.outcomes = list(packets), list(packets), list(outcomes)
+    return batch
 
 
 def _answer_events(connection: Any, session: ClientSession, packets: Sequence[Publish], outcomes: Sequence[Outcome]) -> None:
     if any(outcomes):
-        batch = Batch()
-        batch.packets, batch.messages, batch.outcomes = list(packets), list(packets), list(outcomes)
-        _finish(connection, session, batch)
+        _finish(connection, session, _batch_of(packets, outcomes))
         return
     answers = [PUBACK + packet.packet_id.to_bytes(2, "big") for packet in packets if packet.qos]
     if answers:
@@ -161,7 +178,7 @@ def _answer_events(connection: Any, session: ClientSession, packets: Sequence[Pu
         connection.output.write(b"".join(answers))
 
 
-def _conclude(connection: Any, session: ClientSession, batch: Batch, violation: InvalidPacket | None) -> Coroutine[Any, Any, None] | None:
+def _conclude(connection: Any, session: ClientSession, batch: Batch) -> Coroutine[Any, Any, None] | None:
     """Store what must be stored, deliver and answer.
 
     :returns: as :func:`receive`.
@@ -172,17 +189,17 @@ def _conclude(connection: Any, session: ClientSession, batch: Batch, violation: 
         if type(outcomes) is list:
             _take_outcomes(batch, outcomes)
         else:
-            return _finish_later(connection, session, batch, outcomes, violation)
+            return _finish_later(connection, session, batch, outcomes)
     if _note_received(connection, session, batch):
         stored = connection.broker.commit(batch.changes)
         if stored is DONE:
             _finish(connection, session, batch)
         else:
-            waiting = _finish_stored(connection, session, batch, stored, violation)
+            waiting = _finish_stored(connection, session, batch, stored)
     else:
         _finish(connection, session, batch)
-    if violation is not None and waiting is None:
-        raise violation
+    if batch.violation is not None and waiting is None:
+        raise batch.violation
     return waiting
 
 
@@ -317,25 +334,53 @@ def is_below_dh(topic: str) -> bool:
 # What became of them
 
 
-async def _finish_later(
-    connection: Any, session: ClientSession, batch: Batch, outcomes: Awaitable[list[Outcome]], violation: InvalidPacket | None
-) -> None:
+async def _finish_later(connection: Any, session: ClientSession, batch: Batch, outcomes: Awaitable[list[Outcome]]) -> None:
     """Wait for what becomes of the messages for the topics of DeviceHive, then store the rest."""
+    connection.waiting = batch
     _take_outcomes(batch, await outcomes)
-    if _note_received(connection, session, batch):
+    if batch.is_late:
+        # What has not begun yet never begins.
+        _drop_plans(connection, batch)
+    elif _note_received(connection, session, batch):
         await _store(connection, session, batch, connection.broker.commit(batch.changes))
-    _finish(connection, session, batch)
-    if violation is not None:
-        raise violation
+    _finish_waiting(connection, session, batch)
 
 
-async def _finish_stored(
-    connection: Any, session: ClientSession, batch: Batch, stored: Awaitable[None], violation: InvalidPacket | None
-) -> None:
+async def _finish_stored(connection: Any, session: ClientSession, batch: Batch, stored: Awaitable[None]) -> None:
+    connection.waiting = batch
     await _store(connection, session, batch, stored)
+    _finish_waiting(connection, session, batch)
+
+
+def _finish_waiting(connection: Any, session: ClientSession, batch: Batch) -> None:
+    if batch.is_late:
+        _finish_late(connection, session, batch)
+        return
     _finish(connection, session, batch)
-    if violation is not None:
-        raise violation
+    if batch.violation is not None:
+        raise batch.violation
+
+
+def expire(connection: Any, batch: Batch) -> None:
+    """Answer publishes whose deadline has passed. Those that have begun go on, as on every other front."""
+    batch.is_late = True
+    session = connection.session
+    outcomes = [LATE if outcome is None else outcome for outcome in batch.outcomes]
+    _answer(connection, session, batch, outcomes)
+    if batch.violation is not None:
+        connection.end(batch.violation.reason_code, batch.violation.text)
+
+
+def _finish_late(connection: Any, session: ClientSession, batch: Batch) -> None:
+    """Deliver what was stored after its client got an error. The packet ids of QoS 2 are free since then, also after a crash."""
+    broker, changes = connection.broker, Changes()
+    for _, plan in batch.plans:
+        broker.deliver(plan)
+    if session.is_kept and not session.is_over:
+        for packet, outcome in zip(batch.packets, batch.outcomes, strict=True):
+            if packet.qos == 2 and outcome is None and packet.packet_id not in session.received:
+                broker.store.note_released(changes, session, packet.packet_id)
+        broker.commit_then(changes)
 
 
 def _give_to_device(session: ClientSession, batch: Batch) -> Any:
@@ -361,22 +406,30 @@ async def _store(connection: Any, session: ClientSession, batch: Batch, stored: 
         await stored
     except StorageError as error:
         connection.broker.store_failed(error)
-        for place, plan in batch.plans:
-            connection.broker.drop(plan)
+        for place, _ in batch.plans:
             batch.outcomes[place] = UNAVAILABLE
-        batch.plans.clear()
+        _drop_plans(connection, batch)
+
+
+def _drop_plans(connection: Any, batch: Batch) -> None:
+    for _, plan in batch.plans:
+        connection.broker.drop(plan)
+    batch.plans.clear()
 
 
 def _finish(connection: Any, session: ClientSession, batch: Batch) -> None:
     """Deliver, and answer in the order of the publishes ([MQTT-4.6.0-2], [MQTT-4.6.0-3])."""
-    broker = connection.broker
     for _, plan in batch.plans:
-        broker.deliver(plan)
-    answers, sent = [], broker.counters.sent
+        connection.broker.deliver(plan)
+    _answer(connection, session, batch, batch.outcomes)
+
+
+def _answer(connection: Any, session: ClientSession, batch: Batch, outcomes: Sequence[Outcome | int]) -> None:
+    answers, sent = [], connection.broker.counters.sent
     has_receivers: dict[int, bool] = {}
     if connection.is_v5:
         has_receivers = {place: plan.has_receivers or place in batch.device for place, plan in batch.plans}
-    for place, (packet, outcome) in enumerate(zip(batch.packets, batch.outcomes, strict=True)):
+    for place, (packet, outcome) in enumerate(zip(batch.packets, outcomes, strict=True)):
         if outcome is None and (packet.qos == 0 or has_receivers.get(place, True)):
             if packet.qos == 1:
                 sent[Puback] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from twisted.python.failure import Failure
 
 from dhtwisted.core.addresses import limit_key
 from dhtwisted.core.coroutines import run
+from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.core.throttle import RateLimit
 from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt import acknowledging, publishing
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 ANY_NUMBER = 65_535
 GONE = "the client has gone without DISCONNECT"
-
+TOO_SLOW = f"the server has not done what a packet asks for within {PATIENCE} s"
 LOST = object()
 """Stands for the end of the connection behind the packets that came before it."""
 
@@ -46,6 +48,7 @@ class PacketReceiver(PacketSender):
     :ivar principal: who the client is; ``None`` for nobody.
     :ivar receiving: packet ids of publishes with QoS 2 that this connection has begun and not completed.
     :ivar most_receiving: how many publishes the client may have under way.
+    :ivar waiting: publishes that are under way; ``None`` for none, or another packet.
     :ivar epoch: of users and tokens, when the client's identity was looked at.
     :ivar is_over: whether nothing more is received or sent.
     :cvar handlers: what a client may send besides PUBLISH -> what handles it.
@@ -56,21 +59,23 @@ class PacketReceiver(PacketSender):
     broker: MqttBroker
 
     __slots__ = (
+        "_due",
         "_heard_at",
         "_held",
         "_held_size",
-        "_is_busy",
         "_is_lost",
         "_is_paused",
         "_is_taking",
         "_rate",
         "_rate_timer",
         "_settled",
+        "_work",
         "epoch",
         "is_over",
         "most_receiving",
         "principal",
         "receiving",
+        "waiting",
     )
 
     def __init__(self, broker: MqttBroker, output: IMqttOutput) -> None:
@@ -80,7 +85,10 @@ class PacketReceiver(PacketSender):
         self.receiving: dict[int, None] = UNUSED
         self.most_receiving = ANY_NUMBER
         self.epoch = broker.entities.users_epoch
-        self.is_over = self._is_busy = self._is_lost = self._is_paused = self._is_taking = False
+        self._work: Coroutine[Any, Any, Any] | None = None
+        self._due = 0
+        self.waiting: publishing.Batch | None = None
+        self.is_over = self._is_lost = self._is_paused = self._is_taking = False
         self._held: deque[Any] = EMPTY
         self._held_size = 0
         self._settled: Any = EMPTY
@@ -91,7 +99,7 @@ class PacketReceiver(PacketSender):
     def receive(self, packets: Sequence[Packet | InvalidPacket]) -> None:
         """Take the packets of one read."""
         self._heard_at = self.broker.second
-        if self._is_busy or self._held or self._is_taking or self._is_blocked():
+        if self._work is not None or self._held or self._is_taking or self._is_blocked():
             self._hold(packets)
         else:
             self._take(packets)
@@ -155,7 +163,7 @@ class PacketReceiver(PacketSender):
                 work = self._handle(kind, packets[first])
             if work is not None:
                 self._begin(work)
-                if self._is_busy:
+                if self._work is not None:
                     return at
         return at
 
@@ -187,16 +195,46 @@ class PacketReceiver(PacketSender):
         return handler(self, packet)
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        self._is_busy = True
-        run_for_client(self.client, run, work, self._finished)
+        self._work = work
+        run_for_client(self.client, run, work, partial(self._finished, work))
+        if self._work is work:
+            deadlines = self.broker.server.deadlines
+            # One sweep later than the deadlines of what it waits for, which say better what has failed.
+            self._due = deadlines.due() + 1
+            deadlines.watch(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a packet is under way that has to wait."""
+        return self._work is not None
+
+    def answer_due(self, sweep: int) -> bool:
+        """See :meth:`Deadlines.watch() <dhtwisted.core.request_deadlines.Deadlines.watch>`.
+
+        What is under way goes on, since it may be stored already. A client that can be told so hears that it was too slow. Any other is
+        disconnected, and its next connection waits for the end: what it sends again with QoS 2 is not stored again.
+        """
+        if self._work is None or self.is_over:
+            return False
+        if self._due > sweep:
+            return True
+        if self.waiting is not None and self.is_v5:
+            self._work = None
+            late, self.waiting = self.waiting, None
+            publishing.expire(self, late)
+            self._go_on()
+        else:
+            self.end(ReasonCode.SERVER_BUSY, TOO_SLOW)
+        return False
 
     @property
     def client(self) -> int | str:
         """Whom the server works for, where clients are served in turn."""
         return limit_key(self.output.address) if self.principal is None else self.principal.user_id
 
-    def _finished(self, _: Any, error: BaseException | None) -> None:
-        self._is_busy = False
+    def _finished(self, work: Any, _: Any, error: BaseException | None) -> None:
+        if self._work is work:
+            self._work = self.waiting = None
         if isinstance(error, InvalidPacket):
             self.end(error.reason_code, error.text, version=error.version)
         elif error is not None:
@@ -231,12 +269,12 @@ class PacketReceiver(PacketSender):
         if not self._is_paused:
             self._is_paused = True
             self.output.pause()
-        if not self._is_busy and self.broker.server.budget.is_used_up:
+        if self._work is None and self.broker.server.budget.is_used_up:
             self.broker.server.budget.wait(self._go_on)
 
     def _go_on(self) -> None:
         """Handle what was held, as far as possible now."""
-        while self._held and not self._is_busy and not self._is_taking:
+        while self._held and self._work is None and not self._is_taking:
             if self._is_blocked() and not self._is_lost:
                 self._wait_for_room()
                 return
@@ -248,14 +286,14 @@ class PacketReceiver(PacketSender):
             self._is_paused = False
             if not self.is_over:
                 self.output.resume()
-        if self._settled and not self._is_busy and not self._held:
+        if self._settled and self._work is None and not self._held:
             settled, self._settled = self._settled, EMPTY
             for one in settled:
                 one.callback(None)
 
     async def settled(self) -> None:
         """Wait until nothing of this connection is under way."""
-        while self._is_busy or self._held:
+        while self._work is not None or self._held:
             waiting: Deferred[None] = Deferred()
             self._settled = append(self._settled, waiting)
             await waiting
