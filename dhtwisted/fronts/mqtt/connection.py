@@ -45,16 +45,14 @@ class MqttConnection(PacketReceiver):
     :ivar routes: topic -> what may happen with it, see :mod:`~dhtwisted.fronts.mqtt.publishing`.
     :ivar topics: topic alias of the client -> topic.
     :ivar keep_alive: seconds; 0 for none.
-    :ivar is_accepted: whether CONNACK has left without an error.
     """
 
-    __slots__ = ("_timer", "is_accepted", "keep_alive", "routes", "topics")
+    __slots__ = ("_timer", "keep_alive", "routes", "topics")
 
     def __init__(self, broker: MqttBroker, output: IMqttOutput) -> None:
         super().__init__(broker, output)
         self.routes: dict[str, Any] = UNUSED
         self.topics: dict[int, str] | None = None
-        self.is_accepted = False
         self.keep_alive = 0
         self._timer: Any = broker.timers.call(broker.server.settings.limits.handshake_timeout, self._connect_timeout)
         broker.connections.add(self)

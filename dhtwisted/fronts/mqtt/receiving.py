@@ -50,6 +50,7 @@ class PacketReceiver(PacketSender):
     :ivar most_receiving: how many publishes the client may have under way.
     :ivar waiting: publishes that are under way; ``None`` for none, or another packet.
     :ivar epoch: of users and tokens, when the client's identity was looked at.
+    :ivar is_accepted: whether CONNACK has left without an error.
     :ivar is_over: whether nothing more is received or sent.
     :cvar handlers: what a client may send besides PUBLISH -> what handles it.
     """
@@ -71,6 +72,7 @@ class PacketReceiver(PacketSender):
         "_settled",
         "_work",
         "epoch",
+        "is_accepted",
         "is_over",
         "most_receiving",
         "principal",
@@ -88,7 +90,7 @@ class PacketReceiver(PacketSender):
         self._work: Coroutine[Any, Any, Any] | None = None
         self._due = 0
         self.waiting: publishing.Batch | None = None
-        self.is_over = self._is_lost = self._is_paused = self._is_taking = False
+        self.is_accepted = self.is_over = self._is_lost = self._is_paused = self._is_taking = False
         self._held: deque[Any] = EMPTY
         self._held_size = 0
         self._settled: Any = EMPTY
@@ -224,7 +226,7 @@ class PacketReceiver(PacketSender):
             publishing.expire(self, late)
             self._go_on()
         else:
-            self.end(ReasonCode.SERVER_BUSY, TOO_SLOW)
+            self.end(ReasonCode.SERVER_BUSY if self.is_accepted else ReasonCode.SERVER_UNAVAILABLE, TOO_SLOW)
         return False
 
     @property

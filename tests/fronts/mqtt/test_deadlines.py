@@ -197,7 +197,7 @@ def test_a_subscription_ends_its_connection(mqtt):
     assert client.take(Suback) == []
 
 
-@pytest.mark.parametrize(("version", "code"), [(4, 3), (5, 0x89)])
+@pytest.mark.parametrize(("version", "code"), [(4, 3), (5, 0x88)])
 def test_a_connect_is_refused(mqtt, version, code):
     client = mqtt.client(version)
     mqtt.store.is_slow = True
