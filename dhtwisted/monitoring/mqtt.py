@@ -49,7 +49,7 @@ def _connections(broker: MqttBroker) -> str:
 
 def _messages(broker: MqttBroker) -> str:
     in_flight = sum(connection.most_in_flight - connection.quota for connection in broker.connections)
-    pending = sum(len(session.outgoing.pending) for session in broker.sessions.values())
+    pending = sum(session.outgoing.count for session in broker.sessions.values())
     rows = (
         ("in_flight_messages", "Messages with QoS 1 or 2 that were sent on open connections and are not acknowledged.", in_flight),
         ("queued_messages", "Messages with QoS 1 or 2 that wait for a client or its acknowledgement, of all sessions.", pending),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.fronts.mqtt import sharing, wills
+from dhtwisted.fronts.mqtt.catching_up import expire, has_unread_shared, read_shared
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
 from dhtwisted.fronts.mqtt.delivering import Deliverer
@@ -129,7 +130,7 @@ class MqttBroker(Deliverer):
         if gone:
             for session in [session for session in self.sessions.values() if session.key[0] in gone and session.connection is None]:
                 wills.forget(self, session)
-                self.end_session(session)
+                expire(self, session)
 
     def _is_deleted(self, user_id: int) -> bool:
         return user_id != ANONYMOUS and self.entities.user(user_id) is None
@@ -213,12 +214,19 @@ class MqttBroker(Deliverer):
             del self.sessions[session.key]
         self._count_off(session.key[0])
 
-    async def release_session(self, key: Key) -> None:
-        """End the connection of a session, and wait until what it has begun is done: what is stored of it must not be stored again."""
+    async def release_session(self, key: Key, is_clean: bool = False) -> None:
+        """End the connection of a session, and wait until what it has begun is done: what is stored of it must not be stored again.
+
+        :param is_clean: the session ends after that: what it leaves to others is read.
+        :raises StorageError: that cannot be read.
+        """
         while (session := self.sessions.get(key)) is not None:
             connection = session.connection or session.unsettled
             if connection is None:
-                return
+                if not ((is_clean or not session.expiry) and has_unread_shared(session)):
+                    return
+                await read_shared(self, session)
+                continue
             connection.taken_over()
             await connection.settled()
             if session.unsettled is connection:
@@ -239,8 +247,9 @@ class MqttBroker(Deliverer):
             wills.connection_broke(self, session)
         else:
             wills.forget(self, session)
+        session.outgoing.unload()
         if not session.expiry or self._is_deleted(session.key[0]):
-            self.end_session(session)
+            expire(self, session)
             return
-        session.timer = self.timers.call(session.expiry, partial(self.end_session, session))
+        session.timer = self.timers.call(session.expiry, partial(expire, self, session))
         self.save_soon(session)

@@ -20,6 +20,7 @@ from dhtwisted.errors import (
     UserLocked,
 )
 from dhtwisted.fronts.mqtt import acknowledging, subscribing, wills
+from dhtwisted.fronts.mqtt.catching_up import read_in_flight
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
 from dhtwisted.wire.mqtt.packets import V3_1, V5, VERSIONS, Connack, Connect, Properties
@@ -76,7 +77,9 @@ async def connect(connection: Any, packet: Connect) -> None:
     if taken is None:
         return
     session, is_present = taken
-    session.version, session.expiry, session.is_kept = packet.version, expiry, expiry > 0
+    # What waits in the storage comes first, so what comes meanwhile has to wait there too.
+    is_kept = expiry > 0 or session.outgoing.backlog is not None
+    session.version, session.expiry, session.is_kept = packet.version, expiry, is_kept
     refused = wills.set_will(broker, session, will)
     if refused is not None:
         raise InvalidPacket(refused.reason_code, refused.text)
@@ -84,6 +87,7 @@ async def connect(connection: Any, packet: Connect) -> None:
         subscribing.check_rights(connection, session)
     try:
         await broker.save(session)
+        await read_in_flight(broker, session)
     except StorageError as error:
         raise _unavailable(connection, error) from None
     if not connection.is_over:
@@ -192,7 +196,7 @@ async def _take_session(connection: Any, key: Key, is_clean: bool) -> tuple[Clie
     async with AsyncExitStack() as stack:
         if broker.shared is not None:
             await stack.enter_async_context(broker.shared.claimed(key))
-        await broker.release_session(key)
+        await broker.release_session(key, is_clean)
         return None if connection.is_over else _enter(connection, key, is_clean)
 
 
@@ -200,7 +204,7 @@ def _enter(connection: Any, key: Key, is_clean: bool) -> tuple[ClientSession, bo
     """Give the connection a session: that of before, or a new one ([MQTT-3.1.2-4] to -6)."""
     broker = connection.broker
     session = broker.sessions.get(key)
-    if session is not None and is_clean:
+    if session is not None and (is_clean or not session.expiry):
         broker.end_session(session)
         session = None
     is_present = session is not None

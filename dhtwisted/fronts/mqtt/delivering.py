@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dhtwisted.fronts.mqtt import sharing
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.committing import Committer
 from dhtwisted.fronts.mqtt.in_flight import Delivery, Outgoing
@@ -88,6 +89,8 @@ class Deliverer(Committer):
                 session.outgoing.drop(delivery)
                 self.counters.dropped["no_right"] += 1
                 self.complete(session, delivery)
+        if session.outgoing.backlog is not None:
+            session.outgoing.backlog.is_checked = True
 
     def hold(self, message: Message, receivers: list[Receiver], changes: Changes) -> list[tuple[Outgoing, Delivery]]:
         """Take a message for sessions that are kept, and note that it is to be stored."""
@@ -150,12 +153,14 @@ class Deliverer(Committer):
         session = receiver.session
         outgoing = session.outgoing
         link = outgoing.link
-        if link is None:
-            return
-        if link.epoch != self.entities.users_epoch:
+        if link is not None and link.epoch != self.entities.users_epoch:
             link.check_identity()
-            if outgoing.link is None:
-                return
+            link = outgoing.link
+        if link is None:
+            if receiver.share and session.is_over and message.qos and receiver.qos:
+                # It has ended since it was chosen, while something was stored.
+                sharing.pass_on(self, message, receiver)
+            return
         qos = message.qos if message.qos < receiver.qos else receiver.qos
         if not qos:
             link.send_at_most_once(message, retain, receiver.identifiers)

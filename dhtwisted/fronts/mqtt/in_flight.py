@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from msgspec import Struct
 
+from dhtwisted.fronts.mqtt.backlog import Backlog
+from dhtwisted.fronts.mqtt.catching_up import catch_up
 from dhtwisted.fronts.mqtt.message import OVERHEAD, Message
 from dhtwisted.fronts.mqtt.small_maps import UNUSED
 from dhtwisted.fronts.queues import EMPTY, append
@@ -16,6 +18,10 @@ from dhtwisted.model.mqtt import RELEASED, SENT, WAITS
 MOST_PACKET_IDS = 65_535
 MOST_PENDING = 60_000
 """Messages of one session that have a packet id, at most, whatever is configured: ids must be left, and quickly found."""
+
+
+MOST_QUEUED = 128
+"""Stored messages that are in memory for a client that takes them slower than they come. The others wait in the storage."""
 
 
 class Delivery(Struct, gc=False, eq=False):
@@ -29,6 +35,8 @@ class Delivery(Struct, gc=False, eq=False):
     :ivar is_counted: it takes room of the receive maximum of the present connection ([MQTT-3.3.4-9]).
     :ivar token: of an event of ``dh/``, for its acknowledgement; ``None`` for a plain message.
     :ivar share: the shared filter by which the session was chosen; empty for any other.
+    :ivar size: bytes that it counts for the bounds of the session.
+    :ivar is_unread: its content is in the storage alone: the session has no connection.
     """
 
     message: Message
@@ -42,56 +50,94 @@ class Delivery(Struct, gc=False, eq=False):
     is_counted: bool = False
     token: Any = None
     share: str = ""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts for the bounds of the session."""
-        return len(self.message.payload) + OVERHEAD
+    size: int = 0
+    is_unread: bool = False
 
 
 class Outgoing:
     """The messages with QoS 1 and 2 of one session, in their order.
 
     :param broker: the :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
-    :ivar pending: packet id -> :class:`Delivery`, of all that the client has not acknowledged completely: those in flight, those that wait,
-        and those whose PUBREL is to be answered, in the order of their PUBREC.
+    :ivar pending: packet id -> :class:`Delivery`, of what the client has not acknowledged completely and is in memory: those in flight,
+        those that wait, and those whose PUBREL is to be answered, in the order of their PUBREC.
     :ivar queue: those of them that have not left.
-    :ivar size: their bytes.
+    :ivar backlog: what waits in the storage, behind all these; ``None`` for nothing.
+    :ivar size: the bytes of all.
     :ivar link: the :class:`~dhtwisted.fronts.mqtt.connection.MqttConnection`; ``None`` for none.
     """
 
-    __slots__ = ("_broker", "_last_id", "_last_number", "link", "pending", "queue", "size")
+    __slots__ = ("_broker", "_last_id", "_last_number", "backlog", "link", "pending", "queue", "size")
 
     def __init__(self, broker: Any) -> None:
         self._broker = broker
         self._last_id = self._last_number = 0
         self.pending: dict[int, Delivery] = UNUSED
         self.queue: deque[Delivery] = EMPTY
+        self.backlog: Backlog | None = None
         self.size = 0
         self.link: Any = None
 
-    def restore(self, deliveries: Iterable[Delivery], last_id: int) -> None:
-        """Take what was stored before a restart, in its order."""
-        self.pending = {delivery.packet_id: delivery for delivery in deliveries} or UNUSED
-        for delivery in self.pending.values():
-            self.size += delivery.size
-            self._last_number = max(self._last_number, delivery.number)
-        self._last_id = last_id
+    def restore(self, delivery: Delivery, maybe_sent: bool) -> None:
+        """Take what was stored before a restart, one after the other. What waits stays in the storage.
+
+        :param maybe_sent: what waits may have left.
+        """
+        self._put(delivery)
+        self.size += delivery.size
+        self._last_number, self._last_id = delivery.number, delivery.packet_id
+        if delivery.state == RELEASED:
+            return
+        if delivery.token is None:
+            self._leave_in_storage(delivery)
+            if maybe_sent and self.backlog is not None:
+                self.backlog.maybe_sent = delivery.number
+        elif maybe_sent:
+            delivery.state = SENT
+
+    def _put(self, delivery: Delivery) -> None:
+        if self.pending is UNUSED:
+            self.pending = {}
+        self.pending[delivery.packet_id] = delivery
+
+    def go_on_behind(self, number: int, packet_id: int) -> None:
+        """Give only numbers and packet ids behind those that were given before."""
+        self._last_number, self._last_id = max(self._last_number, number), packet_id
 
     @property
     def last_id(self) -> int:
         """The packet id that was given last."""
         return self._last_id
 
+    @property
+    def last_number(self) -> int:
+        """The number that was given last."""
+        return self._last_number
+
+    @property
+    def count(self) -> int:
+        """How many messages the client has not acknowledged completely."""
+        return len(self.pending) + (0 if self.backlog is None else self.backlog.count)
+
+    def numbers(self) -> Iterator[int]:
+        """The numbers of all that is stored."""
+        for delivery in self.pending.values():
+            if delivery.number:
+                yield delivery.number
+        if self.backlog is not None:
+            yield from self.backlog.numbers()
+
     def has_room_for(self, message: Message) -> bool:
         """Whether the bounds of a session leave room for one more plain message."""
-        broker = self._broker
-        return len(self.pending) < broker.most_messages and self.size + len(message.payload) + OVERHEAD <= broker.most_bytes
+        broker, backlog = self._broker, self.backlog
+        # The ids of the backlog are not in memory, so the next ones must not come round to them.
+        if backlog is not None and (backlog.first_id - self._last_id - 1) % MOST_PACKET_IDS <= len(self.pending):
+            return False
+        return self.count < broker.most_messages and self.size + len(message.payload) + OVERHEAD <= broker.most_bytes
 
     @property
     def has_room_for_more(self) -> bool:
         """Whether the bounds are not reached."""
-        return len(self.pending) < self._broker.most_messages and self.size < self._broker.most_bytes
+        return self.count < self._broker.most_messages and self.size < self._broker.most_bytes
 
     def give(self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], token: Any = None) -> Delivery:
         """Take a message that need not be stored; send it at once if possible."""
@@ -111,11 +157,23 @@ class Outgoing:
         return delivery
 
     def release(self, delivery: Delivery) -> None:
-        """A held message is stored: send it when possible."""
+        """A held message is stored: send it when possible. Behind many others, and without a connection, it waits in the storage."""
         delivery.is_held = False
-        if delivery.packet_id in self.pending:
+        if self.pending.get(delivery.packet_id) is not delivery:
+            return
+        if delivery.token is None and (self.backlog is not None or self.link is None or len(self.queue) >= MOST_QUEUED):
+            self._leave_in_storage(delivery)
+        else:
+            # What was read meanwhile comes first, also when both are sent again.
+            self.pending[delivery.packet_id] = self.pending.pop(delivery.packet_id)
             self.queue = append(self.queue, delivery)
-            self.pump()
+        self.pump()
+
+    def _leave_in_storage(self, delivery: Delivery) -> None:
+        if self.backlog is None:
+            self.backlog = Backlog(delivery.packet_id)
+        self.backlog.add(delivery.number, delivery.size, delivery.share)
+        del self.pending[delivery.packet_id]
 
     def drop(self, delivery: Delivery) -> None:
         """Forget a message: it could not be stored, or nobody is to get it any more."""
@@ -130,20 +188,20 @@ class Outgoing:
         while packet_id in pending:
             packet_id = packet_id % MOST_PACKET_IDS + 1
         self._last_id = packet_id
-        delivery = pending[packet_id] = Delivery(message, qos, retain, identifiers, packet_id, token=token)
-        self.size += len(message.payload) + OVERHEAD
+        delivery = pending[packet_id] = Delivery(message, qos, retain, identifiers, packet_id, token=token, size=message.size)
+        self.size += delivery.size
         return delivery
 
     @property
     def has_room(self) -> bool:
         """Whether a message would leave at once."""
         link = self.link
-        return link is not None and link.quota > 0 and not self.queue and not link.output.congested
+        return link is not None and link.quota > 0 and not self.queue and self.backlog is None and not link.output.congested
 
     def pump(self) -> None:
         """Send what waits, as far as the client takes it."""
         link, queue = self.link, self.queue
-        if link is None or not queue:
+        if link is None:
             return
         while queue and link.quota > 0 and not link.output.congested:
             delivery = queue.popleft()
@@ -156,6 +214,70 @@ class Outgoing:
                 link.send(delivery)
         if not queue:
             self.queue = EMPTY
+            if self.backlog is not None and self.link is not None:
+                catch_up(self._broker, link.current_session())
+
+    # Without a connection
+
+    def unload(self) -> None:
+        """Keep only what no storage has: the connection has ended. What had left keeps its packet id, and its content is read again."""
+        waiting = []
+        for delivery in self.pending.values():
+            if not delivery.number or delivery.token is not None or delivery.is_held:
+                continue
+            if delivery.state == WAITS:
+                waiting.append(delivery)
+            else:
+                delivery.is_unread = delivery.state == SENT
+                delivery.message = Message(delivery.message.topic)
+        self.queue = EMPTY
+        if waiting:
+            if self.backlog is None:
+                self.backlog = Backlog(0)
+            self.backlog.put_back(waiting)
+            for delivery in waiting:
+                del self.pending[delivery.packet_id]
+
+    def unread(self) -> list[int]:
+        """The numbers of those whose content is in the storage alone."""
+        return [delivery.number for delivery in self.pending.values() if delivery.is_unread]
+
+    def reload(self, numbers: Collection[int], found: dict[int, Delivery]) -> None:
+        """Give their content back to those that had left. What the storage has not any more is over.
+
+        :param numbers: what was looked for.
+        :param found: number -> what was read.
+        """
+        for delivery in [delivery for delivery in self.pending.values() if delivery.is_unread and delivery.number in numbers]:
+            stored = found.get(delivery.number)
+            if stored is None:
+                self.drop(delivery)
+            else:
+                delivery.message, delivery.is_unread = stored.message, False
+
+    def take(self, portion: tuple[int, int], found: list[Delivery], is_last: bool) -> list[Delivery]:
+        """Take messages out of the backlog; :meth:`queue_up` follows for each that is to be sent.
+
+        :param portion: of which they were read.
+        :param is_last: whether they are all of it.
+        """
+        backlog = self.backlog
+        if backlog is None:
+            return []
+        taken = backlog.take(portion, found, is_last)
+        for delivery in taken:
+            self._put(delivery)
+            if delivery.number <= backlog.maybe_sent:
+                # The message may have left ([MQTT-3.3.1-1]).
+                delivery.state = SENT
+        if not backlog.count:
+            self.backlog = None
+            self.size = sum(delivery.size for delivery in self.pending.values())
+        return taken
+
+    def queue_up(self, delivery: Delivery) -> None:
+        """Send a message when possible."""
+        self.queue = append(self.queue, delivery)
 
     def resume(self) -> list[Delivery]:
         """Begin on a new connection: what had left is queued again, in its order ([MQTT-4.4.0-1], [MQTT-4.6.0-1]).
@@ -211,7 +333,7 @@ class Outgoing:
     def clear(self) -> None:
         """Forget everything: the session has ended."""
         self.pending.clear()
-        self.queue = EMPTY
+        self.queue, self.backlog = EMPTY, None
         self.size = 0
 
 

@@ -168,6 +168,14 @@ class IMqttStore(Interface):
         :raises StorageError: nothing was stored, or perhaps all if the answer was lost.
         """
 
+    def read_queued(session: Any, first: int, last: int) -> Awaitable[tuple[list[Any], bool]]:
+        """Read deliveries of a session that are stored.
+
+        :param first: the first number.
+        :param last: the last number.
+        :returns: some of them from the first on, in the order of their numbers; and whether there are no more up to ``last``.
+        """
+
     def note_session(changes: Any, session: Any) -> None:
         """Keep a session as it is now: its filters, its expiry, its will, and whether it has a connection."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.fronts.mqtt import wills
+from dhtwisted.fronts.mqtt.catching_up import expire
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.sharing import share_of
 from dhtwisted.fronts.mqtt.stored import (
@@ -23,12 +24,11 @@ from dhtwisted.fronts.mqtt.stored import (
     restored_will,
 )
 from dhtwisted.model import DeviceToken, Entity, EntityQuery, MqttQueued, MqttReceived, MqttRetained, MqttSession, User
-from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, SENT, session_key
+from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, session_key
 from dhtwisted.wire.mqtt.topics import parse_filter
 
 if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.broker import MqttBroker
-    from dhtwisted.fronts.mqtt.in_flight import Delivery
     from dhtwisted.fronts.mqtt.session import ClientSession, Key
 
 PORTION = 500
@@ -38,12 +38,11 @@ PORTION = 500
 class _Restored:
     """A session on its way back."""
 
-    __slots__ = ("deliveries", "record", "session")
+    __slots__ = ("record", "session")
 
     def __init__(self, record: MqttSession, session: ClientSession) -> None:
         self.record = record
         self.session = session
-        self.deliveries: list[Delivery] = []
 
 
 class _Removals:
@@ -164,6 +163,7 @@ async def _restore_session(broker: MqttBroker, record: MqttSession) -> ClientSes
     session = broker.begin_session((record.user_id, record.client_id), record.device_state)
     session.version, session.created, session.expiry = record.version, record.created, record.expiry
     session.is_kept = session.is_stored = True
+    session.outgoing.go_on_behind(0, record.last_packet_id)
     claims = restored_claims(record)
     if claims is not None:
         if claims.device_id is not None:
@@ -192,10 +192,11 @@ async def _restore_queued(restored: _Restored, record: MqttQueued) -> bool:
         if recalled is None:
             return False
         delivery.message, delivery.token = recalled
-    if restored.record.ended is None and delivery.state != RELEASED:
-        # The session was connected, so the message may have left ([MQTT-3.3.1-1]).
-        delivery.state = SENT
-    restored.deliveries.append(delivery)
+    session = restored.session
+    delivery.share = share_of(session, delivery.message.topic)
+    # The session was connected, so the message may have left ([MQTT-3.3.1-1]). It is not stored with each message, so the last of these may
+    # have a newer packet id.
+    session.outgoing.restore(delivery, maybe_sent=restored.record.ended is None)
     return True
 
 
@@ -213,13 +214,8 @@ async def _begin_to_wait(broker: MqttBroker, sessions: list[_Restored]) -> None:
 def _wait_for_client(broker: MqttBroker, restored: _Restored) -> float:
     """:returns: seconds for which the session has had no connection."""
     record, session, now = restored.record, restored.session, broker.now()
-    # The session is not stored with each message, so the last of these may have a newer packet id.
-    last_id = restored.deliveries[-1].packet_id if restored.deliveries else record.last_packet_id
-    for delivery in restored.deliveries:
-        delivery.share = share_of(session, delivery.message.topic)
-    session.outgoing.restore(restored.deliveries, last_id)
     session.ended_at = now if record.ended is None else record.ended / 1000
     waited = max(0.0, now - session.ended_at)
     wills.wait_again(broker, session, waited)
-    session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(broker.end_session, session))
+    session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(expire, broker, session))
     return waited

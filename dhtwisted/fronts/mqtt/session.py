@@ -162,7 +162,7 @@ class ClientSession:
         connection = outgoing.link
         if not qos:
             return connection is not None and connection.send_at_most_once(message, retain, identifiers)
-        if connection is None or connection.quota <= 0 or outgoing.queue or connection.output.congested:
+        if connection is None or connection.quota <= 0 or outgoing.queue or outgoing.backlog is not None or connection.output.congested:
             return False
         if qos == 2 and record is not None and self.is_kept:
             if len(outgoing.pending) >= connection.most_in_flight:

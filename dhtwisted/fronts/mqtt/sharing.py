@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.filters import matches
 from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.routing import choose
@@ -14,7 +15,8 @@ from dhtwisted.wire.mqtt.topics import SHARE, parse_filter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dhtwisted.fronts.mqtt.changes import Changes
+    from dhtwisted.fronts.mqtt.message import Message
+    from dhtwisted.fronts.mqtt.routing import Receiver
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 
@@ -67,6 +69,14 @@ def reassign(broker: Any, orphans: list[Delivery], changes: Changes) -> Callable
             give = partial(broker.give, message, receiver, message.retain and receiver.keeps_retain)
             steps.append((session, message.topic, give))
     return partial(_send, broker, steps)
+
+
+def pass_on(broker: Any, message: Message, receiver: Receiver) -> None:
+    """Choose another member for a message that nobody has got yet."""
+    changes = Changes()
+    orphan = Delivery(message, min(message.qos, receiver.qos), message.retain, receiver.identifiers, 0, share=receiver.share)
+    send = reassign(broker, [orphan], changes)
+    broker.commit_then(changes, send, send)
 
 
 def _send(broker: Any, steps: list[tuple[ClientSession, str, Callable[[], object]]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import json
 from zope.interface import implementer
 
+from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttStore
@@ -19,12 +20,15 @@ from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.session import ClientSession, Subscribed, Will
 from dhtwisted.kit.bulk_changes import bulk_changes
 from dhtwisted.kit.waiter import DONE
-from dhtwisted.model import Claims, Entity, MqttQueued, MqttReceived, MqttRetained, MqttSession
+from dhtwisted.model import Claims, Entity, EntityQuery, MqttQueued, MqttReceived, MqttRetained, MqttSession
 from dhtwisted.model.entity import member_key
 from dhtwisted.model.mqtt import ANONYMOUS, RELEASED, MqttSubscription, MqttWill
 from dhtwisted.wire.mqtt.body import Body
 from dhtwisted.wire.mqtt.packets import Properties, Subscription
 from dhtwisted.wire.mqtt.properties import encode_properties, read_properties
+
+PAGE, PAGE_SIZE = 100, 256 * 1024
+"""Messages that wait for a client are read in portions of so many, or so many bytes."""
 
 _encode_claims = json.Encoder(order="deterministic").encode
 _decode_claims = json.Decoder(Claims).decode
@@ -39,6 +43,7 @@ class MqttStore:
     """
 
     def __init__(self, storage: Any, now: Callable[[], float]) -> None:
+        self._storage = storage
         self._changes = bulk_changes(storage)
         self._now = now
 
@@ -50,6 +55,14 @@ class MqttStore:
         # Of several records with one key the last counts.
         put = {(type(record), record.key): record for record in changes.puts}
         return self._changes.change_many([record for key, record in put.items() if key not in removed], list(removed))
+
+    async def read_queued(self, session: ClientSession, first: int, last: int) -> tuple[list[Delivery], bool]:
+        """Read deliveries of a session."""
+        key = session.record_key
+        query = EntityQuery(equal={MqttQueued.MANY: key}, after=(member_key(key, first - 1),), take=last + 1 - first)
+        page, is_last = await EntityPages(self._storage, MqttQueued, page=PAGE).read(query, PAGE_SIZE)
+        found = [restored_delivery(record) for record in page if record.number <= last]  # type: ignore[arg-type, attr-defined]
+        return found, is_last or len(found) < len(page)
 
     def note_session(self, changes: Changes, session: ClientSession) -> None:
         """Keep a session as it is now."""
@@ -74,9 +87,8 @@ class MqttStore:
         """Forget a session and all that belongs to it."""
         key = session.record_key
         _remove(changes, MqttSession, key)
-        for delivery in session.outgoing.pending.values():
-            if delivery.number:
-                _remove(changes, MqttQueued, member_key(key, delivery.number))
+        for number in session.outgoing.numbers():
+            _remove(changes, MqttQueued, member_key(key, number))
         for packet_id in session.received:
             _remove(changes, MqttReceived, member_key(key, packet_id))
 
@@ -193,7 +205,9 @@ def restored_retained(record: MqttRetained) -> Message:
 def restored_delivery(record: MqttQueued) -> Delivery:
     """The delivery of a record. Of a reference to a stored message it has no payload."""
     message = Message(record.topic, record.payload, record.qos, record.retain, _decoded(record.properties), _seconds(record.expires))
-    return Delivery(message, record.qos, record.retain, record.identifiers, record.packet_id, record.state, record.number)
+    return Delivery(
+        message, record.qos, record.retain, record.identifiers, record.packet_id, record.state, record.number, size=message.size
+    )
 
 
 def restored_will(record: MqttWill) -> Will:

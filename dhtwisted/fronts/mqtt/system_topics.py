@@ -106,7 +106,7 @@ class SystemTopics:
 
     def _messages(self) -> dict[str, int]:
         broker, totals = self._broker, self._totals()
-        waiting = sum(len(session.outgoing.pending) for session in broker.sessions.values())
+        waiting = sum(session.outgoing.count for session in broker.sessions.values())
         return {
             "messages/received": totals["messages/received"],
             "messages/sent": totals["messages/sent"],

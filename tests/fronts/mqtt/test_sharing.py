@@ -160,3 +160,30 @@ def test_qos_2_is_completed_with_its_member_when_they_come_back(mqtt):
     found = again.take()
     assert [(type(packet), packet.packet_id) for packet in found] == [(Pubrel, first.packet_id), (Publish, second.packet_id)]
     assert payloads(two) == [b"2"]
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_member_that_goes_while_the_message_is_stored_loses_nothing(mqtt, qos, is_kept):
+    """Another member gets it: the message was acknowledged, since somebody else's copy was stored."""
+    one, two, other = members(mqtt, qos, **(KEPT if is_kept else {}))
+    mqtt.connect("absent", **KEPT).subscribe("x", qos=1)
+    other.auto = False
+    mqtt.store.is_slow = True
+    other.publish("x", b"1", qos)
+    one.lose()
+    while mqtt.store.release():
+        pass
+    assert (payloads(one), payloads(two)) == ([], [b"1"])
+    assert other.take(Pubrec if qos == 2 else Puback)
+
+
+def test_without_another_member_it_is_dropped_and_counted(mqtt):
+    one, two, other = members(mqtt)
+    mqtt.connect("absent", **KEPT).subscribe("x", qos=1)
+    mqtt.store.is_slow = True
+    other.publish("x", b"1", 1)
+    one.lose()
+    two.lose()
+    mqtt.store.release()
+    assert mqtt.broker.counters.dropped["no_member"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -12,9 +13,11 @@ from dhtwisted.errors import InvalidPacket, StorageUnavailable
 from dhtwisted.fronts.mqtt.broker import MqttBroker
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.connection import MqttConnection
+from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttOutput, IMqttStore, IPlainAccess
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import User
+from dhtwisted.model.mqtt import WAITS
 from dhtwisted.testing.server import MemoryServer, at_once
 from dhtwisted.wire.mqtt.decoding import PacketDecoder
 from dhtwisted.wire.mqtt.encoding import encode
@@ -72,6 +75,8 @@ class Store:
         self.kept: dict[tuple[Any, ...], Any] = {}
         self.is_slow = self.is_down = False
         self.commits = 0
+        self._reading: list[Deferred[None]] = []
+        self._contents: dict[tuple[str, int], Delivery] = {}
         self._waiting: list[tuple[Changes, Deferred[None]]] = []
 
     def commit(self, changes: Changes) -> Any:
@@ -95,10 +100,13 @@ class Store:
             self.kept.pop(key, None)
 
     def release(self) -> int:
-        """Let what waits be stored.
+        """Let what waits be stored, and what is read be read.
 
         :returns: how many commits waited.
         """
+        reading, self._reading = self._reading, []
+        for answer in reading:
+            answer.callback(None)
         waiting, self._waiting = self._waiting, []
         for changes, deferred in waiting:
             if self.is_down:
@@ -112,6 +120,18 @@ class Store:
         """How many records of each sort are kept."""
         return Counter(key[0] for key in self.kept)
 
+    async def read_queued(self, session: Any, first: int, last: int) -> tuple[list[Delivery], bool]:
+        """Only a few at once, so that there are several portions. A slow answer says what was there at the call."""
+        names = [("queued", session.client_id, number) for number in range(first, last + 1)]
+        found = [replace(self._contents[name[1:]]) for name in names if name in self.kept]
+        if self.is_slow:
+            waiting: Deferred[None] = Deferred()
+            self._reading.append(waiting)
+            await waiting
+        if self.is_down:
+            raise StorageUnavailable("the test says so")
+        return found[:3], len(found) <= 3
+
     def note_session(self, changes: Any, session: Any) -> None:
         changes.puts.append((("session", session.client_id), (dict(session.filters), session.expiry)))
 
@@ -119,6 +139,7 @@ class Store:
         changes.deletes += [key for key in self.kept if len(key) > 1 and key[1] == session.client_id and key[0] != "retained"]
 
     def note_queued(self, changes: Any, session: Any, delivery: Any, record: Any = None) -> None:
+        self._contents[session.client_id, delivery.number] = replace(delivery, state=WAITS, is_held=False, share="")
         changes.puts.append((("queued", session.client_id, delivery.number), (delivery.packet_id, delivery.state, record)))
 
     def note_acknowledged(self, changes: Any, session: Any, delivery: Any) -> None:
