@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from dhtwisted.fronts.mqtt.small_maps import UNUSED
 
 if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.in_flight import Delivery
@@ -27,16 +28,16 @@ class Backlog:
     def __init__(self, first_id: int) -> None:
         self.first_id = first_id
         self.count = self.size = self.maybe_sent = 0
-        self.shared: dict[int, str] = {}
+        self.shared: dict[int, str] = UNUSED
         self.is_checked = self.is_reading = False
-        self._ranges: deque[list[int]] = deque()
+        self._ranges: list[list[int]] = []
 
     def add(self, number: int, size: int, share: str = "") -> None:
         """Add a stored message behind all others."""
         self.count += 1
         self.size += size
         if share:
-            self.shared[number] = share
+            self._note_share(number, share)
         extend(self._ranges, number)
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -44,16 +45,21 @@ class Backlog:
 
         :param deliveries: in their order; at least one.
         """
-        ranges: deque[list[int]] = deque()
+        ranges: list[list[int]] = []
         for delivery in deliveries:
             self.count += 1
             self.size += delivery.size
             if delivery.share:
-                self.shared[delivery.number] = delivery.share
+                self._note_share(delivery.number, delivery.share)
             extend(ranges, delivery.number)
         ranges.extend(self._ranges)
         self._ranges = ranges
         self.first_id = deliveries[0].packet_id
+
+    def _note_share(self, number: int, share: str) -> None:
+        if self.shared is UNUSED:
+            self.shared = {}
+        self.shared[number] = share
 
     def numbers(self) -> Iterator[int]:
         """The numbers of all."""
@@ -86,7 +92,7 @@ class Backlog:
         if is_last:
             self._pass(present, portion[1])
         if present[0] > present[1]:
-            self._ranges.popleft()
+            del self._ranges[0]
         return taken
 
     def _pass(self, present: list[int], number: int) -> None:
@@ -95,7 +101,7 @@ class Backlog:
         present[0] = number + 1
 
 
-def extend(ranges: deque[list[int]], number: int) -> None:
+def extend(ranges: list[list[int]], number: int) -> None:
     """Add a number behind others. Those that follow each other are one range, with its first and its last."""
     if ranges and ranges[-1][1] == number - 1:
         ranges[-1][1] = number

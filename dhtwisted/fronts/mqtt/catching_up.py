@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,7 +68,7 @@ async def read_in_flight(broker: Any, session: ClientSession) -> None:
 
 async def _read(store: Any, session: ClientSession, numbers: Sequence[int]) -> dict[int, Delivery]:
     """:returns: number -> delivery, without those that are not there."""
-    ranges: deque[list[int]] = deque()
+    ranges: list[list[int]] = []
     for number in sorted(numbers):
         extend(ranges, number)
     found = {}
