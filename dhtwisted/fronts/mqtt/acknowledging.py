@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.errors import InvalidPacket
-from dhtwisted.fronts.mqtt.in_flight import SENT, Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
+from dhtwisted.fronts.mqtt.in_flight import SENT
 from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Pubrec, Pubrel
 from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
 

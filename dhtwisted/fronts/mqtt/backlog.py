@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dhtwisted.fronts.mqtt.small_maps import UNUSED
 
 if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.in_flight import Delivery
+    from dhtwisted.fronts.mqtt.delivery import Delivery
 
 
 class Backlog:

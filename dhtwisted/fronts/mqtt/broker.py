@@ -7,7 +7,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dhtwisted.fronts.mqtt import sharing, wills
+from dhtwisted.fronts.mqtt import catching_up, sharing, wills
 from dhtwisted.fronts.mqtt.catching_up import expire, has_unread_shared, read_shared
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.counters import MqttCounters
@@ -231,6 +231,10 @@ class MqttBroker(Deliverer):
             await connection.settled()
             if session.unsettled is connection:
                 session.unsettled = None
+
+    def catch_up(self, session: ClientSession) -> None:
+        """Send more of what waits for a session in the storage."""
+        catching_up.catch_up(self, session)
 
     def _count_off(self, user_id: int) -> None:
         self._sessions_of_user[user_id] -= 1

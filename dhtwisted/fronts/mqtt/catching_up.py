@@ -10,7 +10,7 @@ from dhtwisted.core.coroutines import run
 from dhtwisted.fronts.mqtt.backlog import extend
 
 if TYPE_CHECKING:
-    from dhtwisted.fronts.mqtt.in_flight import Delivery
+    from dhtwisted.fronts.mqtt.delivery import Delivery
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 PAUSE = 10

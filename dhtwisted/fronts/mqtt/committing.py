@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from dhtwisted.core.coroutines import run
 from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt.changes import Changes
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.session import ClientSession
 
 if TYPE_CHECKING:

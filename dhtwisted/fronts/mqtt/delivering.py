@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dhtwisted.fronts.mqtt import sharing
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.committing import Committer
-from dhtwisted.fronts.mqtt.in_flight import Delivery, Outgoing
+from dhtwisted.fronts.mqtt.delivery import Delivery
+from dhtwisted.fronts.mqtt.in_flight import Outgoing
 from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.publishing import is_below_dh

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from dhtwisted.fronts.mqtt.in_flight import Delivery, Outgoing
+from dhtwisted.fronts.mqtt.delivery import Delivery
+from dhtwisted.fronts.mqtt.in_flight import Outgoing
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.topic_tree import Matches, SharedGroup
 

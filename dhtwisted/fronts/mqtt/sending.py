@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.session import ClientSession
 from dhtwisted.model.mqtt import SENT, WAITS

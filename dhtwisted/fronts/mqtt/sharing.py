@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.fronts.mqtt.changes import Changes
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.filters import matches
-from dhtwisted.fronts.mqtt.in_flight import Delivery
 from dhtwisted.fronts.mqtt.routing import choose
 from dhtwisted.model.mqtt import RELEASED, WAITS
 from dhtwisted.wire.mqtt.topics import SHARE, parse_filter

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.fronts.mqtt.changes import Changes
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttStore
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.session import ClientSession, Subscribed, Will

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dhtwisted.fronts.mqtt import in_flight
 from dhtwisted.fronts.mqtt.backlog import Backlog
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from dhtwisted.core.accounts import delete_user
 from dhtwisted.fronts.mqtt.changes import Changes
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttStore
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.restoring import restore

@@ -13,7 +13,7 @@ from dhtwisted.errors import InvalidPacket, StorageUnavailable
 from dhtwisted.fronts.mqtt.broker import MqttBroker
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.connection import MqttConnection
-from dhtwisted.fronts.mqtt.in_flight import Delivery
+from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.interfaces import IMqttOutput, IMqttStore, IPlainAccess
 from dhtwisted.kit.waiter import DONE
 from dhtwisted.model import User
