@@ -105,7 +105,7 @@ class MqttSession(Entity, frozen=True, kw_only=True):
         return None if self.ended is None or self.expiry == NEVER else self.ended + 1000 * self.expiry
 
 
-class MqttRetained(Entity, frozen=True, kw_only=True):
+class MqttRetained(Entity, frozen=True, kw_only=True, omit_defaults=True):
     """The retained message of a topic.
 
     :ivar expires: ``None`` for never.
@@ -128,7 +128,7 @@ class MqttRetained(Entity, frozen=True, kw_only=True):
     expires: int | None = None
 
 
-class MqttQueued(Entity, frozen=True, kw_only=True):
+class MqttQueued(Entity, frozen=True, kw_only=True, omit_defaults=True):
     """A message with QoS 1 or 2 that a session has not acknowledged completely: its own content, or a reference to a stored message.
 
     :ivar id: the session and the number, from :func:`~dhtwisted.model.entity.member_key`; see :meth:`of`.

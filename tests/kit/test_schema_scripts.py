@@ -20,6 +20,7 @@ RELEASED = {
         "a7b003f9efd4ae8a",
         "36f4e7852737bf05",
         "d7f6eae5ecf97251",
+        "fec317fd13ae5f30",
     ],
     "dhtwisted.providers.postgres": [
         "4a9a7abafc35033f",

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
-from dhtwisted.errors import RowDamaged, Unstorable
+from dhtwisted.errors import RowDamaged
 from dhtwisted.kit.entity_tables import EntityTable
 from dhtwisted.model import ENTITY_KINDS, Entity, EntityQuery
 from dhtwisted.model.entity import NUMBER_DIGITS, group_range
+from dhtwisted.providers.sqlite.entity_bodies import body_decoder, encode_body
 from dhtwisted.providers.sqlite.row_checksum import checksum_of, first_damaged
 
 LARGEST = 2**63 - 1
@@ -26,7 +25,6 @@ TAKEN = "SELECT key FROM entity WHERE kind = ? AND key = ?"
 
 _SELECT = "SELECT kind, key, body, checksum FROM entity WHERE kind = ?"
 _OF_GROUP = " AND key > ? AND key < ? AND length(key) = ?"
-_BODY = msgspec.json.Encoder()
 
 
 def row_of(entity: Entity) -> tuple[str, str, bytes, int]:
@@ -34,10 +32,7 @@ def row_of(entity: Entity) -> tuple[str, str, bytes, int]:
 
     :raises Unstorable: a value cannot be kept.
     """
-    try:
-        row = entity.KIND, str(entity.key), _BODY.encode(entity)
-    except (UnicodeEncodeError, OverflowError) as error:
-        raise Unstorable(f"a {type(entity).__name__} cannot be kept: {type(error).__name__}") from error
+    row = entity.KIND, str(entity.key), encode_body(entity)
     return (*row, checksum_of(row))
 
 
@@ -57,7 +52,7 @@ class ManyTable:
 
     def __init__(self, kind: type[Entity]) -> None:
         self.kind = kind
-        self._decode = msgspec.json.Decoder(kind).decode
+        self._decode = body_decoder(kind)
 
     def objects(self, rows: list[Any]) -> list[tuple[Any, bytes]]:
         """Make the entities of rows.

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 from twisted.python.failure import Failure
 
-from dhtwisted.errors import StorageDamaged, Unstorable
+from dhtwisted.errors import StorageDamaged
 from dhtwisted.kit.entity_tables import EntityTable, Key
 from dhtwisted.kit.entity_transaction import Transaction
 from dhtwisted.model import Command, Entity, Message, MessageQuery
+from dhtwisted.providers.sqlite.entity_bodies import encode_body
 from dhtwisted.providers.sqlite.mark import BATCH, TIME
 from dhtwisted.providers.sqlite.messages import MESSAGE_TABLES, is_integer_of_sqlite
 from dhtwisted.providers.sqlite.row_checksum import checksum_of
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _PUT_ENTITY = "INSERT OR REPLACE INTO entity (kind, key, body, checksum) VALUES (?, ?, ?, ?)"
 _DELETE_ENTITY = "DELETE FROM entity WHERE kind = ? AND key = ?"
-_BODY = msgspec.json.Encoder()
 
 UPDATE = "command_update"
 """The name of the counter of updates of commands."""
@@ -130,10 +129,7 @@ class Batch:
 
 
 def _encode(bodies: dict[tuple[type[Entity], Key], bytes], entity: Entity) -> None:
-    try:
-        bodies[type(entity), entity.key] = _BODY.encode(entity)
-    except (UnicodeEncodeError, OverflowError) as error:
-        raise Unstorable(f"a {type(entity).__name__} cannot be kept: {type(error).__name__}") from error
+    bodies[type(entity), entity.key] = encode_body(entity)
 
 
 class Append:

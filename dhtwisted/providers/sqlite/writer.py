@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,6 +32,7 @@ from dhtwisted.kit.worker import Worker
 from dhtwisted.model import ENTITY_KINDS, MESSAGE_KINDS, Entity
 from dhtwisted.providers.sqlite.data_files import MARK, DataFiles
 from dhtwisted.providers.sqlite.database import connect_reader, connect_writer
+from dhtwisted.providers.sqlite.entity_bodies import body_decoder
 from dhtwisted.providers.sqlite.mark import BATCH, IN_USE, TIME, write_whole_mark
 from dhtwisted.providers.sqlite.operations import UPDATE, Batch, Operation
 from dhtwisted.providers.sqlite.process import WriterProcess
@@ -273,7 +273,7 @@ def _read_entities(connection: sqlite3.Connection) -> Tables:
 
 
 def _read_kind(connection: sqlite3.Connection, table: EntityTable) -> None:
-    decode = msgspec.json.Decoder(table.kind).decode
+    decode = body_decoder(table.kind)
     for row in connection.execute("SELECT kind, key, body, checksum FROM entity WHERE kind = ?", (table.kind.KIND,)):
         if not is_whole(row):
             raise RowDamaged(*row[:2])

@@ -102,4 +102,6 @@ async def test_a_group_is_read_along_the_primary_key(path, reactor):
         for query in (of("1 a"), EntityQuery(equal={"session": "1 a"}, after=("1 a 0000000000000001",), take=5, descending=True)):
             sql, parameters = MANY_TABLES[MqttQueued].find(query)
             (plan,) = (row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
-            assert plan.startswith("SEARCH entity USING PRIMARY KEY (kind=? AND key>? AND key<?")
+            assert plan.startswith("SEARCH entity USING INDEX sqlite_autoindex_entity_1 (kind=? AND key>? AND key<?"), (
+                "that of the primary key"
+            )
