@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from dhtwisted.core.coroutines import run
-from dhtwisted.errors import StorageError
+from dhtwisted.errors import StorageError, StorageUnavailable
 from dhtwisted.fronts.mqtt.changes import Changes
 from dhtwisted.fronts.mqtt.delivery import Delivery
 from dhtwisted.fronts.mqtt.session import ClientSession
@@ -28,6 +28,9 @@ class Committer:
     log = Logger()
 
     store: IMqttStore
+
+    _failures = 0
+    """How often the storage did not answer, since it last stored something."""
 
     # Storage
 
@@ -52,6 +55,8 @@ class Committer:
         if error is not None:
             self.store_failed(error)
             then = failed
+        elif self._failures:
+            self._storage_is_back()
         if then is not None:
             try:
                 then()
@@ -59,11 +64,18 @@ class Committer:
                 self.log.failure("what follows a change in the storage failed")
 
     def store_failed(self, error: BaseException) -> None:
-        """Log that something could not be stored."""
+        """Log that something could not be stored, or read; once while the storage is away."""
         if isinstance(error, StorageError):
-            self.log.warn("what MQTT has to keep could not be stored: {error}", error=str(error))
+            is_away = isinstance(error, StorageUnavailable)
+            self._failures += is_away
+            if not is_away or self._failures == 1:
+                self.log.warn("what MQTT has to keep could not be stored: {error}", error=str(error))
         else:
             self.log.failure("what MQTT has to keep could not be stored", failure=Failure(error))
+
+    def _storage_is_back(self) -> None:
+        failures, self._failures = self._failures, 0
+        self.log.warn("what MQTT has to keep can be stored again; meanwhile that failed {count} times", count=failures)
 
     def save(self, session: ClientSession) -> Any:
         """Store a session, if it is kept; as :meth:`commit`."""

@@ -213,9 +213,17 @@ async def _begin_to_wait(broker: MqttBroker, sessions: list[_Restored]) -> None:
 
 def _wait_for_client(broker: MqttBroker, restored: _Restored) -> float:
     """:returns: seconds for which the session has had no connection."""
-    record, session, now = restored.record, restored.session, broker.now()
-    session.ended_at = now if record.ended is None else record.ended / 1000
-    waited = max(0.0, now - session.ended_at)
+    record, session = restored.record, restored.session
+    session.ended_at = broker.now() if record.ended is None else record.ended / 1000
+    return wait_for_client(broker, session)
+
+
+def wait_for_client(broker: MqttBroker, session: ClientSession) -> float:
+    """Begin the rest of the time after which a session without a connection ends, and its will is published.
+
+    :returns: seconds for which it has had no connection.
+    """
+    waited = max(0.0, broker.now() - session.ended_at)
     wills.wait_again(broker, session, waited)
     session.timer = broker.timers.call(max(0.0, session.expiry - waited), partial(expire, broker, session))
     return waited

@@ -24,7 +24,7 @@ from dhtwisted.core.stored_pages import EntityPages
 from dhtwisted.errors import StorageError
 from dhtwisted.fronts.mqtt import wills
 from dhtwisted.fronts.mqtt.changes import Changes
-from dhtwisted.fronts.mqtt.restoring import is_of_nobody, load
+from dhtwisted.fronts.mqtt.restoring import is_of_nobody, load, wait_for_client
 from dhtwisted.kit.repeated_work import RepeatedWork
 from dhtwisted.model import EntityQuery, MqttSession
 
@@ -58,7 +58,7 @@ class SharedSessions:
         self._nodes = nodes
         self._locks: dict[Key, DeferredLock] = {}
         self._claims: dict[Key, bool] = {}
-        self._is_looking = self._looks_again = False
+        self._is_looking = self._looks_again = self._is_stopped = self._is_dropping = False
         self._looking = RepeatedWork(broker.clock, "looking after sessions of nodes that are gone", self.look_for_orphans)
         nodes.answering[TAKE] = self._give_up
         nodes.answering[HAVE] = self._which
@@ -74,6 +74,7 @@ class SharedSessions:
     async def stop(self) -> None:
         """Leave all sessions to the others. The connections have ended."""
         self._looking.stop()
+        self._is_stopped = True
         kept = next((session for session in self._broker.sessions.values() if session.is_stored), None)
         try:
             if kept is not None:
@@ -133,14 +134,29 @@ class SharedSessions:
         broker = self._broker
         await broker.release_session(session.key)
         if not session.is_over:
-            # Its will goes with it: the client is back, or its delay goes on.
-            await broker.save(session)
-            broker.forget_session(session)
+            await self._leave(session)
         elif session.is_stored:
             # It is being removed, and the other node must not find it any more.
             changes = Changes()
             broker.store.note_session_ended(changes, session)
             await broker.commit(changes)
+
+    async def _leave(self, session: ClientSession) -> None:
+        """Store a session and forget it. Its will goes with it: the client is back, or its delay goes on. While it is being stored neither
+        its time nor the delay of its will ends here, because both do so where it is read.
+        """
+        broker, will, saved = self._broker, session.will, self._broker.save(session)
+        wills.forget(broker, session)
+        if session.timer is not None:
+            session.timer.cancel()
+        try:
+            await saved
+        except BaseException:
+            wills.set_will(broker, session, will)
+            wait_for_client(broker, session)
+            raise
+        if not session.is_over:
+            broker.forget_session(session)
 
     async def _which(self, asking: str, keys: Sequence[tuple[int, str]]) -> list[int]:
         """Another node asks which of some sessions are here: their places in the list."""
@@ -204,7 +220,17 @@ class SharedSessions:
     # After an interruption of the bus
 
     def _look_for_lost(self) -> None:
-        run(self._drop_lost(), self._looked)
+        """Find out what others have taken; if they cannot be asked, again and again, or two nodes would have one session."""
+        if not (self._is_dropping or self._is_stopped):
+            self._is_dropping = True
+            run(self._drop_lost(), self._looked_for_lost)
+
+    def _looked_for_lost(self, _: None, error: BaseException | None) -> None:
+        self._is_dropping = False
+        if error is not None:
+            if not isinstance(error, StorageError):
+                self.log.failure("sessions that other nodes have taken could not be looked for", failure=Failure(error))
+            self._broker.clock.callLater(self._nodes.settling, self._look_for_lost)
 
     async def _drop_lost(self) -> None:
         """Forget the sessions that another node has taken meanwhile, since it took this one for dead."""

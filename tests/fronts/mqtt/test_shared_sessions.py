@@ -7,11 +7,14 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from dhtwisted.core.nodes import BEAT, SETTLING, SILENCE
-from dhtwisted.fronts.mqtt.shared_sessions import LOOK
+from dhtwisted.errors import StorageUnavailable
+from dhtwisted.fronts.mqtt.shared_sessions import HAVE, LOOK
+from dhtwisted.fronts.mqtt.stored import MqttStore
 from dhtwisted.model import NOTIFICATION_INSERT, EntityQuery, Event, MqttSession, Notification, User
 from dhtwisted.model.mqtt import LONGEST_NAME
 from dhtwisted.testing.server import at_once
 from dhtwisted.wire.mqtt.packets import Connack, Connect, Properties, Pubcomp, Publish, Pubrec, Pubrel, Will
+from tests.support.delaying import DelayingStorage
 from tests.support.mqtt.devices import parameters
 from tests.support.mqtt.nodes import MqttNodes
 
@@ -34,6 +37,10 @@ def will(delay=0):
 
 def notifications(nodes):
     return [json.loads(one.parameters) for one in nodes.nodes[0].stored(Notification)]
+
+
+async def refuse_to_answer(asking, question):
+    raise StorageUnavailable("the test says so")
 
 
 def wills(nodes):
@@ -240,6 +247,40 @@ def test_wills_with_a_delay_go_with_the_session(two):
     assert wills(two) == 1
 
 
+@pytest.fixture
+def going(two):
+    """A session whose will is due in two seconds goes from the first node to the second, which the storage of the first one delays."""
+    two.connect(two.nodes[0], will=will(10)).lose()
+    two.wait(8)
+    storage = DelayingStorage(two.storage)
+    two.nodes[0].broker.store = MqttStore(storage, two.clock.seconds)
+    storage.delay("update")
+    return storage
+
+
+def test_a_will_whose_delay_ends_while_its_session_goes_to_another_node_is_published_once(two, going):
+    client = two.begin(two.nodes[1])
+    two.wait(5)
+    assert wills(two) == 0
+    going.release_all()
+    two.wait(20)
+    assert (client.take(Connack)[0].session_present, wills(two)) == (True, 1)
+
+
+def test_a_session_that_cannot_go_to_another_node_keeps_its_will_and_its_time(two, going):
+    a, b = two.nodes
+    going.fail("update")
+    client = two.begin(b)
+    two.wait(5)
+    going.prompt()
+    going.release_all()
+    two.wait(5)
+    assert (client.take(Connack)[0].reason_code, wills(two)) == (UNAVAILABLE, 1)
+    assert list(a.broker.sessions)
+    two.wait(3600)
+    assert (a.broker.sessions, records(two), wills(two)) == ({}, {}, 1)
+
+
 def test_the_time_of_a_session_ends_though_its_node_is_gone(two):
     a, b = two.nodes
     two.connect(a, expiry=300).lose()
@@ -300,6 +341,22 @@ def test_a_node_that_was_cut_off_gives_up_what_others_have_taken(two):
     assert wills(two) == 1, "the node that took it saw a broken connection; the other one sends none"
     assert (client.reason, kept.closed, again.closed) == (TAKEN_OVER, False, False)
     assert [one.filter for one in records(two)["one"].subscriptions] == ["dh/notification/+/+/lamp/#", "dh/command/#"]
+
+
+def test_a_node_that_was_cut_off_asks_until_all_have_answered(two):
+    a, b = two.nodes
+    client = two.connect(a)
+    two._hub._started.remove(a.bus)
+    two.wait(DEATH)
+    two.connect(b)
+    answer = b.nodes.answering.pop(HAVE)
+    b.nodes.answering[HAVE] = refuse_to_answer
+    two._hub._started.append(a.bus)
+    two.wait(BEAT + 3 * SETTLING)
+    assert not client.closed
+    b.nodes.answering[HAVE] = answer
+    two.wait(2 * SETTLING)
+    assert (client.reason, a.broker.sessions) == (TAKEN_OVER, {})
 
 
 def test_a_long_client_id_is_refused(two):

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from twisted.logger import LogLevel, capturedLogs
 
 from dhtwisted.wire.mqtt.packets import (
     Connack,
@@ -22,6 +23,8 @@ from dhtwisted.wire.mqtt.packets import (
     Unsubscribe,
 )
 
+AWAY = "what MQTT has to keep could not be stored: {error}"
+BACK = "what MQTT has to keep can be stored again; meanwhile that failed {count} times"
 KEPT = {"clean_start": False, "session_expiry_interval": 100}
 
 
@@ -297,3 +300,16 @@ def test_nothing_begins_while_the_memory_of_all_clients_is_used_up(open_mqtt):
     mqtt.memory.clock.advance(0)
     assert hearer.messages == [("x", b"1")]
     assert not client.paused
+
+
+def test_an_outage_of_the_storage_is_logged_once_with_its_failures(mqtt, absent):
+    clients = [mqtt.connect(f"{number}", version=5) for number in range(5)]
+    with capturedLogs() as logs:
+        for is_down in (True, False, True):
+            mqtt.store.is_down = is_down
+            for client in clients:
+                client.publish("x", b"1", 1)
+            mqtt.broker.save_soon(mqtt.broker.sessions[0, "absent"])
+    texts = [event["log_format"] for event in logs if event["log_level"] is LogLevel.warn]
+    assert texts == [AWAY, BACK, AWAY]
+    assert [event["count"] for event in logs if "count" in event] == [6]
