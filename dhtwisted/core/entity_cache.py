@@ -31,6 +31,11 @@ MAX_DEVICE_BYTES = 64 * 1024**2
 LASTING = (User, DeviceToken)
 """Kinds that stay in the cache once they have been read. Rights are computed from them, without waiting."""
 
+WITHOUT_RIGHTS = frozenset({"data", "intro_reviewed", "known_addresses", "last_login"})
+"""Fields of a user from which no right is computed. Each login changes some, and must not make all connections look at their rights."""
+
+DECISIVE = tuple(name for name in User.__struct_fields__ if name not in WITHOUT_RIGHTS)
+
 JSON_FIELD = "data"
 """A field that no query can compare, and that may have a megabyte."""
 
@@ -86,7 +91,8 @@ class EntityCache:
     :ivar device_token: the same for a :class:`~dhtwisted.model.DeviceToken`.
     :ivar device: ``device(device_id)``: the device as it is now, without waiting; ``None`` when it is not cached.
     :ivar reading: ``(kind, key)`` -> who waits for an entity that is being read now.
-    :ivar users_epoch: grows with every change of a user or a device's token, for callers that keep something computed from them.
+    :ivar users_epoch: grows with every change of a user or a device's token from which rights are computed, for callers that keep something
+        computed from them.
     """
 
     def __init__(self, storage: IEntityStorage, publish_change: Callable[[type[Entity], Any], None], deadlines: Deadlines) -> None:
@@ -269,8 +275,7 @@ class EntityCache:
                 self._devices.put(cast(str, key), entity)
             return
         cached = self._cached[kind]
-        # A token that is read for the first time changes no computed answer; after a restart there are thousands.
-        self.users_epoch += kind is User or (kind is DeviceToken and key in cached)
+        self.users_epoch += _changes_rights(kind, cached.get(key), entity)
         if entity is None:
             cached.pop(key, None)
         else:
@@ -289,6 +294,17 @@ class EntityCache:
 
     def _is_changed(self, kind: type[Entity], key: Key, since: int) -> bool:
         return max(self._all_changed_at, self._changed_at.get((kind, key), 0)) > since
+
+
+def _changes_rights(kind: type[Entity], before: Any, entity: Any) -> bool:
+    """Whether rights that were computed before may be other ones now.
+
+    :param before: what was cached; ``None`` for nothing.
+    """
+    if kind is DeviceToken:
+        # One that is read for the first time changes no computed answer; after a restart there are thousands.
+        return before is not None
+    return before is None or entity is None or any(getattr(before, name) != getattr(entity, name) for name in DECISIVE)
 
 
 def _agrees(entity: Entity, values: Mapping[str, Any]) -> bool:

@@ -129,6 +129,38 @@ def test_a_refused_change_changes_nothing_here(entities):
     assert entities.device("other") is None
 
 
+OTHER_VALUES = {
+    "login": "berta",
+    "password": "$other$",
+    "role": 0,
+    "status": 2,
+    "all_device_types_available": False,
+    "network_ids": frozenset({7}),
+    "device_type_ids": frozenset({7}),
+    "valid_from": 1,
+    "login_key": "berta",
+}
+OTHER_NOTES = {"data": b"{}", "intro_reviewed": True, "last_login": 1, "known_addresses": (("192.0.2.1", 1),)}
+
+
+@pytest.mark.parametrize(("name", "grows"), [(name, True) for name in OTHER_VALUES] + [(name, False) for name in OTHER_NOTES])
+def test_the_epoch_grows_when_rights_may_have_changed(entities, storage, name, grows):
+    """A login, which is noted in the user, must not make the server look at the rights of all clients."""
+    at_once(entities.insert(User(login="anna")))
+    value, epoch = (OTHER_VALUES | OTHER_NOTES)[name], entities.users_epoch
+    at_once(entities.update(User, 1, {name: value}))
+    assert getattr(entities.user(1), name) == value
+    assert (entities.users_epoch > epoch) == grows
+    at_once(storage.update(User, 1, {name: getattr(User(login="anna"), name)}))
+    epoch = entities.users_epoch
+    at_once(entities.changed_elsewhere([(User, 1)]))
+    assert (entities.users_epoch > epoch) == grows
+
+
+def test_each_field_of_a_user_counts_for_the_epoch_or_not():
+    assert OTHER_VALUES.keys() | OTHER_NOTES.keys() == set(User.__struct_fields__) - {"id"}
+
+
 def test_the_epoch_grows_with_every_change_of_a_user_alone(entities):
     epochs = [entities.users_epoch]
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 PINGRESP = b"\xd0\x00"
+UNCHECKED = object()
+"""Stands for the user of a connection whose rights were not looked at yet."""
+
 PATIENCE = 1.5
 """A client is gone after so many times its keep alive ([MQTT-3.1.2-22])."""
 
@@ -47,10 +50,11 @@ class MqttConnection(PacketReceiver):
     :ivar keep_alive: seconds; 0 for none.
     """
 
-    __slots__ = ("_timer", "keep_alive", "routes", "topics")
+    __slots__ = ("_checked", "_timer", "keep_alive", "routes", "topics")
 
     def __init__(self, broker: MqttBroker, output: IMqttOutput) -> None:
         super().__init__(broker, output)
+        self._checked: Any = UNCHECKED
         self.routes: dict[str, Any] = UNUSED
         self.topics: dict[int, str] | None = None
         self.keep_alive = 0
@@ -130,6 +134,7 @@ class MqttConnection(PacketReceiver):
             if before is not None:
                 server.quotas.give_back(before.account, connections=1)
         self.principal = principal.frozen() if server.settings.compatibility.frozen_connections else principal
+        self._checked = UNCHECKED
         self.routes.clear()
         if server.trace is not None:
             follow(self)
@@ -145,12 +150,15 @@ class MqttConnection(PacketReceiver):
                 self._broken(None)
 
     def check_identity(self) -> None:
-        """Look again who the client is, and what it may hear."""
+        """Look again who the client is, and what it may hear. Nothing changes for it if users have changed, but not its own."""
         self.epoch = self.broker.entities.users_epoch
-        self.routes.clear()
         principal, session = self.principal, self.session
-        if self.is_over:
+        user = None if principal is None else principal.user
+        is_known = user is self._checked and (principal is None or (user is not None and not principal.expired))
+        if self.is_over or is_known:
             return
+        self._checked = user
+        self.routes.clear()
         if principal is not None and not principal.is_valid:
             text = "the token has expired" if principal.expired else "the user or the token is not valid any more"
             self.end(ReasonCode.NOT_AUTHORIZED, text)
