@@ -83,15 +83,17 @@ async def connect(connection: Any, packet: Connect) -> None:
     refused = wills.set_will(broker, session, will)
     if refused is not None:
         raise InvalidPacket(refused.reason_code, refused.text)
-    if is_present:
-        subscribing.check_rights(connection, session)
     try:
         await broker.save(session)
         await read_in_flight(broker, session)
     except StorageError as error:
         raise _unavailable(connection, error) from None
-    if not connection.is_over:
-        _accept(connection, session, packet, properties, is_present)
+    if connection.is_over:
+        return
+    if is_present:
+        # Users and rules may have changed during each wait.
+        subscribing.check_rights(connection, session)
+    _accept(connection, session, packet, properties, is_present)
 
 
 def _client_id(broker: MqttBroker, packet: Connect) -> str:

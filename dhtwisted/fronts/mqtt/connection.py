@@ -134,7 +134,8 @@ class MqttConnection(PacketReceiver):
             if before is not None:
                 server.quotas.give_back(before.account, connections=1)
         self.principal = principal.frozen() if server.settings.compatibility.frozen_connections else principal
-        self._checked = UNCHECKED
+        # What is subscribed from now on, or resumed, is looked at then.
+        self._checked = self.principal.user if self.principal.is_valid else UNCHECKED
         self.routes.clear()
         if server.trace is not None:
             follow(self)
@@ -157,13 +158,14 @@ class MqttConnection(PacketReceiver):
         is_known = user is self._checked and (principal is None or (user is not None and not principal.expired))
         if self.is_over or is_known:
             return
-        self._checked = user
         self.routes.clear()
         if principal is not None and not principal.is_valid:
             text = "the token has expired" if principal.expired else "the user or the token is not valid any more"
             self.end(ReasonCode.NOT_AUTHORIZED, text)
-        elif session is not None and self.is_accepted:
-            subscribing.check_rights(self, session)
+        else:
+            if session is not None and self.is_accepted:
+                subscribing.check_rights(self, session)
+            self._checked = user
 
     def rights_changed(self) -> None:
         """Look again what the client may do with plain topics."""

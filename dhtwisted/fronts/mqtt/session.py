@@ -185,3 +185,5 @@ class ClientSession:
         if self.connection is not None:
             self.connection.authenticate(principal)
         self.principal = principal
+        if self.connection is not None:
+            self.connection.rights_changed()

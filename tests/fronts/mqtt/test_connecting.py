@@ -408,19 +408,3 @@ def test_a_client_that_cannot_take_connack_is_refused(mqtt, size, codes):
     assert [packet.reason_code for packet in client.take()] == codes
     assert client.closed is (codes != [0])
     assert len(mqtt.broker.sessions) == len(mqtt.broker.connections) == (codes == [0])
-
-
-def test_rights_are_looked_at_again_for_changed_users_alone(mqtt, monkeypatch):
-    """A server with thousands of clients would stand still for each change of one user."""
-    client = mqtt.connect("a")
-    client.subscribe("t")
-    user_changes(mqtt)
-    asked, may_subscribe = [], mqtt.broker.access.may_subscribe
-
-    def note(*arguments):
-        asked.append(arguments)
-        return may_subscribe(*arguments)
-
-    monkeypatch.setattr(mqtt.broker.access, "may_subscribe", note)
-    user_changes(mqtt)
-    assert not asked

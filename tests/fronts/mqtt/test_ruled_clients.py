@@ -7,7 +7,7 @@ from dhtwisted.fronts.mqtt.access import PlainAccess
 from dhtwisted.fronts.mqtt.session import ClientSession
 from dhtwisted.model import ADMINISTRATOR, CLIENT, User
 from dhtwisted.testing.server import at_once
-from dhtwisted.wire.mqtt.packets import Publish
+from dhtwisted.wire.mqtt.packets import Connack, Connect, Properties, Publish
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 RULES = (
@@ -125,3 +125,47 @@ def test_after_a_change_of_a_user_it_is_looked_at_once_what_a_subscriber_hears(r
         guest.publish("guests/g1", payload, 0)
     assert [packet.payload for packet in root.take(Publish)] == [b"1", b"2", b"3"]
     assert looks == ["guests/g1"]
+
+
+def test_rights_are_looked_at_again_for_changed_users_alone(ruled, monkeypatch):
+    """A server with thousands of clients would stand still for each login of one of them."""
+    user = make_user(ruled, "root", ADMINISTRATOR)
+    root, guest = ruled.connect("r1", user=user), ruled.connect("g1")
+    root.subscribe("#")
+    looks = []
+    may_subscribe = ruled.broker.access.may_subscribe
+    monkeypatch.setattr(ruled.broker.access, "may_subscribe", lambda *asked: looks.append(asked) or may_subscribe(*asked))
+    make_user(ruled, "another")
+    ruled.pass_time(2)
+    at_once(ruled.broker.entities.update(User, user.id, {"last_login": 1}))
+    ruled.pass_time(2)
+    guest.publish("guests/g1", b"heard")
+    assert not looks
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    ruled.pass_time(2)
+    guest.publish("guests/g1", b"secret")
+    assert [packet.payload for packet in root.take(Publish)] == [b"heard"]
+    assert len(looks) == 1
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_role_that_is_taken_away_during_connect_ends_what_it_gave(ruled, qos):
+    user = make_user(ruled, "root", ADMINISTRATOR)
+    before = ruled.connect("r1", user=user, session_expiry_interval=1000)
+    guest = ruled.connect("g1")
+    before.subscribe("#", qos=qos)
+    before.lose()
+    guest.publish("guests/g1", b"secret", qos)
+    ruled.store.is_slow = True
+    root = ruled.client()
+    expiry, token = Properties(session_expiry_interval=1000), ruled.memory.token(user).encode()
+    root.send(Connect("r1", 5, False, user_name="token", password=token, properties=expiry))
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    ruled.pass_time(2)
+    ruled.store.is_slow = False
+    while ruled.store.release():
+        pass
+    guest.publish("guests/g1", b"secret", qos)
+    packets = root.take()
+    assert type(packets[0]) is Connack
+    assert [packet for packet in packets if type(packet) is Publish] == []
