@@ -20,6 +20,9 @@ ORDER = "test_appends_complete_in_the_order_of_their_ids"
 
 SIZE = "test_an_answer_may_end_where_it_has_its_bytes"
 
+REPLACED = "test_what_is_put_takes_the_place_of_what_has_its_key"
+PAGES = "test_a_range_of_a_group_is_read_page_by_page"
+
 COPYING = ("EmptyCopy", "CopiesInSecret")
 COPIED = "test_a_copy_that_is_put_back_has_all_that_was_acknowledged"
 
@@ -39,6 +42,14 @@ REFUSED = [
     ("BarrierBeforeAppends", MESSAGES_BARRIER, "400 messages that were stamped before its call became visible after it completed"),
     ("BarrierBeforeUpdates", UPDATES_BARRIER, "append(()) is a barrier for updates of commands too: 400 that were stamped before"),
     ("OutOfOrder", ORDER, "appends must complete in the order of their ids: that of 400 completed before that of 1"),
+    ("KeepsTheFirst", REPLACED, "change_many must put an entity in the place of the one with its key, with all its fields"),
+    ("StoresOrRemoves", REPLACED, "one call of change_many may both store and remove; this one did not do all"),
+    ("RemovesSimilarGroups", "test_a_group_is_removed_as_a_whole", "remove_group must remove the group, and no other"),
+    ("NeedsThePlace", PAGES, "a page that begins behind a key must be found, also when the entity of that key was removed meanwhile"),
+    ("TakesAThousand", "test_one_call_may_have_thousands_of_changes", "change_many must store all of 5000 entities"),
+    ("CutsContents", "test_large_contents_come_back_byte_for_byte", "contents of a megabyte must be kept byte for byte"),
+    ("MixesGroups", "test_many_groups_are_kept_apart", "with 300 groups each must have its own, and only that"),
+    ("OvertakesItself", "test_changes_take_effect_in_the_order_of_their_calls", "calls of change_many must complete in their order"),
     ("LosesField", f"{RESTARTED}[user]", "User.last_login was 5 and is None after a restart: every field must be kept"),
     ("LosesKind", f"{RESTARTED}[devicetoken]", "a DeviceToken is gone after a restart: every kind of model.ENTITY_KINDS must be kept"),
     ("LosesKind", f"{UNIQUE}[devicetoken]", "after a restart insert of a DeviceToken with a taken id must raise Duplicate"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from dhtwisted.errors import Unstorable
@@ -103,6 +104,78 @@ class BulkContract(StorageContract):
         )
         found = await storage.find(MqttQueued, EntityQuery(within={"session": frozenset({"1 a", "10 a"})}, sort="number", take=3))
         assert [each.number for each in found] == [1, 1, 9], "any query must be answered"
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_put_takes_the_place_of_what_has_its_key(self, storage: Watched) -> None:
+        """As when a message is sent, and its packet id and state are noted, and when a session is stored again."""
+        changes = bulk_changes(storage)
+        before: list[Any] = [
+            queued("1 a", 1, b"x" * 5000),
+            queued("1 a", 2, b"y"),
+            MqttSession(id="1 a", user_id=1, client_id="a", created=1),
+        ]
+        after = [queued("1 a", 1, b"", state=2, packet_id=7), queued("1 a", 3, b"z"), replace(before[2], last_packet_id=7)]
+        await changes.change_many(before, [])
+        await changes.change_many(after, [])
+        found = await storage.find(MqttQueued, _of("1 a"))
+        assert found == [after[0], before[1], after[1]], (
+            "change_many must put an entity in the place of the one with its key, with all its fields, and leave the others as they are"
+        )
+        assert await storage.get(MqttSession, "1 a") == after[2], "change_many must put an entity in the place of the one with its key"
+        await changes.change_many([queued("1 a", 4)], [(MqttQueued, before[1].id), (MqttSession, "1 a")])
+        assert await _numbers(storage, "1 a") == [1, 3, 4], "one call of change_many may both store and remove; this one did not do all"
+        assert await storage.get(MqttSession, "1 a") is None, "one call of change_many may change several kinds; this one did not"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_range_of_a_group_is_read_page_by_page(self, storage: Watched) -> None:
+        """As when a client comes back: what it acknowledges is removed while the next page is read, and more comes behind."""
+        changes = bulk_changes(storage)
+        await changes.change_many([queued(group, number, b"x" * 100) for group in ("1 a", "1 b") for number in range(1, 101)], [])
+        read: list[int] = []
+        while read[-1:] < [80]:
+            place = member_key("1 a", read[-1] if read else 20)
+            page = await storage.find(MqttQueued, _of("1 a", after=(place,), take=10, size=550))
+            assert page, "a page that begins behind a key must be found, also when the entity of that key was removed meanwhile"
+            read += [each.number for each in page]
+            more = queued("1 a", 100 + len(read))
+            await changes.change_many([more], [(MqttQueued, each.id) for each in page])
+        assert read == list(range(21, read[-1] + 1)), "pages of a group must follow each other: in order, without a hole, and none twice"
+        left = await _numbers(storage, "1 a", take=21)
+        assert left == [*range(1, 21), read[-1] + 1], "what was read in pages and removed must be gone, and nothing else"
+        assert await storage.count(MqttQueued, _of("1 b")) == 100, "another group must stay as it is"
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_call_may_have_thousands_of_changes(self, storage: Watched) -> None:
+        """As when a session ends for which many messages wait."""
+        changes, count = bulk_changes(storage), 5000 if IBulkStorage.providedBy(storage) else 50
+        await changes.change_many([queued("1 a", number) for number in range(count)], [])
+        assert await storage.count(MqttQueued, _of("1 a")) == count, f"change_many must store all of {count} entities"
+        put = [queued("1 b", number) for number in range(count)]
+        await changes.change_many(put, [(MqttQueued, member_key("1 a", number)) for number in range(1, count)])
+        assert await _numbers(storage, "1 a") == [0], f"change_many must remove all of {count - 1} entities, and no other"
+        assert await storage.count(MqttQueued, _of("1 b")) == count, "change_many must store and remove in one call"
+
+    @pytest_twisted.ensureDeferred
+    async def test_many_groups_are_kept_apart(self, storage: Watched) -> None:
+        """As with many absent clients, which all wait for the same messages."""
+        groups = [f"{number % 7} client-{number}" for number in range(300 if IBulkStorage.providedBy(storage) else 30)]
+        changes = bulk_changes(storage)
+        await results(*(changes.change_many([queued(group, number) for group in groups], []) for number in (1, 2, 3)))
+        await changes.change_many([], [(MqttQueued, member_key(group, 2)) for group in groups])
+        await changes.remove_group(MqttQueued, groups[5])
+        for group in groups:
+            wanted = [] if group == groups[5] else [1, 3]
+            assert await _numbers(storage, group) == wanted, f"with {len(groups)} groups each must have its own, and only that"
+
+    @pytest_twisted.ensureDeferred
+    async def test_large_contents_come_back_byte_for_byte(self, storage: Watched) -> None:
+        large = bytes(range(256)) * 4096
+        kept = [queued("1 a", 1, large), queued("1 a", 2), queued("1 a", 3, large[::-1]), queued("1 b", 1, large)]
+        retained = MqttRetained(topic="t", payload=large, qos=1, published=1, properties=large[:70_000])
+        await bulk_changes(storage).change_many([*kept, retained], [])
+        assert await storage.find(MqttQueued, EVERY_ENTITY) == kept, "contents of a megabyte must be kept byte for byte"
+        assert await storage.get(MqttRetained, "t") == retained, "contents of a megabyte must be kept byte for byte"
+        assert await _numbers(storage, "1 a", take=2) == [1, 2], "large entities are read in portions as small ones are"
 
     @pytest_twisted.ensureDeferred
     async def test_a_portion_of_a_group_may_end_at_its_size(self, storage: Watched) -> None:

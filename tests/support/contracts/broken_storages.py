@@ -155,6 +155,85 @@ class OutOfOrder(Sound):
     kind = UnorderedStorage
 
 
+# Many entities at once
+
+
+class ManyStorage(PickledStorage):
+    """What follows changes one method of it."""
+
+    async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+        await super().change_many(put, removed, messages)
+
+
+class KeepsTheFirst(Sound):
+    class kind(ManyStorage):
+        async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+            fresh = [entity for entity in put if await self.get(type(entity), entity.key) is None]
+            await super().change_many(fresh, removed, messages)
+
+
+class StoresOrRemoves(Sound):
+    class kind(ManyStorage):
+        async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+            await super().change_many(put, () if put else removed, messages)
+
+
+class RemovesSimilarGroups(Sound):
+    class kind(ManyStorage):
+        async def remove_group(self, kind: type[Entity], group: str) -> None:
+            for entity in await self.find(kind, EntityQuery()):
+                if entity.key.startswith(group):
+                    await self.delete(kind, entity.key)
+
+
+class NeedsThePlace(Sound):
+    """Looks for the entity behind which a page begins."""
+
+    class kind(ManyStorage):
+        async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
+            if query.after and await self.get(kind, query.after[-1]) is None:
+                return []
+            return await super().find(kind, query)
+
+
+class TakesAThousand(Sound):
+    class kind(ManyStorage):
+        async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+            await super().change_many(put[:1000], removed[:1000], messages)
+
+
+class CutsContents(Sound):
+    class kind(ManyStorage):
+        async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+            cut = [replace(each, payload=each.payload[:65_535]) if hasattr(each, "payload") else each for each in put]
+            await super().change_many(cut, removed, messages)
+
+
+class MixesGroups(Sound):
+    """Finds a group by the beginning of its name."""
+
+    class kind(ManyStorage):
+        async def find(self, kind: type[Entity], query: EntityQuery) -> list[Any]:
+            group = query.equal.get("session")
+            if group is None:
+                return await super().find(kind, query)
+            found = await super().find(kind, replace(query, equal={}, take=None, size=None))
+            return [each for each in found if each.session.startswith(group)][: query.take]
+
+
+class OvertakesItself(Sound):
+    """Every second call completes after those that follow it."""
+
+    class kind(ManyStorage):
+        calls = 0
+
+        async def change_many(self, put: Sequence[Any], removed: Any, messages: Any = ()) -> None:  # type: ignore[override]  # as for append
+            self.calls += 1
+            if self.calls % 2:
+                await deferLater(self.reactor, 0)
+            await super().change_many(put, removed, messages)
+
+
 # Lost over a restart
 
 
