@@ -7,10 +7,8 @@ import os
 import pytest
 from paho.mqtt.client import MQTTv5, MQTTv311
 
-from tests.support.ports import free_port
-from tests.support.servers.mqtt import mqtt_arguments
+from tests.support.servers.mqtt import Restarting
 from tests.support.servers.mqtt_peers import MqttLoad
-from tests.support.servers.process import ServerProcess
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -18,28 +16,6 @@ pytestmark = pytest.mark.slow
 ROUNDS = int(os.environ.get("TESTS_OF_DHTWISTED_ROUNDS", "3"))
 VERSIONS = pytest.mark.parametrize("version", [MQTTv311, MQTTv5], ids=["3.1.1", "5.0"])
 TOPICS = pytest.mark.parametrize("is_plain", [False, True], ids=["dh", "plain"])
-
-
-class Restarting:
-    """A server that is killed and started again, at one port for MQTT. A context manager; at its end the server has logged no defect."""
-
-    def __init__(self, directory, storage):
-        self.port = free_port()
-        arguments = mqtt_arguments(directory, f"tcp:{self.port}:interface=127.0.0.1")
-        self._start = lambda: ServerProcess(directory, "--storage", storage, *arguments, DHTWISTED_AUTH_SECRET="s" * 40)
-        self.server = self._start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.server.kill()
-        if error[0] is None:
-            assert "Traceback" not in self.server.log_path.read_text()
-
-    def restart(self):
-        self.server.kill()
-        self.server = self._start()
 
 
 @VERSIONS

@@ -12,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.support.ports import free_port
 from tests.support.servers.process import PASSWORD, ServerProcess
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -43,6 +44,29 @@ def mqtt_port(server: ServerProcess) -> int:
     found = _LISTENING.search(server.log)
     assert found is not None  # It was there before.
     return int(found[1])
+
+
+class Restarting:
+    """A server that is killed and started again, at one port for MQTT. A context manager; at its end the server has logged no defect."""
+
+    def __init__(self, directory: Path, storage: str) -> None:
+        self.port = free_port()
+        arguments = mqtt_arguments(directory, f"tcp:{self.port}:interface=127.0.0.1")
+        self._start = lambda: ServerProcess(directory, "--storage", storage, *arguments, DHTWISTED_AUTH_SECRET="s" * 40)
+        self.server = self._start()
+
+    def __enter__(self) -> Restarting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.server.kill()
+        if error[0] is None:
+            assert "Traceback" not in self.server.log_path.read_text()
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.server.kill()
+        self.server = self._start()
 
 
 class PahoClient:

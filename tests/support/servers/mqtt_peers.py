@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
+from paho.mqtt.enums import MessageState
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -22,6 +23,17 @@ MESSAGES = 150
 DEVICE = {"action": "device/save", "deviceId": "lamp", "device": {"name": "Lamp", "networkId": 1, "deviceTypeId": 1}}
 
 
+class ExactClient(Client):
+    """paho's client. After a second attempt to connect that one has forgotten that a PUBREL had left, and publishes the message again."""
+
+    def _messages_reconnect_reset_out(self) -> None:
+        with self._out_message_mutex:
+            for message in self._out_messages.values():
+                if message.state == MessageState.MQTT_MS_RESEND_PUBREL:
+                    message.state = MessageState.MQTT_MS_WAIT_FOR_PUBCOMP
+            super()._messages_reconnect_reset_out()
+
+
 class Peer:
     """A client that connects again by itself.
 
@@ -30,17 +42,20 @@ class Peer:
     :ivar published: how many publishes the server has acknowledged without an error.
     :ivar refused: how many it has refused; they are published again.
     :ivar connects: how often the server has accepted it.
+    :ivar pause: seconds that it takes for each message.
     """
 
-    def __init__(self, port: int, name: str, version: Any) -> None:
+    def __init__(self, port: int, name: str, version: Any, pause: float = 0) -> None:
+        self.pause = pause
         self.heard: Counter[str] = Counter()
         self.answers: list[Any] = []
         self.published = self.refused = self.connects = 0
         self._under_way: dict[int, Any] = {}
+        self._early: dict[int, Any] = {}
         # paho calls back from a thread of its own.
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         session: dict[str, Any] = {} if version == MQTTv5 else {"clean_session": False}
-        self.client = client = Client(CallbackAPIVersion.VERSION2, name, protocol=version, **session)
+        self.client = client = ExactClient(CallbackAPIVersion.VERSION2, name, protocol=version, **session)
         client.username_pw_set("dhadmin", PASSWORD)
         client.on_connect = self._on_connect
         client.on_message, client.on_publish = self._on_message, self._on_publish
@@ -56,21 +71,38 @@ class Peer:
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         self.connects += not reason.is_failure
 
-    def publish(self, topic: str, payload: str, qos: int) -> None:
-        """Publish, until the server has accepted it."""
+    def publish(self, topic: str, payload: str, qos: int, **options: Any) -> None:
+        """Publish, until the server has accepted it.
+
+        :param options: further ones of paho's ``publish``.
+        """
+        # Without our lock: paho calls back while it holds one of its own, for which this call waits.
+        packet_id = self.client.publish(topic, payload, qos, **options).mid
         with self._lock:
-            self._under_way[self.client.publish(topic, payload, qos).mid] = topic, payload, qos
+            self._under_way[packet_id] = topic, payload, qos, options
+            reason = self._early.pop(packet_id, None)
+        if reason is not None:
+            self._answered(packet_id, reason)
 
     def _on_publish(self, client: Any, data: Any, packet_id: int, reason: Any, properties: Any) -> None:
         with self._lock:
+            if packet_id not in self._under_way:
+                self._early[packet_id] = reason
+                return
+        self._answered(packet_id, reason)
+
+    def _answered(self, packet_id: int, reason: Any) -> None:
+        with self._lock:
             message = self._under_way.pop(packet_id)
+            self.refused += reason.is_failure
+            self.published += not reason.is_failure
         if reason.is_failure:
-            self.refused += 1
-            self.publish(*message)
-        else:
-            self.published += 1
+            *what, options = message
+            self.publish(*what, **options)
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
+        if self.pause:
+            threading.Event().wait(self.pause)
         if not message.topic.startswith("dh/"):
             self.heard[json.loads(message.payload)] += 1
             return
