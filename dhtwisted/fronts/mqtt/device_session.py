@@ -24,6 +24,7 @@ from dhtwisted.model import MqttQueued
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.mqtt.packets import Publish
+from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
@@ -76,6 +77,12 @@ class DeviceSession(EventSubscriber):
         """Whether there is room for some: a page for each acknowledgement would read most messages many times."""
         connection = self.session.outgoing.link
         return self.may_read and connection is not None and 2 * connection.quota >= connection.most_in_flight
+
+    def end_connection(self, text: str) -> None:
+        """End the connection as soon as what is under way is done: the client goes beyond a bound."""
+        connection = self.session.connection
+        if connection is not None:
+            self.server.reactor.callLater(0, connection.end, ReasonCode.QUOTA_EXCEEDED, text)
 
     def connected(self, is_present: bool) -> None:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""

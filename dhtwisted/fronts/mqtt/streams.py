@@ -45,6 +45,9 @@ MOST_EARLY = 500
 REMEMBERED = 128
 """Numbers that are remembered before it is looked which of them can be forgotten."""
 
+MOST_GIVEN = 20_000
+"""Numbers that are remembered at most. They become many if a client acknowledges all events but an old one; then its connection ends."""
+
 CLOCK_MARGIN = 1000
 """Milliseconds by which the clocks of this process and a storage of its own may differ."""
 
@@ -177,7 +180,11 @@ class Stream:
             self._start, self._since = start, since
         settled = min(start, self.server.bus_receiver.last_settled(self.flow.kind))
         self.given = {number: time for number, time in self.given.items() if time > 0 or number > settled}
-        self._trim_above = 2 * len(self.given) + REMEMBERED
+        if len(self.given) - len(self._waiting) <= MOST_GIVEN:
+            self._trim_above = 2 * len(self.given) + REMEMBERED
+        else:
+            self._trim_above = 0
+            self._session.end_connection(f"an event is not acknowledged, though {MOST_GIVEN} later ones are")
 
     # Events
 

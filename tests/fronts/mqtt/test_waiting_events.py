@@ -13,7 +13,8 @@ from dhtwisted.fronts.mqtt.event_messages import EventMessage
 from dhtwisted.fronts.mqtt.waiting_events import MOST_BYTES, MOST_BYTES_OF_ALL, MOST_EVENTS, WaitingEvent, WaitingEvents, WaitingRoom
 from dhtwisted.model import Command, Device, Notification, User
 from dhtwisted.testing.server import at_once
-from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel, Subscribe, Subscription
+from dhtwisted.wire.mqtt.packets import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Subscribe, Subscription
+from dhtwisted.wire.mqtt.reasons import ReasonCode
 from tests.support.mqtt.devices import Hive, parameters, topics
 
 LAMP = "dh/notification///lamp/temperature"
@@ -393,3 +394,24 @@ def test_random_play(reactor, monkeypatch, qos):
         assert room.left == MOST_BYTES_OF_ALL
 
     run()
+
+
+def test_a_client_that_never_acknowledges_one_event_is_ended(behind, monkeypatch):
+    """What the server remembers of the later ones would grow for ever."""
+    hive, client, other = behind
+    monkeypatch.setattr(streams, "MOST_GIVEN", 300)
+    send(other, 0)
+    client.take()
+    ends = []
+    for number in range(1, 1000):
+        send(other, number)
+        packets = client.take()
+        ends += [packet.reason_code for packet in packets if type(packet) is Disconnect]
+        client.send(*(Puback(packet.packet_id) for packet in packets if type(packet) is Publish))
+    assert ends == [ReasonCode.QUOTA_EXCEEDED]
+    assert client.closed
+    again = hive.admin(auto=False, **HOUR)
+    found = acknowledge(again)
+    assert found[0] == 0
+    assert found[-1] == 999
+    assert len(set(found)) == len(found) < 700
