@@ -12,7 +12,7 @@ from dhtwisted.fronts.mqtt.interfaces import Refusal
 from dhtwisted.fronts.mqtt.publishing import is_below_dh
 from dhtwisted.fronts.mqtt.session import ClientSession, Subscribed
 from dhtwisted.wire.mqtt.packets import Suback, Subscribe, Subscription, Unsuback, Unsubscribe
-from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, suback_code
 from dhtwisted.wire.mqtt.topics import TopicFilter, parse_filter
 
 NOT_PERMITTED = Refusal(ReasonCode.NOT_AUTHORIZED, "the client may not hear any topic of this filter")
@@ -60,7 +60,7 @@ async def subscribe(connection: Any, packet: Subscribe) -> None:
     codes, texts = [], []
     for wish in wishes:
         outcome = wish.outcome
-        codes.append(outcome if isinstance(outcome, int) else outcome.reason_code)
+        codes.append(outcome if isinstance(outcome, int) else suback_code(outcome.reason_code))
         if isinstance(outcome, Refusal):
             texts.append(outcome.text)
     connection.write(Suback(packet.packet_id, codes, connection.reason("; ".join(dict.fromkeys(texts)))))

@@ -72,6 +72,20 @@ def connack_code(reason_code: int) -> int:
     return reason_code if reason_code in _IN_CONNACK else _FOR_CONNACK.get(ReasonCode(reason_code), ReasonCode.UNSPECIFIED_ERROR)
 
 
+_IN_SUBACK = frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2})
+_FOR_SUBACK = {
+    ReasonCode.TOPIC_NAME_INVALID: ReasonCode.TOPIC_FILTER_INVALID,
+    ReasonCode.PAYLOAD_FORMAT_INVALID: ReasonCode.TOPIC_FILTER_INVALID,
+}
+
+
+def suback_code(reason_code: int) -> int:
+    """The reason code with which a SUBACK refuses a filter: it has not all of those of a PUBACK (3.9.3). Clients take another one for a
+    malformed packet, and end the connection.
+    """
+    return reason_code if reason_code in _IN_SUBACK else _FOR_SUBACK.get(ReasonCode(reason_code), ReasonCode.UNSPECIFIED_ERROR)
+
+
 class ReturnCode(IntEnum):
     """The answer to a CONNECT of MQTT 3.x (3.1.1, section 3.2.2.3)."""
 

@@ -140,7 +140,7 @@ def test_filters_go_to_whom_they_concern(mqtt, topics):
     assert device(client).taken()[-1] == ("unsubscribe", ["#", "dh/notification/#"])
 
 
-@pytest.mark.parametrize(("version", "code"), [(4, 0x80), (5, 0x99)])
+@pytest.mark.parametrize(("version", "code"), [(4, 0x80), (5, 0x8F)])
 def test_a_filter_may_be_refused(mqtt, topics, version, code):
     topics.refusals |= {"dh/x": REFUSAL, "#": REFUSAL}
     client = connect(mqtt, "a", version=version)

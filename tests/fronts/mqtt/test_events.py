@@ -168,6 +168,14 @@ def test_rights_are_checked_at_subscribe(hive, filter, code):
     assert not old.closed
 
 
+@pytest.mark.parametrize("device", ["nobody", "a b"])
+def test_a_filter_for_a_device_that_does_not_exist_is_refused_with_a_code_of_suback(hive, device):
+    """[MQTT-3.9.3-2]: clients take the code of a PUBACK for a malformed packet, and connect and subscribe again, without end."""
+    client = hive.admin()
+    assert client.subscribe(f"dh/notification/+/+/{device}/+") == [0x8F]
+    assert not client.closed
+
+
 @pytest.mark.parametrize("filter", ["#", "+/request", "+/notification/#", "dh/#", "dh/notification/#", "dh/response/#", "+/+", LAMP_EVENT])
 def test_an_anonymous_client_hears_nothing(hive, filter):
     """Not of requests either, which may have passwords."""

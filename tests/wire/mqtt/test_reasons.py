@@ -1,8 +1,10 @@
 """Reason codes of MQTT 5.0, and the return codes that MQTT 3.x gets for them."""
 
+import paho.mqtt.reasoncodes as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
 
-from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, connack_code, return_code
+from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, ReturnCode, connack_code, return_code, suback_code
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,11 @@ def test_no_failure_becomes_a_success(reason):
 def test_a_connack_has_not_all_reason_codes(reason, expected):
     """Section 3.2.2.2"""
     assert connack_code(reason) == expected
+
+
+@pytest.mark.parametrize("reason", [reason for reason in ReasonCode if reason <= 2 or reason >= FAILURE])
+def test_a_suback_has_a_reason_code_that_a_client_knows(reason):
+    """[MQTT-3.9.3-2]"""
+    code = suback_code(reason)
+    assert paho.ReasonCode(PacketTypes.SUBACK, identifier=code).value == code
+    assert code >= FAILURE or code == reason
