@@ -35,6 +35,9 @@ TICK = 1.0
 SWEEP = 60
 """Seconds between two looks for retained messages whose lifetime is over."""
 
+LOGGED = 200
+"""Characters of a refused topic or filter that a line of the log shows."""
+
 
 class MqttBroker(Deliverer):
     """The sessions of one server, and what they share.
@@ -146,9 +149,15 @@ class MqttBroker(Deliverer):
         is_plain = self.server.settings.mqtt.plain_topics and self.access.may_publish(principal, client_id, topic)
         return Route(is_mapped, is_plain, None if is_mapped or is_plain else NO_PLAIN)
 
-    def log_refusal(self, connection: Any, refusal: Refusal) -> None:
+    def log_refusal(self, connection: Any, topic: str, refusal: Refusal) -> None:
         """Log a publish whose client cannot be told of its refusal."""
-        self.log.info("a publish was refused: {reason}", reason=refusal.text, **connection.identity())
+        self.log.info("a publish to {topic!r} was refused: {reason}", topic=topic[:LOGGED], reason=refusal.text, **connection.identity())
+
+    def log_refused_filter(self, connection: Any, text: str, refusal: Refusal) -> None:
+        """Log a filter whose client cannot be told why it is refused."""
+        self.log.info(
+            "a subscription to {filter!r} was refused: {reason}", filter=text[:LOGGED], reason=refusal.text, **connection.identity()
+        )
 
     # Sessions
 

@@ -82,7 +82,7 @@ def read_topic(topic: str) -> EventTopic | Refusal:
     """
     body, owner = split_owner(topic)
     if owner is not None:
-        return _refused("a client publishes without @ and a client id: who may hear an event is decided for each subscriber")
+        return _refused("leave out the @ and the client id behind it: they are for filters only")
     levels = body.removeprefix(DEVICEHIVE).split("/", 4)
     flow = FLOWS_BY_LEVEL.get(levels[0])
     if flow is None or len(levels) < 4:

@@ -34,7 +34,8 @@ LATE = Refusal(
     is_temporary=True,
 )
 NO_PLAIN = Refusal(
-    ReasonCode.NOT_AUTHORIZED, "this topic is neither below dh/ nor mapped, and the server has no plain topics for this client"
+    ReasonCode.NOT_AUTHORIZED,
+    "the topic is neither below dh/ nor in mqtt.map; for others the server needs mqtt.plain_topics, and the client a rule of mqtt.access",
 )
 
 
@@ -477,7 +478,7 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
         _free_refused(session, batch)
         connection.end(ReasonCode.SERVER_BUSY, refusal.text)
         return False
-    broker.log_refusal(connection, refusal)
+    broker.log_refusal(connection, packet.topic if message is None else message.topic, refusal)
     if not connection.is_v5 and session.device is not None and message is not None:
         session.device.refused(message, refusal)
     if packet.qos == 2:

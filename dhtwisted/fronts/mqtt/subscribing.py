@@ -15,8 +15,13 @@ from dhtwisted.wire.mqtt.packets import Suback, Subscribe, Subscription, Unsubac
 from dhtwisted.wire.mqtt.reasons import FAILURE, ReasonCode, suback_code
 from dhtwisted.wire.mqtt.topics import TopicFilter, parse_filter
 
-NOT_PERMITTED = Refusal(ReasonCode.NOT_AUTHORIZED, "the client may not hear any topic of this filter")
+NOT_PERMITTED = Refusal(
+    ReasonCode.NOT_AUTHORIZED,
+    "the filter is neither below dh/ nor in mqtt.map; for others the server needs mqtt.plain_topics, and the client a rule of mqtt.access",
+)
 TOO_MANY = Refusal(ReasonCode.QUOTA_EXCEEDED, "the session has as many filters as it may (mqtt.filters_per_session)")
+MOST_LOGGED = 10
+"""Refused filters of one SUBSCRIBE that are logged: a packet may have 100,000."""
 ON_SUBSCRIBE, IF_NEW = 0, 1
 """Retain handling: send retained messages at each SUBSCRIBE, or only at the first of a filter."""
 
@@ -63,6 +68,8 @@ async def subscribe(connection: Any, packet: Subscribe) -> None:
         codes.append(outcome if isinstance(outcome, int) else suback_code(outcome.reason_code))
         if isinstance(outcome, Refusal):
             texts.append(outcome.text)
+            if not connection.is_v5 and len(texts) <= MOST_LOGGED:
+                connection.broker.log_refused_filter(connection, wish.options.filter, outcome)
     connection.write(Suback(packet.packet_id, codes, connection.reason("; ".join(dict.fromkeys(texts)))))
     for wish in wishes:
         _send_retained(connection, session, wish)

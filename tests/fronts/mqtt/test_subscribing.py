@@ -1,6 +1,7 @@
 """SUBSCRIBE and UNSUBSCRIBE with their options; shared subscriptions (sections 3.8 to 3.11, 4.7 and 4.8)."""
 
 import pytest
+from twisted.logger import formatEvent, globalLogPublisher
 
 from dhtwisted.wire.mqtt.packets import Properties, Publish, Suback, Subscribe, Subscription, Unsuback, Unsubscribe
 from tests.support.mqtt.raw import field, with_id
@@ -26,6 +27,38 @@ def test_a_filter_without_the_right_is_refused_alone(mqtt, version, code):
     assert client.subscribe("secret/#", "$share/g/secret/#", "x", qos=1) == [code, code, 1]
     other.publish("secret/x", b"")
     assert client.messages == []
+
+
+@pytest.fixture
+def lines():
+    """What is logged, as texts."""
+    found = []
+
+    def observe(event):
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.mark.parametrize(("version", "logged"), [(4, 1), (5, 0)])
+def test_the_log_says_what_a_client_of_3_1_1_cannot_be_told(mqtt, lines, version, logged):
+    """SUBACK and PUBACK of 3.1.1 have no reason, so the log has filter, topic and reason."""
+    mqtt.access.hidden.add("secret/#")
+    client = mqtt.connect("a", version=version)
+    client.subscribe("secret/#")
+    client.publish("dh/x", b"", 1)
+    starts = ("a subscription to 'secret/#' was refused: ", "a publish to 'dh/x' was refused: ")
+    for start in starts:
+        assert [("mqtt.access" in line) for line in lines if line.startswith(start)] == [True] * logged
+
+
+def test_one_packet_does_not_fill_the_log(mqtt, lines):
+    """Only the first ten refused filters of a SUBSCRIBE have a line."""
+    client = mqtt.connect("a", version=4)
+    assert client.subscribe(*["a/#/b"] * 100) == [0x80] * 100
+    assert len([line for line in lines if line.startswith("a subscription to ")]) == 10
 
 
 @pytest.mark.parametrize("text", ["a/#/b", "a+", "#a", "$share/g", "$share//x", "$share/g+/x"])
