@@ -20,6 +20,17 @@ What is where, from the outside in:
   hole, out of memory (``waiting_events.py``) where the client is a little behind, and out of the storage (``stored_events.py``) where it
   was slow or away; ``last_values.py`` answers a SUBSCRIBE, and ``gaps.py`` says what was deleted meanwhile.
 
+The other modules, by subject:
+
+* Topics below ``dh/`` and mapped topics: ``event_topics.py`` reads a topic, ``payloads.py`` and ``event_messages.py`` turn payloads into
+  JSON and back, ``mappings.py`` has ``[[mqtt.map]]``, ``subscription_rights.py`` what a client may hear, ``refusals.py`` what it is told.
+* Plain topics: ``access.py`` has ``[[mqtt.access]]``, ``routing.py`` and ``topic_tree.py`` find who gets a message, ``delivering.py`` and
+  ``delivery.py`` bring it, ``sharing.py`` has shared subscriptions, ``retained.py`` and ``retained_tree.py`` retained messages.
+* What is stored: ``changes.py`` is what a batch changes, ``committing.py`` stores it, ``stored.py`` has its form, ``restoring.py`` reads it
+  after a restart, ``backlog.py`` and ``catching_up.py`` have what waits for a session, ``shared_sessions.py`` sessions with several nodes.
+* For operators: ``counters.py``, ``load_averages.py``, ``system_topics.py`` (``$SYS/``) and ``tracing.py``.
+* Tools of the others: ``message.py``, ``timers.py``, ``small_maps.py``.
+
 What old clients of DeviceHive's bridge may not expect: ``subscriptionId`` of events is null, since SUBACK has none, so all get the same
 bytes; a client gets one copy of an event, on the private topic only if all of its filters are private; answers and events of subscriptions
 by request are not retained; the retain flag, the expiry and No Local mean nothing below ``dh/``, where there are no shared subscriptions.
