@@ -19,7 +19,7 @@ from dhtwisted.errors import (
     UnknownLogin,
     UserLocked,
 )
-from dhtwisted.fronts.mqtt import acknowledging, subscribing, wills
+from dhtwisted.fronts.mqtt import acknowledging, doubts, subscribing, wills
 from dhtwisted.fronts.mqtt.catching_up import read_in_flight
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
@@ -86,6 +86,7 @@ async def connect(connection: Any, packet: Connect) -> None:
     try:
         await broker.save(session)
         await read_in_flight(broker, session)
+        await doubts.settle(broker, session)
     except StorageError as error:
         raise _unavailable(connection, error) from None
     if connection.is_over:

@@ -176,6 +176,9 @@ class IMqttStore(Interface):
         :returns: some of them from the first on, in the order of their numbers; and whether there are no more up to ``last``.
         """
 
+    def read_received(session: Any) -> Awaitable[dict[int, int]]:
+        """Read the packet ids of publishes with QoS 2 that are stored, each with its reason code."""
+
     def note_session(changes: Any, session: Any) -> None:
         """Keep a session as it is now: its filters, its expiry, its will, and whether it has a connection."""
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from dhtwisted.core.request_deadlines import PATIENCE
 from dhtwisted.errors import InvalidPacket, StorageError
 from dhtwisted.fronts.mqtt.changes import Changes
+from dhtwisted.fronts.mqtt.doubts import doubt
 from dhtwisted.fronts.mqtt.interfaces import Outcome, Refusal
 from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.sending import PUBACK, PUBREC
@@ -455,9 +456,11 @@ def _free_refused(session: ClientSession, batch: Batch) -> None:
     """Free the packet ids of all publishes of a batch that were refused: when the client sends them again, they are not those that are
     stored already.
     """
-    for packet, outcome in zip(batch.packets, batch.outcomes, strict=True):
+    for place, (packet, outcome) in enumerate(zip(batch.packets, batch.outcomes, strict=True)):
         if packet.qos == 2 and type(outcome) is Refusal:
             session.received.pop(packet.packet_id, None)
+            if outcome.is_temporary and place in batch.device:
+                doubt(session, packet.packet_id, is_over=False)
 
 
 def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, refusal: Refusal) -> bool:
@@ -471,6 +474,8 @@ def _refuse(connection: Any, session: ClientSession, batch: Batch, place: int, r
         # The packet id is free again, whether the client has heard it or not (4.3.3).
         session.received.pop(packet.packet_id, None)
         connection.receiving.pop(packet.packet_id, None)
+        if refusal.is_temporary and place in batch.device:
+            doubt(session, packet.packet_id, is_over=connection.is_v5)
     if packet.qos and connection.is_v5:
         connection.acknowledge(packet, refusal.reason_code, refusal.text)
         return True

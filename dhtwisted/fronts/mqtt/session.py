@@ -63,6 +63,8 @@ class ClientSession:
     :ivar connection: its :class:`~dhtwisted.fronts.mqtt.connection.MqttConnection`; ``None`` for none.
     :ivar filters: filter as the client gave it -> :class:`Subscribed`.
     :ivar outgoing: its messages with QoS 1 and 2.
+    :ivar doubtful: packet ids of publishes with QoS 2 of which it is not known whether they are stored -> whether their
+        exchange is over, see :mod:`~dhtwisted.fronts.mqtt.doubts`.
     :ivar received: packet ids of publishes with QoS 2 whose PUBREL has not come, each with the reason code of its PUBREC.
     :ivar will: ``None`` for none.
     :ivar device: its part that is about the topics of DeviceHive; ``None`` if the server has none of them.
@@ -85,6 +87,7 @@ class ClientSession:
         "key",
         "outgoing",
         "principal",
+        "doubtful",
         "received",
         "timer",
         "unsettled",
@@ -104,6 +107,7 @@ class ClientSession:
         self.filters: MutableMapping[str, Subscribed] = FewItems()
         self.outgoing = Outgoing(broker)
         self.received: dict[int, int] = UNUSED
+        self.doubtful: dict[int, bool] = UNUSED
         self.will: Will | None = None
         self.device: IDeviceSession | None = None
         self.ended_at = 0.0

@@ -64,6 +64,13 @@ class MqttStore:
         found = [restored_delivery(record) for record in page if record.number <= last]  # type: ignore[arg-type, attr-defined]
         return found, is_last or len(found) < len(page)
 
+    async def read_received(self, session: ClientSession) -> dict[int, int]:
+        """Read the packet ids of a session."""
+        found: dict[int, int] = {}
+        async for page in EntityPages(self._storage, MqttReceived).walk(EntityQuery(equal={MqttReceived.MANY: session.record_key})):
+            found |= {record.packet_id: record.reason_code for record in page}  # type: ignore[attr-defined]
+        return found
+
     def note_session(self, changes: Changes, session: ClientSession) -> None:
         """Keep a session as it is now."""
         principal = session.principal

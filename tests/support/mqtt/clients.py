@@ -132,6 +132,11 @@ class Store:
             raise StorageUnavailable("the test says so")
         return found[:3], len(found) <= 3
 
+    async def read_received(self, session: Any) -> dict[int, int]:
+        if self.is_down:
+            raise StorageUnavailable("the test says so")
+        return {key[2]: 0 for key in self.kept if key[:2] == ("received", session.client_id)}
+
     def note_session(self, changes: Any, session: Any) -> None:
         changes.puts.append((("session", session.client_id), (dict(session.filters), session.expiry)))
 
