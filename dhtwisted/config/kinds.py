@@ -192,18 +192,20 @@ class Size(Kind):
     """Bytes, as an integer.
 
     :param most: the highest value, in GiB.
+    :param least: the lowest value besides 0, in bytes.
     """
 
-    def __init__(self, most: int = 2) -> None:
-        self._most = most * _SIZES["GiB"]
-        self.expected = f'a number of bytes or text such as "64KiB" or "1MiB", at most {most} GiB'
+    def __init__(self, most: int = 2, least: int = 0) -> None:
+        self._most, self._least = most * _SIZES["GiB"], least
+        lowest = f"0 or at least {least} bytes, " if least else ""
+        self.expected = f'a number of bytes or text such as "64KiB" or "1MiB", {lowest}at most {most} GiB'
 
     def from_toml(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.from_text(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError("is no size")
-        if not 0 <= value <= self._most:
+        if value and not self._least <= value <= self._most:
             raise ValueError("is out of range")
         return value
 

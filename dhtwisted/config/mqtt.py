@@ -8,6 +8,7 @@ from dhtwisted.config.endpoints import check_endpoint
 from dhtwisted.config.kinds import Choice, Duration, Flag, Integer, List, Size
 from dhtwisted.config.mqtt_tables import ACCESS, MAPPINGS, AccessRule, TopicMapping
 from dhtwisted.config.options import option
+from dhtwisted.wire.mqtt.decoding import SMALLEST_MAXIMUM
 from dhtwisted.wire.mqtt.topics import MOST_LEVELS
 
 LONGEST_KEEP_ALIVE = 65535
@@ -42,7 +43,9 @@ class MqttSettings:
         64, Integer(1, 65535), "messages with QoS 1 or 2 that wait for their acknowledgement, per connection and direction", reloads=True
     )
     topic_alias_maximum: int = option(16, Integer(0, 65535), "topic aliases of a connection of MQTT 5.0, in each direction")
-    packet_size: int = option(1024**2, Size(), "largest packet of a client; 0: 256 MiB, the most that MQTT permits", reloads=True)
+    packet_size: int = option(
+        1024**2, Size(least=SMALLEST_MAXIMUM), "largest packet of a client; 0: 256 MiB, the most that MQTT permits", reloads=True
+    )
     topic_levels: int = option(MOST_LEVELS, Integer(), "levels of one topic or filter", reloads=True)
     keep_alive: float = option(
         3600.0,

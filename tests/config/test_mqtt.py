@@ -206,3 +206,13 @@ def test_a_mistake_is_one_line_with_place_and_reason(complaint, tmp_path, docume
     said = complaint(document)
     assert said.startswith(f"{tmp_path}/devicehive.toml: {place}: ")
     assert words in said
+
+
+@pytest.mark.parametrize("size", ["255", '"1"', "-1"])
+def test_a_packet_size_that_no_usual_packet_has_is_refused(complaint, size):
+    assert "0 or at least 256 bytes" in complaint(f"[mqtt]\npacket_size = {size}")
+
+
+@pytest.mark.parametrize("size", [0, 256, 1000])
+def test_packet_sizes(load, size):
+    assert load(f"[mqtt]\npacket_size = {size}").packet_size == size

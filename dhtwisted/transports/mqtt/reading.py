@@ -11,7 +11,7 @@ from dhtwisted.errors import InvalidPacket
 from dhtwisted.fronts.mqtt.connection import MqttConnection
 from dhtwisted.fronts.mqtt.tracing import follow
 from dhtwisted.wire.mqtt.body import LARGEST_VARINT
-from dhtwisted.wire.mqtt.decoding import SMALLEST_MAXIMUM, PacketDecoder
+from dhtwisted.wire.mqtt.decoding import PacketDecoder
 from dhtwisted.wire.mqtt.encoding import encode
 from dhtwisted.wire.mqtt.packets import V5, Connack, Connect, Pingreq, Properties
 from dhtwisted.wire.mqtt.reasons import ReasonCode, return_code
@@ -198,4 +198,4 @@ class RefusingReader:
 
 def new_decoder(broker: MqttBroker) -> PacketDecoder:
     """A decoder with the limit of ``mqtt.packet_size``."""
-    return PacketDecoder(max(SMALLEST_MAXIMUM, broker.server.settings.mqtt.packet_size or LARGEST_VARINT))
+    return PacketDecoder(broker.server.settings.mqtt.packet_size or LARGEST_VARINT)
