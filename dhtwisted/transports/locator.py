@@ -24,7 +24,7 @@ class Locator:
         self._public_url = settings.public_url.rstrip("/")
         self._prefixes = [prefix.rstrip("/") for prefix in settings.prefixes]
         self._websockets = {prefix + path: prefix for prefix in self._prefixes for path in ("/client", "/device", "/websocket")}
-        self._mqtt = frozenset(prefix + "/mqtt" for prefix in self._prefixes) if has_mqtt else frozenset()
+        self._mqtt = {prefix + "/mqtt": prefix for prefix in self._prefixes} if has_mqtt else {}
         bases = {prefix + base: prefix for prefix in self._prefixes for base in ("", "/rest")}
         first = self._prefixes[0] if self._prefixes else ""
         bases |= {base: first for base in ("", "/auth/rest", "/plugin/rest") if base not in bases}
@@ -68,7 +68,13 @@ class Locator:
         :param host: the header ``Host``, if there is one.
         :param secure: whether the connection itself has TLS.
         """
-        return self._address("http", client, host, secure) + self._websockets.get(_normal(path), "") + "/rest"
+        path = _normal(path)
+        return self._address("http", client, host, secure) + (self._websockets.get(path) or self._mqtt.get(path, "")) + "/rest"
+
+    @property
+    def public_rest_url(self) -> str:
+        """The address of the REST API for a client that has used no address of HTTP; empty without ``server.public_url``."""
+        return self._public_url and self._public_url + (self._prefixes[0] if self._prefixes else "") + "/rest"
 
     def websocket_url(self, prefix: str, client: Client, host: str | None, secure: bool) -> str:
         """The address of the WebSocket for a REST client; the parameters are those of :meth:`rest_url`."""

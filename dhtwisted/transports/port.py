@@ -244,10 +244,10 @@ class PortFactory(Factory):
         self._set_limits(server.settings)
         self.site = RestSite(server, self.locator, self.admission, self.deadlines)
         self.websockets = DeviceHiveFactory(SessionFactory(server), self.locator.rest_url)
-        self.mqtt = None if broker is None else MqttFactory(server, broker, self.open)
+        self.mqtt = None if broker is None else MqttFactory(server, broker, self.open, self.locator.public_rest_url)
         self.mqtt_websockets: MqttWebSocketFactory | None = None
         if self.mqtt is not None and server.settings.mqtt.has_websocket:
-            self.mqtt_websockets = MqttWebSocketFactory(self.mqtt.broker, self.mqtt.pings)
+            self.mqtt_websockets = MqttWebSocketFactory(self.mqtt.broker, self.mqtt.pings, self.locator.rest_url)
         self.undecided: set[Port] = set()
         self._ports = 0
         self._ticked_at = server.reactor.seconds()

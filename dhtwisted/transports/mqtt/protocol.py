@@ -64,6 +64,11 @@ class MqttProtocol(QueuedWriter):
 
     # Called by the transport
 
+    @property
+    def rest_url(self) -> str:
+        """See :class:`~dhtwisted.interfaces.IOutput`."""
+        return self.factory.rest_url
+
     def makeConnection(self, transport: Any) -> None:
         self.transport: Any = transport
         self.connectionMade()
@@ -243,6 +248,7 @@ class MqttFactory(Factory):
 
     :param broker: a started :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
     :param open_connections: all open connections of the server.
+    :param rest_url: where clients find the REST API, for ``server/info``; empty if that is not known.
     :ivar upkeep: knows the connections whose client does not read.
     :ivar traffic: counts bytes.
     :ivar pings: connection -> PINGREQs in this second, as far as they were counted.
@@ -250,8 +256,9 @@ class MqttFactory(Factory):
 
     noisy = False
 
-    def __init__(self, server: Server, broker: MqttBroker, open_connections: OpenConnections) -> None:
+    def __init__(self, server: Server, broker: MqttBroker, open_connections: OpenConnections, rest_url: str) -> None:
         self.server = server
+        self.rest_url = rest_url
         self.broker = broker
         self.open = open_connections
         self.clock = server.reactor

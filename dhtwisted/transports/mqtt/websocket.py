@@ -21,6 +21,7 @@ from dhtwisted.transports.writing import FLUSH_AT
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Callable
 
     from dhtwisted.fronts.mqtt.broker import MqttBroker
 
@@ -40,6 +41,7 @@ class MqttWebSocket(DeviceHiveProtocol):
 
         :param request: Autobahn's ``ConnectionRequest``.
         """
+        self.find_rest(request)
         for name in SUBPROTOCOLS:
             if name in request.protocols:
                 return name
@@ -164,12 +166,14 @@ class MqttWebSocketFactory(WebSocketFactory):
 
     :param broker: a started :class:`~dhtwisted.fronts.mqtt.broker.MqttBroker`.
     :param pings: as for :class:`~dhtwisted.transports.mqtt.reading.PacketReader`.
+    :param rest_url: as for :class:`~dhtwisted.transports.websocket.protocol.DeviceHiveFactory`.
     """
 
     protocol_base = MqttWebSocket
 
-    def __init__(self, broker: MqttBroker, pings: Counter[Any]) -> None:
+    def __init__(self, broker: MqttBroker, pings: Counter[Any], rest_url: Callable[..., str]) -> None:
         super().__init__(broker.server)
+        self.rest_url = rest_url
         self.broker = broker
         self.pings = pings
         broker.system_topics.traffic.append(self.traffic)

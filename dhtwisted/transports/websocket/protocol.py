@@ -113,11 +113,15 @@ class DeviceHiveProtocol(FrameReader, FrameWriter, WebSocketServerProtocol):  # 
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Read the handshake. An ``Authorization`` header authenticates the connection, or is refused with 401 (section 1.2)."""
+        self.find_rest(request)
+        authorization = request.headers.get("authorization")
+        return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
+
+    def find_rest(self, request: ConnectionRequest) -> None:
+        """Find out where REST is for the client of a handshake."""
         is_secure = ISSLTransport.providedBy(self.transport)
         # Most connections have the same.
         self.rest_url = intern(self.factory.rest_url(request.path, self.client, request.headers.get("host"), is_secure))
-        authorization = request.headers.get("authorization")
-        return None if authorization is None else Deferred.fromCoroutine(self._authenticate(authorization))
 
     async def _authenticate(self, authorization: str) -> None:
         server = self.factory.sessions.server

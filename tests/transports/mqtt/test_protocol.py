@@ -433,3 +433,14 @@ async def test_a_unix_socket(serve_mqtt, tmp_path, reactor):
     peer.send(Disconnect())
     assert await peer.until_closed() == []
     await server.turns(lambda: not server.factory.open_connections)
+
+
+@pytest.mark.parametrize(("public_url", "rest_url"), [("", ""), ("https://hive.example.com/", "https://hive.example.com/rest")])
+@pytest_twisted.ensureDeferred
+async def test_where_rest_is_must_be_configured(serve_mqtt, public_url, rest_url):
+    """A client on a port of MQTT has used no address of HTTP, so only ``server.public_url`` can say it."""
+    server = await serve_mqtt(server={"public_url": public_url})
+    peer = await server.peer()
+    await peer.connect()
+    (connection,) = server.broker.connections
+    assert connection.output.rest_url == rest_url

@@ -227,3 +227,15 @@ def test_plain_binary_frames_are_split(payloads, most, cut):
 def test_other_frames_are_left(other):
     data = frame(b"first", BINARY) + other
     assert split_binary_frames(data, 10) == ([b"first"], len(frame(b"first", BINARY)), FOR_AUTOBAHN)
+
+
+@pytest.mark.parametrize(("path", "prefix"), [("/mqtt", ""), ("/dh/mqtt", "/dh")])
+@pytest_twisted.ensureDeferred
+async def test_a_client_is_told_where_rest_is(serve_mqtt, path, prefix):
+    """As ``server/info`` says over a WebSocket of DeviceHive."""
+    server = await serve_mqtt()
+    browser = await open_browser(server, path)
+    browser.send(CONNECT)
+    await browser.packet()
+    (connection,) = server.broker.connections
+    assert connection.output.rest_url == f"http://127.0.0.1:{server.port}{prefix}/rest"
