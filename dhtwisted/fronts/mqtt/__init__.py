@@ -28,7 +28,7 @@ The other modules, by subject:
   ``delivery.py`` bring it, ``sharing.py`` has shared subscriptions, ``retained.py`` and ``retained_tree.py`` retained messages.
 * What is stored: ``changes.py`` is what a batch changes, ``committing.py`` stores it, ``stored.py`` has its form, ``restoring.py`` reads it
   after a restart, ``backlog.py`` and ``catching_up.py`` have what waits for a session, ``doubts.py`` what was perhaps stored,
-  ``shared_sessions.py`` sessions with several nodes.
+  ``sending_again.py`` what may be sent again, ``shared_sessions.py`` sessions with several nodes.
 * For operators: ``counters.py``, ``load_averages.py``, ``system_topics.py`` (``$SYS/``) and ``tracing.py``.
 * Tools of the others: ``message.py``, ``timers.py``, ``small_maps.py``.
 

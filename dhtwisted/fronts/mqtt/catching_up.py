@@ -7,7 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dhtwisted.core.coroutines import run
+from dhtwisted.fronts.mqtt.acknowledging import release
 from dhtwisted.fronts.mqtt.backlog import extend
+from dhtwisted.fronts.mqtt.sending_again import may_have_again
+from dhtwisted.model.mqtt import SENT
 
 if TYPE_CHECKING:
     from dhtwisted.fronts.mqtt.delivery import Delivery
@@ -36,13 +39,26 @@ async def _catch_up(broker: Any, session: ClientSession) -> None:
         if outgoing.link is None or outgoing.backlog is not backlog:
             return
         for delivery in outgoing.take(portion, found, is_last):
-            if is_checked and not session.hears(delivery.message.topic):
-                outgoing.drop(delivery)
-                broker.counters.dropped["no_right"] += 1
-                broker.complete(session, delivery)
+            if delivery.state == SENT:
+                is_forbidden = not may_have_again(broker, session, delivery)
+            else:
+                is_forbidden = is_checked and not session.hears(delivery.message.topic)
+            if is_forbidden:
+                _drop(broker, session, delivery)
             else:
                 outgoing.queue_up(delivery)
         outgoing.pump()
+
+
+def _drop(broker: Any, session: ClientSession, delivery: Delivery) -> None:
+    """Drop a message that the client may not have any more; see :mod:`~dhtwisted.fronts.mqtt.sending_again`."""
+    broker.counters.dropped["no_right"] += 1
+    if delivery.state == SENT and delivery.qos == 2:
+        session.outgoing.received(delivery.packet_id)
+        broker.store_released(session, delivery, partial(release, session.connection))
+    else:
+        session.outgoing.drop(delivery)
+        broker.complete(session, delivery)
 
 
 def _caught_up(broker: Any, session: ClientSession, backlog: Any, _: None, error: BaseException | None) -> None:

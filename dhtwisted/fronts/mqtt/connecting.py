@@ -21,6 +21,7 @@ from dhtwisted.errors import (
 )
 from dhtwisted.fronts.mqtt import acknowledging, doubts, subscribing, wills
 from dhtwisted.fronts.mqtt.catching_up import read_in_flight
+from dhtwisted.fronts.mqtt.sending_again import drop_forbidden
 from dhtwisted.model import User
 from dhtwisted.model.mqtt import ANONYMOUS, LONGEST_NAME
 from dhtwisted.wire.mqtt.packets import V3_1, V5, VERSIONS, Connack, Connect, Properties
@@ -87,6 +88,7 @@ async def connect(connection: Any, packet: Connect) -> None:
         await broker.save(session)
         await read_in_flight(broker, session)
         await doubts.settle(broker, session)
+        await drop_forbidden(broker, session)
     except StorageError as error:
         raise _unavailable(connection, error) from None
     if connection.is_over:

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from dhtwisted.core.client import WEBSOCKET, IClient
 from dhtwisted.errors import StorageUnavailable
 from dhtwisted.fronts.mqtt.event_subscriber import EventSubscriber
-from dhtwisted.fronts.mqtt.event_topics import FLOWS
+from dhtwisted.fronts.mqtt.event_topics import FLOWS, FLOWS_BY_ACTION
 from dhtwisted.fronts.mqtt.gaps import find_gap
 from dhtwisted.fronts.mqtt.inserts import Publishes
 from dhtwisted.fronts.mqtt.interfaces import IDeviceSession, Outcome, Refusal
@@ -20,7 +20,7 @@ from dhtwisted.fronts.mqtt.message import Message
 from dhtwisted.fronts.mqtt.request_channel import RequestChannel, RequestOutput
 from dhtwisted.fronts.mqtt.stored_events import recall
 from dhtwisted.fronts.mqtt.streams import Stream
-from dhtwisted.model import MqttQueued
+from dhtwisted.model import Device, MqttQueued
 from dhtwisted.model.mqtt import ANONYMOUS
 from dhtwisted.wire.envelope import encode
 from dhtwisted.wire.mqtt.packets import Publish
@@ -28,6 +28,7 @@ from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 if TYPE_CHECKING:
     from dhtwisted.core.access import Principal
+    from dhtwisted.fronts.mqtt.event_messages import EventMessage
     from dhtwisted.fronts.mqtt.session import ClientSession
 
 
@@ -188,6 +189,18 @@ class DeviceSession(EventSubscriber):
     async def recall(self, record: MqttQueued) -> tuple[Message, Any] | None:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
         return await recall(self.server, record)
+
+    async def may_have(self, messages: Sequence[EventMessage]) -> list[bool]:
+        """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""
+        # The token of this connection may be for another device than that of the one before.
+        self._identified()
+        entities, devices = self.server.entities, {}
+        for device_id in dict.fromkeys(message.source.device_id for message in messages):
+            devices[device_id] = await entities.get(Device, device_id)
+        # Others may have been changed while one was read.
+        devices = {device_id: entities.device(device_id) or device for device_id, device in devices.items()}
+        found = [(FLOWS_BY_ACTION[message.action], devices[message.source.device_id]) for message in messages]
+        return [device is not None and self.may_receive(flow, device) for flow, device in found]
 
     def acknowledged(self, tokens: Sequence[Any]) -> None:
         """See :class:`~dhtwisted.fronts.mqtt.interfaces.IDeviceSession`."""

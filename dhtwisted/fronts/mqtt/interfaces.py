@@ -115,6 +115,14 @@ class IDeviceSession(Interface):
         :returns: the message and its token; ``None`` if it is not there any more, or has changed.
         """
 
+    def may_have(messages: Sequence[Any]) -> Awaitable[list[bool]]:
+        """Look at the rights of the client, as they are now, for events that are to be sent again; their devices may have to be read.
+
+        :param messages: each an :class:`~dhtwisted.fronts.mqtt.event_messages.EventMessage`.
+        :returns: for each whether the client may have it. Nothing is awaited after the last look.
+        :raises StorageError: a device cannot be read.
+        """
+
     def subscribe(subscriptions: Sequence[Subscription], identifier: int) -> list[int | Refusal] | Awaitable[list[int | Refusal]]:
         """Begin or replace subscriptions. A filter may also match plain topics (``#``); then the client is refused only if both refuse.
 

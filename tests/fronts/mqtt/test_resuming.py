@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from dhtwisted.core.access import Permission
 from dhtwisted.fronts.mqtt.device_topics import DeviceTopics
 from dhtwisted.fronts.mqtt.restoring import restore
 from dhtwisted.fronts.mqtt.stored import MqttStore
-from dhtwisted.model import Command, MessageQuery, Notification, User
+from dhtwisted.model import Command, Device, DeviceToken, MessageQuery, Notification, User
 from dhtwisted.testing.server import at_once
 from dhtwisted.wire.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Pubrel
 from tests.support.mqtt.devices import parameters, topics
@@ -202,6 +203,72 @@ def test_rights_that_ended_meanwhile(hive):
     assert parameters(hive.connect("a", user=hive.anna, **HOUR)) == [2]
 
 
+def take_network(hive):
+    at_once(hive.memory.server.entities.update(User, hive.anna.id, {"network_ids": frozenset({2})}))
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_was_in_flight_is_not_sent_again_without_the_right(hive, version):
+    """QoS 1 is dropped. Of QoS 2 only the PUBREL comes: the client may have the message, and its packet id must become free."""
+    client, other = hive.connect("a", version=version, user=hive.anna, auto=False, **kept(version)), hive.admin("other")
+    client.subscribe("dh/notification/#", qos=1)
+    client.subscribe("dh/command/#", qos=2)
+    send(other, 1)
+    send(other, 2, topic="dh/command///lamp/on")
+    sent = {packet.qos: packet.packet_id for packet in client.take(Publish)}
+    client.lose()
+    take_network(hive)
+    send(other, 3, topic="dh/command///pump/on")
+    again = hive.connect("a", version=version, user=hive.anna, auto=False, **kept(version))
+    packets = again.take()
+    assert [packet.packet_id for packet in packets if type(packet) is Pubrel] == [sent[2]]
+    (publish,) = [packet for packet in packets if type(packet) is Publish]
+    assert json.loads(publish.payload)["command"]["parameters"] == 3
+    assert publish.packet_id not in sent.values()
+    assert hive.broker.counters.dropped["no_right"] == 2
+    again.send(Pubcomp(sent[2]), Pubrec(publish.packet_id), Pubcomp(publish.packet_id))
+    assert again.connection.session.outgoing.pending == {}
+    again.lose()
+    assert hive.connect("a", version=version, user=hive.anna, **kept(version)).take(Publish) == []
+
+
+def test_last_values_in_flight_are_not_sent_again_without_the_right(hive):
+    other = hive.admin("other")
+    send(other, 1)
+    client = hive.connect("a", user=hive.anna, auto=False, **HOUR)
+    client.subscribe("dh/notification/#", qos=1)
+    assert parameters(client) == [1]
+    client.lose()
+    take_network(hive)
+    assert parameters(hive.connect("a", user=hive.anna, **HOUR)) == []
+
+
+def test_what_was_in_flight_is_not_sent_again_of_a_device_that_is_gone(hive):
+    client, other = hive.admin(auto=False, **HOUR), hive.admin("other")
+    client.subscribe("dh/notification/#", qos=1)
+    send(other, 1)
+    client.lose()
+    at_once(hive.memory.server.entities.delete(Device, "lamp"))
+    assert hive.admin(**HOUR).take(Publish) == []
+
+
+def test_a_token_of_another_device_gets_nothing_again(hive):
+    """The session is that of the user and the client id; the token of a device sees this device alone."""
+    client, other = hive.admin(auto=False, **HOUR), hive.admin("other")
+    client.subscribe("dh/notification/#", qos=1)
+    send(other, 1)
+    send(other, 2, topic="dh/notification///pump/t")
+    assert parameters(client) == [1, 2]
+    client.lose()
+    user = hive.memory.administrator
+    record = DeviceToken(id=7, device_id="pump", user_id=user.id, label="l", created=0, expires=2**50)
+    at_once(hive.memory.server.entities.insert(record))
+    token = hive.memory.token(user, device_id="pump", token_id=7, actions=frozenset({Permission.ANY}))
+    again = hive.client()
+    assert again.connect("admin", user_name="token", password=token.encode(), **HOUR).reason_code == 0
+    assert parameters(again) == [2]
+
+
 @pytest.mark.parametrize("left", [0, 2])
 def test_a_gap_is_told(open_hive, left):
     """Retention has deleted what the client has not got."""
@@ -349,3 +416,21 @@ def test_the_state_is_read_back(hive):
     session = hive.broker.begin_session((7, "admin"), state)
     assert session.device.state() == state
     assert isinstance(hive.broker.device_topics, DeviceTopics)
+
+
+def test_what_was_in_flight_before_a_crash_is_not_sent_again_without_the_right(lasting, crash):
+    client, other = lasting.connect("a", user=lasting.anna, auto=False, **HOUR), lasting.admin("other")
+    client.subscribe("dh/notification/#", qos=2)
+    send(other, 1, 2)
+    first, second = client.take(Publish)
+    client.send(Pubrec(first.packet_id))
+    take_network(lasting)
+    new = crash(lasting)
+    again = new.connect("a", user=lasting.anna, auto=False, **HOUR)
+    packets = again.take()
+    assert [packet.packet_id for packet in packets if type(packet) is Pubrel] == [first.packet_id, second.packet_id]
+    assert [packet for packet in packets if type(packet) is Publish] == []
+    # That the message never comes was stored before its PUBREL left.
+    newest = crash(new)
+    found = newest.connect("a", user=lasting.anna, auto=False, **HOUR).take()
+    assert [packet.packet_id for packet in found if type(packet) is Pubrel] == [first.packet_id, second.packet_id]

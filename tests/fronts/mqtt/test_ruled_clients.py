@@ -7,7 +7,7 @@ from dhtwisted.fronts.mqtt.access import PlainAccess
 from dhtwisted.fronts.mqtt.session import ClientSession
 from dhtwisted.model import ADMINISTRATOR, CLIENT, User
 from dhtwisted.testing.server import at_once
-from dhtwisted.wire.mqtt.packets import Connack, Connect, Properties, Publish
+from dhtwisted.wire.mqtt.packets import Connack, Connect, Properties, Publish, Pubrel
 from dhtwisted.wire.mqtt.reasons import ReasonCode
 
 RULES = (
@@ -99,6 +99,42 @@ def test_what_waits_for_an_absent_client_is_not_sent_when_its_role_was_taken_awa
     ruled.pass_time(1)
     assert ruled.store.names()["queued"] == 0
     assert ruled.broker.counters.dropped["no_right"] == 2
+
+
+@pytest.mark.parametrize("is_lost_before", [True, False])
+def test_what_was_in_flight_is_not_sent_again_when_its_role_was_taken_away(ruled, is_lost_before):
+    """Of QoS 2 only the PUBREL is sent, or the client would take a later message for a repetition."""
+    user = make_user(ruled, "sensors", ADMINISTRATOR)
+    client = ruled.connect("s1", user=user, auto=False, session_expiry_interval=1000)
+    root = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR))
+    client.subscribe("cmnd/others/+", "cmnd/sensors/+", qos=2)
+    for qos in (1, 2):
+        root.publish("cmnd/others/POWER", b"secret", qos)
+        root.publish("cmnd/sensors/POWER", b"its own", qos)
+    secret = [packet for packet in client.take(Publish) if packet.payload == b"secret"]
+    if is_lost_before:
+        client.lose()
+    at_once(ruled.broker.entities.update(User, user.id, {"role": CLIENT}))
+    ruled.pass_time(2)
+    client.lose()
+    client = ruled.connect("s1", user=user, auto=False, clean_start=False, session_expiry_interval=1000)
+    packets = client.take()
+    assert [packet.payload for packet in packets if type(packet) is Publish] == [b"its own", b"its own"]
+    assert [packet.packet_id for packet in packets if type(packet) is Pubrel] == [secret[1].packet_id]
+    assert ruled.store.names()["queued"] == 3
+    assert ruled.broker.counters.dropped["no_right"] == 2
+
+
+def test_what_was_in_flight_is_completed_after_unsubscribe(ruled):
+    """[MQTT-3.10.4-3]"""
+    client = ruled.connect("r1", user=make_user(ruled, "root", ADMINISTRATOR), auto=False, session_expiry_interval=1000)
+    client.subscribe("cmnd/#", qos=2)
+    for qos in (1, 2):
+        client.publish("cmnd/others/POWER", b"%d" % qos, qos)
+    client.unsubscribe("cmnd/#")
+    client.lose()
+    client = ruled.connect("r1", user=client.connection.principal.user, clean_start=False, session_expiry_interval=1000)
+    assert [packet.payload for packet in client.take(Publish)] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("qos", [0, 1])

@@ -77,6 +77,9 @@ class DeviceSession:
         outcomes: list[Outcome] = [self.topics.refusals.get(message.topic) for message in messages]
         return self.topics.answer(outcomes)
 
+    async def may_have(self, messages: Sequence[Any]) -> list[bool]:
+        return [True for _ in messages]
+
     async def recall(self, record: Any) -> Any:
         return None
 
